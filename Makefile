@@ -1,0 +1,52 @@
+# Two commands do it all: make serve, make test. The rest is here when you need it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: serve test check test-all bench lock clean help
+
+help:  ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "igob needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in an empty log
+	$(BIN)/igob serve --demo
+
+test: $(VENV)/.dev  ## every test that needs Python and make alone
+	$(BIN)/python -m pytest -m "not long"
+
+check: $(VENV)/.dev  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-all: $(VENV)/.dev  ## every test, also those that need Debian's PostgreSQL or long runs; installs that
+	$(BIN)/python -m tests.install_extras
+	$(BIN)/python -m pytest
+	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
+		$(BIN)/python -m pytest tests/infra/test_log.py tests/infra/test_lane.py tests/conformance tests/api
+
+bench: $(VENV)/.dev  ## micro-benchmarks; a dated result goes to bench/results/
+	$(BIN)/python -m bench.micro
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+lock: $(VENV)/.dev  ## pin the requirements again, with hashes and without addresses
+	$(LOCK) pyproject.toml -o requirements/run.txt
+	$(LOCK) pyproject.toml --extra dev -o requirements/dev.txt
+	$(LOCK) requirements/build.in -o requirements/build.txt
+
+clean:  ## remove the environment; data in .igob/ stays
+	rm -rf $(VENV)
