@@ -1,0 +1,369 @@
+"""An agenda: one practitioner (or room) on one date, a list of slots.
+
+A slot has at most one live appointment or hold. Holding and booking write the agenda's stream and the patient's, so
+that neither a slot nor a patient is ever in two places.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from heapq import merge
+from itertools import islice
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from domain.appointments import hospital as hospitals
+from domain.appointments import patient as patients
+from domain.appointments.hospital import Hospital
+from domain.appointments.patient import HoldTaken, Patient, VisitGivenUp, VisitTaken
+from domain.calendar import local_date
+from domain.decider import Command, Decided, Event, Instant, State, StreamName, Value, decides, evolves
+from domain.errors import Rejected
+from domain.identifiers import (
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    OPAQUE,
+    SLUG,
+    AgendaId,
+    AppointmentId,
+    HoldId,
+    HospitalId,
+    PractitionerId,
+    SpecialtyId,
+    SubjectId,
+    agenda_id,
+    agenda_of,
+)
+
+SLOTS_PER_AGENDA_MAX = 5_000
+SLOT_MINUTES_MAX = 24 * 60
+PUBLISH_AHEAD_DAYS_MAX = 366
+HOLD_RENEWALS_MAX = 1
+HOLD_SECONDS_MAX = 3_600
+ALTERNATIVES_MAX = 3
+
+Channel = Literal["WEB", "PHONE", "WINDOW", "ASSISTED"]
+Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list: free text would outlive an erasure
+SlotNumber = Annotated[int, Meta(ge=1, le=SLOTS_PER_AGENDA_MAX)]
+
+
+def stream(agenda: AgendaId) -> StreamName:
+    return f"agenda/{agenda}"
+
+
+class Slot(Value):
+    """`number` counts from 1 in the order of the agenda; a citizen reads it on the ficha."""
+
+    number: int
+    start: Instant
+    minutes: int
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(minutes=self.minutes)
+
+
+class AgendaPublished(Event, name="agenda_published.v1"):
+    agenda: AgendaId
+    hospital: HospitalId
+    specialty: SpecialtyId
+    practitioner: PractitionerId
+    date: date
+    slots: list[Slot]
+    quotas: dict[Channel, int] = {}
+    release_at: Instant | None = None
+
+
+class SlotHeld(Event, name="slot_held.v1"):
+    hold: HoldId
+    slot: int
+    patient: SubjectId
+    held_until: Instant
+    renewals: int = 0
+
+
+class AppointmentBooked(Event, name="appointment_booked.v1"):
+    appointment: AppointmentId
+    slot: int
+    patient: SubjectId
+    channel: Channel
+
+
+class AppointmentCancelled(Event, name="appointment_cancelled.v1"):
+    appointment: AppointmentId
+    reason: Reason
+
+
+class Agenda(State):
+    """Slots by number; the last hold of each slot, expired or not, and the ids of all holds.
+
+    `booked` maps a slot to its one live appointment.
+
+    `unbooked` are the numbers of the other slots in order, so that free ones are found without looking at all.
+    """
+
+    published: AgendaPublished | None = None
+    slots: dict[int, Slot] = {}
+    holds: dict[int, SlotHeld] = {}
+    hold_ids: set[HoldId] = set()
+    booked: dict[int, AppointmentId] = {}
+    unbooked: list[int] = []
+    appointments: dict[AppointmentId, AppointmentBooked] = {}
+    cancelled: dict[AppointmentId, AppointmentCancelled] = {}
+    taken: dict[Channel, int] = {}
+
+
+@evolves("agenda", Agenda)
+def evolve(agenda: Agenda, event: Event) -> Agenda:
+    match event:
+        case AgendaPublished():
+            agenda.published = event
+            agenda.slots = {slot.number: slot for slot in event.slots}
+            agenda.unbooked = sorted(agenda.slots.keys() - agenda.booked.keys())
+        case SlotHeld():
+            agenda.holds[event.slot] = event
+            agenda.hold_ids.add(event.hold)
+        case AppointmentBooked():
+            agenda.holds.pop(event.slot, None)
+            agenda.booked[event.slot] = event.appointment
+            _take_out(agenda.unbooked, event.slot)
+            agenda.appointments[event.appointment] = event
+            agenda.taken[event.channel] = agenda.taken.get(event.channel, 0) + 1
+        case AppointmentCancelled():
+            appointment = agenda.appointments.get(event.appointment)
+            if appointment and event.appointment not in agenda.cancelled:
+                agenda.cancelled[event.appointment] = event
+                if agenda.booked.pop(appointment.slot, None):
+                    insort(agenda.unbooked, appointment.slot)
+                agenda.taken[appointment.channel] -= 1
+    return agenda
+
+
+def _take_out(numbers: list[int], number: int) -> None:
+    at = bisect_left(numbers, number)
+    if at < len(numbers) and numbers[at] == number:
+        del numbers[at]
+
+
+def live_hold(agenda: Agenda, slot: int, now: datetime) -> SlotHeld | None:
+    """The hold that keeps others from the slot at this moment. One that expired holds nothing, without any event."""
+    hold = agenda.holds.get(slot)
+    return hold if hold and now < hold.held_until else None
+
+
+def is_free(agenda: Agenda, slot: int, now: datetime) -> bool:
+    """Whether anybody may still take the slot: in the future, not booked, not held."""
+    return now < agenda.slots[slot].start and slot not in agenda.booked and live_hold(agenda, slot, now) is None
+
+
+def nearest_free(agenda: Agenda, slot: Slot, now: datetime) -> list[Slot]:
+    """The free slots nearest in time, the nearest first, at most ALTERNATIVES_MAX.
+
+    Of slots that start together, which comes first is not promised.
+    """
+    at = bisect_left(agenda.unbooked, slot.number)
+    earlier = (agenda.slots[number] for number in reversed(agenda.unbooked[:at]))
+    later = (agenda.slots[number] for number in agenda.unbooked[at:])
+    # Numbers follow start times, so each side comes the nearest first.
+    by_distance = merge(earlier, later, key=lambda other: abs(other.start - slot.start))
+    return list(islice((other for other in by_distance if is_free(agenda, other.number, now)), ALTERNATIVES_MAX))
+
+
+class SlotTime(Value, forbid_unknown_fields=True):
+    start: Instant
+    minutes: Annotated[int, Meta(ge=1, le=SLOT_MINUTES_MAX)]
+
+
+class PublishAgenda(Command):
+    hospital: Annotated[HospitalId, SLUG]
+    specialty: Annotated[SpecialtyId, SLUG]
+    practitioner: Annotated[PractitionerId, SLUG]
+    date: date
+    slots: Annotated[list[SlotTime], Meta(min_length=1, max_length=SLOTS_PER_AGENDA_MAX)]
+    quotas: dict[Channel, Annotated[int, Meta(ge=0, le=SLOTS_PER_AGENDA_MAX)]] = {}
+    release_at: Instant | None = None
+
+    @property
+    def agenda(self) -> AgendaId:
+        return agenda_id(self.hospital, self.date, self.practitioner)
+
+
+def _published(command: PublishAgenda) -> AgendaPublished:
+    times = sorted(command.slots, key=lambda slot: (slot.start, slot.minutes))
+    return AgendaPublished(
+        agenda=command.agenda,
+        hospital=command.hospital,
+        specialty=command.specialty,
+        practitioner=command.practitioner,
+        date=command.date,
+        slots=[
+            Slot(number=number, start=slot.start.astimezone(UTC), minutes=slot.minutes)
+            for number, slot in enumerate(times, start=1)
+        ],
+        quotas=command.quotas,
+        release_at=command.release_at.astimezone(UTC) if command.release_at else None,
+    )
+
+
+@decides(PublishAgenda, reads=lambda c, _: [hospitals.stream(c.hospital), stream(c.agenda)])
+def publish_agenda(command: PublishAgenda, hospital: Hospital, agenda: Agenda, *, now: datetime) -> Decided:
+    published = _published(command)
+    if agenda.published == published:
+        return
+    if agenda.published:
+        raise Rejected("agenda_exists", path="practitioner", agenda=command.agenda)
+    if hospital.registered is None:
+        raise Rejected("hospital_unknown", path="hospital", hospital=command.hospital)
+    today = local_date(now)
+    if command.date < today:
+        raise Rejected("in_the_past", path="date", at=command.date)
+    if command.date > today + timedelta(days=PUBLISH_AHEAD_DAYS_MAX):
+        raise Rejected("too_far_ahead", path="date", limit=PUBLISH_AHEAD_DAYS_MAX)
+    for index, slot in enumerate(command.slots):
+        if local_date(slot.start) != command.date:
+            raise Rejected("invalid_input", path=f"slots.{index}.start", hint="slot_date", at=command.date)
+    yield stream(command.agenda), published
+
+
+def _slot_on_offer(agenda: Agenda, number: int, now: datetime) -> tuple[AgendaPublished, Slot]:
+    """The slot, if it may be asked for at all at this moment. Raises Rejected."""
+    if agenda.published is None:
+        raise Rejected("agenda_unknown", path="agenda")
+    slot = agenda.slots.get(number)
+    if slot is None:
+        raise Rejected("slot_unknown", path="slot", slot=number, limit=len(agenda.slots))
+    if slot.start <= now:
+        raise Rejected("in_the_past", path="slot", at=slot.start)
+    release_at = agenda.published.release_at
+    if release_at and now < release_at:
+        raise Rejected("not_released_yet", path="agenda", at=release_at)
+    return agenda.published, slot
+
+
+def _refuse_taken(agenda: Agenda, slot: Slot, patient: SubjectId, now: datetime) -> None:
+    hold = live_hold(agenda, slot.number, now)
+    if slot.number in agenda.booked or (hold and hold.patient != patient):
+        raise Rejected("slot_taken", path="slot", slot=slot.number, alternatives=nearest_free(agenda, slot, now))
+
+
+def _visit(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -> VisitTaken:
+    return VisitTaken(
+        appointment=appointment,
+        hospital=published.hospital,
+        specialty=published.specialty,
+        slot=slot.number,
+        start=slot.start,
+        minutes=slot.minutes,
+    )
+
+
+def _hold_and_book_reads(command: "HoldSlot | BookAppointment", _: object) -> list[StreamName]:
+    return [stream(command.agenda), patients.stream(command.patient)]
+
+
+class HoldSlot(Command):
+    """Keep a slot for `hold_s` seconds. Renewable once, by a second command for the same slot."""
+
+    agenda: Annotated[AgendaId, AGENDA_NAME]
+    slot: SlotNumber
+    patient: Annotated[SubjectId, OPAQUE]
+    hold: Annotated[HoldId, OPAQUE]
+    hold_s: Annotated[int, Meta(ge=1, le=HOLD_SECONDS_MAX)]
+
+
+@decides(HoldSlot, reads=_hold_and_book_reads)
+def hold_slot(command: HoldSlot, agenda: Agenda, patient: Patient, *, now: datetime) -> Decided:
+    if command.hold in agenda.hold_ids:
+        return
+    published, slot = _slot_on_offer(agenda, command.slot, now)
+    _refuse_taken(agenda, slot, command.patient, now)
+    own = live_hold(agenda, slot.number, now)
+    if own and own.renewals >= HOLD_RENEWALS_MAX:
+        raise Rejected("hold_renewed_already", path="slot", at=own.held_until)
+    patients.refuse_another_hold(patient, command.agenda, slot.number, now)
+    patients.refuse_another_visit(patient, _visit("", published, slot), now)
+    held_until = now + timedelta(seconds=command.hold_s)
+    if own:
+        held_until = max(held_until, own.held_until)
+    yield (
+        stream(command.agenda),
+        SlotHeld(
+            hold=command.hold,
+            slot=slot.number,
+            patient=command.patient,
+            held_until=held_until,
+            renewals=own.renewals + 1 if own else 0,
+        ),
+    )
+    yield (
+        patients.stream(command.patient),
+        HoldTaken(hold=command.hold, agenda=command.agenda, slot=slot.number, held_at=now, held_until=held_until),
+    )
+
+
+class BookAppointment(Command):
+    """Take a slot, held by this patient before or not."""
+
+    agenda: Annotated[AgendaId, AGENDA_NAME]
+    slot: SlotNumber
+    patient: Annotated[SubjectId, OPAQUE]
+    channel: Channel
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+
+
+@decides(BookAppointment, reads=_hold_and_book_reads)
+def book_appointment(command: BookAppointment, agenda: Agenda, patient: Patient, *, now: datetime) -> Decided:
+    if agenda_of(command.appointment) != command.agenda:
+        raise Rejected("invalid_input", path="appointment", hint="opaque")
+    if command.appointment in agenda.appointments:
+        return
+    published, slot = _slot_on_offer(agenda, command.slot, now)
+    _refuse_taken(agenda, slot, command.patient, now)
+    quota = published.quotas.get(command.channel)
+    if quota is not None and agenda.taken.get(command.channel, 0) >= quota:
+        raise Rejected("quota_exhausted", path="channel", channel=command.channel, limit=quota)
+    visit = _visit(command.appointment, published, slot)
+    patients.refuse_another_visit(patient, visit, now)
+    yield (
+        stream(command.agenda),
+        AppointmentBooked(
+            appointment=command.appointment, slot=slot.number, patient=command.patient, channel=command.channel
+        ),
+    )
+    yield patients.stream(command.patient), visit
+
+
+class CancelAppointment(Command):
+    """Give an appointment up, so that its slot is free again at once (reversión de cita)."""
+
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+    reason: Reason = "PATIENT"
+
+    @property
+    def agenda(self) -> AgendaId:
+        return agenda_of(self.appointment)
+
+
+def _cancellation_reads(command: CancelAppointment, found: Mapping[StreamName, Agenda]) -> list[StreamName]:
+    agenda = found.get(stream(command.agenda))
+    booked = agenda.appointments.get(command.appointment) if agenda else None
+    return [stream(command.agenda), *([patients.stream(booked.patient)] if booked else [])]
+
+
+@decides(CancelAppointment, reads=_cancellation_reads)
+def cancel_appointment(
+    command: CancelAppointment, agenda: Agenda, patient: Patient | None = None, *, now: datetime
+) -> Decided:
+    if patient is None:
+        raise Rejected("appointment_unknown", path="appointment")
+    if command.appointment in agenda.cancelled:
+        return
+    booked = agenda.appointments[command.appointment]
+    if agenda.slots[booked.slot].start <= now:
+        raise Rejected("appointment_over", path="appointment", at=agenda.slots[booked.slot].start)
+    yield (
+        stream(command.agenda),
+        AppointmentCancelled(appointment=command.appointment, reason=command.reason),
+    )
+    yield patients.stream(booked.patient), VisitGivenUp(appointment=command.appointment)

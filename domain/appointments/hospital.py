@@ -1,0 +1,44 @@
+"""A hospital: it must be registered before it publishes agendas."""
+
+from datetime import datetime
+from typing import Annotated
+
+from domain.decider import Command, Decided, Event, State, StreamName, decides, evolves
+from domain.errors import Rejected
+from domain.identifiers import NAME, SLUG, HospitalId
+
+
+def stream(hospital: HospitalId) -> StreamName:
+    return f"hospital/{hospital}"
+
+
+class HospitalRegistered(Event, name="hospital_registered.v1"):
+    hospital: HospitalId
+    name: str
+
+
+class Hospital(State):
+    registered: HospitalRegistered | None = None
+
+
+@evolves("hospital", Hospital)
+def evolve(hospital: Hospital, event: Event) -> Hospital:
+    match event:
+        case HospitalRegistered():
+            hospital.registered = event
+    return hospital
+
+
+class RegisterHospital(Command):
+    hospital: Annotated[HospitalId, SLUG]
+    name: Annotated[str, NAME]
+
+
+@decides(RegisterHospital, reads=lambda c, _: [stream(c.hospital)])
+def register_hospital(command: RegisterHospital, hospital: Hospital, *, now: datetime) -> Decided:
+    registered = HospitalRegistered(hospital=command.hospital, name=command.name)
+    if hospital.registered == registered:
+        return
+    if hospital.registered:
+        raise Rejected("hospital_exists", path="hospital", name=hospital.registered.name)
+    yield stream(command.hospital), registered

@@ -1,0 +1,100 @@
+"""A patient's side of every booking: never in two places at once, never two holds too many.
+
+One stream per person, for life: it stays short because holds and visits are limited (docs/adr/0006).
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+
+from domain.calendar import local_date
+from domain.decider import Event, Instant, State, StreamName, evolves
+from domain.errors import Rejected
+from domain.identifiers import AgendaId, AppointmentId, HoldId, HospitalId, SpecialtyId, SubjectId, agenda_of
+
+LIVE_HOLDS_PER_PATIENT_MAX = 2
+HOLDS_PER_PATIENT_AND_DAY_MAX = 20
+
+
+def stream(patient: SubjectId) -> StreamName:
+    return f"patient/{patient}"
+
+
+class HoldTaken(Event, name="hold_taken.v1"):
+    hold: HoldId
+    agenda: AgendaId
+    slot: int
+    held_at: Instant
+    held_until: Instant
+
+
+class VisitTaken(Event, name="visit_taken.v1"):
+    appointment: AppointmentId
+    hospital: HospitalId
+    specialty: SpecialtyId
+    slot: int
+    start: Instant
+    minutes: int
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(minutes=self.minutes)
+
+
+class VisitGivenUp(Event, name="visit_given_up.v1"):
+    appointment: AppointmentId
+
+
+class Patient(State):
+    """Holds by agenda and slot, and visits not given up by appointment, both in order of arrival."""
+
+    holds: dict[tuple[AgendaId, int], HoldTaken] = {}
+    visits: dict[AppointmentId, VisitTaken] = {}
+    given_up: dict[AppointmentId, VisitTaken] = {}
+    last_hold_day: date | None = None
+    holds_that_day: int = 0
+
+
+@evolves("patient", Patient)
+def evolve(patient: Patient, event: Event) -> Patient:
+    match event:
+        case HoldTaken():
+            day = local_date(event.held_at)
+            patient.holds_that_day = 1 + (patient.holds_that_day if day == patient.last_hold_day else 0)
+            patient.last_hold_day = day
+            patient.holds = {key: hold for key, hold in patient.holds.items() if hold.held_until > event.held_at}
+            patient.holds[event.agenda, event.slot] = event
+        case VisitTaken():
+            if patient.holds:
+                patient.holds.pop((agenda_of(event.appointment), event.slot), None)
+            patient.visits[event.appointment] = event
+        case VisitGivenUp():
+            visit = patient.visits.pop(event.appointment, None)
+            if visit:
+                patient.given_up[event.appointment] = visit
+    return patient
+
+
+def live_holds(patient: Patient, now: datetime) -> Iterator[HoldTaken]:
+    """The holds that still keep somebody else out."""
+    return (hold for hold in patient.holds.values() if now < hold.held_until)
+
+
+def refuse_another_hold(patient: Patient, agenda: AgendaId, slot: int, now: datetime) -> None:
+    """Raise Rejected if this patient holds as much as one may."""
+    others = [hold for hold in live_holds(patient, now) if (hold.agenda, hold.slot) != (agenda, slot)]
+    if len(others) >= LIVE_HOLDS_PER_PATIENT_MAX:
+        free_again_at = min(hold.held_until for hold in others)
+        raise Rejected("hold_limit_reached", path="patient", limit=LIVE_HOLDS_PER_PATIENT_MAX, at=free_again_at)
+    if patient.last_hold_day == local_date(now) and patient.holds_that_day >= HOLDS_PER_PATIENT_AND_DAY_MAX:
+        raise Rejected("too_many_holds_today", path="patient", limit=HOLDS_PER_PATIENT_AND_DAY_MAX)
+
+
+def refuse_another_visit(patient: Patient, wanted: VisitTaken, now: datetime) -> None:
+    """Raise Rejected if the visit would overlap a live one, or be the second for one specialty and hospital."""
+    for visit in patient.visits.values():
+        if visit.end <= now:
+            continue
+        if visit.start < wanted.end and wanted.start < visit.end:
+            raise Rejected("visits_overlap", path="slot", appointment=visit.appointment, at=visit.start)
+        if (visit.hospital, visit.specialty) == (wanted.hospital, wanted.specialty):
+            raise Rejected("already_seen_here", path="agenda", appointment=visit.appointment, at=visit.start)

@@ -1,0 +1,243 @@
+"""The protocol of a decision: what events, states and commands are, what a command reads, what it decides.
+
+A context's module reads top to bottom: stream name, events, state and `evolve`, commands each with what it reads and
+decides. Nothing here knows how events are stored.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform, get_type_hints
+
+import msgspec
+
+from domain.errors import Rejected
+from domain.identifiers import HINTS
+
+T = TypeVar("T")
+S = TypeVar("S", bound="State")
+C = TypeVar("C", bound="Command")
+
+StreamName: TypeAlias = str  # "category/identifier…": the category says which fold makes its state
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # always aware; UTC in events
+
+PERSONAL = "personal"
+# A personal field is encrypted under its subject's key in the log, and None for ever once the subject is erased.
+Personal = Annotated[T | None, PERSONAL]
+
+EVENTS: dict[str, type["Event"]] = {}  # stable name, "slot_held.v1" → class
+UPCASTERS: dict[str, "Upcaster"] = {}  # old name → how it becomes the next
+FOLDS: dict[str, "Fold"] = {}  # category → fold
+DECISIONS: dict[type["Command"], "Decision"] = {}
+
+MAX_READ_ROUNDS = 3
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class ValueMeta(msgspec.StructMeta):
+    """Makes every struct below it immutable and built by keyword.
+
+    Immutable values can't form cycles, so the garbage collector need not look at them: there are very many.
+    """
+
+    def __new__(mcls, class_name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:
+        return super().__new__(
+            mcls, class_name, bases, namespace, **{"frozen": True, "kw_only": True, "gc": False} | config
+        )
+
+
+class Value(msgspec.Struct, metaclass=ValueMeta):
+    """An immutable value."""
+
+
+class EventMeta(ValueMeta):
+    """Registers each event class under its stable name.
+
+    Class keywords: `name`, the stable name with its version; `subject`, the field that holds the subject id whose key
+    encrypts the personal fields; `erases`, True if storing the event deletes that key.
+    """
+
+    def __new__(
+        mcls,
+        class_name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        name: str = "",
+        subject: str = "",
+        erases: bool = False,
+        **config: Any,
+    ) -> Any:
+        cls: Any = super().__new__(mcls, class_name, bases, namespace, **config)
+        cls.event_name, cls.subject_field, cls.erases_subject = name, subject, erases
+        cls.personal_fields = _personal_fields(cls)
+        if bool(cls.personal_fields or erases) > bool(subject):
+            raise TypeError(f"{class_name} has personal fields or erases, but names no subject")
+        if name and EVENTS.setdefault(name, cls) is not cls:
+            raise TypeError(f"two events are named {name}")
+        return cls
+
+
+def _personal_fields(cls: type) -> tuple[str, ...]:
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple(field for field, hint in hints.items() if PERSONAL in getattr(hint, "__metadata__", ()))
+
+
+class Event(Value, metaclass=EventMeta, omit_defaults=True):
+    """A fact: never changed, never deleted. Its fields are JSON; streams and plain fields carry opaque ids only."""
+
+    event_name: ClassVar[str]
+    subject_field: ClassVar[str]
+    erases_subject: ClassVar[bool]
+    personal_fields: ClassVar[tuple[str, ...]]
+
+
+E = TypeVar("E", bound=Event)
+
+
+def redacted(event: E) -> E:
+    """The event as it reads once its subject is erased."""
+    return msgspec.structs.replace(event, **dict.fromkeys(event.personal_fields))
+
+
+class State(msgspec.Struct):
+    """What the events of one stream amount to. Mutable: it belongs to whoever folds it.
+
+    All fields have defaults. Containers hold immutable values only, see `copied`.
+    """
+
+
+class Command(Value, forbid_unknown_fields=True):
+    """What somebody wants. Time and new identifiers come in from outside."""
+
+
+Recorded: TypeAlias = tuple[StreamName, Event]
+Decided: TypeAlias = Iterator[Recorded]
+Reads: TypeAlias = Callable[[Any, Mapping[StreamName, Any]], list[StreamName]]
+
+
+class Upcaster(msgspec.Struct, frozen=True):
+    """How a stored event of an old version becomes the next one; which fields of the old one were personal."""
+
+    to: str
+    upcast: Callable[[dict[str, Any]], dict[str, Any]]
+    personal_fields: tuple[str, ...] = ()
+
+
+class Fold(msgspec.Struct, frozen=True):
+    """How a category's streams become states."""
+
+    initial: Callable[[], State]
+    evolve: Callable[[Any, Event], Any]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a command reads and what it decides.
+
+    `reads(command, found)` names the streams, given the states found so far; it is asked again until nothing new.
+    `decide(command, *states, now=…)` gets the states in that order, yields what is to be recorded, or raises Rejected.
+    """
+
+    reads: Reads
+    decide: Callable[..., Iterable[Recorded]]
+
+
+def evolves(category: str, initial: Callable[[], S]) -> Callable[[Callable[[S, Event], S]], Callable[[S, Event], S]]:
+    """Declare how the streams "category/…" fold. `evolve` is total: it takes any event, and may change the state."""
+
+    def register(evolve: Callable[[S, Event], S]) -> Callable[[S, Event], S]:
+        FOLDS[category] = Fold(initial=initial, evolve=evolve)
+        return evolve
+
+    return register
+
+
+def decides(
+    command_type: type[C], *, reads: Reads
+) -> Callable[[Callable[..., Iterable[Recorded]]], Callable[..., Iterable[Recorded]]]:
+    """Declare what a command reads and that the function below decides it."""
+
+    def register(decide: Callable[..., Iterable[Recorded]]) -> Callable[..., Iterable[Recorded]]:
+        DECISIONS[command_type] = Decision(reads=reads, decide=decide)
+        return decide
+
+    return register
+
+
+def upcasts(
+    old_name: str, to: str, *, personal: tuple[str, ...] = ()
+) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Declare how a stored event of an old version becomes the next one, as raw dicts.
+
+    `personal` names the old version's personal fields: once the subject is erased, the function finds None in them.
+    Fields that the old version left out because they had their default are absent, as ever.
+    """
+
+    def register(function: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        UPCASTERS[old_name] = Upcaster(to=to, upcast=function, personal_fields=personal)
+        return function
+
+    return register
+
+
+def fold_of(stream: StreamName) -> Fold:
+    """The fold of a stream, by its category. Raises KeyError for a category that nobody declared."""
+    return FOLDS[stream.partition("/")[0]]
+
+
+def fold(stream: StreamName, events: Iterable[Event]) -> Any:
+    """The state of a stream after these events."""
+    of = fold_of(stream)
+    state: Any = of.initial()
+    for event in events:
+        state = of.evolve(state, event)
+    return state
+
+
+def copied(state: S) -> S:
+    """A state of its own that is equal. Values in a state's containers are immutable, so one level is enough."""
+    twin = copy(state)
+    for field in state.__struct_fields__:
+        value = getattr(state, field)
+        if isinstance(value, dict | list | set):
+            setattr(twin, field, value.copy())
+    return twin
+
+
+def decide(command: Command, states: Mapping[StreamName, Any], now: datetime) -> list[Recorded]:
+    """Decide one command on states that hold everything it reads. Changes nothing. Raises Rejected."""
+    decision = DECISIONS[type(command)]
+    read = [states[stream] for stream in decision.reads(command, states)]
+    return list(decision.decide(command, *read, now=now))
+
+
+# How msgspec words what is wrong, and where: it has no structured form of it.
+_WHERE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
+_FIELD = re.compile(r"(?:missing required|unknown) field `(?P<field>\w+)`")
+_PATTERN = re.compile(r"matching regex (?P<regex>'.*')$")
+_LENGTH = re.compile(r"^Expected `\w+` of length (?P<bound>.+)$")
+_NUMBER = re.compile(r"^Expected `(?:int|float)` (?P<bound>[<>]=? .+)$")
+
+
+def build(command_type: type[C], **fields: Any) -> C:
+    """Make a command of untrusted fields. Raises Rejected("invalid_input") that names the field and what is right."""
+    try:
+        return msgspec.convert(fields, command_type)
+    except msgspec.ValidationError as error:
+        raise _refused_field(str(error)) from None
+
+
+def _refused_field(said: str) -> Rejected:
+    where = _WHERE.search(said)
+    what = said[: where.start()] if where else said
+    steps = re.findall(r"\w+", where["path"]) if where else []
+    field = _FIELD.search(what)
+    path = ".".join([*steps, field["field"]] if field else steps)
+    for rule, hint in ((_LENGTH, "length"), (_NUMBER, "number")):
+        broken = rule.search(what)
+        if broken:
+            return Rejected("invalid_input", path=path, hint=hint, bound=broken["bound"])
+    form = _PATTERN.search(what)
+    hint = next((hint for regex, hint in HINTS.items() if form and repr(regex) == form["regex"]), "type")
+    return Rejected("invalid_input", path=path, hint=hint)

@@ -1,0 +1,69 @@
+"""The only exception that a decision raises, and every reason it may give."""
+
+from typing import Any, Literal
+
+# A code is a promise to clients: it never changes its meaning. What people read is in api/messages.py.
+Code = Literal[
+    "agenda_exists",
+    "agenda_unknown",
+    "already_seen_here",
+    "appointment_over",
+    "appointment_unknown",
+    "hold_limit_reached",
+    "hold_renewed_already",
+    "hospital_exists",
+    "hospital_unknown",
+    "idempotency_key_reused",
+    "identity_taken",
+    "in_the_past",
+    "invalid_input",
+    "not_released_yet",
+    "overloaded",
+    "person_unknown",
+    "quota_exhausted",
+    "slot_taken",
+    "slot_unknown",
+    "too_far_ahead",
+    "too_many_holds_today",
+    "unavailable",
+    "visits_overlap",
+]
+
+# With "invalid_input": what a right value looks like, in details as `hint`.
+Hint = Literal[
+    "agenda",
+    "birth_date",
+    "email",
+    "identity_number",
+    "idempotency_key",
+    "length",
+    "number",
+    "once",
+    "opaque",
+    "page_size",
+    "phone",
+    "slot_date",
+    "slug",
+    "text",
+    "type",
+]
+
+
+class Rejected(Exception):
+    """A command that may not happen now: nothing is written.
+
+    Attributes:
+        code: the stable reason, see `Code`.
+        path: the field of the command that is to blame, such as "slot" or "slots.3.start"; "" when none is.
+        details: what a client needs to act, by name: ids, instants, `alternatives`; also fills the message's blanks.
+    """
+
+    def __init__(self, code: Code, path: str = "", **details: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.path = path
+        self.details = details
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.details.items())
+        return f"{self.code} at {self.path or 'the command'}" + (f" ({said})" if said else "")

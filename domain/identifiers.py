@@ -1,0 +1,75 @@
+"""Identifiers as value objects: they validate and normalise, and say what a right one looks like."""
+
+import re
+from datetime import date
+from typing import TypeAlias
+
+from msgspec import Meta
+
+from domain.errors import Hint, Rejected
+
+_SLUG = "[a-z0-9](?:-?[a-z0-9]){0,39}"
+_OPAQUE = "[a-z2-7]{26}"  # 128 bits in base 32
+_AGENDA = f"{_SLUG}/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{_SLUG}"
+
+# What PostgreSQL's text and JSON can't hold, or a terminal should not: control characters and half characters.
+_VISIBLE = r"[^\x00-\x1f\x7f\ud800-\udfff]"
+
+HINTS: dict[str, Hint] = {}  # pattern → what a right one looks like
+
+
+def pattern(regex: str, hint: Hint, *, max_length: int | None = None) -> Meta:
+    """A constraint on a text, and what to say to whoever broke it."""
+    HINTS[regex] = hint
+    return Meta(pattern=regex, max_length=max_length)
+
+
+# The names of identifiers. Events and states have them plain: a fact stays readable whatever the rules are later.
+HospitalId: TypeAlias = str  # la-merced
+SpecialtyId: TypeAlias = str  # pediatrics
+PractitionerId: TypeAlias = str  # a practitioner or a room: p-0012
+SubjectId: TypeAlias = str  # tells nothing about the person
+HoldId: TypeAlias = str
+AgendaId: TypeAlias = str  # hospital/date/practitioner
+AppointmentId: TypeAlias = str  # the agenda, then an opaque part
+IdentityDigest: TypeAlias = str  # keyed hash of an identity number
+
+# Their forms, for commands: Annotated[HospitalId, SLUG].
+SLUG = pattern(rf"^{_SLUG}\Z", "slug")
+OPAQUE = pattern(rf"^{_OPAQUE}\Z", "opaque")
+AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", "agenda")
+APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", "opaque")
+NAME = pattern(rf"^(?=.*\S){_VISIBLE}+\Z", "text", max_length=120)
+DIGEST = pattern(r"^[0-9a-f]{64}\Z", "opaque")
+
+
+def agenda_id(hospital: str, day: date, practitioner: str) -> str:
+    """One practitioner (or room) on one date is one agenda: its name says so, and there can't be two."""
+    return f"{hospital}/{day.isoformat()}/{practitioner}"
+
+
+def agenda_of(appointment: str) -> str:
+    """The agenda in which an appointment is: part of its name, so that nothing needs to be looked up."""
+    return appointment.rpartition("/")[0]
+
+
+_CI = re.compile(
+    r"^(?P<number>[0-9]{4,10})(?:-?(?P<complement>[0-9][A-Z]))?(?P<department>LP|CB|SC|OR|PT|TJ|CH|BE|PD)?\Z"
+)
+
+
+def parse_ci(text: str) -> str:
+    """A Bolivian identity number in its one spelling: "4820193", "4820193-1A", "4820193-1A LP".
+
+    Case, blanks and dots are ignored. Raises Rejected("invalid_input") that shows what a right one looks like.
+    """
+    found = _CI.match(re.sub(r"[\s.]", "", text).upper()) if len(text) <= 40 else None
+    if not found:
+        raise Rejected("invalid_input", path="identity", hint="identity_number")
+    number, complement, department = found.group("number", "complement", "department")
+    return number + (f"-{complement}" if complement else "") + (f" {department}" if department else "")
+
+
+def ci_key(ci: str) -> str:
+    """What makes an identity number unique: number and complement, whoever issued it. Takes a parsed one."""
+    return ci.partition(" ")[0]

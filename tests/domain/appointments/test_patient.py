@@ -1,0 +1,162 @@
+"""The patient's side alone: what the fold remembers, and what it refuses. Whole stories are in test_agenda.py."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from domain.appointments.patient import (
+    HOLDS_PER_PATIENT_AND_DAY_MAX,
+    HoldTaken,
+    Patient,
+    VisitGivenUp,
+    VisitTaken,
+    live_holds,
+    refuse_another_hold,
+    refuse_another_visit,
+    stream,
+)
+from domain.decider import Event
+from domain.errors import Rejected
+from tests.office import (
+    AGENDA,
+    ANA,
+    COTAHUMA,
+    DAY,
+    DENTISTRY,
+    LA_MERCED,
+    MOMENT,
+    NOW,
+    PEDIATRICS,
+    appointment,
+    at,
+    given,
+    opaque,
+)
+
+
+def ana(*events: Event) -> Patient:
+    patient: Patient = given(*events).state(stream(ANA))
+    return patient
+
+
+def held(slot: int, held_at: datetime = NOW, hold_s: int = 300) -> HoldTaken:
+    return HoldTaken(
+        hold=opaque("hold"),
+        agenda=AGENDA,
+        slot=slot,
+        held_at=held_at,
+        held_until=held_at + timedelta(seconds=hold_s),
+    )
+
+
+def visit(
+    start: str = "08:00", *, hospital: str = LA_MERCED, specialty: str = PEDIATRICS, name: str = "ficha", slot: int = 1
+) -> VisitTaken:
+    return VisitTaken(
+        appointment=appointment(name), hospital=hospital, specialty=specialty, slot=slot, start=at(start), minutes=20
+    )
+
+
+def test_a_visit_is_live_until_it_is_given_up() -> None:
+    taken = visit()
+    assert ana(taken).visits == {taken.appointment: taken}
+    given_up = ana(taken, VisitGivenUp(appointment=taken.appointment))
+    assert given_up.visits == {}
+    assert given_up.given_up == {taken.appointment: taken}
+
+
+def test_giving_up_what_was_never_taken_changes_nothing() -> None:
+    assert ana(VisitGivenUp(appointment=appointment())) == Patient()
+
+
+def test_a_visit_ends_its_minutes_after_its_start() -> None:
+    assert visit("08:00").end == at("08:20")
+
+
+def test_a_visit_uses_the_hold_up_that_it_confirms_and_no_other() -> None:
+    assert [hold.slot for hold in ana(held(1), held(2), visit(slot=1)).holds.values()] == [2]
+
+
+def test_a_hold_is_live_until_exactly_its_end() -> None:
+    patient = ana(held(1))
+    assert [hold.slot for hold in live_holds(patient, at("07:05") - MOMENT)] == [1]
+    assert list(live_holds(patient, at("07:05"))) == []
+
+
+def test_holds_that_expired_are_forgotten_with_the_next_hold() -> None:
+    patient = ana(held(1), held(2, at("07:01")), held(3, at("07:05")))
+    assert [hold.slot for hold in patient.holds.values()] == [2, 3]
+
+
+def test_a_renewed_hold_is_one_hold() -> None:
+    assert len(ana(held(1), held(1, at("07:04"))).holds) == 1
+
+
+def test_two_live_holds_are_all_that_one_may_have() -> None:
+    patient = ana(held(1), held(2, at("07:01")))
+    with pytest.raises(Rejected, match="hold_limit_reached") as refused:
+        refuse_another_hold(patient, AGENDA, 3, at("07:02"))
+    assert refused.value.details == {"limit": 2, "at": at("07:05")}
+    refuse_another_hold(patient, AGENDA, 3, at("07:05"))
+
+
+def test_the_slot_that_is_asked_for_does_not_count_against_itself() -> None:
+    refuse_another_hold(ana(held(1), held(2)), AGENDA, 2, at("07:02"))
+
+
+def test_twenty_holds_a_day_are_all_that_one_may_take() -> None:
+    holds = [held(1, NOW + timedelta(minutes=6 * n)) for n in range(HOLDS_PER_PATIENT_AND_DAY_MAX)]
+    refuse_another_hold(ana(*holds[:-1]), AGENDA, 1, at("20:00"))
+    with pytest.raises(Rejected, match="too_many_holds_today") as refused:
+        refuse_another_hold(ana(*holds), AGENDA, 1, at("20:00"))
+    assert refused.value.path == "patient"
+    assert refused.value.details == {"limit": HOLDS_PER_PATIENT_AND_DAY_MAX}
+
+
+def test_a_day_of_holds_ends_at_midnight_in_la_paz() -> None:
+    patient = ana(*[held(1, at("20:30"))] * HOLDS_PER_PATIENT_AND_DAY_MAX)
+    midnight = at("00:00", DAY + timedelta(days=1))
+    with pytest.raises(Rejected, match="too_many_holds_today"):
+        refuse_another_hold(patient, AGENDA, 1, midnight - MOMENT)
+    refuse_another_hold(patient, AGENDA, 1, midnight)
+
+
+def test_the_count_of_the_day_begins_anew_with_the_first_hold_of_the_next() -> None:
+    tomorrow = at("00:00", DAY + timedelta(days=1))
+    today = [held(1, NOW), held(1, at("20:30"))]
+    assert ana(*today).holds_that_day == 2
+    assert ana(*today, held(1, tomorrow)).holds_that_day == 1
+
+
+@pytest.mark.parametrize("start", ["07:41", "08:00", "08:19"])
+def test_visits_may_not_overlap(start: str) -> None:
+    with pytest.raises(Rejected, match="visits_overlap") as refused:
+        refuse_another_visit(ana(visit("08:00")), visit(start, hospital=COTAHUMA), NOW)
+    assert refused.value.path == "slot"
+    assert refused.value.details == {"appointment": appointment(), "at": at("08:00")}
+
+
+@pytest.mark.parametrize("start", ["07:40", "08:20"])
+def test_visits_that_merely_touch_do_not_overlap(start: str) -> None:
+    refuse_another_visit(ana(visit("08:00")), visit(start, hospital=COTAHUMA), NOW)
+
+
+def test_one_live_visit_per_specialty_and_hospital() -> None:
+    patient = ana(visit("08:00"))
+    with pytest.raises(Rejected, match="already_seen_here") as refused:
+        refuse_another_visit(patient, visit("10:00"), NOW)
+    assert refused.value.path == "agenda"
+    assert refused.value.details == {"appointment": appointment(), "at": at("08:00")}
+    refuse_another_visit(patient, visit("10:00", hospital=COTAHUMA), NOW)
+    refuse_another_visit(patient, visit("10:00", specialty=DENTISTRY), NOW)
+
+
+def test_a_visit_stands_in_the_way_until_exactly_its_end() -> None:
+    patient = ana(visit("08:00"))
+    with pytest.raises(Rejected, match="already_seen_here"):
+        refuse_another_visit(patient, visit("10:00"), at("08:20") - MOMENT)
+    refuse_another_visit(patient, visit("10:00"), at("08:20"))
+
+
+def test_a_visit_given_up_stands_in_nobodys_way() -> None:
+    refuse_another_visit(ana(visit(), VisitGivenUp(appointment=appointment())), visit("08:10"), NOW)

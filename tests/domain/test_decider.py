@@ -1,0 +1,341 @@
+"""The protocol: building commands of untrusted fields, declaring events and folds, deciding."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain import decider
+from domain.appointments.agenda import BookAppointment, CancelAppointment, HoldSlot, PublishAgenda
+from domain.appointments.hospital import HospitalRegistered, RegisterHospital
+from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
+from domain.errors import Rejected
+from domain.people import ErasePerson, PersonRegistered, RegisterPerson
+from tests.office import AGENDA, ANA, LA_MERCED, NOW, appointment, at, opaque, states_read
+
+# Building commands
+
+RIGHT: dict[type[Command], dict[str, Any]] = {
+    RegisterHospital: {"hospital": "la-merced", "name": "Hospital La Merced"},
+    PublishAgenda: {
+        "hospital": "la-merced",
+        "specialty": "pediatrics",
+        "practitioner": "p-0012",
+        "date": date(2027, 1, 15),
+        "slots": [{"start": at("08:00"), "minutes": 20}, {"start": at("08:20"), "minutes": 20}],
+        "quotas": {"WEB": 1},
+        "release_at": at("07:00"),
+    },
+    HoldSlot: {"hold": opaque("hold"), "agenda": AGENDA, "slot": 1, "patient": ANA, "hold_s": 300},
+    BookAppointment: {"appointment": appointment(), "agenda": AGENDA, "slot": 1, "patient": ANA, "channel": "WEB"},
+    CancelAppointment: {"appointment": appointment(), "reason": "MISTAKE"},
+    RegisterPerson: {
+        "person": ANA,
+        "identity": "4820193-1A LP",
+        "identity_digest": "0" * 64,
+        "given_names": "Ana",
+        "family_names": "Quispe Mamani",
+        "birth_date": date(1990, 5, 17),
+        "sex": "F",
+        "phone": "+59171234567",
+        "email": "ana@example.org",
+    },
+    ErasePerson: {"person": ANA},
+}
+
+SLUGS = [(RegisterHospital, "hospital")] + [(PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")]
+OPAQUE = [
+    (HoldSlot, "hold"),
+    (HoldSlot, "patient"),
+    (BookAppointment, "patient"),
+    (RegisterPerson, "person"),
+    (ErasePerson, "person"),
+]
+SLOT = {"start": at("08:00"), "minutes": 20}
+
+
+def refusal(command: type[Command], **changed: Any) -> Rejected:
+    with pytest.raises(Rejected) as refused:
+        build(command, **RIGHT[command] | changed)
+    assert refused.value.code == "invalid_input"
+    return refused.value
+
+
+def test_every_command_has_an_example_here() -> None:
+    assert RIGHT.keys() == DECISIONS.keys()
+
+
+@pytest.mark.parametrize("command", RIGHT)
+def test_right_fields_make_a_command(command: type[Command]) -> None:
+    assert isinstance(build(command, **RIGHT[command]), command)
+
+
+@pytest.mark.parametrize("command", RIGHT)
+def test_a_missing_or_an_unknown_field_is_refused(command: type[Command]) -> None:
+    unknown = refusal(command, surprise=1)
+    assert (unknown.path, unknown.details) == ("surprise", {"hint": "type"})
+    with pytest.raises(Rejected) as refused:
+        build(command)
+    assert (refused.value.code, refused.value.details) == ("invalid_input", {"hint": "type"})
+    assert refused.value.path in command.__struct_fields__
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [({"hospital": 5}, "hospital"), ({"release_at": 5}, "release_at"), ({"quotas": {"FAX": 1}}, "quotas")],
+)
+def test_a_value_of_another_kind_is_named_and_not_taken_for_a_number_out_of_bounds(
+    wrong: dict[str, Any], path: str
+) -> None:
+    refused = refusal(PublishAgenda, **wrong)
+    assert (refused.path, refused.details) == (path, {"hint": "type"})
+
+
+@pytest.mark.parametrize(("command", "field"), SLUGS)
+@pytest.mark.parametrize(
+    "wrong", ["", "La-Merced", "la merced", "-merced", "merced-", "a--b", "a/b", "ñ", "a" * 41, "a\n"]
+)
+def test_a_code_is_short_and_plain(command: type[Command], field: str, wrong: str) -> None:
+    refused = refusal(command, **{field: wrong})
+    assert (refused.path, refused.details) == (field, {"hint": "slug"})
+
+
+@pytest.mark.parametrize("right", ["a", "7", "la-merced", "a" * 40])
+def test_a_right_code_is_taken(right: str) -> None:
+    assert build(RegisterHospital, hospital=right, name="x").hospital == right
+
+
+@pytest.mark.parametrize(("command", "field"), OPAQUE)
+@pytest.mark.parametrize(
+    "wrong", ["", "ana", "A" * 26, "1" * 26, "a" * 25, "a" * 27, "../../etc/passwd", "a" * 26 + "\n"]
+)
+def test_an_id_tells_nothing_and_is_26_characters_long(command: type[Command], field: str, wrong: str) -> None:
+    refused = refusal(command, **{field: wrong})
+    assert (refused.path, refused.details) == (field, {"hint": "opaque"})
+
+
+@pytest.mark.parametrize("command", [HoldSlot, BookAppointment])
+@pytest.mark.parametrize(
+    "wrong", ["", "la-merced", "la-merced/2027-1-15/p", "la-merced/2027-01-15/", f"{AGENDA}/x", f"{AGENDA}\n"]
+)
+def test_an_agenda_is_named_by_hospital_date_and_practitioner(command: type[Command], wrong: str) -> None:
+    refused = refusal(command, agenda=wrong)
+    assert (refused.path, refused.details) == ("agenda", {"hint": "agenda"})
+
+
+@pytest.mark.parametrize("command", [BookAppointment, CancelAppointment])
+@pytest.mark.parametrize(
+    "wrong", ["", opaque("ficha"), AGENDA, f"{AGENDA}/x", f"/{AGENDA}/{opaque('ficha')}", f"{appointment()}\n"]
+)
+def test_an_appointment_is_named_by_its_agenda_and_an_id(command: type[Command], wrong: str) -> None:
+    refused = refusal(command, appointment=wrong)
+    assert (refused.path, refused.details) == ("appointment", {"hint": "opaque"})
+
+
+@pytest.mark.parametrize(
+    ("command", "field", "wrong", "hint"),
+    [
+        (RegisterPerson, "identity_digest", "0" * 63, "opaque"),
+        (RegisterPerson, "identity_digest", "G" * 64, "opaque"),
+        (RegisterPerson, "identity_digest", "0" * 64 + "\n", "opaque"),
+        (RegisterPerson, "phone", "71234567\n", "phone"),
+        (RegisterPerson, "email", "ana@example.org\n", "email"),
+        (RegisterHospital, "name", "", "text"),
+        (RegisterHospital, "name", " \t", "text"),
+        (RegisterPerson, "given_names", " ", "text"),
+        (RegisterPerson, "family_names", "", "text"),
+        (RegisterPerson, "phone", "123456", "phone"),
+        (RegisterPerson, "phone", "1" * 16, "phone"),
+        (RegisterPerson, "phone", "7123-4567", "phone"),
+        (RegisterPerson, "email", "ana", "email"),
+        (RegisterPerson, "email", "ana@", "email"),
+        (RegisterPerson, "email", "a na@example.org", "email"),
+        (RegisterPerson, "email", "a@b@c", "email"),
+        (RegisterPerson, "sex", "X", "type"),
+        (RegisterPerson, "birth_date", "yesterday", "type"),
+        (RegisterPerson, "birth_date", datetime(1990, 5, 17, 1, tzinfo=UTC), "type"),
+        (RegisterPerson, "birth_date", None, "type"),
+        (BookAppointment, "channel", "FAX", "type"),
+        (PublishAgenda, "date", "2027-02-30", "type"),
+        (PublishAgenda, "release_at", "2027-01-15T07:00:00", "type"),  # no time zone, no instant
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_field_and_what_is_right(
+    command: type[Command], field: str, wrong: object, hint: str
+) -> None:
+    refused = refusal(command, **{field: wrong})
+    assert (refused.path, refused.details) == (field, {"hint": hint})
+
+
+@pytest.mark.parametrize(
+    ("command", "field", "right", "wrong", "details"),
+    [
+        (RegisterHospital, "name", "x" * 120, "x" * 121, {"hint": "length", "bound": "<= 120"}),
+        (RegisterPerson, "identity", "1234", "123", {"hint": "length", "bound": ">= 4"}),
+        (RegisterPerson, "identity", "1" * 20, "1" * 21, {"hint": "length", "bound": "<= 20"}),
+        (RegisterPerson, "given_names", "x" * 120, "x" * 121, {"hint": "length", "bound": "<= 120"}),
+        (RegisterPerson, "family_names", "x" * 120, "x" * 121, {"hint": "length", "bound": "<= 120"}),
+        (RegisterPerson, "email", "a@" + "b" * 252, "a@" + "b" * 253, {"hint": "length", "bound": "<= 254"}),
+        (PublishAgenda, "slots", [SLOT], [], {"hint": "length", "bound": ">= 1"}),
+        (PublishAgenda, "slots", [SLOT] * 5_000, [SLOT] * 5_001, {"hint": "length", "bound": "<= 5000"}),
+        (PublishAgenda, "quotas", {"WEB": 0}, {"WEB": -1}, {"hint": "number", "bound": ">= 0"}),
+        (PublishAgenda, "quotas", {"WEB": 5_000}, {"WEB": 5_001}, {"hint": "number", "bound": "<= 5000"}),
+        (HoldSlot, "slot", 1, 0, {"hint": "number", "bound": ">= 1"}),
+        (HoldSlot, "slot", 5_000, 5_001, {"hint": "number", "bound": "<= 5000"}),
+        (BookAppointment, "slot", 1, 0, {"hint": "number", "bound": ">= 1"}),
+        (BookAppointment, "slot", 5_000, 5_001, {"hint": "number", "bound": "<= 5000"}),
+        (HoldSlot, "hold_s", 1, 0, {"hint": "number", "bound": ">= 1"}),
+        (HoldSlot, "hold_s", 3_600, 3_601, {"hint": "number", "bound": "<= 3600"}),
+        (HoldSlot, "hold_s", 3_600, 10**30, {"hint": "number", "bound": "<= 3600"}),
+    ],
+)
+def test_a_value_beyond_a_limit_is_refused_with_the_limit(
+    command: type[Command], field: str, right: object, wrong: object, details: dict[str, str]
+) -> None:
+    build(command, **RIGHT[command] | {field: right})
+    refused = refusal(command, **{field: wrong})
+    assert (refused.path, refused.details) == (field, details)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path", "details"),
+    [
+        ({"minutes": 0}, "slots.1.minutes", {"hint": "number", "bound": ">= 1"}),
+        ({"minutes": 1_441}, "slots.1.minutes", {"hint": "number", "bound": "<= 1440"}),
+        ({"start": "at eight"}, "slots.1.start", {"hint": "type"}),
+        ({"start": "2027-01-15T08:00:00"}, "slots.1.start", {"hint": "type"}),
+        ({"surprise": 1}, "slots.1.surprise", {"hint": "type"}),
+    ],
+)
+def test_the_wrong_slot_of_many_is_named(wrong: dict[str, Any], path: str, details: dict[str, Any]) -> None:
+    refused = refusal(PublishAgenda, slots=[SLOT, SLOT | wrong])
+    assert (refused.path, refused.details) == (path, details)
+
+
+@pytest.mark.parametrize(("field", "right"), [("phone", ""), ("email", ""), ("phone", "2123456"), ("email", "a@b")])
+def test_contacts_may_be_left_out(field: str, right: str) -> None:
+    assert getattr(build(RegisterPerson, **RIGHT[RegisterPerson] | {field: right}), field) == right
+
+
+# What every event, command and fold has
+
+
+@pytest.mark.parametrize("kind", EVENTS.values())
+def test_an_event_is_named_by_what_happened_and_its_version(kind: type[Event]) -> None:
+    snake = re.sub("(?<!^)([A-Z])", r"_\1", kind.__name__).lower()
+    assert re.fullmatch(rf"{snake}\.v[1-9][0-9]*", kind.event_name)
+
+
+@pytest.mark.parametrize("kind", EVENTS.values())
+def test_personal_fields_and_erasures_belong_to_a_subject(kind: type[Event]) -> None:
+    if kind.personal_fields or kind.erases_subject:
+        assert kind.subject_field in kind.__struct_fields__
+        assert kind.subject_field not in kind.personal_fields
+
+
+@pytest.mark.parametrize("command", RIGHT)
+def test_a_command_reads_streams_that_fold(command: type[Command]) -> None:
+    states = states_read(build(command, **RIGHT[command]), lambda stream: fold(stream, ()))
+    assert all(isinstance(state, type(fold_of(stream).initial())) for stream, state in states.items())
+
+
+@pytest.mark.parametrize("command", RIGHT)
+def test_a_command_cannot_be_changed(command: type[Command]) -> None:
+    built = build(command, **RIGHT[command])
+    with pytest.raises(AttributeError):
+        setattr(built, built.__struct_fields__[0], "other")
+
+
+def test_states_do_not_share_their_empty_beginnings() -> None:
+    first, second = fold("patient/x", ()), fold("patient/x", ())
+    first.visits["x"] = 1
+    assert second.visits == {}
+
+
+def test_a_stream_of_a_category_that_nobody_declared_does_not_fold() -> None:
+    with pytest.raises(KeyError):
+        fold("nowhere/1", ())
+
+
+# Declaring
+
+
+@pytest.fixture
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test declares is forgotten after it."""
+    for name in ("EVENTS", "UPCASTERS", "FOLDS", "DECISIONS"):
+        monkeypatch.setattr(decider, name, {})
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_two_events_cannot_have_one_name() -> None:
+    class First(Event, name="thing_happened.v1"):
+        pass
+
+    assert decider.EVENTS["thing_happened.v1"] is First
+    with pytest.raises(TypeError, match=r"two events are named thing_happened\.v1"):
+
+        class Second(Event, name="thing_happened.v1"):
+            pass
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_an_event_with_personal_fields_names_its_subject() -> None:
+    with pytest.raises(TypeError, match="names no subject"):
+
+        class Told(Event, name="told.v1"):
+            secret: Personal[str]
+
+    with pytest.raises(TypeError, match="names no subject"):
+
+        class Forgotten(Event, name="forgotten.v1", erases=True):
+            person: str
+
+    class Kept(Event, name="kept.v1", subject="person"):
+        person: str
+        secret: Personal[str]
+        note: str = ""
+
+    assert Kept.personal_fields == ("secret",)
+    assert redacted(Kept(person="p", secret="s", note="n")) == Kept(person="p", secret=None, note="n")
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_an_old_version_is_declared_with_the_way_to_the_new_one() -> None:
+    @upcasts("thing_happened.v1", "thing_happened.v2")
+    def upcast(old: dict[str, Any]) -> dict[str, Any]:
+        return old | {"new": True}
+
+    assert decider.UPCASTERS["thing_happened.v1"] == decider.Upcaster(to="thing_happened.v2", upcast=upcast)
+
+
+def test_an_event_without_personal_fields_has_nothing_to_redact() -> None:
+    event = HospitalRegistered(hospital=LA_MERCED, name="Hospital La Merced")
+    assert redacted(event) == event
+
+
+def test_an_event_is_kept_as_json_without_what_goes_without_saying() -> None:
+    event = HospitalRegistered(hospital=LA_MERCED, name="Hospital La Merced")
+    assert msgspec.json.decode(msgspec.json.encode(event)) == {"hospital": LA_MERCED, "name": "Hospital La Merced"}
+    assert PersonRegistered.subject_field == "person"
+
+
+# Deciding
+
+
+def test_a_decision_yields_events_for_streams_and_changes_no_state() -> None:
+    command = RegisterHospital(hospital=LA_MERCED, name="Hospital La Merced")
+    states = {f"hospital/{LA_MERCED}": fold(f"hospital/{LA_MERCED}", ())}
+    recorded = decide(command, states, NOW)
+    assert [stream for stream, _ in recorded] == [f"hospital/{LA_MERCED}"]
+    assert states == {f"hospital/{LA_MERCED}": fold(f"hospital/{LA_MERCED}", ())}
+    assert decide(command, states, NOW) == recorded
+
+
+def test_a_refusal_reads_well_in_a_log() -> None:
+    assert str(Rejected("hospital_unknown", path="hospital", hospital="x")) == (
+        "hospital_unknown at hospital (hospital='x')"
+    )
+    assert str(Rejected("overloaded")) == "overloaded at the command"

@@ -1,0 +1,128 @@
+"""Who somebody is: registering, one identity number for one person, erasure."""
+
+from datetime import date
+
+import pytest
+from msgspec.structs import asdict, replace
+
+from domain.decider import redacted
+from domain.people import (
+    ErasePerson,
+    Identity,
+    IdentityClaimed,
+    IdentityReleased,
+    Person,
+    PersonErased,
+    PersonRegistered,
+    RegisterPerson,
+    identity_stream,
+    stream,
+)
+from tests.office import ANA, DAY, LUIS, MOMENT, at, given
+
+DIGEST = "a1" * 32
+
+REGISTER_ANA = RegisterPerson(
+    person=ANA,
+    identity="4820193-1A LP",
+    identity_digest=DIGEST,
+    given_names="Ana",
+    family_names="Quispe Mamani",
+    birth_date=date(1990, 5, 17),
+    sex="F",
+    phone="+59171234567",
+)
+REGISTERED = PersonRegistered(**asdict(REGISTER_ANA))
+CLAIMED = IdentityClaimed(person=ANA)
+ERASED = PersonErased(person=ANA)
+RELEASED = IdentityReleased(person=ANA)
+KNOWN = ((identity_stream(DIGEST), CLAIMED), (stream(ANA), REGISTERED))
+
+
+def born(day: date) -> RegisterPerson:
+    return replace(REGISTER_ANA, birth_date=day)
+
+
+def test_a_person_is_registered_and_bears_the_identity_number() -> None:
+    given().when(REGISTER_ANA).then(*KNOWN)
+
+
+def test_registering_the_same_person_again_is_nothing() -> None:
+    given(*KNOWN).when(REGISTER_ANA).nothing()
+
+
+def test_an_identity_number_that_somebody_bears_is_refused_to_others() -> None:
+    given(*KNOWN).when(replace(REGISTER_ANA, person=LUIS)).rejected("identity_taken", path="identity")
+
+
+def test_another_identity_number_is_free() -> None:
+    given(*KNOWN).when(replace(REGISTER_ANA, person=LUIS, identity_digest="b2" * 32)).accepted()
+
+
+def test_a_child_may_be_born_today_and_not_tomorrow() -> None:
+    given().when(born(DAY)).accepted()
+    given().when(born(date(2027, 1, 16))).rejected("invalid_input", path="birth_date", hint="birth_date", limit=130)
+    given().when(born(date(2028, 1, 1))).rejected("invalid_input", path="birth_date", hint="birth_date")
+
+
+def test_today_is_what_la_paz_calls_today() -> None:
+    midnight = at("00:00", date(2027, 1, 16))
+    given().when(born(date(2027, 1, 16)), now=midnight - MOMENT).rejected("invalid_input", path="birth_date")
+    given().when(born(date(2027, 1, 16)), now=midnight).accepted()
+
+
+def test_nobody_is_older_than_the_oldest() -> None:
+    given().when(born(date(1897, 1, 1))).accepted()
+    given().when(born(date(1896, 12, 31))).rejected("invalid_input", path="birth_date", hint="birth_date", limit=130)
+
+
+def test_a_person_is_erased_and_the_identity_number_released() -> None:
+    given(*KNOWN).when(ErasePerson(person=ANA)).then((stream(ANA), ERASED), (identity_stream(DIGEST), RELEASED))
+
+
+def test_erasing_twice_is_nothing() -> None:
+    given(*KNOWN).after(ErasePerson(person=ANA)).when(ErasePerson(person=ANA)).nothing()
+
+
+def test_nobody_erases_who_is_not_known() -> None:
+    given().when(ErasePerson(person=ANA)).rejected("person_unknown", path="person")
+
+
+def test_after_an_erasure_somebody_else_may_bear_the_number() -> None:
+    office = given(*KNOWN).after(ErasePerson(person=ANA))
+    office.when(replace(REGISTER_ANA, person=LUIS)).accepted()
+
+
+def test_an_erased_person_is_not_registered_again_by_a_repetition() -> None:
+    given(*KNOWN).after(ErasePerson(person=ANA)).when(REGISTER_ANA).nothing()
+
+
+def test_an_erasure_said_again_does_not_release_the_number_of_its_new_bearer() -> None:
+    office = given(*KNOWN).after(ErasePerson(person=ANA), replace(REGISTER_ANA, person=LUIS))
+    office = office.after(ErasePerson(person=ANA))
+    assert office.state(identity_stream(DIGEST)) == Identity(person=LUIS)
+
+
+def test_an_erasure_leaves_nothing_personal_in_the_state() -> None:
+    person: Person = given(*KNOWN).after(ErasePerson(person=ANA)).state(stream(ANA))
+    assert not person.known
+    assert person.registered
+    said = {name: value for name, value in asdict(person.registered).items() if value is not None}
+    assert said == {"person": ANA, "identity_digest": DIGEST}
+
+
+def test_a_person_is_known_from_registration_to_erasure() -> None:
+    assert not Person().known
+    assert given(REGISTERED).state(stream(ANA)).known
+    assert not given(REGISTERED, ERASED).state(stream(ANA)).known
+    assert not given(ERASED).state(stream(ANA)).known
+
+
+def test_a_registration_read_without_its_key_is_that_of_an_erased_person() -> None:
+    """The log decrypts nothing of the erased: folding gives the same state as the one that was redacted in memory."""
+    assert given(redacted(REGISTERED), ERASED).state(stream(ANA)) == given(REGISTERED, ERASED).state(stream(ANA))
+
+
+@pytest.mark.parametrize("field", ["identity", "given_names", "family_names", "birth_date", "sex", "phone", "email"])
+def test_what_tells_who_somebody_is_is_personal(field: str) -> None:
+    assert field in PersonRegistered.personal_fields
