@@ -1,0 +1,1 @@
+"""The only place that knows PostgreSQL, files and processes."""

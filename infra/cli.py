@@ -1,0 +1,304 @@
+"""The command `igob`. Subcommands import what they need when they run, so that `igob --help` is quick."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from infra.demo import DemoCity
+    from infra.embedded import EmbeddedPostgres
+from infra.settings import SettingError, Settings, from_environment
+
+app = App(name="igob", help="iGob Core: the transactional core of a city.", version="0.1.0")
+database = App(name="db", help="The embedded database, and migrations.")
+imports = App(name="import", help="Bring data in from files.")
+app.command(database)
+benches = App(name="bench", help="Benchmarks, each beside its peers; from a checkout with the development packages.")
+app.command(imports)
+app.command(benches)
+
+TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+
+
+class _Stderr(Console):
+    """Whoever reads it may have gone: then nothing more is said, and the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+console = _Stderr(stderr=True, highlight=False)
+
+DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database; IGOB_DATA_DIR, else .igob.")]
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
+Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
+Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
+Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
+Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
+
+
+def say(text: str) -> None:
+    """Say a line to the person. Never raises: what is done matters more than that it is told."""
+    with suppress(OSError, ValueError):  # stderr is full, closed, or can't carry the text
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    settings = from_environment()
+    return msgspec.structs.replace(settings, data_dir=data_dir) if data_dir else settings
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """What a person can mend is said in a line; exit status 1. Anything else is a bug and keeps its traceback."""
+    import psycopg
+
+    from infra.account import EmbeddedError
+    from infra.embedded import FolderHeld
+    from infra.log import Unavailable
+    from infra.migrate import MigrationError
+
+    mendable = (
+        SettingError,
+        FolderHeld,
+        EmbeddedError,
+        MigrationError,
+        psycopg.OperationalError,
+        Unavailable,
+        OSError,
+    )
+    try:
+        yield
+    except mendable as error:
+        say(f"igob: {error}")
+        sys.exit(1)
+
+
+@app.command
+def serve(
+    *, host: str = "127.0.0.1", port: Port = 8000, workers: Workers = 1, data_dir: DataDir = None, demo: bool = False
+) -> None:
+    """Serve the API; without IGOB_DATABASE_URL on an embedded database that starts and stops with it.
+
+    Parameters
+    ----------
+    host:
+        Address to listen on: 127.0.0.1, ::1 or localhost, while there is no access control.
+    port:
+        Port to listen on; 0 for any free one.
+    workers:
+        Processes that answer requests, each with a lane of its own on the one log.
+    demo:
+        Fill an empty log with the demo city first.
+    """
+    from infra.serve import serve as run
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        run(
+            settings,
+            host=host,
+            port=port,
+            workers=workers,
+            say=say,
+            prepare=lambda: _demo_if_empty(settings) if demo else None,
+        )
+
+
+def _demo_if_empty(settings: Settings) -> None:
+    import asyncio
+
+    from infra.core import open_core
+
+    async def is_empty() -> bool:
+        async with open_core(settings) as core:
+            return await core.log.head() == 0
+
+    if asyncio.run(is_empty()):
+        _load_demo(settings, seed=1, first_day=None)
+
+
+def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "DemoCity":
+    import asyncio
+    from datetime import UTC, datetime
+
+    from domain.calendar import local_date
+    from infra.core import open_core
+    from infra.demo import load_demo
+
+    async def load() -> "DemoCity":
+        async with open_core(settings) as core:
+            return await load_demo(
+                core, seed=seed, first_day=first_day or local_date(datetime.now(UTC)), console=console
+            )
+
+    city = asyncio.run(load())
+    say(
+        f"demo city: {city.hospitals} hospitals, {city.agendas} agendas, {city.people} people,"
+        f" {city.appointments} appointments"
+    )
+    return city
+
+
+@app.command
+def demo(*, seed: int = 1, first_day: date | None = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """Fill the log with a demo city: five hospitals, thirty days of agendas, invented people with appointments.
+
+    Parameters
+    ----------
+    seed:
+        The same seed and first day make the same city; once made, it is not made twice.
+    first_day:
+        First day of the agendas; today in La Paz unless told otherwise.
+    """
+    from datetime import UTC, datetime
+
+    from domain.calendar import local_date
+    from domain.errors import Rejected
+    from infra.database import running
+    from infra.demo import check_first_day
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        if first_day:
+            check_first_day(first_day, today=local_date(datetime.now(UTC)))
+        try:
+            with running(settings, "igob demo", say):
+                city = _load_demo(settings, seed=seed, first_day=first_day)
+        except Rejected as refusal:
+            say(f"igob: the demo city collides with what is in the log: {refusal}")
+            sys.exit(1)
+        if json:
+            sys.stdout.write(msgspec.json.encode(city).decode() + "\n")
+
+
+@database.command
+def start(*, data_dir: DataDir = None) -> None:
+    """Start the embedded database and leave it running."""
+    with plain_errors():
+        server = _embedded(_settings(data_dir))
+        with server.hold("igob db start"):
+            server.start(keep=True)
+        say(f"running; connect with: {server.conninfo('igob_app')}")
+
+
+@database.command
+def stop(*, data_dir: DataDir = None) -> None:
+    """Stop the embedded database."""
+    with plain_errors():
+        server = _embedded(_settings(data_dir))
+        with server.hold("igob db stop"):
+            server.stop()
+        say("stopped")
+
+
+@database.command(name="migrate")
+def migrate_(*, data_dir: DataDir = None) -> None:
+    """Bring the schema up to date."""
+    from infra.database import bring_up_to_date, owner_conninfo, running
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        owner_conninfo(settings)
+        with running(settings, "igob db migrate", say):
+            bring_up_to_date(settings)
+        say(f"schema {settings.schema} is up to date")
+
+
+@database.command
+def status(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Say what state the embedded database is in."""
+    with plain_errors():
+        found = _embedded(_settings(data_dir)).status()
+        if json:
+            sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+            return
+        sys.stdout.write(
+            "".join(f"{name}: {value}\n" for name, value in msgspec.to_builtins(found).items() if value is not None)
+        )
+
+
+def _embedded(settings: Settings) -> "EmbeddedPostgres":
+    from infra.database import embedded
+
+    server = embedded(settings, say)
+    if server is None:
+        raise SettingError("IGOB_DATABASE_URL names a database of your own: start and stop it yourself")
+    return server
+
+
+@imports.command
+def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Publish the agendas of a CSV file, one a row: see docs/import-agendas.md.
+
+    All rows are checked before the first is published. Importing the same file again publishes nothing twice.
+
+    Parameters
+    ----------
+    file:
+        The file, UTF-8, with a header.
+    """
+    from datetime import UTC, datetime
+
+    from infra.agendas_csv import import_file
+
+    with plain_errors():
+        report = import_file(file, _settings(data_dir), now=datetime.now(UTC), say=say, console=console)
+    for line in report.lines():
+        say(line)
+    if json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    if not report.ok:
+        sys.exit(1)
+
+
+@benches.command(name="core")
+def bench_core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure our bookings beside a plain table and the stock library, in turn on one server: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each contender runs; medians are reported.
+    seconds:
+        How long each runs in a round.
+    """
+    from bench.core import keep, run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result)
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        show(result, Console())
+
+
+@app.command
+def schema() -> None:
+    """Print the GraphQL schema."""
+    from api.graphql.schema import schema as api_schema
+
+    sys.stdout.write(api_schema.as_str() + "\n")
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End as after an error, so that what was started is stopped. Told again, go on with that."""
+    signal.signal(signal.SIGTERM, lambda *_: None)  # not SIG_IGN, which programs that we start would inherit
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    signal.signal(signal.SIGTERM, _end)
+    app()

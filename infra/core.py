@@ -1,0 +1,46 @@
+"""Log and lane on the database of the settings: what every process that decides commands opens."""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+# Importing a context registers its events, folds and decisions.
+import domain.appointments
+import domain.people  # noqa: F401
+from infra.database import application_conninfo
+from infra.lane import Lane
+from infra.log import Log
+from infra.secret import Secret, load_secret
+from infra.settings import Settings
+
+
+class Core(msgspec.Struct, frozen=True):
+    log: Log
+    lane: Lane
+    secret: Secret
+
+
+# Remembered states are many, live long and form no cycles: at its default pace the collector walks through all of them
+# again and again, for a third of a booking's time.
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """Open log and lane in this event loop; at the end the lane finishes what waits.
+
+    The database must be running and migrated, see infra/database.py. Raises Unavailable if it does not answer.
+    """
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    secret = load_secret(settings)
+    log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
+    lane = Lane(log, secret=secret, queue_max=settings.queue_max)
+    await log.open()
+    lane.start()
+    try:
+        yield Core(log=log, lane=lane, secret=secret)
+    finally:
+        await lane.stop()
+        await log.close()

@@ -1,0 +1,172 @@
+"""A small city to try things on: La Paz's municipal hospitals, thirty days of agendas, invented people with bookings.
+
+The same seed and first day make the same city, through the same commands as everybody's.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from domain.appointments.agenda import PUBLISH_AHEAD_DAYS_MAX, BookAppointment, PublishAgenda
+from domain.appointments.hospital import RegisterHospital
+from domain.calendar import TIME_ZONE
+from domain.decider import Command, build
+from domain.errors import Rejected
+from domain.identifiers import agenda_id, ci_key, parse_ci
+from domain.people import RegisterPerson
+from infra.core import Core
+from infra.log import Key
+from infra.settings import SettingError
+
+ACTOR = "demo"
+DAYS = 30
+PEOPLE = 120
+BOOKINGS = 400
+SLOTS = 12
+SLOT_MINUTES = 20
+COMMANDS_AT_ONCE = 256
+
+HOSPITALS = {
+    "la-merced": "Hospital Municipal La Merced",
+    "la-paz": "Hospital Municipal La Paz",
+    "la-portada": "Hospital Municipal La Portada",
+    "los-pinos": "Hospital Municipal Los Pinos",
+    "cotahuma": "Hospital Municipal Cotahuma",
+}
+SPECIALTIES = (
+    "general-medicine",
+    "pediatrics",
+    "gynecology",
+    "internal-medicine",
+    "cardiology",
+    "dermatology",
+    "ophthalmology",
+    "traumatology",
+    "neurology",
+    "dentistry",
+    "psychology",
+    "nutrition",
+)
+GIVEN_NAMES = {
+    "F": ("Wara", "Nayra", "Lucía", "Carmen", "Rosario", "Elena", "Sami", "Beatriz"),
+    "M": ("Inti", "Amaru", "Luis", "Mario", "Ramiro", "Tomás", "Illa", "Edwin"),
+}
+FAMILY_NAMES = ("Mamani", "Quispe", "Choque", "Condori", "Flores", "Vargas", "Apaza", "Rojas", "Limachi", "Aruquipa")
+
+
+class DemoCity(msgspec.Struct, frozen=True):
+    """How much there is now: bookings that collided with others were refused, as they should be, and do not count."""
+
+    hospitals: int
+    agendas: int
+    people: int
+    appointments: int
+
+
+def practitioner(specialty: int) -> str:
+    return f"p-{specialty + 1:02d}"
+
+
+def agendas(first_day: date) -> Iterator[PublishAgenda]:
+    """Every hospital and specialty, mornings from 8, Sundays off, thirty days long."""
+    for day in (first_day + timedelta(days=n) for n in range(DAYS)):
+        if day.isoweekday() == 7:
+            continue
+        begin = datetime.combine(day, time(8), TIME_ZONE)
+        slots = [{"start": begin + timedelta(minutes=SLOT_MINUTES * n), "minutes": SLOT_MINUTES} for n in range(SLOTS)]
+        for hospital in HOSPITALS:
+            for number, specialty in enumerate(SPECIALTIES):
+                yield build(
+                    PublishAgenda,
+                    hospital=hospital,
+                    specialty=specialty,
+                    practitioner=practitioner(number),
+                    date=day,
+                    slots=slots,
+                )
+
+
+def people(core: Core, dice: random.Random, seed: int) -> Iterator[RegisterPerson]:
+    """Invented people: their identity numbers begin with 999, which no office issues."""
+    for number in range(PEOPLE):
+        sex = dice.choice(("F", "M"))
+        identity = parse_ci(f"999{seed % 10_000:04d}{number:03d} LP")
+        yield build(
+            RegisterPerson,
+            person=core.secret.new_id("person", ACTOR, f"demo-{seed}", identity),
+            identity=identity,
+            identity_digest=core.secret.identity_digest(ci_key(identity)),
+            given_names=dice.choice(GIVEN_NAMES[sex]),
+            family_names=f"{dice.choice(FAMILY_NAMES)} {dice.choice(FAMILY_NAMES)}",
+            birth_date=date(2020, 1, 1) - timedelta(days=dice.randrange(80 * 365)),
+            sex=sex,
+        )
+
+
+def bookings(core: Core, dice: random.Random, seed: int, patients: Sequence[str], first_day: date) -> Iterator[Command]:
+    """Random slots for random people, from the second day on."""
+    for number in range(BOOKINGS):
+        day = first_day + timedelta(days=dice.randrange(1, DAYS))
+        specialty = dice.randrange(len(SPECIALTIES))
+        agenda = agenda_id(dice.choice(list(HOSPITALS)), day, practitioner(specialty))
+        opaque = core.secret.new_id("appointment", ACTOR, f"demo-{seed}", [number, agenda])
+        yield build(
+            BookAppointment,
+            appointment=f"{agenda}/{opaque}",
+            agenda=agenda,
+            slot=dice.randrange(1, SLOTS + 1),
+            patient=dice.choice(patients),
+            channel=dice.choice(("WEB", "PHONE", "WINDOW", "ASSISTED")),
+        )
+
+
+def check_first_day(first_day: date, *, today: date) -> None:
+    """Raise SettingError for a first day whose agendas nobody may publish today."""
+    latest = today + timedelta(days=PUBLISH_AHEAD_DAYS_MAX - DAYS + 1)
+    if first_day < today:
+        raise SettingError(f"--first-day {first_day} is in the past: agendas are published from today, {today}, on")
+    if first_day > latest:
+        raise SettingError(f"--first-day {first_day} is too far ahead: {latest} is the latest today")
+
+
+async def load_demo(core: Core, *, seed: int, first_day: date, console: Console) -> DemoCity:
+    """Make the city of this seed and first day; what is there already is not made twice.
+
+    Raises Rejected if the city collides with something else in the log, such as other agendas of the same hospitals.
+    """
+    dice = random.Random(seed)  # noqa: S311 (invented people, not secrets)
+    registrations = list(people(core, dice, seed))
+    published = list(agendas(first_day))
+    wanted = list(bookings(core, dice, seed, [person.person for person in registrations], first_day))
+    founded = [build(RegisterHospital, hospital=code, name=name) for code, name in HOSPITALS.items()]
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("demo city", total=len(founded) + len(published) + len(registrations) + len(wanted))
+
+        async def submit(commands: Sequence[Command], kind: str, *, may_collide: bool = False) -> int:
+            accepted = 0
+            at_once = min(COMMANDS_AT_ONCE, core.lane.queue_max)
+            for begin in range(0, len(commands), at_once):
+                some = commands[begin : begin + at_once]
+                keys = [Key(ACTOR, f"demo-{seed}-{first_day}-{kind}-{begin + n}") for n in range(len(some))]
+                answers = await asyncio.gather(
+                    *(core.lane.submit(command, key) for command, key in zip(some, keys, strict=True)),
+                    return_exceptions=True,
+                )
+                for answer in answers:
+                    if isinstance(answer, BaseException) and not (may_collide and isinstance(answer, Rejected)):
+                        raise answer
+                accepted += sum(not isinstance(answer, BaseException) for answer in answers)
+                progress.advance(task, len(some))
+            return accepted
+
+        return DemoCity(
+            hospitals=await submit(founded, "hospital"),
+            agendas=await submit(published, "agenda"),
+            people=await submit(registrations, "person"),
+            appointments=await submit(wanted, "booking", may_collide=True),
+        )

@@ -1,0 +1,404 @@
+"""The lane: commands that wait are decided one after another and appended together, one batch in flight."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, copied, fold_of
+from domain.errors import Rejected
+from infra.cache import StateCache
+from infra.log import Accepted, Appended, Batch, Conflict, Entry, Key, Loaded, Log, Unavailable
+from infra.logging import log_failure
+from infra.secret import Secret
+
+BATCH_COMMANDS_MAX = 256
+CONFLICTS_BEFORE_LOCK_MAX = 2
+EVENT_BYTES = 150  # what an event of ours weighs in the log, about
+LOST_CONNECTION_TRIES_MAX = 5
+LOST_CONNECTION_WAIT_S = 0.2
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """An accepted command. `position`: wait for it to read what was written. `replayed`: its key was known already."""
+
+    position: int
+    replayed: bool = False
+    recorded: list[Recorded] = []
+
+
+class Waiting(msgspec.Struct, frozen=True, eq=False):
+    """A command in the queue, and where its caller waits for the outcome."""
+
+    command: Command
+    key: Key
+    digest: bytes
+    correlation: str
+    answer: "asyncio.Future[Outcome]"
+
+
+class _Work(msgspec.Struct):
+    """A stream in a batch: as it was found, and what the batch adds to it.
+
+    `state` belongs to the cache, or to the batch before, until somebody looks at it after this batch wrote to it, and
+    is a copy from then on (`owned`): what is not on disk yet never gets into a state that outlives the batch.
+    `sealed`: the batch adds personal data.
+    """
+
+    remembered: Loaded
+    state: Any
+    version: int
+    owned: bool = False
+    pending: list[Event] = []
+    written: int = 0
+    sealed: bool = False
+
+
+class _Draft(msgspec.Struct):
+    """A batch being decided, on top of the one `before` it, which is on its way to the disk."""
+
+    before: "_Draft | None" = None
+    fresh: bool = False  # the log is locked: what is remembered is brought up to date before it is used
+    waiting: dict[Key, Waiting] = {}
+    work: dict[StreamName, _Work] = {}
+    batch: Batch = msgspec.field(default_factory=Batch)
+    accepted: list[tuple[Waiting, int, list[Recorded]]] = []
+    refused: list[tuple[Waiting, Rejected]] = []
+    failed: bool = False
+
+    def state(self, stream: StreamName) -> Any:
+        """The stream's state with all that the batch added so far."""
+        work = self.work[stream]
+        if work.pending:
+            if not work.owned:
+                work.state, work.owned = copied(work.state), True
+            _fold_pending(stream, work)
+        return work.state
+
+
+class _Sent(msgspec.Struct):
+    """A batch on its way to the disk."""
+
+    draft: _Draft
+    appending: "asyncio.Task[Appended | Conflict]"
+
+
+def _fold_pending(stream: StreamName, work: _Work) -> None:
+    evolve = fold_of(stream).evolve
+    for event in work.pending:
+        work.state = evolve(work.state, event)
+    work.pending.clear()
+
+
+class Lane:
+    """One per process. Start it in the event loop that submits; stop drains what waits."""
+
+    def __init__(
+        self,
+        events: Log,
+        *,
+        secret: Secret,
+        queue_max: int,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        cache: StateCache | None = None,
+    ) -> None:
+        self.queue_max = queue_max
+        self._log = events
+        self._secret = secret
+        self._clock = clock
+        self._cache = StateCache() if cache is None else cache
+        self._waiting: list[Waiting] = []
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._in_hand: list[Waiting] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether commands are decided: started, and not stopped."""
+        return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Refuse what comes, finish what waits."""
+        self._stopping = True
+        self._arrived.set()
+        if self._task:
+            await self._task
+
+    async def submit(self, command: Command, key: Key, *, content: Any = None, correlation: str = "") -> Outcome:
+        """Decide a command and wait until it is on disk.
+
+        `content` is what its sender said, if that is not the command itself: by it a repetition is known, whatever this
+        version or its settings make of it.
+
+        Raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
+        too many wait ("overloaded"), or if the database does not answer ("unavailable"; the key settles it later).
+        """
+        if self._stopping or len(self._waiting) >= self.queue_max:
+            raise Rejected("overloaded", limit=self.queue_max)
+        waiting = Waiting(
+            command=command,
+            key=self.kept(key),
+            digest=self._secret.request_digest(type(command).__name__, command if content is None else content),
+            correlation=correlation,
+            answer=asyncio.get_running_loop().create_future(),
+        )
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return await waiting.answer
+
+    def kept(self, key: Key) -> Key:
+        """The key as the log keeps it: clients put names and numbers into keys, and the log is for ever."""
+        return Key(key.actor, self._secret.key_name(key.actor, key.name))
+
+    async def _run(self) -> None:
+        """Go on whatever happens: what was in hand when something unforeseen came is answered, and the rest goes on."""
+        while True:
+            try:
+                await self._work()
+            except Exception as error:
+                for waiting in self._in_hand:
+                    _fail(waiting, Rejected("unavailable"))
+                log_failure("the lane stumbled", error, commands=len(self._in_hand))
+            else:
+                return
+
+    async def _work(self) -> None:
+        """One batch is on its way to the disk; the next is decided meanwhile, on what that one writes."""
+        sent: _Sent | None = None
+        while sent or self._waiting or not self._stopping:
+            self._in_hand = list(sent.draft.waiting.values()) if sent else []
+            draft = await self._next_draft(sent)
+            before, sent = sent, None
+            appended = await self._appended(before) if before else None
+            if before and appended is None:
+                await self._settle(list(before.draft.waiting.values()))
+                draft.failed = True  # it stood on what did not happen
+            if draft.failed:
+                await self._settle(list(draft.waiting.values()))
+            elif draft.waiting:
+                # On its way before those of the batch before are answered: they all come back at once.
+                sent = self._send(draft)
+            if before and appended:
+                _answer(before.draft, appended)
+
+    async def _next_draft(self, sent: _Sent | None) -> _Draft:
+        """Decide what waits, and what comes until `sent` is on disk. Empty if nothing came until then."""
+        draft = _Draft(before=sent.draft if sent else None)
+        while True:
+            self._arrived.clear()
+            came = self._take(draft)
+            if came:
+                try:
+                    await self._decide_all(came, draft)
+                except Exception:
+                    draft.failed = True  # each for itself, then: see _settle
+                    return draft
+            elif sent.appending.done() if sent else draft.waiting or self._stopping:
+                return draft
+            else:
+                await self._arrived.wait()
+
+    def _take(self, draft: _Draft) -> list[Waiting]:
+        """Move what waits into the draft, in order of arrival, up to the limit; a key at most once.
+
+        The second with a key waits for the next batch: its outcome hangs on that of the first, which the log will know.
+        """
+        came, later = [], []
+        room = BATCH_COMMANDS_MAX - len(draft.waiting)
+        for waiting in self._waiting[:room]:
+            if waiting.key in draft.waiting:
+                later.append(waiting)
+            else:
+                draft.waiting[waiting.key] = waiting
+                came.append(waiting)
+        self._in_hand += came
+        self._waiting[:room] = later
+        return came
+
+    def _send(self, draft: _Draft) -> _Sent:
+        draft.before = None
+        appending = asyncio.create_task(self._log.append(draft.batch))
+        appending.add_done_callback(lambda _: self._arrived.set())
+        return _Sent(draft=draft, appending=appending)
+
+    async def _appended(self, sent: _Sent) -> Appended | None:
+        """Wait for the batch. None if it was not written, or that is not known; what is known already is answered."""
+        try:
+            answer = await sent.appending
+        except Exception:
+            return None
+        if isinstance(answer, Appended):
+            self._remember(sent.draft)
+            return answer
+        self._learn(answer)
+        _answer_known(sent.draft.waiting.values(), answer)
+        return None
+
+    async def _settle(self, batch: list[Waiting]) -> None:
+        """Answer every command of the batch, whatever happens."""
+        try:
+            await self._decide_and_append(batch)
+        except Unavailable as error:
+            for waiting in batch:
+                _fail(waiting, Rejected("unavailable"))
+            log_failure("the database does not answer", error, commands=len(batch))
+        except Exception as error:
+            if len(batch) > 1:
+                # One of them may be to blame: the others must not suffer for it.
+                for waiting in batch:
+                    if not waiting.answer.done():
+                        await self._settle([waiting])
+                return
+            _fail(batch[0], error)
+            log_failure("a command failed", error, command=type(batch[0].command).__name__)
+
+    async def _decide_and_append(self, batch: list[Waiting]) -> None:
+        """Until each is answered: decide and append, with nothing else on its way.
+
+        After two conflicts with the log locked from before anything is looked at, so that nothing can be stale: several
+        processes share a stream that all want, instead of starving each other.
+        """
+        conflicts = lost = 0
+        while batch := [waiting for waiting in batch if not waiting.answer.done()]:
+            draft = _Draft(fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX)
+            try:
+                async with self._log.locked() if draft.fresh else nullcontext():
+                    await self._decide_all(batch, draft)
+                    answer = await self._log.append(draft.batch)
+            except Unavailable:
+                lost += 1
+                if lost >= LOST_CONNECTION_TRIES_MAX:
+                    raise
+                await asyncio.sleep(LOST_CONNECTION_WAIT_S * lost)
+                continue
+            if isinstance(answer, Appended):
+                self._remember(draft)
+                _answer(draft, answer)
+                return
+            conflicts += 1
+            self._learn(answer)
+            _answer_known(batch, answer)
+
+    def _remember(self, draft: _Draft) -> None:
+        """The batch is on disk: so are its states."""
+        for stream, work in draft.work.items():
+            if work.sealed:
+                self._cache.drop(stream)
+            elif work.written:
+                _fold_pending(stream, work)
+                self._cache.grew(stream, EVENT_BYTES * work.written)
+                work.remembered.state, work.remembered.version = work.state, work.version
+        self._cache.trim()
+
+    def _learn(self, conflict: Conflict) -> None:
+        """Fold in what others wrote; where that is not all of it, forget the state."""
+        for stream, version in conflict.stale.items():
+            cached = self._cache.get(stream)
+            if cached is None:
+                continue
+            missed = conflict.missed.get(stream, [])
+            if cached.version + len(missed) != version:
+                self._cache.drop(stream)
+                continue
+            evolve = fold_of(stream).evolve
+            for event in missed:
+                cached.state = evolve(cached.state, event)
+            cached.version = version
+            self._cache.grew(stream, EVENT_BYTES * len(missed))
+
+    async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
+        """Decide the commands in order, each on what those before it decided."""
+        reads = [_reads(waiting.command, {}) for waiting in batch]
+        await self._provide({name for names in reads for name in names} - draft.work.keys(), draft)
+        for waiting, names in zip(batch, reads, strict=True):
+            await self._decide(waiting, names, draft)
+
+    async def _provide(self, streams: Iterable[StreamName], draft: _Draft) -> None:
+        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query."""
+        found: dict[StreamName, Loaded] = {}
+        missing = []
+        for name in streams:
+            if draft.before and name in draft.before.work:
+                before = draft.before.work[name]
+                state = draft.before.state(name)
+                draft.work[name] = _Work(remembered=before.remembered, state=state, version=before.version)
+            elif loaded := self._cache.get(name):
+                found[name] = loaded
+            else:
+                missing.append(name)
+        if draft.fresh:
+            await self._log.catch_up(found)
+        if missing:
+            for name, loaded in (await self._log.load(missing)).items():
+                self._cache.put(name, loaded)
+                found[name] = loaded
+        for name, loaded in found.items():
+            draft.work[name] = _Work(remembered=loaded, state=loaded.state, version=loaded.version)
+        for name in streams:
+            draft.batch.read[name] = draft.work[name].version
+
+    async def _decide(self, waiting: Waiting, names: list[StreamName], draft: _Draft) -> None:
+        command = waiting.command
+        for _ in range(MAX_READ_ROUNDS):
+            states = {name: draft.state(name) for name in names}
+            names = _reads(command, states)
+            if len(names) == len(states):
+                break
+            await self._provide([name for name in names if name not in draft.work], draft)
+        place = len(draft.batch.commands) + 1
+        accepted = Accepted(key=waiting.key, digest=waiting.digest, correlation=waiting.correlation, written=None)
+        draft.batch.commands.append(accepted)
+        try:
+            recorded = list(DECISIONS[type(command)].decide(command, *states.values(), now=self._clock()))
+        except Rejected as refusal:
+            draft.refused.append((waiting, refusal))
+            return
+        for stream, event in recorded:
+            work = draft.work[stream]
+            work.version += 1
+            work.pending.append(event)
+            work.written += 1
+            work.sealed |= bool(event.personal_fields)
+            draft.batch.entries.append(Entry(stream=stream, version=work.version, event=event, command=place))
+        accepted.written = len(draft.batch.entries)
+        draft.accepted.append((waiting, accepted.written, recorded))
+
+
+def _reads(command: Command, found: Mapping[StreamName, Any]) -> list[StreamName]:
+    return DECISIONS[type(command)].reads(command, found)
+
+
+def _answer(draft: _Draft, appended: Appended) -> None:
+    for waiting, ordinal, recorded in draft.accepted:
+        _succeed(waiting, Outcome(position=appended.base + ordinal, recorded=recorded))
+    for waiting, refusal in draft.refused:
+        _fail(waiting, refusal)
+
+
+def _answer_known(batch: Iterable[Waiting], conflict: Conflict) -> None:
+    for waiting in batch:
+        known = conflict.known.get(waiting.key)
+        if known is None:
+            continue
+        digest, position = known
+        if digest == waiting.digest:
+            _succeed(waiting, Outcome(position=position, replayed=True))
+        else:
+            _fail(waiting, Rejected("idempotency_key_reused", path="idempotencyKey"))
+
+
+def _succeed(waiting: Waiting, outcome: Outcome) -> None:
+    if not waiting.answer.done():  # its caller may have gone
+        waiting.answer.set_result(outcome)
+
+
+def _fail(waiting: Waiting, error: Exception) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_exception(error)

@@ -1,0 +1,329 @@
+"""The log: streams of events in one order of positions without gaps. Reading, and the append of a whole batch."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from domain.decider import Event, StreamName, fold_of
+from infra.codec import Codec, subject_of
+from infra.secret import Secret
+
+READ_CONNECTIONS_MAX = 4
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 10
+APPEND_TIMEOUT_S = 20
+STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether it goes on
+
+CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": APPEND_TIMEOUT_S * 1_000,
+    # What an answer means rests on these two: a role's or a server's own settings do not change them.
+    # The third: our statements have one good plan each, and making it anew takes longer than running it.
+    "options": r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
+    " -c plan_cache_mode=force_generic_plan",
+}
+
+# One parameter a column, in the order of the function in infra/migrations/0001_log.sql.
+APPEND_TYPES = (*("text",) * 12, "text[]", "bytea[]", "text[]")
+NULL = "\\N"
+
+
+def column(values: Sequence[str]) -> str:
+    """A column as the append takes it: a line a row. Raises ValueError if a value has a line break of its own."""
+    text = "\n".join(values)
+    if text.count("\n") != max(len(values) - 1, 0):
+        raise ValueError("a value of a batch has a line break")
+    return text
+
+
+def append_statement(schema: str) -> sql.Composed:
+    """The call of the append, each parameter cast to its type."""
+    parameters = sql.SQL(", ").join(sql.SQL("%b::" + kind) for kind in APPEND_TYPES)
+    return sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(schema, "append"), parameters)
+
+
+class Unavailable(Exception):
+    """The database does not answer, or the connection broke: it is not known whether what was sent was done."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """An idempotency key, in its actor's own space."""
+
+    actor: str
+    name: str
+
+
+class Entry(msgspec.Struct):
+    """An event on its way into the log. `version` counts from 1 in each stream; `command` too, in the batch."""
+
+    stream: StreamName
+    version: int
+    event: Event
+    command: int
+
+
+class Accepted(msgspec.Struct):
+    """A command of a batch: its key, the digest of its content, and how many entries it and those before it wrote.
+
+    `written` is None for a command that was refused: its key is looked up, but nothing is kept of it.
+    """
+
+    key: Key
+    digest: bytes
+    correlation: str
+    written: int | None
+
+
+class Batch(msgspec.Struct):
+    """What one append takes: versions of all streams read, the commands, and the entries they wrote."""
+
+    read: dict[StreamName, int] = {}
+    commands: list[Accepted] = []
+    entries: list[Entry] = []
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The batch is on disk: entry n (from 1) has position `base` + n."""
+
+    base: int
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Nothing was written: streams that moved on, with what was missed, and keys that have their outcome already."""
+
+    stale: dict[StreamName, int]
+    missed: dict[StreamName, list[Event]]
+    known: dict[Key, tuple[bytes, int]]
+
+
+class Loaded(msgspec.Struct):
+    """A stream as it was at `version` (0 = no event yet).
+
+    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it.
+    """
+
+    version: int
+    state: Any
+    weight_bytes: int = 0
+    sealed: bool = False
+
+
+class Log:
+    """One municipality's log, for the application's role. Open it in the event loop that uses it."""
+
+    def __init__(self, conninfo: str, *, schema: str, secret: Secret) -> None:
+        self._conninfo = conninfo
+        self._schema = schema
+        self._secret = secret
+        self._codec = Codec()
+        self._writer: psycopg.AsyncConnection[Any] | None = None
+        self._broken = False
+        self._readers = AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=READ_CONNECTIONS_MAX,
+            open=False,
+            timeout=CONNECT_TIMEOUT_S,
+            kwargs=CONNECTION,
+        )
+        self._append = append_statement(schema)
+        table = sql.Identifier(schema, "events")
+        self._lock = sql.SQL("BEGIN; SELECT {}()").format(sql.Identifier(schema, "lock_log"))
+        self._select_since = sql.SQL(
+            # One index scan a stream, whatever the statistics say; a wide ANY() may scan the whole table.
+            "SELECT e.* FROM unnest(string_to_array(%s, chr(10)), string_to_array(%s, chr(10))::bigint[])"
+            " AS s (name, seen) CROSS JOIN LATERAL ("
+            "SELECT originator_id, originator_version, topic, state FROM {}"
+            " WHERE originator_id = s.name AND originator_version > s.seen ORDER BY originator_version OFFSET 0) AS e"
+        ).format(table)
+        self._select_head = sql.SQL("SELECT coalesce(max(notification_id), 0) FROM {}").format(table)
+        self._select_names = sql.SQL(
+            "SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s AND originator_version = 1"
+            " ORDER BY originator_id LIMIT %s"
+        ).format(table)
+        self._select_at = sql.SQL("SELECT topic, state FROM {} WHERE notification_id = %s").format(table)
+        self._select_known = sql.SQL(
+            "SELECT digest, position FROM {} WHERE actor = %s AND key = %s AND recorded_at > clock_timestamp() - {}()"
+        ).format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
+        self._select_keys = sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)").format(
+            sql.Identifier(schema, "subject_keys")
+        )
+
+    async def open(self) -> None:
+        """Connect. Raises Unavailable."""
+        try:
+            await self._readers.open(wait=True, timeout=CONNECT_TIMEOUT_S)
+        except PoolTimeout as error:
+            raise Unavailable(str(error)) from error
+
+    async def close(self) -> None:
+        await self._drop_writer()
+        await self._readers.close()
+
+    async def head(self) -> int:
+        """The position of the last event; 0 for an empty log. Raises Unavailable."""
+        ((position,),) = await self._rows(self._select_head)
+        return int(position)
+
+    async def _rows(self, statement: sql.Composed, parameters: Sequence[Any] = ()) -> list[Any]:
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S), self._readers.connection() as connection:
+                return await (await connection.execute(statement, parameters, binary=True)).fetchall()
+        except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+            raise Unavailable(str(error)) from error
+
+    async def load(self, streams: Iterable[StreamName]) -> dict[StreamName, Loaded]:
+        """The states of these streams at one moment; each has an entry, also if nothing was ever written to it.
+
+        Raises Unavailable.
+        """
+        loaded = {name: Loaded(version=0, state=fold_of(name).initial()) for name in streams}
+        await self.catch_up(loaded)
+        return loaded
+
+    async def catch_up(self, loaded: Mapping[StreamName, Loaded]) -> None:
+        """Bring these streams up to date, all to one moment. Raises Unavailable."""
+        if not loaded:
+            return
+        seen = column([str(stream.version) for stream in loaded.values()])
+        rows = await self._rows(self._select_since, (column(list(loaded)), seen))
+        sealed = {s: subject for s, _, topic, state in rows if (subject := self._codec.sealed_subject(topic, state))}
+        keys = await self._keys_of(set(sealed.values()))
+        for name, version, topic, state in rows:
+            stream = loaded[name]
+            stream.state = fold_of(name).evolve(stream.state, self._codec.decode(topic, state, keys))
+            stream.version = version
+            stream.weight_bytes += len(state)
+            stream.sealed |= name in sealed
+
+    async def state(self, stream: StreamName) -> Any:
+        """The state of one stream now."""
+        return (await self.load([stream]))[stream].state
+
+    async def stream_names(self, prefix: str, *, after: str = "", first: int) -> list[StreamName]:
+        """Names of streams that begin with `prefix`, in order, from the one after `after`; at most `first` (≤ 101)."""
+        if first > STREAMS_PER_PAGE_MAX:
+            raise ValueError(f"at most {STREAMS_PER_PAGE_MAX} names at a time")
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        parameters = (max(prefix, after), end, first)
+        return [row[0] for row in await self._rows(self._select_names, parameters)]
+
+    async def known(self, key: Key) -> tuple[bytes, int] | None:
+        """Digest and position of an accepted command, if its key is still kept. Raises Unavailable."""
+        rows = await self._rows(self._select_known, (key.actor, key.name))
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    async def event_at(self, position: int) -> Event | None:
+        """The event at a position; None beyond the head. Raises Unavailable."""
+        rows = await self._rows(self._select_at, (position,))
+        if not rows:
+            return None
+        topic, state = rows[0]
+        subject = self._codec.sealed_subject(topic, state)
+        return self._codec.decode(topic, state, await self._keys_of({subject} if subject else set()))
+
+    async def append(self, batch: Batch) -> Appended | Conflict:
+        """Write the whole batch, or nothing and say why. One round trip; when it returns Appended, it is on disk.
+
+        One at a time per Log. Raises Unavailable: send the batch again, its keys settle whether it was written.
+        """
+        parameters = await self._parameters(batch)
+        with self._writing():
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                cursor = await (await self._connected()).execute(self._append, parameters, prepare=True, binary=True)
+                rows = await cursor.fetchall()
+        if rows[0][0] == "appended":
+            return Appended(base=rows[0][4])
+        return self._conflict(rows)
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Hold the log's lock while the block runs: what is loaded in it can't be stale when it is appended.
+
+        The append is on disk when the block has ended. Others wait meanwhile, in order of arrival. Raises Unavailable.
+        """
+        with self._writing():
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                connection = await self._connected()
+                await connection.execute(self._lock)
+            try:
+                yield
+            except BaseException:
+                await self._drop_writer()  # its transaction and its lock end with it
+                raise
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                await connection.execute("COMMIT")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg.OperationalError, TimeoutError) as error:
+            self._broken = True
+            raise Unavailable(str(error)) from error
+
+    async def _connected(self) -> "psycopg.AsyncConnection[Any]":
+        if self._writer and self._broken:
+            await self._drop_writer()
+        if self._writer is None:
+            self._writer = await psycopg.AsyncConnection.connect(self._conninfo, **CONNECTION)
+            self._broken = False
+        return self._writer
+
+    async def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.close()
+
+    def _conflict(self, rows: list[Any]) -> Conflict:
+        conflict = Conflict(stale={}, missed={}, known={})
+        for answer, name, owner, digest, position, version, topic, state in rows:
+            if answer == "known":
+                conflict.known[Key(owner, name)] = (digest, position)
+            elif answer == "stale":
+                conflict.stale[name] = version
+            elif self._codec.is_plain(topic):
+                conflict.missed.setdefault(name, []).append(self._codec.decode(topic, state, {}))
+        return conflict
+
+    async def _parameters(self, batch: Batch) -> Sequence[Any]:
+        entries, commands = batch.entries, batch.commands
+        sealed = {subject_of(entry.event) for entry in entries if entry.event.personal_fields}
+        keys = await self._keys_of(sealed)
+        new_keys = {subject: self._secret.new_subject_key() for subject in sealed - keys.keys()}
+        keys |= new_keys
+        states = [
+            self._codec.encode(entry.event, keys[subject_of(entry.event)] if entry.event.personal_fields else None)
+            for entry in entries
+        ]
+        return (
+            column(list(batch.read)),
+            column([str(version) for version in batch.read.values()]),
+            column([command.key.actor for command in commands]),
+            column([command.key.name for command in commands]),
+            column([command.digest.hex() for command in commands]),
+            column([command.correlation or NULL for command in commands]),
+            column([NULL if command.written is None else str(command.written) for command in commands]),
+            column([entry.stream for entry in entries]),
+            column([str(entry.version) for entry in entries]),
+            column([entry.event.event_name for entry in entries]),
+            b"\n".join(states).decode(),
+            column([str(entry.command) for entry in entries]),
+            list(new_keys),
+            [self._secret.wrap(key) for key in new_keys.values()],
+            [subject_of(entry.event) for entry in entries if entry.event.erases_subject],
+        )
+
+    async def _keys_of(self, subjects: set[str]) -> dict[str, bytes]:
+        """Keys are asked for each time: after an erasure no process goes on reading with a key that it remembers."""
+        if not subjects:
+            return {}
+        rows = await self._rows(self._select_keys, (sorted(subjects),))
+        return {subject: self._secret.unwrap(wrapped) for subject, wrapped in rows}

@@ -1,0 +1,67 @@
+"""The program's own log: JSON lines on stderr of what happened and where, never of what was said by whom.
+
+Messages of exceptions and local variables quote what people sent: names, numbers, statements. An erasure could not
+reach them in a log file, so they are not written.
+"""
+
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+FRAMES_MAX = 20
+
+
+class _Stderr:
+    """Writes a line, and never raises: nothing that works may fail because nobody can read what it says."""
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    error = msg
+
+
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.JSONRenderer(),
+    ],
+    logger_factory=lambda *_: _Stderr(),
+    cache_logger_on_first_use=False,
+)
+_log = structlog.get_logger()
+
+
+def log_failure(what: str, error: BaseException, **facts: str | float | None) -> None:
+    """Say that something failed: the error's type, PostgreSQL's code if it has one, and where; not its message."""
+    _log.error(
+        what,
+        error=_type(error),
+        causes=[_type(cause) for cause in _causes(error)],
+        sqlstate=getattr(error, "sqlstate", None),
+        frames=_frames(error),
+        **facts,
+    )
+
+
+def _type(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes: list[BaseException] = []
+    while (cause := error.__cause__ or error.__context__) is not None and len(causes) < FRAMES_MAX:
+        causes.append(cause)
+        error = cause
+    return causes
+
+
+def _frames(error: BaseException) -> list[str]:
+    frames: list[Any] = list(traceback.extract_tb(error.__traceback__))[-FRAMES_MAX:]
+    return [f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames]

@@ -1,0 +1,99 @@
+"""The city's secret: derives ids, hashes what must be looked up but not read, wraps the keys of subjects."""
+
+import base64
+import os
+import tempfile
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
+
+from infra.settings import SettingError, Settings
+
+SECRET_BYTES = 32
+SUBJECT_KEY_BYTES = 32
+DIGEST_BYTES = 32
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Secret:
+    """Keyed functions of one secret. Every purpose has its own key, so that no output of one serves another."""
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != SECRET_BYTES:
+            raise SettingError(f"the secret must be {SECRET_BYTES} bytes")
+        self._secret = secret
+        self._wrapping_key = self._keyed("wrap", b"")
+
+    def _keyed(self, purpose: str, *parts: bytes) -> bytes:
+        """BLAKE2b under the secret; each purpose is another function. Lengths are in it: no two inputs look alike."""
+        keyed = blake2b(key=self._secret, person=purpose.encode(), digest_size=DIGEST_BYTES)
+        for part in parts:
+            keyed.update(len(part).to_bytes(4, "big") + part)
+        return keyed.digest()
+
+    def new_id(self, kind: str, actor: str, key: str, content: Any) -> str:
+        """An opaque id for what this request makes: 26 letters and digits, 128 bits.
+
+        The same request gives the same id again, so that a repeated command repeats nothing.
+        """
+        made = self._keyed("id", kind.encode(), actor.encode(), key.encode(), _canonical(content))
+        return base64.b32encode(made[:16]).decode().rstrip("=").lower()
+
+    def key_name(self, actor: str, key: str) -> str:
+        """What is kept of an idempotency key: 32 hexadecimal digits. Clients put all sorts of things into keys."""
+        return self._keyed("key", actor.encode(), key.encode())[:16].hex()
+
+    def request_digest(self, kind: str, content: Any) -> bytes:
+        """What tells whether two requests under one idempotency key are the same. 32 bytes that reveal nothing."""
+        return self._keyed("request", kind.encode(), _canonical(content))
+
+    def identity_digest(self, identity_key: str) -> str:
+        """The keyed hash under which an identity number is looked up: 64 hexadecimal digits."""
+        return self._keyed("identity", identity_key.encode()).hex()
+
+    def check(self) -> bytes:
+        """What a database remembers to know its secret again."""
+        return self._keyed("check")
+
+    def new_subject_key(self) -> bytes:
+        return os.urandom(SUBJECT_KEY_BYTES)
+
+    def wrap(self, subject_key: bytes) -> bytes:
+        return aes_key_wrap(self._wrapping_key, subject_key)
+
+    def unwrap(self, wrapped_key: bytes) -> bytes:
+        return aes_key_unwrap(self._wrapping_key, wrapped_key)
+
+
+def load_secret(settings: Settings) -> Secret:
+    """The secret as set, or that of the data folder, made there at the first start.
+
+    Raises SettingError when an own database is used without a secret, or the file was damaged.
+    """
+    if settings.secret:
+        return Secret(bytes.fromhex(settings.secret))
+    if settings.database_url:
+        raise SettingError("IGOB_SECRET must be set when IGOB_DATABASE_URL is: 64 hexadecimal digits, kept safe")
+    path = settings.data_dir / "secret"
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_once(path)
+    return Secret(path.read_bytes())
+
+
+def _make_once(path: Path) -> None:
+    """Write a new secret unless there is one. Two processes at once agree on the first; a kill leaves none or all."""
+    if path.exists():
+        return
+    handle, draft = tempfile.mkstemp(prefix="secret.", dir=path.parent)  # readable by its owner alone
+    with os.fdopen(handle, "wb") as file:
+        file.write(os.urandom(SECRET_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    with suppress(FileExistsError):
+        os.link(draft, path)
+    Path(draft).unlink()

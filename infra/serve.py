@@ -1,0 +1,147 @@
+"""`igob serve`: the database, the API workers and their watchman, as one program that starts and stops as a whole."""
+
+import asyncio
+import atexit
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from infra.database import running
+from infra.embedded import EmbeddedPostgres
+from infra.settings import PREFIX, SettingError, Settings, is_loopback
+
+WATCH_EVERY_S = 0.5
+RESTART_PAUSE_S = 5  # between attempts that fail
+READY_POLL_S = 0.05
+READY_TIMEOUT_S = 5
+STOP_TIMEOUT_S = 30
+PARENT_POLL_S = 0.25
+SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
+
+
+def refuse_strangers(settings: Settings, host: str) -> None:
+    """Raise SettingError if others than this machine could reach a server that has no access control yet."""
+    if not is_loopback(host):
+        raise SettingError(
+            f'the host must be 127.0.0.1, ::1 or localhost, not "{host}": there is no access control yet, and every'
+            f' request acts as "{settings.development_actor}" ({PREFIX}DEVELOPMENT_ACTOR)'
+        )
+
+
+def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    say: Callable[[str], None],
+    prepare: Callable[[], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM, in so many worker processes, each with a lane of its own on the one log.
+
+    `prepare` runs when the database is ready, before the first request.
+
+    Raises FolderHeld, EmbeddedError, MigrationError; SettingError also if the port is taken.
+    """
+    refuse_strangers(settings, host)
+    host = "127.0.0.1" if host == "localhost" else host  # Granian takes addresses only
+    port = _port_to_listen_on(host, port)
+    # Workers are processes of their own: they read the settings from the environment, as we did.
+    os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
+    os.environ[SERVED_BY] = str(os.getpid())
+    # Threads of ours run beside Granian: a fork could copy a lock that one of them holds.
+    multiprocessing.set_start_method("spawn", force=True)
+    with running(settings, "igob serve", say, alone=True) as server:
+        prepare()
+        done = threading.Event()
+        threads = [
+            threading.Thread(target=_announce, args=(host, port, done, say), daemon=True),
+            threading.Thread(target=_watch_database, args=(server, done, say), daemon=True),
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            Granian(
+                "api.app:create_app",
+                factory=True,
+                address=host,
+                port=port,
+                workers=workers,
+                interface=Interfaces.ASGI,
+                respawn_failed_workers=True,
+                workers_kill_timeout=STOP_TIMEOUT_S,
+                log_level=LogLevels.warning,
+            ).serve()
+        finally:
+            done.set()
+            for thread in threads:
+                if thread.ident:  # started
+                    thread.join()
+
+
+def become_worker() -> None:
+    """In a worker of `igob serve`, before anything else: leave it to the server alone to stop us."""
+    if SERVED_BY not in os.environ:
+        return
+    # Ctrl-C goes to all of a terminal's group, and a Granian worker that is told twice to stop never does.
+    with suppress(PermissionError):  # a leader already
+        os.setsid()
+    # All is done by then. Threads of Granian's that wake up while the interpreter is taken down abort the process.
+    atexit.register(os._exit, 0)
+
+
+async def end_with_server() -> None:
+    """In a worker: stop when `igob serve` is gone, or it would keep the port and the database for itself."""
+    parent = int(os.environ.get(SERVED_BY, "0"))
+    while parent:
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        await asyncio.sleep(PARENT_POLL_S)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _announce(host: str, port: int, done: threading.Event, say: Callable[[str], None]) -> None:
+    """Say the address as soon as the first worker is ready."""
+    where = _url(host, port)
+    # Whatever one turn meets, an answer that is no HTTP for instance: the next looks again.
+    while not done.wait(READY_POLL_S):
+        with suppress(Exception), urllib.request.urlopen(f"{where}/readyz", timeout=READY_TIMEOUT_S):  # noqa: S310 (our own)
+            say(f"iGob Core is ready: {where}/graphql")
+            return
+
+
+def _watch_database(server: EmbeddedPostgres | None, done: threading.Event, say: Callable[[str], None]) -> None:
+    """Start the embedded server again if somebody killed it: the workers reconnect by themselves."""
+    while server and not done.wait(WATCH_EVERY_S):
+        try:
+            if server.status().state == "stopped":
+                say("the database stopped; starting it again")
+                server.start()
+        except Exception as error:  # whatever one turn meets: the next looks again
+            with suppress(Exception):  # nobody may be left to read it
+                say(f"the database does not start: {error}")
+            done.wait(RESTART_PAUSE_S)
+
+
+def _port_to_listen_on(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises SettingError if it is taken or not ours to take."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise SettingError(f"can't listen on {_url(host, port).removeprefix('http://')}: {error.strerror}") from error

@@ -1,0 +1,97 @@
+"""What can be set, from the environment, typed. The list for people is in docs/operations.md."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+PREFIX = "IGOB_"
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
+class SettingError(Exception):
+    """A setting that can't be used; the message names it and says what a right one looks like."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Field `name` is read from the variable IGOB_NAME.
+
+    Attributes:
+        database_url: libpq URL of the application's role; "" = the embedded database in `data_dir`.
+        database_owner_url: libpq URL of the role that migrates; only used with `database_url`.
+        data_dir: the embedded database's folder, which also holds the secret when `secret` is "".
+        schema: the municipality's PostgreSQL schema; each has its own log.
+        secret: 64 hexadecimal digits; derives ids, hashes identity numbers, wraps personal keys. Losing it loses those.
+        hold_s: for how many seconds a hold keeps a slot.
+        development_actor: who acts in every request until there is access control; on loopback only.
+        queue_max: commands that may wait in a process before more are refused as overloaded.
+    """
+
+    database_url: str = ""
+    database_owner_url: str = ""
+    data_dir: Path = Path(".igob")
+    schema: str = "la_paz"
+    secret: str = ""
+    hold_s: int = 300
+    development_actor: str = "developer"
+    queue_max: int = 10_000
+
+    def __post_init__(self) -> None:
+        wrong = {
+            "database_url": self.database_url
+            and not _names_user(self.database_url)
+            and "a libpq URL that names its user: postgresql://user@host/database",
+            "database_owner_url": self.database_owner_url
+            and _conninfo(self.database_owner_url) is None
+            and "a libpq URL: postgresql://owner@host/database",
+            # PostgreSQL keeps pg_ and information_schema for itself.
+            "schema": not re.fullmatch("(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,30}", self.schema)
+            and "lower-case letters, digits and _, and not begin with pg_",
+            "secret": self.secret and not re.fullmatch("[0-9a-f]{64}", self.secret) and "64 hexadecimal digits",
+            "hold_s": not 1 <= self.hold_s <= 3_600 and "1 to 3600 seconds",
+            "development_actor": not re.fullmatch(r"[\w.@-]{1,64}", self.development_actor)
+            and "a name of 1 to 64 letters",
+            "queue_max": not 1 <= self.queue_max <= 1_000_000 and "1 to 1000000 commands",
+        }
+        for field, what in wrong.items():
+            if what:
+                raise SettingError(f"{PREFIX}{field.upper()} must be {what}")
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings. Raises SettingError for a value that can't be one."""
+    given = {
+        field: environment[PREFIX + field.upper()]
+        for field in Settings.__struct_fields__
+        if environment.get(PREFIX + field.upper())
+    }
+    try:
+        return msgspec.convert(given, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, SettingError):
+            raise error.__cause__ from None
+        field = str(error).rpartition("$.")[2].rstrip("`")
+        raise SettingError(f"{PREFIX}{field.upper()}: {error}") from None
+
+
+def _conninfo(text: str) -> dict[str, Any] | None:
+    """The parameters of a libpq connection string; None if it is not one."""
+    from psycopg import Error  # noqa: PLC0415 (it is slow to import, and `igob --help` shall be quick)
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        return conninfo_to_dict(text)
+    except (Error, ValueError):  # what it says would quote the text, which may hold a password
+        return None
+
+
+def _names_user(url: str) -> bool:
+    return bool((_conninfo(url) or {}).get("user"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there, by a name that the API answers to."""
+    return host in LOOPBACK_HOSTS

@@ -1,0 +1,78 @@
+"""A hospital with one agenda and some people, for tests that need a real log with something in it."""
+
+import base64
+import hashlib
+from datetime import UTC, date, datetime, timedelta
+
+from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.hospital import RegisterHospital
+from domain.decider import build
+from domain.identifiers import agenda_id, ci_key, parse_ci
+from domain.people import RegisterPerson
+from infra.core import Core
+from infra.log import Key
+
+DAY = date(2027, 1, 5)
+FIRST_SLOT = datetime(2027, 1, 5, 12, tzinfo=UTC)
+AGENDA = agenda_id("la-merced", DAY, "p-01")
+
+
+def opaque(name: str) -> str:
+    """An opaque id for a name."""
+    return base64.b32encode(hashlib.sha256(name.encode()).digest()[:16]).decode().rstrip("=").lower()
+
+
+def key(name: str, actor: str = "test") -> Key:
+    return Key(actor, name)
+
+
+def hospital(code: str = "la-merced") -> RegisterHospital:
+    return build(RegisterHospital, hospital=code, name=f"Hospital {code}")
+
+
+def agenda(
+    slots: int = 6, *, practitioner: str = "p-01", specialty: str = "pediatrics", day: date = DAY
+) -> PublishAgenda:
+    begin = FIRST_SLOT + (day - DAY)
+    return build(
+        PublishAgenda,
+        hospital="la-merced",
+        specialty=specialty,
+        practitioner=practitioner,
+        date=day,
+        slots=[{"start": begin + timedelta(minutes=20 * (n % 36)), "minutes": 20} for n in range(slots)],
+    )
+
+
+def person(name: str, core: Core, *, ci: str = "4820193") -> RegisterPerson:
+    identity = parse_ci(ci)
+    return build(
+        RegisterPerson,
+        person=opaque(name),
+        identity=identity,
+        identity_digest=core.secret.identity_digest(ci_key(identity)),
+        given_names=name,
+        family_names="Mamani Quispe",
+        birth_date=date(1990, 5, 17),
+        sex="F",
+        phone="+59171234567",
+        email=f"{name.lower()}@example.org",
+    )
+
+
+def booking(slot: int, patient: str, *, agenda: str = AGENDA, name: str = "") -> BookAppointment:
+    """A booking; `name` tells apart those that would be the same."""
+    return build(
+        BookAppointment,
+        appointment=f"{agenda}/{opaque(f'{agenda} {slot} {patient} {name}')}",
+        agenda=agenda,
+        slot=slot,
+        patient=opaque(patient),
+        channel="WEB",
+    )
+
+
+async def open_agenda(core: Core, slots: int = 6) -> None:
+    """The hospital and its agenda, in the log."""
+    await core.lane.submit(hospital(), key("hospital"))
+    await core.lane.submit(agenda(slots), key("agenda"))

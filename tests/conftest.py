@@ -1,0 +1,99 @@
+"""One PostgreSQL for the whole run, embedded; a municipality's schema of its own for each test."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from infra.core import Core
+from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.lane import Lane
+from infra.log import Log
+from infra.migrate import migrate
+from infra.secret import Secret
+
+_schemas = (f"town_{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """The embedded server; IGOB_TEST_POSTGRES_BIN names other binaries to run all tests on, such as Debian's."""
+    binaries = os.environ.get("IGOB_TEST_POSTGRES_BIN")
+    with tempfile.TemporaryDirectory(prefix="igob-test-") as folder:
+        postgres = EmbeddedPostgres(Path(folder) / "igob", bin_dir=Path(binaries) if binaries else None)
+        with postgres.hold("tests"):
+            postgres.start()
+            yield postgres
+            postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def secret() -> Secret:
+    return Secret(b"not so secret, for the tests only"[:32])
+
+
+class Town:
+    """A municipality with an empty log."""
+
+    def __init__(self, server: EmbeddedPostgres, schema: str, secret: Secret) -> None:
+        self.schema = schema
+        self.secret = secret
+        self.owner = server.conninfo(OWNER)
+        self.application = server.conninfo(APPLICATION)
+        self.application_parameters = conninfo_to_dict(self.application)
+
+    def execute(self, statement: str, *parameters: object, owner: bool = True) -> list[tuple[object, ...]]:
+        """Run one statement with this town's schema first in the search path; the rows it gives."""
+        with psycopg.connect(self.owner if owner else self.application, autocommit=True) as connection:
+            connection.execute(f"SET search_path = {self.schema}")
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def town(server: EmbeddedPostgres, secret: Secret) -> Iterator[Town]:
+    town = Town(server, next(_schemas), secret)
+    migrate(town.owner, schema=town.schema, application_role=APPLICATION, secret=secret)
+    yield town
+    town.execute(f"DROP SCHEMA {town.schema} CASCADE")
+
+
+class Clock:
+    """The time, which goes on only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2027, 1, 4, 12, tzinfo=UTC)  # Monday, 8 in the morning in La Paz
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
+    """Log and lane of the town, on the test's clock."""
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    await log.open()
+    lane.start()
+    yield Core(log=log, lane=lane, secret=town.secret)
+    await lane.stop()
+    await log.close()

@@ -1,0 +1,134 @@
+"""Migrations: who is granted what, each time; who is refused, and what is said then."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from infra.embedded import APPLICATION
+from infra.migrate import MigrationError, check_ready, migrate
+from tests.conftest import Town
+
+GREATEST_POSITION = 10**15
+INSERT = (
+    "INSERT INTO events (originator_id, originator_version, topic, state, notification_id)"
+    " VALUES (%s, 1, 'noted.v1', '{}', %s)"
+)
+APPEND = (
+    "SELECT answer, position FROM append('', '', 'ana', %s, '00', '', '1',"
+    " %s, '1', 'noted.v1', '{}', '1', '{}', '{}', '{}')"
+)
+
+
+@pytest.fixture
+def role(town: Town, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Another role than the application's usual one; it is nobody yet. Parameters are words for CREATE ROLE."""
+    name = f"other_app_{town.schema}"
+    town.execute(f"CREATE ROLE {name} LOGIN {getattr(request, 'param', '')}")
+    yield name
+    town.execute(f"DROP OWNED BY {name}")
+    town.execute(f"DROP ROLE {name}")
+
+
+def check(town: Town, role: str, schema: str = "") -> None:
+    check_ready(make_conninfo(town.owner, user=role), schema=schema or town.schema, secret=town.secret)
+
+
+def migrate_for(town: Town, role: str) -> list[str]:
+    return migrate(town.owner, schema=town.schema, application_role=role, secret=town.secret)
+
+
+def test_a_new_application_s_role_gets_its_grants_though_nothing_is_to_migrate(town: Town, role: str) -> None:
+    with pytest.raises(MigrationError, match=f'role "{role}" may not read schema {town.schema}: run igob db migrate'):
+        check(town, role)
+    assert migrate_for(town, role) == []
+    check(town, role)
+    check(town, APPLICATION)
+    with psycopg.connect(make_conninfo(town.owner, user=role), autocommit=True) as connection:
+        connection.execute(f"SET search_path = {town.schema}")
+        assert connection.execute(APPEND, ("k", "case/1")).fetchone() == ("appended", 0)
+
+
+def test_missing_migrations_and_missing_privileges_are_told_apart(town: Town, role: str) -> None:
+    with pytest.raises(MigrationError, match=r"lacks migrations \[1"):
+        check(town, role, schema="nowhere")
+    town.execute(f"GRANT USAGE ON SCHEMA {town.schema} TO {role}")
+    town.execute(f"GRANT SELECT ON migrations TO {role}")
+    with pytest.raises(MigrationError, match="may not read"):
+        check(town, role)
+    town.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {town.schema} TO {role}")
+    with pytest.raises(MigrationError, match="may not write to"):
+        check(town, role)
+
+
+def test_what_was_granted_by_hand_beyond_the_need_is_taken_back(town: Town) -> None:
+    town.execute(f"GRANT UPDATE ON events TO {APPLICATION}")
+    with pytest.raises(MigrationError, match="can change or delete events"):
+        check(town, APPLICATION)
+    migrate_for(town, APPLICATION)
+    check(town, APPLICATION)
+
+
+def test_the_owner_does_not_take_its_own_power_away(town: Town) -> None:
+    with pytest.raises(MigrationError, match="can change or delete events"):
+        migrate_for(town, "igob_owner")
+    assert migrate_for(town, APPLICATION) == []
+
+
+def test_an_owner_who_may_not_migrate_is_told_so(town: Town, role: str) -> None:
+    with pytest.raises(MigrationError, match="IGOB_DATABASE_OWNER_URL must name the owner"):
+        migrate(
+            make_conninfo(town.owner, user=role), schema=town.schema, application_role=APPLICATION, secret=town.secret
+        )
+
+
+@pytest.mark.parametrize("role", ["INHERIT", "NOINHERIT"], indirect=True)
+def test_a_role_that_can_become_the_owner_is_refused(town: Town, role: str) -> None:
+    migrate_for(town, role)
+    check(town, role)
+    town.execute(f"CREATE ROLE owner_of_{town.schema}")
+    town.execute(f"ALTER TABLE events OWNER TO owner_of_{town.schema}")
+    town.execute(f"GRANT owner_of_{town.schema} TO {role}")
+    try:
+        with pytest.raises(MigrationError, match="can change or delete events"):
+            check(town, role)
+    finally:
+        town.execute("ALTER TABLE events OWNER TO CURRENT_USER")
+        town.execute(f"DROP OWNED BY owner_of_{town.schema}")
+        town.execute(f"DROP ROLE owner_of_{town.schema}")
+    check(town, role)
+
+
+def test_the_owner_without_a_privilege_of_its_own_left_could_grant_it_again(town: Town, role: str) -> None:
+    migrate_for(town, role)
+    town.execute(f"ALTER TABLE events OWNER TO {role}")
+    town.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON events FROM {role}")
+    try:
+        with pytest.raises(MigrationError, match="can change or delete events"):
+            check(town, role)
+    finally:
+        town.execute("ALTER TABLE events OWNER TO CURRENT_USER")
+
+
+@pytest.mark.parametrize("position", [-1, 0, GREATEST_POSITION + 1, 2**63 - 1])
+def test_no_position_is_beyond_counting(town: Town, position: int) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        town.execute(INSERT, "case/1", position, owner=False)
+    assert town.execute(APPEND, "k", "case/1", owner=False) == [("appended", 0)]
+
+
+def test_a_key_older_than_what_is_kept_gets_its_new_outcome_beside_a_new_one(town: Town) -> None:
+    assert town.execute(APPEND, "old", "case/1", owner=False) == [("appended", 0)]
+    town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
+    both = (
+        APPEND.replace("'ana'", r"E'ana\nana'")
+        .replace("'00'", r"E'01\n02'")
+        .replace("'', '1',", r"E'\\N\n\\N', E'1\n1',")
+    )
+    assert town.execute(both, "old\nnew", "case/2", owner=False) == [("appended", 1)]
+    rows = town.execute(
+        "SELECT key, digest, position, recorded_at > now() - interval '1 day' FROM commands ORDER BY key"
+    )
+    assert [tuple(row) for row in rows] == [("new", b"\2", 2, True), ("old", b"\1", 2, True)]
+    assert town.execute(APPEND, "old", "case/3", owner=False) == [("known", 2)]
