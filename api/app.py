@@ -1,0 +1,110 @@
+"""The composition root: settings, log, lane and schema make one ASGI application."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from strawberry.fastapi import GraphQLRouter
+
+from api.graphql.schema import schema
+from api.graphql.shared import Context, Services
+from api.limits import LoopbackOnly, NoWebSockets, RequestLimits
+from api.messages import language_of
+from infra.core import open_core
+from infra.log import Unavailable
+from infra.serve import become_worker, end_with_server
+from infra.settings import Settings, from_environment
+
+GRAPHQL_PATH = "/graphql"
+READY_TIMEOUT_S = 3
+
+T = TypeVar("T")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application on the database of the settings, which must be migrated. Servers call it without arguments."""
+    become_worker()
+    settings = settings or from_environment()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_core(settings) as core:
+            app.state.services = Services(core=core, settings=settings, now=lambda: datetime.now(UTC))
+            watch = asyncio.create_task(end_with_server())
+            yield
+            watch.cancel()
+
+    app = FastAPI(title="iGob Core", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    # What is added last is asked first.
+    app.add_middleware(RequestLimits, path=GRAPHQL_PATH)
+    # Until there is access control, a page elsewhere must not reach this server through a name of its own.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
+    app.add_middleware(NoWebSockets)
+    app.add_middleware(LoopbackOnly)
+    router: GraphQLRouter[Context, None] = GraphQLRouter(
+        schema, graphql_ide=None, context_getter=_context, subscription_protocols=()
+    )
+    app.include_router(router, prefix=GRAPHQL_PATH)
+    app.get("/healthz")(healthz)
+    app.get("/readyz")(readyz)
+    return app
+
+
+async def _context(request: Request) -> Any:
+    services: Services = request.app.state.services
+    return Context(
+        services,
+        actor=services.settings.development_actor,
+        language=language_of(request.headers.get("accept-language", "")),
+        correlation=str(uuid.uuid4()),
+    )
+
+
+async def healthz() -> dict[str, str]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """The process can do its work: the lane runs and the database answers. `position` is the head of the log.
+
+    503 with the reason in `status` otherwise, at the latest after READY_TIMEOUT_S.
+    """
+    services: Services = request.app.state.services
+    if not services.core.lane.alive:
+        return JSONResponse({"status": "the lane stopped"}, status_code=503)
+    try:
+        head = await _within(READY_TIMEOUT_S, services.core.log.head())
+    except (Unavailable, TimeoutError):
+        return JSONResponse({"status": "the database does not answer"}, status_code=503)
+    return JSONResponse({"status": "ready", "position": str(head)})
+
+
+async def _within(timeout_s: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; raises TimeoutError after that time, also if the work takes long to be cancelled.
+
+    That is why it isn't asyncio.timeout: the database is asked to cancel the query, which may hang just like the query.
+    """
+    task = asyncio.create_task(work)
+    done, _ = await asyncio.wait({task}, timeout=timeout_s)
+    if done:
+        return task.result()
+    _given_up.add(task)  # the event loop itself holds tasks only weakly
+    task.add_done_callback(_forget)
+    task.cancel()
+    raise TimeoutError
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _given_up.discard(task)
+    if not task.cancelled():
+        task.exception()  # else asyncio complains that nobody looked
+
+
+_given_up: set[asyncio.Task[Any]] = set()

@@ -1,0 +1,479 @@
+"""Appointments in the schema: hospitals, agendas and their slots, holding, booking, cancelling."""
+
+import re
+from collections.abc import Callable
+from datetime import date as Date
+from datetime import datetime
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+import strawberry
+
+from api.graphql.shared import (
+    ERROR_TYPES,
+    Connection,
+    Info,
+    Instant,
+    KeyedInput,
+    Payload,
+    Position,
+    UserError,
+    explain,
+    page,
+    page_size,
+)
+from domain.appointments import agenda as agendas
+from domain.appointments import hospital as hospitals
+from domain.appointments import patient as patients
+from domain.calendar import local_date
+from domain.decider import build
+from domain.errors import Rejected
+from domain.identifiers import agenda_of
+
+
+@strawberry.enum(description="Through which channel an appointment is booked.")
+class Channel(Enum):
+    WEB = "WEB"
+    PHONE = "PHONE"
+    WINDOW = "WINDOW"
+    ASSISTED = "ASSISTED"
+
+
+@strawberry.enum(description="What can be done with a slot at the time of asking.")
+class SlotState(Enum):
+    FREE = strawberry.enum_value("FREE", description="Anybody may take it.")
+    HELD = strawberry.enum_value("HELD", description="Somebody holds it until `heldUntil`.")
+    BOOKED = strawberry.enum_value("BOOKED", description="It has its appointment.")
+    PAST = strawberry.enum_value("PAST", description="It began without one.")
+
+
+@strawberry.enum(description="What became of an appointment.")
+class AppointmentState(Enum):
+    BOOKED = "BOOKED"
+    CANCELLED = "CANCELLED"
+
+
+@strawberry.enum(description="Whose cause it is that an appointment is cancelled.")
+class CancellationReason(Enum):
+    PATIENT = "PATIENT"
+    HOSPITAL = "HOSPITAL"
+    MISTAKE = "MISTAKE"
+    OTHER = "OTHER"
+
+
+@strawberry.type(description="A hospital of the municipality.")
+class Hospital:
+    id: strawberry.ID = strawberry.field(description="Its code: la-merced.")
+    name: str = strawberry.field(description="Its name.")
+
+
+@strawberry.type(description="A time in an agenda that one patient can have.")
+class Slot:
+    number: int = strawberry.field(description="Counts from 1; the number on the ficha.")
+    start: Instant = strawberry.field(description="When it begins.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+    state: SlotState = strawberry.field(description="What can be done with it at the time of asking.")
+    held_until: Instant | None = strawberry.field(description="When the hold on it ends by itself, if it is held.")
+
+
+@strawberry.type(description="How many appointments a channel may book in an agenda.")
+class Quota:
+    channel: Channel = strawberry.field(description="The channel.")
+    limit: int = strawberry.field(description="Appointments at most.")
+    taken: int = strawberry.field(description="Live appointments booked through it.")
+
+
+def _slot(agenda: agendas.Agenda, slot: agendas.Slot, now: datetime) -> Slot:
+    hold = agendas.live_hold(agenda, slot.number, now)
+    if slot.number in agenda.booked:
+        state = SlotState.BOOKED
+    elif slot.start <= now:
+        state = SlotState.PAST
+    else:
+        state = SlotState.HELD if hold else SlotState.FREE
+    held_until = Instant(hold.held_until) if hold and state is SlotState.HELD else None
+    return Slot(number=slot.number, start=Instant(slot.start), minutes=slot.minutes, state=state, held_until=held_until)
+
+
+@strawberry.type(description="One practitioner (or room) on one date: a list of slots.")
+class Agenda:
+    id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
+    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    specialty: str = strawberry.field(description="The specialty's code.")
+    practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
+    date: Date = strawberry.field(description="The date in La Paz.")
+    release_at: Instant | None = strawberry.field(
+        description="When booking opens; null if it is open since it is known."
+    )
+    quotas: list[Quota] = strawberry.field(description="Limits by channel; a channel that is not listed has none.")
+    free_slots: int = strawberry.field(description="How many slots are free at the time of asking.")
+    agenda: strawberry.Private[agendas.Agenda]
+    now: strawberry.Private[datetime]
+
+    @strawberry.field(description="The slots in order of number.")
+    def slots(
+        self, info: Info, first: int, after: str | None = None, state: SlotState | None = None
+    ) -> Connection[Slot]:
+        first = page_size(first, info)
+        last = int(after) if after and re.fullmatch("[0-9]{1,9}", after) else 0
+        later = (_slot(self.agenda, slot, self.now) for number, slot in self.agenda.slots.items() if number > last)
+        wanted = islice((slot for slot in later if state in (None, slot.state)), first + 1)
+        return page(list(wanted), first, lambda slot: str(slot.number))
+
+
+def _agenda(state: agendas.Agenda, now: datetime) -> Agenda | None:
+    said = state.published
+    if said is None:
+        return None
+    quotas = [
+        Quota(channel=Channel(channel), limit=limit, taken=state.taken.get(channel, 0))
+        for channel, limit in said.quotas.items()
+    ]
+    return Agenda(
+        id=strawberry.ID(said.agenda),
+        hospital=strawberry.ID(said.hospital),
+        specialty=said.specialty,
+        practitioner=said.practitioner,
+        date=said.date,
+        release_at=Instant(said.release_at) if said.release_at else None,
+        quotas=quotas,
+        free_slots=sum(agendas.is_free(state, number, now) for number in state.unbooked),
+        agenda=state,
+        now=now,
+    )
+
+
+@strawberry.type(description="A slot kept for a patient for some minutes.")
+class Hold:
+    id: strawberry.ID = strawberry.field(description="The hold.")
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    slot: int = strawberry.field(description="The slot's number.")
+    held_until: Instant = strawberry.field(description="When it ends by itself.")
+
+
+@strawberry.type(description="A ficha: a slot that a patient has.")
+class Appointment:
+    id: strawberry.ID = strawberry.field(description="The agenda, then an opaque part.")
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    specialty: str = strawberry.field(description="The specialty's code.")
+    slot: int = strawberry.field(description="The slot's number.")
+    start: Instant = strawberry.field(description="When it begins.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+    patient: strawberry.ID = strawberry.field(description="The patient's opaque id.")
+    state: AppointmentState = strawberry.field(description="What became of it.")
+
+
+def _appointment(patient: str, visit: patients.VisitTaken, *, cancelled: bool) -> Appointment:
+    return Appointment(
+        id=strawberry.ID(visit.appointment),
+        agenda=strawberry.ID(agenda_of(visit.appointment)),
+        hospital=strawberry.ID(visit.hospital),
+        specialty=visit.specialty,
+        slot=visit.slot,
+        start=Instant(visit.start),
+        minutes=visit.minutes,
+        patient=strawberry.ID(patient),
+        state=AppointmentState.CANCELLED if cancelled else AppointmentState.BOOKED,
+    )
+
+
+@strawberry.type(description="A person as hospitals see them.")
+class Patient:
+    id: strawberry.ID = strawberry.field(description="The person's opaque id.")
+    holds: list[Hold] = strawberry.field(description="Live holds at the time of asking, two at most.")
+    all_appointments: strawberry.Private[list[Appointment]]
+
+    @strawberry.field(description="Appointments by start, cancelled ones too.")
+    def appointments(self, info: Info, first: int, after: str | None = None) -> Connection[Appointment]:
+        first = page_size(first, info)
+        ids = [appointment.id for appointment in self.all_appointments]
+        begin = ids.index(strawberry.ID(after)) + 1 if after in ids else 0
+        return page(self.all_appointments[begin : begin + first + 1], first, lambda appointment: appointment.id)
+
+
+def _hold(taken: patients.HoldTaken) -> Hold:
+    return Hold(
+        id=strawberry.ID(taken.hold),
+        agenda=strawberry.ID(taken.agenda),
+        slot=taken.slot,
+        held_until=Instant(taken.held_until),
+    )
+
+
+def _patient(id: str, state: patients.Patient, now: datetime) -> Patient:
+    appointments = [
+        _appointment(id, visit, cancelled=cancelled)
+        for visits, cancelled in ((state.visits, False), (state.given_up, True))
+        for visit in visits.values()
+    ]
+    holds = [_hold(hold) for hold in patients.live_holds(state, now)]
+    appointments.sort(key=lambda appointment: (appointment.start, appointment.id))
+    return Patient(id=strawberry.ID(id), holds=holds, all_appointments=appointments)
+
+
+@strawberry.type(description="Somebody else has the slot.")
+class SlotTaken(UserError):
+    alternatives: list[Slot] = strawberry.field(description="Free slots of the same agenda, the nearest in time first.")
+
+
+@strawberry.type(description="The agenda is not open for booking yet.")
+class NotReleasedYet(UserError):
+    release_at: Instant = strawberry.field(description="When it opens.")
+
+
+@strawberry.type(description="The patient holds as many slots as one may.")
+class HoldLimitReached(UserError):
+    free_again_at: Instant = strawberry.field(description="When the first of these holds ends by itself.")
+
+
+@strawberry.type(description="The patient has another appointment that rules this one out.")
+class VisitConflict(UserError):
+    appointment: strawberry.ID = strawberry.field(description="The other appointment.")
+
+
+def _slot_taken(details: dict[str, Any], **said: Any) -> UserError:
+    free = [
+        Slot(number=slot.number, start=slot.start, minutes=slot.minutes, state=SlotState.FREE, held_until=None)
+        for slot in details["alternatives"]
+    ]
+    return SlotTaken(alternatives=free, **said)
+
+
+def _visit_conflict(details: dict[str, Any], **said: Any) -> UserError:
+    return VisitConflict(appointment=strawberry.ID(details["appointment"]), **said)
+
+
+ERROR_TYPES |= {
+    "slot_taken": _slot_taken,
+    "not_released_yet": lambda details, **said: NotReleasedYet(release_at=details["at"], **said),
+    "hold_limit_reached": lambda details, **said: HoldLimitReached(free_again_at=details["at"], **said),
+    "visits_overlap": _visit_conflict,
+    "already_seen_here": _visit_conflict,
+}
+
+
+async def _pages(info: Info, prefix: str, *, after: str, first: int, shown: Callable[[Any], Any]) -> list[Any]:
+    """What `shown` makes of the streams that begin with `prefix`, one more than `first` of them if there are."""
+    names = await info.context.stream_names(prefix, after=after, first=first + 1)
+    return [shown(state) for state in (await info.context.states(names)).values()]
+
+
+@strawberry.type
+class AppointmentsQuery:
+    @strawberry.field(description="The hospitals, by code.")
+    async def hospitals(self, info: Info, first: int, after: str | None = None) -> Connection[Hospital]:
+        first = page_size(first, info)
+        found = await _pages(
+            info, "hospital/", after=f"hospital/{after or ''}", first=first, shown=lambda state: state.registered
+        )
+        nodes = [Hospital(id=strawberry.ID(said.hospital), name=said.name) for said in found]
+        return page(nodes, first, lambda hospital: hospital.id)
+
+    @strawberry.field(description="A hospital's agendas by date and practitioner, from today on unless told otherwise.")
+    async def agendas(
+        self,
+        info: Info,
+        hospital: strawberry.ID,
+        first: int,
+        after: str | None = None,
+        on_or_after: Date | None = None,
+    ) -> Connection[Agenda]:
+        first = page_size(first, info)
+        now = info.context.services.now()
+        begin = after or f"{hospital}/{on_or_after or local_date(now)}"
+        prefix = agendas.stream(f"{hospital}/")
+        nodes = await _pages(
+            info, prefix, after=agendas.stream(begin), first=first, shown=lambda state: _agenda(state, now)
+        )
+        return page(nodes, first, lambda agenda: agenda.id)
+
+    @strawberry.field(description="An agenda by id; null if it was not published.")
+    async def agenda(self, info: Info, id: strawberry.ID) -> Agenda | None:
+        return _agenda(await info.context.state(agendas.stream(id)), info.context.services.now())
+
+    @strawberry.field(description="A person's appointments and live holds.")
+    async def patient(self, info: Info, id: strawberry.ID) -> Patient:
+        return _patient(id, await info.context.state(patients.stream(id)), info.context.services.now())
+
+
+@strawberry.input(description="A hospital to register.")
+class RegisterHospitalInput(KeyedInput):
+    hospital: strawberry.ID = strawberry.field(description="Its code: la-merced.")
+    name: str = strawberry.field(description="Its name.")
+
+
+@strawberry.type(description="What came of registering a hospital.")
+class RegisterHospitalPayload(Payload):
+    hospital: Hospital | None = strawberry.field(default=None, description="The hospital.")
+
+
+@strawberry.input(description="A time in an agenda.")
+class SlotInput:
+    start: Instant = strawberry.field(description="When it begins, on the agenda's date in La Paz.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+
+
+@strawberry.input(description="How many appointments a channel may book.")
+class QuotaInput:
+    channel: Channel = strawberry.field(description="The channel.")
+    limit: int = strawberry.field(description="Appointments at most.")
+
+
+@strawberry.input(description="An agenda to publish. Slots are numbered in order of their start.")
+class PublishAgendaInput(KeyedInput):
+    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    specialty: str = strawberry.field(description="The specialty's code: pediatrics.")
+    practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
+    date: Date = strawberry.field(description="The date in La Paz.")
+    slots: list[SlotInput] = strawberry.field(description="1 to 5000 slots.")
+    quotas: list[QuotaInput] = strawberry.field(default_factory=list, description="Limits by channel; none: no limit.")
+    release_at: Instant | None = strawberry.field(default=None, description="When booking opens; null: at once.")
+
+
+@strawberry.type(description="What came of publishing an agenda.")
+class PublishAgendaPayload(Payload):
+    agenda: Agenda | None = strawberry.field(default=None, description="The agenda.")
+
+
+@strawberry.input(description="A slot to hold. A second time renews the hold, once.")
+class HoldSlotInput(KeyedInput):
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    slot: int = strawberry.field(description="The slot's number.")
+    patient: strawberry.ID = strawberry.field(description="The person for whom it is kept.")
+
+
+@strawberry.type(description="What came of holding a slot.")
+class HoldSlotPayload(Payload):
+    hold: Hold | None = strawberry.field(default=None, description="The hold.")
+
+
+@strawberry.input(description="A slot to book, held by the patient before or not.")
+class BookAppointmentInput(KeyedInput):
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    slot: int = strawberry.field(description="The slot's number.")
+    patient: strawberry.ID = strawberry.field(description="The person who is to be seen.")
+    channel: Channel = strawberry.field(default=Channel.WEB, description="Through which channel it is booked.")
+
+
+@strawberry.type(description="What came of booking.")
+class BookAppointmentPayload(Payload):
+    appointment: Appointment | None = strawberry.field(default=None, description="The ficha.")
+
+
+@strawberry.input(description="An appointment to give up (reversión de cita).")
+class CancelAppointmentInput(KeyedInput):
+    appointment: strawberry.ID = strawberry.field(description="The appointment.")
+    reason: CancellationReason = strawberry.field(default=CancellationReason.PATIENT, description="Whose cause it is.")
+
+
+@strawberry.type(description="What came of cancelling.")
+class CancelAppointmentPayload(Payload):
+    appointment: Appointment | None = strawberry.field(default=None, description="The appointment, cancelled.")
+
+
+async def _appointment_now(info: Info, appointment: str) -> Appointment:
+    agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(appointment)))
+    patient = agenda.appointments[appointment].patient
+    state: patients.Patient = await info.context.state(patients.stream(patient))
+    cancelled = appointment in state.given_up
+    return _appointment(patient, (state.given_up if cancelled else state.visits)[appointment], cancelled=cancelled)
+
+
+@strawberry.type
+class AppointmentsMutation:
+    @strawberry.mutation(description="Register a hospital. Repeating it changes nothing.")
+    async def register_hospital(self, info: Info, input: RegisterHospitalInput) -> RegisterHospitalPayload:
+        fields = {"hospital": input.hospital, "name": input.name.strip()}
+        try:
+            command, outcome = await info.context.perform(
+                input.idempotency_key,
+                fields,
+                hospitals.RegisterHospital,
+                lambda _: build(hospitals.RegisterHospital, **fields),
+            )
+        except Rejected as refusal:
+            return RegisterHospitalPayload(errors=explain(refusal, info))
+        hospital = Hospital(id=strawberry.ID(command.hospital), name=command.name)
+        return RegisterHospitalPayload(hospital=hospital, position=Position(outcome.position))
+
+    @strawberry.mutation(description="Publish an agenda. Publishing the same again changes nothing.")
+    async def publish_agenda(self, info: Info, input: PublishAgendaInput) -> PublishAgendaPayload:
+        fields = {
+            "hospital": input.hospital,
+            "specialty": input.specialty,
+            "practitioner": input.practitioner,
+            "date": input.date,
+            "slots": [{"start": slot.start, "minutes": slot.minutes} for slot in input.slots],
+            "quotas": {quota.channel.value: quota.limit for quota in input.quotas},
+            "release_at": input.release_at,
+        }
+        try:
+            if len({quota.channel for quota in input.quotas}) < len(input.quotas):
+                raise Rejected("invalid_input", path="quotas", hint="once")
+            command, outcome = await info.context.perform(
+                input.idempotency_key,
+                fields,
+                agendas.PublishAgenda,
+                lambda _: build(agendas.PublishAgenda, **fields),
+            )
+        except Rejected as refusal:
+            return PublishAgendaPayload(errors=explain(refusal, info))
+        state = await info.context.state(agendas.stream(command.agenda))
+        return PublishAgendaPayload(
+            agenda=_agenda(state, info.context.services.now()), position=Position(outcome.position)
+        )
+
+    @strawberry.mutation(description="Keep a slot for some minutes. The hold ends by itself.")
+    async def hold_slot(self, info: Info, input: HoldSlotInput) -> HoldSlotPayload:
+        fields = {"agenda": input.agenda, "slot": input.slot, "patient": input.patient}
+        hold_s = info.context.services.settings.hold_s
+        try:
+            _, outcome = await info.context.perform(
+                input.idempotency_key,
+                fields,
+                agendas.HoldSlot,
+                lambda id: build(agendas.HoldSlot, **fields, hold=id, hold_s=hold_s),
+                person=input.patient,
+            )
+        except Rejected as refusal:
+            return HoldSlotPayload(errors=explain(refusal, info))
+        taken = await info.context.event_of(outcome, patients.HoldTaken)
+        return HoldSlotPayload(hold=_hold(taken) if taken else None, position=Position(outcome.position))
+
+    @strawberry.mutation(description="Book a slot: hold and confirm in one step, or confirm the patient's own hold.")
+    async def book_appointment(self, info: Info, input: BookAppointmentInput) -> BookAppointmentPayload:
+        fields = {
+            "agenda": input.agenda,
+            "slot": input.slot,
+            "patient": input.patient,
+            "channel": input.channel.value,
+        }
+        try:
+            command, outcome = await info.context.perform(
+                input.idempotency_key,
+                fields,
+                agendas.BookAppointment,
+                lambda id: build(agendas.BookAppointment, **fields, appointment=f"{input.agenda}/{id}"),
+                person=input.patient,
+            )
+        except Rejected as refusal:
+            return BookAppointmentPayload(errors=explain(refusal, info))
+        appointment = await _appointment_now(info, command.appointment)
+        return BookAppointmentPayload(appointment=appointment, position=Position(outcome.position))
+
+    @strawberry.mutation(description="Give an appointment up, so that its slot is free again at once.")
+    async def cancel_appointment(self, info: Info, input: CancelAppointmentInput) -> CancelAppointmentPayload:
+        fields = {"appointment": input.appointment, "reason": input.reason.value}
+        try:
+            command, outcome = await info.context.perform(
+                input.idempotency_key,
+                fields,
+                agendas.CancelAppointment,
+                lambda _: build(agendas.CancelAppointment, **fields),
+            )
+        except Rejected as refusal:
+            return CancelAppointmentPayload(errors=explain(refusal, info))
+        appointment = await _appointment_now(info, command.appointment)
+        return CancelAppointmentPayload(appointment=appointment, position=Position(outcome.position))

@@ -1,0 +1,254 @@
+"""What every context's part of the schema uses: scalars, refusals, connections, and the way a command goes."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Generic, NewType, TypeVar, cast
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.fastapi import BaseContext
+from strawberry.types import Info as StrawberryInfo
+from strawberry.types.scalar import ScalarDefinition
+
+from api.messages import Language, message
+from domain import people
+from domain.decider import Command, Event, fold
+from domain.errors import Rejected
+from infra.core import Core
+from infra.lane import Outcome
+from infra.log import Key, Unavailable
+from infra.settings import Settings
+
+PAGE_SIZE_MAX = 100
+IDEMPOTENCY_KEY_LENGTH_MAX = 128
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+
+Position = NewType("Position", int)
+Instant = NewType("Instant", datetime)
+
+
+def _parse_position(value: Any) -> int:
+    if not re.fullmatch("[0-9]{1,18}", str(value)) or isinstance(value, bool):
+        raise GraphQLError('a Position is a whole number, written as a string: "1607"')
+    return int(value)
+
+
+def _parse_instant(value: Any) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo:
+            return instant.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise GraphQLError('an Instant is ISO 8601 with its offset: "2027-01-15T08:00:00-04:00"')
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    Position: strawberry.scalar(
+        name="Position",
+        description="A place in the log, counted from 1 without gaps. A string, since it outgrows 32 bits.",
+        serialize=str,
+        parse_value=_parse_position,
+    ),
+    Instant: strawberry.scalar(
+        name="Instant",
+        description="A moment, ISO 8601 in UTC with microseconds when it has any: 2027-01-15T12:00:00Z.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        serialize=lambda instant: instant.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        parse_value=_parse_instant,
+    ),
+}
+
+
+class Services:
+    """What resolvers work with, made once per process by the composition root."""
+
+    def __init__(self, *, core: Core, settings: Settings, now: Callable[[], datetime]) -> None:
+        self.core = core
+        self.settings = settings
+        self.now = now
+
+
+class Context(BaseContext):
+    """One request: who asks, in which language, and how to have a command decided."""
+
+    def __init__(self, services: Services, *, actor: str, language: Language, correlation: str) -> None:
+        super().__init__()
+        self.services = services
+        self.actor = actor
+        self.language = language
+        self.correlation = correlation
+
+    async def state(self, stream: str) -> Any:
+        """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
+        return (await self.states([stream]))[stream]
+
+    async def states(self, streams: list[str]) -> dict[str, Any]:
+        """The states of these streams at one moment. Raises like `state`."""
+        known = [stream for stream in streams if _can_be_stored(stream)]
+        async with self._available():
+            loaded = await self.services.core.log.load(known)
+        return {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in streams}
+
+    async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
+        """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""
+        if not _can_be_stored(prefix + after):
+            return []
+        async with self._available():
+            return await self.services.core.log.stream_names(prefix, after=after, first=first)
+
+    async def perform(
+        self, key: str, content: dict[str, Any], kind: type[C], make: Callable[[str], C], *, person: str = ""
+    ) -> tuple[C, Outcome]:
+        """Make a command and have it decided: the command with its outcome.
+
+        `content` is what the client said; by it, a repetition is known. `make` gets a new opaque id that depends on
+        actor, key and content alone. `person` must be known, unless the request is a repetition. Raises Rejected.
+        """
+        if not re.fullmatch(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}", key):
+            raise Rejected(
+                "invalid_input", path="idempotency_key", hint="idempotency_key", limit=IDEMPOTENCY_KEY_LENGTH_MAX
+            )
+        core = self.services.core
+        try:
+            command = make(core.secret.new_id(kind.__name__, self.actor, key, content))
+        except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
+            raise Rejected("invalid_input", hint="text") from None
+        own = Key(self.actor, key)
+        if person and not (await self.state(people.stream(person))).known:
+            return command, await self._repeated(own, content, kind)
+        outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
+        return command, outcome
+
+    async def _repeated(self, key: Key, content: dict[str, Any], kind: type[Command]) -> Outcome:
+        """What was accepted for a person before they were erased stays accepted. Raises Rejected("person_unknown")."""
+        core = self.services.core
+        async with self._available():
+            known = await core.log.known(core.lane.kept(key))
+        if known is None or known[0] != core.secret.request_digest(kind.__name__, content):
+            raise Rejected("person_unknown", path="patient")
+        return Outcome(position=known[1], replayed=True)
+
+    async def event_of(self, outcome: Outcome, kind: type[E]) -> E | None:
+        """The event of this kind that the outcome tells of, also when it is a repetition."""
+        for _, event in outcome.recorded:
+            if isinstance(event, kind):
+                return event
+        async with self._available():
+            found = await self.services.core.log.event_at(outcome.position)
+        return found if isinstance(found, kind) else None
+
+    @asynccontextmanager
+    async def _available(self) -> AsyncIterator[None]:
+        """Say it as the API does if the database does not answer."""
+        try:
+            yield
+        except Unavailable:
+            raise as_graphql_error(Rejected("unavailable"), self.language) from None
+
+
+def _can_be_stored(name: str) -> bool:
+    """Whether a stream can have this name: PostgreSQL's text holds neither NUL nor half characters."""
+    return name.isprintable()
+
+
+Info = StrawberryInfo[Context, None]
+
+
+@strawberry.interface(description="Why a command was refused. Nothing was written.")
+class UserError:
+    code: str = strawberry.field(description="Stable: it never changes its meaning. Programs go by it.")
+    message: str = strawberry.field(description="For people, in the language of Accept-Language: Spanish or English.")
+    path: list[str] = strawberry.field(description="The input field to blame, from the input down; empty if none is.")
+
+
+@strawberry.type(description="A rule was in the way; see the code.")
+class Refused(UserError):
+    pass
+
+
+@strawberry.type(description="A field of the input is not of the right form.")
+class InvalidInput(UserError):
+    pass
+
+
+@strawberry.type(description="Not your fault: repeat the request with the same key in a moment.")
+class TryAgainLater(UserError):
+    pass
+
+
+# How a code becomes a type of its own, where a client acts on more than code and message. Contexts add theirs.
+ERROR_TYPES: dict[str, Callable[..., UserError]] = {
+    "invalid_input": lambda details, **said: InvalidInput(**said),
+    "overloaded": lambda details, **said: TryAgainLater(**said),
+    "unavailable": lambda details, **said: TryAgainLater(**said),
+}
+
+
+def explain(refusal: Rejected, info: Info) -> list[UserError]:
+    """The typed, translated form of a refusal, for the `errors` of a payload."""
+    said: dict[str, Any] = {
+        "code": refusal.code,
+        "message": message(refusal.code, refusal.details, info.context.language),
+        "path": [_camel(part) for part in refusal.path.split(".")] if refusal.path else [],
+    }
+    make = ERROR_TYPES.get(refusal.code)
+    return [make(refusal.details, **said) if make else Refused(**said)]
+
+
+def _camel(name: str) -> str:
+    return re.sub("_([a-z])", lambda match: match[1].upper(), name)
+
+
+def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
+    """A query can't return `errors` of its own: the same refusal as an error of the request, code in extensions."""
+    return GraphQLError(message(refusal.code, refusal.details, language), extensions={"code": refusal.code})
+
+
+@strawberry.input(description="What every mutation takes.")
+class KeyedInput:
+    idempotency_key: str = strawberry.field(
+        description="The client's name for this request: the same key with the same content gives the first outcome"
+        " again, for seven days; with other content it is refused."
+    )
+
+
+@strawberry.type(description="What every mutation answers.")
+class Payload:
+    position: Position | None = strawberry.field(default=None, description="Where what was done stands in the log.")
+    errors: list[UserError] = strawberry.field(
+        default_factory=list, description="Why it was refused; empty if it was done."
+    )
+
+
+@strawberry.type(description="Where a page of a list ends.")
+class PageInfo:
+    end_cursor: str | None = strawberry.field(description="Pass it as `after` for the next page.")
+    has_next_page: bool = strawberry.field(description="Whether there is more after this page.")
+
+
+@strawberry.type(description="A page of a list.")
+class Connection(Generic[T]):
+    nodes: list[T] = strawberry.field(description="The items, in the order of the list.")
+    page_info: PageInfo = strawberry.field(description="Where the page ends.")
+
+
+def page_size(first: int, info: Info) -> int:
+    """`first` if it is within bounds; raises a GraphQLError otherwise."""
+    if not 1 <= first <= PAGE_SIZE_MAX:
+        refusal = Rejected("invalid_input", path="first", hint="page_size", limit=PAGE_SIZE_MAX)
+        raise as_graphql_error(refusal, info.context.language)
+    return first
+
+
+def page(items: Sequence[T], first: int, cursor: Callable[[T], str]) -> Connection[T]:
+    """A page of at most `first` of these items, of which one more than that was asked for to see whether it goes on."""
+    nodes = list(items[:first])
+    end = cursor(nodes[-1]) if nodes else None
+    info = PageInfo(end_cursor=end, has_next_page=len(items) > first)
+    return cast("Connection[T]", Connection(nodes=nodes, page_info=info))

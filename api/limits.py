@@ -1,0 +1,244 @@
+"""What no honest client sends is refused before it costs much: strangers, broken or large bodies, exploding queries."""
+
+import asyncio
+import json
+from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv6Address, ip_address
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    ValidationContext,
+    ValidationRule,
+)
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BODY_BYTES_MAX = 2 * 1024 * 1024
+BODY_READ_TIMEOUT_S = 30
+FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
+ALIASES_MAX = 15  # likewise
+
+
+class LoopbackOnly:
+    """Answers 403 to everybody but this machine: without access control, every request acts as one actor.
+
+    The address of the listening socket can't tell: any server can be told to serve the application anywhere.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or _is_loopback(scope.get("client")):
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
+        else:
+            message = "There is no access control yet: only clients on the same machine are served."
+            await _refuse(403, message)(scope, receive, send)
+
+
+class NoWebSockets:
+    """Refuses the handshake with 403: nothing is served over WebSockets yet."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self.app(scope, receive, send)
+
+
+class RequestLimits:
+    """Reads the whole body of a GraphQL request, and hands it on only if it is small, in time and of the right form.
+
+    Otherwise: 413 above BODY_BYTES_MAX, 408 after BODY_READ_TIMEOUT_S, 400 if it isn't a GraphQL request in JSON. What
+    is not said to be JSON is handed on as it is: it is for the endpoint to refuse.
+    """
+
+    def __init__(self, app: ASGIApp, path: str) -> None:
+        self.app = app
+        self.path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A prefix, since routes also match a path with a line break at its end.
+        if scope["type"] != "http" or not scope["path"].startswith(self.path):
+            await self.app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(BODY_READ_TIMEOUT_S):
+                body = await _read(scope, receive)
+            _check(scope, body)
+        except TimeoutError:
+            await _refuse(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.")(scope, receive, send)
+        except _TooLarge:
+            await _refuse(413, f"The body is larger than {BODY_BYTES_MAX} bytes.")(scope, receive, send)
+        except _Malformed as fault:
+            await _refuse(400, str(fault))(scope, receive, send)
+        except _Gone:
+            return
+        else:
+            await self.app(scope, _replay(body, receive), send)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Malformed(Exception):
+    """What is wrong with the request, for the client."""
+
+
+class _Gone(Exception):
+    """The client left before its body was complete."""
+
+
+async def _read(scope: Scope, receive: Receive) -> bytes:
+    """The whole body. Raises _TooLarge as soon as that is known, _Gone."""
+    declared = _header(scope, b"content-length")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > BODY_BYTES_MAX):
+        raise _TooLarge
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES_MAX:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body in one piece, then what else the server has to say."""
+    rest: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return rest.pop() if rest else await receive()
+
+    return replay
+
+
+def _check(scope: Scope, body: bytes) -> None:
+    """Raise _Malformed unless query string or body make a GraphQL request."""
+    if scope["method"] == "GET":
+        said: dict[str, Any] = {}
+        said.update(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        for name in ("variables", "extensions"):
+            said[name] = _parse(said[name], name) if said.get(name) else None
+        _check_request(said)
+    elif scope["method"] == "POST" and b"application/json" in _header(scope, b"content-type").lower():
+        _check_request(_parse(body, "body"))
+
+
+def _parse(text: bytes | str, what: str) -> Any:
+    """The value of a JSON text, by the parser that the endpoint uses too. Raises _Malformed."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _Malformed(f"The {what} is nested too deeply.") from None
+    except ValueError:  # no JSON, no UTF-8, or a number of thousands of digits
+        raise _Malformed(f"The {what} is not JSON in UTF-8.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_request(said: Any) -> None:
+    """Raise _Malformed unless this is `{query, variables?, operationName?, extensions?}`."""
+    if not isinstance(said, dict):
+        raise _Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
+    if not isinstance(said.get("query"), str):
+        raise _Malformed("`query` must be a string.")
+    if not isinstance(said.get("operationName"), str | None):
+        raise _Malformed("`operationName` must be a string, null or absent.")
+    for name in ("variables", "extensions"):
+        if not isinstance(said.get(name), dict | None):
+            raise _Malformed(f"`{name}` must be an object, null or absent.")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    """The first header of this name, empty if there is none."""
+    return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    try:
+        address = ip_address(client[0] if client else "")
+    except ValueError:  # unknown, or a socket that has no address
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback
+
+
+def _refuse(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"errors": [{"message": message}]}, status_code=status)
+
+
+class ExpandedSizeRule(ValidationRule):
+    """Refuses documents with more fields than FIELDS_MAX or more aliases than ALIASES_MAX once fragments are expanded.
+
+    A chain of fragments that each spread the next one twice doubles at every step, so nothing is expanded here: each
+    fragment is counted once, those that it spreads before it. Counts stop growing just above their limit.
+    """
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.here = _Part()
+        self.operations: list[_Part] = []
+        self.fragments: dict[str, _Part] = {}
+
+    def enter_operation_definition(self, *_: Any) -> None:
+        self.here = _Part()
+        self.operations.append(self.here)
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> None:
+        self.here = self.fragments[node.name.value] = _Part()
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        self.here.fields += 1
+        self.here.aliases += node.alias is not None
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
+        self.here.spreads.append(node.name.value)
+
+    def leave_document(self, *_: Any) -> None:
+        try:
+            order = [*TopologicalSorter({name: part.spreads for name, part in self.fragments.items()}).static_order()]
+        except CycleError:
+            return  # NoFragmentCyclesRule refuses it
+        for part in [self.fragments[name] for name in order if name in self.fragments] + self.operations:
+            part.expand(self.fragments)
+        if sum(operation.fields for operation in self.operations) > FIELDS_MAX:
+            self._report("fields", FIELDS_MAX)
+        if sum(operation.aliases for operation in self.operations) > ALIASES_MAX:
+            self._report("aliases", ALIASES_MAX)
+
+    def _report(self, what: str, most: int) -> None:
+        self.report_error(GraphQLError(f"The document has more than {most} {what}, fragments expanded."))
+
+
+class _Part:
+    """An operation or a fragment: what it selects itself, later with what it spreads."""
+
+    def __init__(self) -> None:
+        self.fields = 0
+        self.aliases = 0
+        self.spreads: list[str] = []
+
+    def expand(self, fragments: dict[str, "_Part"]) -> None:
+        """Add what the spread fragments select, which are expanded already."""
+        for name in self.spreads:
+            if spread := fragments.get(name):  # KnownFragmentNamesRule refuses others
+                self.fields = min(self.fields + spread.fields, FIELDS_MAX + 1)
+                self.aliases = min(self.aliases + spread.aliases, ALIASES_MAX + 1)

@@ -1,0 +1,154 @@
+"""What people read when something is refused: Spanish first, then English. Codes never change; words may."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from domain.calendar import TIME_ZONE
+from domain.errors import Code, Hint
+
+Language = Literal["es", "en"]
+LANGUAGES: tuple[Language, ...] = ("es", "en")
+
+MESSAGES: dict[Code, dict[Language, str]] = {
+    "agenda_exists": {
+        "es": "Ya hay una agenda distinta de este profesional para esa fecha.",
+        "en": "There is another agenda of this practitioner on that date already.",
+    },
+    "agenda_unknown": {"es": "No existe esa agenda.", "en": "There is no such agenda."},
+    "already_seen_here": {
+        "es": "El paciente ya tiene una ficha en esta especialidad y hospital, para el {at}.",
+        "en": "The patient already has an appointment for this specialty and hospital, on {at}.",
+    },
+    "appointment_over": {
+        "es": "La cita era el {at}: ya no se puede cancelar.",
+        "en": "The appointment was on {at}: it can no longer be cancelled.",
+    },
+    "appointment_unknown": {"es": "No existe esa ficha.", "en": "There is no such appointment."},
+    "hold_limit_reached": {
+        "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
+        "en": "At most {limit} slots can be held at a time; the first is free again on {at}.",
+    },
+    "hold_renewed_already": {
+        "es": "La reserva ya fue renovada; vence el {at}.",
+        "en": "The hold was renewed already; it ends on {at}.",
+    },
+    "hospital_exists": {
+        "es": "Ya hay un hospital registrado con ese código: {name}.",
+        "en": "A hospital is registered under that code already: {name}.",
+    },
+    "hospital_unknown": {"es": "No existe el hospital {hospital}.", "en": "There is no hospital {hospital}."},
+    "idempotency_key_reused": {
+        "es": "Esa clave de idempotencia ya se usó para otra solicitud.",
+        "en": "That idempotency key was used for another request already.",
+    },
+    "identity_taken": {
+        "es": "Ya hay una persona registrada con ese número de identidad.",
+        "en": "Somebody is registered under that identity number already.",
+    },
+    "in_the_past": {"es": "Eso ya pasó: {at}.", "en": "That is in the past: {at}."},
+    "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
+    "not_released_yet": {
+        "es": "Las fichas de esta agenda se habilitan el {at}.",
+        "en": "This agenda opens for booking on {at}.",
+    },
+    "overloaded": {
+        "es": "Hay demasiadas solicitudes en este momento; intente de nuevo en unos segundos.",
+        "en": "There are too many requests at the moment; try again in a few seconds.",
+    },
+    "person_unknown": {"es": "No existe esa persona.", "en": "There is no such person."},
+    "quota_exhausted": {
+        "es": "Se agotó el cupo de {limit} fichas para el canal {channel}.",
+        "en": "The quota of {limit} appointments for the channel {channel} is used up.",
+    },
+    "slot_taken": {"es": "El turno {slot} ya está tomado.", "en": "Slot {slot} is taken."},
+    "slot_unknown": {
+        "es": "La agenda no tiene el turno {slot}; va del 1 al {limit}.",
+        "en": "The agenda has no slot {slot}; it goes from 1 to {limit}.",
+    },
+    "too_far_ahead": {
+        "es": "Una agenda se publica con {limit} días de anticipación como máximo.",
+        "en": "An agenda is published at most {limit} days ahead.",
+    },
+    "too_many_holds_today": {
+        "es": "Una persona puede reservar {limit} veces al día como máximo.",
+        "en": "A person can hold slots at most {limit} times a day.",
+    },
+    "unavailable": {
+        "es": "El servicio no está disponible por un momento; repita la solicitud con la misma clave.",
+        "en": "The service is not available for a moment; repeat the request with the same key.",
+    },
+    "visits_overlap": {
+        "es": "El paciente tiene otra cita a esa hora, el {at}.",
+        "en": "The patient has another appointment at that time, on {at}.",
+    },
+}
+
+HINTS: dict[Hint, dict[Language, str]] = {
+    "agenda": {
+        "es": "una agenda se nombra hospital/fecha/profesional, como la-merced/2027-01-15/p-0012",
+        "en": "an agenda is named hospital/date/practitioner, like la-merced/2027-01-15/p-0012",
+    },
+    "birth_date": {
+        "es": "la fecha de nacimiento está en los últimos {limit} años",
+        "en": "a birth date lies in the last {limit} years",
+    },
+    "email": {"es": "un correo es como ana@example.org", "en": "an e-mail address is like ana@example.org"},
+    "identity_number": {
+        "es": "un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento:"
+        " 4820193, 4820193-1A, 4820193-1A LP",
+        "en": "an identity number is 4 to 10 digits, with complement and department if it has them:"
+        " 4820193, 4820193-1A, 4820193-1A LP",
+    },
+    "idempotency_key": {
+        "es": "la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
+        "en": "an idempotency key is a text of 1 to {limit} visible characters",
+    },
+    "length": {"es": "la longitud debe ser {bound}", "en": "its length must be {bound}"},
+    "number": {"es": "el número debe ser {bound}", "en": "the number must be {bound}"},
+    "once": {"es": "cada uno se dice una sola vez", "en": "each is said once only"},
+    "opaque": {
+        "es": "es un identificador que dio este sistema; se copia entero",
+        "en": "it is an identifier that this system gave; copy it whole",
+    },
+    "page_size": {"es": "se piden de 1 a {limit} elementos por página", "en": "ask for 1 to {limit} items a page"},
+    "phone": {"es": "un teléfono son dígitos, como +59171234567", "en": "a phone number is digits, like +59171234567"},
+    "slot_date": {"es": "el turno debe empezar el día {at} en La Paz", "en": "the slot must start on {at} in La Paz"},
+    "slug": {
+        "es": "un código son minúsculas y cifras unidas por guiones, como la-merced",
+        "en": "a code is lower-case letters and digits joined by hyphens, like la-merced",
+    },
+    "text": {
+        "es": "el texto es de una línea y no puede estar vacío",
+        "en": "the text is one line and can't be empty",
+    },
+    "type": {"es": "falta o no es del tipo pedido", "en": "it is missing or not of the kind asked for"},
+}
+
+
+def message(code: Code, details: Mapping[str, Any], language: Language) -> str:
+    """The text for a refusal; instants in it are those of La Paz."""
+    shown = {name: _shown(value) for name, value in details.items()}
+    if "hint" in details:
+        shown["hint"] = HINTS[details["hint"]][language].format_map(shown)
+    return MESSAGES[code][language].format_map(shown)
+
+
+def _shown(value: Any) -> Any:
+    return value.astimezone(TIME_ZONE).strftime("%d/%m/%Y %H:%M:%S") if isinstance(value, datetime) else value
+
+
+def language_of(accept_language: str) -> Language:
+    """The best language of ours for an Accept-Language header (RFC 9110 §12.5.4); Spanish when it wants neither."""
+    best: Language = "es"
+    best_quality = 0.0
+    for item in accept_language[:200].lower().split(","):
+        tag, _, parameter = item.strip().partition(";")
+        try:
+            quality = float(parameter.strip().removeprefix("q=")) if parameter.strip() else 1.0
+        except ValueError:
+            continue
+        for language in LANGUAGES:
+            if tag.partition("-")[0] == language and quality > best_quality:
+                best, best_quality = language, quality
+    return best

@@ -1,0 +1,54 @@
+"""A client of the API in this process: the real schema and endpoint on a real log."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from api.app import create_app
+from api.graphql.shared import Services
+from infra.core import Core
+from infra.settings import Settings
+from tests.conftest import Clock
+
+
+class Client:
+    """Asks GraphQL over HTTP."""
+
+    def __init__(self, http: httpx.AsyncClient, services: Services) -> None:
+        self.http = http
+        self._services = services
+
+    def settings(self, **changed: Any) -> None:
+        """Go on with other settings, as after a restart."""
+        self._services.settings = msgspec.structs.replace(self._services.settings, **changed)
+
+    async def ask(self, query: str, *, language: str = "es", **variables: Any) -> dict[str, Any]:
+        """The whole answer."""
+        answer = await self.http.post(
+            "/graphql",
+            content=json.dumps({"query": query, "variables": variables}),  # half characters escaped, not refused
+            headers={"accept-language": language, "content-type": "application/json"},
+        )
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def data(self, query: str, **variables: Any) -> Any:
+        """The data of an answer without errors; of its one field if it has one."""
+        answer = await self.ask(query, **variables)
+        assert "errors" not in answer, answer
+        fields = list(answer["data"].values())
+        return fields[0] if len(fields) == 1 else answer["data"]
+
+
+@pytest.fixture
+async def client(core: Core, clock: Clock) -> AsyncIterator[Client]:
+    app = create_app(Settings())
+    app.state.services = Services(core=core, settings=Settings(), now=clock)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        yield Client(http, app.state.services)

@@ -1,0 +1,302 @@
+"""Booking as a front end does it."""
+
+from typing import Any
+
+import pytest
+
+from domain.appointments.agenda import ALTERNATIVES_MAX
+from infra.core import Core
+from tests.api.conftest import Client
+from tests.city import AGENDA, key, opaque, open_agenda
+from tests.city import agenda as agenda_of_city
+from tests.conftest import Clock
+
+pytestmark = pytest.mark.anyio
+
+ERRORS = """errors { __typename code message path
+  ... on SlotTaken { alternatives { number start state } }
+  ... on NotReleasedYet { releaseAt }
+  ... on HoldLimitReached { freeAgainAt }
+  ... on VisitConflict { appointment } }"""
+REGISTER = f"""mutation ($input: RegisterPersonInput!) {{
+  registerPerson(input: $input) {{ person {{ id identity givenNames sex birthDate }} position {ERRORS} }} }}"""
+HOLD = f"""mutation ($input: HoldSlotInput!) {{
+  holdSlot(input: $input) {{ hold {{ id agenda slot heldUntil }} position {ERRORS} }} }}"""
+BOOK = f"""mutation ($input: BookAppointmentInput!) {{
+  bookAppointment(input: $input) {{ appointment {{ id agenda slot start minutes patient state hospital specialty }}
+  position {ERRORS} }} }}"""
+CANCEL = f"""mutation ($input: CancelAppointmentInput!) {{
+  cancelAppointment(input: $input) {{ appointment {{ id state }} position {ERRORS} }} }}"""
+PUBLISH = f"""mutation ($input: PublishAgendaInput!) {{
+  publishAgenda(input: $input) {{ agenda {{ id freeSlots releaseAt quotas {{ channel limit taken }} }}
+  position {ERRORS} }} }}"""
+SLOTS = """query ($id: ID!, $state: SlotState, $first: Int!, $after: String) {
+  agenda(id: $id) { id hospital specialty practitioner date freeSlots
+    slots(first: $first, after: $after, state: $state) {
+      nodes { number start state heldUntil } pageInfo { endCursor hasNextPage } } } }"""
+
+
+async def registered(client: Client, ci: str, name: str = "Ana") -> str:
+    payload = await client.data(
+        REGISTER,
+        input={
+            "idempotencyKey": f"register {ci}".replace(" ", "-"),
+            "identity": ci,
+            "givenNames": name,
+            "familyNames": "Mamani",
+            "birthDate": "1990-05-17",
+            "sex": "F",
+        },
+    )
+    assert payload["errors"] == []
+    return str(payload["person"]["id"])
+
+
+def wish(slot: int, patient: str, key: str, **more: Any) -> dict[str, Any]:
+    return {"idempotencyKey": key, "agenda": AGENDA, "slot": slot, "patient": patient, **more}
+
+
+async def test_find_hold_book_and_the_second_is_refused_with_the_nearest_alternatives(
+    client: Client, core: Core
+) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
+
+    agenda = await client.data(SLOTS, id=AGENDA, first=1, state="FREE")
+    assert agenda["freeSlots"] == 6
+    free = agenda["slots"]["nodes"][0]
+    assert free == {"number": 1, "start": "2027-01-05T12:00:00Z", "state": "FREE", "heldUntil": None}
+
+    held = await client.data(HOLD, input=wish(2, ana, "h"))
+    assert held["errors"] == []
+    assert held["hold"]["heldUntil"] == "2027-01-04T12:05:00Z"
+    slot = (await client.data(SLOTS, id=AGENDA, first=1, after="1"))["slots"]["nodes"][0]
+    assert (slot["state"], slot["heldUntil"]) == ("HELD", "2027-01-04T12:05:00Z")
+
+    booked = await client.data(BOOK, input=wish(2, ana, "b"))
+    assert booked["errors"] == []
+    assert booked["appointment"]["state"] == "BOOKED"
+    assert booked["appointment"]["patient"] == ana
+
+    refused = await client.data(BOOK, input=wish(2, luis, "b2"))
+    assert refused["appointment"] is None
+    assert refused["position"] is None
+    (error,) = refused["errors"]
+    assert (error["__typename"], error["code"], error["path"]) == ("SlotTaken", "slot_taken", ["slot"])
+    assert [slot["number"] for slot in error["alternatives"]] == [1, 3, 4]
+    assert len(error["alternatives"]) == ALTERNATIVES_MAX
+    assert {slot["state"] for slot in error["alternatives"]} == {"FREE"}
+
+
+async def test_a_repeated_request_gives_the_first_answer_again(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    first = await client.data(BOOK, input=wish(1, ana, "b"))
+    assert await client.data(BOOK, input=wish(1, ana, "b")) == first
+    other = await client.data(BOOK, input=wish(2, ana, "b"))
+    assert other["errors"][0]["code"] == "idempotency_key_reused"
+    assert (await client.data(SLOTS, id=AGENDA, first=1))["freeSlots"] == 5
+
+
+async def test_a_repeated_hold_gives_the_first_answer_also_after_it_was_booked_and_under_other_settings(
+    client: Client, core: Core
+) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    first = await client.data(HOLD, input=wish(1, ana, "h"))
+    await client.data(BOOK, input=wish(1, ana, "b"))
+    assert await client.data(HOLD, input=wish(1, ana, "h")) == first
+    client.settings(hold_s=600)
+    assert await client.data(HOLD, input=wish(1, ana, "h")) == first
+
+
+async def test_the_largest_page_says_that_it_goes_on(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    for number in range(2, 103):
+        await core.lane.submit(agenda_of_city(1, practitioner=f"p-{number:03d}"), key(f"a{number}"))
+    query = """query($after: String) { agendas(hospital: "la-merced", first: 100, after: $after) {
+      nodes { id } pageInfo { endCursor hasNextPage } } }"""
+    first = await client.data(query)
+    assert (len(first["nodes"]), first["pageInfo"]["hasNextPage"]) == (100, True)
+    rest = await client.data(query, after=first["pageInfo"]["endCursor"])
+    assert (len(rest["nodes"]), rest["pageInfo"]["hasNextPage"]) == (2, False)
+
+
+async def test_a_hold_ends_by_itself(client: Client, core: Core, clock: Clock) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002")
+    await client.data(HOLD, input=wish(1, ana, "h"))
+    clock.wait(299)
+    assert (await client.data(BOOK, input=wish(1, luis, "b1")))["errors"][0]["code"] == "slot_taken"
+    clock.wait(1)
+    assert (await client.data(SLOTS, id=AGENDA, first=1))["slots"]["nodes"][0]["state"] == "FREE"
+    assert (await client.data("query($id: ID!) { patient(id: $id) { holds { id } } }", id=ana))["holds"] == []
+    assert (await client.data(BOOK, input=wish(1, luis, "b2")))["errors"] == []
+
+
+async def test_cancelling_frees_the_slot_and_the_patient_sees_both(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002")
+    booked = await client.data(BOOK, input=wish(1, ana, "b"))
+    cancel = {"idempotencyKey": "c", "appointment": booked["appointment"]["id"], "reason": "MISTAKE"}
+    cancelled = await client.data(CANCEL, input=cancel)
+    assert (cancelled["appointment"]["state"], cancelled["errors"]) == ("CANCELLED", [])
+    assert (await client.data(CANCEL, input=cancel)) == cancelled
+    assert (await client.data(BOOK, input=wish(1, luis, "b2")))["errors"] == []
+    seen = await client.data(
+        "query($id: ID!) { patient(id: $id) { appointments(first: 5) { nodes { slot state } } } }", id=ana
+    )
+    assert seen["appointments"]["nodes"] == [{"slot": 1, "state": "CANCELLED"}]
+
+
+async def test_two_holds_are_the_limit_and_the_answer_says_until_when(client: Client, core: Core, clock: Clock) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    await client.data(HOLD, input=wish(1, ana, "h1"))
+    clock.wait(60)
+    await client.data(HOLD, input=wish(2, ana, "h2"))
+    (error,) = (await client.data(HOLD, input=wish(3, ana, "h3")))["errors"]
+    assert (error["__typename"], error["freeAgainAt"]) == ("HoldLimitReached", "2027-01-04T12:05:00Z")
+
+
+async def test_a_second_appointment_for_one_specialty_is_refused_with_the_first(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    first = await client.data(BOOK, input=wish(1, ana, "b1"))
+    (error,) = (await client.data(BOOK, input=wish(3, ana, "b2")))["errors"]
+    assert (error["__typename"], error["code"]) == ("VisitConflict", "already_seen_here")
+    assert error["appointment"] == first["appointment"]["id"]
+
+
+async def test_publishing_with_quotas_and_release(client: Client, core: Core, clock: Clock) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    publish = {
+        "idempotencyKey": "p",
+        "hospital": "la-merced",
+        "specialty": "cardiology",
+        "practitioner": "p-02",
+        "date": "2027-01-06",
+        "slots": [{"start": "2027-01-06T08:00:00-04:00", "minutes": 15}],
+        "quotas": [{"channel": "WEB", "limit": 0}],
+        "releaseAt": "2027-01-05T07:00:00-04:00",
+    }
+    published = await client.data(PUBLISH, input=publish)
+    assert published["errors"] == []
+    assert published["agenda"]["releaseAt"] == "2027-01-05T11:00:00Z"
+    assert published["agenda"]["quotas"] == [{"channel": "WEB", "limit": 0, "taken": 0}]
+
+    book = wish(1, ana, "b") | {"agenda": published["agenda"]["id"]}
+    (error,) = (await client.data(BOOK, input=book))["errors"]
+    assert (error["__typename"], error["releaseAt"]) == ("NotReleasedYet", "2027-01-05T11:00:00Z")
+    assert "05/01/2027 07:00" in error["message"]
+    clock.wait(24 * 3600)
+    assert (await client.data(BOOK, input=book))["errors"][0]["code"] == "quota_exhausted"
+    assert (await client.data(BOOK, input=book | {"channel": "WINDOW"}))["errors"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "path"),
+    [
+        ({"agenda": "la-merced/2027-01-05/p-99"}, "agenda_unknown", ["agenda"]),
+        ({"agenda": "../../etc/passwd"}, "invalid_input", ["agenda"]),
+        ({"slot": 0}, "invalid_input", ["slot"]),
+        ({"slot": 99}, "slot_unknown", ["slot"]),
+        ({"patient": "nobody"}, "invalid_input", ["patient"]),
+        ({"patient": opaque("nobody")}, "person_unknown", ["patient"]),
+        ({"idempotencyKey": ""}, "invalid_input", ["idempotencyKey"]),
+        ({"idempotencyKey": "x" * 129}, "invalid_input", ["idempotencyKey"]),
+        ({"idempotencyKey": "ñ"}, "invalid_input", ["idempotencyKey"]),
+    ],
+)
+async def test_what_is_wrong_is_named_in_both_languages_and_changes_nothing(
+    client: Client, core: Core, change: dict[str, Any], code: str, path: list[str]
+) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    head = await core.log.head()
+    messages = set()
+    for language in ("es-BO,es;q=0.9", "en"):
+        answer = await client.ask(BOOK, language=language, input=wish(1, ana, "b") | change)
+        payload = answer["data"]["bookAppointment"]
+        (error,) = payload["errors"]
+        assert payload["appointment"] is None
+        assert (error["code"], error["path"]) == (code, path)
+        messages.add(error["message"])
+    assert len(messages) == 2
+    assert await core.log.head() == head
+
+
+async def test_lists_are_pages_by_key(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    seen: list[int] = []
+    after = None
+    while True:
+        page = (await client.data(SLOTS, id=AGENDA, first=4, after=after))["slots"]
+        seen += [slot["number"] for slot in page["nodes"]]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert seen == [1, 2, 3, 4, 5, 6]
+    listed = await client.data(
+        "{ hospitals(first: 1) { nodes { id name } pageInfo { hasNextPage } }"
+        ' agendas(hospital: "la-merced", first: 1) { nodes { id } pageInfo { endCursor hasNextPage } } }'
+    )
+    assert listed["hospitals"]["nodes"] == [{"id": "la-merced", "name": "Hospital la-merced"}]
+    assert listed["agendas"] == {
+        "nodes": [{"id": AGENDA}],
+        "pageInfo": {"endCursor": AGENDA, "hasNextPage": False},
+    }
+
+
+async def test_what_is_not_there_is_empty_not_an_error(client: Client) -> None:
+    found = await client.data(
+        """{ agenda(id: "la-merced/2027-01-05/p-77") { id } person(id: "nobody") { id }
+        odd: agenda(id: "a\\u0000b") { id }
+        none: agendas(hospital: "a\\u0000", first: 1) { nodes { id } }
+        patient(id: "nobody") { holds { id }
+          appointments(first: 1) { nodes { id } pageInfo { endCursor hasNextPage } } }
+        agendas(hospital: "nowhere", first: 10) { nodes { id } } hospitals(first: 10) { nodes { id } } }"""
+    )
+    assert found == {
+        "agenda": None,
+        "odd": None,
+        "none": {"nodes": []},
+        "person": None,
+        "patient": {
+            "holds": [],
+            "appointments": {"nodes": [], "pageInfo": {"endCursor": None, "hasNextPage": False}},
+        },
+        "agendas": {"nodes": []},
+        "hospitals": {"nodes": []},
+    }
+
+
+async def test_half_characters_and_control_characters_find_nothing_and_are_not_stored(
+    client: Client, core: Core
+) -> None:
+    await open_agenda(core)
+    assert await client.data("query($id: ID!) { agenda(id: $id) { id } }", id="\ud800") is None
+    booked = await client.data(BOOK, input=wish(1, await registered(client, "1000001"), "b"))
+    assert booked["errors"] == []
+    name = {"idempotencyKey": "h", "hospital": "los-pinos", "name": "Los\0Pinos"}
+    half = name | {"name": "Los\ud800Pinos"}
+    assert await client.data(
+        "mutation($input: RegisterHospitalInput!) { registerHospital(input: $input) { errors { code } } }", input=half
+    ) == {"errors": [{"code": "invalid_input"}]}
+    twice = [{"channel": "WEB", "limit": 1}, {"channel": "WEB", "limit": 5}]
+    publish = {"idempotencyKey": "p", "hospital": "la-merced", "specialty": "s", "practitioner": "p", "slots": [],
+               "date": "2027-01-05", "quotas": twice}  # fmt: skip
+    assert (await client.data(PUBLISH, input=publish))["errors"][0]["path"] == ["quotas"]
+    refused = await client.data(
+        "mutation($input: RegisterHospitalInput!) { registerHospital(input: $input) { errors { path } } }", input=name
+    )
+    assert refused["errors"] == [{"path": ["name"]}]
+
+
+@pytest.mark.parametrize("first", [0, -1, 101])
+async def test_a_page_has_bounds(client: Client, first: int) -> None:
+    answer = await client.ask("query($n: Int!) { hospitals(first: $n) { nodes { id } } }", language="en", n=first)
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "invalid_input"}
+    assert error["message"] == "Not valid: ask for 1 to 100 items a page."

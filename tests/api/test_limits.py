@@ -1,0 +1,250 @@
+"""What is refused before it costs anything: strangers, broken and large bodies, queries that explode, WebSockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from graphql import get_introspection_query
+
+from api.app import create_app
+from api.graphql.shared import Services
+from api.limits import ALIASES_MAX, BODY_BYTES_MAX, FIELDS_MAX
+from infra.core import Core
+from infra.settings import Settings
+from tests.api.conftest import Client
+from tests.conftest import Clock
+
+JSON = {"content-type": "application/json"}
+QUERY = '{"query": "{ __typename }"'
+
+
+@pytest.fixture
+def app(core: Core, clock: Clock) -> FastAPI:
+    app = create_app(Settings())
+    app.state.services = Services(core=core, settings=Settings(), now=clock)
+    return app
+
+
+def doubling(steps: int, fields: str = "") -> str:
+    """Fragments of which each spreads the next one twice."""
+    chain = [f"fragment f{n} on Query {{ {fields} ...f{n + 1} ...f{n + 1} }}" for n in range(steps)]
+    return " ".join(["{ ...f0 }", *chain, f"fragment f{steps} on Query {{ __typename }}"])
+
+
+async def first_error(client: Client, query: str) -> str:
+    answer = await client.ask(query)
+    assert answer["data"] is None
+    message: str = answer["errors"][0]["message"]
+    return message
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (doubling(60), f"more than {FIELDS_MAX} fields, fragments expanded"),
+        (doubling(11), f"more than {FIELDS_MAX} fields, fragments expanded"),  # 2,048
+        (doubling(5, fields="a: __typename"), f"more than {ALIASES_MAX} aliases"),  # 31
+        ("query a " + doubling(10) + " query b { ...f0 }", f"more than {FIELDS_MAX} fields"),
+        ("{ ...a } fragment a on Query { ...b ...b } fragment b on Query { ...a ...a }", "within itself"),
+        ("{ ...a } fragment a on Query { ...a ...a }", "Cannot spread fragment 'a' within itself"),
+        ("{ ...nobody }", "Unknown fragment 'nobody'"),
+        ("{ " + "a{" * 100 + "b" + "}" * 100 + " }", "Cannot query field 'a'"),
+        ("{ " + "a{" * 600 + "b" + "}" * 600 + " }", "nested too deeply"),
+    ],
+)
+async def test_documents_that_explode_are_refused(client: Client, query: str, message: str) -> None:
+    assert message in await first_error(client, query)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("query", [doubling(10), doubling(4, fields="a: __typename"), get_introspection_query()])
+async def test_documents_within_the_limits_are_answered(client: Client, query: str) -> None:
+    assert "errors" not in await client.ask(query)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"null", "must be an object"),
+        (b"5", "must be an object"),
+        (b"[]", "must be an object"),
+        (b'[{"query": "{ __typename }"}]', "must be an object"),
+        (b"{}", "`query` must be a string"),
+        (b'{"query": null}', "`query` must be a string"),
+        (b'{"query": 5}', "`query` must be a string"),
+        (b'{"query": "\xff"}', "not JSON in UTF-8"),
+        (f'{QUERY}, "variables": []}}'.encode(), "`variables` must be an object"),
+        (f'{QUERY}, "variables": "{{}}"}}'.encode(), "`variables` must be an object"),
+        (f'{QUERY}, "variables": {{"a": {"[" * 100_000}{"]" * 100_000}}}}}'.encode(), "nested too deeply"),
+        (f'{QUERY}, "variables": {{"a": {"1" * 5_000}}}}}'.encode(), "not JSON"),
+        (f'{QUERY}, "variables": {{"a": NaN}}}}'.encode(), "not JSON"),
+        (f'{QUERY}, "operationName": 5}}'.encode(), "`operationName` must be a string"),
+        (f'{QUERY}, "extensions": 5}}'.encode(), "`extensions` must be an object"),
+    ],
+)
+async def test_malformed_bodies_are_the_clients_fault(client: Client, body: bytes, message: str) -> None:
+    answer = await client.http.post("/graphql", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert message in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+async def test_absent_and_null_are_the_same(client: Client) -> None:
+    for rest in ("}", ', "variables": null, "operationName": null, "extensions": null}'):
+        answer = await client.http.post("/graphql", content=QUERY + rest, headers=JSON)
+        assert answer.json() == {"data": {"__typename": "Query"}}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "variables", ["5", "[]", "{", "[" * 100_000, '{"a": NaN}'], ids=["number", "list", "open", "deep", "constant"]
+)
+async def test_malformed_variables_in_a_query_string_too(app: FastAPI, variables: str) -> None:
+    query = f"query=%7B__typename%7D&variables={variables}".encode()
+    answer = await Asked(app, method="GET", query_string=query).by("127.0.0.1")
+    assert answer.status == 400
+    assert "errors" in json.loads(answer.body)
+
+
+@pytest.mark.anyio
+async def test_queries_may_come_by_get_but_mutations_may_not(client: Client, core: Core) -> None:
+    asked = await client.http.get("/graphql", params={"query": "{ __typename }", "variables": "{}"})
+    assert asked.json() == {"data": {"__typename": "Query"}}
+    done = await client.http.get("/graphql", params={"query": "mutation { __typename }"})
+    assert done.status_code == 400
+    assert "mutations are not allowed" in done.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+async def test_what_a_page_elsewhere_may_send_unasked_is_refused(client: Client, content_type: str) -> None:
+    answer = await client.http.post("/graphql", content=QUERY + "}", headers={"content-type": content_type})
+    assert (answer.status_code, answer.text) == (400, "Unsupported content type")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_body_is_refused(client: Client, chunked: bool) -> None:
+    padding = " " * (BODY_BYTES_MAX - len(QUERY) - 1)
+    for body, status in [(f"{QUERY}{padding}}}", 200), (f"{QUERY}{padding} }}", 413)]:
+        content = in_chunks(body.encode()) if chunked else body.encode()
+        answer = await client.http.post("/graphql", content=content, headers=JSON)
+        assert answer.status_code == status
+    assert answer.json()["errors"][0]["message"] == f"The body is larger than {BODY_BYTES_MAX} bytes."
+
+
+async def in_chunks(body: bytes, size_bytes: int = 65_536) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), size_bytes):
+        yield body[start : start + size_bytes]
+
+
+class Answer:
+    """What an application sent: the status, or how it closed a handshake."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        self.types = [message["type"] for message in messages]
+        self.status = messages[0].get("status") if messages else None
+        self.body = b"".join(message.get("body", b"") for message in messages)
+
+
+class Asked:
+    """One request as the server hands it to the application: for what a well-behaved client can't do."""
+
+    def __init__(self, app: FastAPI, *, parts: list[bytes] | None = None, path: str = "/graphql", **scope: Any) -> None:
+        self.app = app
+        self.parts: Iterator[bytes] = iter(parts if parts is not None else [b""])
+        self.ends = parts is None
+        self.scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+            "scheme": "http", "server": ("127.0.0.1", 80), "http_version": "1.1", "root_path": "",
+        } | scope  # fmt: skip
+
+    async def by(self, client: str | None) -> Answer:
+        """What a client at this address gets."""
+        sent: list[Any] = []
+        scope = self.scope | {"client": client and (client, 123)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await asyncio.wait_for(self.app(scope, self.receive, send), timeout=10)
+        return Answer(sent)
+
+    async def receive(self) -> Any:
+        if self.scope["type"] == "websocket":
+            return {"type": "websocket.connect"}
+        if (part := next(self.parts, None)) is not None:
+            return {"type": "http.request", "body": part, "more_body": not self.ends}
+        return await asyncio.Event().wait()  # the rest never comes
+
+
+@pytest.mark.anyio
+async def test_a_body_that_does_not_come_is_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.limits.BODY_READ_TIMEOUT_S", 0.05)
+    answer = await Asked(app, parts=[b'{"query"', b": "]).by("127.0.0.1")
+    assert answer.status == 408
+    assert "did not arrive within" in json.loads(answer.body)["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+async def test_a_large_body_is_refused_before_it_is_read(app: FastAPI) -> None:
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    for length in (str(BODY_BYTES_MAX + 1), "9" * 5_000):
+        declared = [*headers, (b"content-length", length.encode())]
+        assert (await Asked(app, parts=[], headers=declared).by("127.0.0.1")).status == 413
+    endless = [b" " * 1_048_576] * 3
+    assert (await Asked(app, parts=endless).by("127.0.0.1")).status == 413
+
+
+@pytest.mark.anyio
+async def test_a_line_break_after_the_path_is_no_way_round(app: FastAPI) -> None:
+    assert (await Asked(app, parts=[b" " * 1_048_576] * 3, path="/graphql\n").by("127.0.0.1")).status == 413
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("address", "served"),
+    [
+        ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True),
+        ("192.168.1.20", False), ("172.16.0.1", False), ("2001:db8::1", False), ("::ffff:10.0.0.1", False), ("", False),
+        ("testclient", False), (None, False),
+    ],
+)  # fmt: skip
+async def test_strangers_are_refused_wherever_the_server_listens(
+    app: FastAPI, address: str | None, served: bool
+) -> None:
+    asked = Asked(app, path="/healthz", method="GET")
+    answer = await asked.by(address)
+    assert answer.status == (200 if served else 403)
+    if not served:
+        assert "no access control yet" in json.loads(answer.body)["errors"][0]["message"]
+    shaken = await Asked(app, type="websocket", scheme="ws", subprotocols=[]).by(address)
+    assert shaken.types == ["websocket.close"]
+
+
+@pytest.mark.anyio
+async def test_a_stranger_can_do_nothing(app: FastAPI) -> None:
+    transport = httpx.ASGITransport(app=app, client=("10.0.0.7", 123))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
+        answer = await stranger.post("/graphql", json={"query": "{ __typename }"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("protocol", ["graphql-transport-ws", "graphql-ws", "other"])
+async def test_web_sockets_are_refused_before_they_open(
+    app: FastAPI, protocol: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = await Asked(app, type="websocket", scheme="ws", subprotocols=[protocol]).by("127.0.0.1")
+    assert answer.types == ["websocket.close"]  # without a websocket.accept before
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,52 @@
+"""Registering, finding and erasing people over the API."""
+
+import pytest
+
+from infra.core import Core
+from tests.api.conftest import Client
+from tests.api.test_appointments import BOOK, registered, wish
+from tests.city import open_agenda
+
+pytestmark = pytest.mark.anyio
+
+FIND = "query($identity: String!) { personByIdentity(identity: $identity) { id identity givenNames erased } }"
+ERASE = """mutation($input: ErasePersonInput!) {
+  erasePerson(input: $input) { person { id erased identity givenNames birthDate sex } position errors { code path } }
+}"""
+
+
+async def test_a_person_is_found_by_identity_number_however_it_is_spelt(client: Client) -> None:
+    ana = await registered(client, "4820193-1a lp")
+    for spelling in ("4820193-1A", "48201931A", " 4.820.193-1A LP"):
+        found = await client.data(FIND, identity=spelling)
+        assert found == {"id": ana, "identity": "4820193-1A LP", "givenNames": "Ana", "erased": False}
+    assert await client.data(FIND, identity="4820193") is None
+
+
+async def test_an_identity_number_that_is_none_is_shown_a_right_one(client: Client) -> None:
+    answer = await client.ask(FIND, identity="LP-x")
+    assert answer["data"] == {"personByIdentity": None}
+    assert "4820193-1A LP" in answer["errors"][0]["message"]
+
+
+async def test_an_erased_person_can_not_be_read_found_or_booked_for_and_bookings_stay(
+    client: Client, core: Core
+) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "4820193")
+    booked = await client.data(BOOK, input=wish(1, ana, "b"))
+    erased = await client.data(ERASE, input={"idempotencyKey": "e", "person": ana})
+    assert erased["person"] == {
+        "id": ana, "erased": True, "identity": None, "givenNames": None, "birthDate": None, "sex": None,
+    }  # fmt: skip
+    assert await client.data(FIND, identity="4820193") is None
+    assert (await client.data(BOOK, input=wish(2, ana, "b2")))["errors"][0]["code"] == "person_unknown"
+    assert (await client.data(BOOK, input=wish(2, ana, "b")))["errors"][0]["code"] == "person_unknown"
+    assert await client.data(BOOK, input=wish(1, ana, "b")) == booked
+    seen = await client.data("query($id: ID!) { patient(id: $id) { appointments(first: 1) { nodes { id } } } }", id=ana)
+    assert seen["appointments"]["nodes"] == [{"id": booked["appointment"]["id"]}]
+
+
+async def test_nobody_is_erased_whom_nobody_registered(client: Client) -> None:
+    answer = await client.data(ERASE, input={"idempotencyKey": "e", "person": "a" * 26})
+    assert answer["errors"] == [{"code": "person_unknown", "path": ["person"]}]
