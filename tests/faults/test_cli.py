@@ -1,0 +1,324 @@
+"""The command line when it is ended early, used by several at once, or told nonsense."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from infra import cli, serve
+from infra.database import running
+from infra.embedded import OWNER, EmbeddedPostgres
+from infra.settings import Settings
+from tests.serving import CHECKOUT, IGOB, environment, igob, postmaster_of, serving
+
+WAIT_S = 60
+HEADER = "hospital,specialty,practitioner,date,start,end,minutes"
+ROW = f"la-merced,pediatrics,p-1,{date.today() + timedelta(days=9)},08:00,12:00,20"  # noqa: DTZ011 (any day ahead)
+
+# Uses the database as a subcommand does, says how far it is, and goes on when it is told.
+USER = """
+import sys
+from pathlib import Path
+from infra.cli import say
+from infra.database import application_conninfo, running
+from infra.settings import Settings
+import psycopg
+settings = Settings(data_dir=Path(sys.argv[1]))
+with running(settings, "a test", say):
+    print("uses", flush=True)
+    sys.stdin.readline()
+    with psycopg.connect(application_conninfo(settings)) as connection:
+        print(connection.execute("SELECT count(*) FROM la_paz.events").fetchone(), flush=True)
+"""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A fresh data folder; a server that a failed test left there is ended."""
+    yield tmp_path / "city"
+    if left := postmaster_of(tmp_path / "city"):
+        left.send_signal(signal.SIGINT)
+        left.wait(WAIT_S)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a program with pipes; whatever still runs afterwards is ended."""
+    started = []
+
+    def begin(*command: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            command,
+            cwd=CHECKOUT,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def gone(postmaster: psutil.Process | None) -> bool:
+    """Whether it runs no more; one that nobody reaped does not."""
+    return postmaster is None or not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("command", ["serve --port 0 --demo", "demo", "db migrate", "import agendas FILE"])
+def test_terminated_while_it_starts_it_leaves_no_database_behind(
+    folder: Path, tmp_path: Path, start: Start, command: str
+) -> None:
+    file = tmp_path / "agendas.csv"
+    file.write_text(f"{HEADER}\n{ROW}\n")
+    words = [str(file) if word == "FILE" else word for word in command.split()]
+    process = start(*IGOB, *words, "--data-dir", str(folder))
+    wait_for(lambda: postmaster_of(folder))
+    postmaster = postmaster_of(folder)
+    process.terminate()
+    time.sleep(0.02)
+    process.terminate()  # while it cleans up
+    assert process.wait(WAIT_S) == 143
+    assert gone(postmaster)
+    assert postmaster_of(folder) is None
+    assert process.stderr
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_terminated_while_it_works_it_leaves_no_database_behind(folder: Path, start: Start) -> None:
+    process = start(*IGOB, "demo", "--data-dir", str(folder))
+
+    def has_events() -> bool:
+        with suppress(psycopg.Error), psycopg.connect(EmbeddedPostgres(folder).conninfo(OWNER)) as connection:
+            return connection.execute("SELECT 1 FROM la_paz.events LIMIT 1").fetchone() is not None
+        return False
+
+    wait_for(lambda: postmaster_of(folder) and has_events())
+    postmaster = postmaster_of(folder)
+    process.terminate()
+    assert process.wait(WAIT_S) == 143
+    assert gone(postmaster)
+
+
+def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched = []
+
+    def cut_short(*args: Any, **options: Any) -> None:
+        if options.get("start_new_session"):
+            launched.append(popen(*args, **options))
+            raise SystemExit(143)
+
+    settings = Settings(data_dir=folder)
+    with running(settings, "a test", lambda _: None):
+        pass
+    popen = subprocess.Popen
+    monkeypatch.setattr("infra.embedded.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": cut_short}))
+    with pytest.raises(SystemExit), running(settings, "a test", lambda _: None):
+        pass
+    assert launched[0].wait(WAIT_S) == 0
+    assert postmaster_of(folder) is None
+
+
+def test_terminated_while_it_stops_the_database_it_stops_it_nevertheless(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, stopped = EmbeddedPostgres.stop, []
+
+    def cut_short(server: EmbeddedPostgres) -> None:
+        stopped.append(server)
+        if len(stopped) == 1:
+            raise SystemExit(143)
+        stop(server)
+
+    monkeypatch.setattr(EmbeddedPostgres, "stop", cut_short)
+    with pytest.raises(SystemExit), running(Settings(data_dir=folder), "a test", lambda _: None):
+        postmaster = postmaster_of(folder)
+    assert gone(postmaster)
+
+
+def test_who_started_the_database_stops_it_only_when_nobody_else_uses_it(folder: Path, start: Start) -> None:
+    def uses(process: "subprocess.Popen[str]") -> bool:
+        assert process.stdout
+        return process.stdout.readline() == "uses\n"
+
+    first = start(sys.executable, "-c", USER, str(folder))
+    assert uses(first)
+    postmaster = postmaster_of(folder)
+    second = start(sys.executable, "-c", USER, str(folder))
+    assert uses(second)
+
+    assert first.stdin
+    assert first.stdout
+    assert first.stderr
+    first.stdin.write("\n")
+    first.stdin.flush()
+    assert first.stdout.readline() == "(0,)\n"
+    said = iter(first.stderr.readline, "")
+    assert any("waiting for others to finish" in line for line in said)
+    assert first.poll() is None
+    third = start(sys.executable, "-c", USER, str(folder))  # may come while the first waits
+    assert uses(third)
+    for process in (third, second):
+        out, err = process.communicate("\n", timeout=WAIT_S)
+        assert (process.returncode, out) == (0, "(0,)\n"), err
+    assert first.wait(WAIT_S) == 0
+    assert gone(postmaster)
+
+
+def test_serving_ends_at_once_though_others_use_its_database(folder: Path, start: Start) -> None:
+    with serving(folder) as server:
+        server.url()
+        user = start(sys.executable, "-c", USER, str(folder))
+        assert user.stdout
+        assert user.stdout.readline() == "uses\n"
+        assert server.stop() == 0
+        assert postmaster_of(folder) is None
+
+
+@pytest.mark.parametrize("port", ["70000", "-1"])
+def test_a_port_that_can_not_be_is_a_usage_error(folder: Path, port: str) -> None:
+    refused = igob("serve", "--port", port, "--data-dir", str(folder))
+    assert refused.returncode == 2
+    assert "--port" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IGOB_DATABASE_URL", "foo"),
+        ("IGOB_DATABASE_URL", "postgresql:///city"),
+        ("IGOB_DATABASE_OWNER_URL", "foo"),
+        ("IGOB_SCHEMA", "pg_foo"),
+    ],
+)
+def test_a_setting_that_can_not_be_is_said_in_a_line(name: str, value: str) -> None:
+    refused = igob(
+        "db", "migrate", **{"IGOB_DATABASE_URL": "postgresql://app@/city", "IGOB_SECRET": "5e" * 32, name: value}
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"igob: {name} must be ")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_taken_port_is_named_with_its_host(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = igob("serve", "--host", "localhost", "--port", str(port), "--data-dir", str(folder))
+    assert refused.returncode == 1
+    assert refused.stderr == f"igob: can't listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("first_day", ["2020-01-01", "9999-12-30"])
+def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day: str) -> None:
+    refused = igob("demo", "--first-day", first_day, "--data-dir", str(folder))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"igob: --first-day {first_day} is ")
+    assert refused.stderr.count("\n") == 1
+    assert not folder.exists()
+
+
+class Refusing(io.StringIO):
+    """A stderr that nobody reads any more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, _text: str) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "full"), ValueError("closed")])
+def test_what_can_not_be_said_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(sys, "stderr", Refusing(error))
+    monkeypatch.setattr(cli, "console", cli._Stderr(stderr=True))
+    cli.say("hello")
+    cli.say("again")
+
+
+def test_a_program_whose_stderr_nobody_reads_does_its_work(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*IGOB, "db", "migrate", "--data-dir", str(folder)],
+        cwd=CHECKOUT,
+        env=environment(),
+        stderr=writing,
+        timeout=WAIT_S,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 0
+    assert (folder / "pg").is_dir()
+
+
+class Stumbling:
+    """In the place of a server: the first look fails in a way that nobody foresaw."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def status(self) -> object:
+        self.looks += 1
+        raise RuntimeError("unforeseen")
+
+
+def test_the_watch_over_the_database_survives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "WATCH_EVERY_S", 0.01)
+    done, server = threading.Event(), Stumbling()
+    watch = threading.Thread(target=serve._watch_database, args=(server, done, lambda _: None))
+    watch.start()
+    wait_for(lambda: server.looks > 2)
+    done.set()
+    watch.join()
+
+
+def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
+    done, said = threading.Event(), list[str]()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        port = listener.getsockname()[1]
+        announcer = threading.Thread(target=serve._announce, args=("127.0.0.1", port, done, said.append))
+        announcer.start()
+        for answer in (b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+            with listener.accept()[0] as client:
+                client.recv(65_536)
+                client.sendall(answer)
+        announcer.join(WAIT_S)
+    done.set()
+    assert said == [f"iGob Core is ready: http://127.0.0.1:{port}/graphql"]

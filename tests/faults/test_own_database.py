@@ -1,0 +1,113 @@
+"""Serving on a PostgreSQL of one's own, named by IGOB_DATABASE_URL: the wheel's and Debian's 15 or newer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from tests.faults.test_serve import register
+from tests.install_extras import debian_postgres
+from tests.serving import Serving, igob
+
+SECRET = "5e" * 32
+
+
+@pytest.fixture(params=["wheel", pytest.param("debian", marks=pytest.mark.long)])
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that we start, but the program takes for somebody's own."""
+    binaries = None
+    if request.param == "debian":
+        binaries = debian_postgres()
+        assert binaries, "run: python -m tests.install_extras"
+    server = EmbeddedPostgres(tmp_path / "own", bin_dir=binaries)
+    with server.hold("tests"):
+        server.start()
+        yield server
+        server.stop()
+
+
+def url(server: EmbeddedPostgres, role: str) -> str:
+    return f"postgresql://{role}@/igob?host={server.socket}"
+
+
+def settings(server: EmbeddedPostgres, *, owner: bool) -> dict[str, str]:
+    given = {"IGOB_DATABASE_URL": url(server, APPLICATION), "IGOB_SECRET": SECRET}
+    return given | ({"IGOB_DATABASE_OWNER_URL": url(server, OWNER)} if owner else {})
+
+
+def test_the_owner_migrates_and_the_application_serves(own: EmbeddedPostgres) -> None:
+    early = igob("serve", "--port", "0", **settings(own, owner=False))
+    assert early.returncode == 1
+    assert "igob db migrate" in early.stderr
+
+    migrated = igob("db", "migrate", **settings(own, owner=True))
+    assert migrated.returncode == 0, migrated.stderr
+    server = Serving(settings=settings(own, owner=False))
+    try:
+        (ana,) = register(server.url(), 1)
+        assert ana
+    finally:
+        assert server.stop() == 0
+    with psycopg.connect(own.conninfo(OWNER)) as connection:
+        assert connection.execute("SELECT count(*) FROM la_paz.event_log").fetchone() == (2,)
+    assert own.status().state == "running"
+
+
+def test_the_owner_s_role_is_refused_as_the_application_s(own: EmbeddedPostgres) -> None:
+    wrong = settings(own, owner=True) | {"IGOB_DATABASE_URL": url(own, OWNER)}
+    refused = igob("serve", "--port", "0", **wrong)
+    assert refused.returncode == 1
+    assert "can change or delete events" in refused.stderr.replace("\n", " ")
+
+
+def test_migrating_lets_another_role_in_than_before(own: EmbeddedPostgres) -> None:
+    given = settings(own, owner=True)
+    assert igob("db", "migrate", **given).returncode == 0
+    with psycopg.connect(own.conninfo(OWNER), autocommit=True) as connection:
+        connection.execute("CREATE ROLE other_app LOGIN")
+    other = given | {"IGOB_DATABASE_URL": url(own, "other_app")}
+    alone = {name: value for name, value in other.items() if name != "IGOB_DATABASE_OWNER_URL"}
+    refused = igob("serve", "--port", "0", **alone)
+    assert refused.returncode == 1
+    assert 'role "other_app" may not read schema la_paz' in refused.stderr
+    migrated = igob("db", "migrate", **other)
+    assert migrated.returncode == 0, migrated.stderr
+    server = Serving(settings=alone)
+    try:
+        assert register(server.url(), 1)
+    finally:
+        assert server.stop() == 0
+
+
+def test_another_secret_and_no_secret_are_refused(own: EmbeddedPostgres) -> None:
+    given = settings(own, owner=True)
+    assert igob("db", "migrate", **given).returncode == 0
+    other = igob("serve", "--port", "0", **given | {"IGOB_SECRET": "0f" * 32})
+    assert other.returncode == 1
+    assert "another secret" in other.stderr
+    del given["IGOB_SECRET"]
+    none = igob("serve", "--port", "0", **given)
+    assert none.returncode == 1
+    assert "IGOB_SECRET must be set" in none.stderr
+
+
+def test_a_database_that_does_not_answer_is_said_in_a_line(tmp_path: Path) -> None:
+    gone = igob(
+        "serve",
+        "--port",
+        "0",
+        IGOB_DATABASE_URL=f"postgresql://{APPLICATION}@/igob?host={tmp_path}",
+        IGOB_SECRET=SECRET,
+    )
+    assert gone.returncode == 1
+    assert "Traceback" not in gone.stderr
+    assert str(tmp_path) in gone.stderr.replace("\n", "")
+
+
+def test_one_does_not_start_or_stop_somebody_s_own_database(own: EmbeddedPostgres) -> None:
+    for command in ("start", "stop", "status"):
+        refused = igob("db", command, **settings(own, owner=True))
+        assert refused.returncode == 1
+        assert "start and stop it yourself" in refused.stderr.replace("\n", " ")

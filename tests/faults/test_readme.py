@@ -1,0 +1,42 @@
+"""The README's first booking, its lines as they stand, against `igob serve --demo`."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from tests.serving import CHECKOUT, serving
+
+README_ADDRESS = "http://127.0.0.1:8000"
+
+
+def first_booking() -> str:
+    """The shell lines of that section."""
+    section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## The first booking")[2]
+    found = re.search("```sh\n(.*?)```", section, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_first_booking_works_line_by_line(tmp_path: Path) -> None:
+    with serving(tmp_path / "city", "--demo") as server:
+        # Another server may have the README's port while tests run: the address is all that is changed.
+        lines = first_booking().replace(README_ADDRESS, server.url())
+        twice = lines + lines
+        ran = subprocess.run(["sh", "-e"], input=twice, capture_output=True, text=True, timeout=60, check=True)
+    found, held, booked, refused, _, *again = [json.loads(line)["data"] for line in ran.stdout.split("\n") if line]
+    assert again == [held, booked, refused]
+    assert found["agendas"]["nodes"][0]["slots"]["nodes"]
+    assert held["holdSlot"]["errors"] == []
+    assert held["holdSlot"]["hold"]["heldUntil"]
+    assert booked["bookAppointment"]["errors"] == []
+    assert booked["bookAppointment"]["appointment"]["state"] == "BOOKED"
+    (error,) = refused["bookAppointment"]["errors"]
+    assert error["__typename"] == "SlotTaken"
+    assert len(error["alternatives"]) == 3
+
+
+def test_the_makefile_serves_where_the_readme_says(tmp_path: Path) -> None:
+    recipe = subprocess.run(["make", "-n", "serve"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    assert "igob serve --demo\n" in recipe
+    assert README_ADDRESS in first_booking()

@@ -1,0 +1,143 @@
+"""`igob serve` as a real program with real clients, for tests that kill parts of it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+IGOB = [sys.executable, "-c", "from infra.cli import main; main()"]
+CHECKOUT = Path(__file__).parents[1]
+READY_S = 60
+STOP_S = 30
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without any setting of the person who runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("IGOB_")} | more
+
+
+def igob(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a subcommand to its end."""
+    return subprocess.run(
+        [*IGOB, *arguments],
+        cwd=CHECKOUT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+class Serving:
+    """One `igob serve`: what it said, its address, its processes."""
+
+    def __init__(self, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [*IGOB, "serve", "--port", str(port), *arguments],
+            cwd=CHECKOUT,
+            env=environment(**settings or {}),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self.said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip())
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.said)
+
+    def url(self) -> str:
+        """The address, once it is ready."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = re.search(r"is ready: (http\S+)/graphql", self.output)
+            if found:
+                return found[1]
+            time.sleep(0.02)
+        raise AssertionError(f"not ready:\n{self.output}")
+
+    def workers(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    def stop(self) -> int:
+        """Ask it to stop, and wait: its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(STOP_S)
+        self._reader.join(STOP_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status
+
+    def kill_everything(self, folder: Path) -> None:
+        """SIGKILL to the server, its workers and its database, all at once."""
+        victims = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        postmaster = postmaster_of(folder)
+        if postmaster:
+            victims += [postmaster, *postmaster.children(recursive=True)]
+        for victim in victims:
+            with_suppressed_absence(victim.kill)
+        psutil.wait_procs(victims, timeout=STOP_S)
+        self.stop()
+
+
+def with_suppressed_absence(act: Any) -> None:
+    """Do it unless the process has gone meanwhile."""
+    try:
+        act()
+    except psutil.NoSuchProcess:
+        return
+
+
+def postmaster_of(folder: Path) -> psutil.Process | None:
+    """The PostgreSQL that runs in an embedded database's folder."""
+    try:
+        return psutil.Process(int((folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]))
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, port: int = 0) -> Iterator[Serving]:
+    """Serve on a folder until the block ends; nothing of it is left running."""
+    server = Serving("--data-dir", str(folder), *arguments, port=port)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+# One for all: making a client reads the system's certificates each time, which nobody needs on loopback.
+_clients = httpx.Client(
+    verify=False,  # noqa: S501
+    timeout=20,
+    limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
+)
+
+
+def gql(url: str, query: str, **variables: Any) -> dict[str, Any]:
+    """One request, from any thread. Raises httpx.HTTPError."""
+    answer = _clients.post(f"{url}/graphql", json={"query": query, "variables": variables})
+    answer.raise_for_status()
+    found: dict[str, Any] = answer.json()
+    return found
