@@ -1,8 +1,10 @@
 """`igob bench race`: what it finds wrong, and how it says so."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import psutil
@@ -10,9 +12,9 @@ import pytest
 
 import bench.race
 import infra.cli
-from bench.history import Accepted, Operation
+from bench.history import Accepted, Operation, Recorder, Refused
 from bench.machine import Machine
-from bench.race import Result, Round, log_faults
+from bench.race import Client, Result, Round, Wish, log_faults
 from tests.office import AGENDA, ANA, LUIS, appointment, book
 from tests.serving import igob
 
@@ -47,6 +49,52 @@ def test_gaps_slots_given_twice_and_answers_that_the_log_does_not_have_are_said(
     assert "told of at position 4, the log has it at 2" in elsewhere
     (untold,) = log_faults([*logged(1), *logged(3, slot=2, name="other")], [told(2)], before=0)
     assert "nobody was told of" in untold
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers as its server's `answers` say, one after another; with None it hangs up."""
+
+    answers: ClassVar[list[tuple[int, Any] | None]] = []
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = self.answers.pop(0)
+        if answer:
+            body = msgspec.json.encode(answer[1])
+            self.send_response(answer[0])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: who tests does not want to read it."""
+
+
+def test_what_leaves_open_whether_it_happened_is_no_answer() -> None:
+    def payload(**said: Any) -> dict[str, Any]:
+        return {"data": {"answer": {"appointment": None, "position": None, "errors": []} | said}}
+
+    ficha = {"id": appointment(), "slot": 1}
+    Scripted.answers = [
+        None,
+        (500, {}),
+        (200, {"data": None, "errors": [{"message": "no"}]}),
+        (200, payload(errors=[{"code": "unavailable"}])),
+        (200, payload(errors=[{"code": "slot_taken"}])),
+        (200, payload(appointment=ficha, position="9")),
+    ]
+    recorder = Recorder()
+    with HTTPServer(("127.0.0.1", 0), Scripted) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = Client(f"http://127.0.0.1:{server.server_port}")
+        while Scripted.answers:
+            bench.race.book(client, recorder, Wish(key="k", agenda=AGENDA, slot=1, patient=ANA))
+        client.close()
+        server.shutdown()
+    history = recorder.history()
+    said = {"appointment": appointment(), "slot": 1}
+    assert [one.answer for one in history] == [*[None] * 4, Refused("slot_taken"), Accepted(9, said)]
+    assert history[-1].command.appointment == appointment()
 
 
 def result(verdict: str, *faults: str) -> Result:
