@@ -112,7 +112,8 @@ def with_suppressed_absence(act: Any) -> None:
 def postmaster_of(folder: Path) -> psutil.Process | None:
     """The PostgreSQL that runs in an embedded database's folder."""
     try:
-        return psutil.Process(int((folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]))
+        said = (folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]
+        return psutil.Process(int(said)) if said else None  # empty while it is being written
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
 
