@@ -43,6 +43,7 @@ DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
+Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
 Clients = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
@@ -279,7 +280,32 @@ def bench_core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) 
 
     with plain_errors():
         result = run(rounds=rounds, seconds=seconds, console=console)
-    keep(result)
+    keep(result, "core", result.measured_at)
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        show(result, Console())
+
+
+@benches.command(name="growth")
+def bench_growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure bookings on a log of many events beside a new one, and the memory of who made it: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    events:
+        How many events the large log has at least.
+    rounds:
+        How often each log is measured; medians are reported.
+    seconds:
+        How long each time.
+    """
+    from bench.core import keep
+    from bench.growth import run, show
+
+    with plain_errors():
+        result = run(events=events, rounds=rounds, seconds=seconds, console=console)
+    keep(result, "growth", result.measured_at)
     if json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:

@@ -164,12 +164,12 @@ def slots_given(town: Town) -> list[object]:
 
 def take_out_the_version_check(town: Town) -> None:
     """What is stale is appended like the rest; versions are counted anew, or the primary key would find it."""
-    ((append,),) = town.execute(
-        "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'append' AND pronamespace = %s::regnamespace",
+    ((check,),) = town.execute(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'conflicts' AND pronamespace = %s::regnamespace",
         town.schema,
     )
-    assert str(append).count("<> r.seen") == 1
-    town.execute(str(append).replace("<> r.seen", "<> r.seen AND false"))
+    assert str(check).count("<> r.seen") == 1
+    town.execute(str(check).replace("<> r.seen", "<> r.seen AND false"))
     town.execute(f"""
         CREATE FUNCTION renumbered() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             SELECT coalesce(max(originator_version), 0) + 1 INTO NEW.originator_version
