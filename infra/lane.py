@@ -12,7 +12,7 @@ import msgspec
 from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, copied, fold_of
 from domain.errors import Rejected
 from infra.cache import StateCache
-from infra.log import Accepted, Appended, Batch, Conflict, Entry, Key, Loaded, Log, Unavailable
+from infra.log import Appended, Batch, Conflict, Key, Loaded, Log, Unavailable
 from infra.logging import log_failure
 from infra.secret import Secret
 
@@ -75,11 +75,11 @@ class _Work(msgspec.Struct, gc=False):
 class _Draft(msgspec.Struct):
     """A batch being decided, on top of the one `before` it, which is on its way to the disk."""
 
+    batch: Batch
     before: "_Draft | None" = None
     fresh: bool = False  # the log is locked: what is remembered is brought up to date before it is used
     waiting: dict[Key, Waiting] = {}
     work: dict[StreamName, _Work] = {}
-    batch: Batch = msgspec.field(default_factory=Batch)
     accepted: list[tuple[Waiting, int, list[Recorded]]] = []
     refused: list[tuple[Waiting, Rejected]] = []
     failed: bool = False
@@ -187,9 +187,10 @@ class Lane:
             appended = await self._appended(before) if before else None
             stands = before is None or appended is not None  # else the draft stood on what did not happen
             if draft.waiting and stands and not draft.failed:
-                # On its way before those of the batch before are answered: they all come back at once.
-                sent = self._send(draft)
+                # On its way before anything else is done: the database would wait meanwhile.
+                sent = await self._send(draft)
             if before and appended:
+                self._remember(before.draft)
                 _answer(before.draft, appended)
             again = [*(before.draft.waiting.values() if before and not appended else ()), *draft.waiting.values()]
             if again and sent is None:
@@ -198,7 +199,7 @@ class Lane:
 
     async def _next_draft(self, sent: _Sent | None) -> _Draft:
         """Decide what waits, and what comes until `sent` is on disk. Empty if nothing came until then."""
-        draft = _Draft(before=sent.draft if sent else None)
+        draft = _Draft(self._log.batch(), before=sent.draft if sent else None)
         while True:
             self._arrived.clear()
             came = self._take(draft, at_rest=sent is None)
@@ -235,10 +236,11 @@ class Lane:
         self._waiting[:room] = later
         return came
 
-    def _send(self, draft: _Draft) -> _Sent:
+    async def _send(self, draft: _Draft) -> _Sent:
         draft.before = None
         appending = asyncio.create_task(self._log.append(draft.batch))
         appending.add_done_callback(lambda _: self._arrived.set())
+        await asyncio.sleep(0)  # it starts now
         return _Sent(draft=draft, appending=appending)
 
     async def _appended(self, sent: _Sent) -> Appended | None:
@@ -248,7 +250,6 @@ class Lane:
         except Exception:
             return None
         if isinstance(answer, Appended):
-            self._remember(sent.draft)
             return answer
         self._learn(answer)
         _answer_known(sent.draft.waiting.values(), answer)
@@ -283,7 +284,7 @@ class Lane:
         conflicts = lost = 0
         give_up_at_s = time.monotonic() + SETTLE_FOR_S
         while batch := [waiting for waiting in batch if not waiting.answer.done()]:
-            draft = _Draft(fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX)
+            draft = _Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX)
             try:
                 async with self._log.locked() if draft.fresh else nullcontext():
                     await self._decide_all(batch, draft)
@@ -386,15 +387,13 @@ class Lane:
             await self._provide(names, draft)
         else:
             raise RuntimeError(f"{type(command).__name__} reads more in every round")
-        place = len(draft.batch.commands) + 1
-        accepted = Accepted(waiting.key, waiting.digest, waiting.correlation, None)
-        draft.batch.commands.append(accepted)
+        batch = draft.batch
+        batch.ask(waiting.key, waiting.digest, waiting.correlation)
         try:
             recorded = list(decision.decide(command, *[states[name] for name in names], now=self._clock()))
         except Rejected as refusal:
             draft.refused.append((waiting, refusal))
             return
-        entries = draft.batch.entries
         for stream, event in recorded:
             written = work[stream]
             written.version += 1
@@ -402,9 +401,8 @@ class Lane:
             written.written += 1
             if event.personal_fields:
                 written.sealed = True
-            entries.append(Entry(stream, written.version, event, place))
-        accepted.written = len(entries)
-        draft.accepted.append((waiting, accepted.written, recorded))
+            batch.add(stream, written.version, event)
+        draft.accepted.append((waiting, batch.accept(), recorded))
 
 
 def _answer(draft: _Draft, appended: Appended) -> None:

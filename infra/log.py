@@ -68,33 +68,59 @@ class Key(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
-class Entry(msgspec.Struct, gc=False):
-    """An event on its way into the log. `version` counts from 1 in each stream; `command` too, in the batch."""
+class Batch:
+    """What one append takes, in the columns in which it travels: see `append` in infra/migrations/0001_log.sql.
 
-    stream: StreamName
-    version: int
-    event: Event
-    command: int
-
-
-class Accepted(msgspec.Struct, gc=False):
-    """A command of a batch: its key, the digest of its content, and how many entries it and those before it wrote.
-
-    `written` is None for a command that was refused: its key is looked up, but nothing is kept of it.
+    `read` has the version of each stream that was looked at (0 = no event yet). Events are encoded as they are added,
+    so that little is left to do when the batch may be sent; those with personal fields wait for their subject's key.
     """
 
-    key: Key
-    digest: bytes
-    correlation: str
-    written: int | None
+    def __init__(self, codec: Codec) -> None:
+        self.read: dict[StreamName, int] = {}
+        self.keys: list[str] = []
+        self.digests: list[str] = []
+        self.actors: list[str] = []
+        self.correlations: list[str] = []
+        self.written: list[str] = []
+        self.streams: list[StreamName] = []
+        self.versions: list[str] = []
+        self.topics: list[str] = []
+        self.states: list[bytes] = []
+        self.commands: list[str] = []
+        self.begun: set[StreamName] = set()
+        self.personal: list[tuple[int, Event]] = []  # with their place in `states`
+        self.erased: list[str] = []
+        self._codec = codec
 
+    def ask(self, key: Key, digest: bytes, correlation: str) -> None:
+        """Add a command. Until it is accepted its key is only looked up: nothing is kept of what was refused."""
+        self.keys.append(key.name)
+        self.digests.append(digest.hex())
+        self.actors.append(key.actor)
+        self.correlations.append(correlation or NULL)
+        self.written.append(NULL)
 
-class Batch(msgspec.Struct):
-    """What one append takes: versions of all streams read, the commands, and the entries they wrote."""
+    def accept(self) -> int:
+        """Accept the command that was added last, with the events added since; how many those and all before are."""
+        count = len(self.streams)
+        self.written[-1] = str(count)
+        return count
 
-    read: dict[StreamName, int] = {}
-    commands: list[Accepted] = []
-    entries: list[Entry] = []
+    def add(self, stream: StreamName, version: int, event: Event) -> None:
+        """Add an event of the command that was added last. `version` counts from 1 in each stream."""
+        self.streams.append(stream)
+        self.versions.append(str(version))
+        self.topics.append(event.event_name)
+        self.commands.append(str(len(self.keys)))
+        if version == 1:
+            self.begun.add(stream)
+        if event.personal_fields:
+            self.personal.append((len(self.states), event))
+            self.states.append(b"")
+        else:
+            self.states.append(self._codec.encode(event))
+        if event.erases_subject:
+            self.erased.append(subject_of(event))
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -239,6 +265,10 @@ class Log:
         subject = self._codec.sealed_subject(topic, state)
         return self._codec.decode(topic, state, await self._keys_of({subject} if subject else set()))
 
+    def batch(self) -> Batch:
+        """A batch for `append`, empty."""
+        return Batch(self._codec)
+
     async def append(self, batch: Batch) -> Appended | Conflict:
         """Write the whole batch, or nothing and say why. One round trip; when it returns Appended, it is on disk.
 
@@ -304,35 +334,36 @@ class Log:
         return conflict
 
     async def _parameters(self, batch: Batch) -> Sequence[Any]:
-        entries, commands = batch.entries, batch.commands
-        sealed = {subject_of(entry.event) for entry in entries if entry.event.personal_fields}
-        keys = await self._keys_of(sealed)
-        new_keys = {subject: self._secret.new_subject_key() for subject in sealed - keys.keys()}
-        keys |= new_keys
-        states = [
-            self._codec.encode(entry.event, keys[subject_of(entry.event)] if entry.event.personal_fields else None)
-            for entry in entries
-        ]
+        new_keys = await self._seal(batch) if batch.personal else {}
         # A stream that was empty when read and is begun here needs no look: a first event can't be there twice.
-        begun = {entry.stream for entry in entries if entry.version == 1}
-        checked = {stream: version for stream, version in batch.read.items() if version or stream not in begun}
+        checked = {stream: seen for stream, seen in batch.read.items() if seen or stream not in batch.begun}
         return (
             column(list(checked)),
-            column([str(version) for version in checked.values()]),
-            column([command.key.name for command in commands]),
-            column([command.digest.hex() for command in commands]),
-            column([command.key.actor for command in commands]),
-            column([command.correlation or NULL for command in commands]),
-            column([NULL if command.written is None else str(command.written) for command in commands]),
-            column([entry.stream for entry in entries]),
-            column([str(entry.version) for entry in entries]),
-            column([entry.event.event_name for entry in entries]),
-            b"\n".join(states).decode(),
-            column([str(entry.command) for entry in entries]),
+            column([str(seen) for seen in checked.values()]),
+            column(batch.keys),
+            column(batch.digests),
+            column(batch.actors),
+            column(batch.correlations),
+            column(batch.written),
+            column(batch.streams),
+            column(batch.versions),
+            column(batch.topics),
+            b"\n".join(batch.states).decode(),
+            column(batch.commands),
             list(new_keys),
             [self._secret.wrap(key) for key in new_keys.values()],
-            [subject_of(entry.event) for entry in entries if entry.event.erases_subject],
+            batch.erased,
         )
+
+    async def _seal(self, batch: Batch) -> dict[str, bytes]:
+        """Encode what is personal, under the keys of its subjects; the keys that are new, by subject."""
+        subjects = {subject_of(event) for _, event in batch.personal}
+        keys = await self._keys_of(subjects)
+        new_keys = {subject: self._secret.new_subject_key() for subject in subjects - keys.keys()}
+        keys |= new_keys
+        for place, event in batch.personal:
+            batch.states[place] = self._codec.encode(event, keys[subject_of(event)])
+        return new_keys
 
     async def _keys_of(self, subjects: set[str]) -> dict[str, bytes]:
         """Keys are asked for each time: after an erasure no process goes on reading with a key that it remembers."""

@@ -340,7 +340,7 @@ async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
 
     async def append_slowly(batch: Batch) -> Appended | Conflict:
         await asyncio.sleep(0.1)
-        if batch.entries and not lost:
+        if batch.streams and not lost:
             lost.append(batch)
             raise ZeroDivisionError
         return await append(batch)
@@ -433,7 +433,7 @@ async def test_remembered_states_that_are_brought_up_to_date_are_weighed_again_a
         cache.put(name, loaded)
     await open_agenda(core, slots=200)
     await core.lane.submit(person("Ana", core), key("p"))
-    await other._provide([agenda_stream, person_stream], _Draft(fresh=True))
+    await other._provide([agenda_stream, person_stream], _Draft(other_log.batch(), fresh=True))
     await other_log.close()
     found = cache.get(agenda_stream)
     assert found is not None

@@ -10,7 +10,7 @@ from domain.errors import Rejected
 from infra.core import Core
 from infra.embedded import APPLICATION
 from infra.lane import Lane
-from infra.log import Batch, Conflict, Log
+from infra.log import Conflict, Log
 from infra.migrate import MigrationError, check_ready, migrate
 from infra.secret import Secret
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
@@ -106,7 +106,9 @@ async def test_loading_gives_state_and_version_also_of_a_stream_that_is_empty(co
 
 async def test_a_stale_read_is_told_and_nothing_written_even_if_nothing_was_to_be_written(core: Core) -> None:
     await open_agenda(core)
-    answer = await core.log.append(Batch(read={f"agenda/{AGENDA}": 0, "patient/x": 0, "hospital/la-merced": 2}))
+    batch = core.log.batch()
+    batch.read.update({f"agenda/{AGENDA}": 0, "patient/x": 0, "hospital/la-merced": 2})
+    answer = await core.log.append(batch)
     assert isinstance(answer, Conflict)
     assert sorted(answer.stale) == [f"agenda/{AGENDA}", "hospital/la-merced"]
     assert await core.log.head() == 2
