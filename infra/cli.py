@@ -2,12 +2,12 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 from cyclopts import App, Parameter
@@ -26,6 +26,8 @@ app.command(database)
 benches = App(name="bench", help="Benchmarks, each beside its peers; from a checkout with the development packages.")
 app.command(imports)
 app.command(benches)
+
+R = TypeVar("R")
 
 TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
 
@@ -265,6 +267,13 @@ def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> N
         sys.exit(1)
 
 
+def _report(result: R, show: Callable[[R, Console], None], *, json: bool) -> None:
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        show(result, Console())
+
+
 @benches.command(name="core")
 def bench_core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
     """Measure our bookings beside a plain table and the stock library, in turn on one server: see docs/benchmarks.md.
@@ -281,10 +290,7 @@ def bench_core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) 
     with plain_errors():
         result = run(rounds=rounds, seconds=seconds, console=console)
     keep(result, "core", result.measured_at)
-    if json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-    else:
-        show(result, Console())
+    _report(result, show, json=json)
 
 
 @benches.command(name="growth")
@@ -306,10 +312,27 @@ def bench_growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Sec
     with plain_errors():
         result = run(events=events, rounds=rounds, seconds=seconds, console=console)
     keep(result, "growth", result.measured_at)
-    if json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-    else:
-        show(result, Console())
+    _report(result, show, json=json)
+
+
+@benches.command(name="lane")
+def bench_lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> None:
+    """Measure what each part of the lane brings, by taking it out: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each variant runs; medians are reported.
+    seconds:
+        How long each runs in a round.
+    """
+    from bench.core import keep
+    from bench.lane import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result, "lane", result.measured_at)
+    _report(result, show, json=json)
 
 
 @benches.command(name="race")
@@ -339,10 +362,7 @@ def bench_race(
         except Unanswered as error:
             say(f"igob: {error}")
             sys.exit(1)
-    if json:
-        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-    else:
-        show(result, Console())
+    _report(result, show, json=json)
     if not result.accepted:
         sys.exit(1)
 

@@ -1,0 +1,160 @@
+"""`igob bench lane`: what each part of the lane brings, by taking it out, at few and at many callers.
+
+Kept so that it can be asked again when something changes: docs/adr/0007-the-lane.md rests on it.
+"""
+
+import asyncio
+import multiprocessing
+import statistics
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import psutil
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import infra.lane
+from bench.core import Rate, book_for, rate
+from bench.machine import Machine, commit, database_facts, machine
+from infra.cache import StateCache
+from infra.core import Core, open_core
+from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.lane import Lane
+from infra.migrate import migrate
+from infra.secret import load_secret
+from infra.settings import Settings
+
+CALLERS = (1, 32, 256)
+WHOLE = "whole"
+
+
+class Alone(Lane):
+    """Decides nothing while a batch is on its way."""
+
+    async def _work(self) -> None:
+        while self._waiting or not self._stopping:
+            draft = await self._next_draft(None)
+            self._in_hand = list(draft.waiting.values())
+            if self._in_hand:
+                await self._settle(self._in_hand)
+
+
+def _without_batches() -> None:
+    infra.lane.BATCH_COMMANDS_MAX = 1
+
+
+def _lock_first() -> None:
+    infra.lane.CONFLICTS_BEFORE_LOCK_MAX = 0
+
+
+def _without_memory(lane: Lane) -> None:
+    lane._cache = StateCache(bytes_max=0)
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """A lane with something taken out."""
+
+    lane: type[Lane] = Lane
+    prepare: Callable[[], None] = lambda: None
+    change: Callable[[Lane], None] = lambda _: None
+
+
+VARIANTS = {
+    WHOLE: Variant(),
+    "without batches": Variant(prepare=_without_batches),
+    "without memory": Variant(change=_without_memory),
+    "without overlap": Variant(lane=Alone),
+    "without the single round trip (nor overlap)": Variant(lane=Alone, prepare=_lock_first),
+}
+
+
+class Result(msgspec.Struct):
+    """By variant and callers, the rates of all rounds."""
+
+    measured_at: str
+    commit: str
+    machine: Machine
+    rounds: dict[str, dict[int, list[Rate]]]
+
+
+def book_in_process(settings: Settings, name: str, callers: int, seconds: float) -> Rate:
+    """Book with a variant, in a process of its own: what it changes goes with it."""
+    variant = VARIANTS[name]
+    variant.prepare()
+
+    async def run() -> list[float]:
+        async with open_core(settings) as core:
+            await core.lane.stop()
+            lane = variant.lane(core.log, secret=core.secret, queue_max=settings.queue_max)
+            variant.change(lane)
+            lane.start()
+            waits = await book_for(Core(log=core.log, lane=lane, secret=core.secret), callers, seconds, crowded=False)
+            await lane.stop()
+            return waits
+
+    return rate(asyncio.run(run()), seconds)
+
+
+def run(*, rounds: int, seconds: float, console: Console) -> Result:
+    """Measure all variants in turn: so many rounds, so many seconds each."""
+    load = round(psutil.getloadavg()[0], 1)
+    with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
+        settings = Settings(data_dir=server.folder, schema="bench")
+        with server.hold("igob bench lane"):
+            server.start()
+            try:
+                migrate(
+                    server.conninfo(OWNER), schema="bench", application_role=APPLICATION, secret=load_secret(settings)
+                )
+                return Result(
+                    measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                    commit=commit(),
+                    rounds=_measure(settings, rounds, seconds, console),
+                    machine=machine(database_facts(server), load=load),
+                )
+            finally:
+                server.stop()
+
+
+def _measure(settings: Settings, rounds: int, seconds: float, console: Console) -> dict[str, dict[int, list[Rate]]]:
+    found: dict[str, dict[int, list[Rate]]] = {name: {callers: [] for callers in CALLERS} for name in VARIANTS}
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        task = progress.add_task("bench lane", total=rounds * len(CALLERS) * len(VARIANTS))
+        for _ in range(rounds):
+            for callers in CALLERS:
+                for name in VARIANTS:
+                    measured = pool.submit(partial(book_in_process, settings, name, callers, seconds)).result()
+                    found[name][callers].append(measured)
+                    progress.advance(task)
+    return found
+
+
+def show(result: Result, console: Console) -> None:
+    """The result for people: medians, and what share of the whole lane's rate is left, round by round."""
+    table = Table(title=f"Bookings a second, {result.measured_at} {result.commit}", title_justify="left")
+    table.add_column("the lane")
+    for callers in CALLERS:
+        table.add_column(f"{callers} callers", justify="right")
+    for name, by_callers in result.rounds.items():
+        cells = []
+        for callers, rates in by_callers.items():
+            median = statistics.median(one.bookings_per_s for one in rates)
+            whole = result.rounds[WHOLE][callers]
+            left = statistics.median(
+                one.bookings_per_s / all_of_it.bookings_per_s for one, all_of_it in zip(rates, whole, strict=True)
+            )
+            cells.append(f"{median:,.0f}" + ("" if name == WHOLE else f" ({left:.0%})"))
+        table.add_row(name, *cells)
+    console.print(table)
+    console.print(result.machine.described())
