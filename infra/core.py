@@ -39,6 +39,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
     lane = Lane(log, secret=secret, queue_max=settings.queue_max)
     await log.open()
     lane.start()
+    gc.freeze()  # programs and schema stay: no need to look through them for garbage
     try:
         yield Core(log=log, lane=lane, secret=secret)
     finally:
