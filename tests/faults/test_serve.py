@@ -1,9 +1,7 @@
-"""`igob serve` started twice, killed in parts and as a whole, and what clients were told afterwards."""
+"""`igob serve` started twice, and killed in parts. What clients are told meanwhile: test_kills.py."""
 
 import os
-import random
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +17,6 @@ from tests.serving import gql, igob, postmaster_of, serving
 
 REGISTER = """mutation ($n: String!) { registerPerson(input: {idempotencyKey: $n, identity: $n, givenNames: "Ana",
   familyNames: "Mamani", birthDate: "1990-05-17", sex: F}) { person { id } errors { code } } }"""
-BOOK = """mutation ($key: String!, $agenda: ID!, $slot: Int!, $patient: ID!) { bookAppointment(input:
-  {idempotencyKey: $key, agenda: $agenda, slot: $slot, patient: $patient}) {
-  appointment { id } position errors { code } } }"""
-AGENDAS = '{ agendas(hospital: "la-paz", first: 100) { nodes { id freeSlots } } }'
 
 
 def register(url: str, people: int, *, first: int = 0) -> list[str]:
@@ -139,84 +133,6 @@ def wait_until_ready(url: str, timeout_s: float = 30) -> None:
     raise AssertionError("not ready again")
 
 
-class Bookers:
-    """Clients who book each their own slots and remember what they were told."""
-
-    def __init__(self, url: str, patients: list[str], slots: list[tuple[str, int]]) -> None:
-        self.url = url
-        self.wishes: list[dict[str, Any]] = [
-            {"key": f"wish-{n}", "agenda": agenda, "slot": slot, "patient": patients[n % len(patients)]}
-            for n, (agenda, slot) in enumerate(slots)
-        ]
-        self.told: dict[str, dict[str, Any]] = {}
-        self.stopped = threading.Event()
-
-    def book(self, wish: dict[str, Any]) -> None:
-        if self.stopped.is_set():
-            return
-        try:
-            answer = gql(self.url, BOOK, **wish)
-        except httpx.HTTPError:
-            return
-        if answer.get("data"):
-            self.told[wish["key"]] = answer["data"]["bookAppointment"]
-
-    def run(self) -> None:
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(self.book, self.wishes))
-
-
 def log_of(folder: Path) -> list[tuple[int, str, dict[str, Any]]]:
     with psycopg.connect(EmbeddedPostgres(folder).conninfo(OWNER)) as connection:
         return connection.execute("SELECT position, event, state FROM la_paz.event_log ORDER BY position").fetchall()
-
-
-def kill_in_the_middle(folder: Path, dice: random.Random) -> None:
-    """Book under load, kill everything, start again, retry: nothing acknowledged is lost, nothing is there twice."""
-    with serving(folder, "--demo") as server:
-        url = server.url()
-        patients = register(url, 40)
-        agendas = gql(url, AGENDAS)["data"]["agendas"]["nodes"]
-        slots = [(agenda["id"], slot) for agenda in agendas for slot in range(1, 13)]
-        dice.shuffle(slots)
-        bookers = Bookers(url, patients, slots)
-        load = threading.Thread(target=bookers.run)
-        load.start()
-        time.sleep(dice.uniform(0.3, 1.2))
-        server.kill_everything(folder)
-        bookers.stopped.set()
-        load.join()
-    acknowledged = {key: told for key, told in bookers.told.items() if told["appointment"]}
-    assert acknowledged
-
-    with serving(folder) as server:
-        bookers.url = server.url()
-        assert "recover" in server.output
-        kept = {told["appointment"]["id"] for told in acknowledged.values()}
-        assert kept <= set(booked_in(log_of(folder)))
-        again = Bookers(server.url(), patients, slots)
-        for wish in again.wishes[: 2 * len(acknowledged) + 50]:  # also some that were never answered, or never sent
-            again.book(wish)
-        for key in acknowledged.keys() & again.told.keys():
-            assert again.told[key] == acknowledged[key]
-        rows = log_of(folder)
-    assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
-    booked = booked_in(rows)
-    assert len(booked) == len(set(booked))
-    assert kept <= set(booked)
-    assert len([row for row in rows if row[2].get("appointment") in kept]) == 2 * len(kept)
-
-
-def booked_in(rows: list[tuple[int, str, dict[str, Any]]]) -> list[str]:
-    """The appointments booked, in order."""
-    return [row[2]["appointment"] for row in rows if row[1] == "appointment_booked.v1"]
-
-
-def test_killed_in_the_middle_of_commits_it_recovers_and_keeps_its_word(tmp_path: Path) -> None:
-    kill_in_the_middle(tmp_path / "city", random.Random(1))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(2, 7))
-def test_killed_again_and_again(tmp_path: Path, seed: int) -> None:
-    kill_in_the_middle(tmp_path / "city", random.Random(seed))
