@@ -45,8 +45,10 @@ def test_fifty_rounds_of_kills_at_random(tmp_path: Path) -> None:
             answers += play(city, victim)
             killed[victim] += 1
         assert len(killed) == len(victims(city))
-        assert answers["accepted"] > 5_000
-        assert answers["lost"] > 50
+        # That there was load, however slow the machine is.
+        assert answers["accepted"] > 1_000
+        assert answers["slot_taken"] > 100
+        assert answers["lost"] > 100
 
 
 @pytest.mark.long
