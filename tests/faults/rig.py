@@ -36,6 +36,7 @@ REPEATED_MAX = 50  # of those that were accepted, a round
 REQUEST_TIMEOUT_S = 5.0
 PAUSE_S = 0.05  # between attempts
 BACK_TIMEOUT_S = 60
+POLL_S = 0.005
 ACTOR = Settings().development_actor
 ASK_AGAIN = ("unavailable", "overloaded")
 
@@ -270,6 +271,14 @@ class City:
                 assert not positions, told
             else:
                 assert len(positions) in (0, 2), told
+
+
+def wait_for(true: Callable[[], object], *, timeout_s: float = BACK_TIMEOUT_S) -> None:
+    """Until it is so."""
+    deadline_s = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline_s
+        time.sleep(POLL_S)
 
 
 def victims(city: City) -> dict[str, Callable[[], None]]:

@@ -6,7 +6,7 @@ A small tmpfs is the disk. To mount it these tests run as root, as `make test-al
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,14 +15,13 @@ import psycopg
 import pytest
 
 from infra.embedded import OWNER, EmbeddedPostgres
-from tests.faults.rig import City
+from tests.faults.rig import City, wait_for
 from tests.serving import gql
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 DISK_MB = 200  # an empty cluster takes about 45, and the log of some thousand bookings little
 CHUNKS_BYTES = (1 << 20, 1 << 12)
-TOLD_TIMEOUT_S = 60
 FULL_S = 3.0  # for how long it stays so once clients have noticed
 AGENDAS = '{ agendas(hospital: "h", first: 1) { nodes { id } } }'
 TRUE_ANSWERS = {"", "slot_taken", "unavailable", "overloaded", "lost"}
@@ -58,13 +57,6 @@ def full(disk: Path) -> Iterator[None]:
         yield
     finally:
         ballast.unlink()
-
-
-def wait_for(true: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + TOLD_TIMEOUT_S
-    while not true():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
 
 
 def test_commits_that_find_no_room_are_unavailable_and_go_on_when_there_is_some(disk: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import psycopg
 import pytest
 
 from infra.embedded import OWNER, EmbeddedPostgres
-from tests.serving import gql, igob, postmaster_of, serving
+from tests.faults.rig import wait_for
+from tests.serving import STOP_S, Serving, gql, igob, postmaster_of, serving
 
 REGISTER = """mutation ($n: String!) { registerPerson(input: {idempotencyKey: $n, identity: $n, givenNames: "Ana",
   familyNames: "Mamani", birthDate: "1990-05-17", sex: F}) { person { id } errors { code } } }"""
@@ -90,15 +92,19 @@ def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:
     assert "Traceback" not in second.stderr
 
 
-def test_a_killed_worker_is_replaced_and_a_killed_database_comes_back(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_database_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     with serving(folder) as server:
         url = server.url()
-        time.sleep(6)  # Granian takes a worker that dies younger than that for one that can't start
-        (worker,) = server.workers()
-        worker.kill()
-        wait_until_ready(url)
-        assert [process.pid for process in server.workers()] != [worker.pid]
+        killed = set()
+        for _ in range(3):
+            (worker,) = server.workers()
+            worker.kill()
+            worker.wait(STOP_S)
+            killed.add(worker.pid)
+            wait_until_ready(url)
+        assert not killed & {worker.pid for worker in server.workers()}
+        assert "starting all of them anew" in server.output
 
         postmaster = postmaster_of(folder)
         assert postmaster is not None
@@ -107,6 +113,27 @@ def test_a_killed_worker_is_replaced_and_a_killed_database_comes_back(tmp_path: 
         assert "starting it again" in server.output
         (ana,) = register(url, 1)
         assert ana
+
+
+def pids(server: Serving) -> set[int]:
+    """Of the workers, while they come and go."""
+    with suppress(psutil.NoSuchProcess):
+        return {worker.pid for worker in server.workers()}
+    return set()
+
+
+def test_told_to_stop_while_its_workers_are_about_to_be_started_anew_it_stops(tmp_path: Path) -> None:
+    with serving(tmp_path / "city") as server:
+        server.url()
+        (first,) = server.workers()
+        first.kill()
+        wait_for(lambda: pids(server) - {first.pid})
+        os.kill(max(pids(server) - {first.pid}), signal.SIGKILL)
+        wait_for(lambda: "starting all of them anew" in server.output)
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < STOP_S / 2
+        assert postmaster_of(tmp_path / "city") is None
 
 
 def test_a_killed_server_leaves_neither_port_nor_workers_behind(tmp_path: Path) -> None:
