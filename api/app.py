@@ -23,6 +23,7 @@ from infra.settings import Settings, from_environment
 
 GRAPHQL_PATH = "/graphql"
 READY_TIMEOUT_S = 3
+STUCK_AFTER_S = 5  # commands wait, and none has been answered for so long
 
 T = TypeVar("T")
 
@@ -72,13 +73,15 @@ async def healthz() -> dict[str, str]:
 
 
 async def readyz(request: Request) -> JSONResponse:
-    """The process can do its work: the lane runs and the database answers. `position` is the head of the log.
+    """The process can do its work: commands get through and the database answers. `position` is the head of the log.
 
     503 with the reason in `status` otherwise, at the latest after READY_TIMEOUT_S.
     """
     services: Services = request.app.state.services
     if not services.core.lane.alive:
         return JSONResponse({"status": "the lane stopped"}, status_code=503)
+    if services.core.lane.waited_s > STUCK_AFTER_S:
+        return JSONResponse({"status": "commands do not get through"}, status_code=503)
     try:
         head = await _within(READY_TIMEOUT_S, services.core.log.head())
     except (Unavailable, TimeoutError):

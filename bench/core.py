@@ -108,7 +108,7 @@ def rate(waits_s: list[float], seconds: float) -> Rate:
 
 async def publish(core: Core, agendas: int, slots: int) -> list[AgendaId]:
     """New agendas of a new hospital, ready to be booked."""
-    hospital, day = f"h-{opaque()}", (datetime.now(UTC) + timedelta(days=3)).date()
+    hospital, day = f"h-{opaque()[:8]}", (datetime.now(UTC) + timedelta(days=3)).date()
     await core.lane.submit(build(RegisterHospital, hospital=hospital, name=hospital), Key("bench", opaque()))
     commands = [_agenda(hospital, number, day, slots) for number in range(agendas)]
     for begin in range(0, len(commands), COMMANDS_AT_ONCE):
@@ -361,10 +361,10 @@ def _result(rates: dict[str, list[Rate]], where: Machine) -> Result:
     )
 
 
-def keep(result: Result) -> None:
-    """Keep the result beside the others, dated; a second run on the same day replaces the first."""
+def keep(result: msgspec.Struct, kind: str, measured_at: str) -> None:
+    """Keep the result beside the others, dated; a second run of a kind on the same day replaces the first."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{result.measured_at[:10]}-core.json"
+    path = RESULTS / f"{measured_at[:10]}-{kind}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
 
 

@@ -101,10 +101,10 @@ def redacted(event: E) -> E:
     return msgspec.structs.replace(event, **dict.fromkeys(event.personal_fields))
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, gc=False):
     """What the events of one stream amount to. Mutable: it belongs to whoever folds it.
 
-    All fields have defaults. Containers hold immutable values only, see `copied`.
+    All fields have defaults. Containers hold immutable values only, see `copied`; so no cycles, as with values.
     """
 
 

@@ -32,25 +32,30 @@ class StateCache:
 
     def put(self, stream: StreamName, loaded: Loaded) -> None:
         """Keep it, unless personal data are in it: those are read when they are needed and not kept."""
+        self.drop(stream)
         if loaded.sealed:
             return
         self._streams[stream] = loaded
         self._bytes += loaded.weight_bytes + STREAM_BYTES
+        loaded.kept = True
 
-    def grew(self, stream: StreamName, weight_bytes: int) -> None:
-        """Account for events that were folded into a state."""
-        loaded = self._streams.get(stream)
-        if loaded is not None:
-            loaded.weight_bytes += weight_bytes
+    def grew(self, loaded: Loaded, weight_bytes: int) -> None:
+        """Account for events that were folded into a state, kept here or not."""
+        loaded.weight_bytes += weight_bytes
+        if loaded.kept:
             self._bytes += weight_bytes
 
     def drop(self, stream: StreamName) -> None:
         loaded = self._streams.pop(stream, None)
         if loaded is not None:
-            self._bytes -= loaded.weight_bytes + STREAM_BYTES
+            self._let_go(loaded)
+
+    def _let_go(self, loaded: Loaded) -> None:
+        self._bytes -= loaded.weight_bytes + STREAM_BYTES
+        loaded.kept = False
 
     def trim(self) -> None:
         """Let go of what is over the bound."""
         while self._bytes > self._bytes_max and self._streams:
             _, loaded = self._streams.popitem(last=False)
-            self._bytes -= loaded.weight_bytes + STREAM_BYTES
+            self._let_go(loaded)

@@ -43,7 +43,10 @@ DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
+Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
+Clients = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
+Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
 
 
@@ -277,11 +280,71 @@ def bench_core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) 
 
     with plain_errors():
         result = run(rounds=rounds, seconds=seconds, console=console)
-    keep(result)
+    keep(result, "core", result.measured_at)
     if json:
         sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
     else:
         show(result, Console())
+
+
+@benches.command(name="growth")
+def bench_growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure bookings on a log of many events beside a new one, and the memory of who made it: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    events:
+        How many events the large log has at least.
+    rounds:
+        How often each log is measured; medians are reported.
+    seconds:
+        How long each time.
+    """
+    from bench.core import keep
+    from bench.growth import run, show
+
+    with plain_errors():
+        result = run(events=events, rounds=rounds, seconds=seconds, console=console)
+    keep(result, "growth", result.measured_at)
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        show(result, Console())
+
+
+@benches.command(name="race")
+def bench_race(
+    *, clients: Clients = 200, slots: Slots = 30, workers: Workers = 3, rounds: Rounds = 10, json: Json = False
+) -> None:
+    """Let many clients want few slots at once and check every answer: see docs/benchmarks.md.
+
+    Exit status 1 if some order of single bookings does not explain what the clients were told, or the log contradicts.
+
+    Parameters
+    ----------
+    clients:
+        How many ask at once, each over a connection of its own.
+    slots:
+        How many there are of what they want, on a new agenda in each round.
+    workers:
+        Server processes, each with a lane of its own on the one log.
+    rounds:
+        How often.
+    """
+    from bench.race import Unanswered, run, show
+
+    with plain_errors():
+        try:
+            result = run(clients=clients, slots=slots, workers=workers, rounds=rounds, console=console)
+        except Unanswered as error:
+            say(f"igob: {error}")
+            sys.exit(1)
+    if json:
+        sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+    else:
+        show(result, Console())
+    if not result.accepted:
+        sys.exit(1)
 
 
 @app.command

@@ -1,7 +1,8 @@
 """The lane: commands that wait are decided one after another and appended together, one batch in flight."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +19,11 @@ from infra.secret import Secret
 BATCH_COMMANDS_MAX = 256
 CONFLICTS_BEFORE_LOCK_MAX = 2
 EVENT_BYTES = 150  # what an event of ours weighs in the log, about
-LOST_CONNECTION_TRIES_MAX = 5
-LOST_CONNECTION_WAIT_S = 0.2
+SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
+SETTLE_PAUSE_S = 0.2  # before the first repetition; then more
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """An accepted command. `position`: wait for it to read what was written. `replayed`: its key was known already."""
 
     position: int
@@ -40,7 +41,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
     answer: "asyncio.Future[Outcome]"
 
 
-class _Work(msgspec.Struct):
+class _Work(msgspec.Struct, gc=False):
     """A stream in a batch: as it was found, and what the batch adds to it.
 
     `state` belongs to the cache, or to the batch before, until somebody looks at it after this batch wrote to it, and
@@ -51,10 +52,24 @@ class _Work(msgspec.Struct):
     remembered: Loaded
     state: Any
     version: int
+    evolve: Callable[[Any, Event], Any]
     owned: bool = False
     pending: list[Event] = []
     written: int = 0
     sealed: bool = False
+
+    def current(self) -> Any:
+        """The stream's state with all that the batch added so far."""
+        if self.pending:
+            if not self.owned:
+                self.state, self.owned = copied(self.state), True
+            self.fold()
+        return self.state
+
+    def fold(self) -> None:
+        for event in self.pending:
+            self.state = self.evolve(self.state, event)
+        self.pending.clear()
 
 
 class _Draft(msgspec.Struct):
@@ -69,28 +84,12 @@ class _Draft(msgspec.Struct):
     refused: list[tuple[Waiting, Rejected]] = []
     failed: bool = False
 
-    def state(self, stream: StreamName) -> Any:
-        """The stream's state with all that the batch added so far."""
-        work = self.work[stream]
-        if work.pending:
-            if not work.owned:
-                work.state, work.owned = copied(work.state), True
-            _fold_pending(stream, work)
-        return work.state
-
 
 class _Sent(msgspec.Struct):
     """A batch on its way to the disk."""
 
     draft: _Draft
     appending: "asyncio.Task[Appended | Conflict]"
-
-
-def _fold_pending(stream: StreamName, work: _Work) -> None:
-    evolve = fold_of(stream).evolve
-    for event in work.pending:
-        work.state = evolve(work.state, event)
-    work.pending.clear()
 
 
 class Lane:
@@ -115,11 +114,18 @@ class Lane:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._in_hand: list[Waiting] = []
+        self._progress_at_s = time.monotonic()
 
     @property
     def alive(self) -> bool:
         """Whether commands are decided: started, and not stopped."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def waited_s(self) -> float:
+        """For how many seconds nothing has been answered, though commands wait; 0 if none do."""
+        waits = self._waiting or any(not waiting.answer.done() for waiting in self._in_hand)
+        return time.monotonic() - self._progress_at_s if waits else 0.0
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -149,6 +155,8 @@ class Lane:
             correlation=correlation,
             answer=asyncio.get_running_loop().create_future(),
         )
+        if not self._waiting and not self._in_hand:
+            self._progress_at_s = time.monotonic()
         self._waiting.append(waiting)
         self._arrived.set()
         return await waiting.answer
@@ -177,23 +185,23 @@ class Lane:
             draft = await self._next_draft(sent)
             before, sent = sent, None
             appended = await self._appended(before) if before else None
-            if before and appended is None:
-                await self._settle(list(before.draft.waiting.values()))
-                draft.failed = True  # it stood on what did not happen
-            if draft.failed:
-                await self._settle(list(draft.waiting.values()))
-            elif draft.waiting:
+            stands = before is None or appended is not None  # else the draft stood on what did not happen
+            if draft.waiting and stands and not draft.failed:
                 # On its way before those of the batch before are answered: they all come back at once.
                 sent = self._send(draft)
             if before and appended:
                 _answer(before.draft, appended)
+            again = [*(before.draft.waiting.values() if before and not appended else ()), *draft.waiting.values()]
+            if again and sent is None:
+                await self._settle(again)
+            self._progress_at_s = time.monotonic()
 
     async def _next_draft(self, sent: _Sent | None) -> _Draft:
         """Decide what waits, and what comes until `sent` is on disk. Empty if nothing came until then."""
         draft = _Draft(before=sent.draft if sent else None)
         while True:
             self._arrived.clear()
-            came = self._take(draft)
+            came = self._take(draft, at_rest=sent is None)
             if came:
                 try:
                     await self._decide_all(came, draft)
@@ -204,14 +212,19 @@ class Lane:
                 return draft
             else:
                 await self._arrived.wait()
+            if sent is None and draft.waiting:
+                return draft
 
-    def _take(self, draft: _Draft) -> list[Waiting]:
+    def _take(self, draft: _Draft, *, at_rest: bool) -> list[Waiting]:
         """Move what waits into the draft, in order of arrival, up to the limit; a key at most once.
 
         The second with a key waits for the next batch: its outcome hangs on that of the first, which the log will know.
+        With nothing on its way, half of what waits is taken, so that the other half is decided while it is written.
         """
         came, later = [], []
         room = BATCH_COMMANDS_MAX - len(draft.waiting)
+        if at_rest:
+            room = min(room, (len(self._waiting) + 1) // 2)
         for waiting in self._waiting[:room]:
             if waiting.key in draft.waiting:
                 later.append(waiting)
@@ -246,6 +259,8 @@ class Lane:
         try:
             await self._decide_and_append(batch)
         except Unavailable as error:
+            # Those who came meanwhile would wait for the same: they may try again as well.
+            batch, self._waiting = batch + self._waiting, []
             for waiting in batch:
                 _fail(waiting, Rejected("unavailable"))
             log_failure("the database does not answer", error, commands=len(batch))
@@ -266,6 +281,7 @@ class Lane:
         processes share a stream that all want, instead of starving each other.
         """
         conflicts = lost = 0
+        give_up_at_s = time.monotonic() + SETTLE_FOR_S
         while batch := [waiting for waiting in batch if not waiting.answer.done()]:
             draft = _Draft(fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX)
             try:
@@ -274,9 +290,9 @@ class Lane:
                     answer = await self._log.append(draft.batch)
             except Unavailable:
                 lost += 1
-                if lost >= LOST_CONNECTION_TRIES_MAX:
+                if time.monotonic() > give_up_at_s:
                     raise
-                await asyncio.sleep(LOST_CONNECTION_WAIT_S * lost)
+                await asyncio.sleep(SETTLE_PAUSE_S * lost)
                 continue
             if isinstance(answer, Appended):
                 self._remember(draft)
@@ -288,14 +304,19 @@ class Lane:
 
     def _remember(self, draft: _Draft) -> None:
         """The batch is on disk: so are its states."""
+        cache = self._cache
         for stream, work in draft.work.items():
+            if not work.written:
+                continue
             if work.sealed:
-                self._cache.drop(stream)
-            elif work.written:
-                _fold_pending(stream, work)
-                self._cache.grew(stream, EVENT_BYTES * work.written)
-                work.remembered.state, work.remembered.version = work.state, work.version
-        self._cache.trim()
+                cache.drop(stream)
+                continue
+            if work.pending:
+                work.fold()
+            remembered = work.remembered
+            remembered.state, remembered.version = work.state, work.version
+            cache.grew(remembered, EVENT_BYTES * work.written)
+        cache.trim()
 
     def _learn(self, conflict: Conflict) -> None:
         """Fold in what others wrote; where that is not all of it, forget the state."""
@@ -311,68 +332,79 @@ class Lane:
             for event in missed:
                 cached.state = evolve(cached.state, event)
             cached.version = version
-            self._cache.grew(stream, EVENT_BYTES * len(missed))
+            self._cache.grew(cached, EVENT_BYTES * len(missed))
 
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""
-        reads = [_reads(waiting.command, {}) for waiting in batch]
-        await self._provide({name for names in reads for name in names} - draft.work.keys(), draft)
+        reads = [DECISIONS[type(waiting.command)].reads(waiting.command, {}) for waiting in batch]
+        await self._provide(dict.fromkeys(name for names in reads for name in names), draft)
         for waiting, names in zip(batch, reads, strict=True):
             await self._decide(waiting, names, draft)
 
     async def _provide(self, streams: Iterable[StreamName], draft: _Draft) -> None:
         """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query."""
+        before = draft.before.work if draft.before else {}
         found: dict[StreamName, Loaded] = {}
         missing = []
         for name in streams:
-            if draft.before and name in draft.before.work:
-                before = draft.before.work[name]
-                state = draft.before.state(name)
-                draft.work[name] = _Work(remembered=before.remembered, state=state, version=before.version)
+            if name in draft.work:
+                continue
+            if name in before:
+                work = before[name]
+                draft.work[name] = _Work(work.remembered, work.current(), work.version, work.evolve)
             elif loaded := self._cache.get(name):
                 found[name] = loaded
             else:
                 missing.append(name)
         if draft.fresh:
-            await self._log.catch_up(found)
+            await self._catch_up(found)
         if missing:
             for name, loaded in (await self._log.load(missing)).items():
                 self._cache.put(name, loaded)
                 found[name] = loaded
         for name, loaded in found.items():
-            draft.work[name] = _Work(remembered=loaded, state=loaded.state, version=loaded.version)
+            draft.work[name] = _Work(loaded, loaded.state, loaded.version, fold_of(name).evolve)
         for name in streams:
-            draft.batch.read[name] = draft.work[name].version
+            draft.batch.read.setdefault(name, draft.work[name].version)
+
+    async def _catch_up(self, found: dict[StreamName, Loaded]) -> None:
+        """Bring remembered states up to date. What was remembered without personal data may have some by now."""
+        for name in found:
+            self._cache.drop(name)
+        await self._log.catch_up(found)
+        for name, loaded in found.items():
+            self._cache.put(name, loaded)
 
     async def _decide(self, waiting: Waiting, names: list[StreamName], draft: _Draft) -> None:
-        command = waiting.command
+        command, work = waiting.command, draft.work
+        decision = DECISIONS[type(command)]
         for _ in range(MAX_READ_ROUNDS):
-            states = {name: draft.state(name) for name in names}
-            names = _reads(command, states)
-            if len(names) == len(states):
+            states = {name: work[name].current() for name in names}
+            names = decision.reads(command, states)
+            if states.keys() >= set(names):
                 break
-            await self._provide([name for name in names if name not in draft.work], draft)
+            await self._provide(names, draft)
+        else:
+            raise RuntimeError(f"{type(command).__name__} reads more in every round")
         place = len(draft.batch.commands) + 1
-        accepted = Accepted(key=waiting.key, digest=waiting.digest, correlation=waiting.correlation, written=None)
+        accepted = Accepted(waiting.key, waiting.digest, waiting.correlation, None)
         draft.batch.commands.append(accepted)
         try:
-            recorded = list(DECISIONS[type(command)].decide(command, *states.values(), now=self._clock()))
+            recorded = list(decision.decide(command, *[states[name] for name in names], now=self._clock()))
         except Rejected as refusal:
             draft.refused.append((waiting, refusal))
             return
+        entries = draft.batch.entries
         for stream, event in recorded:
-            work = draft.work[stream]
-            work.version += 1
-            work.pending.append(event)
-            work.written += 1
-            work.sealed |= bool(event.personal_fields)
-            draft.batch.entries.append(Entry(stream=stream, version=work.version, event=event, command=place))
-        accepted.written = len(draft.batch.entries)
+            written = work[stream]
+            written.version += 1
+            written.pending.append(event)
+            written.written += 1
+            if event.personal_fields:
+                written.sealed = True
+            entries.append(Entry(stream, written.version, event, place))
+        accepted.written = len(entries)
         draft.accepted.append((waiting, accepted.written, recorded))
-
-
-def _reads(command: Command, found: Mapping[StreamName, Any]) -> list[StreamName]:
-    return DECISIONS[type(command)].reads(command, found)
 
 
 def _answer(draft: _Draft, appended: Appended) -> None:
@@ -384,7 +416,7 @@ def _answer(draft: _Draft, appended: Appended) -> None:
 
 def _answer_known(batch: Iterable[Waiting], conflict: Conflict) -> None:
     for waiting in batch:
-        known = conflict.known.get(waiting.key)
+        known = conflict.known.get(waiting.key.name)
         if known is None:
             continue
         digest, position = known

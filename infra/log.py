@@ -17,18 +17,26 @@ from infra.secret import Secret
 READ_CONNECTIONS_MAX = 4
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 10
-APPEND_TIMEOUT_S = 20
+APPEND_TIMEOUT_S = 10
+LOCK_HELD_IDLE_S = 5  # a process that froze while it held the log's lock must not stop the others
 STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether it goes on
 
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "connect_timeout": CONNECT_TIMEOUT_S,
     "tcp_user_timeout": APPEND_TIMEOUT_S * 1_000,
-    # What an answer means rests on these two: a role's or a server's own settings do not change them.
+    # What an answer means rests on the first two: a role's or a server's own settings do not change them.
     # The third: our statements have one good plan each, and making it anew takes longer than running it.
     "options": r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
-    " -c plan_cache_mode=force_generic_plan",
+    f" -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout={LOCK_HELD_IDLE_S}s",
 }
+
+NO_ANSWER = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    TimeoutError,
+)
 
 # One parameter a column, in the order of the function in infra/migrations/0001_log.sql.
 APPEND_TYPES = (*("text",) * 12, "text[]", "bytea[]", "text[]")
@@ -53,14 +61,14 @@ class Unavailable(Exception):
     """The database does not answer, or the connection broke: it is not known whether what was sent was done."""
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """An idempotency key, in its actor's own space."""
 
     actor: str
     name: str
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """An event on its way into the log. `version` counts from 1 in each stream; `command` too, in the batch."""
 
     stream: StreamName
@@ -69,7 +77,7 @@ class Entry(msgspec.Struct):
     command: int
 
 
-class Accepted(msgspec.Struct):
+class Accepted(msgspec.Struct, gc=False):
     """A command of a batch: its key, the digest of its content, and how many entries it and those before it wrote.
 
     `written` is None for a command that was refused: its key is looked up, but nothing is kept of it.
@@ -96,23 +104,25 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """Nothing was written: streams that moved on, with what was missed, and keys that have their outcome already."""
+    """Nothing was written: streams that moved on, with what was missed, and names of keys that have their outcome."""
 
     stale: dict[StreamName, int]
     missed: dict[StreamName, list[Event]]
-    known: dict[Key, tuple[bytes, int]]
+    known: dict[str, tuple[bytes, int]]
 
 
-class Loaded(msgspec.Struct):
+class Loaded(msgspec.Struct, gc=False):
     """A stream as it was at `version` (0 = no event yet).
 
-    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it.
+    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it; `kept`, that a cache
+    accounts for it.
     """
 
     version: int
     state: Any
     weight_bytes: int = 0
     sealed: bool = False
+    kept: bool = False
 
 
 class Log:
@@ -150,7 +160,7 @@ class Log:
         ).format(table)
         self._select_at = sql.SQL("SELECT topic, state FROM {} WHERE notification_id = %s").format(table)
         self._select_known = sql.SQL(
-            "SELECT digest, position FROM {} WHERE actor = %s AND key = %s AND recorded_at > clock_timestamp() - {}()"
+            "SELECT digest, position FROM {} WHERE key = %s::uuid AND recorded_at > clock_timestamp() - {}()"
         ).format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
         self._select_keys = sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)").format(
             sql.Identifier(schema, "subject_keys")
@@ -176,7 +186,7 @@ class Log:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S), self._readers.connection() as connection:
                 return await (await connection.execute(statement, parameters, binary=True)).fetchall()
-        except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+        except (*NO_ANSWER, PoolTimeout) as error:
             raise Unavailable(str(error)) from error
 
     async def load(self, streams: Iterable[StreamName]) -> dict[StreamName, Loaded]:
@@ -217,7 +227,7 @@ class Log:
 
     async def known(self, key: Key) -> tuple[bytes, int] | None:
         """Digest and position of an accepted command, if its key is still kept. Raises Unavailable."""
-        rows = await self._rows(self._select_known, (key.actor, key.name))
+        rows = await self._rows(self._select_known, (key.name,))
         return (rows[0][0], rows[0][1]) if rows else None
 
     async def event_at(self, position: int) -> Event | None:
@@ -240,7 +250,7 @@ class Log:
                 cursor = await (await self._connected()).execute(self._append, parameters, prepare=True, binary=True)
                 rows = await cursor.fetchall()
         if rows[0][0] == "appended":
-            return Appended(base=rows[0][4])
+            return Appended(base=rows[0][3])
         return self._conflict(rows)
 
     @asynccontextmanager
@@ -265,7 +275,7 @@ class Log:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except (psycopg.OperationalError, TimeoutError) as error:
+        except NO_ANSWER as error:
             self._broken = True
             raise Unavailable(str(error)) from error
 
@@ -284,9 +294,9 @@ class Log:
 
     def _conflict(self, rows: list[Any]) -> Conflict:
         conflict = Conflict(stale={}, missed={}, known={})
-        for answer, name, owner, digest, position, version, topic, state in rows:
+        for answer, name, digest, position, version, topic, state in rows:
             if answer == "known":
-                conflict.known[Key(owner, name)] = (digest, position)
+                conflict.known[name] = (digest, position)
             elif answer == "stale":
                 conflict.stale[name] = version
             elif self._codec.is_plain(topic):
@@ -303,12 +313,15 @@ class Log:
             self._codec.encode(entry.event, keys[subject_of(entry.event)] if entry.event.personal_fields else None)
             for entry in entries
         ]
+        # A stream that was empty when read and is begun here needs no look: a first event can't be there twice.
+        begun = {entry.stream for entry in entries if entry.version == 1}
+        checked = {stream: version for stream, version in batch.read.items() if version or stream not in begun}
         return (
-            column(list(batch.read)),
-            column([str(version) for version in batch.read.values()]),
-            column([command.key.actor for command in commands]),
+            column(list(checked)),
+            column([str(version) for version in checked.values()]),
             column([command.key.name for command in commands]),
             column([command.digest.hex() for command in commands]),
+            column([command.key.actor for command in commands]),
             column([command.correlation or NULL for command in commands]),
             column([NULL if command.written is None else str(command.written) for command in commands]),
             column([entry.stream for entry in entries]),

@@ -6,6 +6,7 @@ from typing import Any
 
 from eventsourcing.persistence import (
     ApplicationRecorder,
+    IntegrityError,
     InterfaceError,
     Notification,
     OperationalError,
@@ -64,6 +65,8 @@ class LogRecorder(PostgresApplicationRecorder):
         with self.datastore.get_connection() as connection:
             row = connection.execute(self._append, parameters, prepare=True).fetchone()
         assert row is not None
+        if row["answer"] != "appended":
+            raise IntegrityError(f"version {row['version']} of {row['name']} is there already")
         return list(range(row["position"] + 1, row["position"] + 1 + len(stored_events)))
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:

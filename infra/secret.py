@@ -16,6 +16,7 @@ from infra.settings import SettingError, Settings
 SECRET_BYTES = 32
 SUBJECT_KEY_BYTES = 32
 DIGEST_BYTES = 32
+PURPOSES = ("wrap", "id", "key", "request", "identity", "check")
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -26,14 +27,15 @@ class Secret:
     def __init__(self, secret: bytes) -> None:
         if len(secret) != SECRET_BYTES:
             raise SettingError(f"the secret must be {SECRET_BYTES} bytes")
-        self._secret = secret
+        self._purposes = {
+            purpose: blake2b(key=secret, person=purpose.encode(), digest_size=DIGEST_BYTES) for purpose in PURPOSES
+        }
         self._wrapping_key = self._keyed("wrap", b"")
 
     def _keyed(self, purpose: str, *parts: bytes) -> bytes:
         """BLAKE2b under the secret; each purpose is another function. Lengths are in it: no two inputs look alike."""
-        keyed = blake2b(key=self._secret, person=purpose.encode(), digest_size=DIGEST_BYTES)
-        for part in parts:
-            keyed.update(len(part).to_bytes(4, "big") + part)
+        keyed = self._purposes[purpose].copy()  # the secret is worked in already: every command needs two of these
+        keyed.update(b"".join([len(part).to_bytes(4, "big") + part for part in parts]))
         return keyed.digest()
 
     def new_id(self, kind: str, actor: str, key: str, content: Any) -> str:
@@ -49,8 +51,8 @@ class Secret:
         return self._keyed("key", actor.encode(), key.encode())[:16].hex()
 
     def request_digest(self, kind: str, content: Any) -> bytes:
-        """What tells whether two requests under one idempotency key are the same. 32 bytes that reveal nothing."""
-        return self._keyed("request", kind.encode(), _canonical(content))
+        """What tells whether two requests under one idempotency key are the same. 16 bytes that reveal nothing."""
+        return self._keyed("request", kind.encode(), _canonical(content))[:16]
 
     def identity_digest(self, identity_key: str) -> str:
         """The keyed hash under which an identity number is looked up: 64 hexadecimal digits."""

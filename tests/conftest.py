@@ -18,6 +18,8 @@ from infra.log import Log
 from infra.migrate import migrate
 from infra.secret import Secret
 
+SECRET = b"not so secret, for the tests only"[:32]
+
 _schemas = (f"town_{number}" for number in itertools.count(1))
 
 
@@ -35,7 +37,7 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="session")
 def secret() -> Secret:
-    return Secret(b"not so secret, for the tests only"[:32])
+    return Secret(SECRET)
 
 
 class Town:

@@ -112,7 +112,8 @@ def with_suppressed_absence(act: Any) -> None:
 def postmaster_of(folder: Path) -> psutil.Process | None:
     """The PostgreSQL that runs in an embedded database's folder."""
     try:
-        return psutil.Process(int((folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]))
+        said = (folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]
+        return psutil.Process(int(said)) if said else None  # empty while it is being written
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
 
@@ -127,17 +128,29 @@ def serving(folder: Path, *arguments: str, port: int = 0) -> Iterator[Serving]:
         server.stop()
 
 
-# One for all: making a client reads the system's certificates each time, which nobody needs on loopback.
-_clients = httpx.Client(
-    verify=False,  # noqa: S501
-    timeout=20,
-    limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
-)
+class _Client(httpx.Client):
+    """Closed when nobody has it any more."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Clients(threading.local):
+    """A client for each thread, closed with it: one that threads share may close a connection as idle, when it keeps
+    too many, just after it gave it to somebody.
+    """
+
+    def __init__(self) -> None:
+        # Reading the system's certificates for each would take long, and for nothing on loopback.
+        self.http = _Client(verify=False, trust_env=False, timeout=20)
+
+
+_clients = _Clients()
 
 
 def gql(url: str, query: str, **variables: Any) -> dict[str, Any]:
     """One request, from any thread. Raises httpx.HTTPError."""
-    answer = _clients.post(f"{url}/graphql", json={"query": query, "variables": variables})
+    answer = _clients.http.post(f"{url}/graphql", json={"query": query, "variables": variables})
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()
     return found

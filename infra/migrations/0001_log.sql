@@ -30,16 +30,14 @@ SELECT notification_id AS "position",
        recorded_at, actor, correlation_id, command_id
 FROM {schema}.events;
 
--- Accepted commands, so that the same key gives the same outcome again. Kept for seven days.
+-- Accepted commands, so that the same key gives the same outcome again. Kept for seven days. Both are keyed hashes: of
+-- actor and key, and of what was asked for.
 CREATE TABLE {schema}.commands (
-    actor       text NOT NULL,
-    key         text NOT NULL,
+    key         uuid PRIMARY KEY,
     digest      bytea NOT NULL,
     "position"  bigint NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    PRIMARY KEY (actor, key)
+    recorded_at timestamptz NOT NULL
 );
-CREATE INDEX commands_recorded_at_idx ON {schema}.commands USING brin (recorded_at);
 
 -- One key per person, wrapped by the city's secret. Deleting the row makes every personal field of theirs unreadable.
 CREATE TABLE {schema}.subject_keys (
@@ -63,63 +61,34 @@ BEGIN
 END
 $$;
 
--- Lock, check, append: the whole batch or nothing, in one round trip.
---
--- Each group of parameters is one table in columns. Columns are texts with a line for each row, since that is what
--- clients and server make and take apart the fastest; \N is NULL. Groups: streams read with the version seen (0 = no
--- event yet); keys with the digest (hex) of their command, its correlation, and how many of the batch's events it and
--- those before it wrote, or NULL for a command that was refused (its key is only looked up: what was accepted once stays
--- accepted); events with the number of their command among the keys, from 1; keys of subjects.
---
--- Answers 'appended' with the position before the first event; or, having written nothing, any number of
---   'known'   an idempotency key has its outcome already: name and owner of the key, digest, position
+-- What stands against a batch, with the log locked: any number of
+--   'known'   an idempotency key has its outcome already: the key, digest, position
 --   'stale'   a stream is no longer at the version seen: its name, and its version now
 --   'missed'  an event of a stale stream after the version seen, in order; the first thousand of a stream
---
--- VOLATILE at READ COMMITTED: each statement after the lock sees all that was committed before the lock was had. So
--- positions have no gaps and become visible in order, by construction.
-CREATE FUNCTION {schema}.append(
-    read_streams text, read_versions text,
-    key_actors text, key_names text, key_digests text, key_correlations text, key_ordinals text,
-    event_streams text, event_versions text, event_topics text, event_states text, event_keys text,
-    new_subjects text[], new_wrapped_keys bytea[], erased_subjects text[]
-) RETURNS TABLE (answer text, name text, owner text, digest bytea, "position" bigint,
-                 version bigint, topic text, state bytea)
+CREATE FUNCTION {schema}.conflicts(streams text[], versions bigint[], keys uuid[])
+RETURNS TABLE (answer text, name text, digest bytea, "position" bigint, version bigint, topic text, state bytea)
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
-DECLARE
-    actors text[] := string_to_array(key_actors, E'\n');
-    keys text[] := string_to_array(key_names, E'\n');
-    correlations text[] := string_to_array(key_correlations, E'\n', '\N');
-    digests text[] := string_to_array(key_digests, E'\n');
-    ordinals bigint[] := string_to_array(key_ordinals, E'\n', '\N')::bigint[];
-    base bigint;
-    written_at timestamptz;
 BEGIN
-    PERFORM {schema}.lock_log();
-
     RETURN QUERY
         WITH stale AS (
-            SELECT r.stream, r.seen, now_at.version
-            FROM unnest(string_to_array(read_streams, E'\n'), string_to_array(read_versions, E'\n')::bigint[])
-                 AS r (stream, seen)
-            CROSS JOIN LATERAL (
-                SELECT coalesce(max(e.originator_version), 0) AS version
-                FROM {schema}.events AS e WHERE e.originator_id = r.stream
-            ) AS now_at
-            WHERE now_at.version <> r.seen
+            SELECT r.stream, r.seen, coalesce(last.version, 0) AS version
+            FROM unnest(streams, versions) AS r (stream, seen)
+            LEFT JOIN LATERAL (  -- one index look-up a row here and below, whatever the statistics say
+                SELECT e.originator_version AS version FROM {schema}.events AS e
+                WHERE e.originator_id = r.stream ORDER BY e.originator_version DESC LIMIT 1
+            ) AS last ON true
+            WHERE coalesce(last.version, 0) <> r.seen
         )
-        SELECT 'known', c.key, c.actor, c.digest, c."position", NULL::bigint, NULL, NULL::bytea
-        FROM unnest(actors, keys) AS k (actor, key)
-        CROSS JOIN LATERAL (  -- one index look-up a key, whatever the statistics say
-            SELECT * FROM {schema}.commands AS c WHERE c.actor = k.actor AND c.key = k.key OFFSET 0
-        ) AS c
+        SELECT 'known', encode(uuid_send(c.key), 'hex'), c.digest, c."position", NULL::bigint, NULL::text, NULL::bytea
+        FROM unnest(keys) AS k (key)
+        CROSS JOIN LATERAL (SELECT * FROM {schema}.commands AS c WHERE c.key = k.key OFFSET 0) AS c
         WHERE c.recorded_at > clock_timestamp() - {schema}.kept_for()
       UNION ALL
-        SELECT 'stale', s.stream, NULL, NULL, NULL, s.version, NULL, NULL FROM stale AS s
+        SELECT 'stale', s.stream, NULL, NULL, s.version, NULL, NULL FROM stale AS s
       UNION ALL
         SELECT * FROM (
-            SELECT 'missed', s.stream, NULL, NULL::bytea, NULL::bigint, e.originator_version, e.topic, e.state
+            SELECT 'missed', s.stream, NULL::bytea, NULL::bigint, e.originator_version, e.topic, e.state
             FROM stale AS s
             CROSS JOIN LATERAL (
                 SELECT * FROM {schema}.events AS e
@@ -127,6 +96,50 @@ BEGIN
                 ORDER BY e.originator_version LIMIT 1000
             ) AS e
         ) AS missed;
+END
+$$;
+
+-- Lock, check, append: the whole batch or nothing, in one round trip.
+--
+-- Each group of parameters is one table in columns. Columns are texts with a line for each row, since that is what
+-- clients and server make and take apart the fastest; \N is NULL. Groups: streams read with the version seen (0 = no
+-- event yet); keys with the digest (hex) of their command, its actor and correlation, and how many of the batch's events
+-- it and those before it wrote, or NULL for a command that was refused (its key is only looked up: what was accepted once
+-- stays accepted); events with the number of their command among the keys, from 1; keys of subjects.
+--
+-- A stream that was seen empty and is written to may be left out of those read, and keys of accepted commands are not
+-- looked up either: their first row would be there twice, and the primary keys refuse that. Most streams and nearly all
+-- keys are new, so this saves half of all look-ups; what was inserted before it came out is dead and vacuumed.
+--
+-- Answers 'appended' with the position before the first event; or, having written nothing, what conflicts() says.
+--
+-- VOLATILE at READ COMMITTED: each statement after the lock sees all that was committed before the lock was had. So
+-- positions have no gaps and become visible in order, by construction.
+CREATE FUNCTION {schema}.append(
+    read_streams text, read_versions text,
+    key_names text, key_digests text, key_actors text, key_correlations text, key_ordinals text,
+    event_streams text, event_versions text, event_topics text, event_states text, event_keys text,
+    new_subjects text[], new_wrapped_keys bytea[], erased_subjects text[]
+) RETURNS TABLE (answer text, name text, digest bytea, "position" bigint, version bigint, topic text, state bytea)
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    streams text[] := string_to_array(read_streams, E'\n');
+    versions bigint[] := string_to_array(read_versions, E'\n')::bigint[];
+    names text[] := string_to_array(key_names, E'\n');
+    keys uuid[] := names::uuid[];
+    digests text[] := string_to_array(key_digests, E'\n');
+    actors text[] := string_to_array(key_actors, E'\n');
+    correlations text[] := string_to_array(key_correlations, E'\n', '\N');
+    ordinals bigint[] := string_to_array(key_ordinals, E'\n', '\N')::bigint[];
+    base bigint;
+    written_at timestamptz;
+BEGIN
+    PERFORM {schema}.lock_log();
+
+    RETURN QUERY SELECT * FROM {schema}.conflicts(
+        streams, versions, ARRAY(SELECT k.key FROM unnest(keys, ordinals) AS k (key, ordinal) WHERE k.ordinal IS NULL)
+    );
     IF FOUND THEN
         RETURN;
     END IF;
@@ -134,29 +147,45 @@ BEGIN
     SELECT coalesce(max(e.notification_id), 0) INTO base FROM {schema}.events AS e;
     written_at := clock_timestamp();
 
-    INSERT INTO {schema}.events (originator_id, originator_version, topic, state, notification_id,
-                                 recorded_at, actor, correlation_id, command_id)
-    SELECT n.stream, n.version, n.topic, convert_to(n.state, 'UTF8'), base + n.ordinality,
-           written_at, actors[n.key], correlations[n.key], keys[n.key]
-    FROM unnest(string_to_array(event_streams, E'\n'), string_to_array(event_versions, E'\n')::bigint[],
-                string_to_array(event_topics, E'\n'), string_to_array(event_states, E'\n'),
-                string_to_array(event_keys, E'\n', '\N')::int[])
-         WITH ORDINALITY AS n (stream, version, topic, state, key, ordinality);
-
-    -- A key that is there is older than what is kept: the first query saw none. That is rare, and ON CONFLICT would make
-    -- every insert twice as dear.
     BEGIN
-        INSERT INTO {schema}.commands (actor, key, digest, "position", recorded_at)
-        SELECT k.actor, k.key, decode(k.digest, 'hex'), base + k.ordinal, written_at
-        FROM unnest(actors, keys, digests, ordinals) AS k (actor, key, digest, ordinal)
-        WHERE k.ordinal IS NOT NULL;
+        BEGIN
+            INSERT INTO {schema}.commands (key, digest, "position", recorded_at)
+            SELECT k.key, decode(k.digest, 'hex'), base + k.ordinal, written_at
+            FROM unnest(keys, digests, ordinals) AS k (key, digest, ordinal) WHERE k.ordinal IS NOT NULL;
+        EXCEPTION WHEN unique_violation THEN
+            RETURN QUERY SELECT * FROM {schema}.conflicts(NULL, NULL, keys);
+            IF FOUND THEN
+                RETURN;
+            END IF;
+            -- The key that is there is older than what is kept.
+            INSERT INTO {schema}.commands (key, digest, "position", recorded_at)
+            SELECT k.key, decode(k.digest, 'hex'), base + k.ordinal, written_at
+            FROM unnest(keys, digests, ordinals) AS k (key, digest, ordinal) WHERE k.ordinal IS NOT NULL
+            ON CONFLICT (key) DO UPDATE
+            SET digest = excluded.digest, "position" = excluded."position", recorded_at = excluded.recorded_at;
+        END;
+
+        INSERT INTO {schema}.events (originator_id, originator_version, topic, state, notification_id,
+                                     recorded_at, actor, correlation_id, command_id)
+        SELECT n.stream, n.version, n.topic, convert_to(n.state, 'UTF8'), base + n.ordinality,
+               written_at, actors[n.key], correlations[n.key], names[n.key]
+        FROM unnest(string_to_array(event_streams, E'\n'), string_to_array(event_versions, E'\n')::bigint[],
+                    string_to_array(event_topics, E'\n'), string_to_array(event_states, E'\n'),
+                    string_to_array(event_keys, E'\n', '\N')::int[])
+             WITH ORDINALITY AS n (stream, version, topic, state, key, ordinality);
     EXCEPTION WHEN unique_violation THEN
-        INSERT INTO {schema}.commands (actor, key, digest, "position", recorded_at)
-        SELECT k.actor, k.key, decode(k.digest, 'hex'), base + k.ordinal, written_at
-        FROM unnest(actors, keys, digests, ordinals) AS k (actor, key, digest, ordinal)
-        WHERE k.ordinal IS NOT NULL
-        ON CONFLICT (actor, key) DO UPDATE
-        SET digest = excluded.digest, "position" = excluded."position", recorded_at = excluded.recorded_at;
+        SELECT array_agg(w.stream), array_agg(w.first - 1) INTO streams, versions
+        FROM (
+            SELECT n.stream, min(n.version) AS first
+            FROM unnest(string_to_array(event_streams, E'\n'), string_to_array(event_versions, E'\n')::bigint[])
+                 AS n (stream, version)
+            GROUP BY n.stream
+        ) AS w;
+        RETURN QUERY SELECT * FROM {schema}.conflicts(streams, versions, NULL);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        RAISE;
     END;
 
     IF cardinality(new_subjects) > 0 THEN
@@ -167,7 +196,7 @@ BEGIN
         DELETE FROM {schema}.subject_keys WHERE subject = ANY (erased_subjects);
     END IF;
 
-    RETURN QUERY SELECT 'appended', NULL, NULL, NULL::bytea, base, NULL::bigint, NULL, NULL::bytea;
+    RETURN QUERY SELECT 'appended', NULL, NULL::bytea, base, NULL::bigint, NULL, NULL::bytea;
 END
 $$;
 

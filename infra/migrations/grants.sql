@@ -3,7 +3,7 @@
 
 REVOKE ALL ON {schema}.events, {schema}.event_log, {schema}.commands, {schema}.subject_keys, {schema}.facts,
     {schema}.migrations FROM PUBLIC, {application};
-REVOKE ALL ON FUNCTION {schema}.kept_for, {schema}.lock_log, {schema}.append, {schema}.forget_old_commands
+REVOKE ALL ON FUNCTION {schema}.kept_for, {schema}.lock_log, {schema}.conflicts, {schema}.append, {schema}.forget_old_commands
     FROM PUBLIC, {application};
 
 GRANT USAGE ON SCHEMA {schema} TO {application};
@@ -13,4 +13,4 @@ GRANT SELECT ON {schema}.event_log, {schema}.facts, {schema}.migrations TO {appl
 GRANT SELECT, INSERT, UPDATE ON {schema}.commands TO {application};
 -- DELETE: an erasure.
 GRANT SELECT, INSERT, DELETE ON {schema}.subject_keys TO {application};
-GRANT EXECUTE ON FUNCTION {schema}.kept_for, {schema}.lock_log, {schema}.append TO {application};
+GRANT EXECUTE ON FUNCTION {schema}.kept_for, {schema}.lock_log, {schema}.conflicts, {schema}.append TO {application};

@@ -13,6 +13,7 @@ from domain.errors import Code, Hint
 from infra.core import Core
 from infra.log import READ_TIMEOUT_S, Unavailable
 from tests.api.conftest import Client
+from tests.city import hospital, key
 from tests.conftest import Town
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "schema.graphql"
@@ -52,6 +53,21 @@ async def test_without_its_lane_it_is_not_ready(client: Client, core: Core) -> N
     await core.lane.stop()
     ready = await client.http.get("/readyz")
     assert (ready.status_code, ready.json()) == (503, {"status": "the lane stopped"})
+
+
+@pytest.mark.anyio
+async def test_while_commands_do_not_get_through_it_is_not_ready(
+    client: Client, core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.app.STUCK_AFTER_S", 0.2)
+    with psycopg.connect(town.application) as holder:
+        holder.execute(f"SELECT {town.schema}.lock_log()")
+        waiting = asyncio.ensure_future(core.lane.submit(hospital(), key("h")))
+        await asyncio.sleep(0.3)
+        ready = await client.http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"status": "commands do not get through"})
+    await waiting
+    assert (await client.http.get("/readyz")).status_code == 200
 
 
 @pytest.mark.anyio

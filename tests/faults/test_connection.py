@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 STRUCK_TIMEOUT_S = 10
 # A connection that stalls is given up after this limit and ten seconds in which psycopg tries to cancel.
 SHORT_TIMEOUT_S = 0.5
+SETTLE_FOR_S = 2.0
 GIVE_UP_S = 30
 
 
@@ -54,7 +55,8 @@ async def city(town: Town, clock: Clock, relay: Relay) -> AsyncIterator[Core]:
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.log, "APPEND_TIMEOUT_S", SHORT_TIMEOUT_S)
     monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", SHORT_TIMEOUT_S)
-    monkeypatch.setattr(infra.lane, "LOST_CONNECTION_WAIT_S", 0.05)
+    monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
+    monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.05)
 
 
 async def struck(relay: Relay) -> None:

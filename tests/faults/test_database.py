@@ -24,8 +24,9 @@ from tests.faults.promises import Answers, ask, check_promises, check_repetition
 pytestmark = pytest.mark.anyio
 
 GIVE_UP_S = 30  # the short limits, and what psycopg adds to them
-ALL_GIVE_UP_S = 6.0  # the tries of one batch take two seconds with SHORTER_S
+ALL_GIVE_UP_S = 6.0  # one batch is tried for SETTLE_FOR_S and once more
 SHORTER_S = 0.3
+SETTLE_FOR_S = 2.0
 OUTAGE_S = 8.0
 BACK_WITHIN_S = 3.0  # after the database answers again
 FROZEN_S = 1.0
@@ -36,7 +37,8 @@ THAW_TIMEOUT_S = 10
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.log, "APPEND_TIMEOUT_S", 0.5)
     monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(infra.lane, "LOST_CONNECTION_WAIT_S", 0.05)
+    monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
+    monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.05)
 
 
 @pytest.fixture

@@ -1,31 +1,14 @@
 """Serving on a PostgreSQL of one's own, named by IGOB_DATABASE_URL: the wheel's and Debian's 15 or newer."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from tests.faults.test_serve import register
-from tests.install_extras import debian_postgres
 from tests.serving import Serving, igob
 
 SECRET = "5e" * 32
-
-
-@pytest.fixture(params=["wheel", pytest.param("debian", marks=pytest.mark.long)])
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that we start, but the program takes for somebody's own."""
-    binaries = None
-    if request.param == "debian":
-        binaries = debian_postgres()
-        assert binaries, "run: python -m tests.install_extras"
-    server = EmbeddedPostgres(tmp_path / "own", bin_dir=binaries)
-    with server.hold("tests"):
-        server.start()
-        yield server
-        server.stop()
 
 
 def url(server: EmbeddedPostgres, role: str) -> str:

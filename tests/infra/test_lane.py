@@ -1,21 +1,25 @@
 """The lane: decided together, appended together, each answered for itself."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
 
 import psycopg
 import pytest
 
 import infra.lane
 import infra.log
-from domain.appointments.agenda import CancelAppointment, HoldSlot
-from domain.decider import build
+from domain import people
+from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot
+from domain.decider import Command, Decided, build, decides
 from domain.errors import Rejected
-from infra.cache import StateCache
+from infra.cache import STREAM_BYTES, StateCache
 from infra.core import Core
-from infra.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, Lane, Outcome
-from infra.log import Appended, Batch, Conflict, Log, Unavailable
+from infra.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, Lane, Outcome, _Draft
+from infra.log import Appended, Batch, Conflict, Loaded, Log, Unavailable
 from tests.city import AGENDA, agenda, booking, hospital, key, opaque, open_agenda, person
 from tests.conftest import Clock, Town
 
@@ -137,7 +141,7 @@ async def test_old_keys_are_forgotten_by_the_owner_alone(core: Core, town: Town)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         town.execute("SELECT forget_old_commands()", owner=False)
     assert town.execute("SELECT forget_old_commands()") == [(1,)]
-    assert town.execute("SELECT key FROM commands") == [(town.secret.key_name("test", "agenda"),)]
+    assert town.execute("SELECT key::text FROM commands") == [(str(UUID(town.secret.key_name("test", "agenda"))),)]
 
 
 async def test_commands_of_one_batch_see_each_other(core: Core) -> None:
@@ -254,7 +258,8 @@ async def test_a_database_that_hangs_is_unavailable_in_time_and_all_goes_on_when
 ) -> None:
     monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", 0.2)
     monkeypatch.setattr(infra.log, "APPEND_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(infra.lane, "LOST_CONNECTION_WAIT_S", 0.01)
+    monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", 1)
     await open_agenda(core)
     with psycopg.connect(town.owner) as holding:
         holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
@@ -348,3 +353,122 @@ async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
     assert codes(answers) == {"Outcome": 1, "slot_taken": 1}
     assert len(lost) == 1
     assert town.execute("SELECT count(*) FROM event_log WHERE event = 'appointment_booked.v1'") == [(1,)]
+
+
+async def test_what_is_on_disk_is_answered_though_what_comes_next_can_not_be_decided(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    append, gone = core.log.append, asyncio.Event()
+
+    async def append_then_go(batch: Batch) -> Appended | Conflict:
+        if gone.is_set():
+            raise Unavailable
+        await asyncio.sleep(0.05)  # in which the next comes
+        answer = await append(batch)
+        gone.set()
+        return answer
+
+    async def load_nothing(streams: Iterable[str]) -> dict[str, Loaded]:
+        await gone.wait()
+        raise Unavailable
+
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    monkeypatch.setattr(core.log, "append", append_then_go)
+    await asyncio.sleep(0.03)
+    monkeypatch.setattr(core.log, "load", load_nothing)
+    monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", 3)
+    second = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    assert (await asyncio.wait_for(first, 1)).position == 4
+    assert not second.done()
+    with pytest.raises(Rejected, match="unavailable"):
+        await second
+
+
+async def test_who_waits_behind_commands_that_can_not_be_settled_is_told_so_with_them(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", 0.5)
+    await open_agenda(core)
+
+    async def no_append(batch: Batch) -> Appended | Conflict:
+        raise Unavailable
+
+    monkeypatch.setattr(core.log, "append", no_append)
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    await asyncio.sleep(0.4)
+    assert core.lane.waited_s > 0.3
+    second = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    begun = time.monotonic()
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+    assert codes(answers) == {"unavailable": 2}
+    assert time.monotonic() - begun < 2
+    assert core.lane.waited_s == 0
+
+
+async def test_a_process_that_froze_with_the_log_locked_does_not_stop_the_others(
+    core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    quick = infra.log.CONNECTION["options"].replace(f"timeout={infra.log.LOCK_HELD_IDLE_S}s", "timeout=1s")
+    monkeypatch.setitem(infra.log.CONNECTION, "options", quick)
+    frozen = Log(town.application, schema=town.schema, secret=town.secret)
+    await frozen.open()
+    with pytest.raises(Unavailable):
+        async with frozen.locked():
+            assert (await core.lane.submit(booking(1, "ana"), key("b"))).position == 4
+    await frozen.close()
+
+
+async def test_remembered_states_that_are_brought_up_to_date_are_weighed_again_and_let_go_if_personal(
+    town: Town, clock: Clock, core: Core
+) -> None:
+    """What another process wrote comes in with the log locked."""
+    cache = StateCache()
+    other_log = Log(town.application, schema=town.schema, secret=town.secret)
+    other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
+    await other_log.open()
+    agenda_stream, person_stream = f"agenda/{AGENDA}", people.stream(opaque("Ana"))
+    for name, loaded in (await other_log.load([agenda_stream, person_stream])).items():
+        cache.put(name, loaded)
+    await open_agenda(core, slots=200)
+    await core.lane.submit(person("Ana", core), key("p"))
+    await other._provide([agenda_stream, person_stream], _Draft(fresh=True))
+    await other_log.close()
+    found = cache.get(agenda_stream)
+    assert found is not None
+    assert len(found.state.slots) == 200
+    assert cache.weight_bytes == found.weight_bytes + STREAM_BYTES > 5_000
+    assert cache.get(person_stream) is None
+    cache.drop(agenda_stream)
+    assert cache.weight_bytes == 0
+
+
+class CompareSlots(Command):
+    """Reads one stream twice."""
+
+    agenda: str
+    other: str
+
+
+@decides(CompareSlots, reads=lambda c, _: [f"agenda/{c.agenda}", f"agenda/{c.other}"])
+def compare_slots(command: CompareSlots, agenda: Agenda, other: Agenda, *, now: datetime) -> Decided:
+    if len(agenda.slots) != len(other.slots):
+        raise Rejected("slot_unknown")
+    yield from ()
+
+
+class ReadOn(Command):
+    """Wants one more stream in every round."""
+
+
+@decides(ReadOn, reads=lambda _, found: [f"agenda/h/2027-01-05/p-{n}" for n in range(len(found) + 1)])
+def read_on(command: ReadOn, *agendas: Agenda, now: datetime) -> Decided:
+    yield from ()
+
+
+async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core) -> None:
+    await open_agenda(core)
+    assert (await core.lane.submit(CompareSlots(agenda=AGENDA, other=AGENDA), key("1"))).position == 2
+    with pytest.raises(RuntimeError, match="reads more in every round"):
+        await core.lane.submit(ReadOn(), key("2"))

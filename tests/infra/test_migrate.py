@@ -16,9 +16,12 @@ INSERT = (
     " VALUES (%s, 1, 'noted.v1', '{}', %s)"
 )
 APPEND = (
-    "SELECT answer, position FROM append('', '', 'ana', %s, '00', '', '1',"
+    "SELECT answer, position FROM append('', '', %s, '00', 'ana', '', '1',"
     " %s, '1', 'noted.v1', '{}', '1', '{}', '{}', '{}')"
 )
+
+OLD_KEY = "00000000-0000-4000-8000-000000000001"
+NEW_KEY = "00000000-0000-4000-8000-000000000002"
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_a_new_application_s_role_gets_its_grants_though_nothing_is_to_migrate(t
     check(town, APPLICATION)
     with psycopg.connect(make_conninfo(town.owner, user=role), autocommit=True) as connection:
         connection.execute(f"SET search_path = {town.schema}")
-        assert connection.execute(APPEND, ("k", "case/1")).fetchone() == ("appended", 0)
+        assert connection.execute(APPEND, (NEW_KEY, "case/1")).fetchone() == ("appended", 0)
 
 
 def test_missing_migrations_and_missing_privileges_are_told_apart(town: Town, role: str) -> None:
@@ -115,20 +118,20 @@ def test_the_owner_without_a_privilege_of_its_own_left_could_grant_it_again(town
 def test_no_position_is_beyond_counting(town: Town, position: int) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         town.execute(INSERT, "case/1", position, owner=False)
-    assert town.execute(APPEND, "k", "case/1", owner=False) == [("appended", 0)]
+    assert town.execute(APPEND, NEW_KEY, "case/1", owner=False) == [("appended", 0)]
 
 
 def test_a_key_older_than_what_is_kept_gets_its_new_outcome_beside_a_new_one(town: Town) -> None:
-    assert town.execute(APPEND, "old", "case/1", owner=False) == [("appended", 0)]
+    assert town.execute(APPEND, OLD_KEY, "case/1", owner=False) == [("appended", 0)]
     town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
     both = (
         APPEND.replace("'ana'", r"E'ana\nana'")
         .replace("'00'", r"E'01\n02'")
         .replace("'', '1',", r"E'\\N\n\\N', E'1\n1',")
     )
-    assert town.execute(both, "old\nnew", "case/2", owner=False) == [("appended", 1)]
+    assert town.execute(both, f"{OLD_KEY}\n{NEW_KEY}", "case/2", owner=False) == [("appended", 1)]
     rows = town.execute(
-        "SELECT key, digest, position, recorded_at > now() - interval '1 day' FROM commands ORDER BY key"
+        "SELECT key::text, digest, position, recorded_at > now() - interval '1 day' FROM commands ORDER BY key"
     )
-    assert [tuple(row) for row in rows] == [("new", b"\2", 2, True), ("old", b"\1", 2, True)]
-    assert town.execute(APPEND, "old", "case/3", owner=False) == [("known", 2)]
+    assert [tuple(row) for row in rows] == [(OLD_KEY, b"\1", 2, True), (NEW_KEY, b"\2", 2, True)]
+    assert town.execute(APPEND, OLD_KEY, "case/3", owner=False) == [("known", 2)]

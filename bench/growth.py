@@ -1,0 +1,170 @@
+"""`igob bench growth`: does a log of millions of events slow bookings down, and does a worker's memory stay bounded?
+
+One process books until the log is large, and notes its own memory on the way. Then the same load runs in turn on that
+log and on one that has just begun, on one server: the rates of two moments of a noisy machine could not be compared.
+"""
+
+import asyncio
+import multiprocessing
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import psycopg
+from rich.console import Console
+from rich.progress import Progress
+
+from bench.core import SLOTS, Rate, book_in_process, opaque, publish, rate, wishes
+from bench.machine import Machine, commit, database_facts, machine
+from infra.core import Core, open_core
+from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.log import Key
+from infra.migrate import migrate
+from infra.secret import load_secret
+from infra.settings import Settings
+
+CALLERS = 256
+AGENDAS_AT_ONCE = 1_000
+SMALL_EVENTS = 10_000
+EVENTS_PER_BOOKING = 2
+MIB = 2**20
+
+
+class Memory(msgspec.Struct):
+    """Resident memory of the process that books, after so many bookings."""
+
+    bookings: int
+    resident_mib: float
+
+
+class Result(msgspec.Struct):
+    """Rates are medians of the rounds; `ratio` is the median of the rounds' ratios, the large log's to the small one's.
+
+    `small_events` and `large_events` are what the logs held before they were measured.
+    """
+
+    measured_at: str
+    commit: str
+    machine: Machine
+    small_events: int
+    large_events: int
+    small_bookings_per_s: float
+    large_bookings_per_s: float
+    ratio: float
+    resident_mib_max: float
+    memory: list[Memory]
+    rounds: dict[str, list[Rate]]
+
+
+async def _fill(core: Core, bookings: int) -> list[Memory]:
+    """Book so many slots and more, in rounds of AGENDAS_AT_ONCE agendas; what the process weighed after each."""
+    weighed = []
+    done = 0
+    while done < bookings:
+        agendas = min(AGENDAS_AT_ONCE, -(-(bookings - done) // SLOTS))
+        wanted = wishes(await publish(core, agendas, SLOTS), crowded=False)
+
+        async def caller(wanted: Any = wanted) -> None:
+            for command in wanted:
+                await core.lane.submit(command, Key("bench", opaque()))
+
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        done += agendas * SLOTS
+        weighed.append(Memory(bookings=done, resident_mib=round(psutil.Process().memory_info().rss / MIB, 1)))
+    return weighed
+
+
+def fill_in_process(settings: Settings, bookings: int) -> list[Memory]:
+    """Fill a log from a process of its own, so that its memory is that of a worker and nothing else."""
+
+    async def run() -> list[Memory]:
+        async with open_core(settings) as core:
+            return await _fill(core, bookings)
+
+    return asyncio.run(run())
+
+
+class Growth:
+    """A server of its own with a large log, and a new small one for every round."""
+
+    def __init__(self, server: EmbeddedPostgres, seconds: float) -> None:
+        self.server = server
+        self.seconds = seconds
+        # A new process for each piece of work: what one left in memory must not be counted for the next.
+        self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+
+    def log(self, schema: str) -> Settings:
+        settings = Settings(data_dir=self.server.folder, schema=schema)
+        migrate(self.server.conninfo(OWNER), schema=schema, application_role=APPLICATION, secret=load_secret(settings))
+        return settings
+
+    def fill(self, settings: Settings, events: int) -> list[Memory]:
+        return self.pool.submit(fill_in_process, settings, events // EVENTS_PER_BOOKING).result()
+
+    def measure(self, settings: Settings) -> Rate:
+        with psycopg.connect(self.server.conninfo(OWNER), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")  # what was written before must not be paid for now
+        return rate(self.pool.submit(book_in_process, settings, CALLERS, self.seconds, False).result(), self.seconds)
+
+    def events(self, settings: Settings) -> int:
+        with psycopg.connect(self.server.conninfo(OWNER)) as connection:
+            row = connection.execute(f"SELECT max(position) FROM {settings.schema}.event_log").fetchone()  # noqa: S608
+            return int(row[0]) if row else 0
+
+
+def run(*, events: int, rounds: int, seconds: float, console: Console) -> Result:
+    """Fill a log with so many events, then measure: so many rounds, so many seconds each on either log."""
+    load = round(psutil.getloadavg()[0], 1)
+    with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
+        with server.hold("igob bench growth"):
+            server.start()
+            try:
+                return _measure(Growth(server, seconds), events, rounds, load, console)
+            finally:
+                server.stop()
+
+
+def _measure(growth: Growth, events: int, rounds: int, load: float, console: Console) -> Result:
+    rates: dict[str, list[Rate]] = {"small": [], "large": []}
+    with growth.pool, Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("filling the log", total=1 + 2 * rounds)
+        large = growth.log("large")
+        memory = growth.fill(large, events)
+        held = growth.events(large)
+        progress.update(task, description="measuring", advance=1)
+        for number in range(rounds):
+            small = growth.log(f"small_{number}")
+            growth.fill(small, SMALL_EVENTS)
+            for name, settings in (("small", small), ("large", large)):
+                rates[name].append(growth.measure(settings))
+                progress.advance(task)
+    pairs = zip(rates["small"], rates["large"], strict=True)
+    return Result(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        commit=commit(),
+        machine=machine(database_facts(growth.server), load=load),
+        small_events=SMALL_EVENTS,
+        large_events=held,
+        small_bookings_per_s=round(statistics.median(found.bookings_per_s for found in rates["small"])),
+        large_bookings_per_s=round(statistics.median(found.bookings_per_s for found in rates["large"])),
+        ratio=round(statistics.median(large.bookings_per_s / small.bookings_per_s for small, large in pairs), 2),
+        resident_mib_max=max(found.resident_mib for found in memory),
+        memory=memory,
+        rounds=rates,
+    )
+
+
+def show(result: Result, console: Console) -> None:
+    """The result for people."""
+    console.print(
+        f"{result.large_bookings_per_s:,.0f} bookings/s at {result.large_events:,} events,"
+        f" {result.small_bookings_per_s:,.0f} at {result.small_events:,}: × {result.ratio};"
+        f" a worker's memory at most {result.resident_mib_max:,.0f} MiB in {result.memory[-1].bookings:,} bookings"
+    )
+    console.print(result.machine.described())

@@ -1,0 +1,393 @@
+"""`igob bench race`: many clients want few slots at once, through several server processes; was every answer right?
+
+Round after round on an agenda of its own. What was asked and told, and when, is checked against the domain as one
+client alone would see it (`bench.history`), and against the log: positions without gaps, each slot once.
+"""
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import psutil
+import psycopg
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.decisions import Decisions, judge
+from bench.history import Accepted, Answer, Operation, Recorder, Refused
+from bench.machine import Machine, commit, database_facts, machine
+from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.hospital import RegisterHospital
+from domain.decider import build
+from domain.identifiers import AgendaId, SubjectId, agenda_of
+from infra.embedded import OWNER, EmbeddedPostgres
+from infra.settings import PREFIX
+
+READY_TIMEOUT_S = 60
+READY_POLL_S = 0.05
+STOP_TIMEOUT_S = 60
+ANSWER_TIMEOUT_S = 60
+TOGETHER_TIMEOUT_S = 60
+REGISTER_AT_ONCE = 16
+CLOCK_SLACK = timedelta(milliseconds=100)  # a server's clock may be set while we run, ours for stamps never is
+DAYS_AHEAD = 3
+MINUTES_A_DAY = 24 * 60 - 1
+UNSETTLED = frozenset({"unavailable"})  # codes which leave open whether it happened
+
+CHECKOUT = Path(__file__).parents[1]
+SERVE = [sys.executable, "-c", "from infra.cli import main; main()", "serve"]
+
+REGISTER_HOSPITAL = """mutation ($input: RegisterHospitalInput!) { answer: registerHospital(input: $input) {
+  position errors { code } } }"""
+REGISTER_PERSON = """mutation ($input: RegisterPersonInput!) { answer: registerPerson(input: $input) {
+  person { id } errors { code } } }"""
+PUBLISH = """mutation ($input: PublishAgendaInput!) { answer: publishAgenda(input: $input) {
+  position errors { code } } }"""
+BOOK = """mutation ($input: BookAppointmentInput!) { answer: bookAppointment(input: $input) {
+  appointment { id slot } position errors { code } } }"""
+EVENTS = """SELECT position, event, state FROM {}.event_log WHERE position > %s ORDER BY position"""
+
+
+class Unanswered(Exception):
+    """It is not known whether what was asked happened."""
+
+
+class Client:
+    """One connection that stays open. For one thread at a time."""
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self._http = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_TIMEOUT_S)
+
+    def connect(self) -> None:
+        """Have the connection ready; if that fails, the next request says so."""
+        if self._http.sock is None:
+            with suppress(OSError):
+                self._http.connect()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def ask(self, mutation: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The answer's payload. Raises Unanswered."""
+        body = msgspec.json.encode({"query": mutation, "variables": {"input": wanted}})
+        try:
+            self._http.request("POST", "/graphql", body, {"Content-Type": "application/json"})
+            answer = self._http.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._http.close()
+            raise Unanswered(repr(error)) from error
+        if answer.status != http.HTTPStatus.OK:
+            raise Unanswered(f"status {answer.status}: {text[:200]!r}")
+        said = msgspec.json.decode(text)
+        if said.get("errors"):
+            raise Unanswered(str(said["errors"]))
+        payload: dict[str, Any] = said["data"]["answer"]
+        if any(error["code"] in UNSETTLED for error in payload["errors"]):
+            raise Unanswered(str(payload["errors"]))
+        return payload
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A booking that somebody wants."""
+
+    key: str
+    agenda: AgendaId
+    slot: int
+    patient: SubjectId
+
+
+def book(client: Client, recorder: Recorder, wish: Wish) -> None:
+    """Ask for it, and write down what was told; nothing if no answer came."""
+    command = BookAppointment(
+        agenda=wish.agenda, slot=wish.slot, patient=wish.patient, channel="WEB", appointment=f"{wish.agenda}/{'a' * 26}"
+    )
+    wanted = {"idempotencyKey": wish.key, "agenda": wish.agenda, "slot": wish.slot, "patient": wish.patient}
+    number = recorder.called(command, key=wish.key, content=(wish.agenda, wish.slot, wish.patient))
+    with suppress(Unanswered):
+        payload = client.ask(BOOK, wanted)
+        told = payload["appointment"]
+        said = {"appointment": told["id"], "slot": told["slot"]} if told else {}
+        named = msgspec.structs.replace(command, appointment=told["id"]) if told else command
+        recorder.answered(number, _answer(payload, said), command=named)
+
+
+def _answer(payload: dict[str, Any], said: dict[str, Any]) -> Answer:
+    if payload["errors"]:
+        return Refused(payload["errors"][0]["code"])
+    return Accepted(int(payload["position"]), said)
+
+
+def publish(client: Client, recorder: Recorder, number: int, slots: int) -> AgendaId:
+    """The agenda of a round, of a day and specialty of its own, in the log and in the history. Raises Unanswered.
+
+    Its hospital is registered again, which changes nothing but belongs to the round's history.
+    """
+    day = (datetime.now(UTC) + timedelta(days=DAYS_AHEAD + number)).date()
+    begin = datetime(day.year, day.month, day.day, 4, tzinfo=UTC)  # midnight in La Paz
+    times = [{"start": begin + timedelta(minutes=n % MINUTES_A_DAY), "minutes": 1} for n in range(slots)]
+    hospital = {"hospital": "race", "name": "Race"}
+    agenda = {
+        "hospital": "race",
+        "specialty": f"s-{number}",
+        "practitioner": f"p-{number}",
+        "date": day,
+        "slots": times,
+    }
+    published = build(PublishAgenda, **agenda)
+    for command, mutation, key, wanted in (
+        (build(RegisterHospital, **hospital), REGISTER_HOSPITAL, "race-hospital", hospital),
+        (published, PUBLISH, f"race-agenda-{number}", agenda),
+    ):
+        asked = recorder.called(command, key=key)
+        recorder.answered(asked, _answer(client.ask(mutation, {"idempotencyKey": key, **wanted}), {}))
+    return published.agenda
+
+
+def register(url: str, people: int) -> list[SubjectId]:
+    """The ids of so many people, the same ones each time. Raises Unanswered."""
+
+    def some(first: int) -> list[SubjectId]:
+        client = Client(url)
+        found = [_person(client, number) for number in range(first, people, REGISTER_AT_ONCE)]
+        client.close()
+        return found
+
+    with ThreadPoolExecutor(REGISTER_AT_ONCE) as pool:
+        return [person for found in pool.map(some, range(REGISTER_AT_ONCE)) for person in found]
+
+
+def _person(client: Client, number: int) -> SubjectId:
+    wanted = {"idempotencyKey": f"race-person-{number}", "identity": str(7_000_000 + number), "givenNames": "Ana",
+              "familyNames": "Mamani", "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+    payload = client.ask(REGISTER_PERSON, wanted)
+    if payload["errors"]:
+        raise Unanswered(f"a person was refused: {payload['errors']}")
+    return SubjectId(payload["person"]["id"])
+
+
+def rush(clients: Sequence[Client], recorder: Recorder, wishes: Sequence[Wish]) -> None:
+    """All at once, the n-th client the n-th wish, each on a connection that is open already."""
+    together = threading.Barrier(len(wishes))
+
+    def one(client: Client, wish: Wish) -> None:
+        client.connect()
+        together.wait(TOGETHER_TIMEOUT_S)
+        book(client, recorder, wish)
+
+    with ThreadPoolExecutor(len(wishes)) as pool:
+        list(pool.map(one, clients, wishes))
+
+
+class Round(msgspec.Struct, frozen=True):
+    """What came of one agenda. `faults`: what the log or the checker has against it, in words; none if all is well.
+
+    `verdict` is the checker's: "accepted", "rejected" or "undecided". `seconds` are those of the rush.
+    """
+
+    booked: int
+    refused: dict[str, int]
+    unanswered: int
+    seconds: float
+    verdict: str
+    faults: list[str]
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict == "accepted" and not self.faults
+
+
+class Race:
+    """Clients on one or more addresses of one log, and the log itself."""
+
+    def __init__(self, urls: Sequence[str], *, clients: int, slots: int, log: str, schema: str) -> None:
+        """`log` is a libpq address at which the view `event_log` of `schema` can be read. Raises Unanswered."""
+        self.slots = slots
+        self.waits_s: list[float] = []
+        self.people = register(urls[0], clients)
+        self._clients = [Client(urls[number % len(urls)]) for number in range(clients)]
+        self._log = log
+        self._events = psycopg.sql.SQL(EVENTS).format(psycopg.sql.Identifier(schema))
+        self._seen = 0  # positions of the log that were looked at
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+    def round(self, number: int) -> Round:
+        """Everybody wants a slot of a new agenda at once, many the same. Raises Unanswered before that."""
+        recorder, model = Recorder(), Decisions(datetime.now(UTC), time.monotonic_ns(), slack=CLOCK_SLACK)
+        agenda = publish(self._clients[0], recorder, number, self.slots)
+        wishes = [
+            Wish(key=f"race-{number}-{n}", agenda=agenda, slot=1 + n % self.slots, patient=patient)
+            for n, patient in enumerate(self.people)
+        ]
+        rush(self._clients, recorder, wishes)
+        history = recorder.history()
+        bookings = history[-len(wishes) :]
+        self.waits_s += [(one.returned - one.called) / 1e9 for one in bookings if one.returned is not None]
+        verdict = judge(history, model)
+        return Round(
+            booked=sum(isinstance(one.answer, Accepted) for one in bookings),
+            refused=dict(Counter(one.answer.code for one in bookings if isinstance(one.answer, Refused))),
+            unanswered=sum(one.answer is None for one in bookings),
+            seconds=round((max(one.returned or 0 for one in bookings) - bookings[0].called) / 1e9, 3),
+            verdict=verdict.kind,
+            faults=verdict.reasons + self._faults_of_log(bookings),
+        )
+
+    def _faults_of_log(self, bookings: Sequence[Operation]) -> list[str]:
+        """What is wrong with what the log has since the last round."""
+        with psycopg.connect(self._log) as connection:
+            rows = connection.execute(self._events, (self._seen,)).fetchall()
+        faults = log_faults(rows, bookings, before=self._seen)
+        self._seen += len(rows)
+        return faults
+
+
+def log_faults(rows: Sequence[tuple[Any, ...]], bookings: Sequence[Operation], *, before: int) -> list[str]:
+    """What is wrong with the log after position `before`: rows of position, event, state, with nothing cancelled."""
+    faults = []
+    positions = [row[0] for row in rows]
+    if positions != list(range(before + 1, before + 1 + len(rows))):
+        faults.append(f"the positions after {before} have gaps: {positions}")
+    booked = [state for _, event, state in rows if event == "appointment_booked.v1"]
+    slots = Counter((agenda_of(state["appointment"]), state["slot"]) for state in booked)
+    faults += [
+        f"slot {slot} of {agenda} was given {times} times" for (agenda, slot), times in slots.items() if times > 1
+    ]
+    agendas = {one.command.agenda for one in bookings}
+    visits = {state["appointment"]: position for position, event, state in rows if event == "visit_taken.v1"}
+    answers = [one.answer for one in bookings if isinstance(one.answer, Accepted)]
+    told = {answer.said["appointment"]: answer.position for answer in answers}
+    for name, position in told.items():
+        if visits.get(name) != position:
+            faults.append(f"{name} was told of at position {position}, the log has it at {visits.get(name)}")
+    untold = [name for name in visits if agenda_of(name) in agendas and name not in told]
+    if len(untold) > sum(one.answer is None for one in bookings):
+        faults.append(f"the log has appointments that nobody was told of: {untold}")
+    return faults
+
+
+class Result(msgspec.Struct):
+    """All rounds; waits of answered bookings in milliseconds. `accepted`: all of it could be explained."""
+
+    measured_at: str
+    commit: str
+    machine: Machine
+    clients: int
+    slots: int
+    workers: int
+    accepted: bool
+    booked: int
+    refused: dict[str, int]
+    unanswered: int
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+    rounds: list[Round]
+
+
+def run(*, clients: int, slots: int, workers: int, rounds: int, console: Console) -> Result:
+    """So many rounds in a city of its own, which is gone afterwards. Raises Unanswered if it does not come up."""
+    load = round(psutil.getloadavg()[0], 1)
+    with tempfile.TemporaryDirectory(prefix="igob-race-") as root, served(Path(root), workers) as url:
+        server = EmbeddedPostgres(Path(root) / "city")
+        race = Race([url], clients=clients, slots=slots, log=server.conninfo(OWNER), schema="la_paz")
+        played = []
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            for number in progress.track(range(rounds), description="bench race"):
+                played.append(race.round(number))  # noqa: PERF401 (one line of progress each)
+        race.close()
+        return _result(race, played, machine(database_facts(server), load=load), clients=clients, workers=workers)
+
+
+def _result(race: Race, played: list[Round], where: Machine, *, clients: int, workers: int) -> Result:
+    waits_ms = sorted(wait * 1_000 for wait in race.waits_s) or [0.0]
+    refused: Counter[str] = Counter()
+    for one in played:
+        refused.update(one.refused)
+    return Result(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        commit=commit(),
+        machine=where,
+        clients=clients,
+        slots=race.slots,
+        workers=workers,
+        accepted=all(one.accepted for one in played),
+        booked=sum(one.booked for one in played),
+        refused=dict(refused),
+        unanswered=sum(one.unanswered for one in played),
+        p50_ms=round(waits_ms[len(waits_ms) // 2], 1),
+        p99_ms=round(waits_ms[int(len(waits_ms) * 0.99)], 1),
+        worst_ms=round(waits_ms[-1], 1),
+        rounds=played,
+    )
+
+
+@contextmanager
+def served(root: Path, workers: int) -> Iterator[str]:
+    """The address of `igob serve` on an empty city in `root`; it has ended when the block has. Raises Unanswered."""
+    said = root / "said"
+    # Without any setting of the person who runs us.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [*SERVE, "--port", "0", "--workers", str(workers), "--data-dir", str(root / "city")],
+            cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield _address(process, said)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(process: "subprocess.Popen[bytes]", said: Path) -> str:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        ready = re.search(r"is ready: (http\S+)/graphql", said.read_text())
+        if ready:
+            return ready[1]
+        time.sleep(READY_POLL_S)
+    raise Unanswered(f"igob serve is not ready: {said.read_text()}")
+
+
+def show(result: Result, console: Console) -> None:
+    """The result for people."""
+    title = f"{result.clients} clients, {result.slots} slots, {result.workers} server processes, {result.measured_at}"
+    table = Table(title=f"{title} {result.commit}", title_justify="left")
+    for column in ("round", "booked", "refused", "no answer", "seconds", "verdict"):
+        table.add_column(column, justify="left" if column == "verdict" else "right")
+    for number, one in enumerate(result.rounds, start=1):
+        counts = (number, one.booked, sum(one.refused.values()), one.unanswered, f"{one.seconds:.3f}")
+        table.add_row(*map(str, counts), one.verdict if one.accepted else f"{one.verdict}, faults")
+    console.print(table)
+    for number, one in enumerate(result.rounds, start=1):
+        for fault in one.faults:
+            console.print(f"round {number}: {fault}", markup=False)
+    refused = ", ".join(f"{count} {code}" for code, count in result.refused.items())
+    console.print(f"booked {result.booked}; refused {refused or 0}; without an answer {result.unanswered}")
+    console.print(f"wait: p50 {result.p50_ms} ms, p99 {result.p99_ms} ms, worst {result.worst_ms} ms")
+    console.print("every answer is explained" if result.accepted else "NOT every answer is explained")
+    console.print(result.machine.described())

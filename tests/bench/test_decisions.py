@@ -1,0 +1,227 @@
+"""The domain as a model: histories of one client alone are explained however wide their calls; spoilt ones are not."""
+
+from collections.abc import Hashable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
+from bench.decisions import Decisions, judge
+from bench.history import Accepted, Answer, Operation, Refused, Verdict
+from domain.appointments.agenda import BookAppointment, HoldSlot, SlotHeld, stream
+from domain.decider import Command, Event, decide, fold, fold_of
+from domain.errors import Rejected
+from tests.office import ANA, EVA, LUIS, NOW, appointment, book, cancel, hold, opaque, published, states_read
+
+SECOND_NS = 1_000_000_000
+SLOTS = 3
+AGENDA = published(SLOTS, first="07:30")
+
+letters = "abcdefghijklmnopqrstuvwxyz"
+
+
+def judged(history: list[Operation]) -> Verdict:
+    name = stream(AGENDA.agenda)
+    return judge(history, Decisions(NOW, 0, states={name: fold(name, [AGENDA])}))
+
+
+class OneClient:
+    """Asks one thing after another, and is told what a log of its own says."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Event]] = [(stream(AGENDA.agenda), AGENDA)]
+        self.states: dict[str, Any] = {name: fold(name, [said]) for name, said in self.events}
+        self.keys: dict[str, tuple[Hashable, Accepted, Command]] = {}
+        self.history: list[Operation] = []
+
+    def asks(self, command: Command, at_s: float, *, key: str = "", content: Hashable = None) -> Operation:
+        """One operation, called and answered in the same moment, `at_s` seconds after NOW."""
+        content = str(command) if content is None else content
+        answer, command = self._answer(command, key, content, NOW + timedelta(seconds=at_s))
+        at_ns = round(at_s * SECOND_NS)
+        operation = Operation(
+            number=len(self.history), command=command, called=at_ns, returned=at_ns, answer=answer, key=key,
+            content=content,
+        )  # fmt: skip
+        self.history.append(operation)
+        return operation
+
+    def _answer(self, command: Command, key: str, content: Hashable, now: datetime) -> tuple[Answer, Command]:
+        if key in self.keys:
+            known, answer, same = self.keys[key]
+            return (answer, same) if known == content else (Refused("idempotency_key_reused"), command)
+        try:
+            recorded = decide(command, states_read(command, lambda name: self.states.get(name) or fold(name, ())), now)
+        except Rejected as refusal:
+            return Refused(refusal.code), command
+        for name, said in recorded:
+            state = self.states[name] if name in self.states else fold(name, ())
+            self.states[name] = fold_of(name).evolve(state, said)
+        self.events += recorded
+        told: dict[str, Any] = {"slot": command.slot} if isinstance(command, BookAppointment) else {}
+        for _, one in recorded:
+            if isinstance(one, SlotHeld):
+                told["held_until"] = one.held_until
+        answer = Accepted(len(self.events), told)
+        if key:
+            self.keys[key] = (content, answer, command)
+        return answer, command
+
+
+@st.composite
+def runs(draw: st.DrawFn, *, kinds: str = "bbbhhc", slots: int = SLOTS) -> list[Operation]:
+    """What one client asked, and was told: three patients on some slots, keys used twice, holds that end."""
+    client, at_s = OneClient(), 0.0
+    for number in range(draw(st.integers(2, 14))):
+        at_s += draw(st.sampled_from([0.001, 0.4, 1.0, 1_200]))
+        kind, slot = draw(st.sampled_from(kinds)), draw(st.integers(1, slots))
+        patient, name = draw(st.sampled_from([ANA, LUIS, EVA])), letters[number]
+        command: Command = book(patient, slot, agenda=AGENDA.agenda, name=name)
+        if kind == "h":
+            command = hold(patient, slot, agenda=AGENDA.agenda, name=name, hold_s=draw(st.sampled_from([1, 2, 600])))
+        if kind == "c":
+            command = cancel(draw(st.sampled_from(letters[: number + 1])), agenda=AGENDA.agenda)
+        key = draw(st.sampled_from(["", "", name, "k"]))
+        client.asks(command, at_s, key=key, content=f"{kind} {slot} {patient}" if kind != "c" else str(command))
+    return client.history
+
+
+@st.composite
+def widened(draw: st.DrawFn, *, lost: bool = True, slots: int = SLOTS) -> list[Operation]:
+    """Such a run as if it had been asked by many: each call began earlier and ended later; some were never answered."""
+    history = []
+    for operation in draw(runs(slots=slots)):
+        assert operation.returned is not None
+        longer = msgspec.structs.replace(
+            operation,
+            called=operation.called - draw(st.integers(0, 2 * SECOND_NS)),
+            returned=operation.returned + draw(st.integers(0, 2 * SECOND_NS)),
+        )
+        if lost and draw(st.integers(0, 4)) == 0 and not isinstance(longer.command, HoldSlot):
+            longer = msgspec.structs.replace(longer, returned=None, answer=None)
+        history.append(longer)
+    return history
+
+
+def said_of(history: list[Operation]) -> str:
+    return "\n".join(f"{one.called / SECOND_NS:.3f}–{(one.returned or 0) / SECOND_NS:.3f} {one}" for one in history)
+
+
+@settings(max_examples=400, deadline=None)
+@given(widened())
+def test_what_one_client_alone_was_told_is_explained_however_wide_the_calls(history: list[Operation]) -> None:
+    verdict = judged(history)
+    assert verdict.kind == "accepted", said_of(history) + "\n" + "\n".join(verdict.reasons)
+    told = {operation.number for operation in history if operation.answer}
+    assert told <= set(verdict.order)
+    for operation in history:
+        event(type(operation.answer).__name__)
+
+
+@settings(max_examples=150, deadline=None)
+@given(runs(kinds="b"), st.integers(0, 2 * SECOND_NS))
+def test_a_slot_given_twice_is_found(history: list[Operation], wide: int) -> None:
+    booked = [one for one in history if isinstance(one.answer, Accepted) and isinstance(one.command, BookAppointment)]
+    assume(booked)
+    slot, now = booked[0].command.slot, history[-1].returned
+    assert now is not None
+    twice = Operation(
+        number=99,
+        command=book(opaque("rosa"), slot, agenda=AGENDA.agenda, name="twice"),
+        called=booked[0].called - wide,
+        returned=now + wide,
+        answer=Accepted(1_000, {"slot": slot}),
+    )
+    verdict = judged([*history, twice])
+    assert verdict.kind == "rejected"
+    (reason,) = [reason for reason in verdict.reasons if reason.startswith("#99")]
+    assert "refuses it with slot_taken, since #" in reason
+
+
+@settings(max_examples=150, deadline=None)
+@given(widened(lost=False), st.data())
+def test_two_answers_that_were_swapped_are_found(history: list[Operation], data: st.DataObject) -> None:
+    booked = [one for one in history if isinstance(one.command, BookAppointment) and isinstance(one.answer, Accepted)]
+    pairs = [(one, other) for one in booked for other in booked if one.command.slot != other.command.slot]
+    assume(pairs)
+    one, other = data.draw(st.sampled_from(pairs))
+    answers = {one.number: other.answer, other.number: one.answer}
+    swapped = [msgspec.structs.replace(o, answer=answers.get(o.number, o.answer)) for o in history]
+    assert judged(swapped).kind == "rejected"
+
+
+@settings(max_examples=150, deadline=None)
+@given(runs(kinds="bh"), st.data())
+def test_positions_that_contradict_time_are_found(history: list[Operation], data: st.DataObject) -> None:
+    places: dict[int, Operation] = {}
+    for operation in history:
+        if isinstance(operation.answer, Accepted) and operation.answer.position:
+            places.setdefault(operation.answer.position, operation)
+    assume(len(places) > 1)
+    one, other = data.draw(st.permutations(sorted(places)))[:2]
+    moved = {one: other, other: one}
+    turned = [
+        msgspec.structs.replace(o, answer=Accepted(moved.get(o.answer.position, o.answer.position), o.answer.said))
+        if isinstance(o.answer, Accepted) and o.answer.position
+        else o
+        for o in history
+    ]
+    assert judged(turned).kind == "rejected"
+
+
+@settings(max_examples=150, deadline=None)
+@given(widened(slots=SLOTS - 1), st.integers(0, 20), st.integers(0, SECOND_NS))
+def test_a_refusal_of_a_slot_that_nobody_ever_took_is_found(history: list[Operation], at_s: int, wide: int) -> None:
+    refused = Operation(
+        number=99,
+        command=book(opaque("rosa"), SLOTS, agenda=AGENDA.agenda, name="never"),
+        called=at_s * SECOND_NS,
+        returned=at_s * SECOND_NS + wide,
+        answer=Refused("slot_taken"),
+    )
+    verdict = judged([*history, refused])
+    assert verdict.kind == "rejected"
+    assert any("refused with slot_taken: one client alone accepts it" in reason for reason in verdict.reasons)
+
+
+def test_an_appointment_s_name_in_the_answer_is_that_of_the_event() -> None:
+    client = OneClient()
+    asked = client.asks(book(ANA, 1, agenda=AGENDA.agenda), 0)
+    other = msgspec.structs.replace(asked, answer=Accepted(3, {"appointment": appointment("other", AGENDA.agenda)}))
+    assert judged([asked]).kind == "accepted"
+    assert judged([other]).reasons == [
+        f"{other}: one client alone records something else, and never otherwise until here"
+    ]
+
+
+def test_a_hold_that_ended_during_the_call_explains_both_answers() -> None:
+    client = OneClient()
+    held = client.asks(hold(ANA, 1, agenda=AGENDA.agenda, hold_s=2), 0)
+    wide = {"called": SECOND_NS, "returned": 3 * SECOND_NS}
+    booked = msgspec.structs.replace(client.asks(book(LUIS, 1, agenda=AGENDA.agenda), 2), **wide)
+    assert judged([held, booked]).kind == "accepted"
+    refused = msgspec.structs.replace(booked, answer=Refused("slot_taken"))
+    assert judged([held, refused]).kind == "accepted"
+    early = msgspec.structs.replace(booked, returned=2 * SECOND_NS - 2_000)
+    assert judged([held, early]).kind == "rejected"
+    late = msgspec.structs.replace(refused, called=2 * SECOND_NS)
+    assert judged([held, late]).kind == "rejected"
+
+
+def test_what_was_refused_before_it_was_decided_claims_nothing() -> None:
+    client = OneClient()
+    asked = client.asks(book(ANA, 1, agenda=AGENDA.agenda), 0)
+    assert judged([msgspec.structs.replace(asked, answer=Refused("overloaded"))]).kind == "accepted"
+    assert judged([msgspec.structs.replace(asked, answer=Refused("slot_taken"))]).kind == "rejected"
+
+
+def test_without_knowing_when_a_lost_hold_was_decided_nothing_is_called_wrong() -> None:
+    client = OneClient()
+    lost = msgspec.structs.replace(client.asks(hold(ANA, 1, agenda=AGENDA.agenda, hold_s=2), 1), called=-SECOND_NS)
+    lost = msgspec.structs.replace(lost, returned=None, answer=None)
+    refused = client.asks(book(LUIS, 1, agenda=AGENDA.agenda), 2.5)
+    verdict = judged([lost, refused])
+    assert verdict.kind == "undecided"
+    assert "it is not known when this was decided" in verdict.reasons[-1]

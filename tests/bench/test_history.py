@@ -1,0 +1,249 @@
+"""The checker itself: what it lets through, what it finds, and that it finds what trying every order finds."""
+
+from collections import Counter
+from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations, permutations
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from bench.history import Accepted, Answer, Operation, Recorder, Refused, Step, check
+
+
+class Shelf(NamedTuple):
+    """Things that are taken, and the keys under which they were."""
+
+    taken: frozenset[int] = frozenset()
+    keys: frozenset[tuple[str, Hashable]] = frozenset()
+
+
+class Shelves:
+    """A model as small as can be: ("take", n) if nobody has it, ("give", n) whoever has it; each writes one event."""
+
+    def initial(self) -> Shelf:
+        return Shelf()
+
+    def fingerprint(self, state: Shelf) -> Hashable:
+        return state
+
+    def step(self, state: Shelf, operation: Operation) -> list[Step[Shelf]] | str:
+        what, thing = operation.command
+        known = dict(state.keys)
+        if operation.key in known:
+            same = known[operation.key] == operation.content
+            wanted = isinstance(operation.answer, Accepted) if same else operation.answer == Refused("key")
+            return [Step(state, repeated=True)] if wanted or operation.answer is None else "the key is known"
+        if what == "take" and thing in state.taken:
+            return [Step(state)] if operation.answer == Refused("taken") else "it is taken"
+        if isinstance(operation.answer, Refused):
+            return "it is there"
+        taken = state.taken | {thing} if what == "take" else state.taken - {thing}
+        keys = state.keys | {(operation.key, operation.content)} if operation.key else state.keys
+        return [Step(Shelf(taken, keys), written=int(taken != state.taken))]
+
+
+def take(
+    thing: int, called: int, returned: int, answer: Answer | None, *, key: str = "", number: int = -1
+) -> Operation:
+    return Operation(
+        number=called if number < 0 else number,
+        command=("take", thing),
+        called=called,
+        returned=returned if answer else None,
+        answer=answer,
+        key=key,
+        content=thing,
+    )
+
+
+def test_of_two_who_took_one_thing_the_second_is_named_with_the_first() -> None:
+    verdict = check(Shelves(), [take(1, 0, 10, Accepted(1)), take(1, 5, 15, Accepted(2))])
+    assert verdict.kind == "rejected"
+    (reason,) = verdict.reasons
+    assert reason == (
+        "#5 ('take', 1), accepted at position 2: it is taken, since #0 ('take', 1), accepted at position 1"
+    )
+
+
+def test_an_order_of_positions_that_time_contradicts_is_found() -> None:
+    history = [take(1, 0, 10, Accepted(2)), take(2, 20, 30, Accepted(1))]
+    verdict = check(Shelves(), history)
+    assert verdict.kind == "rejected"
+    assert "was called after another had returned" in verdict.reasons[0]
+    assert check(Shelves(), [take(1, 0, 20, Accepted(2)), take(2, 20, 30, Accepted(1))]).order == [20, 0]
+
+
+def test_a_refusal_needs_a_moment_within_its_call() -> None:
+    taken, refused = take(1, 20, 30, Accepted(1)), Refused("taken")
+    assert check(Shelves(), [take(1, 0, 20, refused), taken]).kind == "accepted"
+    verdict = check(Shelves(), [take(1, 0, 19, refused), taken])
+    assert (verdict.kind, verdict.reasons) == (
+        "rejected",
+        ["#0 ('take', 1), refused with taken: it is there, and never otherwise until here"],
+    )
+
+
+def test_what_was_never_answered_may_explain_others_but_only_after_its_call() -> None:
+    lost = take(1, 10, 0, None)
+    assert check(Shelves(), [lost, take(1, 30, 40, Refused("taken"))]).order == [10, 30]
+    assert check(Shelves(), [lost, take(1, 30, 40, Accepted(1))]).order == [30]
+    assert check(Shelves(), [take(1, 0, 9, Refused("taken")), lost]).kind == "rejected"
+
+
+def test_what_was_never_answered_needs_room_between_positions() -> None:
+    lost, refused = take(1, 0, 0, None), take(1, 30, 40, Refused("taken"))
+    around = [take(2, 10, 20, Accepted(1)), take(3, 50, 60, Accepted(2))]
+    assert check(Shelves(), [lost, refused, *around]).kind == "rejected"
+    around[1] = take(3, 50, 60, Accepted(3))
+    assert check(Shelves(), [lost, refused, *around]).order == [10, 0, 30, 50]
+
+
+def test_a_repetition_has_the_first_answer_and_does_nothing() -> None:
+    first, again = take(1, 0, 10, Accepted(1), key="k"), take(1, 20, 30, Accepted(1), key="k")
+    assert check(Shelves(), [first, again]).kind == "accepted"
+    other = take(1, 20, 30, Accepted(2), key="k")
+    assert "one key, two answers" in check(Shelves(), [first, other]).reasons[0]
+    differs = take(2, 20, 30, Accepted(1), key="k")
+    assert "one key, two answers" in check(Shelves(), [first, differs]).reasons[0]
+    assert check(Shelves(), [first, take(2, 20, 30, Refused("key"), key="k")]).kind == "accepted"
+
+
+def test_a_lost_call_with_the_key_of_an_accepted_one_may_be_the_one_that_did_it() -> None:
+    lost, refused = take(1, 0, 0, None, key="k"), take(1, 5, 8, Refused("taken"))
+    later = take(1, 20, 30, Accepted(1), key="k")
+    assert check(Shelves(), [lost, refused, later]).order == [0, 5, 20]
+    assert check(Shelves(), [refused, later]).kind == "rejected"
+
+
+def test_events_of_two_commands_need_a_place_each() -> None:
+    history = [take(1, 0, 10, Accepted(1)), take(2, 0, 10, Accepted(1), number=7)]
+    verdict = check(Shelves(), history)
+    assert verdict.kind == "rejected"
+    assert "no room after position 1" in verdict.reasons[0]
+
+
+def test_a_search_beyond_its_limit_is_not_accepted() -> None:
+    history = [take(n, 0, 100, Accepted(n + 1), number=n) for n in range(20)]
+    assert check(Shelves(), history).kind == "accepted"
+    assert check(Shelves(), history, steps_max=10).kind == "undecided"
+
+
+def test_operations_without_positions_are_ordered_by_time_alone() -> None:
+    first = take(1, 0, 10, Accepted())
+    assert check(Shelves(), [first, take(1, 5, 15, Refused("taken"))]).kind == "accepted"
+    assert check(Shelves(), [first, take(1, 5, 15, Accepted())]).kind == "rejected"
+
+
+def test_a_time_without_an_answer_makes_no_sense() -> None:
+    with pytest.raises(ValueError, match="an answer has its time"):
+        Operation(number=1, command=None, called=5, returned=6)
+    with pytest.raises(ValueError, match="an answer has its time"):
+        Operation(number=1, command=None, called=5, returned=4, answer=Accepted())
+
+
+def test_many_threads_may_record() -> None:
+    recorder = Recorder()
+
+    def one(thing: int) -> None:
+        number = recorder.called(("take", 0), content=thing)
+        if thing % 3:
+            recorder.answered(number, Accepted(thing), command=("take", thing))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(300)))
+    history = recorder.history()
+    assert [operation.number for operation in history] == list(range(300))
+    for operation in history:
+        thing = operation.content
+        assert operation.command == ("take", thing if operation.answer else 0)
+        assert operation.answer == (Accepted(thing) if operation.answer else None)  # type: ignore[arg-type]
+    assert Counter(bool(operation.returned) for operation in history) == {True: 200, False: 100}
+
+
+# Every order tried, on tiny histories of anything: this shares no code with the search.
+
+
+def followed(order: tuple[Operation, ...], position_of: dict[tuple[str, Hashable], int]) -> bool:
+    """Whether the model gives these answers in this order, with these positions."""
+    state, last = Shelf(), 0
+    for operation in order:
+        steps = Shelves().step(state, operation)
+        if isinstance(steps, str):
+            return False
+        (step,) = steps
+        known = isinstance(operation.answer, Accepted) and operation.answer.position
+        position = known or (operation.answer is None and position_of.get((operation.key, operation.content)))
+        state = step.state
+        if isinstance(operation.answer, Refused) or step.repeated:
+            continue
+        if position and position - step.written < last:
+            return False
+        last = position or last + step.written
+    return True
+
+
+def explained(history: list[Operation]) -> bool:
+    """Whether any order at all explains the history."""
+    accepted = [operation for operation in history if isinstance(operation.answer, Accepted) and operation.key]
+    answers: dict[str, Any] = {}
+    for one in accepted:
+        if answers.setdefault(one.key, (one.content, one.answer)) != (one.content, one.answer):
+            return False
+    position_of = {(one.key, one.content): one.answer.position for one in accepted if isinstance(one.answer, Accepted)}
+    told = [operation for operation in history if operation.answer]
+    lost = [operation for operation in history if not operation.answer]
+    return any(
+        followed(order, position_of)  # type: ignore[arg-type]
+        for size in range(len(lost) + 1)
+        for happened in combinations(lost, size)
+        for order in permutations([*told, *happened])
+        if not any(
+            late.returned is not None and late.returned < early.called
+            for place, early in enumerate(order)
+            for late in order[place + 1 :]
+        )
+    )
+
+
+answers = st.one_of(
+    st.none(), st.integers(1, 5).map(Accepted), st.sampled_from([Refused("taken"), Refused("taken"), Refused("key")])
+)
+
+
+@st.composite
+def tiny_histories(draw: st.DrawFn) -> list[Operation]:
+    history = []
+    for number in range(draw(st.integers(1, 5))):
+        called, answer, thing = draw(st.integers(0, 8)), draw(answers), draw(st.integers(0, 1))
+        history.append(
+            Operation(
+                number=number,
+                command=(draw(st.sampled_from(["take", "take", "give"])), thing),
+                called=called,
+                returned=called + draw(st.integers(0, 4)) if answer else None,
+                answer=answer,
+                key=draw(st.sampled_from(["", "", "k"])),
+                content=thing,
+            )
+        )
+    # What is under one key with one content is one command.
+    commands = {(operation.key, operation.content): operation.command for operation in history if operation.key}
+    return [
+        Operation(
+            number=o.number, command=commands.get((o.key, o.content), o.command), called=o.called,
+            returned=o.returned, answer=o.answer, key=o.key, content=o.content,
+        )
+        for o in history
+    ]  # fmt: skip
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(tiny_histories())
+def test_it_says_what_trying_every_order_says(history: list[Operation]) -> None:
+    verdict = check(Shelves(), history)
+    event(verdict.kind)
+    assert verdict.kind == ("accepted" if explained(history) else "rejected")
+    assert bool(verdict.reasons) == (verdict.kind == "rejected")

@@ -1,0 +1,23 @@
+"""A PostgreSQL of somebody's own, for the programs that are tested here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.embedded import EmbeddedPostgres
+from tests.install_extras import debian_postgres
+
+
+@pytest.fixture(params=["wheel", pytest.param("debian", marks=pytest.mark.long)])
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that we start, but the program takes for somebody's own."""
+    binaries = None
+    if request.param == "debian":
+        binaries = debian_postgres()
+        assert binaries, "run: python -m tests.install_extras"
+    server = EmbeddedPostgres(tmp_path / "own", bin_dir=binaries)
+    with server.hold("tests"):
+        server.start()
+        yield server
+        server.stop()
