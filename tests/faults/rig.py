@@ -29,7 +29,7 @@ from tests.serving import Serving, postmaster_of
 
 PEOPLE = 80
 AGENDAS_PER_ROUND = 6
-SLOTS_PER_AGENDA = 70  # fewer than people: some are refused
+SLOTS_PER_AGENDA = 40  # half as many as people: many are refused
 CLIENTS = 12
 CANCELLED_SHARE = 0.15
 REPEATED_MAX = 50  # of those that were accepted, a round

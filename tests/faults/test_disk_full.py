@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 DISK_MB = 200  # an empty cluster takes about 45, and the log of some thousand bookings little
 CHUNKS_BYTES = (1 << 20, 1 << 12)
+PATIENCE_S = 40.0  # longer than a lane tries
 FULL_S = 3.0  # for how long it stays so once clients have noticed
 AGENDAS = '{ agendas(hospital: "h", first: 1) { nodes { id } } }'
 TRUE_ANSWERS = {"", "slot_taken", "unavailable", "overloaded", "lost"}
@@ -60,7 +61,7 @@ def full(disk: Path) -> Iterator[None]:
 
 
 def test_commits_that_find_no_room_are_unavailable_and_go_on_when_there_is_some(disk: Path) -> None:
-    with City(disk / "city") as city:
+    with City(disk / "city", timeout_s=PATIENCE_S) as city:
         with city.load():
             time.sleep(1)
             with full(disk):
@@ -72,13 +73,13 @@ def test_commits_that_find_no_room_are_unavailable_and_go_on_when_there_is_some(
             city.wait_until_back()
             time.sleep(1)
         answers = city.check()
-        assert answers["accepted"] > 50
+        assert answers["accepted"] > 30
         assert "the database stopped" not in city.server.output
 
 
 def test_a_database_that_gives_up_for_want_of_room_is_started_again_until_there_is_some(disk: Path) -> None:
     """A new segment of the write-ahead log finds no room: PostgreSQL panics, and can't recover either."""
-    with City(disk / "city") as city:
+    with City(disk / "city", timeout_s=PATIENCE_S) as city:
         with city.load():
             time.sleep(1)
             with full(disk):
@@ -95,5 +96,5 @@ def test_a_database_that_gives_up_for_want_of_room_is_started_again_until_there_
             city.wait_until_back()
             time.sleep(1)
         answers = city.check()
-        assert answers["accepted"] > 50
+        assert answers["accepted"] > 30
         assert "the database stopped; starting it again" in city.server.output

