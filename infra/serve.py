@@ -7,13 +7,15 @@ import os
 import signal
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
-from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
+from granian.server import MPServer
 
 from infra.database import running
 from infra.embedded import EmbeddedPostgres
@@ -21,6 +23,7 @@ from infra.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
 RESTART_PAUSE_S = 5  # between attempts that fail
+WORKERS_PAUSE_S = 1  # before workers that died again and again are started anew
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 STOP_TIMEOUT_S = 30
@@ -62,30 +65,61 @@ def serve(
     multiprocessing.set_start_method("spawn", force=True)
     with running(settings, "igob serve", say, alone=True) as server:
         prepare()
-        done = threading.Event()
+        done, ready = threading.Event(), threading.Event()
         threads = [
-            threading.Thread(target=_announce, args=(host, port, done, say), daemon=True),
+            threading.Thread(target=_announce, args=(host, port, done, ready, say), daemon=True),
             threading.Thread(target=_watch_database, args=(server, done, say), daemon=True),
         ]
         try:
             for thread in threads:
                 thread.start()
-            Granian(
-                "api.app:create_app",
-                factory=True,
-                address=host,
-                port=port,
-                workers=workers,
-                interface=Interfaces.ASGI,
-                respawn_failed_workers=True,
-                workers_kill_timeout=STOP_TIMEOUT_S,
-                log_level=LogLevels.warning,
-            ).serve()
+            _serve_workers(lambda: _granian(host, port, workers), ready, say)
         finally:
             done.set()
             for thread in threads:
                 if thread.ident:  # started
                     thread.join()
+
+
+def _granian(host: str, port: int, workers: int) -> MPServer:
+    return MPServer(
+        "api.app:create_app",
+        factory=True,
+        address=host,
+        port=port,
+        workers=workers,
+        interface=Interfaces.ASGI,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_TIMEOUT_S,
+        log_level=LogLevels.warning,
+    )
+
+
+def _serve_workers(make: Callable[[], MPServer], ready: threading.Event, say: Callable[[str], None]) -> None:
+    """Serve until told to stop. Granian replaces a worker that dies, but ends if that dies within seconds too.
+
+    Who was `ready` once goes on then: it is the machine that kills, for want of memory perhaps, not we who can't start.
+    """
+    granian = make()
+    while True:
+        try:
+            granian.serve()
+        except SystemExit:
+            if granian.interrupt_signal or not ready.is_set():
+                raise
+        else:
+            return
+        say("workers died again and again; starting all of them anew")
+        time.sleep(WORKERS_PAUSE_S)
+        former, granian = granian, make()
+        granian.on_startup(partial(_pass_on_stop, former, granian))
+
+
+def _pass_on_stop(former: MPServer, granian: MPServer) -> None:
+    """Until now the signals' handlers were the former one's."""
+    if former.interrupt_signal:
+        granian.interrupt_signal = True
+        granian.main_loop_interrupt.set()
 
 
 def become_worker() -> None:
@@ -113,12 +147,13 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _announce(host: str, port: int, done: threading.Event, say: Callable[[str], None]) -> None:
-    """Say the address as soon as the first worker is ready."""
+def _announce(host: str, port: int, done: threading.Event, ready: threading.Event, say: Callable[[str], None]) -> None:
+    """Say the address as soon as the first worker is `ready`, and set that."""
     where = _url(host, port)
     # Whatever one turn meets, an answer that is no HTTP for instance: the next looks again.
     while not done.wait(READY_POLL_S):
         with suppress(Exception), urllib.request.urlopen(f"{where}/readyz", timeout=READY_TIMEOUT_S):  # noqa: S310 (our own)
+            ready.set()
             say(f"iGob Core is ready: {where}/graphql")
             return
 

@@ -13,6 +13,8 @@ from domain.identifiers import AgendaId, AppointmentId, HoldId, HospitalId, Spec
 
 LIVE_HOLDS_PER_PATIENT_MAX = 2
 HOLDS_PER_PATIENT_AND_DAY_MAX = 20
+# A hold that is over by one clock is live again by another that is behind it, or by the same that stepped back.
+ENDED_HOLDS_KEPT_FOR = timedelta(days=1)
 
 
 def stream(patient: SubjectId) -> StreamName:
@@ -45,7 +47,10 @@ class VisitGivenUp(Event, name="visit_given_up.v1"):
 
 
 class Patient(State):
-    """Holds by agenda and slot, and visits not given up by appointment, both in order of arrival."""
+    """Holds by agenda and slot, those that are over too for a day, and visits not given up by appointment.
+
+    All in order of arrival.
+    """
 
     holds: dict[tuple[AgendaId, int], HoldTaken] = {}
     visits: dict[AppointmentId, VisitTaken] = {}
@@ -61,7 +66,8 @@ def evolve(patient: Patient, event: Event) -> Patient:
             day = local_date(event.held_at)
             patient.holds_that_day = 1 + (patient.holds_that_day if day == patient.last_hold_day else 0)
             patient.last_hold_day = day
-            patient.holds = {key: hold for key, hold in patient.holds.items() if hold.held_until > event.held_at}
+            kept_since = event.held_at - ENDED_HOLDS_KEPT_FOR
+            patient.holds = {key: hold for key, hold in patient.holds.items() if hold.held_until > kept_since}
             patient.holds[event.agenda, event.slot] = event
         case VisitTaken():
             if patient.holds:

@@ -23,6 +23,7 @@ from infra import cli, serve
 from infra.database import running
 from infra.embedded import OWNER, EmbeddedPostgres
 from infra.settings import Settings
+from tests.faults.rig import wait_for
 from tests.serving import CHECKOUT, IGOB, environment, igob, postmaster_of, serving
 
 WAIT_S = 60
@@ -80,13 +81,6 @@ def start() -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def wait_for(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def gone(postmaster: psutil.Process | None) -> bool:
@@ -309,11 +303,11 @@ def test_the_watch_over_the_database_survives_what_nobody_foresaw(monkeypatch: p
 
 
 def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
-    done, said = threading.Event(), list[str]()
+    done, ready, said = threading.Event(), threading.Event(), list[str]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
         port = listener.getsockname()[1]
-        announcer = threading.Thread(target=serve._announce, args=("127.0.0.1", port, done, said.append))
+        announcer = threading.Thread(target=serve._announce, args=("127.0.0.1", port, done, ready, said.append))
         announcer.start()
         for answer in (b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
             with listener.accept()[0] as client:
@@ -322,3 +316,4 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
         announcer.join(WAIT_S)
     done.set()
     assert said == [f"iGob Core is ready: http://127.0.0.1:{port}/graphql"]
+    assert ready.is_set()

@@ -83,9 +83,15 @@ def test_a_hold_is_live_until_exactly_its_end() -> None:
     assert list(live_holds(patient, at("07:05"))) == []
 
 
-def test_holds_that_expired_are_forgotten_with_the_next_hold() -> None:
-    patient = ana(held(1), held(2, at("07:01")), held(3, at("07:05")))
+def test_holds_that_expired_a_day_ago_are_forgotten_with_the_next_hold() -> None:
+    patient = ana(held(1), held(2, at("07:01")), held(3, at("07:05") + timedelta(days=1)))
     assert [hold.slot for hold in patient.holds.values()] == [2, 3]
+
+
+def test_a_hold_that_was_over_is_live_again_when_the_clock_steps_back() -> None:
+    patient = ana(held(1), held(2, at("07:10")))
+    assert [hold.slot for hold in live_holds(patient, at("07:10"))] == [2]
+    assert [hold.slot for hold in live_holds(patient, at("07:02"))] == [1, 2]
 
 
 def test_a_renewed_hold_is_one_hold() -> None:
