@@ -1,6 +1,7 @@
 """The log: streams of events in one order of positions without gaps. Reading, and the append of a whole batch."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from infra.codec import Codec, subject_of
 from infra.secret import Secret
 
 READ_CONNECTIONS_MAX = 4
+RECONNECT_TIMEOUT_S = 2  # the pool doubles its pauses until then: they must not grow with the length of an outage
+END_FORMER_S = 5  # how long its end is waited for
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 10
 APPEND_TIMEOUT_S = 10
@@ -41,6 +44,9 @@ NO_ANSWER = (
 # One parameter a column, in the order of the function in infra/migrations/0001_log.sql.
 APPEND_TYPES = (*("text",) * 12, "text[]", "bytea[]", "text[]")
 NULL = "\\N"
+END_FORMER = (
+    "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
+)
 
 
 def column(values: Sequence[str]) -> str:
@@ -167,8 +173,10 @@ class Log:
             max_size=READ_CONNECTIONS_MAX,
             open=False,
             timeout=CONNECT_TIMEOUT_S,
+            reconnect_timeout=RECONNECT_TIMEOUT_S,
             kwargs=CONNECTION,
         )
+        self._name = f"igob {uuid.uuid4()}"  # by which our former writer is found
         self._append = append_statement(schema)
         table = sql.Identifier(schema, "events")
         self._lock = sql.SQL("BEGIN; SELECT {}()").format(sql.Identifier(schema, "lock_log"))
@@ -313,8 +321,15 @@ class Log:
         if self._writer and self._broken:
             await self._drop_writer()
         if self._writer is None:
-            self._writer = await psycopg.AsyncConnection.connect(self._conninfo, **CONNECTION)
-            self._broken = False
+            writer = await psycopg.AsyncConnection.connect(self._conninfo, application_name=self._name, **CONNECTION)
+            try:
+                # What a connection that we gave up may still hold must not be done after what we answer next. A frozen
+                # backend gets the signal when it goes on, before it has the lock; one that has it is waited for.
+                await writer.execute(END_FORMER, [END_FORMER_S * 1_000, self._name])
+            except BaseException:
+                await writer.close()
+                raise
+            self._writer, self._broken = writer, False
         return self._writer
 
     async def _drop_writer(self) -> None:
