@@ -1,10 +1,11 @@
 """The schema as a whole, with its limits."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import strawberry
-from graphql import FieldNode, GraphQLError
-from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter
+from graphql import ExecutionResult, FieldNode, GraphQLError
+from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 
 from api.graphql.appointments import (
@@ -16,8 +17,9 @@ from api.graphql.appointments import (
     VisitConflict,
 )
 from api.graphql.people import PeopleMutation, PeopleQuery
-from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
-from api.limits import ExpandedSizeRule
+from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error
+from api.limits import COST_MAX, ExpandedSizeRule, cost
+from domain.errors import Rejected
 from infra.logging import log_failure
 
 TOKENS_MAX = 2_000
@@ -31,6 +33,19 @@ class Query(AppointmentsQuery, PeopleQuery):
 @strawberry.type(description="What may be done. Repeating a request with its idempotency key never does it twice.")
 class Mutation(AppointmentsMutation, PeopleMutation):
     pass
+
+
+class CostLimit(SchemaExtension):
+    """Refuses what would take a worker for long, before it begins: only now are variables known."""
+
+    def on_execute(self) -> Iterator[None]:
+        asked = self.execution_context
+        if asked.graphql_document:
+            values = cost(asked.graphql_document, asked.operation_name, asked.variables or {})
+            if values > COST_MAX:
+                refusal = as_graphql_error(Rejected("query_too_large", limit=COST_MAX), asked.context.language)
+                asked.result = ExecutionResult(data=None, errors=[refusal])
+        yield
 
 
 class Schema(strawberry.Schema):
@@ -58,6 +73,7 @@ schema = Schema(
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
         lambda: AddValidationRules([ExpandedSizeRule]),
+        CostLimit,
         lambda: MaskErrors(should_mask_error=_is_ours, error_message="Something went wrong on our side."),
     ],
 )
