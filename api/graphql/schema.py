@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import strawberry
-from graphql import ExecutionResult, FieldNode, GraphQLError
+from graphql import ExecutionResult, FieldNode, GraphQLError, ValuesOfCorrectTypeRule
 from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 
@@ -18,6 +18,7 @@ from api.graphql.appointments import (
 )
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error
+from api.graphql.values import WrongValuesRule, translate_wrong_values
 from api.limits import COST_MAX, ExpandedSizeRule, cost
 from domain.errors import Rejected
 from infra.logging import log_failure
@@ -33,6 +34,17 @@ class Query(AppointmentsQuery, PeopleQuery):
 @strawberry.type(description="What may be done. Repeating a request with its idempotency key never does it twice.")
 class Mutation(AppointmentsMutation, PeopleMutation):
     pass
+
+
+class OwnWords(SchemaExtension):
+    """Has wrong values found by our rule instead of the library's, so that they can be said in our words."""
+
+    def on_operation(self) -> Iterator[None]:
+        rules = self.execution_context.validation_rules
+        self.execution_context.validation_rules = tuple(
+            WrongValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in rules
+        )
+        yield
 
 
 class CostLimit(SchemaExtension):
@@ -52,6 +64,8 @@ class Schema(strawberry.Schema):
     """Writes what went wrong to the log of the program, never to the client."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        asked = execution_context
+        translate_wrong_values(errors, self._schema, asked.variables or {}, asked.context.language)
         for error in errors:
             if error.original_error is not None and _is_ours(error):
                 # Not error.path: it holds aliases, which are what the client says.
@@ -73,6 +87,7 @@ schema = Schema(
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
         lambda: AddValidationRules([ExpandedSizeRule]),
+        OwnWords,
         CostLimit,
         lambda: MaskErrors(should_mask_error=_is_ours, error_message="Something went wrong on our side."),
     ],
