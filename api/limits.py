@@ -2,18 +2,29 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv6Address, ip_address
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from graphql import (
+    ArgumentNode,
+    DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
     ValidationContext,
     ValidationRule,
+    ValueNode,
+    VariableNode,
+    get_operation_ast,
 )
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +33,8 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_READ_TIMEOUT_S = 30
 FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
 ALIASES_MAX = 15  # likewise
+COST_MAX = 5_000  # values in the answer, if every page is full
+PAGE_SIZE_MAX = 100  # of a list
 
 
 class LoopbackOnly:
@@ -242,3 +255,56 @@ class _Part:
             if spread := fragments.get(name):  # KnownFragmentNamesRule refuses others
                 self.fields = min(self.fields + spread.fields, FIELDS_MAX + 1)
                 self.aliases = min(self.aliases + spread.aliases, ALIASES_MAX + 1)
+
+
+def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> int:
+    """How many values the answer can have: each field counts once, within lists as often as their `first` says.
+
+    The document must be valid: its fragments form no cycles. Each is counted once, however often it is spread.
+    """
+    operation = get_operation_ast(document, operation_name)
+    if operation is None:
+        return 0
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+
+    @cache
+    def of_fragment(name: str) -> int:
+        return of(fragments[name].selection_set)
+
+    def of(selected: SelectionSetNode | None) -> int:
+        total = 0
+        for node in selected.selections if selected else ():
+            if isinstance(node, FieldNode):
+                total += 1 + _items(node, operation, variables) * of(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode):
+                total += of_fragment(node.name.value)
+            elif isinstance(node, InlineFragmentNode):
+                total += of(node.selection_set)
+        return total
+
+    return of(operation.selection_set)
+
+
+def _items(field: FieldNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
+    """How many items the field has at most: what its argument `first` says, 1 without it."""
+    for argument in field.arguments or ():
+        if argument.name.value == "first":
+            return max(1, _number(argument, operation, variables))
+    return 1
+
+
+def _number(argument: ArgumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
+    """A whole number that is written here or in a variable, PAGE_SIZE_MAX at most.
+
+    1 for what is none: that is refused when it is read, as larger ones are.
+    """
+    node: ValueNode | None = argument.value
+    value: Any = None
+    if isinstance(node, VariableNode):
+        name = node.name.value
+        known = operation.variable_definitions or ()
+        node = next((variable.default_value for variable in known if variable.variable.name.value == name), None)
+        value = variables.get(name)
+    if value is None and isinstance(node, IntValueNode):
+        value = int(node.value)
+    return int(min(value, PAGE_SIZE_MAX)) if isinstance(value, int | float) else 1

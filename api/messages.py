@@ -57,6 +57,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "There are too many requests at the moment; try again in a few seconds.",
     },
     "person_unknown": {"es": "No existe esa persona.", "en": "There is no such person."},
+    "query_too_large": {
+        "es": "La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
+        "en": "The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
+    },
     "quota_exhausted": {
         "es": "Se agotó el cupo de {limit} fichas para el canal {channel}.",
         "en": "The quota of {limit} appointments for the channel {channel} is used up.",
@@ -93,6 +97,14 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "es": "la fecha de nacimiento está en los últimos {limit} años",
         "en": "a birth date lies in the last {limit} years",
     },
+    "cursor": {
+        "es": "un cursor es el `endCursor` que dio la página anterior de esta misma lista",
+        "en": "a cursor is the `endCursor` that the page before of this same list gave",
+    },
+    "date": {
+        "es": "una fecha que existe, como año-mes-día: 2027-01-15",
+        "en": "a date that exists, as year-month-day: 2027-01-15",
+    },
     "email": {"es": "un correo es como ana@example.org", "en": "an e-mail address is like ana@example.org"},
     "identity_number": {
         "es": "un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento:"
@@ -104,25 +116,38 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "es": "la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
         "en": "an idempotency key is a text of 1 to {limit} visible characters",
     },
+    "instant": {
+        "es": "un instante es ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
+        "en": "an instant is ISO 8601 with its offset: 2027-01-15T08:00:00-04:00",
+    },
     "length": {"es": "la longitud debe ser {bound}", "en": "its length must be {bound}"},
     "number": {"es": "el número debe ser {bound}", "en": "the number must be {bound}"},
     "once": {"es": "cada uno se dice una sola vez", "en": "each is said once only"},
+    "one_of": {"es": "debe ser uno de {values}", "en": "it must be one of {values}"},
     "opaque": {
         "es": "es un identificador que dio este sistema; se copia entero",
         "en": "it is an identifier that this system gave; copy it whole",
     },
     "page_size": {"es": "se piden de 1 a {limit} elementos por página", "en": "ask for 1 to {limit} items a page"},
     "phone": {"es": "un teléfono son dígitos, como +59171234567", "en": "a phone number is digits, like +59171234567"},
+    "position": {
+        "es": 'una posición es un número entero escrito como texto: "1607"',
+        "en": 'a position is a whole number, written as a string: "1607"',
+    },
     "slot_date": {"es": "el turno debe empezar el día {at} en La Paz", "en": "the slot must start on {at} in La Paz"},
     "slug": {
         "es": "un código son minúsculas y cifras unidas por guiones, como la-merced",
         "en": "a code is lower-case letters and digits joined by hyphens, like la-merced",
     },
     "text": {
-        "es": "el texto es de una línea y no puede estar vacío",
-        "en": "the text is one line and can't be empty",
+        "es": "el texto es de una línea, sin caracteres invisibles, y no puede estar vacío",
+        "en": "the text is one line without invisible characters, and can't be empty",
     },
     "type": {"es": "falta o no es del tipo pedido", "en": "it is missing or not of the kind asked for"},
+    "whole_number": {
+        "es": "debe ser un número entero, de -{limit} a {limit}",
+        "en": "it must be a whole number, from -{limit} to {limit}",
+    },
 }
 
 

@@ -76,6 +76,8 @@ class EventMeta(ValueMeta):
             raise TypeError(f"{class_name} has personal fields or erases, but names no subject")
         if name and EVENTS.setdefault(name, cls) is not cls:
             raise TypeError(f"two events are named {name}")
+        if name in UPCASTERS:
+            raise TypeError(f"{name} is upcast to {UPCASTERS[name].to}: no event can have that name")
         return cls
 
 
@@ -171,10 +173,18 @@ def upcasts(
     """Declare how a stored event of an old version becomes the next one, as raw dicts.
 
     `personal` names the old version's personal fields: once the subject is erased, the function finds None in them.
-    Fields that the old version left out because they had their default are absent, as ever.
+    Fields that the old version left out because they had their default are absent, as ever. Raises TypeError if an
+    event has the old name still, if it is upcast already, or if the way leads back to it.
     """
 
     def register(function: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        if old_name in EVENTS or old_name in UPCASTERS:
+            raise TypeError(f"{old_name} is an event or upcast already")
+        name = to
+        while name in UPCASTERS and name != old_name:
+            name = UPCASTERS[name].to
+        if name == old_name:
+            raise TypeError(f"{old_name} would be upcast to itself")
         UPCASTERS[old_name] = Upcaster(to=to, upcast=function, personal_fields=personal)
         return function
 

@@ -20,6 +20,7 @@ Code = Literal[
     "not_released_yet",
     "overloaded",
     "person_unknown",
+    "query_too_large",
     "quota_exhausted",
     "slot_taken",
     "slot_unknown",
@@ -33,19 +34,25 @@ Code = Literal[
 Hint = Literal[
     "agenda",
     "birth_date",
+    "cursor",
+    "date",
     "email",
     "identity_number",
     "idempotency_key",
+    "instant",
     "length",
     "number",
     "once",
+    "one_of",
     "opaque",
     "page_size",
     "phone",
+    "position",
     "slot_date",
     "slug",
     "text",
     "type",
+    "whole_number",
 ]
 
 

@@ -12,8 +12,16 @@ _SLUG = "[a-z0-9](?:-?[a-z0-9]){0,39}"
 _OPAQUE = "[a-z2-7]{26}"  # 128 bits in base 32
 _AGENDA = f"{_SLUG}/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{_SLUG}"
 
-# What PostgreSQL's text and JSON can't hold, or a terminal should not: control characters and half characters.
-_VISIBLE = r"[^\x00-\x1f\x7f\ud800-\udfff]"
+# What is not seen, in ranges, since `re` knows no categories: control and format characters, breaks of lines and
+# paragraphs, half characters (categories Cc Cf Zl Zp Cs), letters and signs without ink, and code points that are no
+# characters. PostgreSQL's text can't hold some of them, a terminal should not, and a name of nothing else looks empty.
+# A list, not this Python's Unicode tables: what is a right name must not depend on who checks it.
+UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u180e\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u2064\u2066-\u206f\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff9-\ufffb"
+    r"\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001"
+    r"\U000e0020-\U000e007f" + "".join(rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(1, 17))
+)
 
 HINTS: dict[str, Hint] = {}  # pattern → what a right one looks like
 
@@ -39,8 +47,13 @@ SLUG = pattern(rf"^{_SLUG}\Z", "slug")
 OPAQUE = pattern(rf"^{_OPAQUE}\Z", "opaque")
 AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", "agenda")
 APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", "opaque")
-NAME = pattern(rf"^(?=.*\S){_VISIBLE}+\Z", "text", max_length=120)
+NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", "text", max_length=120)
 DIGEST = pattern(r"^[0-9a-f]{64}\Z", "opaque")
+
+
+def fits(form: Meta, text: str) -> bool:
+    """Whether a text has one of these forms."""
+    return re.search(form.pattern or "", text) is not None
 
 
 def agenda_id(hospital: str, day: date, practitioner: str) -> str:
@@ -54,14 +67,15 @@ def agenda_of(appointment: str) -> str:
 
 
 _CI = re.compile(
-    r"^(?P<number>[0-9]{4,10})(?:-?(?P<complement>[0-9][A-Z]))?(?P<department>LP|CB|SC|OR|PT|TJ|CH|BE|PD)?\Z"
+    r"^0*(?P<number>[1-9][0-9]{3,9})(?:-?(?P<complement>[0-9][A-Z]))?(?P<department>LP|CB|SC|OR|PT|TJ|CH|BE|PD)?\Z"
 )
 
 
 def parse_ci(text: str) -> str:
     """A Bolivian identity number in its one spelling: "4820193", "4820193-1A", "4820193-1A LP".
 
-    Case, blanks and dots are ignored. Raises Rejected("invalid_input") that shows what a right one looks like.
+    Case, blanks, dots and leading zeros are ignored: forms of fixed width are filled up with zeros, and two spellings
+    would be two persons for ever. Raises Rejected("invalid_input") that shows what a right one looks like.
     """
     found = _CI.match(re.sub(r"[\s.]", "", text).upper()) if len(text) <= 40 else None
     if not found:

@@ -9,13 +9,13 @@ from msgspec import Meta
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Personal, State, StreamName, decides, evolves, redacted
 from domain.errors import Rejected
-from domain.identifiers import DIGEST, NAME, OPAQUE, IdentityDigest, SubjectId, pattern
+from domain.identifiers import DIGEST, NAME, OPAQUE, UNSEEN, IdentityDigest, SubjectId, pattern
 
 OLDEST_AGE_YEARS = 130
 
-Sex = Literal["F", "M"]
+Sex = Literal["F", "M"]  # of commands alone, see docs/adr/0002
 Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", "phone")]  # "" for none
-Email = Annotated[str, pattern(r"^([^@\s]+@[^@\s]+)?\Z", "email", max_length=254)]  # "" for none
+Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", "email", max_length=254)]  # "" for none
 
 
 def stream(person: SubjectId) -> StreamName:
@@ -29,7 +29,7 @@ class PersonRegistered(Event, name="person_registered.v1", subject="person"):
     given_names: Personal[str]
     family_names: Personal[str]
     birth_date: Personal[date]
-    sex: Personal[Sex]
+    sex: Personal[str]
     phone: Personal[str]
     email: Personal[str]
 

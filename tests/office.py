@@ -161,7 +161,7 @@ def published(
         practitioner=practitioner,
         date=day,
         slots=[Slot(number=n, start=slot.start, minutes=slot.minutes) for n, slot in enumerate(times, start=1)],
-        quotas=quotas or {},
+        quotas=dict(quotas.items()) if quotas else {},
         release_at=release_at,
     )
 

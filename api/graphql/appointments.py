@@ -1,17 +1,19 @@
 """Appointments in the schema: hospitals, agendas and their slots, holding, booking, cancelling."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from datetime import date as Date
 from datetime import datetime
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import strawberry
 
 from api.graphql.shared import (
     ERROR_TYPES,
+    STREAMS_AT_ONCE_MAX,
     Connection,
     Info,
     Instant,
@@ -22,14 +24,18 @@ from api.graphql.shared import (
     explain,
     page,
     page_size,
+    refuse,
 )
+from domain import people
 from domain.appointments import agenda as agendas
+from domain.appointments import availability
 from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
 from domain.calendar import local_date
 from domain.decider import build
 from domain.errors import Rejected
-from domain.identifiers import agenda_of
+from domain.identifiers import AGENDA_NAME, SLUG, agenda_of, fits
+from infra.lane import Outcome
 
 
 @strawberry.enum(description="Through which channel an appointment is booked.")
@@ -42,7 +48,10 @@ class Channel(Enum):
 
 @strawberry.enum(description="What can be done with a slot at the time of asking.")
 class SlotState(Enum):
-    FREE = strawberry.enum_value("FREE", description="Anybody may take it.")
+    FREE = strawberry.enum_value("FREE", description="Booking is open and nobody has it.")
+    NOT_RELEASED = strawberry.enum_value(
+        "NOT_RELEASED", description="Nobody has it, and nobody may take it before the agenda's `releaseAt`."
+    )
     HELD = strawberry.enum_value("HELD", description="Somebody holds it until `heldUntil`.")
     BOOKED = strawberry.enum_value("BOOKED", description="It has its appointment.")
     PAST = strawberry.enum_value("PAST", description="It began without one.")
@@ -85,15 +94,15 @@ class Quota:
 
 
 def _slot(agenda: agendas.Agenda, slot: agendas.Slot, now: datetime) -> Slot:
-    hold = agendas.live_hold(agenda, slot.number, now)
-    if slot.number in agenda.booked:
-        state = SlotState.BOOKED
-    elif slot.start <= now:
-        state = SlotState.PAST
-    else:
-        state = SlotState.HELD if hold else SlotState.FREE
-    held_until = Instant(hold.held_until) if hold and state is SlotState.HELD else None
-    return Slot(number=slot.number, start=Instant(slot.start), minutes=slot.minutes, state=state, held_until=held_until)
+    state = agendas.slot_state(agenda, slot.number, now)
+    held_until = Instant(agenda.holds[slot.number].held_until) if state == "HELD" else None
+    return Slot(
+        number=slot.number,
+        start=Instant(slot.start),
+        minutes=slot.minutes,
+        state=SlotState[state],
+        held_until=held_until,
+    )
 
 
 @strawberry.type(description="One practitioner (or room) on one date: a list of slots.")
@@ -107,7 +116,9 @@ class Agenda:
         description="When booking opens; null if it is open since it is known."
     )
     quotas: list[Quota] = strawberry.field(description="Limits by channel; a channel that is not listed has none.")
-    free_slots: int = strawberry.field(description="How many slots are free at the time of asking.")
+    free_slots: int = strawberry.field(
+        description="How many slots are FREE at the time of asking: none before `releaseAt`."
+    )
     agenda: strawberry.Private[agendas.Agenda]
     now: strawberry.Private[datetime]
 
@@ -116,10 +127,12 @@ class Agenda:
         self, info: Info, first: int, after: str | None = None, state: SlotState | None = None
     ) -> Connection[Slot]:
         first = page_size(first, info)
-        last = int(after) if after and re.fullmatch("[0-9]{1,9}", after) else 0
-        later = (_slot(self.agenda, slot, self.now) for number, slot in self.agenda.slots.items() if number > last)
-        wanted = islice((slot for slot in later if state in (None, slot.state)), first + 1)
-        return page(list(wanted), first, lambda slot: str(slot.number))
+        if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
+            refuse(info, "after", "cursor")
+        in_state = cast("agendas.SlotState", state.name) if state else None
+        wanted = availability.slots_in(self.agenda, in_state, self.now, after=int(after or 0))
+        slots = [_slot(self.agenda, slot, self.now) for slot in islice(wanted, first + 1)]
+        return page(slots, first, lambda slot: str(slot.number))
 
 
 def _agenda(state: agendas.Agenda, now: datetime) -> Agenda | None:
@@ -129,6 +142,7 @@ def _agenda(state: agendas.Agenda, now: datetime) -> Agenda | None:
     quotas = [
         Quota(channel=Channel(channel), limit=limit, taken=state.taken.get(channel, 0))
         for channel, limit in said.quotas.items()
+        if channel in Channel.__members__  # nobody can book through a channel that was dropped
     ]
     return Agenda(
         id=strawberry.ID(said.agenda),
@@ -138,7 +152,7 @@ def _agenda(state: agendas.Agenda, now: datetime) -> Agenda | None:
         date=said.date,
         release_at=Instant(said.release_at) if said.release_at else None,
         quotas=quotas,
-        free_slots=sum(agendas.is_free(state, number, now) for number in state.unbooked),
+        free_slots=availability.free_count(state, now),
         agenda=state,
         now=now,
     )
@@ -183,34 +197,40 @@ def _appointment(patient: str, visit: patients.VisitTaken, *, cancelled: bool) -
 class Patient:
     id: strawberry.ID = strawberry.field(description="The person's opaque id.")
     holds: list[Hold] = strawberry.field(description="Live holds at the time of asking, two at most.")
-    all_appointments: strawberry.Private[list[Appointment]]
+    patient: strawberry.Private[patients.Patient]
 
     @strawberry.field(description="Appointments by start, cancelled ones too.")
     def appointments(self, info: Info, first: int, after: str | None = None) -> Connection[Appointment]:
         first = page_size(first, info)
-        ids = [appointment.id for appointment in self.all_appointments]
-        begin = ids.index(strawberry.ID(after)) + 1 if after in ids else 0
-        return page(self.all_appointments[begin : begin + first + 1], first, lambda appointment: appointment.id)
+        given_up = self.patient.given_up
+        visits = sorted((*self.patient.visits.values(), *given_up.values()), key=_by_start)
+        begin = 0
+        if after is not None:
+            last = self.patient.visits.get(after) or given_up.get(after)
+            if last is None:
+                refuse(info, "after", "cursor")
+            begin = bisect_right(visits, _by_start(last), key=_by_start)
+        wanted = visits[begin : begin + first + 1]
+        shown = [_appointment(self.id, visit, cancelled=visit.appointment in given_up) for visit in wanted]
+        return page(shown, first, lambda appointment: appointment.id)
 
 
-def _hold(taken: patients.HoldTaken) -> Hold:
+def _by_start(visit: patients.VisitTaken) -> tuple[datetime, str]:
+    return visit.start, visit.appointment
+
+
+def _hold(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold:
     return Hold(
-        id=strawberry.ID(taken.hold),
-        agenda=strawberry.ID(taken.agenda),
-        slot=taken.slot,
-        held_until=Instant(taken.held_until),
+        id=strawberry.ID(held.hold),
+        agenda=strawberry.ID(agenda),
+        slot=held.slot,
+        held_until=Instant(held.held_until),
     )
 
 
 def _patient(id: str, state: patients.Patient, now: datetime) -> Patient:
-    appointments = [
-        _appointment(id, visit, cancelled=cancelled)
-        for visits, cancelled in ((state.visits, False), (state.given_up, True))
-        for visit in visits.values()
-    ]
-    holds = [_hold(hold) for hold in patients.live_holds(state, now)]
-    appointments.sort(key=lambda appointment: (appointment.start, appointment.id))
-    return Patient(id=strawberry.ID(id), holds=holds, all_appointments=appointments)
+    holds = [_hold(hold.agenda, hold) for hold in patients.live_holds(state, now)]
+    return Patient(id=strawberry.ID(id), holds=holds, patient=state)
 
 
 @strawberry.type(description="Somebody else has the slot.")
@@ -257,7 +277,11 @@ ERROR_TYPES |= {
 async def _pages(info: Info, prefix: str, *, after: str, first: int, shown: Callable[[Any], Any]) -> list[Any]:
     """What `shown` makes of the streams that begin with `prefix`, one more than `first` of them if there are."""
     names = await info.context.stream_names(prefix, after=after, first=first + 1)
-    return [shown(state) for state in (await info.context.states(names)).values()]
+    found = []
+    for begin in range(0, len(names), STREAMS_AT_ONCE_MAX):
+        states = await info.context.states(names[begin : begin + STREAMS_AT_ONCE_MAX])
+        found += [shown(state) for state in states.values()]
+    return found
 
 
 @strawberry.type
@@ -265,6 +289,8 @@ class AppointmentsQuery:
     @strawberry.field(description="The hospitals, by code.")
     async def hospitals(self, info: Info, first: int, after: str | None = None) -> Connection[Hospital]:
         first = page_size(first, info)
+        if after is not None and not fits(SLUG, after):
+            refuse(info, "after", "cursor")
         found = await _pages(
             info, "hospital/", after=f"hospital/{after or ''}", first=first, shown=lambda state: state.registered
         )
@@ -281,6 +307,10 @@ class AppointmentsQuery:
         on_or_after: Date | None = None,
     ) -> Connection[Agenda]:
         first = page_size(first, info)
+        if not fits(SLUG, hospital):
+            refuse(info, "hospital", "slug")
+        if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
+            refuse(info, "after", "cursor")
         now = info.context.services.now()
         begin = after or f"{hospital}/{on_or_after or local_date(now)}"
         prefix = agendas.stream(f"{hospital}/")
@@ -293,9 +323,16 @@ class AppointmentsQuery:
     async def agenda(self, info: Info, id: strawberry.ID) -> Agenda | None:
         return _agenda(await info.context.state(agendas.stream(id)), info.context.services.now())
 
-    @strawberry.field(description="A person's appointments and live holds.")
-    async def patient(self, info: Info, id: strawberry.ID) -> Patient:
-        return _patient(id, await info.context.state(patients.stream(id)), info.context.services.now())
+    @strawberry.field(
+        description="A person's appointments and live holds; null if nobody was registered under that id. Those of an"
+        " erased person stay."
+    )
+    async def patient(self, info: Info, id: strawberry.ID) -> Patient | None:
+        person, patient = people.stream(id), patients.stream(id)
+        states = await info.context.states([person, patient])
+        if states[person].registered is None:
+            return None
+        return _patient(id, states[patient], info.context.services.now())
 
 
 @strawberry.input(description="A hospital to register.")
@@ -373,6 +410,18 @@ class CancelAppointmentPayload(Payload):
     appointment: Appointment | None = strawberry.field(default=None, description="The appointment, cancelled.")
 
 
+async def _slot_held(info: Info, command: agendas.HoldSlot, outcome: Outcome) -> agendas.SlotHeld:
+    """The hold that this command made, now or when it came first: by its id, never by the outcome's position.
+
+    Once the key is forgotten, a repetition does nothing, and its position is that of whatever was written last.
+    """
+    for _, event in outcome.recorded:
+        if isinstance(event, agendas.SlotHeld):
+            return event
+    agenda: agendas.Agenda = await info.context.state(agendas.stream(command.agenda))
+    return agenda.all_holds[command.hold]
+
+
 async def _appointment_now(info: Info, appointment: str) -> Appointment:
     agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(appointment)))
     patient = agenda.appointments[appointment].patient
@@ -430,7 +479,7 @@ class AppointmentsMutation:
         fields = {"agenda": input.agenda, "slot": input.slot, "patient": input.patient}
         hold_s = info.context.services.settings.hold_s
         try:
-            _, outcome = await info.context.perform(
+            command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
                 agendas.HoldSlot,
@@ -439,8 +488,8 @@ class AppointmentsMutation:
             )
         except Rejected as refusal:
             return HoldSlotPayload(errors=explain(refusal, info))
-        taken = await info.context.event_of(outcome, patients.HoldTaken)
-        return HoldSlotPayload(hold=_hold(taken) if taken else None, position=Position(outcome.position))
+        hold = _hold(command.agenda, await _slot_held(info, command, outcome))
+        return HoldSlotPayload(hold=hold, position=Position(outcome.position))
 
     @strawberry.mutation(description="Book a slot: hold and confirm in one step, or confirm the patient's own hold.")
     async def book_appointment(self, info: Info, input: BookAppointmentInput) -> BookAppointmentPayload:

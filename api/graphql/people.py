@@ -42,7 +42,7 @@ def _person(state: people.Person) -> Person | None:
         given_names=said.given_names,
         family_names=said.family_names,
         birth_date=said.birth_date,
-        sex=Sex(said.sex) if said.sex else None,
+        sex=Sex(said.sex) if said.sex in Sex.__members__ else None,
         phone=said.phone,
         email=said.email,
     )

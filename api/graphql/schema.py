@@ -1,10 +1,11 @@
 """The schema as a whole, with its limits."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import strawberry
-from graphql import FieldNode, GraphQLError
-from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter
+from graphql import ExecutionResult, FieldNode, GraphQLError, ValuesOfCorrectTypeRule
+from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 
 from api.graphql.appointments import (
@@ -16,8 +17,10 @@ from api.graphql.appointments import (
     VisitConflict,
 )
 from api.graphql.people import PeopleMutation, PeopleQuery
-from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
-from api.limits import ExpandedSizeRule
+from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error
+from api.graphql.values import WrongValuesRule, translate_wrong_values
+from api.limits import COST_MAX, ExpandedSizeRule, cost
+from domain.errors import Rejected
 from infra.logging import log_failure
 
 TOKENS_MAX = 2_000
@@ -33,10 +36,36 @@ class Mutation(AppointmentsMutation, PeopleMutation):
     pass
 
 
+class OwnWords(SchemaExtension):
+    """Has wrong values found by our rule instead of the library's, so that they can be said in our words."""
+
+    def on_operation(self) -> Iterator[None]:
+        rules = self.execution_context.validation_rules
+        self.execution_context.validation_rules = tuple(
+            WrongValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in rules
+        )
+        yield
+
+
+class CostLimit(SchemaExtension):
+    """Refuses what would take a worker for long, before it begins: only now are variables known."""
+
+    def on_execute(self) -> Iterator[None]:
+        asked = self.execution_context
+        if asked.graphql_document:
+            values = cost(asked.graphql_document, asked.operation_name, asked.variables or {})
+            if values > COST_MAX:
+                refusal = as_graphql_error(Rejected("query_too_large", limit=COST_MAX), asked.context.language)
+                asked.result = ExecutionResult(data=None, errors=[refusal])
+        yield
+
+
 class Schema(strawberry.Schema):
     """Writes what went wrong to the log of the program, never to the client."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        asked = execution_context
+        translate_wrong_values(errors, self._schema, asked.variables or {}, asked.context.language)
         for error in errors:
             if error.original_error is not None and _is_ours(error):
                 # Not error.path: it holds aliases, which are what the client says.
@@ -58,6 +87,8 @@ schema = Schema(
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
         lambda: AddValidationRules([ExpandedSizeRule]),
+        OwnWords,
+        CostLimit,
         lambda: MaskErrors(should_mask_error=_is_ours, error_message="Something went wrong on our side."),
     ],
 )

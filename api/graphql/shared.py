@@ -3,8 +3,8 @@
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any, Generic, NewType, TypeVar, cast
+from datetime import UTC, date, datetime
+from typing import Any, Generic, NewType, NoReturn, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
@@ -12,30 +12,43 @@ from strawberry.fastapi import BaseContext
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
+from api.limits import PAGE_SIZE_MAX
 from api.messages import Language, message
 from domain import people
-from domain.decider import Command, Event, fold
-from domain.errors import Rejected
+from domain.decider import Command, fold
+from domain.errors import Hint, Rejected
 from infra.core import Core
 from infra.lane import Outcome
 from infra.log import Key, Unavailable
 from infra.settings import Settings
 
-PAGE_SIZE_MAX = 100
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
+STREAMS_PER_REQUEST_MAX = 300  # read from the log and folded; a page of agendas takes 101
+STREAMS_AT_ONCE_MAX = 10  # folding is work that nobody else gets in between: an agenda may have 5,000 slots
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
-E = TypeVar("E", bound=Event)
 
 Position = NewType("Position", int)
 Instant = NewType("Instant", datetime)
 
 
+# What is raised here is for the program alone: api/graphql/values.py says it to the client, in the client's language.
+
+
 def _parse_position(value: Any) -> int:
     if not re.fullmatch("[0-9]{1,18}", str(value)) or isinstance(value, bool):
-        raise GraphQLError('a Position is a whole number, written as a string: "1607"')
+        raise GraphQLError("not a position")
     return int(value)
+
+
+def _parse_date(value: Any) -> date:
+    try:
+        if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            return date.fromisoformat(value)
+    except (TypeError, ValueError):
+        pass
+    raise GraphQLError("not a date")
 
 
 def _parse_instant(value: Any) -> datetime:
@@ -45,7 +58,7 @@ def _parse_instant(value: Any) -> datetime:
             return instant.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise GraphQLError('an Instant is ISO 8601 with its offset: "2027-01-15T08:00:00-04:00"')
+    raise GraphQLError("not an instant")
 
 
 SCALARS: dict[object, ScalarDefinition] = {
@@ -54,6 +67,13 @@ SCALARS: dict[object, ScalarDefinition] = {
         description="A place in the log, counted from 1 without gaps. A string, since it outgrows 32 bits.",
         serialize=str,
         parse_value=_parse_position,
+    ),
+    date: strawberry.scalar(
+        name="Date",
+        description="A day of the calendar, ISO 8601: 2027-01-15.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+        serialize=date.isoformat,
+        parse_value=_parse_date,
     ),
     Instant: strawberry.scalar(
         name="Instant",
@@ -83,13 +103,20 @@ class Context(BaseContext):
         self.actor = actor
         self.language = language
         self.correlation = correlation
+        self._streams_read = 0
 
     async def state(self, stream: str) -> Any:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
         return (await self.states([stream]))[stream]
 
     async def states(self, streams: list[str]) -> dict[str, Any]:
-        """The states of these streams at one moment. Raises like `state`."""
+        """The states of these streams at one moment.
+
+        Raises like `state`, and with code "query_too_large" if the request reads too many streams in all.
+        """
+        self._streams_read += len(streams)
+        if self._streams_read > STREAMS_PER_REQUEST_MAX:
+            raise as_graphql_error(Rejected("query_too_large", limit=STREAMS_PER_REQUEST_MAX), self.language)
         known = [stream for stream in streams if _can_be_stored(stream)]
         async with self._available():
             loaded = await self.services.core.log.load(known)
@@ -133,15 +160,6 @@ class Context(BaseContext):
         if known is None or known[0] != core.secret.request_digest(kind.__name__, content):
             raise Rejected("person_unknown", path="patient")
         return Outcome(position=known[1], replayed=True)
-
-    async def event_of(self, outcome: Outcome, kind: type[E]) -> E | None:
-        """The event of this kind that the outcome tells of, also when it is a repetition."""
-        for _, event in outcome.recorded:
-            if isinstance(event, kind):
-                return event
-        async with self._available():
-            found = await self.services.core.log.event_at(outcome.position)
-        return found if isinstance(found, kind) else None
 
     @asynccontextmanager
     async def _available(self) -> AsyncIterator[None]:
@@ -195,19 +213,29 @@ def explain(refusal: Rejected, info: Info) -> list[UserError]:
     said: dict[str, Any] = {
         "code": refusal.code,
         "message": message(refusal.code, refusal.details, info.context.language),
-        "path": [_camel(part) for part in refusal.path.split(".")] if refusal.path else [],
+        "path": _names(refusal.path),
     }
     make = ERROR_TYPES.get(refusal.code)
     return [make(refusal.details, **said) if make else Refused(**said)]
 
 
-def _camel(name: str) -> str:
-    return re.sub("_([a-z])", lambda match: match[1].upper(), name)
+def _names(path: str) -> list[str]:
+    """A path in the names of the schema."""
+    return [re.sub("_([a-z])", lambda match: match[1].upper(), part) for part in path.split(".")] if path else []
 
 
 def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
-    """A query can't return `errors` of its own: the same refusal as an error of the request, code in extensions."""
-    return GraphQLError(message(refusal.code, refusal.details, language), extensions={"code": refusal.code})
+    """A query can't return `errors` of its own: the same refusal as an error of the request.
+
+    In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
+    """
+    path = {"path": _names(refusal.path)} if refusal.path else {}
+    return GraphQLError(message(refusal.code, refusal.details, language), extensions={"code": refusal.code, **path})
+
+
+def refuse(info: Info, path: str, hint: Hint, **details: Any) -> NoReturn:
+    """Raise the GraphQLError for an argument of a query that is not of the right form."""
+    raise as_graphql_error(Rejected("invalid_input", path=path, hint=hint, **details), info.context.language)
 
 
 @strawberry.input(description="What every mutation takes.")
@@ -220,7 +248,9 @@ class KeyedInput:
 
 @strawberry.type(description="What every mutation answers.")
 class Payload:
-    position: Position | None = strawberry.field(default=None, description="Where what was done stands in the log.")
+    position: Position | None = strawberry.field(
+        default=None, description="What was done stands in the log at this place or before."
+    )
     errors: list[UserError] = strawberry.field(
         default_factory=list, description="Why it was refused; empty if it was done."
     )
@@ -241,8 +271,7 @@ class Connection(Generic[T]):
 def page_size(first: int, info: Info) -> int:
     """`first` if it is within bounds; raises a GraphQLError otherwise."""
     if not 1 <= first <= PAGE_SIZE_MAX:
-        refusal = Rejected("invalid_input", path="first", hint="page_size", limit=PAGE_SIZE_MAX)
-        raise as_graphql_error(refusal, info.context.language)
+        refuse(info, "first", "page_size", limit=PAGE_SIZE_MAX)
     return first
 
 

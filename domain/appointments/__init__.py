@@ -1,5 +1,8 @@
-"""Appointments (fichas médicas): hospitals publish agendas, patients hold and book slots. One module per decider."""
+"""Appointments (fichas médicas): hospitals publish agendas, patients hold and book slots.
 
-from domain.appointments import agenda, hospital, patient
+One module per decider, and `availability`, which decides nothing.
+"""
 
-__all__ = ["agenda", "hospital", "patient"]
+from domain.appointments import agenda, availability, hospital, patient
+
+__all__ = ["agenda", "availability", "hospital", "patient"]

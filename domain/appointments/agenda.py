@@ -43,8 +43,10 @@ HOLD_RENEWALS_MAX = 1
 HOLD_SECONDS_MAX = 3_600
 ALTERNATIVES_MAX = 3
 
+# Words of commands alone: an event keeps its word as text, so that one that is dropped here stays readable.
 Channel = Literal["WEB", "PHONE", "WINDOW", "ASSISTED"]
 Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list: free text would outlive an erasure
+SlotState = Literal["FREE", "NOT_RELEASED", "HELD", "BOOKED", "PAST"]
 SlotNumber = Annotated[int, Meta(ge=1, le=SLOTS_PER_AGENDA_MAX)]
 
 
@@ -71,7 +73,7 @@ class AgendaPublished(Event, name="agenda_published.v1"):
     practitioner: PractitionerId
     date: date
     slots: list[Slot]
-    quotas: dict[Channel, int] = {}
+    quotas: dict[str, int] = {}
     release_at: Instant | None = None
 
 
@@ -87,16 +89,16 @@ class AppointmentBooked(Event, name="appointment_booked.v1"):
     appointment: AppointmentId
     slot: int
     patient: SubjectId
-    channel: Channel
+    channel: str
 
 
 class AppointmentCancelled(Event, name="appointment_cancelled.v1"):
     appointment: AppointmentId
-    reason: Reason
+    reason: str
 
 
 class Agenda(State):
-    """Slots by number; the last hold of each slot, expired or not, and the ids of all holds.
+    """Slots by number; the last hold of each slot, expired or not; and all holds that there were, by id.
 
     `booked` maps a slot to its one live appointment.
 
@@ -106,12 +108,12 @@ class Agenda(State):
     published: AgendaPublished | None = None
     slots: dict[int, Slot] = {}
     holds: dict[int, SlotHeld] = {}
-    hold_ids: set[HoldId] = set()
+    all_holds: dict[HoldId, SlotHeld] = {}
     booked: dict[int, AppointmentId] = {}
     unbooked: list[int] = []
     appointments: dict[AppointmentId, AppointmentBooked] = {}
     cancelled: dict[AppointmentId, AppointmentCancelled] = {}
-    taken: dict[Channel, int] = {}
+    taken: dict[str, int] = {}
 
 
 @evolves("agenda", Agenda)
@@ -123,7 +125,7 @@ def evolve(agenda: Agenda, event: Event) -> Agenda:
             agenda.unbooked = sorted(agenda.slots.keys() - agenda.booked.keys())
         case SlotHeld():
             agenda.holds[event.slot] = event
-            agenda.hold_ids.add(event.hold)
+            agenda.all_holds[event.hold] = event
         case AppointmentBooked():
             agenda.holds.pop(event.slot, None)
             agenda.booked[event.slot] = event.appointment
@@ -152,9 +154,26 @@ def live_hold(agenda: Agenda, slot: int, now: datetime) -> SlotHeld | None:
     return hold if hold and now < hold.held_until else None
 
 
+def is_released(agenda: Agenda, now: datetime) -> bool:
+    """Whether booking is open: published, and `release_at` reached if there is one."""
+    published = agenda.published
+    return published is not None and (published.release_at is None or published.release_at <= now)
+
+
+def slot_state(agenda: Agenda, number: int, now: datetime) -> SlotState:
+    """What can be done with a slot of the agenda at this moment."""
+    if number in agenda.booked:
+        return "BOOKED"
+    if agenda.slots[number].start <= now:
+        return "PAST"
+    if live_hold(agenda, number, now):
+        return "HELD"
+    return "FREE" if is_released(agenda, now) else "NOT_RELEASED"
+
+
 def is_free(agenda: Agenda, slot: int, now: datetime) -> bool:
-    """Whether anybody may still take the slot: in the future, not booked, not held."""
-    return now < agenda.slots[slot].start and slot not in agenda.booked and live_hold(agenda, slot, now) is None
+    """Whether anybody may take the slot now: booking is open, it is in the future, not booked, not held."""
+    return slot_state(agenda, slot, now) == "FREE"
 
 
 def nearest_free(agenda: Agenda, slot: Slot, now: datetime) -> list[Slot]:
@@ -201,7 +220,7 @@ def _published(command: PublishAgenda) -> AgendaPublished:
             Slot(number=number, start=slot.start.astimezone(UTC), minutes=slot.minutes)
             for number, slot in enumerate(times, start=1)
         ],
-        quotas=command.quotas,
+        quotas=dict(command.quotas.items()),
         release_at=command.release_at.astimezone(UTC) if command.release_at else None,
     )
 
@@ -235,9 +254,8 @@ def _slot_on_offer(agenda: Agenda, number: int, now: datetime) -> tuple[AgendaPu
         raise Rejected("slot_unknown", path="slot", slot=number, limit=len(agenda.slots))
     if slot.start <= now:
         raise Rejected("in_the_past", path="slot", at=slot.start)
-    release_at = agenda.published.release_at
-    if release_at and now < release_at:
-        raise Rejected("not_released_yet", path="agenda", at=release_at)
+    if not is_released(agenda, now):
+        raise Rejected("not_released_yet", path="agenda", at=agenda.published.release_at)
     return agenda.published, slot
 
 
@@ -274,7 +292,7 @@ class HoldSlot(Command):
 
 @decides(HoldSlot, reads=_hold_and_book_reads)
 def hold_slot(command: HoldSlot, agenda: Agenda, patient: Patient, *, now: datetime) -> Decided:
-    if command.hold in agenda.hold_ids:
+    if command.hold in agenda.all_holds:
         return
     published, slot = _slot_on_offer(agenda, command.slot, now)
     _refuse_taken(agenda, slot, command.patient, now)

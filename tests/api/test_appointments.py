@@ -9,7 +9,7 @@ from infra.core import Core
 from tests.api.conftest import Client
 from tests.city import AGENDA, key, opaque, open_agenda
 from tests.city import agenda as agenda_of_city
-from tests.conftest import Clock
+from tests.conftest import Clock, Town
 
 pytestmark = pytest.mark.anyio
 
@@ -110,6 +110,49 @@ async def test_a_repeated_hold_gives_the_first_answer_also_after_it_was_booked_a
     assert await client.data(HOLD, input=wish(1, ana, "h")) == first
 
 
+async def test_a_hold_repeated_after_its_key_was_forgotten_is_still_one_s_own(
+    client: Client, core: Core, clock: Clock, town: Town
+) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
+    first = (await client.data(HOLD, input=wish(1, ana, "h")))["hold"]
+    await client.data(HOLD, input=wish(2, luis, "other"))  # the last thing in the log, until Ana says it again
+    for _ in range(2):
+        town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
+        again = await client.data(HOLD, input=wish(1, ana, "h"))
+        assert (again["hold"], again["errors"]) == (first, [])
+        # Now the key is known again, with a position that is not that of the hold.
+        assert (await client.data(HOLD, input=wish(1, ana, "h")))["hold"] == first
+        clock.wait(301)  # the second time round, the hold expired and somebody else has the slot
+        await client.data(HOLD, input=wish(1, luis, "same-slot"))
+
+
+async def test_everything_repeated_after_its_key_was_forgotten_says_what_is_true(
+    client: Client, core: Core, town: Town
+) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
+    booked = await client.data(BOOK, input=wish(1, ana, "b"))
+    cancel = {"idempotencyKey": "c", "appointment": booked["appointment"]["id"]}
+    cancelled = await client.data(CANCEL, input=cancel)
+    publish = {"idempotencyKey": "p", "hospital": "la-merced", "specialty": "s", "practitioner": "p-09",
+               "date": "2027-01-05", "slots": [{"start": "2027-01-05T12:00:00Z", "minutes": 5}]}  # fmt: skip
+    published = await client.data(PUBLISH, input=publish)
+    other = await client.data(BOOK, input=wish(2, luis, "b"))
+    assert other["errors"][0]["code"] == "idempotency_key_reused"
+    other = await client.data(BOOK, input=wish(2, luis, "b2"))
+    town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
+    head = await core.log.head()
+    assert (await client.data(BOOK, input=wish(1, ana, "b")))["appointment"] == cancelled["appointment"] | booked[
+        "appointment"
+    ] | {"state": "CANCELLED"}
+    assert (await client.data(CANCEL, input=cancel))["appointment"] == cancelled["appointment"]
+    assert (await client.data(PUBLISH, input=publish))["agenda"] == published["agenda"]
+    assert await registered(client, "1000001") == ana
+    assert (await client.data(BOOK, input=wish(2, luis, "b2")))["appointment"] == other["appointment"]
+    assert await core.log.head() == head
+
+
 async def test_the_largest_page_says_that_it_goes_on(client: Client, core: Core) -> None:
     await open_agenda(core)
     for number in range(2, 103):
@@ -185,12 +228,17 @@ async def test_publishing_with_quotas_and_release(client: Client, core: Core, cl
     assert published["errors"] == []
     assert published["agenda"]["releaseAt"] == "2027-01-05T11:00:00Z"
     assert published["agenda"]["quotas"] == [{"channel": "WEB", "limit": 0, "taken": 0}]
+    assert published["agenda"]["freeSlots"] == 0
+    waiting = await client.data(SLOTS, id=published["agenda"]["id"], first=5)
+    assert [slot["state"] for slot in waiting["slots"]["nodes"]] == ["NOT_RELEASED"]
+    assert (await client.data(SLOTS, id=published["agenda"]["id"], first=5, state="FREE"))["slots"]["nodes"] == []
 
     book = wish(1, ana, "b") | {"agenda": published["agenda"]["id"]}
     (error,) = (await client.data(BOOK, input=book))["errors"]
     assert (error["__typename"], error["releaseAt"]) == ("NotReleasedYet", "2027-01-05T11:00:00Z")
     assert "05/01/2027 07:00" in error["message"]
     clock.wait(24 * 3600)
+    assert (await client.data(SLOTS, id=published["agenda"]["id"], first=5, state="FREE"))["freeSlots"] == 1
     assert (await client.data(BOOK, input=book))["errors"][0]["code"] == "quota_exhausted"
     assert (await client.data(BOOK, input=book | {"channel": "WINDOW"}))["errors"] == []
 
@@ -249,24 +297,96 @@ async def test_lists_are_pages_by_key(client: Client, core: Core) -> None:
     }
 
 
+async def test_slots_are_listed_by_state(client: Client, core: Core, clock: Clock) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
+    await client.data(BOOK, input=wish(2, ana, "b"))
+    await client.data(HOLD, input=wish(4, luis, "h"))
+    listed = {}
+    for state in ("FREE", "HELD", "BOOKED", "PAST", "NOT_RELEASED"):
+        page = (await client.data(SLOTS, id=AGENDA, first=3, state=state))["slots"]
+        assert {slot["state"] for slot in page["nodes"]} <= {state}
+        listed[state] = ([slot["number"] for slot in page["nodes"]], page["pageInfo"]["hasNextPage"])
+    assert listed == {
+        "FREE": ([1, 3, 5], True), "HELD": ([4], False), "BOOKED": ([2], False), "PAST": ([], False),
+        "NOT_RELEASED": ([], False),
+    }  # fmt: skip
+    rest = (await client.data(SLOTS, id=AGENDA, first=3, state="FREE", after="5"))["slots"]
+    assert [slot["number"] for slot in rest["nodes"]] == [6]
+    clock.wait(24 * 3600 + 1)  # the first began
+    past = (await client.data(SLOTS, id=AGENDA, first=3, state="PAST"))["slots"]
+    assert [slot["number"] for slot in past["nodes"]] == [1]
+
+
+APPOINTMENTS = """query ($id: ID!, $first: Int!, $after: String) {
+  patient(id: $id) { appointments(first: $first, after: $after) {
+    nodes { id slot start state } pageInfo { endCursor hasNextPage } } } }"""
+
+
+async def test_a_patient_s_appointments_come_by_start_a_page_after_another(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    # Cancelled ones give way to others of the same specialty; the second and the third start together.
+    for number, slot in enumerate([5, 3, 3, 1]):
+        booked = await client.data(BOOK, input=wish(slot, ana, f"b{number}"))
+        await client.data(CANCEL, input={"idempotencyKey": f"c{number}", "appointment": booked["appointment"]["id"]})
+    whole = (await client.data(APPOINTMENTS, id=ana, first=100))["appointments"]["nodes"]
+    assert [node["slot"] for node in whole] == [1, 3, 3, 5]
+    assert whole == sorted(whole, key=lambda node: (node["start"], node["id"]))
+    seen, after = [], None
+    for _ in whole:
+        page = (await client.data(APPOINTMENTS, id=ana, first=1, after=after))["appointments"]
+        seen += page["nodes"]
+        after = page["pageInfo"]["endCursor"]
+        if len(seen) == 2:  # a new one before the cursor does not shift what comes after it
+            await client.data(BOOK, input=wish(2, ana, "later"))
+    assert seen == whole
+    assert page["pageInfo"]["hasNextPage"] is False
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ('agenda(id: "AGENDA") { slots(first: 1, after: "garbage") { nodes { number } } }', "after"),
+        ('agenda(id: "AGENDA") { slots(first: 1, after: "") { nodes { number } } }', "after"),
+        ('agenda(id: "AGENDA") { slots(first: 1, after: "0") { nodes { number } } }', "after"),
+        ('agenda(id: "AGENDA") { slots(first: 1, after: "99999") { nodes { number } } }', "after"),
+        ('patient(id: "ANA") { appointments(first: 1, after: "garbage") { nodes { id } } }', "after"),
+        ('patient(id: "ANA") { appointments(first: 1, after: "LUIS") { nodes { id } } }', "after"),
+        ('agendas(hospital: "la-merced", first: 1, after: "garbage") { nodes { id } }', "after"),
+        ('agendas(hospital: "la-merced", first: 1, after: "cotahuma/2027-01-05/p-01") { nodes { id } }', "after"),
+        ('agendas(hospital: "la-merced/2026-11-26", first: 1) { nodes { id } }', "hospital"),
+        ('agendas(hospital: "a\\u0000", first: 1) { nodes { id } }', "hospital"),
+        ('agendas(hospital: "", first: 1) { nodes { id } }', "hospital"),
+        ('hospitals(first: 1, after: "la merced") { nodes { id } }', "after"),
+    ],
+)
+async def test_a_cursor_of_another_list_is_refused(client: Client, core: Core, query: str, path: str) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
+    his = (await client.data(BOOK, input=wish(1, luis, "b")))["appointment"]["id"]
+    for name, told in {"ANA": ana, "LUIS": his, "AGENDA": AGENDA}.items():
+        query = query.replace(name, told)
+    answer = await client.ask(f"{{ {query} }}", language="en")
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "invalid_input", "path": [path]}
+    assert error["message"].startswith("Not valid: a c")  # a cursor is …, a code is …
+
+
 async def test_what_is_not_there_is_empty_not_an_error(client: Client) -> None:
     found = await client.data(
         """{ agenda(id: "la-merced/2027-01-05/p-77") { id } person(id: "nobody") { id }
         odd: agenda(id: "a\\u0000b") { id }
-        none: agendas(hospital: "a\\u0000", first: 1) { nodes { id } }
-        patient(id: "nobody") { holds { id }
-          appointments(first: 1) { nodes { id } pageInfo { endCursor hasNextPage } } }
+        patient(id: "nobody") { id }
+        oddPatient: patient(id: "x\\u0000") { id }
         agendas(hospital: "nowhere", first: 10) { nodes { id } } hospitals(first: 10) { nodes { id } } }"""
     )
     assert found == {
         "agenda": None,
         "odd": None,
-        "none": {"nodes": []},
         "person": None,
-        "patient": {
-            "holds": [],
-            "appointments": {"nodes": [], "pageInfo": {"endCursor": None, "hasNextPage": False}},
-        },
+        "patient": None,
+        "oddPatient": None,
         "agendas": {"nodes": []},
         "hospitals": {"nodes": []},
     }
@@ -298,5 +418,5 @@ async def test_half_characters_and_control_characters_find_nothing_and_are_not_s
 async def test_a_page_has_bounds(client: Client, first: int) -> None:
     answer = await client.ask("query($n: Int!) { hospitals(first: $n) { nodes { id } } }", language="en", n=first)
     (error,) = answer["errors"]
-    assert error["extensions"] == {"code": "invalid_input"}
+    assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
     assert error["message"] == "Not valid: ask for 1 to 100 items a page."

@@ -8,14 +8,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from graphql import get_introspection_query
+from graphql import get_introspection_query, parse
 
 from api.app import create_app
 from api.graphql.shared import Services
-from api.limits import ALIASES_MAX, BODY_BYTES_MAX, FIELDS_MAX
+from api.limits import ALIASES_MAX, BODY_BYTES_MAX, COST_MAX, FIELDS_MAX, PAGE_SIZE_MAX, cost
 from infra.core import Core
 from infra.settings import Settings
 from tests.api.conftest import Client
+from tests.api.test_appointments import SLOTS
+from tests.city import AGENDA, open_agenda
 from tests.conftest import Clock
 
 JSON = {"content-type": "application/json"}
@@ -66,6 +68,110 @@ async def test_documents_that_explode_are_refused(client: Client, query: str, me
 @pytest.mark.parametrize("query", [doubling(10), doubling(4, fields="a: __typename"), get_introspection_query()])
 async def test_documents_within_the_limits_are_answered(client: Client, query: str) -> None:
     assert "errors" not in await client.ask(query)
+
+
+AGENDAS = 'agendas(hospital: "la-merced", first: 100)'
+AGENDAS_OF_N = '{ agendas(hospital: "x", first: $n) { nodes { slots(first: $n) { nodes { number } } } } }'
+DEEP = "{ __schema { types { " + "fields { type { " * 8 + "name" + " } }" * 8 + " } } }"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        (f"{{ {AGENDAS} {{ nodes {{ slots(first: 100) {{ nodes {{ number }} }} }} }} }}", {}),
+        ("query($n: Int!)" + AGENDAS_OF_N, {"n": 100}),
+        ("query($n: Int! = 100)" + AGENDAS_OF_N, {}),
+        (f"{{ {AGENDAS} {{ nodes {{ ...a }} }} }} fragment a on Agenda {{ slots(first: 50) {{ ...b }} }}"
+         " fragment b on SlotConnection { nodes { number start } }", {}),
+        (f"{{ ... on Query {{ {AGENDAS} {{ nodes {{ "
+         + " ".join(f"s{n}: slots(first: 2, state: HELD) {{ nodes {{ number start }} }}" for n in range(14))
+         + " } } } }", {}),
+    ],
+)  # fmt: skip
+async def test_lists_within_lists_multiply_and_have_a_limit(
+    client: Client, query: str, variables: dict[str, Any]
+) -> None:
+    messages = {}
+    for language in ("es", "en"):
+        answer = await client.ask(query, language=language, **variables)
+        assert answer["data"] is None
+        (error,) = answer["errors"]
+        assert error["extensions"] == {"code": "query_too_large"}
+        messages[language] = error["message"]
+    assert str(COST_MAX) in messages["es"]
+    assert "smaller pages" in messages["en"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"{{ {AGENDAS} {{ nodes {{ id freeSlots }} }} }}",
+        f"{{ {AGENDAS} {{ nodes {{ id hospital specialty practitioner date releaseAt freeSlots"
+        " quotas { channel limit taken } slots(first: 8, state: FREE) { nodes { number start state } } } } }",
+        '{ agenda(id: "x") { slots(first: 100) { nodes { number start minutes state heldUntil }'
+        " pageInfo { endCursor hasNextPage } } } }",
+        "query($n: Int! = 100) { hospitals(first: $n) { nodes { id name } } }",
+    ],
+)
+async def test_honest_queries_are_within_the_limit(client: Client, query: str) -> None:
+    assert "errors" not in await client.ask(query)
+
+
+def test_what_a_query_costs() -> None:
+    def of(query: str, **variables: Any) -> int:
+        return cost(parse(query), None, variables)
+
+    assert of("{ a { b c } }") == 3
+    assert of("{ a(first: 10) { b c } }") == 21
+    assert of("{ a(first: 10) { b(first: 10) { c } } }") == 1 + 10 * (1 + 10)
+    assert of("{ ...f ...f } fragment f on Q { a(first: 5) { b } }") == 12
+    assert of("query($n: Int) { a(first: $n) { b } }", n=7) == 8
+    assert of("query($n: Int) { a(first: $n) { b } }", n=7.0) == 8
+    assert of("query($n: Int = 3) { a(first: $n) { b } }") == 4
+    assert of("query($n: Int = 3) { a(first: $n) { b } }", n=2) == 3
+    for wrong in (-5, 0, "7", None, [7]):  # refused when it is read
+        assert of("query($n: Int) { a(first: $n) { b } }", n=wrong) == 2
+    assert of("{ a(first: 999999999) { b } }") == 1 + PAGE_SIZE_MAX
+    assert cost(parse("query a { a } query b { a b }"), "b", {}) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+async def test_fragments_that_double_cost_no_time_to_count() -> None:
+    chain = " ".join(f"fragment f{n} on Q {{ ...f{n + 1} ...f{n + 1} }}" for n in range(200))
+    assert cost(parse(f"{{ ...f0 }} {chain} fragment f200 on Q {{ a }}"), None, {}) == 2**200
+
+
+@pytest.mark.anyio
+async def test_a_request_reads_so_many_streams_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.graphql.shared.STREAMS_PER_REQUEST_MAX", 3)
+    one = 'patient(id: "x") { id }'  # two streams
+    assert "errors" not in await client.ask(f"{{ {one} }}")
+    (error,) = (await client.ask(f"{{ {one} again: {one} }}", language="en"))["errors"]
+    assert error["extensions"] == {"code": "query_too_large"}
+    assert "the limit is 3" in error["message"]
+    assert "errors" not in await client.ask(f"{{ {one} }}")
+
+
+@pytest.mark.anyio
+async def test_a_crowded_agenda_is_read_page_by_page(client: Client, core: Core) -> None:
+    await open_agenda(core, slots=5_000)
+    seen: list[int] = []
+    after = None
+    while len(seen) < 5_000:
+        agenda = await client.data(SLOTS, id=AGENDA, first=100, after=after, state="FREE")
+        seen += [slot["number"] for slot in agenda["slots"]["nodes"]]
+        after = agenda["slots"]["pageInfo"]["endCursor"]
+    assert seen == list(range(1, 5_001))
+    assert agenda["slots"]["pageInfo"]["hasNextPage"] is False
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+async def test_the_schema_is_not_read_in_circles(client: Client) -> None:
+    assert "depth" in (await first_error(client, DEEP)).lower()
 
 
 @pytest.mark.anyio

@@ -4,7 +4,7 @@ import pytest
 
 from infra.core import Core
 from tests.api.conftest import Client
-from tests.api.test_appointments import BOOK, registered, wish
+from tests.api.test_appointments import BOOK, REGISTER, registered, wish
 from tests.city import open_agenda
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +21,31 @@ async def test_a_person_is_found_by_identity_number_however_it_is_spelt(client: 
         found = await client.data(FIND, identity=spelling)
         assert found == {"id": ana, "identity": "4820193-1A LP", "givenNames": "Ana", "erased": False}
     assert await client.data(FIND, identity="4820193") is None
+
+
+async def test_leading_zeros_make_nobody_another_person(client: Client) -> None:
+    ana = await registered(client, "4820193 LP")
+    assert (await client.data(FIND, identity="0004820193"))["id"] == ana
+    again = {"idempotencyKey": "again", "identity": "04820193", "givenNames": "Ana", "familyNames": "Mamani",
+             "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+    assert (await client.data(REGISTER, input=again))["errors"][0]["code"] == "identity_taken"
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"givenNames": "\u200b"}, ["givenNames"]),
+        ({"familyNames": "Quispe\u2028Mamani"}, ["familyNames"]),
+        ({"familyNames": "Quispe\u0085Mamani"}, ["familyNames"]),
+        ({"email": "\u0000\u001b[31m@x"}, ["email"]),
+        ({"phone": "\u200b71234567"}, ["phone"]),
+    ],
+)
+async def test_what_is_not_seen_is_not_said(client: Client, change: dict[str, str], path: list[str]) -> None:
+    said = {"idempotencyKey": "r", "identity": "4820193", "givenNames": "Ana", "familyNames": "Mamani",
+            "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+    (error,) = (await client.data(REGISTER, input=said | change))["errors"]
+    assert (error["code"], error["path"]) == ("invalid_input", path)
 
 
 async def test_an_identity_number_that_is_none_is_shown_a_right_one(client: Client) -> None:

@@ -8,12 +8,21 @@ import msgspec
 import pytest
 
 from domain import decider
-from domain.appointments.agenda import BookAppointment, CancelAppointment, HoldSlot, PublishAgenda
+from domain.appointments.agenda import (
+    Agenda,
+    AgendaPublished,
+    AppointmentBooked,
+    AppointmentCancelled,
+    BookAppointment,
+    CancelAppointment,
+    HoldSlot,
+    PublishAgenda,
+)
 from domain.appointments.hospital import HospitalRegistered, RegisterHospital
 from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
 from domain.errors import Rejected
 from domain.people import ErasePerson, PersonRegistered, RegisterPerson
-from tests.office import AGENDA, ANA, LA_MERCED, NOW, appointment, at, opaque, states_read
+from tests.office import AGENDA, ANA, LA_MERCED, NOW, appointment, at, opaque, published, states_read
 
 # Building commands
 
@@ -145,6 +154,11 @@ def test_an_appointment_is_named_by_its_agenda_and_an_id(command: type[Command],
         (RegisterHospital, "name", "", "text"),
         (RegisterHospital, "name", " \t", "text"),
         (RegisterPerson, "given_names", " ", "text"),
+        (RegisterPerson, "given_names", "\u200b", "text"),
+        (RegisterPerson, "given_names", "\u3164", "text"),
+        (RegisterPerson, "family_names", "Quispe\u2028Mamani", "text"),
+        (RegisterPerson, "family_names", "Quispe\x85Mamani", "text"),
+        (RegisterHospital, "name", "\ufeffLa Merced", "text"),
         (RegisterPerson, "family_names", "", "text"),
         (RegisterPerson, "phone", "123456", "phone"),
         (RegisterPerson, "phone", "1" * 16, "phone"),
@@ -152,6 +166,8 @@ def test_an_appointment_is_named_by_its_agenda_and_an_id(command: type[Command],
         (RegisterPerson, "email", "ana", "email"),
         (RegisterPerson, "email", "ana@", "email"),
         (RegisterPerson, "email", "a na@example.org", "email"),
+        (RegisterPerson, "email", "\x00\x1b[31m@x", "email"),
+        (RegisterPerson, "email", "ana@\u202egro.elpmaxe", "email"),
         (RegisterPerson, "email", "a@b@c", "email"),
         (RegisterPerson, "sex", "X", "type"),
         (RegisterPerson, "birth_date", "yesterday", "type"),
@@ -309,6 +325,72 @@ def test_an_old_version_is_declared_with_the_way_to_the_new_one() -> None:
         return old | {"new": True}
 
     assert decider.UPCASTERS["thing_happened.v1"] == decider.Upcaster(to="thing_happened.v2", upcast=upcast)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_name_is_that_of_an_event_or_of_an_old_version_never_both() -> None:
+    upcasts("thing_happened.v1", "thing_happened.v2")(dict)
+    with pytest.raises(TypeError, match=r"thing_happened\.v1 is upcast to thing_happened\.v2"):
+
+        class Old(Event, name="thing_happened.v1"):
+            pass
+
+    class New(Event, name="thing_happened.v2"):
+        pass
+
+    with pytest.raises(TypeError, match=r"thing_happened\.v2 is an event or upcast already"):
+        upcasts("thing_happened.v2", "thing_happened.v3")(dict)
+    with pytest.raises(TypeError, match=r"thing_happened\.v1 is an event or upcast already"):
+        upcasts("thing_happened.v1", "thing_happened.v3")(dict)
+    assert decider.EVENTS["thing_happened.v2"] is New
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_versions_do_not_go_round_in_circles() -> None:
+    upcasts("a.v1", "a.v2")(dict)
+    upcasts("a.v2", "a.v3")(dict)
+    for old, to in [("a.v3", "a.v1"), ("a.v3", "a.v2"), ("a.v3", "a.v3")]:
+        with pytest.raises(TypeError, match=r"a\.v3 would be upcast to itself"):
+            upcasts(old, to)(dict)
+    assert set(decider.UPCASTERS) == {"a.v1", "a.v2"}
+
+
+@pytest.mark.parametrize("kind", EVENTS.values())
+def test_events_have_no_rules_so_that_old_ones_stay_readable(kind: type[Event]) -> None:
+    """Not even lists of words: a channel that is dropped must not make its bookings unreadable."""
+
+    def leaves(of: Any) -> list[Any]:
+        match of:
+            case msgspec.inspect.UnionType():
+                parts = of.types
+            case msgspec.inspect.ListType():
+                parts = (of.item_type,)
+            case msgspec.inspect.DictType():
+                parts = (of.key_type, of.value_type)
+            case msgspec.inspect.StructType():
+                parts = tuple(field.type for field in of.fields)
+            case _:
+                return [of]
+        return [leaf for part in parts for leaf in leaves(part)]
+
+    plain = [msgspec.inspect.type_info(of) for of in (str, int, bool, date, decider.Instant, None)]
+    assert [leaf for leaf in leaves(msgspec.inspect.type_info(kind)) if leaf not in plain] == []
+
+
+def test_a_word_that_nobody_knows_any_more_decodes_and_folds() -> None:
+    stored: list[tuple[type[Event], bytes]] = [
+        (AgendaPublished, msgspec.json.encode(published(quotas={"WEB": 1})).replace(b"WEB", b"FAX")),
+        (
+            AppointmentBooked,
+            msgspec.json.encode({"appointment": appointment(), "slot": 1, "patient": ANA, "channel": "FAX"}),
+        ),
+        (AppointmentCancelled, msgspec.json.encode({"appointment": appointment(), "reason": "SNOW"})),
+    ]
+    agenda: Agenda = fold(f"agenda/{AGENDA}", (msgspec.json.decode(json, type=kind) for kind, json in stored))
+    assert agenda.published is not None
+    assert agenda.published.quotas == {"FAX": 1}
+    assert agenda.taken == {"FAX": 0}
+    assert agenda.cancelled[appointment()].reason == "SNOW"
 
 
 def test_an_event_without_personal_fields_has_nothing_to_redact() -> None:

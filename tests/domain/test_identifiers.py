@@ -1,11 +1,28 @@
 """Identifiers: what is a right one, and the one way to write it."""
 
+import re
+import sys
+import unicodedata
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta
 
 from domain.errors import Rejected
-from domain.identifiers import agenda_id, agenda_of, ci_key, parse_ci
+from domain.identifiers import (
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    NAME,
+    SLUG,
+    UNSEEN,
+    agenda_id,
+    agenda_of,
+    ci_key,
+    fits,
+    parse_ci,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +37,9 @@ from domain.identifiers import agenda_id, agenda_of, ci_key, parse_ci
         ("48201931A", "4820193-1A"),
         ("\t4820193\n", "4820193"),
         ("1234", "1234"),
+        ("04820193", "4820193"),
+        ("0004820193 LP", "4820193 LP"),
+        ("000.4.820.193-1a", "4820193-1A"),
         ("1234567890-9Z PD", "1234567890-9Z PD"),
     ],
 )
@@ -39,7 +59,10 @@ def test_every_department_issues_identity_numbers(department: str) -> None:
         "",
         " ",
         "123",
+        "0123",
+        "0000",
         "12345678901",
+        "012345678901",
         "LP",
         "4820193-",
         "4820193-A1",
@@ -74,3 +97,51 @@ def test_an_appointments_name_says_in_which_agenda_it_is() -> None:
     agenda = agenda_id("la-merced", date(2027, 1, 5), "p-0012")
     assert agenda == "la-merced/2027-01-05/p-0012"
     assert agenda_of(f"{agenda}/{'a' * 26}") == agenda
+
+
+@given(
+    number=st.integers(1_000, 9_999_999_999),
+    complement=st.from_regex(r"[0-9][A-Z]", fullmatch=True) | st.just(""),
+    department=st.sampled_from(["", "LP", "PD"]),
+    zeros=st.integers(0, 10),
+    gap=st.sampled_from(["", " ", ".", "\t"]),
+    lower=st.booleans(),
+)
+def test_however_a_number_is_spelt_it_is_one_person_s(
+    number: int, complement: str, department: str, zeros: int, gap: str, *, lower: bool
+) -> None:
+    written = f"{number}" + (f"-{complement}" if complement else "") + (f" {department}" if department else "")
+    spelt = "0" * zeros + gap.join(written)
+    assert parse_ci(spelt.lower() if lower else spelt) == written
+    assert parse_ci(written) == written
+    assert ci_key(written) == f"{number}" + (f"-{complement}" if complement else "")
+
+
+def test_what_is_not_seen_is_in_no_name() -> None:
+    unseen = re.compile(f"[{UNSEEN}]")
+    passed = [
+        hex(code)
+        for code in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(code)) in {"Cc", "Cf", "Zl", "Zp", "Cs"} and not unseen.match(chr(code))
+    ]
+    assert passed == []
+    assert all(unseen.match(chr(plane << 16 | end)) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+
+
+@pytest.mark.parametrize("name", ["Ñusta Túpac-Amaru", "D'Orbigny", "Juan  Pérez", "李小龍", "José"])
+def test_names_of_people_are_names(name: str) -> None:
+    assert fits(NAME, name)
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "wrong"),
+    [
+        (SLUG, "la-merced", "la-merced/2026-11-26"),
+        (AGENDA_NAME, "la-merced/2027-01-05/p-0012", "la-merced/2027-01-05"),
+        (APPOINTMENT_NAME, f"la-merced/2027-01-05/p-0012/{'a' * 26}", "la-merced/2027-01-05/p-0012"),
+    ],
+)
+def test_a_text_fits_a_form_as_a_whole(form: Meta, right: str, wrong: str) -> None:
+    assert fits(form, right)
+    assert not fits(form, wrong)
+    assert not fits(form, f"{right}\n")

@@ -91,6 +91,13 @@ def test_erasure_is_an_event_without_personal_fields() -> None:
 
 @pytest.mark.usefixtures("_registries_restored")
 def test_older_versions_are_upcast_step_by_step_plain_and_personal() -> None:
+    class OldNote(Event, name="note_taken.v1", subject="who"):
+        who: str
+        text: Personal[str]
+
+    stored = Codec().encode(OldNote(who="ana", text="hola"), KEY)
+    del EVENTS["note_taken.v1"]
+
     @upcasts("note_taken.v1", to="note_taken.v2")
     def _(raw: dict[str, Any]) -> dict[str, Any]:
         return {"whose": raw["who"], "said": raw.get("text")}
@@ -98,13 +105,6 @@ def test_older_versions_are_upcast_step_by_step_plain_and_personal() -> None:
     @upcasts("note_taken.v2", to="note_taken.v3")
     def _(raw: dict[str, Any]) -> dict[str, Any]:
         return raw | {"loud": True}
-
-    class OldNote(Event, name="note_taken.v1", subject="who"):
-        who: str
-        text: Personal[str]
-
-    stored = Codec().encode(OldNote(who="ana", text="hola"), KEY)
-    del EVENTS["note_taken.v1"]
 
     class Note(Event, name="note_taken.v3", subject="whose"):
         whose: str
@@ -122,6 +122,9 @@ def test_an_upcaster_finds_none_in_the_personal_fields_of_the_erased() -> None:
         full_name: Personal[str]
         nickname: Personal[str] = "-"
 
+    stored = Codec().encode(Named(who="ana", full_name="Ana Mamani"), KEY)
+    del EVENTS["named.v1"]
+
     @upcasts("named.v1", to="named.v2", personal=("full_name", "nickname"))
     def _(raw: dict[str, Any]) -> dict[str, Any]:
         full_name = raw.pop("full_name")
@@ -131,9 +134,6 @@ def test_an_upcaster_finds_none_in_the_personal_fields_of_the_erased() -> None:
     @upcasts("named.v2", to="named.v3", personal=("given", "family", "nickname"))
     def _(raw: dict[str, Any]) -> dict[str, Any]:
         return raw | {"initial": raw["given"] and raw["given"][0]}
-
-    stored = Codec().encode(Named(who="ana", full_name="Ana Mamani"), KEY)
-    del EVENTS["named.v1"]
 
     class Newest(Event, name="named.v3", subject="who"):
         who: str

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
@@ -22,12 +22,16 @@ from domain.appointments.agenda import (
     HoldSlot,
     PublishAgenda,
     Slot,
+    SlotState,
     SlotTime,
     is_free,
+    slot_state,
 )
+from domain.appointments.availability import free_count, slots_in
 from domain.appointments.patient import Patient
-from domain.decider import Command, Event, Recorded, StreamName, decide, fold, fold_of
+from domain.decider import Command, Event, Recorded, StreamName, decide, fold, fold_of, redacted
 from domain.errors import Rejected
+from domain.people import ErasePerson, Person, PersonErased, PersonRegistered
 from tests.office import (
     ANA,
     COTAHUMA,
@@ -55,6 +59,7 @@ PRACTICES = (
     (COTAHUMA, PEDIATRICS, "p-1"),
 )
 UNKNOWN = ("sopocachi", PEDIATRICS, "p-1")
+SLOT_STATES: tuple[SlotState, ...] = get_args(SlotState)
 HOLDS_MAX, HOLDS_A_DAY_MAX, RENEWALS_MAX, ALTERNATIVES_MAX = 2, 20, 1, 3
 
 slot_times = st.builds(
@@ -146,6 +151,9 @@ class Register:
 
     def free(self, agenda: str, now: datetime) -> set[int]:
         gone = {Place(command.agenda, command.slot) for command in self.bookings()} | self.live_holds(now).keys()
+        release = self.agendas[agenda].release_at
+        if release is not None and now < release:
+            return set()
         begun = {n for n, (start, _) in enumerate(self.slots(agenda), start=1) if start <= now}
         return {n for n in range(1, len(self.slots(agenda)) + 1) if Place(agenda, n) not in gone} - begun
 
@@ -160,6 +168,8 @@ class Register:
                 return any(command.appointment == other.appointment for other in self.said(CancelAppointment))
             case HoldSlot():
                 return any(command.hold == other.hold for other in self.said(HoldSlot))
+            case ErasePerson():
+                return command in self.said(ErasePerson)
         raise AssertionError(f"the register has no rule for {command}")
 
     def objections(self, command: Command, now: datetime) -> set[str]:
@@ -169,6 +179,8 @@ class Register:
                 there = f"{command.hospital}/{command.date:%Y-%m-%d}/{command.practitioner}" in self.agendas
                 unknown = command.hospital not in {LA_MERCED, COTAHUMA}
                 return _those(agenda_exists=there, hospital_unknown=unknown)
+            case ErasePerson():
+                return set()  # everybody here is registered, and what they booked is in nobody's way
             case CancelAppointment():
                 booked = [c for c in self.said(BookAppointment) if c.appointment == command.appointment]
                 begun = any(self.when(Place(c.agenda, c.slot))[0] <= now for c in booked)
@@ -239,6 +251,7 @@ class AppointmentsOffice(RuleBasedStateMachine):
         self.log: list[Recorded] = []
         self.asked = 0
         self.record([(f"hospital/{name}", hospital_registered(name)) for name in (LA_MERCED, COTAHUMA)])
+        self.record([(f"person/{patient}", _person_registered(patient)) for patient in PATIENTS])
 
     # As the lane does it
 
@@ -249,6 +262,12 @@ class AppointmentsOffice(RuleBasedStateMachine):
         for stream, happened in recorded:
             self.states[stream] = fold_of(stream).evolve(self.state(stream), happened)
         self.log.extend(recorded)
+        erased = {happened.person for _, happened in recorded if isinstance(happened, PersonErased)}
+        # As the log reads once the key is gone.
+        self.log = [
+            (stream, redacted(happened) if stream.removeprefix("person/") in erased else happened)
+            for stream, happened in self.log
+        ]
 
     def ask(self, command: Command) -> list[Recorded] | Rejected:
         try:
@@ -355,6 +374,10 @@ class AppointmentsOffice(RuleBasedStateMachine):
             if not isinstance(command, HoldSlot) or self.register.known(command):
                 self.submit(command)
 
+    @rule(patient=patients)
+    def erase(self, patient: str) -> None:
+        self.submit(ErasePerson(person=patient))
+
     @rule(practice=practices, times=several_times, patient=patients)
     def ask_in_vain(self, practice: Practice, times: list[SlotTime], patient: str) -> None:
         """For what is not there, or is there already."""
@@ -411,6 +434,10 @@ class AppointmentsOffice(RuleBasedStateMachine):
             mine = [command for command in self.register.bookings() if command.agenda == name]
             assert agenda.booked == {command.slot: command.appointment for command in mine}
             assert {n for n in agenda.slots if is_free(agenda, n, self.now)} == self.register.free(name, self.now)
+            for state in SLOT_STATES:
+                listed = [slot.number for slot in slots_in(agenda, state, self.now)]
+                assert listed == [n for n in agenda.slots if slot_state(agenda, n, self.now) == state]
+            assert free_count(agenda, self.now) == len(self.register.free(name, self.now))
 
     @invariant()
     def agendas_and_patients_agree(self) -> None:
@@ -429,6 +456,14 @@ class AppointmentsOffice(RuleBasedStateMachine):
         }
 
     @invariant()
+    def of_the_erased_nothing_personal_is_left(self) -> None:
+        erased = {command.person for command in self.register.said(ErasePerson)}
+        for patient in PATIENTS:
+            person: Person = self.state(f"person/{patient}")
+            assert person.registered is not None
+            assert (person.registered == redacted(person.registered)) == (patient in erased)
+
+    @invariant()
     def the_log_alone_gives_the_same_states(self) -> None:
         """Also after a refusal: it wrote nothing and left no trace in a state."""
         streams: dict[StreamName, list[Event]] = {name: [] for name in self.states}
@@ -441,6 +476,20 @@ def _nth(items: Iterable[T], nth: int) -> list[T]:
     """One of them, or none if there are none."""
     there = list(items)
     return [there[nth % len(there)]] if there else []
+
+
+def _person_registered(patient: str) -> PersonRegistered:
+    return PersonRegistered(
+        person=patient,
+        identity_digest=patient,
+        identity="4820193",
+        given_names="Ana",
+        family_names="Mamani",
+        birth_date=DAY,
+        sex="F",
+        phone="",
+        email="",
+    )
 
 
 def _agenda(practice: Practice) -> str:

@@ -477,6 +477,23 @@ def test_a_slot_is_free_until_it_is_held_booked_or_begins() -> None:
     assert is_free(agenda_of(office.after(book(ANA), cancel())), 1, NOW)
 
 
+def test_nothing_is_free_before_booking_opens() -> None:
+    office = given(published(release_at=NOW))
+    assert not is_free(agenda_of(office), 1, NOW - MOMENT)
+    assert is_free(agenda_of(office), 1, NOW)
+
+
+def test_every_hold_that_there_was_is_known_by_its_id() -> None:
+    first, later = hold(ANA, 1, name="first"), NOW + timedelta(minutes=10)
+    office = given(published()).after(first).after(hold(LUIS, 1, name="luis"), now=later)
+    state = agenda_of(office.after(book(LUIS), now=later))
+    assert {name: held.patient for name, held in state.all_holds.items()} == {
+        opaque("first"): ANA,
+        opaque("luis"): LUIS,
+    }
+    assert state.all_holds[opaque("first")].held_until == NOW + timedelta(minutes=5)
+
+
 def test_a_hold_dies_by_time_alone() -> None:
     state = agenda_of(given(published()).after(hold(ANA)))
     assert live_hold(state, 1, at("07:05") - MOMENT) == state.holds[1]

@@ -1,0 +1,73 @@
+"""What an agenda has to offer at a moment."""
+
+from datetime import datetime
+
+import pytest
+
+from domain.appointments.agenda import Agenda, SlotState, stream
+from domain.appointments.availability import free_count, slots_in
+from tests.office import AGENDA, ANA, EVA, LUIS, MOMENT, NOW, Office, at, book, cancel, given, hold, published
+
+OPENS = at("07:00")
+
+
+def agenda(office: Office) -> Agenda:
+    state: Agenda = office.state(stream(AGENDA))
+    return state
+
+
+def numbers(state: Agenda, of: SlotState | None, now: datetime = NOW, after: int = 0) -> list[int]:
+    return [slot.number for slot in slots_in(state, of, now, after=after)]
+
+
+# Six slots of 20 minutes from 8: the second held until 7:05, the fourth and the fifth booked.
+MIXED = agenda(given(published(6)).after(hold(ANA, 2), book(LUIS, 4), book(EVA, 5, name="eva")))
+
+
+@pytest.mark.parametrize(
+    ("state", "there"),
+    [
+        (None, [1, 2, 3, 4, 5, 6]),
+        ("FREE", [1, 3, 6]),
+        ("HELD", [2]),
+        ("BOOKED", [4, 5]),
+        ("PAST", []),
+        ("NOT_RELEASED", []),
+    ],
+)
+def test_slots_in_a_state_come_in_order(state: SlotState | None, there: list[int]) -> None:
+    assert numbers(MIXED, state) == there
+    assert numbers(MIXED, state, after=2) == [number for number in there if number > 2]
+    assert numbers(MIXED, state, after=6) == []
+
+
+def test_a_hold_that_expired_leaves_its_slot_free() -> None:
+    assert (numbers(MIXED, "HELD", at("07:05") - MOMENT), free_count(MIXED, at("07:05") - MOMENT)) == ([2], 3)
+    assert (numbers(MIXED, "HELD", at("07:05")), free_count(MIXED, at("07:05"))) == ([], 4)
+
+
+def test_what_began_is_past_unless_it_is_booked() -> None:
+    now = at("09:00")  # the fourth begins
+    assert numbers(MIXED, "PAST", now) == [1, 2, 3]
+    assert numbers(MIXED, "PAST", now, after=1) == [2, 3]
+    assert numbers(MIXED, "BOOKED", now) == [4, 5]
+    assert (numbers(MIXED, "FREE", now), free_count(MIXED, now)) == ([6], 1)
+    assert free_count(MIXED, at("10:00")) == 0
+
+
+def test_a_slot_given_up_is_free_again() -> None:
+    assert numbers(agenda(given(published(2)).after(book(ANA, 1), cancel())), "FREE") == [1, 2]
+
+
+def test_before_booking_opens_nothing_is_free() -> None:
+    state = agenda(given(published(2, release_at=OPENS)))
+    before = OPENS - MOMENT
+    assert (numbers(state, "FREE", before), numbers(state, "NOT_RELEASED", before)) == ([], [1, 2])
+    assert free_count(state, before) == 0
+    assert (numbers(state, "FREE", OPENS), numbers(state, "NOT_RELEASED", OPENS)) == ([1, 2], [])
+    assert free_count(state, OPENS) == 2
+
+
+def test_an_agenda_that_was_not_published_has_nothing() -> None:
+    assert numbers(Agenda(), None) == numbers(Agenda(), "FREE") == numbers(Agenda(), "NOT_RELEASED") == []
+    assert free_count(Agenda(), NOW) == 0
