@@ -42,6 +42,7 @@ console = _Stderr(stderr=True, highlight=False)
 DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database; IGOB_DATA_DIR, else .igob.")]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=9_999))]  # as many as infra/demo.py has numbers for
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
 Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
@@ -151,13 +152,13 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "Dem
 
 
 @app.command
-def demo(*, seed: int = 1, first_day: date | None = None, data_dir: DataDir = None, json: Json = False) -> None:
+def demo(*, seed: Seed = 1, first_day: date | None = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Fill the log with a demo city: five hospitals, thirty days of agendas, invented people with appointments.
 
     Parameters
     ----------
     seed:
-        The same seed and first day make the same city; once made, it is not made twice.
+        0 to 9999. The same seed and first day make the same city; once made, it is not made twice.
     first_day:
         First day of the agendas; today in La Paz unless told otherwise.
     """

@@ -25,6 +25,7 @@ from infra.settings import SettingError
 
 ACTOR = "demo"
 DAYS = 30
+SEED_MAX = 9_999  # what an identity number has room for
 PEOPLE = 120
 BOOKINGS = 400
 SLOTS = 12
@@ -92,10 +93,12 @@ def agendas(first_day: date) -> Iterator[PublishAgenda]:
 
 
 def people(core: Core, dice: random.Random, seed: int) -> Iterator[RegisterPerson]:
-    """Invented people: their identity numbers begin with 999, which no office issues."""
+    """Invented people, others for each seed: their identity numbers begin with 999, which no office issues."""
+    if not 0 <= seed <= SEED_MAX:
+        raise ValueError(f"a seed is 0 to {SEED_MAX}, not {seed}")
     for number in range(PEOPLE):
         sex = dice.choice(("F", "M"))
-        identity = parse_ci(f"999{seed % 10_000:04d}{number:03d} LP")
+        identity = parse_ci(f"999{seed:04d}{number:03d} LP")
         yield build(
             RegisterPerson,
             person=core.secret.new_id("person", ACTOR, f"demo-{seed}", identity),

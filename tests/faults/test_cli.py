@@ -252,6 +252,14 @@ def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("seed", ["10000", "-1"])
+def test_a_seed_that_has_no_people_of_its_own_is_a_usage_error(folder: Path, seed: str) -> None:
+    refused = igob("demo", "--seed", seed, "--data-dir", str(folder))
+    assert refused.returncode == 2
+    assert "--seed" in refused.stderr
+    assert not folder.exists()
+
+
 class Refusing(io.StringIO):
     """A stderr that nobody reads any more."""
 
