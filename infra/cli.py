@@ -100,7 +100,7 @@ def serve(
     workers:
         Processes that answer requests, each with a lane of its own on the one log.
     demo:
-        Fill an empty log with the demo city first.
+        Fill an empty log with the demo city first, or go on with one whose making was cut short.
     """
     from infra.serve import serve as run
 
@@ -112,24 +112,32 @@ def serve(
             port=port,
             workers=workers,
             say=say,
-            prepare=lambda: _demo_if_empty(settings) if demo else None,
+            prepare=lambda: _complete_demo(settings) if demo else None,
         )
 
 
-def _demo_if_empty(settings: Settings) -> None:
+def _complete_demo(settings: Settings) -> None:
+    """Make the demo city in an empty log, go on with one that is not complete; leave any other log alone."""
     import asyncio
+    from datetime import UTC, datetime
 
+    from domain.calendar import local_date
     from infra.core import open_core
+    from infra.database import application_conninfo
+    from infra.demo import first_day_lacking
 
-    async def is_empty() -> bool:
+    async def lacking() -> date | None:
+        today = local_date(datetime.now(UTC))
+        conninfo = application_conninfo(settings)
         async with open_core(settings) as core:
-            return await core.log.head() == 0
+            return await first_day_lacking(core, conninfo, schema=settings.schema, seed=1, today=today)
 
-    if asyncio.run(is_empty()):
-        _load_demo(settings, seed=1, first_day=None)
+    first_day = asyncio.run(lacking())
+    if first_day:
+        _load_demo(settings, seed=1, first_day=first_day, going_on=True)
 
 
-def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "DemoCity":
+def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_on: bool = False) -> "DemoCity":
     import asyncio
     from datetime import UTC, datetime
 
@@ -140,7 +148,11 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "Dem
     async def load() -> "DemoCity":
         async with open_core(settings) as core:
             return await load_demo(
-                core, seed=seed, first_day=first_day or local_date(datetime.now(UTC)), console=console
+                core,
+                seed=seed,
+                first_day=first_day or local_date(datetime.now(UTC)),
+                console=console,
+                going_on=going_on,
             )
 
     city = asyncio.run(load())
