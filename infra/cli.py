@@ -68,12 +68,14 @@ def plain_errors() -> Iterator[None]:
     from infra.embedded import FolderHeld
     from infra.log import Unavailable
     from infra.migrate import MigrationError
+    from infra.scrub import ScrubError
 
     mendable = (
         SettingError,
         FolderHeld,
         EmbeddedError,
         MigrationError,
+        ScrubError,
         psycopg.OperationalError,
         Unavailable,
         OSError,
@@ -222,10 +224,41 @@ def migrate_(*, data_dir: DataDir = None) -> None:
 
     with plain_errors():
         settings = _settings(data_dir)
-        owner_conninfo(settings)
+        if settings.database_url:
+            owner_conninfo(settings)  # said before anything is done
         with running(settings, "igob db migrate", say):
             bring_up_to_date(settings)
         say(f"schema {settings.schema} is up to date")
+
+
+@database.command
+def scrub(*, data_dir: DataDir = None) -> None:
+    """Overwrite what is left on disk of erased persons' keys: see docs/operations.md for what it does not reach."""
+    from rich.progress import Progress
+
+    from infra.database import owner_conninfo, running
+    from infra.scrub import scrub as overwrite
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        if settings.database_url:
+            owner_conninfo(settings)  # said before anything is done
+        with (
+            running(settings, "igob db scrub", say),
+            Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+        ):
+            task = progress.add_task("overwriting", total=None)
+            done = overwrite(
+                owner_conninfo(settings),
+                schema=settings.schema,
+                say_total=lambda total: progress.update(task, total=total),
+                advance=lambda: progress.advance(task),
+            )
+    say("the table of keys was written anew; copies made before (backups, archived WAL, replicas) are not reached")
+    if not done.reached_wal:
+        say("igob: nor were the WAL and the planner's old statistics: let a superuser do it (docs/operations.md)")
+        sys.exit(1)
+    say(f"{done.wal_segments} segments of the WAL were overwritten")
 
 
 @database.command

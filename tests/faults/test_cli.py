@@ -129,6 +129,14 @@ def test_terminated_while_it_works_it_leaves_no_database_behind(folder: Path, st
     assert gone(postmaster)
 
 
+@pytest.mark.parametrize("command", ["migrate", "scrub"])
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_made_by_the_first_command(
+    tmp_path: Path, command: str
+) -> None:
+    done = igob("db", command, "--data-dir", str(tmp_path / ("y" * 150)))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
