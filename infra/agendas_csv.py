@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from domain.appointments import agenda as agendas
 from domain.appointments import hospital as hospitals
-from domain.appointments.agenda import Agenda, PublishAgenda
+from domain.appointments.agenda import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import StreamName, build, decide
 from domain.errors import Code, Hint, Rejected
@@ -54,6 +54,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00)")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?")
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
+# What Excel wants above the header to know how the cells are separated.
+_SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 
 # What the domain's refusals mean to whoever made the file; the API has its own words in api/messages.py.
 REASONS: dict[Code, str] = {
@@ -200,7 +202,7 @@ async def check(
     count = 0
     report = Report()
     line_of: dict[AgendaId, int] = {}
-    known: dict[StreamName, Any] = {}  # hospitals: few, read once
+    known: dict[StreamName, Any] = {}  # hospitals: few, and looked up once
     for some in _chunks(parse(content), ROWS_AT_ONCE):
         refused = await _refused(core, [row for row in some if isinstance(row, Row)], known, now)
         for row in some:
@@ -222,29 +224,19 @@ async def check(
 
 
 async def _refused(core: Core, rows: list[Row], known: dict[StreamName, Any], now: datetime) -> dict[int, Rejected]:
-    """Which of these rows the domain would refuse, by line; `known` grows by the hospitals of these rows.
+    """Which of these rows the domain would refuse as the log is now, by line; `known` grows by their hospitals.
 
-    Whether another agenda stands in a row's place is not looked up: that may change until the row's turn comes anyway.
+    A row that was published before is none of them, whatever day it is: a run that was killed can be completed later.
     """
     missing = {hospitals.stream(row.command.hospital) for row in rows} - known.keys()
-    known |= {name: loaded.state for name, loaded in (await core.log.load(missing)).items()} if missing else {}
-    refused = _decided(rows, known, now)
-    # What was published in time is no fault of the file, or a run that was killed could not be completed the day after.
-    late = [row for row in rows if row.line in refused and refused[row.line].code == "in_the_past"]
-    if late:
-        published = await core.log.load(agendas.stream(row.command.agenda) for row in late)
-        for row in late:
-            del refused[row.line]
-        refused |= _decided(late, known | {name: loaded.state for name, loaded in published.items()}, now)
-    return refused
-
-
-def _decided(rows: Iterable[Row], states: Mapping[StreamName, Any], now: datetime) -> dict[int, Rejected]:
+    missing |= {agendas.stream(row.command.agenda) for row in rows}
+    states = known | {name: loaded.state for name, loaded in (await core.log.load(missing)).items()}
     refused = {}
     for row in rows:
         hospital, agenda = hospitals.stream(row.command.hospital), agendas.stream(row.command.agenda)
+        known[hospital] = states[hospital]
         try:
-            decide(row.command, {hospital: states[hospital], agenda: states.get(agenda) or Agenda()}, now)
+            decide(row.command, {hospital: states[hospital], agenda: states[agenda]}, now)
         except Rejected as refusal:
             refused[row.line] = refusal
     return refused
@@ -291,13 +283,14 @@ def parse(content: bytes) -> Iterator[Row | Problem]:
     """
     text = _decoded(content)
     lines = io.StringIO(text, newline="")
-    header = lines.readline(LINE_MAX_CHARS + 1)
-    if len(header) > LINE_MAX_CHARS:
-        raise FileRefused(f"its first line is longer than {LINE_MAX_CHARS} characters: is it a CSV file?")
-    delimiter = ";" if header.count(";") > header.count(",") else ","
+    header, header_line = _first_line(lines), 1
+    delimiter = _said_delimiter(header)
+    if delimiter:
+        header, header_line = _first_line(lines), 2
+    delimiter = delimiter or (";" if header.count(";") > header.count(",") else ",")
     columns = _columns(header, delimiter)
     count = 0
-    for line, cells in _records(lines, delimiter):
+    for line, cells in _records(lines, delimiter, header_line):
         if isinstance(cells, Problem):
             yield cells
         elif any(cell.strip() for cell in cells):
@@ -320,6 +313,21 @@ def _decoded(content: bytes) -> str:
     return text
 
 
+def _first_line(lines: io.StringIO) -> str:
+    line = lines.readline(LINE_MAX_CHARS + 1)
+    if len(line) > LINE_MAX_CHARS:
+        raise FileRefused(f"its first line is longer than {LINE_MAX_CHARS} characters: is it a CSV file?")
+    return line
+
+
+def _said_delimiter(line: str) -> str:
+    """What a line like `sep=;` says; "" if it is no such line. Raises FileRefused for a delimiter that is not read."""
+    said = _SEPARATOR.fullmatch(line)
+    if said and said[1] not in {",", ";"}:
+        raise FileRefused(f"its first line says sep={_shown(said[1])}: separate the cells by commas or semicolons")
+    return said[1] if said else ""
+
+
 def _columns(header: str, delimiter: str) -> list[str]:
     """The names of the columns, in their order. Raises FileRefused unless all are known, and all required there."""
     try:
@@ -338,14 +346,14 @@ def _columns(header: str, delimiter: str) -> list[str]:
     return names
 
 
-def _records(lines: io.StringIO, delimiter: str) -> Iterator[tuple[int, list[str] | Problem]]:
+def _records(lines: io.StringIO, delimiter: str, header_line: int) -> Iterator[tuple[int, list[str] | Problem]]:
     """Records after the header by the line at which they begin: with a quoted line break, one has several lines.
 
     What can't be read as CSV ends it: where the next record would begin is not known.
     """
     reader = csv.reader(_bounded(lines), delimiter=delimiter, strict=True)
     while True:
-        line = reader.line_num + 2
+        line = header_line + reader.line_num + 1
         try:
             cells = next(reader, None)
         except (csv.Error, FileRefused) as error:

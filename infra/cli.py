@@ -44,6 +44,7 @@ console = _Stderr(stderr=True, highlight=False)
 DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database; IGOB_DATA_DIR, else .igob.")]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
+Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=9_999))]  # as many as infra/demo.py has numbers for
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
@@ -72,12 +73,14 @@ def plain_errors() -> Iterator[None]:
     from infra.embedded import FolderHeld
     from infra.log import Unavailable
     from infra.migrate import MigrationError
+    from infra.scrub import ScrubError
 
     mendable = (
         SettingError,
         FolderHeld,
         EmbeddedError,
         MigrationError,
+        ScrubError,
         psycopg.OperationalError,
         Unavailable,
         OSError,
@@ -104,7 +107,7 @@ def serve(
     workers:
         Processes that answer requests, each with a lane of its own on the one log.
     demo:
-        Fill an empty log with the demo city first.
+        Fill an empty log with the demo city first, or go on with one whose making was cut short.
     """
     from infra.serve import serve as run
 
@@ -116,24 +119,32 @@ def serve(
             port=port,
             workers=workers,
             say=say,
-            prepare=lambda: _demo_if_empty(settings) if demo else None,
+            prepare=lambda: _complete_demo(settings) if demo else None,
         )
 
 
-def _demo_if_empty(settings: Settings) -> None:
+def _complete_demo(settings: Settings) -> None:
+    """Make the demo city in an empty log, go on with one that is not complete; leave any other log alone."""
     import asyncio
+    from datetime import UTC, datetime
 
+    from domain.calendar import local_date
     from infra.core import open_core
+    from infra.database import application_conninfo
+    from infra.demo import first_day_lacking
 
-    async def is_empty() -> bool:
+    async def lacking() -> date | None:
+        today = local_date(datetime.now(UTC))
+        conninfo = application_conninfo(settings)
         async with open_core(settings) as core:
-            return await core.log.head() == 0
+            return await first_day_lacking(core, conninfo, schema=settings.schema, seed=1, today=today)
 
-    if asyncio.run(is_empty()):
-        _load_demo(settings, seed=1, first_day=None)
+    first_day = asyncio.run(lacking())
+    if first_day:
+        _load_demo(settings, seed=1, first_day=first_day, going_on=True)
 
 
-def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "DemoCity":
+def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_on: bool = False) -> "DemoCity":
     import asyncio
     from datetime import UTC, datetime
 
@@ -144,7 +155,11 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "Dem
     async def load() -> "DemoCity":
         async with open_core(settings) as core:
             return await load_demo(
-                core, seed=seed, first_day=first_day or local_date(datetime.now(UTC)), console=console
+                core,
+                seed=seed,
+                first_day=first_day or local_date(datetime.now(UTC)),
+                console=console,
+                going_on=going_on,
             )
 
     city = asyncio.run(load())
@@ -156,13 +171,13 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None) -> "Dem
 
 
 @app.command
-def demo(*, seed: int = 1, first_day: date | None = None, data_dir: DataDir = None, json: Json = False) -> None:
+def demo(*, seed: Seed = 1, first_day: date | None = None, data_dir: DataDir = None, json: Json = False) -> None:
     """Fill the log with a demo city: five hospitals, thirty days of agendas, invented people with appointments.
 
     Parameters
     ----------
     seed:
-        The same seed and first day make the same city; once made, it is not made twice.
+        0 to 9999. The same seed and first day make the same city; once made, it is not made twice.
     first_day:
         First day of the agendas; today in La Paz unless told otherwise.
     """
@@ -214,10 +229,41 @@ def migrate_(*, data_dir: DataDir = None) -> None:
 
     with plain_errors():
         settings = _settings(data_dir)
-        owner_conninfo(settings)
+        if settings.database_url:
+            owner_conninfo(settings)  # said before anything is done
         with running(settings, "igob db migrate", say):
             bring_up_to_date(settings)
         say(f"schema {settings.schema} is up to date")
+
+
+@database.command
+def scrub(*, data_dir: DataDir = None) -> None:
+    """Overwrite what is left on disk of erased persons' keys: see docs/operations.md for what it does not reach."""
+    from rich.progress import Progress
+
+    from infra.database import owner_conninfo, running
+    from infra.scrub import scrub as overwrite
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        if settings.database_url:
+            owner_conninfo(settings)  # said before anything is done
+        with (
+            running(settings, "igob db scrub", say),
+            Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+        ):
+            task = progress.add_task("overwriting", total=None)
+            done = overwrite(
+                owner_conninfo(settings),
+                schema=settings.schema,
+                say_total=lambda total: progress.update(task, total=total),
+                advance=lambda: progress.advance(task),
+            )
+    say("the table of keys was written anew; copies made before (backups, archived WAL, replicas) are not reached")
+    if not done.reached_wal:
+        say("igob: nor were the WAL and the planner's old statistics: let a superuser do it (docs/operations.md)")
+        sys.exit(1)
+    say(f"{done.wal_segments} segments of the WAL were overwritten")
 
 
 @database.command

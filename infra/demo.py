@@ -9,22 +9,27 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 
 import msgspec
+import psycopg
+from psycopg import sql
 from rich.console import Console
 from rich.progress import Progress
 
 from domain.appointments.agenda import PUBLISH_AHEAD_DAYS_MAX, BookAppointment, PublishAgenda
+from domain.appointments.agenda import stream as agenda_stream
 from domain.appointments.hospital import RegisterHospital
-from domain.calendar import TIME_ZONE
+from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Command, build
 from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from infra.core import Core
-from infra.log import Key
+from infra.log import Key, Unavailable
+from infra.secret import Secret
 from infra.settings import SettingError
 
 ACTOR = "demo"
 DAYS = 30
+SEED_MAX = 9_999  # what an identity number has room for
 PEOPLE = 120
 BOOKINGS = 400
 SLOTS = 12
@@ -92,10 +97,12 @@ def agendas(first_day: date) -> Iterator[PublishAgenda]:
 
 
 def people(core: Core, dice: random.Random, seed: int) -> Iterator[RegisterPerson]:
-    """Invented people: their identity numbers begin with 999, which no office issues."""
+    """Invented people, others for each seed: their identity numbers begin with 999, which no office issues."""
+    if not 0 <= seed <= SEED_MAX:
+        raise ValueError(f"a seed is 0 to {SEED_MAX}, not {seed}")
     for number in range(PEOPLE):
         sex = dice.choice(("F", "M"))
-        identity = parse_ci(f"999{seed % 10_000:04d}{number:03d} LP")
+        identity = parse_ci(f"999{seed:04d}{number:03d} LP")
         yield build(
             RegisterPerson,
             person=core.secret.new_id("person", ACTOR, f"demo-{seed}", identity),
@@ -108,7 +115,9 @@ def people(core: Core, dice: random.Random, seed: int) -> Iterator[RegisterPerso
         )
 
 
-def bookings(core: Core, dice: random.Random, seed: int, patients: Sequence[str], first_day: date) -> Iterator[Command]:
+def bookings(
+    core: Core, dice: random.Random, seed: int, patients: Sequence[str], first_day: date
+) -> Iterator[BookAppointment]:
     """Random slots for random people, from the second day on."""
     for number in range(BOOKINGS):
         day = first_day + timedelta(days=dice.randrange(1, DAYS))
@@ -134,39 +143,82 @@ def check_first_day(first_day: date, *, today: date) -> None:
         raise SettingError(f"--first-day {first_day} is too far ahead: {latest} is the latest today")
 
 
-async def load_demo(core: Core, *, seed: int, first_day: date, console: Console) -> DemoCity:
+async def first_day_lacking(core: Core, conninfo: str, *, schema: str, seed: int, today: date) -> date | None:
+    """First day of the city that the log still lacks; None if there is nothing to do.
+
+    Today for an empty log. For one that begins with the city of this seed: that city's, until it is complete or its
+    last day is past. Any other log is left alone. Raises Unavailable.
+    """
+    if await core.log.head() == 0:
+        return today
+    first_day = await _begun_on(conninfo, schema=schema, secret=core.secret, seed=seed)
+    if first_day is None:
+        return None
+    *_, last = agendas(first_day)
+    found = (await core.log.load([agenda_stream(last.agenda)])).popitem()[1]
+    return None if found.version or last.date < today else first_day
+
+
+async def _begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int) -> date | None:
+    """The first day of the city with which the log begins: its first event bears the key of its command for ever."""
+    first_event = sql.SQL("SELECT actor, command_id, recorded_at FROM {} WHERE notification_id = 1")
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        cursor = await connection.execute(first_event.format(sql.Identifier(schema, "events")))
+        row = await cursor.fetchone()
+    if row is None or row[0] != ACTOR:
+        return None
+    earliest = local_date(row[2]) - timedelta(days=1)  # midnight may have come in between
+    days = (earliest + timedelta(days=n) for n in range(PUBLISH_AHEAD_DAYS_MAX + 2))
+    return next((day for day in days if secret.key_name(ACTOR, _key(seed, day, "hospital", 0).name) == row[1]), None)
+
+
+def _key(seed: int, first_day: date, kind: str, number: int) -> Key:
+    return Key(ACTOR, f"demo-{seed}-{first_day}-{kind}-{number}")
+
+
+async def load_demo(core: Core, *, seed: int, first_day: date, console: Console, going_on: bool = False) -> DemoCity:
     """Make the city of this seed and first day; what is there already is not made twice.
 
-    Raises Rejected if the city collides with something else in the log, such as other agendas of the same hospitals.
+    One agenda is published when all else is done: by it is seen that the city is complete. `going_on` leaves out what
+    can't be made any more, because its day is past or something else has its place by now.
+
+    Raises Unavailable; Rejected if the city collides with something else in the log, such as other agendas of the same
+    hospitals, unless it is `going_on`.
     """
     dice = random.Random(seed)  # noqa: S311 (invented people, not secrets)
     registrations = list(people(core, dice, seed))
-    published = list(agendas(first_day))
-    wanted = list(bookings(core, dice, seed, [person.person for person in registrations], first_day))
+    *published, last = agendas(first_day)
+    patients = [person.person for person in registrations]
+    wanted = [booking for booking in bookings(core, dice, seed, patients, first_day) if booking.agenda != last.agenda]
     founded = [build(RegisterHospital, hospital=code, name=name) for code, name in HOSPITALS.items()]
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("demo city", total=len(founded) + len(published) + len(registrations) + len(wanted))
+        total = len(founded) + len(published) + len(registrations) + len(wanted) + 1
+        task = progress.add_task("demo city", total=total)
 
-        async def submit(commands: Sequence[Command], kind: str, *, may_collide: bool = False) -> int:
+        async def submit(commands: Sequence[Command], kind: str, *, may_collide: bool = going_on) -> int:
             accepted = 0
             at_once = min(COMMANDS_AT_ONCE, core.lane.queue_max)
             for begin in range(0, len(commands), at_once):
                 some = commands[begin : begin + at_once]
-                keys = [Key(ACTOR, f"demo-{seed}-{first_day}-{kind}-{begin + n}") for n in range(len(some))]
-                answers = await asyncio.gather(
-                    *(core.lane.submit(command, key) for command, key in zip(some, keys, strict=True)),
-                    return_exceptions=True,
-                )
-                for answer in answers:
-                    if isinstance(answer, BaseException) and not (may_collide and isinstance(answer, Rejected)):
-                        raise answer
-                accepted += sum(not isinstance(answer, BaseException) for answer in answers)
+                keys = [_key(seed, first_day, kind, begin + n) for n in range(len(some))]
+                accepted += await _submit(core, some, keys, may_collide)
                 progress.advance(task, len(some))
             return accepted
 
-        return DemoCity(
-            hospitals=await submit(founded, "hospital"),
-            agendas=await submit(published, "agenda"),
-            people=await submit(registrations, "person"),
-            appointments=await submit(wanted, "booking", may_collide=True),
-        )
+        hospitals = await submit(founded, "hospital")
+        opened = await submit(published, "agenda")
+        registered = await submit(registrations, "person")
+        booked = await submit(wanted, "booking", may_collide=True)
+        opened += await submit([last], "last-agenda")
+    return DemoCity(hospitals=hospitals, agendas=opened, people=registered, appointments=booked)
+
+
+async def _submit(core: Core, commands: Sequence[Command], keys: Sequence[Key], may_collide: bool) -> int:
+    """How many of these were accepted. Raises Unavailable, and Rejected unless they may collide with something."""
+    answers = await asyncio.gather(*map(core.lane.submit, commands, keys), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, Rejected) and answer.code in {"unavailable", "overloaded"}:
+            raise Unavailable("the database does not answer; the demo city is not complete yet")
+        if isinstance(answer, BaseException) and not (may_collide and isinstance(answer, Rejected)):
+            raise answer
+    return sum(not isinstance(answer, BaseException) for answer in answers)

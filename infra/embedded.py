@@ -6,6 +6,7 @@ process that serves, `keep`. The server listens on a Unix socket only. See docs/
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -44,6 +45,11 @@ FAST_STOP_S = 60.0
 IMMEDIATE_STOP_S = 30.0
 TOOL_TIMEOUT_S = 300.0
 SOCKET_PATH_MAX_BYTES = 100  # sun_path has 108 bytes on Linux, 104 elsewhere
+# All that ever lies in a folder of ours, and what a new file system puts into its top folder.
+OUR_FILES = re.compile(r"pg|pg\.new\..*|socket|postgres\.log(\.1)?|lock|users|keep|secret(\..*)?|lost\+found")
+# Folders that others count on, also while they are empty: they are not ours to close.
+TOP_FOLDERS = ("home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "usr/local", "var", "var/lib")
+SYSTEM_FOLDERS = {Path("/"), *(Path("/", name) for name in TOP_FOLDERS)}
 LOG_MAX_BYTES = 32 * 1024 * 1024
 LOG_TAIL_LINES = 12
 
@@ -231,7 +237,7 @@ class EmbeddedPostgres:
     def status(self) -> Status:
         """What is there, without changing it; the holder may be ourselves."""
         with self._explained():
-            self._check_owner()
+            self._check_folder()
             version = self._data_version()
             process = self._postmaster() if version else None
             state: Literal["absent", "stopped", "starting", "running"] = "stopped" if version else "absent"
@@ -261,18 +267,31 @@ class EmbeddedPostgres:
         except (OSError, psutil.Error, subprocess.SubprocessError, psycopg.Error) as error:
             raise EmbeddedError(f"The database folder {self.folder} can't be used: {error}") from error
 
-    def _check_owner(self) -> None:
-        """Raise EmbeddedError if the folder, or the data in it, is somebody else's."""
+    def _check_folder(self) -> None:
+        """Raise EmbeddedError if the folder is somebody else's, or has something else in it than our database."""
         with suppress(FileNotFoundError):
-            owner = self.folder.stat().st_uid
-            if owner != os.geteuid():
+            about = self.folder.stat()
+            if about.st_uid != os.geteuid():
                 raise EmbeddedError(
-                    f"{self.folder} belongs to {user_name(owner)}, and we run as {user_name(os.geteuid())}. "
+                    f"{self.folder} belongs to {user_name(about.st_uid)}, and we run as {user_name(os.geteuid())}. "
                     "Start it as the owner, or choose another folder with --data-dir."
                 )
+            if (self.data / "PG_VERSION").exists() and self._lock.is_file():
+                return
+            if self.folder in SYSTEM_FOLDERS or about.st_mode & stat.S_ISVTX:
+                raise self._not_ours("is a folder of the system's, which others use too")
+            strangers = (path.name for path in self.folder.iterdir() if not OUR_FILES.fullmatch(path.name))
+            if stranger := min(strangers, default=""):
+                raise self._not_ours(f"has other files in it than a database of ours, such as {stranger!r}")
+
+    def _not_ours(self, why: str) -> EmbeddedError:
+        return EmbeddedError(
+            f"{self.folder} {why}, and the folder of the database is closed to everybody else. Choose one that is new "
+            f"or empty with --data-dir, such as {self.folder / 'igob'}."
+        )
 
     def _claim_folder(self) -> None:
-        self._check_owner()
+        self._check_folder()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if stat.S_IMODE(self.folder.stat().st_mode) & 0o077:
             self._say(f"closing {self.folder} to other users (mode 0700): it holds the database")

@@ -192,7 +192,6 @@ class Log:
             "SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s AND originator_version = 1"
             " ORDER BY originator_id LIMIT %s"
         ).format(table)
-        self._select_at = sql.SQL("SELECT topic, state FROM {} WHERE notification_id = %s").format(table)
         self._select_known = sql.SQL(
             "SELECT digest, position FROM {} WHERE key = %s::uuid AND recorded_at > clock_timestamp() - {}()"
         ).format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
@@ -263,15 +262,6 @@ class Log:
         """Digest and position of an accepted command, if its key is still kept. Raises Unavailable."""
         rows = await self._rows(self._select_known, (key.name,))
         return (rows[0][0], rows[0][1]) if rows else None
-
-    async def event_at(self, position: int) -> Event | None:
-        """The event at a position; None beyond the head. Raises Unavailable."""
-        rows = await self._rows(self._select_at, (position,))
-        if not rows:
-            return None
-        topic, state = rows[0]
-        subject = self._codec.sealed_subject(topic, state)
-        return self._codec.decode(topic, state, await self._keys_of({subject} if subject else set()))
 
     def batch(self) -> Batch:
         """A batch for `append`, empty."""

@@ -94,7 +94,8 @@ def _check_server(connection: psycopg.Connection, application_role: str) -> None
             f"CREATE ROLE \"{application_role}\" LOGIN PASSWORD '…'"
         )
     if application_role == connection.info.user:
-        raise MigrationError(_too_powerful(application_role))  # before its own power is taken from the owner
+        # Before its own power is taken from the owner.
+        raise MigrationError(_too_powerful(application_role, "it is the owner's too"))
 
 
 def _create_schema(connection: psycopg.Connection, schema: str) -> None:
@@ -194,26 +195,80 @@ def _powerless(connection: psycopg.Connection, what: str, schema: str) -> str:
     )
 
 
-def _too_powerful(role: str) -> str:
+def _too_powerful(role: str, why: str) -> str:
     return (
-        f'role "{role}" can change or delete events; IGOB_DATABASE_URL must name one that can not'
-        " (the owner's role goes to IGOB_DATABASE_OWNER_URL)"
+        f'role "{role}" can change or delete events, or stop the log: {why}; IGOB_DATABASE_URL must name one that can'
+        " not (the owner's role goes to IGOB_DATABASE_OWNER_URL)"
     )
 
 
+# What grants.sql gives, and what stops or changes the log if it is had beyond that. REFERENCES and TRIGGER let a role
+# hang conditions and code of its own on the append, MAINTAIN lets it lock a table against everybody.
+GRANTED = {
+    "events": {"INSERT"},
+    "event_log": set[str](),
+    "commands": {"INSERT", "UPDATE"},
+    "subject_keys": {"INSERT", "DELETE"},
+    "facts": set[str](),
+    "migrations": set[str](),
+}
+HARMFUL = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+BY_COLUMN = ("INSERT", "UPDATE", "REFERENCES")
+MAINTAIN_SINCE = 17
+# Roles of PostgreSQL's own whose members reach the server's files or programs, and with them everything.
+MIGHTY_ROLES = ("pg_execute_server_program", "pg_write_server_files")
+
+# Every reason against the role, or against one that it can become. MEMBER: a role that inherits nothing may still
+# SET ROLE, and one that may do neither but has the ADMIN option can let itself. CREATEROLE: below PostgreSQL 16 it is
+# enough to become any role but a superuser, and nowhere does the application need it.
+REASONS_AGAINST = """
+WITH roles AS (SELECT * FROM pg_roles AS r WHERE pg_has_role(r.oid, 'MEMBER')),
+tables AS (SELECT c.oid, c.relname, c.relowner FROM pg_class AS c WHERE c.relnamespace = %(schema)s::regnamespace)
+SELECT rolname, what FROM (
+SELECT r.rolname, a.what FROM roles AS r CROSS JOIN LATERAL (
+    VALUES (r.rolsuper, 'is a superuser'), (r.rolcreaterole, 'may create and grant roles (CREATEROLE)'),
+           (r.rolreplication, 'may replicate, and so keep the WAL from ever being removed (REPLICATION)'),
+           (r.rolname = ANY(%(mighty)s), 'reaches the files of the server')
+) AS a (stands, what) WHERE a.stands
+UNION ALL
+SELECT r.rolname, 'owns schema ' || n.nspname FROM roles AS r JOIN pg_namespace AS n ON n.nspowner = r.oid
+WHERE n.oid = %(schema)s::regnamespace
+UNION ALL
+SELECT r.rolname, 'owns database ' || d.datname FROM roles AS r JOIN pg_database AS d ON d.datdba = r.oid
+WHERE d.datname = current_database()
+UNION ALL
+SELECT r.rolname, 'owns ' || t.relname FROM roles AS r JOIN tables AS t ON t.relowner = r.oid
+UNION ALL
+SELECT r.rolname, 'owns function ' || p.proname FROM roles AS r JOIN pg_proc AS p ON p.proowner = r.oid
+WHERE p.pronamespace = %(schema)s::regnamespace
+UNION ALL
+SELECT r.rolname, 'may ' || h.privilege || ' on ' || t.relname
+FROM unnest(%(tables)s::text[], %(privileges)s::text[], %(by_column)s::bool[]) AS h (name, privilege, by_column)
+JOIN tables AS t ON t.relname = h.name CROSS JOIN roles AS r
+WHERE CASE WHEN h.by_column THEN has_any_column_privilege(r.oid, t.oid, h.privilege)
+           ELSE has_table_privilege(r.oid, t.oid, h.privilege) END
+) AS against ORDER BY rolname <> session_user LIMIT 1
+"""
+
+
 def _refuse_power_over_log(connection: psycopg.Connection, schema: str) -> None:
-    """Raises MigrationError if the role, or one that it can become, may change events or let itself do so."""
-    table = sql.Identifier(schema, "events").as_string(connection)
+    """Raises MigrationError if the role, or one that it can become, may change events, stop the log, or let itself."""
+    maintain = ("MAINTAIN",) if connection.info.server_version // 10_000 >= MAINTAIN_SINCE else ()
+    excess = [(table, kind) for table, given in GRANTED.items() for kind in (*HARMFUL, *maintain) if kind not in given]
     row = connection.execute(
-        # MEMBER: a role that inherits nothing may still SET ROLE.
-        "SELECT 1 FROM pg_roles AS r WHERE pg_has_role(r.oid, 'MEMBER') AND ("
-        " r.rolsuper OR r.oid = (SELECT relowner FROM pg_class WHERE oid = %(table)s::regclass)"
-        " OR has_table_privilege(r.oid, %(table)s, 'UPDATE, DELETE, TRUNCATE')"
-        " OR has_any_column_privilege(r.oid, %(table)s, 'UPDATE')) LIMIT 1",
-        {"table": table},
+        REASONS_AGAINST,
+        {
+            "schema": sql.Identifier(schema).as_string(connection),
+            "mighty": list(MIGHTY_ROLES),
+            "tables": [table for table, _ in excess],
+            "privileges": [kind for _, kind in excess],
+            "by_column": [kind in BY_COLUMN for _, kind in excess],
+        },
     ).fetchone()
     if row:
-        raise MigrationError(_too_powerful(connection.info.user))
+        role, what = row
+        who = "it" if role == connection.info.user else f'it can become "{role}", which'
+        raise MigrationError(_too_powerful(connection.info.user, f"{who} {what}"))
 
 
 def _may_append(connection: psycopg.Connection, schema: str) -> bool:

@@ -1,16 +1,22 @@
 """The cases that the eventsourcing library publishes for recorders, and those that they miss."""
 
 import itertools
+import select
+import socket
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError, ProgrammingError, StoredEvent
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
+from psycopg.conninfo import make_conninfo
 
 from infra.migrate import migrate
 from infra.recorder import LogRecorder, datastore
@@ -110,6 +116,119 @@ def test_a_connection_killed_after_commit_loses_nothing(town: Town, recorder: Lo
         town.execute("SELECT pg_terminate_backend(%s)", victim.info.backend_pid)
     assert recorder.insert_events([an_event()]) == [2]
     assert positions(town) == [1, 2]
+
+
+class Between:
+    """Stands between a client and the database, and cuts the line at the first message with `word` in it.
+
+    At a `request`, before the database has it; else at an answer, before the client has it. Then it does `meanwhile`.
+    """
+
+    def __init__(
+        self, town: Town, folder: Path, word: bytes, *, request: bool, meanwhile: Callable[[], object]
+    ) -> None:
+        self.address = f".s.PGSQL.{town.application_parameters['port']}"
+        self.there = Path(str(town.application_parameters["host"]), self.address)
+        self.word, self.request, self.meanwhile = word, request, meanwhile
+        self.cut = 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(folder / self.address))
+        self.listener.listen()
+        self.threads = [threading.Thread(target=self._accept)]
+        self.threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.threads.append(threading.Thread(target=self._pass_on, args=(client,)))
+            self.threads[-1].start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server:
+            server.connect(str(self.there))
+            while True:
+                ready, _, _ = select.select([client, server], [], [])
+                said = ready[0].recv(65_536)
+                if not said:
+                    return
+                if not self.cut and self.word in said and (ready[0] is client) == self.request:
+                    self.cut += 1
+                    self.meanwhile()
+                    return
+                (server if ready[0] is client else client).sendall(said)
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for thread in self.threads:
+            thread.join(10)
+
+
+@contextmanager
+def through(between: Between, town: Town, folder: Path) -> Iterator[LogRecorder]:
+    store = datastore(make_conninfo(town.application, host=str(folder)), schema=town.schema)
+    try:
+        yield LogRecorder(store)
+    finally:
+        store.close()
+        between.close()
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a path that has room for a socket."""
+    with tempfile.TemporaryDirectory(prefix="igob-") as folder:
+        yield Path(folder)
+
+
+def test_what_was_committed_while_the_answer_was_lost_is_known_for_one_s_own(
+    town: Town, recorder: LogRecorder, short: Path
+) -> None:
+    recorder.insert_events([an_event("case/0")])
+    between = Between(town, short, b"appended", request=False, meanwhile=lambda: None)
+    with through(between, town, short) as cut_off:
+        events = [an_event(version=1), an_event(version=2), an_event("case/2")]
+        assert cut_off.insert_events(events) == [2, 3, 4]
+        assert between.cut == 1
+        with pytest.raises(IntegrityError):  # said again by the caller: the library has no keys
+            cut_off.insert_events(events)
+    assert positions(town) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "theirs", [an_event(version=2), StoredEvent("case/1", 2, "noted.v1", b'{"by":"a rival"}')], ids=["a part", "others"]
+)
+def test_a_rival_s_events_in_the_place_of_a_lost_request_are_not_taken_for_one_s_own(
+    town: Town, recorder: LogRecorder, short: Path, theirs: StoredEvent
+) -> None:
+    recorder.insert_events([an_event(version=1)])
+    between = Between(town, short, b"case/1", request=True, meanwhile=lambda: recorder.insert_events([theirs]))
+    with through(between, town, short) as cut_off, pytest.raises(IntegrityError):
+        cut_off.insert_events([an_event(version=2), an_event(version=3)])
+    assert between.cut == 1
+    assert positions(town) == [1, 2]
+
+
+@pytest.mark.parametrize("state", [b"\xff", b"{\n}", b"", b'{"zero":"\0"}'])
+def test_a_state_that_is_no_line_of_json_is_a_programming_error_and_nothing_is_written(
+    town: Town, recorder: LogRecorder, state: bytes
+) -> None:
+    event = StoredEvent(originator_id="case/1", originator_version=1, topic="noted.v1", state=state)
+    with pytest.raises(ProgrammingError, match=r"'noted\.v1' is .*this log keeps JSON, on one line"):
+        recorder.insert_events([an_event("case/0"), event])
+    assert positions(town) == []
+
+
+@pytest.mark.parametrize(("stream", "topic"), [("case/\n1", "noted.v1"), ("", "noted.v1"), ("case/1", "")])
+def test_an_id_or_a_topic_that_is_no_line_is_a_programming_error(
+    town: Town, recorder: LogRecorder, stream: str, topic: str
+) -> None:
+    with pytest.raises(ProgrammingError, match="under ids and topics of one line"):
+        recorder.insert_events([StoredEvent(stream, 1, topic, b"{}")])
+    assert positions(town) == []
 
 
 def test_the_recorder_goes_on_when_its_own_connections_are_killed(town: Town, recorder: LogRecorder) -> None:

@@ -123,6 +123,14 @@ def test_terminated_while_it_works_it_leaves_no_database_behind(folder: Path, st
     assert gone(postmaster)
 
 
+@pytest.mark.parametrize("command", ["migrate", "scrub"])
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_made_by_the_first_command(
+    tmp_path: Path, command: str
+) -> None:
+    done = igob("db", command, "--data-dir", str(tmp_path / ("y" * 150)))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +251,14 @@ def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day:
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"igob: --first-day {first_day} is ")
     assert refused.stderr.count("\n") == 1
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("seed", ["10000", "-1"])
+def test_a_seed_that_has_no_people_of_its_own_is_a_usage_error(folder: Path, seed: str) -> None:
+    refused = igob("demo", "--seed", seed, "--data-dir", str(folder))
+    assert refused.returncode == 2
+    assert "--seed" in refused.stderr
     assert not folder.exists()
 
 

@@ -113,8 +113,22 @@ class TestReading:
             file(GOOD.replace(",", " , "), header=HEADER.upper().replace(",", " ,")),
             file(",".join(f'"{cell}"' for cell in GOOD.split(","))),
             file(",".join(reversed(GOOD.split(","))), header=",".join(reversed(HEADER.split(",")))),
+            b"\xef\xbb\xbfsep=;\r\n" + file(GOOD).replace(b",", b";").replace(b"\n", b"\r\n"),
+            b'"SEP=,"\n' + file(GOOD),
         ],
-        ids=["bom", "semicolons", "excel", "cr", "no last newline", "blank rows", "blanks", "quotes", "order"],
+        ids=[
+            "bom",
+            "semicolons",
+            "excel",
+            "cr",
+            "no last newline",
+            "blank rows",
+            "blanks",
+            "quotes",
+            "order",
+            "sep=;",
+            "sep=,",
+        ],
     )
     def test_what_spreadsheets_write_is_read(self, content: bytes) -> None:
         assert command(content) == EXPECTED
@@ -129,6 +143,8 @@ class TestReading:
         ]
         crlf = parsed(content.replace(b"\n", b"\r\n"))
         assert [found.line for found in crlf] == [2, 6, 7, 9]
+        below = parsed(b"sep=,\n" + content)
+        assert [found.line for found in below] == [3, 7, 8, 10]
 
 
 class TestRows:
@@ -211,6 +227,9 @@ class TestFiles:
             (file(header=HEADER + ","), "no such columns: ''"),
             (file(header='"' + HEADER), "can't be read as CSV"),
             (b"x" * 10_000, "first line is longer"),
+            (b"sep=;\n" + b"x" * 10_000, "first line is longer"),
+            (b"sep=\t\n" + file(GOOD), "says sep='\\t': separate the cells by commas or semicolons"),
+            (b"sep=;", "lacks the columns"),
         ],
     )
     def test_a_file_that_is_none_is_refused_in_a_word(self, content: bytes, text: str) -> None:
@@ -364,11 +383,27 @@ class TestImporting:
         assert len(report.problems) == agendas_csv.PROBLEMS_KEPT_MAX
         assert list(report.lines())[-1] == "and 200 more"
 
-    async def test_another_agenda_in_its_place_refuses_the_row_alone(
+    async def test_a_changed_agenda_among_new_ones_is_told_by_line_and_nothing_is_written(
         self, core: Core, town: Town, clock: Clock
     ) -> None:
         await run(core, clock, file(GOOD))
-        report = await run(core, clock, file(row(minutes="30"), row(practitioner="p-02")))
+        changed = file(row(practitioner="p-02"), row(minutes="30"), row(practitioner="p-03"))
+        report = await run(core, clock, changed)
+        assert (report.published, report.refused) == (0, 1)
+        assert report.error == "nothing was imported: 1 row is not right"
+        assert (report.problems[0].line, report.problems[0].code) == (3, "agenda_exists")
+        assert len(self.events(town)) == 1
+
+    async def test_an_agenda_that_comes_between_the_check_and_its_turn_refuses_the_row_alone(
+        self, core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def check_and_lose(*args: Any, **options: Any) -> tuple[int, Report]:
+            checked = await check(*args, **options)
+            await core.lane.submit(command(file(row(minutes="30"))), key("rival"))
+            return checked
+
+        monkeypatch.setattr(agendas_csv, "check", check_and_lose)
+        report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
         assert (report.published, report.refused, report.error) == (1, 1, "")
         assert (report.problems[0].line, report.problems[0].code) == (2, "agenda_exists")
         assert len(self.events(town)) == 2

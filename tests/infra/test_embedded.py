@@ -24,7 +24,9 @@ import pytest
 
 from infra import embedded
 from infra.account import EmbeddedError, account_for, wheel_bin_dir
+from infra.database import running as running_database
 from infra.embedded import EmbeddedPostgres, FolderHeld
+from infra.settings import Settings
 
 ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[2]
@@ -244,6 +246,56 @@ def test_an_open_folder_is_closed(absent: EmbeddedPostgres, said: Said) -> None:
     with absent.hold("a test"):
         assert absent.folder.stat().st_mode & 0o777 == 0o700
         assert said.has("closing")
+
+
+def everything(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_mode, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("files", [["report.odt"], ["lock", "users", "notes"], ["pg/PG_VERSION", "index.html"]])
+def test_a_folder_with_somebody_s_files_is_left_as_it_is(absent: EmbeddedPostgres, files: list[str]) -> None:
+    for name in files:
+        (absent.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (absent.folder / name).write_text("18\n")
+    absent.folder.chmod(0o1777)
+    before = everything(absent.folder)
+
+    def use() -> None:
+        with running_database(Settings(data_dir=absent.folder), "a test", lambda _: None):
+            pass
+
+    for attempt in (absent.start, absent.stop, absent.status, use):
+        with pytest.raises(EmbeddedError, match=rf"{absent.folder} .*Choose one that is new or empty with --data-dir"):
+            attempt()
+    absent.folder.chmod(0o755)
+    before[absent.folder] = (absent.folder.stat().st_mode, before[absent.folder][1])
+    with pytest.raises(EmbeddedError, match=f"such as '{files[-1]}'"):
+        absent.start()
+    assert everything(absent.folder) == before
+    shutil.rmtree(absent.folder)
+
+
+@pytest.mark.parametrize("folder", ["/", "/tmp", "/srv", "/var/lib"])
+def test_a_folder_of_the_system_s_is_never_closed(folder: str) -> None:
+    mode = Path(folder).stat().st_mode
+    with pytest.raises(EmbeddedError, match=r"Choose one|belongs to root"):
+        EmbeddedPostgres(Path(folder)).start()
+    assert Path(folder).stat().st_mode == mode
+
+
+def test_what_an_interrupted_first_start_and_a_new_disk_leave_is_no_stranger_s(absent: EmbeddedPostgres) -> None:
+    for name in ("pg.new.x1", "lost+found"):
+        (absent.folder / name).mkdir(parents=True)
+    for name in ("lock", "users", "secret", "secret.x2"):
+        (absent.folder / name).touch()
+    with absent.hold("a test"):
+        assert absent.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_other_files_beside_our_data_do_not_matter(database: EmbeddedPostgres) -> None:
+    (database.folder / "backups").mkdir()
+    database.start()
+    assert query(database, "SELECT 1") == [(1,)]
 
 
 def test_long_and_strange_paths(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:

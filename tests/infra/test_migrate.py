@@ -114,6 +114,78 @@ def test_the_owner_without_a_privilege_of_its_own_left_could_grant_it_again(town
         town.execute("ALTER TABLE events OWNER TO CURRENT_USER")
 
 
+TAKE_BACK = {
+    "ALTER SCHEMA {schema} OWNER TO {role}": "ALTER SCHEMA {schema} OWNER TO CURRENT_USER",
+    "ALTER DATABASE igob OWNER TO {role}": "ALTER DATABASE igob OWNER TO CURRENT_USER",
+    "ALTER TABLE commands OWNER TO {role}": "ALTER TABLE commands OWNER TO CURRENT_USER",
+    "ALTER FUNCTION lock_log OWNER TO {role}": "ALTER FUNCTION lock_log OWNER TO CURRENT_USER",
+    "ALTER ROLE {role} CREATEROLE": "ALTER ROLE {role} NOCREATEROLE",
+    "ALTER ROLE {role} REPLICATION": "ALTER ROLE {role} NOREPLICATION",
+    "ALTER ROLE {role} SUPERUSER": "ALTER ROLE {role} NOSUPERUSER",
+    "GRANT pg_write_server_files TO {role}": "REVOKE pg_write_server_files FROM {role}",
+    "GRANT pg_write_all_data TO {role}": "REVOKE pg_write_all_data FROM {role}",
+} | {
+    f"GRANT {privilege} ON {table} TO {{role}}": f"REVOKE {privilege} ON {table} FROM {{role}}"
+    for table, privileges in {
+        "events": ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES", "UPDATE (topic)", "REFERENCES (topic)"),
+        "commands": ("DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"),
+        "subject_keys": ("UPDATE", "TRIGGER"),
+        "facts": ("INSERT", "TRIGGER"),
+        "migrations": ("INSERT (name)",),
+    }.items()
+    for privilege in privileges
+}
+
+
+@pytest.mark.parametrize("give", TAKE_BACK)
+def test_a_role_that_could_destroy_or_stop_the_log_is_refused(town: Town, role: str, give: str) -> None:
+    migrate_for(town, role)
+    names = {"schema": town.schema, "role": role}
+    town.execute(give.format(**names))
+    try:
+        with pytest.raises(MigrationError, match=f'role "{role}" can change or delete events, or stop the log: it '):
+            check(town, role)
+    finally:
+        town.execute(TAKE_BACK[give].format(**names))
+    migrate_for(town, role)
+    check(town, role)
+
+
+def test_locking_a_table_against_everybody_is_too_much_where_it_can_be_granted(town: Town, role: str) -> None:
+    migrate_for(town, role)
+    with psycopg.connect(town.owner) as connection:
+        can_be_granted = connection.info.server_version >= 17 * 10_000
+    town.execute(f"GRANT {'MAINTAIN' if can_be_granted else 'TRIGGER'} ON events TO {role}")
+    with pytest.raises(MigrationError, match=r"it may (MAINTAIN|TRIGGER) on events"):
+        check(town, role)
+    town.execute(f"REVOKE ALL ON events FROM {role}")
+    migrate_for(town, role)
+    check(town, role)
+
+
+def test_a_membership_that_it_could_make_usable_is_refused(town: Town, role: str) -> None:
+    """Neither inherited nor to be set, where the server knows that; but with the right to grant it to itself."""
+    migrate_for(town, role)
+    with psycopg.connect(town.owner) as connection:
+        options = (
+            "ADMIN TRUE, INHERIT FALSE, SET FALSE" if connection.info.server_version >= 16 * 10_000 else "ADMIN OPTION"
+        )
+    middle, last = f"middle_{town.schema}", f"last_{town.schema}"
+    town.execute(f"CREATE ROLE {middle} NOINHERIT")
+    town.execute(f"CREATE ROLE {last}")
+    town.execute(f"GRANT TRUNCATE ON events TO {last}")
+    town.execute(f"GRANT {last} TO {middle}")
+    check(town, role)
+    town.execute(f"GRANT {middle} TO {role} WITH {options}")
+    try:
+        with pytest.raises(MigrationError, match=f'it can become "{last}", which may TRUNCATE on events'):
+            check(town, role)
+    finally:
+        town.execute(f"DROP OWNED BY {last}")
+        town.execute(f"DROP ROLE {middle}, {last}")
+    check(town, role)
+
+
 @pytest.mark.parametrize("position", [-1, 0, GREATEST_POSITION + 1, 2**63 - 1])
 def test_no_position_is_beyond_counting(town: Town, position: int) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
