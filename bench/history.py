@@ -201,6 +201,7 @@ class _Search(Generic[S]):
         ]
         answered = [(o.returned, i) for i, o in enumerate(self.operations) if o.answer and o.returned is not None]
         self.by_return = [index for _, index in sorted(answered)]
+        self.answered = sum(1 << index for index in self.by_return)
         placed = [(p, i) for i, p in enumerate(self.positions) if p is not None and self.operations[i].answer]
         self.by_position = [index for _, index in sorted(placed)]
 
@@ -219,7 +220,7 @@ class _Search(Generic[S]):
             if self._first_return(node) is None:
                 order = [self.operations[index].number for index in node.path()]
                 return Verdict(kind="accepted", order=order, steps=self.steps)
-            if node.done.bit_count() >= deepest.done.bit_count():
+            if (node.done & self.answered).bit_count() > (deepest.done & self.answered).bit_count():
                 deepest = node
             stack += reversed(ways)  # the first is tried first
         return Verdict(kind="rejected", reasons=self._reasons(deepest), steps=self.steps)

@@ -103,7 +103,7 @@ def test_an_appointments_name_says_in_which_agenda_it_is() -> None:
     number=st.integers(1_000, 9_999_999_999),
     complement=st.from_regex(r"[0-9][A-Z]", fullmatch=True) | st.just(""),
     department=st.sampled_from(["", "LP", "PD"]),
-    zeros=st.integers(0, 10),
+    zeros=st.integers(0, 9),
     gap=st.sampled_from(["", " ", ".", "\t"]),
     lower=st.booleans(),
 )

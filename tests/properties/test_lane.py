@@ -136,7 +136,7 @@ def failing(
 async def test_two_lanes_that_fail_and_clients_who_repeat_themselves(
     town: Town, clock: Clock, caches: tuple[int, int], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.lane, "LOST_CONNECTION_WAIT_S", 0.001)
+    monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.001)
     remembered = [StateCache(bytes_max=size) for size in caches]
     dice = random.Random(seed)
     async with AsyncExitStack() as opened:
