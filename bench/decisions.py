@@ -97,7 +97,7 @@ class Decisions:
         return [Step(state, repeated=True)]
 
     def _read(self, state: Town, command: Command) -> dict[StreamName, Any]:
-        names = DECISIONS[type(command)].reads(command, state.states)
+        names = DECISIONS[type(command)].streams(command, state.states)
         return {name: state.states[name] if name in state.states else fold(name, ()) for name in names}
 
     def _after(

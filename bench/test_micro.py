@@ -297,11 +297,11 @@ def batch_of(batch: Batch, bookings: int) -> Batch:
         for stream, _ in recorded:
             batch.read.setdefault(stream, 0)
             versions.setdefault(stream, 0)
-        batch.ask(key, bytes(DIGEST_BYTES), "bench")
+        entries = []
         for stream, event in recorded:
             versions[stream] += 1
-            batch.add(stream, versions[stream], event)
-        batch.accept()
+            entries.append((stream, versions[stream], event))
+        batch.accept(key, bytes(DIGEST_BYTES), "bench", entries)
     return batch
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import datetime
+from inspect import signature
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform, get_type_hints
 
 import msgspec
@@ -116,7 +117,8 @@ class Command(Value, forbid_unknown_fields=True):
 
 Recorded: TypeAlias = tuple[StreamName, Event]
 Decided: TypeAlias = Iterator[Recorded]
-Reads: TypeAlias = Callable[[Any, Mapping[StreamName, Any]], list[StreamName]]
+# Of the command alone, or of the command and the states found so far.
+Reads: TypeAlias = Callable[[Any], list[StreamName]] | Callable[[Any, Mapping[StreamName, Any]], list[StreamName]]
 
 
 class Upcaster(msgspec.Struct, frozen=True):
@@ -137,12 +139,17 @@ class Fold(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """What a command reads and what it decides.
 
-    `reads(command, found)` names the streams, given the states found so far; it is asked again until nothing new.
+    `reads(command)` names the streams; `reads(command, found)` is asked again with the states found until nothing new.
     `decide(command, *states, now=…)` gets the states in that order, yields what is to be recorded, or raises Rejected.
     """
 
-    reads: Reads
+    reads: Callable[..., list[StreamName]]
     decide: Callable[..., Iterable[Recorded]]
+    asks_again: bool
+
+    def streams(self, command: "Command", found: Mapping[StreamName, Any]) -> list[StreamName]:
+        """What the command reads, as far as the states found so far tell."""
+        return self.reads(command, found) if self.asks_again else self.reads(command)
 
 
 def evolves(category: str, initial: Callable[[], S]) -> Callable[[Callable[[S, Event], S]], Callable[[S, Event], S]]:
@@ -161,7 +168,8 @@ def decides(
     """Declare what a command reads and that the function below decides it."""
 
     def register(decide: Callable[..., Iterable[Recorded]]) -> Callable[..., Iterable[Recorded]]:
-        DECISIONS[command_type] = Decision(reads=reads, decide=decide)
+        asks_again = len(signature(reads).parameters) > 1
+        DECISIONS[command_type] = Decision(reads=reads, decide=decide, asks_again=asks_again)
         return decide
 
     return register
@@ -218,7 +226,7 @@ def copied(state: S) -> S:
 def decide(command: Command, states: Mapping[StreamName, Any], now: datetime) -> list[Recorded]:
     """Decide one command on states that hold everything it reads. Changes nothing. Raises Rejected."""
     decision = DECISIONS[type(command)]
-    read = [states[stream] for stream in decision.reads(command, states)]
+    read = [states[stream] for stream in decision.streams(command, states)]
     return list(decision.decide(command, *read, now=now))
 
 

@@ -101,7 +101,7 @@ class RegisterPerson(Command):
     email: Email = ""
 
 
-@decides(RegisterPerson, reads=lambda c, _: [stream(c.person), identity_stream(c.identity_digest)])
+@decides(RegisterPerson, reads=lambda c: [stream(c.person), identity_stream(c.identity_digest)])
 def register_person(command: RegisterPerson, person: Person, identity: Identity, *, now: datetime) -> Decided:
     if person.registered:
         return

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, copied, fold_of
+from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Decision, Event, Recorded, StreamName, copied, fold_of
 from domain.errors import Rejected
 from infra.cache import StateCache
 from infra.log import Appended, Batch, Conflict, Key, Loaded, Log, Unavailable
@@ -337,7 +337,7 @@ class Lane:
 
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""
-        reads = [DECISIONS[type(waiting.command)].reads(waiting.command, {}) for waiting in batch]
+        reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
         await self._provide(dict.fromkeys(name for names in reads for name in names), draft)
         for waiting, names in zip(batch, reads, strict=True):
             await self._decide(waiting, names, draft)
@@ -379,30 +379,36 @@ class Lane:
     async def _decide(self, waiting: Waiting, names: list[StreamName], draft: _Draft) -> None:
         command, work = waiting.command, draft.work
         decision = DECISIONS[type(command)]
-        for _ in range(MAX_READ_ROUNDS):
-            states = {name: work[name].current() for name in names}
-            names = decision.reads(command, states)
-            if states.keys() >= set(names):
-                break
-            await self._provide(names, draft)
-        else:
-            raise RuntimeError(f"{type(command).__name__} reads more in every round")
-        batch = draft.batch
-        batch.ask(waiting.key, waiting.digest, waiting.correlation)
+        states = [work[name].current() for name in names]
+        if decision.asks_again:
+            states = await self._read_on(command, decision, names, draft)
         try:
-            recorded = list(decision.decide(command, *[states[name] for name in names], now=self._clock()))
+            recorded = list(decision.decide(command, *states, now=self._clock()))
         except Rejected as refusal:
+            draft.batch.refuse(waiting.key)
             draft.refused.append((waiting, refusal))
             return
+        entries = []
         for stream, event in recorded:
             written = work[stream]
             written.version += 1
-            written.pending.append(event)
             written.written += 1
+            written.pending.append(event)
             if event.personal_fields:
                 written.sealed = True
-            batch.add(stream, written.version, event)
-        draft.accepted.append((waiting, batch.accept(), recorded))
+            entries.append((stream, written.version, event))
+        ordinal = draft.batch.accept(waiting.key, waiting.digest, waiting.correlation, entries)
+        draft.accepted.append((waiting, ordinal, recorded))
+
+    async def _read_on(self, command: Command, decision: Decision, names: list[StreamName], draft: _Draft) -> list[Any]:
+        """The states of what the command reads, asked again with what was found until it is nothing new."""
+        for _ in range(MAX_READ_ROUNDS):
+            found = {name: draft.work[name].current() for name in names}
+            names = decision.streams(command, found)
+            if found.keys() >= set(names):
+                return [found[name] for name in names]
+            await self._provide(names, draft)
+        raise RuntimeError(f"{type(command).__name__} reads more in every round")
 
 
 def _answer(draft: _Draft, appended: Appended) -> None:

@@ -44,6 +44,7 @@ NO_ANSWER = (
 # One parameter a column, in the order of the function in infra/migrations/0001_log.sql.
 APPEND_TYPES = (*("text",) * 12, "text[]", "bytea[]", "text[]")
 NULL = "\\N"
+NO_COLUMNS: tuple[tuple[Any, ...], ...] = ((),) * 5
 END_FORMER = (
     "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
 )
@@ -52,7 +53,7 @@ END_FORMER = (
 def column(values: Sequence[str]) -> str:
     """A column as the append takes it: a line a row. Raises ValueError if a value has a line break of its own."""
     text = "\n".join(values)
-    if text.count("\n") != max(len(values) - 1, 0):
+    if text.count("\n") >= max(len(values), 1):
         raise ValueError("a value of a batch has a line break")
     return text
 
@@ -83,50 +84,39 @@ class Batch:
 
     def __init__(self, codec: Codec) -> None:
         self.read: dict[StreamName, int] = {}
-        self.keys: list[str] = []
-        self.digests: list[str] = []
-        self.actors: list[str] = []
-        self.correlations: list[str] = []
-        self.written: list[str] = []
-        self.streams: list[StreamName] = []
-        self.versions: list[str] = []
-        self.topics: list[str] = []
-        self.states: list[bytes] = []
-        self.commands: list[str] = []
+        self.commands: list[tuple[str, str, str, str, str]] = []  # key, digest, actor, correlation, events until here
+        self.events: list[tuple[StreamName, str, str, bytes, str]] = []  # stream, version, name, state, its command
         self.begun: set[StreamName] = set()
-        self.personal: list[tuple[int, Event]] = []  # with their place in `states`
+        self.personal: list[tuple[int, Event]] = []  # with their place in `events`
         self.erased: list[str] = []
         self._codec = codec
 
-    def ask(self, key: Key, digest: bytes, correlation: str) -> None:
-        """Add a command. Until it is accepted its key is only looked up: nothing is kept of what was refused."""
-        self.keys.append(key.name)
-        self.digests.append(digest.hex())
-        self.actors.append(key.actor)
-        self.correlations.append(correlation or NULL)
-        self.written.append(NULL)
+    def accept(
+        self, key: Key, digest: bytes, correlation: str, entries: Iterable[tuple[StreamName, int, Event]]
+    ) -> int:
+        """Add an accepted command with its events, each with its version; how many events the batch has until here.
 
-    def accept(self) -> int:
-        """Accept the command that was added last, with the events added since; how many those and all before are."""
-        count = len(self.streams)
-        self.written[-1] = str(count)
-        return count
+        Versions count from 1 in each stream.
+        """
+        events = self.events
+        place = str(len(self.commands) + 1)
+        for stream, version, event in entries:
+            if version == 1:
+                self.begun.add(stream)
+            if event.personal_fields:
+                self.personal.append((len(events), event))
+                state = b""
+            else:
+                state = self._codec.encode(event)
+            if event.erases_subject:
+                self.erased.append(subject_of(event))
+            events.append((stream, str(version), event.event_name, state, place))
+        self.commands.append((key.name, digest.hex(), key.actor, correlation or NULL, str(len(events))))
+        return len(events)
 
-    def add(self, stream: StreamName, version: int, event: Event) -> None:
-        """Add an event of the command that was added last. `version` counts from 1 in each stream."""
-        self.streams.append(stream)
-        self.versions.append(str(version))
-        self.topics.append(event.event_name)
-        self.commands.append(str(len(self.keys)))
-        if version == 1:
-            self.begun.add(stream)
-        if event.personal_fields:
-            self.personal.append((len(self.states), event))
-            self.states.append(b"")
-        else:
-            self.states.append(self._codec.encode(event))
-        if event.erases_subject:
-            self.erased.append(subject_of(event))
+    def refuse(self, key: Key) -> None:
+        """Add a refused command: its key is looked up, and nothing is kept of it."""
+        self.commands.append((key.name, "", key.actor, NULL, NULL))
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -342,19 +332,23 @@ class Log:
         new_keys = await self._seal(batch) if batch.personal else {}
         # A stream that was empty when read and is begun here needs no look: a first event can't be there twice.
         checked = {stream: seen for stream, seen in batch.read.items() if seen or stream not in batch.begun}
+        keys, digests, actors, correlations, written = (
+            zip(*batch.commands, strict=True) if batch.commands else NO_COLUMNS
+        )
+        streams, versions, names, states, commands = zip(*batch.events, strict=True) if batch.events else NO_COLUMNS
         return (
-            column(list(checked)),
+            column(tuple(checked)),
             column([str(seen) for seen in checked.values()]),
-            column(batch.keys),
-            column(batch.digests),
-            column(batch.actors),
-            column(batch.correlations),
-            column(batch.written),
-            column(batch.streams),
-            column(batch.versions),
-            column(batch.topics),
-            b"\n".join(batch.states).decode(),
-            column(batch.commands),
+            column(keys),
+            column(digests),
+            column(actors),
+            column(correlations),
+            column(written),
+            column(streams),
+            column(versions),
+            column(names),
+            b"\n".join(states).decode(),
+            column(commands),
             list(new_keys),
             [self._secret.wrap(key) for key in new_keys.values()],
             batch.erased,
@@ -367,7 +361,8 @@ class Log:
         new_keys = {subject: self._secret.new_subject_key() for subject in subjects - keys.keys()}
         keys |= new_keys
         for place, event in batch.personal:
-            batch.states[place] = self._codec.encode(event, keys[subject_of(event)])
+            stream, version, name, _, command = batch.events[place]
+            batch.events[place] = (stream, version, name, self._codec.encode(event, keys[subject_of(event)]), command)
         return new_keys
 
     async def _keys_of(self, subjects: set[str]) -> dict[str, bytes]:

@@ -35,7 +35,8 @@ class Secret:
     def _keyed(self, purpose: str, *parts: bytes) -> bytes:
         """BLAKE2b under the secret; each purpose is another function. Lengths are in it: no two inputs look alike."""
         keyed = self._purposes[purpose].copy()  # the secret is worked in already: every command needs two of these
-        keyed.update(b"".join([len(part).to_bytes(4, "big") + part for part in parts]))
+        for part in parts:
+            keyed.update(b"%d:%b" % (len(part), part))
         return keyed.digest()
 
     def new_id(self, kind: str, actor: str, key: str, content: Any) -> str:

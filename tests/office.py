@@ -106,7 +106,7 @@ def given(*happened: Event | Recorded) -> Office:
 def states_read(command: Command, load: Callable[[StreamName], Any]) -> dict[StreamName, Any]:
     """The states that a command reads, asked again until nothing new, as often as one may ask."""
     states: dict[StreamName, Any] = {}
-    reads = DECISIONS[type(command)].reads
+    reads = DECISIONS[type(command)].streams
     for _ in range(MAX_READ_ROUNDS):
         missing = [stream for stream in reads(command, states) if stream not in states]
         if not missing:

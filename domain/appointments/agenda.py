@@ -225,7 +225,7 @@ def _published(command: PublishAgenda) -> AgendaPublished:
     )
 
 
-@decides(PublishAgenda, reads=lambda c, _: [hospitals.stream(c.hospital), stream(c.agenda)])
+@decides(PublishAgenda, reads=lambda c: [hospitals.stream(c.hospital), stream(c.agenda)])
 def publish_agenda(command: PublishAgenda, hospital: Hospital, agenda: Agenda, *, now: datetime) -> Decided:
     published = _published(command)
     if agenda.published == published:
@@ -276,7 +276,7 @@ def _visit(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -
     )
 
 
-def _hold_and_book_reads(command: "HoldSlot | BookAppointment", _: object) -> list[StreamName]:
+def _hold_and_book_reads(command: "HoldSlot | BookAppointment") -> list[StreamName]:
     return [stream(command.agenda), patients.stream(command.patient)]
 
 

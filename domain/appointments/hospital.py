@@ -34,7 +34,7 @@ class RegisterHospital(Command):
     name: Annotated[str, NAME]
 
 
-@decides(RegisterHospital, reads=lambda c, _: [stream(c.hospital)])
+@decides(RegisterHospital, reads=lambda c: [stream(c.hospital)])
 def register_hospital(command: RegisterHospital, hospital: Hospital, *, now: datetime) -> Decided:
     registered = HospitalRegistered(hospital=command.hospital, name=command.name)
     if hospital.registered == registered:
