@@ -7,6 +7,7 @@ an agenda. All on one server with the same settings, `fsync` and `synchronous_co
 
 import asyncio
 import base64
+import gc
 import math
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -57,6 +59,7 @@ SLOTS_CROWDED = 5_000
 CALLER_RATE_MAX_PER_S = 3_000  # slots are published for these rates beforehand
 RATE_MAX_PER_S = 50_000
 WARMUP_S = 0.5
+GATE_TIMEOUT_S = 60.0
 COMMANDS_AT_ONCE = 256
 MINUTES_A_DAY = 24 * 60 - 1
 
@@ -138,13 +141,28 @@ def wishes(agendas: list[AgendaId], *, crowded: bool) -> Iterator[BookAppointmen
         )
 
 
-async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool) -> list[float]:
-    """How long callers waited for each booking, in seconds, after a warm-up. Raises StopIteration if slots run out."""
+def open_gate(gate: Barrier) -> None:
+    """In a new process of the pool: where processes that are measured together wait for each other."""
+    global _gate  # noqa: PLW0603 (a pool hands things to its processes in no other way)
+    _gate = gate
+
+
+_gate: Barrier | None = None
+
+
+async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool, together: bool = False) -> list[float]:
+    """How long callers waited for each booking, in seconds, after a warm-up. Raises StopIteration if slots run out.
+
+    `together`: begin when the other processes are ready too.
+    """
     slots = SLOTS_CROWDED if crowded else SLOTS
     supply = math.ceil(min(callers * CALLER_RATE_MAX_PER_S, RATE_MAX_PER_S) * (seconds + WARMUP_S))
     wanted = wishes(await publish(core, math.ceil(supply / slots), slots), crowded=crowded)
     # Made beforehand: what is measured is the core, not who asks.
     commands = iter([(command, Key("bench", opaque())) for command in islice(wanted, supply)])
+    gc.freeze()  # those are no garbage
+    if together and _gate:
+        await asyncio.to_thread(_gate.wait, GATE_TIMEOUT_S)
     waits: list[float] = []
     started = time.perf_counter() + WARMUP_S
     ends = started + seconds
@@ -161,12 +179,14 @@ async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool) -
     return waits
 
 
-def book_in_process(settings: Settings, callers: int, seconds: float, crowded: bool) -> list[float]:
+def book_in_process(
+    settings: Settings, callers: int, seconds: float, crowded: bool = False, together: bool = False
+) -> list[float]:
     """One process with a lane of its own."""
 
     async def run() -> list[float]:
         async with open_core(settings) as core:
-            return await book_for(core, callers, seconds, crowded=crowded)
+            return await book_for(core, callers, seconds, crowded=crowded, together=together)
 
     return asyncio.run(run())
 
@@ -183,7 +203,8 @@ class Bench:
     def core(self, callers: int, processes: int, *, crowded: bool = False) -> Rate:
         each = max(callers // processes, 1)
         running = [
-            self.pool.submit(book_in_process, self.settings, each, self.seconds, crowded) for _ in range(processes)
+            self.pool.submit(book_in_process, self.settings, each, self.seconds, crowded, processes == max(PROCESSES))
+            for _ in range(processes)
         ]
         return rate([wait for future in running for wait in future.result()], self.seconds)
 
@@ -313,7 +334,8 @@ def _measure(
     with psycopg.connect(server.conninfo(OWNER), autocommit=True) as connection:
         connection.execute(TABLE)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(PROCESSES), mp_context=spawn) as pool:
+    gate = spawn.Barrier(max(PROCESSES))
+    with ProcessPoolExecutor(max(PROCESSES), mp_context=spawn, initializer=open_gate, initargs=(gate,)) as pool:
         named = contenders(Bench(server, settings, pool, seconds))
         rates: dict[str, list[Rate]] = {name: [] for name in named}
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

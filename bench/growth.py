@@ -109,7 +109,7 @@ class Growth:
     def measure(self, settings: Settings) -> Rate:
         with psycopg.connect(self.server.conninfo(OWNER), autocommit=True) as connection:
             connection.execute("CHECKPOINT")  # what was written before must not be paid for now
-        return rate(self.pool.submit(book_in_process, settings, CALLERS, self.seconds, False).result(), self.seconds)
+        return rate(self.pool.submit(book_in_process, settings, CALLERS, self.seconds).result(), self.seconds)
 
     def events(self, settings: Settings) -> int:
         with psycopg.connect(self.server.conninfo(OWNER)) as connection:
