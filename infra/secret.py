@@ -32,11 +32,10 @@ class Secret:
         }
         self._wrapping_key = self._keyed("wrap", b"")
 
-    def _keyed(self, purpose: str, *parts: bytes) -> bytes:
+    def _keyed(self, purpose: str, last: bytes, *before: str) -> bytes:
         """BLAKE2b under the secret; each purpose is another function. Lengths are in it: no two inputs look alike."""
         keyed = self._purposes[purpose].copy()  # the secret is worked in already: every command needs two of these
-        for part in parts:
-            keyed.update(b"%d:%b" % (len(part), part))
+        keyed.update("".join([f"{len(part)}:{part}" for part in before]).encode() + last)
         return keyed.digest()
 
     def new_id(self, kind: str, actor: str, key: str, content: Any) -> str:
@@ -44,16 +43,16 @@ class Secret:
 
         The same request gives the same id again, so that a repeated command repeats nothing.
         """
-        made = self._keyed("id", kind.encode(), actor.encode(), key.encode(), _canonical(content))
+        made = self._keyed("id", _canonical(content), kind, actor, key)
         return base64.b32encode(made[:16]).decode().rstrip("=").lower()
 
     def key_name(self, actor: str, key: str) -> str:
         """What is kept of an idempotency key: 32 hexadecimal digits. Clients put all sorts of things into keys."""
-        return self._keyed("key", actor.encode(), key.encode())[:16].hex()
+        return self._keyed("key", key.encode(), actor)[:16].hex()
 
     def request_digest(self, kind: str, content: Any) -> bytes:
         """What tells whether two requests under one idempotency key are the same. 16 bytes that reveal nothing."""
-        return self._keyed("request", kind.encode(), _canonical(content))[:16]
+        return self._keyed("request", _canonical(content), kind)[:16]
 
     def identity_digest(self, identity_key: str) -> str:
         """The keyed hash under which an identity number is looked up: 64 hexadecimal digits."""
@@ -61,7 +60,7 @@ class Secret:
 
     def check(self) -> bytes:
         """What a database remembers to know its secret again."""
-        return self._keyed("check")
+        return self._keyed("check", b"")
 
     def new_subject_key(self) -> bytes:
         return os.urandom(SUBJECT_KEY_BYTES)
