@@ -17,7 +17,7 @@ from infra.secret import Secret
 
 READ_CONNECTIONS_MAX = 4
 RECONNECT_TIMEOUT_S = 2  # the pool doubles its pauses until then: they must not grow with the length of an outage
-END_FORMER_S = 5  # how long its end is waited for
+END_FORMER_S = 1.0  # how long its end is waited for
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 10
 APPEND_TIMEOUT_S = 10
@@ -305,7 +305,7 @@ class Log:
             try:
                 # What a connection that we gave up may still hold must not be done after what we answer next. A frozen
                 # backend gets the signal when it goes on, before it has the lock; one that has it is waited for.
-                await writer.execute(END_FORMER, [END_FORMER_S * 1_000, self._name])
+                await writer.execute(END_FORMER, [int(END_FORMER_S * 1_000), self._name])
             except BaseException:
                 await writer.close()
                 raise

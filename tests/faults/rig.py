@@ -214,11 +214,14 @@ class City:
 
     def wait_until_back(self, timeout_s: float = BACK_TIMEOUT_S) -> None:
         """Until a client is told something again; starts the server anew if it has ended. Notes how long it took."""
-        began_s = time.monotonic()
-        while not any(told.is_final and told.asked_s > began_s for told in reversed(self.caller.told[-100:])):
-            assert time.monotonic() - began_s < timeout_s, self.server.output
+        began_s = since_s = time.monotonic()
+        while True:
             if self.server.process.poll() is not None:
                 self.start()
+                since_s = time.monotonic()  # workers that it left behind may have answered for a moment
+            if any(told.is_final and told.asked_s > since_s for told in reversed(self.caller.told[-100:])):
+                break
+            assert time.monotonic() - began_s < timeout_s, self.server.output
             time.sleep(PAUSE_S)
         self.outages_s.append(time.monotonic() - began_s)
 
@@ -286,12 +289,17 @@ def victims(city: City) -> dict[str, Callable[[], None]]:
     return {
         "a worker": lambda: kill(city.dice.choice(city.server.workers() or [psutil.Process(city.server.process.pid)])),
         "all workers": lambda: kill(*city.server.workers()),
-        "the server": city.server.process.kill,
+        "the server": lambda: _kill_server(city),
         "the postmaster": lambda: kill(*_postmaster(city)),
         "a backend": lambda: kill(city.dice.choice(backends(city))),
         "the database, fast": lambda: _stop_fast(city),
         "everything": lambda: city.server.kill_everything(city.folder),
     }
+
+
+def _kill_server(city: City) -> None:
+    city.server.process.kill()
+    city.server.process.wait()
 
 
 def kill(*processes: psutil.Process) -> None:

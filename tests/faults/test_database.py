@@ -37,6 +37,7 @@ THAW_TIMEOUT_S = 10
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.log, "APPEND_TIMEOUT_S", 0.5)
     monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(infra.log, "END_FORMER_S", 0.1)
     monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
     monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.05)
 
