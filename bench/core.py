@@ -8,6 +8,7 @@ an agenda. All on one server with the same settings, `fsync` and `synchronous_co
 import asyncio
 import base64
 import gc
+import itertools
 import math
 import multiprocessing
 import os
@@ -239,15 +240,15 @@ class Bench:
         ends = time.perf_counter() + self.seconds
 
         def caller(mine: list[UUID]) -> None:
-            while True:
-                for number, agenda in enumerate(mine):
+            for turn in itertools.count(1):
+                for agenda in mine:
                     asked = time.perf_counter()
                     if asked >= ends:
                         return
                     application.book(agenda, opaque())
                     waits.append(time.perf_counter() - asked)
-                    if number == 0:
-                        mine[:] = [application.open() for _ in mine] if len(waits) % (SLOTS * len(mine)) == 0 else mine
+                if turn % SLOTS == 0:  # they are full
+                    mine = [application.open() for _ in mine]
 
         running = [threading.Thread(target=caller, args=(mine,)) for mine in agendas]
         for thread in running:

@@ -18,7 +18,6 @@ from infra.secret import Secret
 
 BATCH_COMMANDS_MAX = 256
 CONFLICTS_BEFORE_LOCK_MAX = 2
-EVENT_BYTES = 150  # what an event of ours weighs in the log, about
 SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
 SETTLE_PAUSE_S = 0.2  # before the first repetition; then more
 
@@ -55,7 +54,7 @@ class _Work(msgspec.Struct, gc=False):
     evolve: Callable[[Any, Event], Any]
     owned: bool = False
     pending: list[Event] = []
-    written: int = 0
+    written_bytes: int = 0
     sealed: bool = False
 
     def current(self) -> Any:
@@ -201,6 +200,8 @@ class Lane:
         """Decide what waits, and what comes until `sent` is on disk. Empty if nothing came until then."""
         draft = _Draft(self._log.batch(), before=sent.draft if sent else None)
         while True:
+            if sent and draft.waiting and sent.appending.done():
+                return draft  # what is on disk is answered now, however many keep coming
             self._arrived.clear()
             came = self._take(draft, at_rest=sent is None)
             if came:
@@ -260,23 +261,35 @@ class Lane:
         try:
             await self._decide_and_append(batch)
         except Unavailable as error:
-            # Those who came meanwhile would wait for the same: they may try again as well.
-            batch, self._waiting = batch + self._waiting, []
-            for waiting in batch:
-                _fail(waiting, Rejected("unavailable"))
-            log_failure("the database does not answer", error, commands=len(batch))
+            self._give_up(batch, error)
         except Exception as error:
             if len(batch) > 1:
-                # One of them may be to blame: the others must not suffer for it.
-                for waiting in batch:
-                    if not waiting.answer.done():
-                        await self._settle([waiting])
+                await self._settle_one_by_one(batch)
+            else:
+                _fail(batch[0], error)
+                log_failure("a command failed", error, command=type(batch[0].command).__name__)
+
+    async def _settle_one_by_one(self, batch: list[Waiting]) -> None:
+        """One of them may be to blame: the others must not suffer for it."""
+        for place, waiting in enumerate(batch):
+            try:
+                await self._decide_and_append([waiting])
+            except Unavailable as error:
+                self._give_up(batch[place:], error)
                 return
-            _fail(batch[0], error)
-            log_failure("a command failed", error, command=type(batch[0].command).__name__)
+            except Exception as error:
+                _fail(waiting, error)
+                log_failure("a command failed", error, command=type(waiting.command).__name__)
+
+    def _give_up(self, batch: list[Waiting], error: Unavailable) -> None:
+        """Those who came meanwhile would wait for the same: they may try again as well."""
+        batch, self._waiting = batch + self._waiting, []
+        for waiting in batch:
+            _fail(waiting, Rejected("unavailable"))
+        log_failure("the database does not answer", error, commands=len(batch))
 
     async def _decide_and_append(self, batch: list[Waiting]) -> None:
-        """Until each is answered: decide and append, with nothing else on its way.
+        """Until each is answered: decide and append, with nothing else on its way. Raises Unavailable after a while.
 
         After two conflicts with the log locked from before anything is looked at, so that nothing can be stale: several
         processes share a stream that all want, instead of starving each other.
@@ -284,10 +297,13 @@ class Lane:
         conflicts = lost = 0
         give_up_at_s = time.monotonic() + SETTLE_FOR_S
         while batch := [waiting for waiting in batch if not waiting.answer.done()]:
+            turn: dict[Key, Waiting] = {}
+            for waiting in batch[:BATCH_COMMANDS_MAX]:
+                turn.setdefault(waiting.key, waiting)  # the second with a key has to see what became of the first
             draft = _Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX)
             try:
                 async with self._log.locked() if draft.fresh else nullcontext():
-                    await self._decide_all(batch, draft)
+                    await self._decide_all(list(turn.values()), draft)
                     answer = await self._log.append(draft.batch)
             except Unavailable:
                 lost += 1
@@ -298,16 +314,16 @@ class Lane:
             if isinstance(answer, Appended):
                 self._remember(draft)
                 _answer(draft, answer)
-                return
-            conflicts += 1
-            self._learn(answer)
-            _answer_known(batch, answer)
+            else:
+                conflicts += 1
+                self._learn(answer)
+                _answer_known(batch, answer)
 
     def _remember(self, draft: _Draft) -> None:
         """The batch is on disk: so are its states."""
         cache = self._cache
         for stream, work in draft.work.items():
-            if not work.written:
+            if work.version == work.remembered.version:
                 continue
             if work.sealed:
                 cache.drop(stream)
@@ -316,7 +332,7 @@ class Lane:
                 work.fold()
             remembered = work.remembered
             remembered.state, remembered.version = work.state, work.version
-            cache.grew(remembered, EVENT_BYTES * work.written)
+            cache.grew(remembered, work.written_bytes)
         cache.trim()
 
     def _learn(self, conflict: Conflict) -> None:
@@ -333,7 +349,7 @@ class Lane:
             for event in missed:
                 cached.state = evolve(cached.state, event)
             cached.version = version
-            self._cache.grew(cached, EVENT_BYTES * len(missed))
+            self._cache.grew(cached, conflict.missed_bytes.get(stream, 0))
 
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""
@@ -392,12 +408,13 @@ class Lane:
         for stream, event in recorded:
             written = work[stream]
             written.version += 1
-            written.written += 1
             written.pending.append(event)
             if event.personal_fields:
                 written.sealed = True
             entries.append((stream, written.version, event))
         ordinal = draft.batch.accept(waiting.key, waiting.digest, waiting.correlation, entries)
+        for stream, _, _, state, _ in draft.batch.events[ordinal - len(entries) :]:
+            work[stream].written_bytes += len(state)
         draft.accepted.append((waiting, ordinal, recorded))
 
     async def _read_on(self, command: Command, decision: Decision, names: list[StreamName], draft: _Draft) -> list[Any]:

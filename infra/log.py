@@ -38,6 +38,7 @@ NO_ANSWER = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a server that is being moved
     TimeoutError,
 )
 
@@ -47,6 +48,7 @@ NULL = "\\N"
 NO_COLUMNS: tuple[tuple[Any, ...], ...] = ((),) * 5
 END_FORMER = (
     "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
+    " AND usename = current_user AND datname = current_database()"
 )
 
 
@@ -130,6 +132,7 @@ class Conflict(msgspec.Struct, frozen=True):
 
     stale: dict[StreamName, int]
     missed: dict[StreamName, list[Event]]
+    missed_bytes: dict[StreamName, int]
     known: dict[str, tuple[bytes, int]]
 
 
@@ -296,6 +299,9 @@ class Log:
         except NO_ANSWER as error:
             self._broken = True
             raise Unavailable(str(error)) from error
+        except psycopg.Error:
+            self._broken = True  # whatever it is, the next one begins with a session like new
+            raise
 
     async def _connected(self) -> "psycopg.AsyncConnection[Any]":
         if self._writer and self._broken:
@@ -318,7 +324,7 @@ class Log:
             await writer.close()
 
     def _conflict(self, rows: list[Any]) -> Conflict:
-        conflict = Conflict(stale={}, missed={}, known={})
+        conflict = Conflict(stale={}, missed={}, missed_bytes={}, known={})
         for answer, name, digest, position, version, topic, state in rows:
             if answer == "known":
                 conflict.known[name] = (digest, position)
@@ -326,6 +332,7 @@ class Log:
                 conflict.stale[name] = version
             elif self._codec.is_plain(topic):
                 conflict.missed.setdefault(name, []).append(self._codec.decode(topic, state, {}))
+                conflict.missed_bytes[name] = conflict.missed_bytes.get(name, 0) + len(state)
         return conflict
 
     async def _parameters(self, batch: Batch) -> Sequence[Any]:

@@ -64,7 +64,8 @@ $$;
 -- What stands against a batch, with the log locked: any number of
 --   'known'   an idempotency key has its outcome already: the key, digest, position
 --   'stale'   a stream is no longer at the version seen: its name, and its version now
---   'missed'  an event of a stale stream after the version seen, in order; the first thousand of a stream
+--   'missed'  an event of a stale stream after the version seen, in order; 64 KiB of them in all, so that the answer fits
+--             into a socket's buffer: a client that froze must not keep the lock by not reading it
 CREATE FUNCTION {schema}.conflicts(streams text[], versions bigint[], keys uuid[])
 RETURNS TABLE (answer text, name text, digest bytea, "position" bigint, version bigint, topic text, state bytea)
 LANGUAGE plpgsql VOLATILE AS $$
@@ -87,15 +88,18 @@ BEGIN
       UNION ALL
         SELECT 'stale', s.stream, NULL, NULL, s.version, NULL, NULL FROM stale AS s
       UNION ALL
-        SELECT * FROM (
-            SELECT 'missed', s.stream, NULL::bytea, NULL::bigint, e.originator_version, e.topic, e.state
+        SELECT 'missed', m.stream, NULL, NULL, m.originator_version, m.topic, m.state
+        FROM (
+            SELECT s.stream, e.originator_version, e.topic, e.state,
+                   sum(octet_length(e.state)) OVER (ORDER BY s.stream, e.originator_version) AS bytes_until_here
             FROM stale AS s
             CROSS JOIN LATERAL (
                 SELECT * FROM {schema}.events AS e
                 WHERE e.originator_id = s.stream AND e.originator_version > s.seen
                 ORDER BY e.originator_version LIMIT 1000
             ) AS e
-        ) AS missed;
+        ) AS m
+        WHERE m.bytes_until_here <= 65536;
 END
 $$;
 

@@ -474,3 +474,77 @@ async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core, m
     assert (await core.lane.submit(CompareSlots(), key("1"))).position == 2
     with pytest.raises(RuntimeError, match="reads more in every round"):
         await core.lane.submit(ReadOn(), key("2"))
+
+
+async def test_what_is_on_disk_is_answered_at_once_though_more_and_more_commands_come(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core, slots=200)
+    load = core.log.load
+
+    async def load_slowly(streams: Iterable[str]) -> dict[str, Loaded]:
+        await asyncio.sleep(0.02)
+        return await load(streams)
+
+    monkeypatch.setattr(core.log, "load", load_slowly)
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    more = []
+    for n in range(2, 150):  # never is there a moment at which nobody came
+        more.append(asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))))
+        await asyncio.sleep(0.01)
+        if first.done():
+            break
+    assert len(more) < 100
+    await asyncio.gather(first, *more)
+
+
+async def test_a_remembered_state_weighs_what_its_events_take_in_the_log(core: Core, town: Town, clock: Clock) -> None:
+    cache = StateCache()
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    await log.open()
+    lane.start()
+    await lane.submit(hospital(), key("hospital"))
+    await lane.submit(agenda(2_000), key("agenda"))
+    await lane.submit(booking(1, "ana"), key("b"))
+    await lane.stop()
+    await log.close()
+    ((stored,),) = town.execute("SELECT sum(octet_length(state)) FROM events")
+    assert cache.weight_bytes == int(str(stored)) + 3 * STREAM_BYTES
+
+
+async def test_what_was_missed_is_told_within_a_bound_that_fits_into_a_socket(core: Core) -> None:
+    """Else a client that froze would keep the log's lock by not reading the answer."""
+    await open_agenda(core, slots=5_000)
+    batch = core.log.batch()
+    batch.read.update({f"agenda/{AGENDA}": 0, "hospital/la-merced": 0})
+    answer = await core.log.append(batch)
+    assert isinstance(answer, Conflict)
+    assert answer.stale == {f"agenda/{AGENDA}": 1, "hospital/la-merced": 1}
+    assert f"agenda/{AGENDA}" not in answer.missed
+
+
+async def test_a_key_in_a_batch_that_was_lost_and_in_the_next_is_settled_with_them(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    append = core.log.append
+    sizes: list[int] = []
+
+    async def append_lost_at_first(batch: Batch) -> Appended | Conflict:
+        sizes.append(len(batch.commands))
+        if len(sizes) == 1:
+            await asyncio.sleep(0.1)  # in which the others come
+            raise Unavailable
+        return await append(batch)
+
+    monkeypatch.setattr(core.log, "append", append_lost_at_first)
+    asked = [asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))]
+    await asyncio.sleep(0.05)
+    asked += [asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))]
+    asked += [asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))) for n in range(2, 5)]
+    answers = await asyncio.gather(*asked)
+    assert [answer.replayed for answer in answers] == [False, True, False, False, False]
+    assert answers[0].position == answers[1].position
+    assert sizes == [1, 4, 1]
+    assert town.execute("SELECT count(*) FROM events") == [(10,)]
