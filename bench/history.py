@@ -251,7 +251,8 @@ class _Search(Generic[S]):
             own = self.positions[index]
             if not node.done >> index & 1 and (own is None or own <= node.last or own == position):
                 found.append(index)
-        return sorted(found, key=lambda index: self.operations[index].answer is None)
+        # What was never answered may be tried in vain; least so where its key tells its position.
+        return sorted(found, key=lambda i: (self.operations[i].answer is None, self.positions[i] is None))
 
     def _settled(self, node: _Node[S]) -> tuple[_Node[S], list[_Node[S]]]:
         """The node with all refusals and repetitions done that fit here, and the ways to go on from it.
@@ -284,7 +285,12 @@ class _Search(Generic[S]):
         if isinstance(answered, str):
             return []
         rooms = [(step, _last_position(self.positions[index], step, node.last)) for step in answered]
-        return [(step, last) for step, last in rooms if last is not None]
+        taken = self._next_position(node) if self.positions[index] is None else None
+        return [
+            (step, last)
+            for step, last in rooms
+            if last is not None and (taken is None or not step.written or step.repeated or last <= taken)
+        ]
 
     def _reasons(self, node: _Node[S]) -> list[str]:
         """Why nothing goes on from here, the most telling first."""

@@ -59,6 +59,21 @@ def take(
     )
 
 
+def test_many_answers_that_were_lost_are_placed_where_their_keys_tell() -> None:
+    """As after a kill: some had happened, which asking again tells, and most had not."""
+    lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(60)]
+    happened = range(40, 60, 2)
+    again = [
+        take(thing, 100 + thing, 101 + thing, Accepted(place + 1), key=f"k{thing}", number=100 + thing)
+        for place, thing in enumerate(happened)
+    ]
+    others = [take(thing, 10, 300, Accepted(20 + thing), number=1_000 + thing) for thing in range(40)]
+    refused = [take(thing, 20, 90, Refused("taken"), number=2_000 + thing) for thing in happened]
+    verdict = check(Shelves(), [*lost, *again, *others, *refused], steps_max=20_000)
+    assert (verdict.kind, verdict.reasons) == ("accepted", [])
+    assert [number for number in verdict.order if number < 60] == list(happened)
+
+
 def test_of_two_who_took_one_thing_the_second_is_named_with_the_first() -> None:
     verdict = check(Shelves(), [take(1, 0, 10, Accepted(1)), take(1, 5, 15, Accepted(2))])
     assert verdict.kind == "rejected"
