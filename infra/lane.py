@@ -200,6 +200,8 @@ class Lane:
         """Decide what waits, and what comes until `sent` is on disk. Empty if nothing came until then."""
         draft = _Draft(self._log.batch(), before=sent.draft if sent else None)
         while True:
+            if sent and draft.waiting and sent.appending.done():
+                return draft  # what is on disk is answered now, however many keep coming
             self._arrived.clear()
             came = self._take(draft, at_rest=sent is None)
             if came:

@@ -476,6 +476,28 @@ async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core, m
         await core.lane.submit(ReadOn(), key("2"))
 
 
+async def test_what_is_on_disk_is_answered_at_once_though_more_and_more_commands_come(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core, slots=200)
+    load = core.log.load
+
+    async def load_slowly(streams: Iterable[str]) -> dict[str, Loaded]:
+        await asyncio.sleep(0.02)
+        return await load(streams)
+
+    monkeypatch.setattr(core.log, "load", load_slowly)
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    more = []
+    for n in range(2, 150):  # never is there a moment at which nobody came
+        more.append(asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))))
+        await asyncio.sleep(0.01)
+        if first.done():
+            break
+    assert len(more) < 100
+    await asyncio.gather(first, *more)
+
+
 async def test_a_remembered_state_weighs_what_its_events_take_in_the_log(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache()
     log = Log(town.application, schema=town.schema, secret=town.secret)
