@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,16 @@ def igob(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]"
         timeout=120,
         check=False,
     )
+
+
+def called(processes: Iterable[psutil.Process], word: str) -> list[psutil.Process]:
+    """Those with the word in their command line; who ended meanwhile is left out."""
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if word in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 class Serving:
@@ -77,7 +87,7 @@ class Serving:
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        return called(children, "spawn_main")
 
     def stop(self) -> int:
         """Ask it to stop, and wait: its exit status."""

@@ -25,7 +25,7 @@ from infra.embedded import OWNER, EmbeddedPostgres
 from infra.secret import load_secret
 from infra.settings import Settings
 from tests.faults.truth import Row, check_laws, read_log, written_by
-from tests.serving import Serving, postmaster_of
+from tests.serving import Serving, called, postmaster_of
 
 PEOPLE = 80
 AGENDAS_PER_ROUND = 6
@@ -330,7 +330,7 @@ def _postmaster(city: City) -> list[psutil.Process]:
 def backends(city: City) -> list[psutil.Process]:
     """Processes of PostgreSQL that serve our workers."""
     children = [child for one in _postmaster(city) for child in one.children()]
-    return [child for child in children if "igob_app" in " ".join(child.cmdline())] or children
+    return called(children, "igob_app") or children
 
 
 def _stop_fast(city: City) -> None:
