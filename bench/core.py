@@ -15,7 +15,6 @@ import os
 import re
 import statistics
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.machine import Machine, commit, database_facts, machine
+from bench.machine import Machine, commit, database_facts, machine, own_server
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
@@ -321,16 +320,9 @@ def contenders(bench: Bench) -> dict[str, Callable[[], Rate]]:
 def run(*, rounds: int, seconds: float, console: Console) -> Result:
     """Measure: so many rounds, each contender so many seconds in each. Takes rounds × 14 × (seconds + about 1)."""
     load = round(psutil.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
-        settings = Settings(data_dir=server.folder, schema="bench")
-        with server.hold("igob bench core"):
-            server.start()
-            try:
-                rates = _measure(server, settings, rounds, seconds, console)
-                return _result(rates, machine(database_facts(server), load=load))
-            finally:
-                server.stop()
+    with own_server("igob bench core") as server:
+        rates = _measure(server, Settings(data_dir=server.folder, schema="bench"), rounds, seconds, console)
+        return _result(rates, machine(database_facts(server), load=load))
 
 
 def _measure(

@@ -7,10 +7,8 @@ log and on one that has just begun, on one server: the rates of two moments of a
 import asyncio
 import multiprocessing
 import statistics
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.core import SLOTS, Rate, book_in_process, opaque, publish, rate, wishes
-from bench.machine import Machine, commit, database_facts, machine
+from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.core import Core, open_core
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.log import Key
@@ -120,14 +118,8 @@ class Growth:
 def run(*, events: int, rounds: int, seconds: float, console: Console) -> Result:
     """Fill a log with so many events, then measure: so many rounds, so many seconds each on either log."""
     load = round(psutil.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
-        with server.hold("igob bench growth"):
-            server.start()
-            try:
-                return _measure(Growth(server, seconds), events, rounds, load, console)
-            finally:
-                server.stop()
+    with own_server("igob bench growth") as server:
+        return _measure(Growth(server, seconds), events, rounds, load, console)
 
 
 def _measure(growth: Growth, events: int, rounds: int, load: float, console: Console) -> Result:

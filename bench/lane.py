@@ -6,12 +6,10 @@ Kept so that it can be asked again when something changes: docs/adr/0007-the-lan
 import asyncio
 import multiprocessing
 import statistics
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import psutil
@@ -21,10 +19,10 @@ from rich.table import Table
 
 import infra.lane
 from bench.core import Rate, book_for, rate
-from bench.machine import Machine, commit, database_facts, machine
+from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.cache import StateCache
 from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.embedded import APPLICATION, OWNER
 from infra.lane import Lane
 from infra.migrate import migrate
 from infra.secret import load_secret
@@ -107,23 +105,15 @@ def book_in_process(settings: Settings, name: str, callers: int, seconds: float)
 def run(*, rounds: int, seconds: float, console: Console) -> Result:
     """Measure all variants in turn: so many rounds, so many seconds each."""
     load = round(psutil.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
+    with own_server("igob bench lane") as server:
         settings = Settings(data_dir=server.folder, schema="bench")
-        with server.hold("igob bench lane"):
-            server.start()
-            try:
-                migrate(
-                    server.conninfo(OWNER), schema="bench", application_role=APPLICATION, secret=load_secret(settings)
-                )
-                return Result(
-                    measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-                    commit=commit(),
-                    rounds=_measure(settings, rounds, seconds, console),
-                    machine=machine(database_facts(server), load=load),
-                )
-            finally:
-                server.stop()
+        migrate(server.conninfo(OWNER), schema="bench", application_role=APPLICATION, secret=load_secret(settings))
+        return Result(
+            measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            commit=commit(),
+            rounds=_measure(settings, rounds, seconds, console),
+            machine=machine(database_facts(server), load=load),
+        )
 
 
 def _measure(settings: Settings, rounds: int, seconds: float, console: Console) -> dict[str, dict[int, list[Rate]]]:

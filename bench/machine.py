@@ -4,6 +4,9 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -72,6 +75,19 @@ def commit() -> str:
         timeout=GIT_LIMIT_S,
     )
     return described.stdout.strip()
+
+
+@contextmanager
+def own_server(what: str) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server in a folder of its own while the block runs; nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
+        with server.hold(what):
+            server.start()
+            try:
+                yield server
+            finally:
+                server.stop()
 
 
 def database_facts(server: EmbeddedPostgres) -> dict[str, str]:
