@@ -53,13 +53,18 @@ SYSTEM_FOLDERS = {Path("/"), *(Path("/", name) for name in TOP_FOLDERS)}
 LOG_MAX_BYTES = 32 * 1024 * 1024
 LOG_TAIL_LINES = 12
 
+# The indexes of some millions of events fit in. Pages that nobody needs take no memory.
+SHARED_BUFFERS_MIB_MAX = 1024
+SHARED_BUFFERS_SHARE = 4  # of this machine's memory, that part at most
+
 SETTINGS = {
     "max_connections": "100",
-    "shared_buffers": "256MB",
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "wal_compression": "on",
+    # Right after a checkpoint every page that is touched is logged whole. Squeezing them, with the only method that the
+    # wheel's PostgreSQL has, takes longer than all else that a booking needs (docs/adr/0007).
+    "wal_compression": "off",
     "min_wal_size": "256MB",
     "max_wal_size": "2GB",
     "jit": "off",  # compiling costs more than our short queries do
@@ -96,6 +101,12 @@ class FolderHeld(Exception):
                 "; that process is gone or not visible from here, but something that it started still holds the folder"
             )
         super().__init__(text)
+
+
+def shared_buffers() -> dict[str, str]:
+    """How much of the database is kept at hand: a quarter of this machine's memory, within a limit."""
+    share_mib = psutil.virtual_memory().total // 2**20 // SHARED_BUFFERS_SHARE
+    return {"shared_buffers": f"{min(share_mib, SHARED_BUFFERS_MIB_MAX)}MB"}
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -470,7 +481,7 @@ class EmbeddedPostgres:
     def _launch(self, account: Account) -> psutil.Process:
         if self.log.exists() and self.log.stat().st_size > LOG_MAX_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
-        settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        settings = [word for name, value in (SETTINGS | shared_buffers()).items() for word in ("-c", f"{name}={value}")]
         # The server works in its data folder: a relative socket folder is never too long for an address.
         place = ["-D", str(self.data), "-k", "../socket", "-h", "", "-p", str(PORT)]
         with self.log.open("ab") as log:
