@@ -13,13 +13,16 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from strawberry.fastapi import GraphQLRouter
 
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Services
+from api.graphql.shared import Context, Services, freshness_shown
 from api.limits import LoopbackOnly, NoWebSockets, RequestLimits
 from api.messages import language_of
 from infra.core import open_core
+from infra.database import application_conninfo
 from infra.log import Unavailable
 from infra.serve import become_worker, end_with_server
 from infra.settings import Settings, from_environment
+from infra.views import Views
+from projections.catalogue import PROJECTIONS
 
 GRAPHQL_PATH = "/graphql"
 READY_TIMEOUT_S = 3
@@ -36,10 +39,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_core(settings) as core:
-            app.state.services = Services(core=core, settings=settings, now=lambda: datetime.now(UTC))
+            views = Views(application_conninfo(settings), schema=settings.schema)
+            await views.open()
+            app.state.services = Services(core=core, views=views, settings=settings, now=lambda: datetime.now(UTC))
             watch = asyncio.create_task(end_with_server())
             yield
             watch.cancel()
+            await views.close()
 
     app = FastAPI(title="iGob Core", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     # What is added last is asked first.
@@ -75,6 +81,8 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: Request) -> JSONResponse:
     """The process can do its work: commands get through and the database answers. `position` is the head of the log.
 
+    `views` tells how far each read model is; null for one that was never built. That alone is no reason against us.
+
     503 with the reason in `status` otherwise, at the latest after READY_TIMEOUT_S.
     """
     services: Services = request.app.state.services
@@ -84,9 +92,11 @@ async def readyz(request: Request) -> JSONResponse:
         return JSONResponse({"status": "commands do not get through"}, status_code=503)
     try:
         head = await _within(READY_TIMEOUT_S, services.core.log.head())
+        views = await _within(READY_TIMEOUT_S, services.views.freshness(PROJECTIONS))
     except (Unavailable, TimeoutError):
         return JSONResponse({"status": "the database does not answer"}, status_code=503)
-    return JSONResponse({"status": "ready", "position": str(head)})
+    shown = {name: freshness and freshness_shown(freshness) for name, freshness in views.items()}
+    return JSONResponse({"status": "ready", "position": str(head), "views": shown})
 
 
 async def _within(timeout_s: float, work: Coroutine[Any, Any, T]) -> T:

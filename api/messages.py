@@ -48,6 +48,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     },
     "in_the_past": {"es": "Eso ya pasó: {at}.", "en": "That is in the past: {at}."},
     "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
+    "not_reached_yet": {
+        "es": "La vista va por la posición {position} del registro y todavía no llega a la pedida; intente de nuevo.",
+        "en": "The read model is at position {position} of the log and not at the one asked for yet; try again.",
+    },
     "not_released_yet": {
         "es": "Las fichas de esta agenda se habilitan el {at}.",
         "en": "This agenda opens for booking on {at}.",
@@ -105,6 +109,10 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "es": "una fecha que existe, como año-mes-día: 2027-01-15",
         "en": "a date that exists, as year-month-day: 2027-01-15",
     },
+    "days": {
+        "es": "el período va de una fecha a otra posterior o igual, {limit} días a lo más",
+        "en": "a period goes from one date to the same or a later one, {limit} days at most",
+    },
     "email": {"es": "un correo es como ana@example.org", "en": "an e-mail address is like ana@example.org"},
     "identity_number": {
         "es": "un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento:"
@@ -131,8 +139,8 @@ HINTS: dict[Hint, dict[Language, str]] = {
     "page_size": {"es": "se piden de 1 a {limit} elementos por página", "en": "ask for 1 to {limit} items a page"},
     "phone": {"es": "un teléfono son dígitos, como +59171234567", "en": "a phone number is digits, like +59171234567"},
     "position": {
-        "es": 'una posición es un número entero escrito como texto: "1607"',
-        "en": 'a position is a whole number, written as a string: "1607"',
+        "es": 'una posición es un número entero escrito como texto, "1607", que dio este sistema',
+        "en": 'a position is a whole number, written as a string, "1607", that this system gave',
     },
     "slot_date": {"es": "el turno debe empezar el día {at} en La Paz", "en": "the slot must start on {at} in La Paz"},
     "slug": {

@@ -32,12 +32,14 @@ from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import PersonRegistered, RegisterPerson
 from infra.codec import Codec
 from infra.core import Core, open_core
+from infra.database import application_conninfo
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.lane import Outcome
 from infra.log import Appended, Batch, Key
 from infra.migrate import migrate
 from infra.secret import Secret
 from infra.settings import Settings
+from infra.views import Views
 
 T = TypeVar("T")
 
@@ -336,7 +338,8 @@ mutation Book($input: BookAppointmentInput!) {
 
 
 def executor(city: City) -> Callable[[str, dict[str, Any] | None], dict[str, Any]]:
-    services = Services(core=city.core, settings=city.settings, now=lambda: datetime.now(UTC))
+    views = Views(application_conninfo(city.settings), schema=city.settings.schema)  # not asked here
+    services = Services(core=city.core, views=views, settings=city.settings, now=lambda: datetime.now(UTC))
 
     def execute(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
         context = Context(services, actor="bench", language="es", correlation="bench")

@@ -13,17 +13,22 @@ import msgspec
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Console
+from rich.table import Table
 
 if TYPE_CHECKING:
     from infra.demo import DemoCity
     from infra.embedded import EmbeddedPostgres
+    from projections.generations import Places
+    from projections.projection import Decode, Projection
 from infra.settings import SettingError, Settings, from_environment
 
 app = App(name="igob", help="iGob Core: the transactional core of a city.", version="0.1.0")
 database = App(name="db", help="The embedded database, and migrations.")
+views = App(name="projections", help="The read models: how far they are, and making them anew.")
 imports = App(name="import", help="Bring data in from files.")
 app.command(database)
 benches = App(name="bench", help="Benchmarks, each beside its peers; from a checkout with the development packages.")
+app.command(views)
 app.command(imports)
 app.command(benches)
 
@@ -286,6 +291,166 @@ def _embedded(settings: Settings) -> "EmbeddedPostgres":
     if server is None:
         raise SettingError("IGOB_DATABASE_URL names a database of your own: start and stop it yourself")
     return server
+
+
+@views.command(name="run")
+def run_projections(*, data_dir: DataDir = None) -> None:
+    """Keep the read models up to date until told to stop. `igob serve` does so by itself."""
+    import threading
+    from contextlib import nullcontext
+
+    from infra.database import application_conninfo, running
+    from infra.serve import PARENT_POLL_S, is_part_of_server, server_is_gone
+    from projections.catalogue import PROJECTIONS
+    from projections.runner import Runner
+
+    settings = _settings(data_dir)
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    with (
+        plain_errors(),
+        nullcontext() if is_part_of_server() else running(settings, "igob projections run", say),
+    ):
+        runner = Runner(
+            application_conninfo(settings),
+            schema=settings.schema,
+            decode=_decoder(),
+            projections=PROJECTIONS.values(),
+            say=say,
+        )
+        working = threading.Thread(target=runner.run)
+        working.start()
+        while not told.wait(PARENT_POLL_S) and not server_is_gone():
+            pass
+        runner.stop()
+        working.join()
+
+
+def _decoder() -> "Decode":
+    """For events without personal fields: no read model has any."""
+    from infra.codec import Codec
+
+    codec = Codec()
+    return lambda name, state: codec.decode(name, state, {})
+
+
+@views.command(name="status")
+def projections_status(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Say how far each read model is, and how far behind."""
+    from projections.catalogue import PROJECTIONS
+    from projections.runner import Status, connect, statuses
+
+    def show(found: list[Status], out: Console) -> None:
+        table = Table("projection", "version", "position", "events behind", "seconds behind", "parked", "being built")
+        for one in found:
+            table.add_row(*(str(value) for value in msgspec.structs.astuple(one)))
+        out.print(table)
+
+    with _on_views(data_dir, "igob projections status") as (conninfo, places), connect(conninfo) as connection:
+        found = statuses(connection, places, PROJECTIONS.values())
+    _report(found, show, json=json)
+
+
+@views.command(name="parked")
+def projections_parked(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show the streams with an event that a read model could not take. They are missing in it from there on."""
+    from projections.catalogue import PROJECTIONS
+    from projections.generations import Generations, Parked
+    from projections.runner import connect
+
+    def show(found: list[Parked], out: Console) -> None:
+        for one in found:
+            out.print(f"{one.name}: {one.stream} since position {one.position}: {one.error}", soft_wrap=True)
+        if not found:
+            out.print("nothing is parked")
+
+    with _on_views(data_dir, "igob projections parked") as (conninfo, places), connect(conninfo) as connection:
+        generations = Generations(connection, places)
+        lives = [live for name in PROJECTIONS if (live := generations.live(name))]
+        found = [one for live in lives for one in generations.parked(live)]
+    _report(found, show, json=json)
+
+
+@views.command(name="rebuild")
+def projections_rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
+    """Make a read model anew from the first event, beside the one that is read meanwhile; then switch.
+
+    Parameters
+    ----------
+    name:
+        Which one: availability, appointments.
+    """
+    from projections.runner import rebuild
+
+    with _on_views(data_dir, "igob projections rebuild") as (conninfo, places):
+        projection = _projection(name)
+        with _progress("rebuilding", conninfo, places) as advance:
+            done = rebuild(conninfo, places, projection, _decoder(), advance=advance)
+    assert done is not None  # nobody told it to stop
+    say(f"{name} is generation {done.generation} of version {done.version} now, at position {done.position}")
+
+
+@views.command(name="verify")
+def projections_verify(name: str | None = None, /, *, data_dir: DataDir = None) -> None:
+    """Compare read models, row for row, with what is made anew from the first event. Exit status 1 if they differ.
+
+    Parameters
+    ----------
+    name:
+        Which one; all of them unless told otherwise.
+    """
+    from projections.catalogue import PROJECTIONS
+    from projections.runner import verify
+
+    equal = True
+    with _on_views(data_dir, "igob projections verify") as (conninfo, places):
+        for projection in [_projection(name)] if name else list(PROJECTIONS.values()):
+            with _progress(f"verifying {projection.name}", conninfo, places) as advance:
+                found = verify(conninfo, places, projection, _decoder(), advance=advance)
+            say(str(found))
+            equal &= not found.different
+    if not equal:
+        sys.exit(1)
+
+
+def _projection(name: str) -> "Projection":
+    from projections.catalogue import PROJECTIONS
+
+    if name not in PROJECTIONS:
+        raise SettingError(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
+    return PROJECTIONS[name]
+
+
+@contextmanager
+def _on_views(data_dir: Path | None, what: str) -> Iterator[tuple[str, "Places"]]:
+    """How to connect to the read models of the settings, and their names, while the database runs."""
+    from infra.database import application_conninfo, running
+    from projections.generations import Places
+    from projections.runner import Busy
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        try:
+            with running(settings, what, say):
+                yield application_conninfo(settings), Places(settings.schema)
+        except (Busy, LookupError) as error:
+            say(f"igob: {error}")
+            sys.exit(1)
+
+
+@contextmanager
+def _progress(what: str, conninfo: str, places: "Places") -> Iterator[Callable[[int], None]]:
+    """A bar for work along the log: call it with the position."""
+    from rich.progress import Progress
+
+    from projections.runner import connect
+
+    with connect(conninfo) as connection:
+        head = places.head(connection)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=head)
+        yield lambda position: progress.update(task, completed=position, total=max(head, position))
 
 
 @imports.command

@@ -135,6 +135,7 @@ def _filled_in(text: str, connection: psycopg.Connection, schema: str, applicati
     # The text is the program's own; the names are quoted by psycopg.
     return sql.SQL(text).format(
         schema=sql.Identifier(schema),
+        views=sql.Identifier(f"{schema}_views"),
         application=sql.Identifier(application_role),
         log=sql.Literal(sql.Identifier(schema, "events").as_string(connection)),
     )

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -28,6 +30,7 @@ READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 STOP_TIMEOUT_S = 30
 PARENT_POLL_S = 0.25
+PROJECTOR = [sys.executable, "-c", "from infra.cli import main; main()", "projections", "run"]
 SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
 
 
@@ -69,6 +72,7 @@ def serve(
         threads = [
             threading.Thread(target=_announce, args=(host, port, done, ready, say), daemon=True),
             threading.Thread(target=_watch_database, args=(server, done, say), daemon=True),
+            threading.Thread(target=_keep_projecting, args=(done, say), daemon=True),
         ]
         try:
             for thread in threads:
@@ -124,7 +128,7 @@ def _pass_on_stop(former: MPServer, granian: MPServer) -> None:
 
 def become_worker() -> None:
     """In a worker of `igob serve`, before anything else: leave it to the server alone to stop us."""
-    if SERVED_BY not in os.environ:
+    if not is_part_of_server():
         return
     # Ctrl-C goes to all of a terminal's group, and a Granian worker that is told twice to stop never does.
     with suppress(PermissionError):  # a leader already
@@ -133,14 +137,42 @@ def become_worker() -> None:
     atexit.register(os._exit, 0)
 
 
+def is_part_of_server() -> bool:
+    """Whether `igob serve` started this process, and cares for the database."""
+    return SERVED_BY in os.environ
+
+
+def server_is_gone() -> bool:
+    """In a process that `igob serve` started: whether that ended without stopping it."""
+    return is_part_of_server() and os.getppid() != int(os.environ[SERVED_BY])
+
+
 async def end_with_server() -> None:
     """In a worker: stop when `igob serve` is gone, or it would keep the port and the database for itself."""
-    parent = int(os.environ.get(SERVED_BY, "0"))
-    while parent:
-        if os.getppid() != parent:
+    while is_part_of_server():
+        if server_is_gone():
             os.kill(os.getpid(), signal.SIGTERM)
             return
         await asyncio.sleep(PARENT_POLL_S)
+
+
+def _keep_projecting(done: threading.Event, say: Callable[[str], None]) -> None:
+    """Have a process of its own keep the read models up to date; another if that dies."""
+    while not done.is_set():
+        # A session of its own: Ctrl-C is for us, who stop it.
+        projector = subprocess.Popen(PROJECTOR, start_new_session=True)
+        while projector.poll() is None and not done.wait(WATCH_EVERY_S):
+            pass
+        if not done.is_set():
+            say("the projector died; starting it again")
+            done.wait(WORKERS_PAUSE_S)
+            continue
+        projector.terminate()
+        try:
+            projector.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            projector.kill()
+            projector.wait()
 
 
 def _url(host: str, port: int) -> str:

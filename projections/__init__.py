@@ -1,1 +1,1 @@
-"""What is known: one file per read model. The first ones come with availability; until then queries fold streams."""
+"""Read models: one file each with its row, fold and queries; runner.py drives them all."""

@@ -17,6 +17,7 @@ from infra.lane import Lane
 from infra.log import Log
 from infra.migrate import migrate
 from infra.secret import Secret
+from infra.views import Views
 
 SECRET = b"not so secret, for the tests only"[:32]
 
@@ -63,7 +64,7 @@ def town(server: EmbeddedPostgres, secret: Secret) -> Iterator[Town]:
     town = Town(server, next(_schemas), secret)
     migrate(town.owner, schema=town.schema, application_role=APPLICATION, secret=secret)
     yield town
-    town.execute(f"DROP SCHEMA {town.schema} CASCADE")
+    town.execute(f"DROP SCHEMA {town.schema}, {town.schema}_views CASCADE")
 
 
 class Clock:
@@ -99,3 +100,12 @@ async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
     yield Core(log=log, lane=lane, secret=town.secret)
     await lane.stop()
     await log.close()
+
+
+@pytest.fixture
+async def views(town: Town) -> AsyncIterator[Views]:
+    """The town's read models, for asking; see tests/projecting.py for who keeps them up to date."""
+    views = Views(town.application, schema=town.schema)
+    await views.open()
+    yield views
+    await views.close()

@@ -31,10 +31,9 @@ from domain.appointments import agenda as agendas
 from domain.appointments import availability
 from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
-from domain.calendar import local_date
 from domain.decider import build
 from domain.errors import Rejected
-from domain.identifiers import AGENDA_NAME, SLUG, agenda_of, fits
+from domain.identifiers import SLUG, agenda_of, fits
 from infra.lane import Outcome
 
 
@@ -135,7 +134,7 @@ class Agenda:
         return page(slots, first, lambda slot: str(slot.number))
 
 
-def _agenda(state: agendas.Agenda, now: datetime) -> Agenda | None:
+def shown_agenda(state: agendas.Agenda, now: datetime) -> Agenda | None:
     said = state.published
     if said is None:
         return None
@@ -297,31 +296,9 @@ class AppointmentsQuery:
         nodes = [Hospital(id=strawberry.ID(said.hospital), name=said.name) for said in found]
         return page(nodes, first, lambda hospital: hospital.id)
 
-    @strawberry.field(description="A hospital's agendas by date and practitioner, from today on unless told otherwise.")
-    async def agendas(
-        self,
-        info: Info,
-        hospital: strawberry.ID,
-        first: int,
-        after: str | None = None,
-        on_or_after: Date | None = None,
-    ) -> Connection[Agenda]:
-        first = page_size(first, info)
-        if not fits(SLUG, hospital):
-            refuse(info, "hospital", "slug")
-        if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
-            refuse(info, "after", "cursor")
-        now = info.context.services.now()
-        begin = after or f"{hospital}/{on_or_after or local_date(now)}"
-        prefix = agendas.stream(f"{hospital}/")
-        nodes = await _pages(
-            info, prefix, after=agendas.stream(begin), first=first, shown=lambda state: _agenda(state, now)
-        )
-        return page(nodes, first, lambda agenda: agenda.id)
-
     @strawberry.field(description="An agenda by id; null if it was not published.")
     async def agenda(self, info: Info, id: strawberry.ID) -> Agenda | None:
-        return _agenda(await info.context.state(agendas.stream(id)), info.context.services.now())
+        return shown_agenda(await info.context.state(agendas.stream(id)), info.context.services.now())
 
     @strawberry.field(
         description="A person's appointments and live holds; null if nobody was registered under that id. Those of an"
@@ -471,7 +448,7 @@ class AppointmentsMutation:
             return PublishAgendaPayload(errors=explain(refusal, info))
         state = await info.context.state(agendas.stream(command.agenda))
         return PublishAgendaPayload(
-            agenda=_agenda(state, info.context.services.now()), position=Position(outcome.position)
+            agenda=shown_agenda(state, info.context.services.now()), position=Position(outcome.position)
         )
 
     @strawberry.mutation(description="Keep a slot for some minutes. The hold ends by itself.")

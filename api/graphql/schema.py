@@ -17,17 +17,19 @@ from api.graphql.appointments import (
     VisitConflict,
 )
 from api.graphql.people import PeopleMutation, PeopleQuery
-from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error
+from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error, freshness_shown
 from api.graphql.values import WrongValuesRule, translate_wrong_values
+from api.graphql.views import ViewsQuery
 from api.limits import COST_MAX, ExpandedSizeRule, cost
 from domain.errors import Rejected
 from infra.logging import log_failure
+from infra.views import Freshness
 
 TOKENS_MAX = 2_000
 
 
 @strawberry.type(description="What is known.")
-class Query(AppointmentsQuery, PeopleQuery):
+class Query(AppointmentsQuery, PeopleQuery, ViewsQuery):
     pass
 
 
@@ -60,6 +62,16 @@ class CostLimit(SchemaExtension):
         yield
 
 
+class TellFreshness(SchemaExtension):
+    """Says in the answer's extensions how fresh the read models were that it rests on."""
+
+    def get_results(self) -> dict[str, Any]:
+        found: dict[str, Freshness] = self.execution_context.context.freshness
+        if not found:
+            return {}
+        return {"freshness": {name: freshness_shown(freshness) for name, freshness in found.items()}}
+
+
 class Schema(strawberry.Schema):
     """Writes what went wrong to the log of the program, never to the client."""
 
@@ -89,6 +101,7 @@ schema = Schema(
         lambda: AddValidationRules([ExpandedSizeRule]),
         OwnWords,
         CostLimit,
+        TellFreshness,
         lambda: MaskErrors(should_mask_error=_is_ours, error_message="Something went wrong on our side."),
     ],
 )

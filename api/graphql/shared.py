@@ -21,6 +21,7 @@ from infra.core import Core
 from infra.lane import Outcome
 from infra.log import Key, Unavailable
 from infra.settings import Settings
+from infra.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
 STREAMS_PER_REQUEST_MAX = 300  # read from the log and folded; a page of agendas takes 101
@@ -88,8 +89,9 @@ SCALARS: dict[object, ScalarDefinition] = {
 class Services:
     """What resolvers work with, made once per process by the composition root."""
 
-    def __init__(self, *, core: Core, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(self, *, core: Core, views: Views, settings: Settings, now: Callable[[], datetime]) -> None:
         self.core = core
+        self.views = views
         self.settings = settings
         self.now = now
 
@@ -103,6 +105,7 @@ class Context(BaseContext):
         self.actor = actor
         self.language = language
         self.correlation = correlation
+        self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
 
     async def state(self, stream: str) -> Any:
@@ -160,6 +163,26 @@ class Context(BaseContext):
         if known is None or known[0] != core.secret.request_digest(kind.__name__, content):
             raise Rejected("person_unknown", path="patient")
         return Outcome(position=known[1], replayed=True)
+
+    async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:
+        """What read models answer, once they have got to `at_least`.
+
+        Raises a GraphQLError with code "not_reached_yet" if that takes too long, "invalid_input" if the log has no such
+        position, "unavailable" if there is no answer.
+        """
+        try:
+            async with self._available():
+                rows, freshness = await self.services.views.ask(question, at_least=at_least or 0)
+        except NotReached as error:
+            refusal = Rejected("not_reached_yet", path="at_least", position=error.freshness.position)
+            raise as_graphql_error(refusal, self.language) from None
+        except BeyondLog:
+            refusal = Rejected("invalid_input", path="at_least", hint="position")
+            raise as_graphql_error(refusal, self.language) from None
+        except NeverBuilt:
+            raise as_graphql_error(Rejected("unavailable"), self.language) from None
+        self.freshness |= dict.fromkeys(question.projections, freshness)
+        return rows
 
     @asynccontextmanager
     async def _available(self) -> AsyncIterator[None]:
@@ -236,6 +259,15 @@ def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
 def refuse(info: Info, path: str, hint: Hint, **details: Any) -> NoReturn:
     """Raise the GraphQLError for an argument of a query that is not of the right form."""
     raise as_graphql_error(Rejected("invalid_input", path=path, hint=hint, **details), info.context.language)
+
+
+def freshness_shown(freshness: Freshness) -> dict[str, Any]:
+    """How fresh a read model is, as clients see it."""
+    return {
+        "position": str(freshness.position),
+        "lagEvents": freshness.lag_events,
+        "lagSeconds": freshness.lag_s,
+    }
 
 
 @strawberry.input(description="What every mutation takes.")

@@ -12,22 +12,27 @@ from api.app import create_app
 from api.graphql.shared import Services
 from infra.core import Core
 from infra.settings import Settings
-from tests.conftest import Clock
+from infra.views import Views
+from tests.conftest import Clock, Town
+from tests.projecting import Projector, projector
 
 
 class Client:
     """Asks GraphQL over HTTP."""
 
-    def __init__(self, http: httpx.AsyncClient, services: Services) -> None:
+    def __init__(self, http: httpx.AsyncClient, services: Services, projector: Projector | None) -> None:
         self.http = http
         self._services = services
+        self.projector = projector
 
     def settings(self, **changed: Any) -> None:
         """Go on with other settings, as after a restart."""
         self._services.settings = msgspec.structs.replace(self._services.settings, **changed)
 
     async def ask(self, query: str, *, language: str = "es", **variables: Any) -> dict[str, Any]:
-        """The whole answer."""
+        """The whole answer, with read models that are up to date."""
+        if self.projector:
+            self.projector.catch_up()
         answer = await self.http.post(
             "/graphql",
             content=json.dumps({"query": query, "variables": variables}),  # half characters escaped, not refused
@@ -46,9 +51,10 @@ class Client:
 
 
 @pytest.fixture
-async def client(core: Core, clock: Clock) -> AsyncIterator[Client]:
+async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Client]:
     app = create_app(Settings())
-    app.state.services = Services(core=core, settings=Settings(), now=clock)
+    app.state.services = Services(core=core, views=views, settings=Settings(), now=clock)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-        yield Client(http, app.state.services)
+        with projector(town) as projecting:
+            yield Client(http, app.state.services, projecting)

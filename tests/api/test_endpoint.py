@@ -22,11 +22,14 @@ SNAPSHOT = Path(__file__).parents[2] / "docs" / "schema.graphql"
 @pytest.mark.anyio
 async def test_health_and_readiness(client: Client) -> None:
     assert (await client.http.get("/healthz")).json() == {"status": "ok"}
-    assert (await client.http.get("/readyz")).json() == {"status": "ready", "position": "0"}
+    fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
+    views = {"availability": fresh, "appointments": fresh}
+    assert (await client.http.get("/readyz")).json() == {"status": "ready", "position": "0", "views": views}
 
 
 @pytest.mark.anyio
 async def test_a_fault_of_ours_is_masked(client: Client, town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    client.projector = None  # it has no log to read now
     town.execute("DROP TABLE events CASCADE")
     answer = await client.ask('{ agendaOfAna: agenda(id: "the-agenda-of-ana") { id } }')
     assert answer["errors"][0]["message"] == "Something went wrong on our side."

@@ -15,6 +15,7 @@ from api.graphql.shared import Services
 from api.limits import ALIASES_MAX, BODY_BYTES_MAX, COST_MAX, FIELDS_MAX, PAGE_SIZE_MAX, cost
 from infra.core import Core
 from infra.settings import Settings
+from infra.views import Views
 from tests.api.conftest import Client
 from tests.api.test_appointments import SLOTS
 from tests.city import AGENDA, open_agenda
@@ -25,9 +26,9 @@ QUERY = '{"query": "{ __typename }"'
 
 
 @pytest.fixture
-def app(core: Core, clock: Clock) -> FastAPI:
+def app(core: Core, views: Views, clock: Clock) -> FastAPI:
     app = create_app(Settings())
-    app.state.services = Services(core=core, settings=Settings(), now=clock)
+    app.state.services = Services(core=core, views=views, settings=Settings(), now=clock)
     return app
 
 

@@ -187,7 +187,7 @@ def take_out_the_version_check(town: Town) -> None:
             SELECT coalesce(max(originator_version), 0) + 1 INTO NEW.originator_version
             FROM {town.schema}.events WHERE originator_id = NEW.originator_id;
             RETURN NEW;
-        END $$""")  # noqa: S608 (the schema's name is ours)
+        END $$""")
     town.execute("CREATE TRIGGER renumbered BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION renumbered()")
 
 

@@ -59,7 +59,7 @@ async def erase_one_of_many(core: Core, server: EmbeddedPostgres) -> bytes:
     """The wrapped key of the person erased, which has got about meanwhile."""
     for number in range(PEOPLE):
         await core.lane.submit(person(f"p{number}", core, ci=str(4_820_193 + number)), key(f"p{number}"))
-    lookup = f"SELECT wrapped_key FROM la_paz.subject_keys WHERE subject = '{opaque('p0')}'"  # noqa: S608
+    lookup = f"SELECT wrapped_key FROM la_paz.subject_keys WHERE subject = '{opaque('p0')}'"
     ((wrapped,),) = owner(server, lookup)
     # As autovacuum does; and enough WAL to let segments come round again.
     owner(server, "ANALYZE la_paz.subject_keys", "CHECKPOINT", "CREATE TABLE filling (text text)", SOME_SEGMENTS)

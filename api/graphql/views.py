@@ -1,0 +1,234 @@
+"""What the read models know of appointments: where a free slot is, who comes when, and a hospital's figures."""
+
+from datetime import date as Date
+from datetime import timedelta
+
+import msgspec
+import strawberry
+
+from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda
+from api.graphql.shared import Connection, Info, Instant, Position, page, page_size, refuse
+from domain.calendar import local_date
+from domain.identifiers import AGENDA_NAME, OPAQUE, SLUG, agenda_of, fits
+from projections import appointments as visits
+from projections import availability as slots
+
+DAYS_MAX = 62
+DAYS_SHOWN = 30  # unless told otherwise
+WEEKS_MAX = 26
+
+_BEHIND = (
+    " How far behind the log the answer is stands in `extensions.freshness`; with `atLeast` it waits, a few seconds at"
+    " most, until what stands at that position is in it."
+)
+
+
+@strawberry.type(description="A slot that anybody may take at the time of asking.")
+class FreeSlot:
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    slot: int = strawberry.field(description="The slot's number.")
+    start: Instant = strawberry.field(description="When it begins.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+
+
+@strawberry.type(description="What a day has to offer.")
+class AvailableDay:
+    date: Date = strawberry.field(description="The date in La Paz.")
+    agendas: int = strawberry.field(description="Agendas published for it.")
+    free_slots: int = strawberry.field(description="Slots that anybody may take at the time of asking.")
+    next_free: FreeSlot | None = strawberry.field(description="The first of these.")
+
+
+@strawberry.type(description="Where a specialty has free slots.")
+class Availability:
+    free_slots: int = strawberry.field(description="Slots of all these days that anybody may take.")
+    next_free: FreeSlot | None = strawberry.field(description="The first of these.")
+    days: list[AvailableDay] = strawberry.field(description="The days that have agendas, in order.")
+
+
+def _free_day(day: slots.FreeDay) -> AvailableDay:
+    first = None
+    if day.agenda is not None and day.slot is not None and day.start is not None and day.minutes is not None:
+        first = FreeSlot(agenda=strawberry.ID(day.agenda), slot=day.slot, start=Instant(day.start), minutes=day.minutes)
+    return AvailableDay(date=day.date, agendas=day.agendas, free_slots=day.free, next_free=first)
+
+
+@strawberry.type(description="A specialty of a hospital in a week.")
+class Utilisation:
+    specialty: str = strawberry.field(description="The specialty's code.")
+    week: Date = strawberry.field(description="The week's Monday.")
+    slots: int = strawberry.field(description="Slots published.")
+    booked: int = strawberry.field(description="Appointments that were not cancelled.")
+    cancelled: int = strawberry.field(description="Appointments that were cancelled.")
+
+
+def _visit(row: visits.AppointmentRow) -> Appointment:
+    return Appointment(
+        id=strawberry.ID(row.appointment),
+        agenda=strawberry.ID(agenda_of(row.appointment)),
+        hospital=strawberry.ID(row.hospital),
+        specialty=row.specialty,
+        slot=row.slot,
+        start=Instant(row.start),
+        minutes=row.minutes,
+        patient=strawberry.ID(row.patient),
+        state=AppointmentState(row.state),
+    )
+
+
+def _place(after: str | None, info: Info) -> visits.Place | None:
+    """Where the page before ended: its cursor is the start and the id of its last appointment."""
+    if after is None:
+        return None
+    start, _, appointment = after.partition(" ")
+    try:
+        return msgspec.convert({"start": start, "appointment": appointment}, visits.Place)
+    except msgspec.ValidationError:
+        refuse(info, "after", "cursor")
+
+
+def _cursor(appointment: Appointment) -> str:
+    return f"{appointment.start.isoformat()} {appointment.id}"
+
+
+def _period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
+    begin = first or local_date(info.context.services.now())
+    try:
+        end = last or begin + timedelta(days=days - 1)
+    except OverflowError:
+        end = Date.max
+    if not 0 <= (end - begin).days < days_max:
+        refuse(info, "to", "days", limit=days_max)
+    return begin, end
+
+
+def _code(value: str | None, path: str, info: Info) -> str | None:
+    if value is not None and not fits(SLUG, value):
+        refuse(info, path, "slug")
+    return value
+
+
+@strawberry.type
+class ViewsQuery:
+    @strawberry.field(
+        description=f"Where a specialty has free slots, day by day, {DAYS_SHOWN} days from today on unless told"
+        f" otherwise, {DAYS_MAX} at most." + _BEHIND
+    )
+    async def availability(
+        self,
+        info: Info,
+        *,
+        specialty: str,
+        hospital: strawberry.ID | None = None,
+        practitioner: str | None = None,
+        on_or_after: Date | None = None,
+        to: Date | None = None,
+        at_least: Position | None = None,
+    ) -> Availability:
+        first, last = _period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
+        _code(specialty, "specialty", info)
+        question = slots.free_by_day(
+            specialty=specialty,
+            hospital=_code(hospital, "hospital", info),
+            practitioner=_code(practitioner, "practitioner", info),
+            first=first,
+            last=last,
+            now=info.context.services.now(),
+        )
+        days = [_free_day(day) for day in await info.context.ask(question, at_least=at_least)]
+        next_free = next((day.next_free for day in days if day.next_free), None)
+        return Availability(free_slots=sum(day.free_slots for day in days), next_free=next_free, days=days)
+
+    @strawberry.field(
+        description="A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"
+        " or a practitioner if one is named." + _BEHIND
+    )
+    async def agendas(
+        self,
+        info: Info,
+        *,
+        hospital: strawberry.ID,
+        first: int,
+        after: str | None = None,
+        on_or_after: Date | None = None,
+        specialty: str | None = None,
+        practitioner: str | None = None,
+        at_least: Position | None = None,
+    ) -> Connection[Agenda]:
+        first = page_size(first, info)
+        _code(hospital, "hospital", info)
+        if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
+            refuse(info, "after", "cursor")
+        now = info.context.services.now()
+        question = slots.agendas_from(
+            hospital=hospital,
+            specialty=_code(specialty, "specialty", info),
+            practitioner=_code(practitioner, "practitioner", info),
+            begin=after or f"{hospital}/{on_or_after or local_date(now)}",
+            first=first + 1,
+        )
+        rows = await info.context.ask(question, at_least=at_least)
+        nodes = [agenda for row in rows if (agenda := shown_agenda(slots.as_agenda(row), now))]
+        return page(nodes, first, lambda agenda: agenda.id)
+
+    @strawberry.field(
+        description="Who comes to a hospital on a day, by start; cancelled appointments too. Of one specialty if it is"
+        " named." + _BEHIND
+    )
+    async def day_list(
+        self,
+        info: Info,
+        *,
+        hospital: strawberry.ID,
+        date: Date,
+        first: int,
+        after: str | None = None,
+        specialty: str | None = None,
+        at_least: Position | None = None,
+    ) -> Connection[Appointment]:
+        first = page_size(first, info)
+        _code(hospital, "hospital", info)
+        question = visits.of_day(
+            hospital,
+            date,
+            specialty=_code(specialty, "specialty", info),
+            after=_place(after, info),
+            first=first + 1,
+        )
+        rows = await info.context.ask(question, at_least=at_least)
+        return page([_visit(row) for row in rows], first, _cursor)
+
+    @strawberry.field(
+        description="A person's appointments by start, cancelled ones too, from the read models: `patient` has them as"
+        " the log has them." + _BEHIND
+    )
+    async def appointments(
+        self,
+        info: Info,
+        patient: strawberry.ID,
+        first: int,
+        after: str | None = None,
+        at_least: Position | None = None,
+    ) -> Connection[Appointment]:
+        first = page_size(first, info)
+        if not fits(OPAQUE, patient):
+            refuse(info, "patient", "opaque")
+        question = visits.of_patient(patient, after=_place(after, info), first=first + 1)
+        rows = await info.context.ask(question, at_least=at_least)
+        return page([_visit(row) for row in rows], first, _cursor)
+
+    @strawberry.field(
+        description=f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + _BEHIND
+    )
+    async def utilisation(
+        self, info: Info, hospital: strawberry.ID, on_or_after: Date, to: Date, at_least: Position | None = None
+    ) -> list[Utilisation]:
+        first, last = _period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
+        _code(hospital, "hospital", info)
+        rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
+        return [
+            Utilisation(
+                specialty=row.specialty, week=row.week, slots=row.slots, booked=row.booked, cancelled=row.cancelled
+            )
+            for row in rows
+        ]

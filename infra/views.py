@@ -1,0 +1,178 @@
+"""Questions to the read models, each with how fresh its answer is; and waiting until they have got to a position."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from infra.log import CONNECT_TIMEOUT_S, CONNECTION, NO_ANSWER, READ_TIMEOUT_S, RECONNECT_TIMEOUT_S, Unavailable
+
+CONNECTIONS_MAX = 4
+REACH_POLL_S = 0.005
+REACH_TIMEOUT_S = 3.0
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Question(Protocol[T_co]):
+    """What projections/query.py has."""
+
+    @property
+    def projections(self) -> tuple[str, ...]: ...
+    @property
+    def select(self) -> str: ...
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def row(self) -> type[T_co]: ...
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """How far a read model was when it was asked: the last position in it, and how many events and seconds it lacked.
+
+    The seconds are those for which the first event that is not in it has been in the log. Several read models in one
+    question: the one furthest behind.
+    """
+
+    position: int
+    lag_events: int
+    lag_s: float
+
+
+class NotReached(Exception):
+    """A read model did not get to a position in time."""
+
+    def __init__(self, position: int, freshness: Freshness) -> None:
+        super().__init__(f"at {freshness.position}, not at {position} yet")
+        self.position = position
+        self.freshness = freshness
+
+
+class BeyondLog(Exception):
+    """A position that the log does not have: waiting for it is in vain."""
+
+
+class NeverBuilt(Exception):
+    """Nobody ever ran the projections on this database."""
+
+
+class Views:
+    """One municipality's read models, for reading. Open it in the event loop that uses it."""
+
+    def __init__(self, conninfo: str, *, schema: str) -> None:
+        self._views = f"{schema}_views"
+        self._freshness = sql.Identifier(self._views, "freshness")
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=CONNECTIONS_MAX,
+            open=False,
+            timeout=CONNECT_TIMEOUT_S,
+            reconnect_timeout=RECONNECT_TIMEOUT_S,
+            kwargs=CONNECTION,
+        )
+        self._statements: dict[str, sql.Composed] = {}
+        self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+        self._reached: dict[str, int] = {}  # positions that were seen: they never go back
+        self._head = 0  # of the log, as seen with them
+        self._asking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises Unavailable."""
+        try:
+            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
+        except PoolTimeout as error:
+            raise Unavailable(str(error)) from error
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def ask(self, question: Question[T_co], *, at_least: int = 0) -> tuple[list[T_co], Freshness]:
+        """The answer and how fresh it is, both of one moment, once the read models have got to `at_least`.
+
+        Raises NotReached after REACH_TIMEOUT_S, BeyondLog, NeverBuilt, Unavailable.
+        """
+        if at_least:
+            await self.reach(question.projections, at_least)
+        (position, head, lag_s, found), *_ = await self._rows(
+            self._statement(question), {**question.parameters, "projections": list(question.projections)}
+        )
+        if position is None:
+            raise NeverBuilt
+        freshness = Freshness(position=position, lag_events=max(head - position, 0), lag_s=round(lag_s, 3))
+        if position < at_least:
+            raise NotReached(at_least, freshness)  # not seen so far: a switch never goes back
+        decoder = self._decoders.get(question.row)
+        if decoder is None:
+            decoder = self._decoders[question.row] = msgspec.json.Decoder(list[question.row])  # type: ignore[name-defined]
+        return decoder.decode(found), freshness
+
+    def _statement(self, question: Question[Any]) -> sql.Composed:
+        """One statement, so that rows and freshness are of one snapshot."""
+        if question.select not in self._statements:
+            tables = {name: sql.Identifier(self._views, name) for name in question.projections}
+            self._statements[question.select] = sql.SQL(
+                "SELECT min(f.position), max(f.head), max(f.lag_s),"
+                " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found)"
+                " FROM unnest(%(projections)s::text[]) AS p (name) LEFT JOIN LATERAL {}(p.name) AS f ON true"
+            ).format(sql.SQL(question.select).format(**tables), self._freshness)
+        return self._statements[question.select]
+
+    async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
+        """How far each read model is; None for one that was never built. Raises Unavailable."""
+        rows = await self._rows(
+            sql.SQL(
+                "SELECT p.name, f.* FROM unnest(%(names)s::text[]) AS p (name)"
+                " LEFT JOIN LATERAL {}(p.name) AS f ON true"
+            ).format(self._freshness),
+            {"names": list(names)},
+        )
+        return {
+            name: None if position is None else Freshness(position, max(head - position, 0), round(lag_s, 3))
+            for name, position, head, lag_s in rows
+        }
+
+    async def reach(self, names: Iterable[str], position: int) -> None:
+        """Return when these read models have the event at `position`.
+
+        Raises NotReached after REACH_TIMEOUT_S, BeyondLog, NeverBuilt, Unavailable.
+        """
+        names = list(names)
+        give_up_at_s = time.monotonic() + REACH_TIMEOUT_S
+        looks = 0
+        while any(self._reached.get(name, 0) < position for name in names):
+            if time.monotonic() > give_up_at_s:
+                behind = (await self.freshness(names)).values()
+                if None in behind:
+                    raise NeverBuilt
+                raise NotReached(position, min((one for one in behind if one), key=lambda one: one.position))
+            # However many wait, one asks.
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._look())
+            await asyncio.shield(self._asking)
+            looks += 1
+            if looks > 1 and self._head < position:  # the first look may be older than the position
+                raise BeyondLog
+
+    async def _look(self) -> None:
+        rows = await self._rows(
+            sql.SQL(
+                "SELECT g.name, f.position, f.head FROM {} AS g CROSS JOIN LATERAL {}(g.name) AS f WHERE g.live"
+            ).format(sql.Identifier(self._views, "generations"), self._freshness),
+            {},
+        )
+        for name, position, head in rows:
+            self._reached[name] = position
+            self._head = max(self._head, head)
+        await asyncio.sleep(REACH_POLL_S)
+
+    async def _rows(self, statement: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S), self._pool.connection() as connection:
+                return await (await connection.execute(statement, parameters, prepare=True, binary=True)).fetchall()
+        except (*NO_ANSWER, PoolTimeout) as error:
+            raise Unavailable(str(error)) from error

@@ -1,0 +1,149 @@
+"""Who comes when: one row an appointment, for the patient's own list, a hospital's day and its figures."""
+
+from datetime import date
+from typing import Any, Literal
+
+import msgspec
+
+from domain.appointments.patient import VisitGivenUp, VisitTaken
+from domain.decider import Instant
+from domain.identifiers import AppointmentId, HospitalId, SpecialtyId, SubjectId, agenda_of
+from projections.availability import AVAILABILITY
+from projections.projection import Entry, Projection, Row
+from projections.query import Query
+
+WEEKS_MAX = 53
+
+State = Literal["BOOKED", "CANCELLED"]
+
+
+class AppointmentRow(Row):
+    """A ficha. `date` is that of its agenda, in La Paz."""
+
+    appointment: AppointmentId
+    patient: SubjectId
+    hospital: HospitalId
+    specialty: SpecialtyId
+    practitioner: str
+    date: date
+    slot: int
+    start: Instant
+    minutes: int
+    state: State
+
+
+def _evolve(row: AppointmentRow | None, entry: Entry, _key: str) -> AppointmentRow | None:
+    event = entry.event
+    if isinstance(event, VisitTaken):
+        _, day, practitioner = agenda_of(event.appointment).split("/")
+        return AppointmentRow(
+            appointment=event.appointment,
+            patient=entry.stream.partition("/")[2],
+            hospital=event.hospital,
+            specialty=event.specialty,
+            practitioner=practitioner,
+            date=date.fromisoformat(day),
+            slot=event.slot,
+            start=event.start,
+            minutes=event.minutes,
+            state="BOOKED",
+        )
+    assert row is not None, "an appointment begins with being booked"
+    if isinstance(event, VisitGivenUp):
+        row.state = "CANCELLED"
+    return row
+
+
+def _keys(entry: Entry) -> tuple[str, ...]:
+    event: Any = entry.event
+    return (event.appointment,)
+
+
+APPOINTMENTS = Projection(
+    name="appointments",
+    version=1,
+    row=AppointmentRow,
+    columns={
+        "appointment": 'text COLLATE "C"',
+        "patient": 'text COLLATE "C"',
+        "hospital": 'text COLLATE "C"',
+        "specialty": 'text COLLATE "C"',
+        "practitioner": 'text COLLATE "C"',
+        "date": "date",
+        "slot": "int",
+        "start": "timestamptz",
+        "minutes": "int",
+        "state": "text",
+    },
+    indexes=("patient, start, appointment", "hospital, date, start, appointment"),
+    events=(VisitTaken, VisitGivenUp),
+    keys=_keys,
+    evolve=_evolve,
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a page of a list by time ended."""
+
+    start: Instant
+    appointment: AppointmentId
+
+
+def of_patient(patient: SubjectId, *, after: Place | None, first: int) -> Query[AppointmentRow]:
+    """At most `first` of a patient's appointments after that place, by start; cancelled ones too."""
+    return _by_start("patient = %(patient)s", {"patient": patient}, after, first)
+
+
+def of_day(
+    hospital: HospitalId, day: date, *, specialty: SpecialtyId | None, after: Place | None, first: int
+) -> Query[AppointmentRow]:
+    """At most `first` of a hospital's appointments on a day after that place, by start; cancelled ones too."""
+    where = "hospital = %(hospital)s AND date = %(day)s" + (" AND specialty = %(specialty)s" if specialty else "")
+    return _by_start(where, {"hospital": hospital, "day": day, "specialty": specialty}, after, first)
+
+
+def _by_start(where: str, parameters: dict[str, Any], after: Place | None, first: int) -> Query[AppointmentRow]:
+    beyond = " AND (start, appointment) > (%(start)s, %(appointment)s)" if after else ""
+    place = {"start": after.start, "appointment": after.appointment} if after else {}
+    return Query(
+        projections=(APPOINTMENTS.name,),
+        select=f"SELECT * FROM {{appointments}} WHERE {where}{beyond} ORDER BY start, appointment LIMIT %(limit)s",
+        parameters=parameters | place | {"limit": first},
+        row=AppointmentRow,
+    )
+
+
+class Utilisation(msgspec.Struct, frozen=True):
+    """A specialty of a hospital in a week: slots published, and what became of the appointments in them."""
+
+    specialty: SpecialtyId
+    week: date  # its Monday
+    slots: int
+    booked: int
+    cancelled: int
+
+
+def utilisation(hospital: HospitalId, *, first: date, last: date) -> Query[Utilisation]:
+    """A hospital's figures for the days from `first` to `last`, by specialty and week, in that order."""
+    return Query(
+        projections=(AVAILABILITY.name, APPOINTMENTS.name),
+        select="""
+            WITH offered AS (
+                SELECT specialty, date_trunc('week', date)::date AS week, sum(cardinality(starts)) AS slots
+                FROM {availability} WHERE hospital = %(hospital)s AND date BETWEEN %(first)s AND %(last)s
+                GROUP BY 1, 2
+            ),
+            taken AS (
+                SELECT specialty, date_trunc('week', date)::date AS week,
+                       count(*) FILTER (WHERE state = 'BOOKED') AS booked,
+                       count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled
+                FROM {appointments} WHERE hospital = %(hospital)s AND date BETWEEN %(first)s AND %(last)s
+                GROUP BY 1, 2
+            )
+            SELECT specialty, week, coalesce(slots, 0) AS slots, coalesce(booked, 0) AS booked,
+                   coalesce(cancelled, 0) AS cancelled
+            FROM offered FULL JOIN taken USING (specialty, week) ORDER BY specialty, week
+        """,
+        parameters={"hospital": hospital, "first": first, "last": last},
+        row=Utilisation,
+    )

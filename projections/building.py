@@ -1,0 +1,183 @@
+"""Builds one generation of a read model: page by page of the log, each in one transaction with the checkpoint."""
+
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from projections.generations import Generation, Places
+from projections.projection import Decode, Entry, Projection, Row
+
+PAGE_EVENTS_MAX = 5_000
+PAGE_BYTES_MAX = 8 * 2**20  # of events; one is always taken, however large
+KEPT_BYTES_MAX = 64 * 2**20  # of rows as they were written, until all are forgotten
+ERROR_CHARACTERS_MAX = 500
+
+
+Failure = tuple[str, int, Exception]  # stream, position, and what its fold, or reading it, raised
+
+
+class LogHasGap(Exception):
+    """The log's positions are not 1, 2, 3 …: nothing may be built on it until somebody knows why."""
+
+
+class Overtaken(Exception):
+    """The generation is not where it was left, or not there at all: somebody else has it, or took it away."""
+
+
+class Building:
+    """One generation, as far as it is. One at a time per generation: see runner.py.
+
+    The connection is in autocommit and for the building alone.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        places: Places,
+        projection: Projection,
+        generation: Generation,
+        decode: Decode,
+    ) -> None:
+        self.generation = generation
+        self.position = generation.position
+        self._connection = connection
+        self._projection = projection
+        self._decode = decode
+        self._topics = projection.topics()
+        self._rows: dict[str, Row | None] = {}  # as they are in the table, which nobody else writes
+        self._kept_bytes = 0
+        self._encode = msgspec.json.Encoder().encode
+        self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
+        table, key = places.table(generation), sql.Identifier(projection.key)
+        columns = [sql.Identifier(name) for name in projection.columns]
+        self._page = sql.SQL(
+            "SELECT notification_id, originator_id, topic, CASE WHEN wanted THEN state END FROM ("
+            " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
+            " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS bytes_before"
+            " FROM (SELECT * FROM {} WHERE notification_id > %s AND notification_id <= %s"
+            " ORDER BY notification_id LIMIT %s) AS next"
+            ") AS page WHERE bytes_before < %s ORDER BY notification_id"
+        ).format(places.events)
+        self._load = sql.SQL("SELECT coalesce(json_agg(r), '[]')::text FROM {} AS r WHERE {} = ANY(%s)").format(
+            table, key
+        )
+        self._write = sql.SQL(
+            "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)"
+            " ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({new})"
+        ).format(
+            table=table,
+            key=key,
+            columns=sql.SQL(", ").join(columns),
+            new=sql.SQL(", ").join(sql.SQL("excluded.{}").format(column) for column in columns),
+        )
+        self._delete = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, key)
+        self._move = sql.SQL(
+            'UPDATE {} SET "position" = %s WHERE name = %s AND generation = %s AND live = %s AND "position" = %s'
+        ).format(places.generations)
+        self._park = sql.SQL(
+            'INSERT INTO {} (name, generation, stream, "position", error) VALUES (%s, %s, %s, %s, %s)'
+        ).format(places.parked)
+        # From which position on a stream is missing.
+        self._parked: dict[str, int] = dict(
+            connection.execute(
+                sql.SQL('SELECT stream, "position" FROM {} WHERE name = %s AND generation = %s').format(places.parked),
+                (generation.name, generation.generation),
+            ).fetchall()
+        )
+
+    def step(self, *, until: int = 2**62) -> int:
+        """Fold the next page, at most `until` that position: how many events it had; 0 if there is nothing new.
+
+        Raises LogHasGap, Overtaken, psycopg.OperationalError. After any of these, begin with a new Building.
+        """
+        page = self._connection.execute(
+            self._page, (self._topics, self.position, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
+        ).fetchall()
+        if not page:
+            return 0
+        if page[0][0] != self.position + 1 or page[-1][0] != self.position + len(page):
+            raise LogHasGap(f"after position {self.position} come {page[0][0]} to {page[-1][0]} in {len(page)} events")
+        parked: list[tuple[str, int, str]] = []
+        with self._connection.transaction():
+            changed = self._folded(page, parked)
+            self._store(changed, parked, page[-1][0])
+        self.position = page[-1][0]
+        self._parked |= {stream: position for stream, position, _ in parked}
+        self._rows |= changed
+        if self._kept_bytes > KEPT_BYTES_MAX:
+            self._rows.clear()
+            self._kept_bytes = 0
+        return len(page)
+
+    def _folded(self, page: list[Any], parked: list[tuple[str, int, str]]) -> dict[str, Row | None]:
+        """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`.
+
+        A fold that fails may have changed a row halfway: the page begins anew then, without what begins there.
+        """
+        without = dict(self._parked)
+        while True:
+            entries, failed = self._entries(page, without)
+            changed: dict[str, Row | None] = {}
+            if failed is None:
+                changed, failed = self._evolved(entries)
+            if failed is None:
+                return changed
+            stream, position, error = failed
+            without[stream] = position
+            parked.append((stream, position, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]))
+            self._rows.clear()
+
+    def _entries(self, page: list[Any], without: dict[str, int]) -> tuple[list[Entry], Failure | None]:
+        entries = []
+        for position, stream, topic, state in page:
+            if state is None or position >= without.get(stream, position + 1):
+                continue
+            try:
+                entries.append(Entry(position=position, stream=stream, event=self._decode(topic, state)))
+            except Exception as error:  # whatever it is: the other streams go on
+                return [], (stream, position, error)
+        return entries, None
+
+    def _evolved(self, entries: list[Entry]) -> tuple[dict[str, Row | None], Failure | None]:
+        keys_of, evolve, rows = self._projection.keys, self._projection.evolve, self._rows
+        changed: dict[str, Row | None] = {}
+        keyed = []
+        for entry in entries:
+            try:
+                keyed.append((entry, keys_of(entry)))
+            except Exception as error:
+                return {}, (entry.stream, entry.position, error)
+        self._provide({key for _, keys in keyed for key in keys})
+        for entry, keys in keyed:
+            try:
+                for key in keys:
+                    changed[key] = rows[key] = evolve(rows[key], entry, key)
+            except Exception as error:
+                return {}, (entry.stream, entry.position, error)
+        return changed, None
+
+    def _provide(self, keys: set[str]) -> None:
+        missing = keys - self._rows.keys()
+        if not missing:
+            return
+        ((found,),) = self._connection.execute(self._load, (list(missing),)).fetchall()
+        self._rows |= dict.fromkeys(missing) | {
+            getattr(row, self._projection.key): row for row in self._decode_rows(found)
+        }
+
+    def _store(self, changed: dict[str, Row | None], parked: list[tuple[str, int, str]], position: int) -> None:
+        name, number = self.generation.name, self.generation.generation
+        execute = self._connection.execute
+        written = self._encode([row for row in changed.values() if row is not None])
+        self._kept_bytes += len(written)
+        if written != b"[]":
+            execute(self._write, (written.decode(),))
+        gone = [key for key, row in changed.items() if row is None]
+        if gone:
+            execute(self._delete, (gone,))
+        for stream, at, error in parked:
+            execute(self._park, (name, number, stream, at, error.replace("\0", "\\0")))
+        if execute(self._move, (position, name, number, self.generation.live, self.position)).rowcount != 1:
+            raise Overtaken(f"generation {number} of {name} is not at position {self.position}")

@@ -1,0 +1,41 @@
+"""Read models of a town, folded in this process: as far as the log is, whenever a test says so."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from domain.decider import Event
+from infra.codec import Codec
+from projections.building import Building
+from projections.catalogue import PROJECTIONS
+from projections.generations import Generations, Places
+from projections.projection import Projection
+from projections.runner import connect
+from tests.conftest import Town
+
+_codec = Codec()
+
+
+def decode(name: str, state: bytes) -> Event:
+    return _codec.decode(name, state, {})
+
+
+class Projector:
+    """Folds what is new into the live generations."""
+
+    def __init__(self, buildings: list[Building]) -> None:
+        self._buildings = buildings
+
+    def catch_up(self) -> None:
+        for building in self._buildings:
+            while building.step():
+                pass
+
+
+@contextmanager
+def projector(town: Town, projections: Iterable[Projection] = PROJECTIONS.values()) -> Iterator[Projector]:
+    """One for these projections; they are begun if they were not."""
+    places = Places(town.schema)
+    with connect(town.application) as connection:
+        generations = Generations(connection, places)
+        lives = [(one, generations.live(one.name) or generations.begin(one, live=True)) for one in projections]
+        yield Projector([Building(connection, places, one, live, decode) for one, live in lives])

@@ -1,0 +1,418 @@
+"""The runner on a real log: pages, checkpoints, parked streams, generations."""
+
+import asyncio
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+import projections.building
+import projections.runner
+from domain.appointments.agenda import AgendaPublished, AppointmentBooked, CancelAppointment
+from domain.decider import build
+from infra.core import Core
+from infra.views import Views
+from projections.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
+from projections.building import Building, LogHasGap, Overtaken
+from projections.catalogue import PROJECTIONS
+from projections.generations import Generations, Places
+from projections.projection import Entry, Projection, Row
+from projections.runner import Busy, Runner, connect, rebuild, statuses, verify
+from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque, open_agenda
+from tests.conftest import Town
+from tests.projecting import decode, projector
+
+pytestmark = pytest.mark.anyio
+
+SOON_S = 20
+
+
+class Tally(Row):
+    """Bookings of an agenda."""
+
+    agenda: str
+    booked: int
+
+
+def tally(version: int = 1, *, fails_for: str = "") -> Projection:
+    """A small projection; its fold fails at the booking of one patient, after it has changed the row."""
+
+    def evolve(row: Tally | None, entry: Entry, name: str) -> Tally | None:
+        row = row or Tally(agenda=name, booked=0)
+        row.booked += 1
+        assert isinstance(entry.event, AppointmentBooked)
+        if fails_for and entry.event.patient == opaque(fails_for):
+            raise ValueError(f"no fold for {entry.event.slot}\0")
+        return row
+
+    return Projection(
+        name="tally",
+        version=version,
+        row=Tally,
+        columns={"agenda": "text", "booked": "int"},
+        indexes=(),
+        events=(AppointmentBooked,),
+        keys=lambda entry: (entry.stream,),
+        evolve=evolve,
+    )
+
+
+async def book(core: Core, slot: int, patient: str, practitioner: str = "p-01") -> int:
+    name = AGENDA.replace("p-01", practitioner)
+    outcome = await core.lane.submit(booking(slot, patient, agenda=name), key(f"{practitioner} {slot} {patient}"))
+    return outcome.position
+
+
+async def open_two_agendas(core: Core) -> None:
+    await open_agenda(core)
+    await core.lane.submit(agenda(practitioner="p-02"), key("agenda 2"))
+
+
+def rows(town: Town, name: str) -> list[Any]:
+    with connect(town.application) as connection:
+        return connection.execute(f"SELECT * FROM {town.schema}_views.{name} ORDER BY 1").fetchall()
+
+
+async def until(condition: Any) -> None:
+    ends = time.monotonic() + SOON_S
+    while not condition():
+        assert time.monotonic() < ends, "that takes too long"
+        await asyncio.sleep(0.02)
+
+
+async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projections.building, "PAGE_EVENTS_MAX", 3)
+    await open_two_agendas(core)
+    for slot in range(1, 5):
+        await book(core, slot, f"patient {slot}")
+    head = await core.log.head()
+    with projector(town, [tally()]) as projecting:
+        projecting.catch_up()
+    with connect(town.application) as connection:
+        (status,) = statuses(connection, Places(town.schema), [tally()])
+    assert (status.position, status.lag_events, status.lag_s, status.parked) == (head, 0, 0, 0)
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 4)]
+
+
+async def test_a_large_event_comes_alone(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projections.building, "PAGE_BYTES_MAX", 100)
+    await open_two_agendas(core)
+    with connect(town.application) as connection:
+        generations = Generations(connection, Places(town.schema))
+        live = generations.begin(AVAILABILITY, live=True)
+        building = Building(connection, Places(town.schema), AVAILABILITY, live, decode)
+        steps = []
+        while step := building.step():
+            steps.append(step)
+    assert sum(steps) == await core.log.head()
+    assert steps[0] == 2  # the hospital, and the first agenda although it is larger
+    assert [row[0] for row in rows(town, "availability")] == [AGENDA, AGENDA.replace("p-01", "p-02")]
+
+
+async def test_a_poison_event_parks_its_stream_and_the_rest_goes_on(core: Core, town: Town) -> None:
+    await open_two_agendas(core)
+    await book(core, 1, "ana")
+    poison = await book(core, 2, "luis")
+    await book(core, 3, "eva", "p-02")
+    with projector(town, [tally(fails_for="luis")]) as projecting:
+        projecting.catch_up()
+        await book(core, 3, "rosa")
+        await book(core, 4, "juan", "p-02")
+        projecting.catch_up()
+    # Ana's booking came before the poison and stands; Rosa's came after it. The fold had counted Luis already.
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 1), (f"agenda/{AGENDA.replace('p-01', 'p-02')}", 2)]
+    with connect(town.application) as connection:
+        generations = Generations(connection, Places(town.schema))
+        live = generations.live("tally")
+        assert live is not None
+        (parked,) = generations.parked(live)
+        (status,) = statuses(connection, Places(town.schema), [tally()])
+    assert (parked.stream, parked.position) == (f"agenda/{AGENDA}", poison - 1)
+    assert parked.error == "ValueError: no fold for 2\\0"
+    assert (status.parked, status.lag_events) == (1, 0)
+    # The mended version is built anew, and nothing was lost.
+    mended = rebuild(town.application, Places(town.schema), tally(version=2), decode)
+    assert mended is not None
+    assert (mended.version, mended.live) == (2, True)
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 3), (f"agenda/{AGENDA.replace('p-01', 'p-02')}", 2)]
+    with connect(town.application) as connection:
+        assert Generations(connection, Places(town.schema)).parked(mended) == []
+
+
+async def test_what_was_parked_stays_parked_after_a_restart(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    await book(core, 1, "luis")
+    with projector(town, [tally(fails_for="luis")]) as projecting:
+        projecting.catch_up()
+    await book(core, 2, "ana")
+    with projector(town, [tally(fails_for="luis")]) as projecting:
+        projecting.catch_up()
+    assert rows(town, "tally") == []
+
+
+async def test_an_event_that_nobody_can_read_is_parked(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    await book(core, 1, "ana")
+    town.execute("UPDATE events SET state = '{}' WHERE topic = 'appointment_booked.v1'")
+    with projector(town) as projecting:
+        projecting.catch_up()
+    assert {(name, stream) for name, stream in parked(town)} == {("availability", f"agenda/{AGENDA}")}
+
+
+def parked(town: Town) -> list[Any]:
+    with connect(town.application) as connection:
+        return connection.execute(f"SELECT name, stream FROM {town.schema}_views.parked").fetchall()
+
+
+async def test_a_gap_in_the_log_stops_it(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    for slot in (1, 2, 3):
+        await book(core, slot, f"patient {slot}")
+    town.execute("DELETE FROM events WHERE notification_id = 4")
+    with projector(town, [tally()]) as projecting, pytest.raises(LogHasGap):
+        projecting.catch_up()
+    with connect(town.application) as connection:
+        (status,) = statuses(connection, Places(town.schema), [tally()])
+    assert status.position == 0
+    assert rows(town, "tally") == []
+
+
+async def test_who_was_overtaken_writes_nothing(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    await book(core, 1, "ana")
+    with projector(town, [tally()]) as one, projector(town, [tally()]) as other:
+        one.catch_up()
+        with pytest.raises(Overtaken):
+            other.catch_up()
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 1)]
+
+
+class Running:
+    """A runner in a thread."""
+
+    def __init__(self, town: Town, *wanted: Projection) -> None:
+        self.said: list[str] = []
+        self.runner = Runner(
+            town.application, schema=town.schema, decode=decode, projections=wanted, say=self.said.append
+        )
+        self._thread = threading.Thread(target=self.runner.run)
+
+    def __enter__(self) -> "Running":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.runner.stop()
+        self._thread.join()
+
+
+def position(town: Town, name: str) -> int:
+    with connect(town.application) as connection:
+        live = Generations(connection, Places(town.schema)).live(name)
+        return live.position if live else -1
+
+
+async def test_a_second_runner_waits_and_takes_over(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    with Running(town, tally()) as first:
+        await until(lambda: position(town, "tally") == 2)
+        with Running(town, tally()) as second:
+            for slot in (1, 2, 3):
+                await book(core, slot, f"patient {slot}")
+            head = await core.log.head()
+            await until(lambda: position(town, "tally") == head)
+            first.runner.stop()
+            await book(core, 4, "late")
+            await until(lambda: position(town, "tally") == head + 2)
+            assert second.said == []
+        assert first.said == []
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 4)]
+
+
+async def test_one_that_fails_says_so_once_and_leaves_the_others_alone(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    projections_retry_s, projections.runner.RETRY_S = projections.runner.RETRY_S, 0.05
+    broken = msgspec.structs.replace(tally(), name="broken", indexes=("nothing",))
+    try:
+        with Running(town, broken, tally()) as running:
+            await until(lambda: position(town, "tally") == 2)
+            await book(core, 1, "ana")
+            await until(lambda: position(town, "tally") == 4)
+            await asyncio.sleep(0.3)
+    finally:
+        projections.runner.RETRY_S = projections_retry_s
+    assert len(running.said) == 1
+    assert "projection broken: UndefinedColumn" in running.said[0]
+
+
+async def test_a_raised_version_is_built_beside_the_old_one(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    await book(core, 1, "ana")
+    with projector(town, [tally()]) as projecting:
+        projecting.catch_up()
+
+    class Wider(Row):
+        agenda: str
+        booked: int
+        last: int
+
+    def evolve(row: Wider | None, entry: Entry, name: str) -> Wider | None:
+        return Wider(agenda=name, booked=row.booked + 1 if row else 1, last=entry.position)
+
+    wider = msgspec.structs.replace(
+        tally(version=2), row=Wider, columns={"agenda": "text", "booked": "int", "last": "bigint"}, evolve=evolve
+    )
+    with Running(town, wider) as running:
+        await book(core, 2, "luis")
+        await until(lambda: rows(town, "tally") == [(f"agenda/{AGENDA}", 2, 5)])
+    assert running.said == ["projection tally: version 2 is being built"]
+    tables = town.execute(
+        "SELECT count(*) FROM pg_tables WHERE schemaname = %s AND tablename LIKE 'tally%%'", f"{town.schema}_views"
+    )
+    assert tables == [(1,)]
+
+
+async def test_rebuilding_while_the_city_books_and_asks(core: Core, town: Town, views: Views) -> None:
+    """No answer is missing or wrong before, at and after the switch."""
+    practitioners = [f"p-{n:02d}" for n in range(1, 5)]
+    await core.lane.submit(hospital(), key("hospital"))
+    for practitioner in practitioners:
+        await core.lane.submit(agenda(36, practitioner=practitioner), key(practitioner))
+    wanted = [(slot, practitioner) for slot in range(1, 37) for practitioner in practitioners]
+    done = asyncio.Event()
+    now = datetime(2027, 1, 4, tzinfo=UTC)
+    question = free_by_day(specialty="pediatrics", hospital=None, practitioner=None, first=DAY, last=DAY, now=now)
+
+    async def book_all() -> None:
+        for number, (slot, practitioner) in enumerate(wanted):
+            at = await book(core, slot, f"patient {number}", practitioner)
+            ((day,), fresh) = await views.ask(question, at_least=at)
+            # Each booking writes two events; the first half of one is never seen without the other.
+            assert day.free == len(wanted) - number - 1
+            assert (fresh.lag_events, fresh.lag_s) == (0, 0.0)
+        done.set()
+
+    async def ask_on() -> list[int]:
+        seen = []
+        while not done.is_set():
+            ((day,), fresh) = await views.ask(question)
+            booked = len(wanted) - day.free
+            assert fresh.position >= 5 + 2 * booked - 1
+            seen.append(fresh.position)
+        return seen
+
+    async def rebuild_on() -> int:
+        switched = 0
+        while not done.is_set():
+            made = await asyncio.to_thread(rebuild, town.application, Places(town.schema), AVAILABILITY, decode)
+            assert made is not None
+            switched += 1
+        return switched
+
+    with Running(town, AVAILABILITY) as running:
+        await until(lambda: position(town, "availability") == 5)
+        _, seen, switched = await asyncio.gather(book_all(), ask_on(), rebuild_on())
+    assert running.said == []
+    assert seen == sorted(seen)
+    assert switched >= 2
+    assert verify(town.application, Places(town.schema), AVAILABILITY, decode).different == 0
+
+
+async def test_a_rebuilding_that_was_cut_short_is_gone_on_with(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projections.building, "PAGE_EVENTS_MAX", 2)
+    await open_agenda(core)
+    for slot in range(1, 7):
+        await book(core, slot, f"patient {slot}")
+    places = Places(town.schema)
+    with projector(town) as projecting:
+        projecting.catch_up()
+    told = threading.Event()
+
+    def stop_at_6(at: int) -> None:
+        if at >= 6:
+            told.set()
+
+    assert rebuild(town.application, places, AVAILABILITY, decode, advance=stop_at_6, stop=told) is None
+    with connect(town.application) as connection:
+        status = statuses(connection, places, PROJECTIONS.values())[0]
+    assert (status.building, status.position) == (6, 14)
+    went: list[int] = []
+    made = rebuild(town.application, places, AVAILABILITY, decode, advance=went.append)
+    assert went == [8, 10, 12, 14]
+    assert made is not None
+    assert made.generation == 2
+    assert verify(town.application, places, AVAILABILITY, decode).different == 0
+
+
+async def test_one_at_a_time(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    busy: list[str] = []
+
+    def meanwhile(_at: int) -> None:
+        with pytest.raises(Busy):
+            verify(town.application, Places(town.schema), AVAILABILITY, decode)
+        busy.append("seen")
+
+    assert rebuild(town.application, Places(town.schema), AVAILABILITY, decode, advance=meanwhile)
+    assert busy == ["seen"]
+
+
+async def test_verify_finds_what_is_wrong(core: Core, town: Town) -> None:
+    await open_two_agendas(core)
+    await book(core, 1, "ana")
+    with projector(town) as projecting:
+        projecting.catch_up()
+    places = Places(town.schema)
+    found = verify(town.application, places, AVAILABILITY, decode)
+    assert (found.rows, found.different) == (2, 0)
+    with connect(town.application) as connection:
+        connection.execute(f"UPDATE {places.views}.availability_1 SET unbooked = '{{1}}' WHERE agenda = %s", (AGENDA,))
+        assert verify(town.application, places, AVAILABILITY, decode).examples == [AGENDA]
+        connection.execute(f"DELETE FROM {places.views}.availability_1 WHERE agenda = %s", (AGENDA,))
+        found = verify(town.application, places, AVAILABILITY, decode)
+    assert (found.rows, found.different, found.examples) == (2, 1, [AGENDA])
+    assert AGENDA in str(found)
+
+
+async def test_queries_that_hold_the_old_table_delay_the_switch_and_no_more(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projections.generations, "SWITCH_LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(projections.runner, "SWITCH_TRIES_MAX", 2)
+    await open_agenda(core)
+    with projector(town) as projecting:
+        projecting.catch_up()
+    places = Places(town.schema)
+    with connect(town.application) as reader:
+        reader.execute("BEGIN")
+        reader.execute(f"SELECT count(*) FROM {places.views}.availability")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            rebuild(town.application, places, AVAILABILITY, decode)
+        assert [row[0] for row in rows(town, "availability")] == [AGENDA]
+        reader.execute("COMMIT")
+    made = rebuild(town.application, places, AVAILABILITY, decode)
+    assert made is not None
+    assert made.live
+
+
+async def test_rows_are_those_that_the_domain_has(core: Core, town: Town, views: Views) -> None:
+    await open_agenda(core)
+    await book(core, 2, "ana")
+    await book(core, 4, "luis")
+    ana = booking(2, "ana")
+    await core.lane.submit(build(CancelAppointment, appointment=ana.appointment), key("cancel"))
+    with projector(town) as projecting:
+        projecting.catch_up()
+    question = agendas_from(
+        hospital="la-merced", specialty="pediatrics", practitioner=None, begin="la-merced/", first=5
+    )
+    ((row,), _) = await views.ask(question)
+    assert isinstance(row, AgendaRow)
+    assert (row.unbooked, row.taken, len(row.starts)) == ([1, 2, 3, 5, 6], {"WEB": 1}, 6)
+    assert {event.event_name for event in AVAILABILITY.events} >= {AgendaPublished.event_name}
