@@ -342,9 +342,12 @@ def projections_status(*, data_dir: DataDir = None, json: Json = False) -> None:
     from projections.runner import Status, connect, statuses
 
     def show(found: list[Status], out: Console) -> None:
-        table = Table("projection", "version", "position", "events behind", "seconds behind", "parked", "being built")
+        table = Table("projection", "version", "position", "behind", "for", "parked", "made anew", box=None)
         for one in found:
-            table.add_row(*(str(value) for value in msgspec.structs.astuple(one)))
+            lag_s = "never built" if one.lag_s is None else f"{one.lag_s:.2f} s"
+            anew = "" if one.building is None else f"at {one.building}"
+            values = (one.name, one.version, one.position, one.lag_events, lag_s, one.parked, anew)
+            table.add_row(*("" if value is None else str(value) for value in values))
         out.print(table)
 
     with _on_views(data_dir, "igob projections status") as (conninfo, places), connect(conninfo) as connection:

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import json
 import multiprocessing
 import os
 import signal
@@ -28,6 +29,7 @@ RESTART_PAUSE_S = 5  # between attempts that fail
 WORKERS_PAUSE_S = 1  # before workers that died again and again are started anew
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
+VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
 STOP_TIMEOUT_S = 30
 PARENT_POLL_S = 0.25
 PROJECTOR = [sys.executable, "-c", "from infra.cli import main; main()", "projections", "run"]
@@ -180,13 +182,19 @@ def _url(host: str, port: int) -> str:
 
 
 def _announce(host: str, port: int, done: threading.Event, ready: threading.Event, say: Callable[[str], None]) -> None:
-    """Say the address as soon as the first worker is `ready`, and set that."""
+    """Say the address as soon as the first worker is `ready`, and set that; a little later if read models lag."""
     where = _url(host, port)
+    wait_until_s = time.monotonic() + VIEWS_WAIT_S
     # Whatever one turn meets, an answer that is no HTTP for instance: the next looks again.
     while not done.wait(READY_POLL_S):
-        with suppress(Exception), urllib.request.urlopen(f"{where}/readyz", timeout=READY_TIMEOUT_S):  # noqa: S310 (our own)
+        with suppress(Exception), urllib.request.urlopen(f"{where}/readyz", timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 (our own)
             ready.set()
+            behind = [name for name, view in json.load(answer)["views"].items() if not view or view["lagEvents"]]
+            if behind and time.monotonic() < wait_until_s:
+                continue
             say(f"iGob Core is ready: {where}/graphql")
+            if behind:
+                say(f"read models are still being built: {', '.join(behind)}")
             return
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+import psycopg
 from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -57,7 +58,7 @@ class BeyondLog(Exception):
 
 
 class NeverBuilt(Exception):
-    """Nobody ever ran the projections on this database."""
+    """Nobody ever ran this projection on this database."""
 
 
 class Views:
@@ -98,11 +99,11 @@ class Views:
         """
         if at_least:
             await self.reach(question.projections, at_least)
-        (position, head, lag_s, found), *_ = await self._rows(
-            self._statement(question), {**question.parameters, "projections": list(question.projections)}
-        )
-        if position is None:
-            raise NeverBuilt
+        parameters = {**question.parameters, "projections": list(question.projections)}
+        try:
+            ((position, head, lag_s, found),) = await self._rows(self._statement(question), parameters)
+        except psycopg.errors.UndefinedTable:
+            raise NeverBuilt from None
         freshness = Freshness(position=position, lag_events=max(head - position, 0), lag_s=round(lag_s, 3))
         if position < at_least:
             raise NotReached(at_least, freshness)  # not seen so far: a switch never goes back

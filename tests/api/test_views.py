@@ -1,0 +1,267 @@
+"""Read models over GraphQL: where a free slot is, who comes when, figures; and how fresh each answer is."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from psycopg import AsyncConnection
+
+import infra.views
+from domain.appointments.agenda import CancelAppointment, HoldSlot
+from domain.decider import build
+from infra.core import Core
+from tests.api.conftest import Client
+from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque, open_agenda
+from tests.conftest import Clock, Town
+
+pytestmark = pytest.mark.anyio
+
+FREE = "freeSlots nextFree { agenda slot start minutes }"
+
+
+async def free(client: Client, arguments: str = 'specialty: "pediatrics"', days: str = "") -> Any:
+    return await client.data(f"{{ availability({arguments}) {{ {FREE} {days} }} }}")
+
+
+async def book(core: Core, slot: int, patient: str, agenda: str = AGENDA) -> int:
+    return (await core.lane.submit(booking(slot, patient, agenda=agenda), key(f"{agenda} {slot} {patient}"))).position
+
+
+async def test_the_next_free_slot_is_the_first_that_nobody_has_or_holds(
+    client: Client, core: Core, clock: Clock
+) -> None:
+    await open_agenda(core, 4)
+    await book(core, 1, "ana")
+    hold = build(HoldSlot, agenda=AGENDA, slot=2, patient=opaque("luis"), hold=opaque("hold"), hold_s=300)
+    await core.lane.submit(hold, key("hold"))
+    found = await free(client)
+    assert found == {
+        "freeSlots": 2,
+        "nextFree": {"agenda": AGENDA, "slot": 3, "start": "2027-01-05T12:40:00Z", "minutes": 20},
+    }
+    clock.wait(299)
+    assert (await free(client))["nextFree"]["slot"] == 3
+    clock.wait(1)  # nobody does anything, and the hold is over
+    found = await free(client)
+    assert (found["freeSlots"], found["nextFree"]["slot"]) == (3, 2)
+
+
+async def test_a_cancelled_slot_is_free_again_and_what_began_is_not(client: Client, core: Core, clock: Clock) -> None:
+    await open_agenda(core, 3)
+    await book(core, 1, "ana")
+    await book(core, 2, "luis")
+    cancel = build(CancelAppointment, appointment=booking(1, "ana").appointment)
+    await core.lane.submit(cancel, key("cancel"))
+    assert (await free(client))["nextFree"]["slot"] == 1
+    clock.now = clock.now.replace(day=5, hour=12, minute=1)
+    found = await free(client)
+    assert (found["freeSlots"], found["nextFree"]["slot"]) == (1, 3)
+    clock.wait(3600)
+    assert await free(client) == {"freeSlots": 0, "nextFree": None}
+
+
+async def test_nothing_is_free_before_the_release(client: Client, core: Core, clock: Clock) -> None:
+    await core.lane.submit(hospital(), key("hospital"))
+    opens = clock.now + timedelta(hours=2)
+    later = build(type(agenda()), **{**fields(agenda(2)), "release_at": opens})
+    await core.lane.submit(later, key("agenda"))
+    days = "days { date agendas freeSlots nextFree { slot } }"
+    closed = {"date": "2027-01-05", "agendas": 1, "freeSlots": 0, "nextFree": None}
+    assert await free(client, days=days) == {"freeSlots": 0, "nextFree": None, "days": [closed]}
+    clock.now = opens
+    assert (await free(client))["freeSlots"] == 2
+
+
+def fields(command: Any) -> dict[str, Any]:
+    said = {name: getattr(command, name) for name in command.__struct_fields__}
+    said["slots"] = [{"start": slot.start, "minutes": slot.minutes} for slot in command.slots]
+    return said
+
+
+async def test_days_hospitals_specialties_and_practitioners_are_told_apart(client: Client, core: Core) -> None:
+    await open_agenda(core, 2)
+    wanted = [
+        agenda(3, practitioner="p-02"),
+        agenda(4, practitioner="p-03", specialty="cardiology"),
+        agenda(5, day=DAY + timedelta(days=2)),
+        agenda(1, day=DAY + timedelta(days=40)),
+    ]
+    for number, one in enumerate(wanted):
+        await core.lane.submit(one, key(f"agenda {number}"))
+    days = "days { date agendas freeSlots nextFree { agenda } }"
+    found = await free(client, days=days)
+    assert [(day["date"], day["agendas"], day["freeSlots"]) for day in found["days"]] == [
+        ("2027-01-05", 2, 5),
+        ("2027-01-07", 1, 5),
+    ]
+    assert found["freeSlots"] == 10
+    assert found["nextFree"]["agenda"] == AGENDA
+    of_one = 'specialty: "pediatrics", practitioner: "p-02", hospital: "la-merced"'
+    assert (await free(client, of_one))["freeSlots"] == 3
+    assert (await free(client, 'specialty: "cardiology"'))["freeSlots"] == 4
+    assert (await free(client, 'specialty: "pediatrics", hospital: "cotahuma"'))["freeSlots"] == 0
+    assert (await free(client, 'specialty: "pediatrics", onOrAfter: "2027-01-06"'))["freeSlots"] == 5
+    assert (await free(client, 'specialty: "pediatrics", to: "2027-03-05"'))["freeSlots"] == 11
+    one_specialty = '{ agendas(hospital: "la-merced", first: 10, specialty: "cardiology") { nodes { id freeSlots } } }'
+    assert (await client.data(one_specialty))["nodes"] == [{"id": "la-merced/2027-01-05/p-03", "freeSlots": 4}]
+
+
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ('availability(specialty: "Pediatrics") { freeSlots }', "specialty"),
+        ('availability(specialty: "x", hospital: "X") { freeSlots }', "hospital"),
+        ('availability(specialty: "x", practitioner: "\\u0000") { freeSlots }', "practitioner"),
+        ('availability(specialty: "x", onOrAfter: "2027-01-02", to: "2027-01-01") { freeSlots }', "to"),
+        ('availability(specialty: "x", onOrAfter: "2027-01-01", to: "2027-03-04") { freeSlots }', "to"),
+        ('availability(specialty: "x", onOrAfter: "0001-01-01", to: "9999-12-31") { freeSlots }', "to"),
+        ('availability(specialty: "x", atLeast: "1") { freeSlots }', "atLeast"),
+        ('dayList(hospital: "x", date: "2027-01-01", first: 1, after: "x") { nodes { id } }', "after"),
+        (
+            'dayList(hospital: "x", date: "2027-01-01", first: 1, after: "2027-01-01T00:00:00 x") { nodes { id } }',
+            "after",
+        ),
+        ('appointments(patient: "ana", first: 1) { nodes { id } }', "patient"),
+        ('appointments(patient: "x", first: 101) { nodes { id } }', "first"),
+        ('utilisation(hospital: "x", onOrAfter: "2027-01-01", to: "2028-01-01") { week }', "to"),
+    ],
+)
+async def test_wrong_arguments_are_refused_in_the_client_s_language(client: Client, field: str, path: str) -> None:
+    for language, begin in (("es", "Dato no válido"), ("en", "Not valid")):
+        answer = await client.ask(f"{{ {field} }}", language=language)
+        (error,) = answer["errors"]
+        assert error["extensions"] == {"code": "invalid_input", "path": [path]}
+        assert error["message"].startswith(begin)
+
+
+async def test_the_last_day_of_the_calendar_is_asked_for_in_vain(client: Client) -> None:
+    assert (await free(client, 'specialty: "x", onOrAfter: "9999-12-31"'))["freeSlots"] == 0
+
+
+async def test_a_hospital_s_day_comes_in_pages(client: Client, core: Core) -> None:
+    await open_agenda(core, 6)
+    await core.lane.submit(agenda(6, practitioner="p-02", specialty="cardiology"), key("agenda 2"))
+    for slot in (5, 1, 3):
+        await book(core, slot, f"patient {slot}")
+        await book(core, slot, f"other {slot}", AGENDA.replace("p-01", "p-02"))
+    cancelled = booking(3, "patient 3").appointment
+    await core.lane.submit(build(CancelAppointment, appointment=cancelled), key("cancel"))
+    query = """query($after: String, $specialty: String) {
+        dayList(hospital: "la-merced", date: "2027-01-05", first: 4, after: $after, specialty: $specialty) {
+        nodes { id slot state specialty patient minutes } pageInfo { endCursor hasNextPage } } }"""
+    first = await client.data(query)
+    second = await client.data(query, after=first["pageInfo"]["endCursor"])
+    nodes = first["nodes"] + second["nodes"]
+    assert [node["slot"] for node in nodes] == [1, 1, 3, 3, 5, 5]
+    assert (first["pageInfo"]["hasNextPage"], second["pageInfo"]["hasNextPage"]) == (True, False)
+    assert [node["id"] for node in nodes if node["state"] == "CANCELLED"] == [cancelled]
+    hearts = await client.data(query, specialty="cardiology")
+    assert [node["patient"] for node in hearts["nodes"]] == [opaque(f"other {slot}") for slot in (1, 3, 5)]
+
+
+async def test_a_patient_s_appointments_are_those_of_the_log(client: Client, core: Core) -> None:
+    await open_agenda(core)
+    await book(core, 2, "ana")
+    await book(core, 3, "luis")
+    query = "query($id: ID!) { appointments(patient: $id, first: 5) { nodes { agenda slot start state } } }"
+    (only,) = (await client.data(query, id=opaque("ana")))["nodes"]
+    assert only == {"agenda": AGENDA, "slot": 2, "start": "2027-01-05T12:20:00Z", "state": "BOOKED"}
+    assert (await client.data(query, id=opaque("nobody")))["nodes"] == []
+
+
+async def test_how_a_hospital_s_slots_were_used(client: Client, core: Core) -> None:
+    await open_agenda(core, 6)
+    await core.lane.submit(agenda(4, day=DAY + timedelta(days=7)), key("next week"))
+    for slot in (1, 2, 3):
+        await book(core, slot, f"patient {slot}")
+    cancel = build(CancelAppointment, appointment=booking(3, "patient 3").appointment)
+    await core.lane.submit(cancel, key("cancel"))
+    query = """{ utilisation(hospital: "la-merced", onOrAfter: "2027-01-01", to: "2027-01-31") {
+        specialty week slots booked cancelled } }"""
+    assert await client.data(query) == [
+        {"specialty": "pediatrics", "week": "2027-01-04", "slots": 6, "booked": 2, "cancelled": 1},
+        {"specialty": "pediatrics", "week": "2027-01-11", "slots": 4, "booked": 0, "cancelled": 0},
+    ]
+
+
+async def test_each_answer_tells_how_far_behind_it_is(client: Client, core: Core, town: Town) -> None:
+    await open_agenda(core)
+    query = '{ availability(specialty: "pediatrics") { freeSlots } }'
+    fresh = {"position": "2", "lagEvents": 0, "lagSeconds": 0.0}
+    assert (await client.ask(query))["extensions"] == {"freshness": {"availability": fresh}}
+    client.projector = None
+    await book(core, 1, "ana")
+    await book(core, 2, "luis")
+    answer = await client.ask(query)
+    behind = answer["extensions"]["freshness"]["availability"]
+    waited_s = float(
+        town.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM events WHERE notification_id = 3"
+        )[0][0]  # type: ignore[arg-type]
+    )
+    assert (behind["position"], behind["lagEvents"]) == ("2", 4)
+    assert 0 < behind["lagSeconds"] <= waited_s + 0.001
+    assert answer["data"]["availability"]["freeSlots"] == 6
+    assert (await client.http.get("/readyz")).json()["views"]["availability"]["lagEvents"] == 4
+    assert "extensions" not in await client.ask("{ __typename }")
+
+
+async def test_it_waits_for_a_position_and_says_if_that_is_in_vain(
+    client: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    at = await book(core, 1, "ana")
+    query = 'query($at: Position) { availability(specialty: "pediatrics", atLeast: $at) { freeSlots } }'
+    assert await client.data(query, at=str(at)) == {"freeSlots": 5}
+    client.projector = None
+    at = await book(core, 2, "luis")
+    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.1)
+    answer = await client.ask(query, language="en", at=str(at))
+    assert answer["errors"][0]["extensions"] == {"code": "not_reached_yet", "path": ["atLeast"]}
+    assert answer["errors"][0]["message"].startswith("The read model is at position 4 of the log")
+    assert answer["data"] is None
+
+
+async def test_before_anybody_ran_the_projections_it_is_unavailable(
+    client: Client, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.projector = None
+    town.execute(f"DROP VIEW {town.schema}_views.availability")
+    town.execute(f"DELETE FROM {town.schema}_views.generations")
+    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.1)
+    for arguments in ("", ', atLeast: "0"', ', atLeast: "1"'):
+        answer = await client.ask(f'{{ availability(specialty: "x"{arguments}) {{ freeSlots }} }}')
+        assert answer["errors"][0]["extensions"]["code"] in {"unavailable", "invalid_input"}
+    assert (await client.http.get("/readyz")).json()["views"] == {"availability": None, "appointments": None}
+
+
+@pytest.mark.parametrize(
+    ("field", "statements"),
+    [
+        (f'availability(specialty: "pediatrics") {{ {FREE} days {{ date {FREE} }} }}', 1),
+        (
+            'agendas(hospital: "la-merced", first: 100) { nodes { freeSlots slots(first: 20) { nodes { state } } } }',
+            1,
+        ),
+        ('dayList(hospital: "la-merced", date: "2027-01-05", first: 100) { nodes { id state patient } }', 1),
+        ('utilisation(hospital: "la-merced", onOrAfter: "2027-01-01", to: "2027-01-31") { slots }', 1),
+        ('a: availability(specialty: "x") { freeSlots } b: agenda(id: "la-merced/2027-01-05/p-01") { id }', 2),
+    ],
+)
+async def test_how_many_statements_a_query_takes(
+    client: Client, core: Core, monkeypatch: pytest.MonkeyPatch, field: str, statements: int
+) -> None:
+    await open_agenda(core, 6)
+    for practitioner in range(2, 12):
+        await core.lane.submit(agenda(6, practitioner=f"p-{practitioner:02d}"), key(f"agenda {practitioner}"))
+        await book(core, 1, f"patient {practitioner}", AGENDA.replace("p-01", f"p-{practitioner:02d}"))
+    counted = []
+    execute = AsyncConnection.execute
+
+    async def counting(self: Any, *arguments: Any, **options: Any) -> Any:
+        counted.append(arguments[0])
+        return await execute(self, *arguments, **options)
+
+    monkeypatch.setattr(AsyncConnection, "execute", counting)
+    await client.data(f"{{ {field} }}")
+    assert len(counted) == statements
