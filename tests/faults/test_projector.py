@@ -1,0 +1,212 @@
+"""The process that keeps the read models is killed again and again, while the city books."""
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import msgspec
+import psutil
+import pytest
+
+from infra.core import Core
+from infra.embedded import APPLICATION, EmbeddedPostgres
+from infra.views import Views
+from projections.availability import free_by_day
+from projections.catalogue import PROJECTIONS
+from projections.generations import Places
+from projections.runner import Status, verify
+from tests.city import AGENDA, DAY, agenda, booking, hospital, key
+from tests.conftest import SECRET, Town
+from tests.faults.rig import wait_for
+from tests.faults.test_own_database import url
+from tests.projecting import Projector, decode, projector
+from tests.serving import CHECKOUT, IGOB, called, environment, igob, serving
+
+PRACTITIONERS = [f"p-{n:02d}" for n in range(1, 9)]
+SLOTS = 36
+START_S = 20
+CLIENTS = 32
+BEFORE = datetime(2027, 1, 4, tzinfo=UTC)
+
+
+@contextmanager
+def projecting(town: Town, server: EmbeddedPostgres) -> Iterator["subprocess.Popen[bytes]"]:
+    settings = {"IGOB_DATABASE_URL": url(server, APPLICATION), "IGOB_SECRET": SECRET.hex(), "IGOB_SCHEMA": town.schema}
+    process = subprocess.Popen(
+        [*IGOB, "projections", "run"], cwd=CHECKOUT, env=environment(**settings), stderr=sys.stderr
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def open_agendas(core: Core) -> None:
+    await core.lane.submit(hospital(), key("hospital"))
+    for practitioner in PRACTITIONERS:
+        await core.lane.submit(agenda(SLOTS, practitioner=practitioner), key(practitioner))
+
+
+async def book_on(core: Core, done: asyncio.Event, pause_s: float) -> int:
+    """Book what there is until told to stop, again and again cancelled agendas' worth of it; how many."""
+    count = 0
+    while not done.is_set():
+        day = count // (SLOTS * len(PRACTITIONERS))
+        place = count % (SLOTS * len(PRACTITIONERS))
+        if place == 0 and day:
+            for practitioner in PRACTITIONERS:
+                later = agenda(SLOTS, practitioner=practitioner, day=DAY.replace(day=5 + day))
+                await core.lane.submit(later, key(f"{practitioner} {day}"))
+        name = AGENDA.replace("p-01", PRACTITIONERS[place % len(PRACTITIONERS)])
+        name = name.replace(DAY.isoformat(), DAY.replace(day=5 + day).isoformat())
+        slot = 1 + place // len(PRACTITIONERS)
+        await core.lane.submit(booking(slot, f"patient {count}", agenda=name), key(f"booking {count}"))
+        count += 1
+        await asyncio.sleep(pause_s)
+    return count
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+async def test_killed_at_any_moment_it_goes_on_where_it_was(
+    core: Core, town: Town, server: EmbeddedPostgres, views: Views, kills: int
+) -> None:
+    dice = random.Random(kills)
+    await open_agendas(core)
+    done = asyncio.Event()
+    working = asyncio.create_task(book_on(core, done, pause_s=0.05 if kills > 10 else 0.01))
+    reached = 0
+    for _ in range(kills):
+        with projecting(town, server) as process:
+            # Somewhere between before its first page and well into its work.
+            before = reached
+            ends = time.monotonic() + START_S
+            while reached == before and process.poll() is None and time.monotonic() < ends:
+                found = (await views.freshness(["availability"]))["availability"]
+                reached = found.position if found else 0
+                await asyncio.sleep(0.005)
+            assert reached > before
+            await asyncio.sleep(dice.random() * 0.3)
+    done.set()
+    booked = await working
+    with projector(town) as last:
+        last.catch_up()
+    await equal_to_anew(town, booked)
+
+
+async def equal_to_anew(town: Town, booked: int) -> None:
+    for projection in PROJECTIONS.values():
+        found = await asyncio.to_thread(verify, town.application, Places(town.schema), projection, decode)
+        assert found.different == 0, str(found)
+        if projection.name == "appointments":
+            assert found.rows == booked
+
+
+async def keep_up(last: Projector, done: asyncio.Event) -> None:
+    while not done.is_set():
+        await asyncio.to_thread(last.catch_up)
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pairs", [1_500, pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(1_200)])])
+async def test_whoever_asks_for_what_was_written_gets_it(core: Core, town: Town, views: Views, pairs: int) -> None:
+    """Many clients write and read what they wrote: no answer is older than what they know."""
+    count = iter(range(pairs))
+    stale: list[str] = []
+    lags: list[tuple[int, int]] = []
+
+    async def client(name: int) -> None:
+        """An agenda of its own: after n bookings, n slots fewer are free."""
+        practitioner, day = f"c-{name:02d}", 0
+        for booked, _ in enumerate(count):
+            if booked == day * SLOTS:  # the agenda is full, or there is none yet
+                day += 1
+                one = agenda(SLOTS, practitioner=practitioner, specialty=f"s-{name}", day=DAY.replace(day=day_of(day)))
+                one = msgspec.structs.replace(one, practitioner=f"{practitioner}-{day}")
+                await core.lane.submit(one, key(f"{practitioner} {day}"))
+            date = DAY.replace(day=day_of(day))
+            place = f"la-merced/{date}/{practitioner}-{day}"
+            wanted = booking(1 + booked % SLOTS, f"patient {name} {booked}", agenda=place)
+            outcome = await core.lane.submit(wanted, key(f"{place} {booked}"))
+            question = free_by_day(
+                specialty=f"s-{name}",
+                hospital=None,
+                practitioner=f"{practitioner}-{day}",
+                first=date,
+                last=date,
+                now=BEFORE,
+            )
+            (found,), fresh = await views.ask(question, at_least=outcome.position)
+            if found.free != day * SLOTS - booked - 1 or fresh.position < outcome.position:
+                stale.append(
+                    f"{place}: {found.free} free after {booked + 1}, at {fresh.position} of {outcome.position}"
+                )
+            lags.append((fresh.position, fresh.lag_events))
+
+    done = asyncio.Event()
+    with projector(town) as last:
+        await core.lane.submit(hospital(), key("hospital"))
+        keeping = asyncio.create_task(keep_up(last, done))
+        await asyncio.gather(*(client(name) for name in range(CLIENTS)))
+        done.set()
+        await keeping
+    assert stale == []
+    assert len(lags) == pairs
+    head = await core.log.head()
+    assert all(position + lag <= head for position, lag in lags)
+
+
+def day_of(number: int) -> int:
+    return 5 + number % 20
+
+
+def test_a_server_starts_its_projector_again_and_stops_it(tmp_path: Path) -> None:
+    with serving(tmp_path / "city", "--demo") as server:
+        address = server.url()
+        (first,) = projectors(server.process.pid)
+        first.send_signal(signal.SIGKILL)
+        wait_for(lambda: projectors(server.process.pid) not in ([], [first]), timeout_s=START_S)
+        (second,) = projectors(server.process.pid)
+        status = igob("projections", "status", "--json", "--data-dir", str(tmp_path / "city"))
+        found = msgspec.json.decode(status.stdout, type=list[Status])
+        ready = httpx.get(f"{address}/readyz").json()
+        assert [str(one.position) for one in found] == [view["position"] for view in ready["views"].values()]
+        assert {one.lag_events for one in found} == {0}
+        assert igob("projections", "verify", "--data-dir", str(tmp_path / "city")).returncode == 0
+        rebuilt = igob("projections", "rebuild", "availability", "--data-dir", str(tmp_path / "city"))
+        assert "generation 2" in rebuilt.stderr
+        assert server.stop() == 0
+        assert not second.is_running()
+    assert "the projector died; starting it again" in server.output
+
+
+def test_a_projector_ends_with_a_server_that_was_killed(tmp_path: Path) -> None:
+    with serving(tmp_path / "city") as server:
+        server.url()
+        (projector_process,) = projectors(server.process.pid)
+        server.process.kill()
+        psutil.wait_procs([projector_process], timeout=START_S)
+        assert not projector_process.is_running()
+
+
+def projectors(pid: int) -> list[psutil.Process]:
+    return called(psutil.Process(pid).children(), "projections")
+
+
+def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:
+    told = igob("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
+    assert told.returncode == 1
+    assert "there is no projection nothing; there are availability, appointments" in told.stderr
+    told = igob("projections", "verify", "--data-dir", str(tmp_path / "city"))
+    assert told.returncode == 1
+    assert "projection availability was never built: run igob projections run" in told.stderr

@@ -1,0 +1,185 @@
+"""Read models agree with the domain, whatever happens and however the log is cut into pages."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import projections.building
+from domain.appointments import agenda as agendas
+from domain.appointments.agenda import (
+    AgendaPublished,
+    AppointmentBooked,
+    AppointmentCancelled,
+    CancelAppointment,
+    HoldSlot,
+    Slot,
+    SlotHeld,
+    slot_state,
+)
+from domain.appointments.availability import free_count
+from domain.calendar import local_date
+from domain.decider import Command, Event, build, fold
+from domain.errors import Rejected
+from infra.core import Core
+from infra.views import Views
+from projections.appointments import of_day
+from projections.availability import AVAILABILITY, AgendaRow, agendas_from, as_agenda, free_by_day
+from projections.catalogue import PROJECTIONS
+from projections.generations import Places
+from projections.projection import Entry
+from projections.runner import verify
+from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque
+from tests.conftest import Clock, Town
+from tests.projecting import decode, projector
+
+BEGIN = datetime(2027, 1, 5, 12, tzinfo=UTC)
+MOMENTS = [BEGIN + timedelta(minutes=10 * n - 5) for n in range(14)]
+SLOTS = 5
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """An agenda's events as decisions make them: a slot is booked while nobody has it, a booking is cancelled once."""
+    slots = [Slot(number=n, start=BEGIN + timedelta(minutes=20 * (n - 1)), minutes=20) for n in range(1, SLOTS + 1)]
+    events: list[Event] = [
+        AgendaPublished(
+            agenda=AGENDA,
+            hospital="la-merced",
+            specialty="pediatrics",
+            practitioner="p-01",
+            date=DAY,
+            slots=slots,
+            quotas={"WEB": 3},
+            release_at=draw(st.sampled_from([None, *MOMENTS])),
+        )
+    ]
+    live: dict[int, str] = {}
+    for number in range(draw(st.integers(0, 25))):
+        slot = draw(st.integers(1, SLOTS))
+        if slot in live:
+            events.append(AppointmentCancelled(appointment=live.pop(slot), reason="PATIENT"))
+        elif draw(st.booleans()):
+            live[slot] = f"{AGENDA}/{opaque(str(number))}"
+            channel = draw(st.sampled_from(["WEB", "PHONE"]))
+            events.append(
+                AppointmentBooked(appointment=live[slot], slot=slot, patient=opaque(f"p {number}"), channel=channel)
+            )
+        else:
+            until = draw(st.sampled_from(MOMENTS))
+            events.append(SlotHeld(hold=opaque(f"h {number}"), slot=slot, patient=opaque("ana"), held_until=until))
+    return events
+
+
+@settings(deadline=None)
+@given(histories(), st.sampled_from(MOMENTS))
+def test_the_row_of_an_agenda_says_what_its_stream_says(events: list[Event], now: datetime) -> None:
+    row: AgendaRow | None = None
+    for position, event in enumerate(events, start=1):
+        row = AVAILABILITY.evolve(row, Entry(position=position, stream=agendas.stream(AGENDA), event=event), AGENDA)  # type: ignore[assignment]
+    assert row is not None
+    seen, lived = as_agenda(row), fold(agendas.stream(AGENDA), events)
+    assert (seen.published, seen.slots, seen.unbooked, seen.booked) == (
+        lived.published,
+        lived.slots,
+        lived.unbooked,
+        lived.booked,
+    )
+    assert seen.taken == lived.taken
+    for slot in lived.slots:
+        assert slot_state(seen, slot, now) == slot_state(lived, slot, now)
+    assert free_count(seen, now) == free_count(lived, now)
+
+
+PRACTITIONERS = ["p-01", "p-02", "p-03"]
+PATIENTS = [f"patient {n}" for n in range(8)]
+
+
+class Office:
+    """Does what comes to mind."""
+
+    def __init__(self, core: Core, clock: Clock, dice: random.Random) -> None:
+        self.core = core
+        self.clock = clock
+        self.dice = dice
+        self.booked: list[str] = []
+        self.count = 0
+
+    async def act(self) -> None:
+        self.count += 1
+        self.clock.wait(self.dice.choice([0, 1, 60, 400]))
+        name = AGENDA.replace("p-01", self.dice.choice(PRACTITIONERS))
+        slot, patient = self.dice.randint(1, SLOTS), self.dice.choice(PATIENTS)
+        wanted: Command
+        match self.dice.randrange(4):
+            case 0:
+                hold = opaque(f"hold {self.count}")
+                wanted = build(HoldSlot, agenda=name, slot=slot, patient=opaque(patient), hold=hold, hold_s=300)
+            case 1 if self.booked:
+                wanted = build(CancelAppointment, appointment=self.dice.choice(self.booked))
+            case _:
+                wanted = booking(slot, patient, agenda=name, name=str(self.count))
+                self.booked.append(wanted.appointment)
+        try:
+            await self.core.lane.submit(wanted, key(str(self.count)))
+        except Rejected:
+            if wanted.__class__.__name__ == "BookAppointment":
+                self.booked.pop()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", range(4))
+async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
+    core: Core, town: Town, views: Views, clock: Clock, seed: int
+) -> None:
+    dice = random.Random(seed)
+    await core.lane.submit(hospital(), key("hospital"))
+    for practitioner in PRACTITIONERS:
+        await core.lane.submit(agenda(SLOTS, practitioner=practitioner), key(practitioner))
+    office = Office(core, clock, dice)
+    with projector(town) as projecting:
+        for _ in range(30):
+            await asyncio.gather(*(office.act() for _ in range(dice.randint(1, 5))))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(projections.building, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
+                patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
+                projecting.catch_up()
+        await agree(core, views, clock)
+    for projection in PROJECTIONS.values():
+        found = verify(town.application, Places(town.schema), projection, decode)
+        assert found.different == 0, str(found)
+        assert found.rows > 0
+
+
+async def agree(core: Core, views: Views, clock: Clock) -> None:
+    """What the read models answer is what the streams say at several moments."""
+    streams = {name: f"agenda/{AGENDA.replace('p-01', name)}" for name in PRACTITIONERS}
+    states = {name: (await core.log.state(stream)) for name, stream in streams.items()}
+    question = agendas_from(hospital="la-merced", specialty=None, practitioner=None, begin="la-merced/", first=10)
+    rows, _ = await views.ask(question)
+    assert [row.unbooked for row in rows] == [states[row.practitioner].unbooked for row in rows]
+    assert len(rows) == len(PRACTITIONERS)
+    for now in (clock.now, BEGIN + timedelta(minutes=1), BEGIN + timedelta(minutes=41), BEGIN + timedelta(days=1)):
+        free = {name: free_count(state, now) for name, state in states.items()}
+        by_day, _ = await views.ask(
+            free_by_day(specialty="pediatrics", hospital=None, practitioner=None, first=DAY, last=DAY, now=now)
+        )
+        assert [(day.agendas, day.free) for day in by_day] == [(len(PRACTITIONERS), sum(free.values()))]
+        firsts = [
+            (slot.start, name, slot.number)
+            for name, state in states.items()
+            for slot in state.published.slots
+            if slot_state(state, slot.number, now) == "FREE"
+        ]
+        (day,) = by_day
+        seen = None if day.agenda is None else (day.start, day.agenda.rpartition("/")[2], day.slot)
+        assert seen == min(firsts, default=None)
+    visits, _ = await views.ask(of_day("la-merced", DAY, specialty=None, after=None, first=1_000))
+    live = {appointment for state in states.values() for appointment in state.booked.values()}
+    known = {appointment for state in states.values() for appointment in state.appointments}
+    assert {visit.appointment for visit in visits} == known
+    assert {visit.appointment for visit in visits if visit.state == "BOOKED"} == live
+    assert all(local_date(visit.start) == visit.date for visit in visits)
