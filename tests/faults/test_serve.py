@@ -37,7 +37,9 @@ def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None
     with serving(folder) as server:
         url = server.url()
         assert url.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{url}/readyz").json() == {"status": "ready", "position": "0"}
+        fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
+        ready = {"status": "ready", "position": "0", "views": {"availability": fresh, "appointments": fresh}}
+        assert httpx.get(f"{url}/readyz").json() == ready
         postmaster = postmaster_of(folder)
         assert postmaster is not None
         assert server.stop() == 0
