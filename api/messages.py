@@ -20,11 +20,16 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "El paciente ya tiene una ficha en esta especialidad y hospital, para el {at}.",
         "en": "The patient already has an appointment for this specialty and hospital, on {at}.",
     },
+    "appointment_cancelled": {"es": "La ficha fue cancelada.", "en": "The appointment was cancelled."},
     "appointment_over": {
         "es": "La cita era el {at}: ya no se puede cancelar.",
         "en": "The appointment was on {at}: it can no longer be cancelled.",
     },
     "appointment_unknown": {"es": "No existe esa ficha.", "en": "There is no such appointment."},
+    "checked_in_already": {
+        "es": "El paciente ya se presentó a esta cita.",
+        "en": "The patient has checked in for this appointment already.",
+    },
     "hold_limit_reached": {
         "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
         "en": "At most {limit} slots can be held at a time; the first is free again on {at}.",
@@ -48,6 +53,14 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     },
     "in_the_past": {"es": "Eso ya pasó: {at}.", "en": "That is in the past: {at}."},
     "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
+    "not_begun_yet": {
+        "es": "La cita empieza el {at}: antes no se puede marcar una inasistencia.",
+        "en": "The appointment begins on {at}: nobody is a no-show before.",
+    },
+    "not_its_day": {
+        "es": "La cita es el {at}: la llegada se registra ese mismo día.",
+        "en": "The appointment is on {at}: check-in is on that day.",
+    },
     "not_reached_yet": {
         "es": "La vista va por la posición {position} del registro y todavía no llega a la pedida; intente de nuevo.",
         "en": "The read model is at position {position} of the log and not at the one asked for yet; try again.",

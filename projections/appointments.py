@@ -1,20 +1,18 @@
 """Who comes when: one row an appointment, for the patient's own list, a hospital's day and its figures."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from domain.appointments.agenda import NoShowMarked, PatientCheckedIn
+from domain.appointments.attendance import AppointmentState
 from domain.appointments.patient import VisitGivenUp, VisitTaken
 from domain.decider import Instant
 from domain.identifiers import AppointmentId, HospitalId, SpecialtyId, SubjectId, agenda_of
 from projections.availability import AVAILABILITY
 from projections.projection import Entry, Projection, Row
 from projections.query import Query
-
-WEEKS_MAX = 53
-
-State = Literal["BOOKED", "CANCELLED"]
 
 
 class AppointmentRow(Row):
@@ -29,7 +27,7 @@ class AppointmentRow(Row):
     slot: int
     start: Instant
     minutes: int
-    state: State
+    state: AppointmentState
 
 
 def _evolve(row: AppointmentRow | None, entry: Entry, _key: str) -> AppointmentRow | None:
@@ -48,9 +46,15 @@ def _evolve(row: AppointmentRow | None, entry: Entry, _key: str) -> AppointmentR
             minutes=event.minutes,
             state="BOOKED",
         )
-    assert row is not None, "an appointment begins with being booked"
-    if isinstance(event, VisitGivenUp):
-        row.state = "CANCELLED"
+    if row is None:  # the patient's stream, where it was booked, is parked: that is told there
+        return None
+    match event:
+        case VisitGivenUp():
+            row.state = "CANCELLED"
+        case PatientCheckedIn():
+            row.state = "CHECKED_IN"
+        case NoShowMarked():
+            row.state = "NO_SHOW"
     return row
 
 
@@ -76,7 +80,7 @@ APPOINTMENTS = Projection(
         "state": "text",
     },
     indexes=("patient, start, appointment", "hospital, date, start, appointment"),
-    events=(VisitTaken, VisitGivenUp),
+    events=(VisitTaken, VisitGivenUp, PatientCheckedIn, NoShowMarked),
     keys=_keys,
     evolve=_evolve,
 )
@@ -114,13 +118,18 @@ def _by_start(where: str, parameters: dict[str, Any], after: Place | None, first
 
 
 class Utilisation(msgspec.Struct, frozen=True):
-    """A specialty of a hospital in a week: slots published, and what became of the appointments in them."""
+    """A specialty of a hospital in a week: slots published, and what became of the appointments in them.
+
+    `booked` were not cancelled; of these `came` were checked in and `missed` marked as no-shows, and the rest not yet.
+    """
 
     specialty: SpecialtyId
     week: date  # its Monday
     slots: int
     booked: int
     cancelled: int
+    came: int
+    missed: int
 
 
 def utilisation(hospital: HospitalId, *, first: date, last: date) -> Query[Utilisation]:
@@ -135,13 +144,15 @@ def utilisation(hospital: HospitalId, *, first: date, last: date) -> Query[Utili
             ),
             taken AS (
                 SELECT specialty, date_trunc('week', date)::date AS week,
-                       count(*) FILTER (WHERE state = 'BOOKED') AS booked,
-                       count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled
+                       count(*) FILTER (WHERE state <> 'CANCELLED') AS booked,
+                       count(*) FILTER (WHERE state = 'CANCELLED') AS cancelled,
+                       count(*) FILTER (WHERE state = 'CHECKED_IN') AS came,
+                       count(*) FILTER (WHERE state = 'NO_SHOW') AS missed
                 FROM {appointments} WHERE hospital = %(hospital)s AND date BETWEEN %(first)s AND %(last)s
                 GROUP BY 1, 2
             )
             SELECT specialty, week, coalesce(slots, 0) AS slots, coalesce(booked, 0) AS booked,
-                   coalesce(cancelled, 0) AS cancelled
+                   coalesce(cancelled, 0) AS cancelled, coalesce(came, 0) AS came, coalesce(missed, 0) AS missed
             FROM offered FULL JOIN taken USING (specialty, week) ORDER BY specialty, week
         """,
         parameters={"hospital": hospital, "first": first, "last": last},

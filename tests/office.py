@@ -22,6 +22,7 @@ from domain.appointments.agenda import (
     Slot,
     SlotTime,
 )
+from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.hospital import HospitalRegistered
 from domain.calendar import TIME_ZONE
 from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, decide, fold
@@ -204,6 +205,14 @@ def book(
 
 def cancel(name: str = "ficha", *, agenda: AgendaId = AGENDA, reason: Reason = "PATIENT") -> CancelAppointment:
     return CancelAppointment(appointment=appointment(name, agenda), reason=reason)
+
+
+def check_in(name: str = "ficha", *, agenda: AgendaId = AGENDA) -> CheckIn:
+    return CheckIn(appointment=appointment(name, agenda))
+
+
+def mark_no_show(name: str = "ficha", *, agenda: AgendaId = AGENDA) -> MarkNoShow:
+    return MarkNoShow(appointment=appointment(name, agenda))
 
 
 def appointment(name: str = "ficha", agenda: AgendaId = AGENDA) -> AppointmentId:

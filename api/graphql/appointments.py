@@ -31,6 +31,7 @@ from domain.appointments import agenda as agendas
 from domain.appointments import availability
 from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
+from domain.appointments.attendance import appointment_state
 from domain.decider import build
 from domain.errors import Rejected
 from domain.identifiers import SLUG, agenda_of, fits
@@ -58,8 +59,10 @@ class SlotState(Enum):
 
 @strawberry.enum(description="What became of an appointment.")
 class AppointmentState(Enum):
-    BOOKED = "BOOKED"
-    CANCELLED = "CANCELLED"
+    BOOKED = strawberry.enum_value("BOOKED", description="Nothing more is known of it.")
+    CANCELLED = strawberry.enum_value("CANCELLED", description="It was given up before it began.")
+    CHECKED_IN = strawberry.enum_value("CHECKED_IN", description="The patient is, or was, here.")
+    NO_SHOW = strawberry.enum_value("NO_SHOW", description="The patient did not come.")
 
 
 @strawberry.enum(description="Whose cause it is that an appointment is cancelled.")
@@ -178,7 +181,7 @@ class Appointment:
     state: AppointmentState = strawberry.field(description="What became of it.")
 
 
-def _appointment(patient: str, visit: patients.VisitTaken, *, cancelled: bool) -> Appointment:
+def _appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
     return Appointment(
         id=strawberry.ID(visit.appointment),
         agenda=strawberry.ID(agenda_of(visit.appointment)),
@@ -188,7 +191,7 @@ def _appointment(patient: str, visit: patients.VisitTaken, *, cancelled: bool) -
         start=Instant(visit.start),
         minutes=visit.minutes,
         patient=strawberry.ID(patient),
-        state=AppointmentState.CANCELLED if cancelled else AppointmentState.BOOKED,
+        state=state,
     )
 
 
@@ -199,7 +202,7 @@ class Patient:
     patient: strawberry.Private[patients.Patient]
 
     @strawberry.field(description="Appointments by start, cancelled ones too.")
-    def appointments(self, info: Info, first: int, after: str | None = None) -> Connection[Appointment]:
+    async def appointments(self, info: Info, first: int, after: str | None = None) -> Connection[Appointment]:
         first = page_size(first, info)
         given_up = self.patient.given_up
         visits = sorted((*self.patient.visits.values(), *given_up.values()), key=_by_start)
@@ -210,8 +213,21 @@ class Patient:
                 refuse(info, "after", "cursor")
             begin = bisect_right(visits, _by_start(last), key=_by_start)
         wanted = visits[begin : begin + first + 1]
-        shown = [_appointment(self.id, visit, cancelled=visit.appointment in given_up) for visit in wanted]
+        states = await _states(info, [visit.appointment for visit in wanted])
+        shown = [_appointment(self.id, visit, states[visit.appointment]) for visit in wanted]
         return page(shown, first, lambda appointment: appointment.id)
+
+
+async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentState]:
+    """What became of these appointments: their agendas tell."""
+    streams = sorted({agendas.stream(agenda_of(appointment)) for appointment in appointments})
+    found: dict[str, agendas.Agenda] = {}
+    for begin in range(0, len(streams), STREAMS_AT_ONCE_MAX):
+        found |= await info.context.states(streams[begin : begin + STREAMS_AT_ONCE_MAX])
+    return {
+        appointment: AppointmentState[appointment_state(found[agendas.stream(agenda_of(appointment))], appointment)]
+        for appointment in appointments
+    }
 
 
 def _by_start(visit: patients.VisitTaken) -> tuple[datetime, str]:
@@ -399,12 +415,13 @@ async def _slot_held(info: Info, command: agendas.HoldSlot, outcome: Outcome) ->
     return agenda.all_holds[command.hold]
 
 
-async def _appointment_now(info: Info, appointment: str) -> Appointment:
+async def appointment_now(info: Info, appointment: str) -> Appointment:
+    """An appointment that was booked, as it is at the time of asking."""
     agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(appointment)))
     patient = agenda.appointments[appointment].patient
     state: patients.Patient = await info.context.state(patients.stream(patient))
-    cancelled = appointment in state.given_up
-    return _appointment(patient, (state.given_up if cancelled else state.visits)[appointment], cancelled=cancelled)
+    visit = state.visits.get(appointment) or state.given_up[appointment]
+    return _appointment(patient, visit, AppointmentState[appointment_state(agenda, appointment)])
 
 
 @strawberry.type
@@ -486,7 +503,7 @@ class AppointmentsMutation:
             )
         except Rejected as refusal:
             return BookAppointmentPayload(errors=explain(refusal, info))
-        appointment = await _appointment_now(info, command.appointment)
+        appointment = await appointment_now(info, command.appointment)
         return BookAppointmentPayload(appointment=appointment, position=Position(outcome.position))
 
     @strawberry.mutation(description="Give an appointment up, so that its slot is free again at once.")
@@ -501,5 +518,5 @@ class AppointmentsMutation:
             )
         except Rejected as refusal:
             return CancelAppointmentPayload(errors=explain(refusal, info))
-        appointment = await _appointment_now(info, command.appointment)
+        appointment = await appointment_now(info, command.appointment)
         return CancelAppointmentPayload(appointment=appointment, position=Position(outcome.position))

@@ -16,6 +16,7 @@ from api.graphql.appointments import (
     SlotTaken,
     VisitConflict,
 )
+from api.graphql.attendance import AttendanceMutation
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error, freshness_shown
 from api.graphql.values import WrongValuesRule, translate_wrong_values
@@ -34,7 +35,7 @@ class Query(AppointmentsQuery, PeopleQuery, ViewsQuery):
 
 
 @strawberry.type(description="What may be done. Repeating a request with its idempotency key never does it twice.")
-class Mutation(AppointmentsMutation, PeopleMutation):
+class Mutation(AppointmentsMutation, AttendanceMutation, PeopleMutation):
     pass
 
 

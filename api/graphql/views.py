@@ -60,6 +60,8 @@ class Utilisation:
     slots: int = strawberry.field(description="Slots published.")
     booked: int = strawberry.field(description="Appointments that were not cancelled.")
     cancelled: int = strawberry.field(description="Appointments that were cancelled.")
+    checked_in: int = strawberry.field(description="Of those booked, patients who came.")
+    no_shows: int = strawberry.field(description="Of those booked, patients who did not come.")
 
 
 def _visit(row: visits.AppointmentRow) -> Appointment:
@@ -228,7 +230,13 @@ class ViewsQuery:
         rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
         return [
             Utilisation(
-                specialty=row.specialty, week=row.week, slots=row.slots, booked=row.booked, cancelled=row.cancelled
+                specialty=row.specialty,
+                week=row.week,
+                slots=row.slots,
+                booked=row.booked,
+                cancelled=row.cancelled,
+                checked_in=row.came,
+                no_shows=row.missed,
             )
             for row in rows
         ]

@@ -1,8 +1,8 @@
-"""Appointments (fichas médicas): hospitals publish agendas, patients hold and book slots.
+"""Appointments (fichas médicas): hospitals publish agendas, patients hold and book slots, and come or not.
 
 One module per decider, and `availability`, which decides nothing.
 """
 
-from domain.appointments import agenda, availability, hospital, patient
+from domain.appointments import agenda, attendance, availability, hospital, patient
 
-__all__ = ["agenda", "availability", "hospital", "patient"]
+__all__ = ["agenda", "attendance", "availability", "hospital", "patient"]

@@ -47,6 +47,7 @@ ALTERNATIVES_MAX = 3
 Channel = Literal["WEB", "PHONE", "WINDOW", "ASSISTED"]
 Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list: free text would outlive an erasure
 SlotState = Literal["FREE", "NOT_RELEASED", "HELD", "BOOKED", "PAST"]
+Attendance = Literal["CHECKED_IN", "NO_SHOW"]
 SlotNumber = Annotated[int, Meta(ge=1, le=SLOTS_PER_AGENDA_MAX)]
 
 
@@ -97,10 +98,19 @@ class AppointmentCancelled(Event, name="appointment_cancelled.v1"):
     reason: str
 
 
+class PatientCheckedIn(Event, name="patient_checked_in.v1"):
+    appointment: AppointmentId
+
+
+class NoShowMarked(Event, name="no_show_marked.v1"):
+    appointment: AppointmentId
+
+
 class Agenda(State):
     """Slots by number; the last hold of each slot, expired or not; and all holds that there were, by id.
 
-    `booked` maps a slot to its one live appointment.
+    `booked` maps a slot to its one live appointment, which keeps it whether the patient comes or not; `attendance`
+    maps an appointment to what was said last about that.
 
     `unbooked` are the numbers of the other slots in order, so that free ones are found without looking at all.
     """
@@ -114,6 +124,7 @@ class Agenda(State):
     appointments: dict[AppointmentId, AppointmentBooked] = {}
     cancelled: dict[AppointmentId, AppointmentCancelled] = {}
     taken: dict[str, int] = {}
+    attendance: dict[AppointmentId, Attendance] = {}
 
 
 @evolves("agenda", Agenda)
@@ -139,6 +150,10 @@ def evolve(agenda: Agenda, event: Event) -> Agenda:
                 if agenda.booked.pop(appointment.slot, None):
                     insort(agenda.unbooked, appointment.slot)
                 agenda.taken[appointment.channel] -= 1
+        case PatientCheckedIn():
+            agenda.attendance[event.appointment] = "CHECKED_IN"
+        case NoShowMarked():
+            agenda.attendance[event.appointment] = "NO_SHOW"
     return agenda
 
 
@@ -378,8 +393,11 @@ def cancel_appointment(
     if command.appointment in agenda.cancelled:
         return
     booked = agenda.appointments[command.appointment]
-    if agenda.slots[booked.slot].start <= now:
-        raise Rejected("appointment_over", path="appointment", at=agenda.slots[booked.slot].start)
+    attendance, start = agenda.attendance.get(command.appointment), agenda.slots[booked.slot].start
+    if attendance == "CHECKED_IN":
+        raise Rejected("checked_in_already", path="appointment")
+    if start <= now or attendance == "NO_SHOW":  # said by a clock that is ahead of this one
+        raise Rejected("appointment_over", path="appointment", at=start)
     yield (
         stream(command.agenda),
         AppointmentCancelled(appointment=command.appointment, reason=command.reason),

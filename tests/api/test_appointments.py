@@ -420,3 +420,53 @@ async def test_a_page_has_bounds(client: Client, first: int) -> None:
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
     assert error["message"] == "Not valid: ask for 1 to 100 items a page."
+
+
+CHECK_IN = f"""mutation ($input: CheckInInput!) {{
+  checkIn(input: $input) {{ appointment {{ id slot state }} position {ERRORS} }} }}"""
+MARK_NO_SHOW = f"""mutation ($input: MarkNoShowInput!) {{
+  markNoShow(input: $input) {{ appointment {{ id slot state }} position {ERRORS} }} }}"""
+
+
+async def test_who_comes_is_checked_in_who_does_not_is_a_no_show_and_both_are_seen(
+    client: Client, core: Core, clock: Clock
+) -> None:
+    await open_agenda(core)
+    ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
+    hers = {"appointment": (await client.data(BOOK, input=wish(1, ana, "b1")))["appointment"]["id"]}
+    his = {"appointment": (await client.data(BOOK, input=wish(2, luis, "b2")))["appointment"]["id"]}
+    early = await client.data(CHECK_IN, input={"idempotencyKey": "c0", **hers})
+    assert [error["code"] for error in early["errors"]] == ["not_its_day"]
+    assert early["appointment"] is None
+    too_soon = await client.data(MARK_NO_SHOW, input={"idempotencyKey": "n0", **his})
+    assert [error["code"] for error in too_soon["errors"]] == ["not_begun_yet"]
+
+    clock.wait(24 * 3600 + 25 * 60)  # both began
+    here = await client.data(CHECK_IN, input={"idempotencyKey": "c1", **hers})
+    assert (here["errors"], here["appointment"]["state"]) == ([], "CHECKED_IN")
+    missed = await client.data(MARK_NO_SHOW, input={"idempotencyKey": "n1", **his})
+    assert (missed["errors"], missed["appointment"]["state"]) == ([], "NO_SHOW")
+    assert int(missed["position"]) == await core.log.head() == int(here["position"]) + 1
+    assert await client.data(MARK_NO_SHOW, input={"idempotencyKey": "n1", **his}) == missed
+    for patient, state in ((ana, "CHECKED_IN"), (luis, "NO_SHOW")):
+        seen = await client.data(APPOINTMENTS, id=patient, first=5)
+        assert [node["state"] for node in seen["appointments"]["nodes"]] == [state]
+    slots = (await client.data(SLOTS, id=AGENDA, first=3))["slots"]["nodes"]
+    assert [slot["state"] for slot in slots] == ["BOOKED", "BOOKED", "FREE"]
+
+    late = await client.data(CHECK_IN, input={"idempotencyKey": "c2", **his})
+    assert (late["errors"], late["appointment"]["state"]) == ([], "CHECKED_IN")
+    for name, operation in (("n2", MARK_NO_SHOW), ("r1", CANCEL)):
+        refused = await client.data(operation, input={"idempotencyKey": name, **hers})
+        assert [error["code"] for error in refused["errors"]] == ["checked_in_already"]
+
+
+@pytest.mark.parametrize(
+    ("appointment", "code"),
+    [("la-merced", "invalid_input"), (f"{AGENDA}/{opaque('nobody')}", "appointment_unknown")],
+)
+async def test_attendance_of_what_is_no_appointment_is_refused(client: Client, appointment: str, code: str) -> None:
+    for operation in (CHECK_IN, MARK_NO_SHOW):
+        payload = await client.data(operation, input={"idempotencyKey": "k", "appointment": appointment})
+        assert [(error["code"], error["path"]) for error in payload["errors"]] == [(code, ["appointment"])]
+        assert (payload["appointment"], payload["position"]) == (None, None)

@@ -8,10 +8,11 @@ from psycopg import AsyncConnection
 
 import infra.views
 from domain.appointments.agenda import CancelAppointment, HoldSlot
+from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.decider import build
 from infra.core import Core
 from tests.api.conftest import Client
-from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque, open_agenda
+from tests.city import AGENDA, DAY, FIRST_SLOT, agenda, booking, hospital, key, opaque, open_agenda
 from tests.conftest import Clock, Town
 
 pytestmark = pytest.mark.anyio
@@ -169,19 +170,28 @@ async def test_a_patient_s_appointments_are_those_of_the_log(client: Client, cor
     assert (await client.data(query, id=opaque("nobody")))["nodes"] == []
 
 
-async def test_how_a_hospital_s_slots_were_used(client: Client, core: Core) -> None:
+async def test_how_a_hospital_s_slots_were_used(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core, 6)
     await core.lane.submit(agenda(4, day=DAY + timedelta(days=7)), key("next week"))
-    for slot in (1, 2, 3):
+    for slot in (1, 2, 3, 4, 5):
         await book(core, slot, f"patient {slot}")
     cancel = build(CancelAppointment, appointment=booking(3, "patient 3").appointment)
     await core.lane.submit(cancel, key("cancel"))
     query = """{ utilisation(hospital: "la-merced", onOrAfter: "2027-01-01", to: "2027-01-31") {
-        specialty week slots booked cancelled } }"""
+        specialty week slots booked cancelled checkedIn noShows } }"""
+    clock.now = FIRST_SLOT + timedelta(minutes=30)
+    came, missed = (booking(slot, f"patient {slot}").appointment for slot in (1, 2))
+    await core.lane.submit(build(CheckIn, appointment=came), key("came"))
+    await core.lane.submit(build(MarkNoShow, appointment=missed), key("missed"))
+    nothing = {"booked": 0, "cancelled": 0, "checkedIn": 0, "noShows": 0}
+    this = {"specialty": "pediatrics", "week": "2027-01-04", "slots": 6, "booked": 4, "cancelled": 1}
     assert await client.data(query) == [
-        {"specialty": "pediatrics", "week": "2027-01-04", "slots": 6, "booked": 2, "cancelled": 1},
-        {"specialty": "pediatrics", "week": "2027-01-11", "slots": 4, "booked": 0, "cancelled": 0},
+        this | {"checkedIn": 1, "noShows": 1},
+        {"specialty": "pediatrics", "week": "2027-01-11", "slots": 4} | nothing,
     ]
+    day = '{ dayList(hospital: "la-merced", date: "2027-01-05", first: 9) { nodes { state } } }'
+    states = [node["state"] for node in (await client.data(day))["nodes"]]
+    assert states == ["CHECKED_IN", "NO_SHOW", "CANCELLED", "BOOKED", "BOOKED"]
 
 
 async def test_each_answer_tells_how_far_behind_it_is(client: Client, core: Core, town: Town) -> None:

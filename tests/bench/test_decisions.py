@@ -1,6 +1,6 @@
 """The domain as a model: histories of one client alone are explained however wide their calls; spoilt ones are not."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,11 +13,27 @@ from bench.history import Accepted, Answer, Operation, Refused, Verdict
 from domain.appointments.agenda import BookAppointment, HoldSlot, SlotHeld, stream
 from domain.decider import Command, Event, decide, fold, fold_of
 from domain.errors import Rejected
-from tests.office import ANA, EVA, LUIS, NOW, appointment, book, cancel, hold, opaque, published, states_read
+from tests.office import (
+    ANA,
+    EVA,
+    LUIS,
+    NOW,
+    appointment,
+    book,
+    cancel,
+    check_in,
+    hold,
+    mark_no_show,
+    opaque,
+    published,
+    states_read,
+)
 
 SECOND_NS = 1_000_000_000
 SLOTS = 3
 AGENDA = published(SLOTS, first="07:30")
+
+BECOMES: dict[str, Callable[..., Command]] = {"c": cancel, "i": check_in, "n": mark_no_show}
 
 letters = "abcdefghijklmnopqrstuvwxyz"
 
@@ -71,7 +87,7 @@ class OneClient:
 
 
 @st.composite
-def runs(draw: st.DrawFn, *, kinds: str = "bbbhhc", slots: int = SLOTS) -> list[Operation]:
+def runs(draw: st.DrawFn, *, kinds: str = "bbbhhcin", slots: int = SLOTS) -> list[Operation]:
     """What one client asked, and was told: three patients on some slots, keys used twice, holds that end."""
     client, at_s = OneClient(), 0.0
     for number in range(draw(st.integers(2, 14))):
@@ -81,10 +97,10 @@ def runs(draw: st.DrawFn, *, kinds: str = "bbbhhc", slots: int = SLOTS) -> list[
         command: Command = book(patient, slot, agenda=AGENDA.agenda, name=name)
         if kind == "h":
             command = hold(patient, slot, agenda=AGENDA.agenda, name=name, hold_s=draw(st.sampled_from([1, 2, 600])))
-        if kind == "c":
-            command = cancel(draw(st.sampled_from(letters[: number + 1])), agenda=AGENDA.agenda)
+        if kind in BECOMES:
+            command = BECOMES[kind](draw(st.sampled_from(letters[: number + 1])), agenda=AGENDA.agenda)
         key = draw(st.sampled_from(["", "", name, "k"]))
-        client.asks(command, at_s, key=key, content=f"{kind} {slot} {patient}" if kind != "c" else str(command))
+        client.asks(command, at_s, key=key, content=str(command) if kind in BECOMES else f"{kind} {slot} {patient}")
     return client.history
 
 

@@ -18,6 +18,7 @@ from domain.appointments.agenda import (
     HoldSlot,
     PublishAgenda,
 )
+from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.hospital import HospitalRegistered, RegisterHospital
 from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
 from domain.errors import Rejected
@@ -40,6 +41,8 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     HoldSlot: {"hold": opaque("hold"), "agenda": AGENDA, "slot": 1, "patient": ANA, "hold_s": 300},
     BookAppointment: {"appointment": appointment(), "agenda": AGENDA, "slot": 1, "patient": ANA, "channel": "WEB"},
     CancelAppointment: {"appointment": appointment(), "reason": "MISTAKE"},
+    CheckIn: {"appointment": appointment()},
+    MarkNoShow: {"appointment": appointment()},
     RegisterPerson: {
         "person": ANA,
         "identity": "4820193-1A LP",
@@ -134,7 +137,7 @@ def test_an_agenda_is_named_by_hospital_date_and_practitioner(command: type[Comm
     assert (refused.path, refused.details) == ("agenda", {"hint": "agenda"})
 
 
-@pytest.mark.parametrize("command", [BookAppointment, CancelAppointment])
+@pytest.mark.parametrize("command", [BookAppointment, CancelAppointment, CheckIn, MarkNoShow])
 @pytest.mark.parametrize(
     "wrong", ["", opaque("ficha"), AGENDA, f"{AGENDA}/x", f"/{AGENDA}/{opaque('ficha')}", f"{appointment()}\n"]
 )

@@ -325,7 +325,12 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
         port = listener.getsockname()[1]
         announcer = threading.Thread(target=serve._announce, args=("127.0.0.1", port, done, ready, said.append))
         announcer.start()
-        for answer in (b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+        behind = b'{"views": {"one": {"lagEvents": 1}, "other": null}}'
+        caught_up = b'{"views": {"one": {"lagEvents": 0}, "other": {"lagEvents": 0}}}'
+        bodies = [
+            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) for body in (behind, caught_up)
+        ]
+        for answer in (b"what?\r\n\r\n", *bodies):
             with listener.accept()[0] as client:
                 client.recv(65_536)
                 client.sendall(answer)

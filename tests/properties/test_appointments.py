@@ -27,10 +27,13 @@ from domain.appointments.agenda import (
     is_free,
     slot_state,
 )
+from domain.appointments.attendance import CheckIn, MarkNoShow, appointment_state
 from domain.appointments.availability import free_count, slots_in
 from domain.appointments.patient import Patient
+from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, decide, fold, fold_of, redacted
 from domain.errors import Rejected
+from domain.identifiers import agenda_of
 from domain.people import ErasePerson, Person, PersonErased, PersonRegistered
 from tests.office import (
     ANA,
@@ -119,6 +122,15 @@ class Register:
         gone = {command.appointment for command in self.said(CancelAppointment)}
         return [command for command in self.said(BookAppointment) if command.appointment not in gone]
 
+    def attendance(self, agenda: str) -> dict[str, str]:
+        """What was said last of who came, by appointment."""
+        said = {CheckIn: "CHECKED_IN", MarkNoShow: "NO_SHOW"}
+        return {
+            command.appointment: said[type(command)]
+            for _, command in self.accepted
+            if isinstance(command, CheckIn | MarkNoShow) and agenda_of(command.appointment) == agenda
+        }
+
     def last_holds(self) -> dict[Place, Hold]:
         """The last hold of each slot, unless it was confirmed: live or not."""
         holds: dict[Place, Hold] = {}
@@ -166,6 +178,9 @@ class Register:
                 return any(command.appointment == other.appointment for other in self.said(BookAppointment))
             case CancelAppointment():
                 return any(command.appointment == other.appointment for other in self.said(CancelAppointment))
+            case CheckIn() | MarkNoShow():
+                said = "CHECKED_IN" if isinstance(command, CheckIn) else "NO_SHOW"
+                return self.attendance(agenda_of(command.appointment)).get(command.appointment) == said
             case HoldSlot():
                 return any(command.hold == other.hold for other in self.said(HoldSlot))
             case ErasePerson():
@@ -181,10 +196,8 @@ class Register:
                 return _those(agenda_exists=there, hospital_unknown=unknown)
             case ErasePerson():
                 return set()  # everybody here is registered, and what they booked is in nobody's way
-            case CancelAppointment():
-                booked = [c for c in self.said(BookAppointment) if c.appointment == command.appointment]
-                begun = any(self.when(Place(c.agenda, c.slot))[0] <= now for c in booked)
-                return _those(appointment_unknown=not booked, appointment_over=begun)
+            case CancelAppointment() | CheckIn() | MarkNoShow():
+                return self._against_what_becomes(command, now)
             case HoldSlot() | BookAppointment():
                 if command.agenda not in self.agendas:
                     return {"agenda_unknown"}
@@ -193,6 +206,21 @@ class Register:
                 special = self._against_holding if isinstance(command, HoldSlot) else self._against_booking
                 return self._against_asking(command, now) | special(command, now)
         raise AssertionError(f"the register has no rule for {command}")
+
+    def _against_what_becomes(self, command: CancelAppointment | CheckIn | MarkNoShow, now: datetime) -> set[str]:
+        booked = [c for c in self.said(BookAppointment) if c.appointment == command.appointment]
+        begun = any(self.when(Place(c.agenda, c.slot))[0] <= now for c in booked)
+        came = self.attendance(agenda_of(command.appointment)).get(command.appointment) == "CHECKED_IN"
+        cancelled = any(c.appointment == command.appointment for c in self.said(CancelAppointment))
+        on_another_day = any(now.astimezone(TIME_ZONE).date() != DAY for _ in booked)
+        return _those(
+            appointment_unknown=not booked,
+            appointment_cancelled=cancelled,
+            appointment_over=isinstance(command, CancelAppointment) and begun,
+            checked_in_already=not isinstance(command, CheckIn) and came,
+            not_its_day=isinstance(command, CheckIn) and on_another_day,
+            not_begun_yet=isinstance(command, MarkNoShow) and not begun,
+        )
 
     def _against_asking(self, command: HoldSlot | BookAppointment, now: datetime) -> set[str]:
         place = Place(command.agenda, command.slot)
@@ -354,6 +382,22 @@ class AppointmentsOffice(RuleBasedStateMachine):
         for booked in _nth(self.register.said(BookAppointment), nth):
             self.submit(CancelAppointment(appointment=booked.appointment))
 
+    @rule(nth=nths)
+    def check_in(self, nth: int) -> None:
+        for booked in _nth(self.register.said(BookAppointment), nth):
+            self.submit(CheckIn(appointment=booked.appointment))
+
+    @rule(nth=nths)
+    def mark_no_show(self, nth: int) -> None:
+        for booked in _nth(self.register.said(BookAppointment), nth):
+            self.submit(MarkNoShow(appointment=booked.appointment))
+
+    @rule(nth=nths, days=st.sampled_from([-1, 1]))
+    def check_in_on_another_day(self, nth: int, days: int) -> None:
+        today, self.now = self.now, self.now + timedelta(days=days)
+        self.check_in(nth)
+        self.now = today
+
     @rule(nth=nths, slot=nths, channel=channels)
     def book_where_one_was_seen(self, nth: int, slot: int, channel: Channel) -> None:
         for booked in _nth(self.register.bookings(), nth):
@@ -385,7 +429,8 @@ class AppointmentsOffice(RuleBasedStateMachine):
         self.submit(_publication(UNKNOWN, times, {}))
         self.submit(self._holding(Place(_agenda(UNKNOWN), 1), patient, 60))
         self.submit(self._booking(Place(_agenda(practice), 9), patient, "WEB"))
-        self.submit(CancelAppointment(appointment=f"{_agenda(practice)}/{opaque('nobody')}"))
+        for becomes in (CancelAppointment, CheckIn, MarkNoShow):
+            self.submit(becomes(appointment=f"{_agenda(practice)}/{opaque('nobody')}"))
 
     @rule(pause=pauses)
     def wait(self, pause: timedelta) -> None:
@@ -434,6 +479,12 @@ class AppointmentsOffice(RuleBasedStateMachine):
             mine = [command for command in self.register.bookings() if command.agenda == name]
             assert agenda.booked == {command.slot: command.appointment for command in mine}
             assert {n for n in agenda.slots if is_free(agenda, n, self.now)} == self.register.free(name, self.now)
+            assert agenda.attendance == self.register.attendance(name)
+            live = {command.appointment for command in mine}
+            states = {booked: appointment_state(agenda, booked) for booked in agenda.appointments}
+            assert states == dict.fromkeys(states.keys() - live, "CANCELLED") | {
+                booked: agenda.attendance.get(booked, "BOOKED") for booked in live
+            }
             for state in SLOT_STATES:
                 listed = [slot.number for slot in slots_in(agenda, state, self.now)]
                 assert listed == [n for n in agenda.slots if slot_state(agenda, n, self.now) == state]

@@ -1,0 +1,60 @@
+"""Who came, in the schema: checking in, marking no-shows."""
+
+import strawberry
+
+from api.graphql.appointments import Appointment, appointment_now
+from api.graphql.shared import Info, KeyedInput, Payload, Position, explain
+from domain.appointments import attendance
+from domain.decider import build
+from domain.errors import Rejected
+
+
+@strawberry.input(description="A patient who is here.")
+class CheckInInput(KeyedInput):
+    appointment: strawberry.ID = strawberry.field(description="The appointment, which is today.")
+
+
+@strawberry.type(description="What came of checking in.")
+class CheckInPayload(Payload):
+    appointment: Appointment | None = strawberry.field(default=None, description="The appointment, checked in.")
+
+
+@strawberry.input(description="A patient who did not come.")
+class MarkNoShowInput(KeyedInput):
+    appointment: strawberry.ID = strawberry.field(description="The appointment, whose slot has begun.")
+
+
+@strawberry.type(description="What came of marking a no-show.")
+class MarkNoShowPayload(Payload):
+    appointment: Appointment | None = strawberry.field(
+        default=None, description="The appointment as it is now: who came later that day is checked in."
+    )
+
+
+@strawberry.type
+class AttendanceMutation:
+    @strawberry.mutation(
+        description="Say that the patient is here, on the day of the appointment. It also corrects a no-show."
+    )
+    async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:
+        fields = {"appointment": input.appointment}
+        try:
+            command, outcome = await info.context.perform(
+                input.idempotency_key, fields, attendance.CheckIn, lambda _: build(attendance.CheckIn, **fields)
+            )
+        except Rejected as refusal:
+            return CheckInPayload(errors=explain(refusal, info))
+        appointment = await appointment_now(info, command.appointment)
+        return CheckInPayload(appointment=appointment, position=Position(outcome.position))
+
+    @strawberry.mutation(description="Say that the patient did not come, once the slot has begun.")
+    async def mark_no_show(self, info: Info, input: MarkNoShowInput) -> MarkNoShowPayload:
+        fields = {"appointment": input.appointment}
+        try:
+            command, outcome = await info.context.perform(
+                input.idempotency_key, fields, attendance.MarkNoShow, lambda _: build(attendance.MarkNoShow, **fields)
+            )
+        except Rejected as refusal:
+            return MarkNoShowPayload(errors=explain(refusal, info))
+        appointment = await appointment_now(info, command.appointment)
+        return MarkNoShowPayload(appointment=appointment, position=Position(outcome.position))

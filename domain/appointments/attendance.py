@@ -1,0 +1,71 @@
+"""Who came to an appointment: checked in at the hospital, or marked as a no-show.
+
+Both are facts of the agenda's stream, whose events and fold are in `agenda`. The slot stays the appointment's.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from domain.appointments.agenda import Agenda, NoShowMarked, PatientCheckedIn, Slot, stream
+from domain.calendar import local_date
+from domain.decider import Command, Decided, StreamName, decides
+from domain.errors import Rejected
+from domain.identifiers import APPOINTMENT_NAME, AppointmentId, agenda_of
+
+AppointmentState = Literal["BOOKED", "CANCELLED", "CHECKED_IN", "NO_SHOW"]
+
+
+def appointment_state(agenda: Agenda, appointment: AppointmentId) -> AppointmentState:
+    """What became of an appointment that was booked in this agenda."""
+    if appointment in agenda.cancelled:
+        return "CANCELLED"
+    return agenda.attendance.get(appointment, "BOOKED")
+
+
+def _slot_of_live(agenda: Agenda, appointment: AppointmentId) -> Slot:
+    """The slot of an appointment that was booked and not cancelled. Raises Rejected."""
+    booked = agenda.appointments.get(appointment)
+    if booked is None:
+        raise Rejected("appointment_unknown", path="appointment")
+    if appointment in agenda.cancelled:
+        raise Rejected("appointment_cancelled", path="appointment")
+    return agenda.slots[booked.slot]
+
+
+def _reads(command: "CheckIn | MarkNoShow") -> list[StreamName]:
+    return [stream(agenda_of(command.appointment))]
+
+
+class CheckIn(Command):
+    """The patient is here. Said on the appointment's day, it also corrects a no-show: who came late has come."""
+
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+
+
+@decides(CheckIn, reads=_reads)
+def check_in(command: CheckIn, agenda: Agenda, *, now: datetime) -> Decided:
+    slot = _slot_of_live(agenda, command.appointment)
+    if agenda.attendance.get(command.appointment) == "CHECKED_IN":
+        return
+    if local_date(now) != local_date(slot.start):
+        raise Rejected("not_its_day", path="appointment", at=slot.start)
+    yield stream(agenda_of(command.appointment)), PatientCheckedIn(appointment=command.appointment)
+
+
+class MarkNoShow(Command):
+    """The patient did not come. Said from the slot's start on, that day or later."""
+
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+
+
+@decides(MarkNoShow, reads=_reads)
+def mark_no_show(command: MarkNoShow, agenda: Agenda, *, now: datetime) -> Decided:
+    slot = _slot_of_live(agenda, command.appointment)
+    attendance = agenda.attendance.get(command.appointment)
+    if attendance == "NO_SHOW":
+        return
+    if attendance == "CHECKED_IN":
+        raise Rejected("checked_in_already", path="appointment")
+    if now < slot.start:
+        raise Rejected("not_begun_yet", path="appointment", at=slot.start)
+    yield stream(agenda_of(command.appointment)), NoShowMarked(appointment=command.appointment)
