@@ -13,11 +13,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,7 +86,14 @@ class Client:
 
     def ask(self, mutation: str, wanted: dict[str, Any]) -> dict[str, Any]:
         """The answer's payload. Raises Unanswered."""
-        body = msgspec.json.encode({"query": mutation, "variables": {"input": wanted}})
+        payload: dict[str, Any] = self.query(mutation, input=wanted)["answer"]
+        if any(error["code"] in UNSETTLED for error in payload["errors"]):
+            raise Unanswered(str(payload["errors"]))
+        return payload
+
+    def query(self, document: str, **variables: Any) -> dict[str, Any]:
+        """The answer's data. Raises Unanswered."""
+        body = msgspec.json.encode({"query": document, "variables": variables})
         try:
             self._http.request("POST", "/graphql", body, {"Content-Type": "application/json"})
             answer = self._http.getresponse()
@@ -98,10 +106,8 @@ class Client:
         said = msgspec.json.decode(text)
         if said.get("errors"):
             raise Unanswered(str(said["errors"]))
-        payload: dict[str, Any] = said["data"]["answer"]
-        if any(error["code"] in UNSETTLED for error in payload["errors"]):
-            raise Unanswered(str(payload["errors"]))
-        return payload
+        data: dict[str, Any] = said["data"]
+        return data
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -342,11 +348,15 @@ def _result(race: Race, played: list[Round], where: Machine, *, clients: int, wo
 
 
 @contextmanager
-def served(root: Path, workers: int) -> Iterator[str]:
-    """The address of `igob serve` on an empty city in `root`; it has ended when the block has. Raises Unanswered."""
+def served(root: Path, workers: int, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """The address of `igob serve` on an empty city in `root`, or on that of the settings. Raises Unanswered.
+
+    It has ended when the block has.
+    """
     said = root / "said"
     # Without any setting of the person who runs us.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment |= settings
     with said.open("wb") as output:
         process = subprocess.Popen(
             [*SERVE, "--port", "0", "--workers", str(workers), "--data-dir", str(root / "city")],

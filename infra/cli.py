@@ -53,6 +53,7 @@ Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=9_999))]  # as many 
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
+PerSecond = Annotated[float, Parameter(validator=Number(gte=1, lte=100_000))]
 Clients = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
@@ -546,6 +547,37 @@ def bench_lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) 
     with plain_errors():
         result = run(rounds=rounds, seconds=seconds, console=console)
     keep(result, "lane", result.measured_at)
+    _report(result, show, json=json)
+
+
+@benches.command(name="views")
+def bench_views(
+    *,
+    events: Events = 1_000_000,
+    seconds: Seconds = 10,
+    bookings: PerSecond = 5_000,
+    queries: PerSecond = 200,
+    json: Json = False,
+) -> None:
+    """Measure read models: catching up, lag and answers while the city books, making one anew: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    events:
+        How many events the log has at first, about; 30,000 at least, of which 15,000 are agendas.
+    seconds:
+        How long lag, and then queries, are measured.
+    bookings:
+        A second, while the lag is measured; a tenth of that during queries and while a model is made anew.
+    queries:
+        A second.
+    """
+    from bench.core import keep
+    from bench.views import run, show
+
+    with plain_errors():
+        result = run(events=events, seconds=seconds, bookings_per_s=bookings, queries_per_s=queries, console=console)
+    keep(result, "views", result.measured_at)
     _report(result, show, json=json)
 
 

@@ -80,6 +80,7 @@ APPOINTMENTS = Projection(
         "state": "text",
     },
     indexes=("patient, start, appointment", "hospital, date, start, appointment"),
+    fixed=("patient", "hospital", "specialty", "practitioner", "date", "slot", "start", "minutes"),
     events=(VisitTaken, VisitGivenUp, PatientCheckedIn, NoShowMarked),
     keys=_keys,
     evolve=_evolve,

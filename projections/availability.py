@@ -3,7 +3,6 @@
 Nothing in it depends on the present moment: holds stand there with `held_until`, and the query counts.
 """
 
-from bisect import bisect_left, insort
 from datetime import date, datetime
 from typing import Any
 
@@ -12,32 +11,35 @@ import msgspec
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, Slot, SlotHeld
 from domain.decider import Instant
-from domain.identifiers import AgendaId, AppointmentId, HospitalId, PractitionerId, SpecialtyId
+from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId
 from projections.projection import Entry, Projection, Row
 from projections.query import Query
 
 
 class AgendaRow(Row):
-    """An agenda. Of slot n, `starts[n - 1]` and `minutes[n - 1]` tell the time; `unbooked` are the numbers of slots
-    without an appointment, in order; `held` those of them that were held last, each until `held_until` at its place.
+    """An agenda. Slots count from 1, places in lists from 0: slot n begins at `starts[n - 1]`.
 
-    `booked` has slot and channel of each live appointment by the opaque part of its id; `taken` counts by channel.
+    `unbooked` has a letter for each slot, 1 if it has no appointment, else 0; `unbooked_count` and `first_unbooked` (0
+    if there is none) tell the same quicker. `held` are the slots without an appointment that were ever held, each until
+    the moment at its place in `held_until`. `taken` counts live appointments by channel.
     """
 
-    agenda: str
-    hospital: str
-    specialty: str
-    practitioner: str
+    agenda: AgendaId
+    hospital: HospitalId
+    specialty: SpecialtyId
+    practitioner: PractitionerId
     date: date
     release_at: Instant | None
+    first_start: Instant
     quotas: dict[str, int]
-    taken: dict[str, int]
     starts: list[Instant]
     minutes: list[int]
-    unbooked: list[int]
+    taken: dict[str, int]
+    unbooked: str
+    unbooked_count: int
+    first_unbooked: int
     held: list[int]
     held_until: list[Instant]
-    booked: dict[str, tuple[int, str]]
 
 
 def _published(event: AgendaPublished) -> AgendaRow:
@@ -48,14 +50,16 @@ def _published(event: AgendaPublished) -> AgendaRow:
         practitioner=event.practitioner,
         date=event.date,
         release_at=event.release_at,
+        first_start=event.slots[0].start,
         quotas=dict(event.quotas),
-        taken={},
         starts=[slot.start for slot in event.slots],
         minutes=[slot.minutes for slot in event.slots],
-        unbooked=[slot.number for slot in event.slots],
+        taken={},
+        unbooked="1" * len(event.slots),
+        unbooked_count=len(event.slots),
+        first_unbooked=1,
         held=[],
         held_until=[],
-        booked={},
     )
 
 
@@ -71,27 +75,24 @@ def _evolve(row: AgendaRow | None, entry: Entry, _key: str) -> AgendaRow | None:
             row.held_until.append(event.held_until)
         case AppointmentBooked():
             _end_hold(row, event.slot)
-            at = bisect_left(row.unbooked, event.slot)
-            if at < len(row.unbooked) and row.unbooked[at] == event.slot:
-                del row.unbooked[at]
-            row.booked[_opaque(event.appointment)] = (event.slot, event.channel)
+            _mark(row, event.slot, "0")
             row.taken[event.channel] = row.taken.get(event.channel, 0) + 1
         case AppointmentCancelled():
-            slot, channel = row.booked.pop(_opaque(event.appointment), (0, ""))
-            if slot:
-                insort(row.unbooked, slot)
-                row.taken[channel] -= 1
+            _mark(row, event.slot, "1")
+            row.taken[event.channel] -= 1
     return row
-
-
-def _opaque(appointment: AppointmentId) -> str:
-    return appointment.rpartition("/")[2]
 
 
 def _end_hold(row: AgendaRow, slot: int) -> None:
     if slot in row.held:
         at = row.held.index(slot)
         del row.held[at], row.held_until[at]
+
+
+def _mark(row: AgendaRow, slot: int, unbooked: str) -> None:
+    row.unbooked = row.unbooked[: slot - 1] + unbooked + row.unbooked[slot:]
+    row.unbooked_count = row.unbooked.count("1")
+    row.first_unbooked = row.unbooked.find("1") + 1
 
 
 AVAILABILITY = Projection(
@@ -105,16 +106,29 @@ AVAILABILITY = Projection(
         "practitioner": 'text COLLATE "C"',
         "date": "date",
         "release_at": "timestamptz",
+        "first_start": "timestamptz",
         "quotas": "json",
-        "taken": "json",
         "starts": "timestamptz[]",
         "minutes": "int[]",
-        "unbooked": "int[]",
+        "taken": "json",
+        "unbooked": "varbit",
+        "unbooked_count": "int",
+        "first_unbooked": "int",
         "held": "int[]",
         "held_until": "timestamptz[]",
-        "booked": "json",
     },
     indexes=("specialty, date", "hospital, agenda"),
+    fixed=(
+        "hospital",
+        "specialty",
+        "practitioner",
+        "date",
+        "release_at",
+        "first_start",
+        "quotas",
+        "starts",
+        "minutes",
+    ),
     events=(AgendaPublished, SlotHeld, AppointmentBooked, AppointmentCancelled),
     keys=lambda entry: (entry.stream.partition("/")[2],),
     evolve=_evolve,
@@ -123,20 +137,18 @@ AVAILABILITY = Projection(
 # Of an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first. Most agendas begin later
 # and have no live hold: their slots need not be looked at one by one.
 _SLOTS_FREE = """
-    FROM unnest(a.unbooked) AS n WHERE a.starts[n] > %(now)s AND NOT EXISTS (
+    FROM generate_series(a.first_unbooked, length(a.unbooked)) AS n
+    WHERE a.first_unbooked > 0 AND get_bit(a.unbooked, n - 1) = 1 AND a.starts[n] > %(now)s AND NOT EXISTS (
         SELECT FROM unnest(a.held, a.held_until) AS h (slot, until) WHERE h.slot = n AND h.until > %(now)s
     )
 """
 _FREE = f"""
-    CROSS JOIN LATERAL (
-        SELECT a.release_at > %(now)s AS closed, a.starts[1] > %(now)s AND NOT %(now)s < ANY (a.held_until) AS untouched
-    ) AS now
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN now.closed THEN 0 WHEN now.untouched THEN cardinality(a.unbooked)
-                    ELSE (SELECT count(*) {_SLOTS_FREE}) END AS free,
-               CASE WHEN now.closed THEN NULL WHEN now.untouched THEN a.unbooked[1]
-                    ELSE (SELECT min(n) {_SLOTS_FREE}) END AS slot
-    ) AS free
+    CASE WHEN a.release_at > %(now)s THEN 0
+         WHEN a.first_start > %(now)s AND NOT %(now)s < ANY (a.held_until) THEN a.unbooked_count
+         ELSE (SELECT count(*) {_SLOTS_FREE}) END AS free,
+    CASE WHEN a.release_at > %(now)s THEN NULL
+         WHEN a.first_start > %(now)s AND NOT %(now)s < ANY (a.held_until) THEN a.first_unbooked
+         ELSE (SELECT min(n) {_SLOTS_FREE}) END AS slot
 """
 
 
@@ -165,18 +177,20 @@ def free_by_day(
     where, parameters = _narrowed(specialty=specialty, hospital=hospital, practitioner=practitioner)
     return Query(
         projections=(AVAILABILITY.name,),
+        # The first row of each day has its first free slot, and counts the day's other rows too.
         select=f"""
-            WITH found AS (
-                SELECT a.date, a.agenda, free.free, free.slot, a.starts[free.slot] AS start,
-                       a.minutes[free.slot] AS minutes
-                FROM {{availability}} AS a {_FREE} WHERE {where} AND a.date BETWEEN %(first)s AND %(last)s
-            )
-            SELECT d.date, d.agendas, d.free, n.agenda, n.slot, n.start, n.minutes
-            FROM (SELECT date, count(*) AS agendas, sum(free) AS free FROM found GROUP BY date) AS d
-            LEFT JOIN (
-                SELECT DISTINCT ON (date) * FROM found WHERE free > 0 ORDER BY date, start, agenda
-            ) AS n USING (date)
-            ORDER BY d.date
+            SELECT DISTINCT ON (date) date, count(*) OVER day AS agendas, sum(free) OVER day AS free,
+                   CASE WHEN free > 0 THEN agenda END AS agenda, CASE WHEN free > 0 THEN slot END AS slot,
+                   start, minutes
+            FROM (
+                SELECT a.date, a.agenda, a.free, a.slot, a.starts[a.slot] AS start, a.minutes[a.slot] AS minutes
+                FROM (
+                    SELECT a.date, a.agenda, a.starts, a.minutes, {_FREE} FROM {{availability}} AS a
+                    WHERE {where} AND a.date BETWEEN %(first)s AND %(last)s OFFSET 0
+                ) AS a
+            ) AS found
+            WINDOW day AS (PARTITION BY date)
+            ORDER BY date, free = 0, start, agenda
         """,
         parameters=parameters | {"first": first, "last": last, "now": now},
         row=FreeDay,
@@ -232,7 +246,7 @@ def as_agenda(row: AgendaRow) -> agendas.Agenda:
         published=published,
         slots={slot.number: slot for slot in slots},
         holds=holds,
-        booked={slot: f"{row.agenda}/{opaque}" for opaque, (slot, _) in row.booked.items()},
-        unbooked=row.unbooked,
+        booked={number: "" for number, letter in enumerate(row.unbooked, start=1) if letter == "0"},
+        unbooked=[number for number, letter in enumerate(row.unbooked, start=1) if letter == "1"],
         taken=row.taken,
     )

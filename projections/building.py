@@ -1,6 +1,6 @@
 """Builds one generation of a read model: page by page of the log, each in one transaction with the checkpoint."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
@@ -24,6 +24,13 @@ class LogHasGap(Exception):
 
 class Overtaken(Exception):
     """The generation is not where it was left, or not there at all: somebody else has it, or took it away."""
+
+
+class Folded(NamedTuple):
+    """Rows that a page changes, as they are after it (None: gone), and which keys had one before."""
+
+    changed: dict[str, Row | None]
+    there: set[str]
 
 
 class Building:
@@ -51,7 +58,6 @@ class Building:
         self._encode = msgspec.json.Encoder().encode
         self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
         table, key = places.table(generation), sql.Identifier(projection.key)
-        columns = [sql.Identifier(name) for name in projection.columns]
         self._page = sql.SQL(
             "SELECT notification_id, originator_id, topic, CASE WHEN wanted THEN state END FROM ("
             " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
@@ -63,14 +69,23 @@ class Building:
         self._load = sql.SQL("SELECT coalesce(json_agg(r), '[]')::text FROM {} AS r WHERE {} = ANY(%s)").format(
             table, key
         )
-        self._write = sql.SQL(
+        self._insert = sql.SQL(
             "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)"
-            " ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW({new})"
+        ).format(table=table)
+        self._changed = msgspec.defstruct("Changed", [projection.key, *projection.changing], gc=False)
+        changing = [sql.Identifier(name) for name in projection.changing]
+        self._update = sql.SQL(
+            "UPDATE {table} AS r SET ({columns}) = ROW({new}) FROM json_to_recordset(%s::json) AS new ({types})"
+            " WHERE r.{key} = new.{key}"
         ).format(
             table=table,
             key=key,
-            columns=sql.SQL(", ").join(columns),
-            new=sql.SQL(", ").join(sql.SQL("excluded.{}").format(column) for column in columns),
+            columns=sql.SQL(", ").join(changing),
+            new=sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in changing),
+            types=sql.SQL(", ").join(
+                sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(projection.columns[name]))
+                for name in (projection.key, *projection.changing)
+            ),
         )
         self._delete = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, key)
         self._move = sql.SQL(
@@ -101,17 +116,16 @@ class Building:
             raise LogHasGap(f"after position {self.position} come {page[0][0]} to {page[-1][0]} in {len(page)} events")
         parked: list[tuple[str, int, str]] = []
         with self._connection.transaction():
-            changed = self._folded(page, parked)
-            self._store(changed, parked, page[-1][0])
+            folded = self._folded(page, parked)
+            self._store(folded, parked, page[-1][0])
         self.position = page[-1][0]
         self._parked |= {stream: position for stream, position, _ in parked}
-        self._rows |= changed
         if self._kept_bytes > KEPT_BYTES_MAX:
             self._rows.clear()
             self._kept_bytes = 0
         return len(page)
 
-    def _folded(self, page: list[Any], parked: list[tuple[str, int, str]]) -> dict[str, Row | None]:
+    def _folded(self, page: list[Any], parked: list[tuple[str, int, str]]) -> Folded:
         """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`.
 
         A fold that fails may have changed a row halfway: the page begins anew then, without what begins there.
@@ -119,11 +133,11 @@ class Building:
         without = dict(self._parked)
         while True:
             entries, failed = self._entries(page, without)
-            changed: dict[str, Row | None] = {}
+            folded = Folded({}, set())
             if failed is None:
-                changed, failed = self._evolved(entries)
+                folded, failed = self._evolved(entries)
             if failed is None:
-                return changed
+                return folded
             stream, position, error = failed
             without[stream] = position
             parked.append((stream, position, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]))
@@ -140,23 +154,24 @@ class Building:
                 return [], (stream, position, error)
         return entries, None
 
-    def _evolved(self, entries: list[Entry]) -> tuple[dict[str, Row | None], Failure | None]:
+    def _evolved(self, entries: list[Entry]) -> tuple[Folded, Failure | None]:
         keys_of, evolve, rows = self._projection.keys, self._projection.evolve, self._rows
-        changed: dict[str, Row | None] = {}
         keyed = []
         for entry in entries:
             try:
                 keyed.append((entry, keys_of(entry)))
             except Exception as error:
-                return {}, (entry.stream, entry.position, error)
-        self._provide({key for _, keys in keyed for key in keys})
-        for entry, keys in keyed:
+                return Folded({}, set()), (entry.stream, entry.position, error)
+        keys = {key for _, of_entry in keyed for key in of_entry}
+        self._provide(keys)
+        folded = Folded({}, {key for key in keys if rows[key] is not None})
+        for entry, of_entry in keyed:
             try:
-                for key in keys:
-                    changed[key] = rows[key] = evolve(rows[key], entry, key)
+                for key in of_entry:
+                    folded.changed[key] = rows[key] = evolve(rows[key], entry, key)
             except Exception as error:
-                return {}, (entry.stream, entry.position, error)
-        return changed, None
+                return folded, (entry.stream, entry.position, error)
+        return folded, None
 
     def _provide(self, keys: set[str]) -> None:
         missing = keys - self._rows.keys()
@@ -167,17 +182,23 @@ class Building:
             getattr(row, self._projection.key): row for row in self._decode_rows(found)
         }
 
-    def _store(self, changed: dict[str, Row | None], parked: list[tuple[str, int, str]], position: int) -> None:
+    def _store(self, folded: Folded, parked: list[tuple[str, int, str]], position: int) -> None:
+        changed, there = folded.changed, folded.there
         name, number = self.generation.name, self.generation.generation
         execute = self._connection.execute
-        written = self._encode([row for row in changed.values() if row is not None])
-        self._kept_bytes += len(written)
-        if written != b"[]":
-            execute(self._write, (written.decode(),))
-        gone = [key for key, row in changed.items() if row is None]
-        if gone:
+        if begun := [row for key, row in changed.items() if row is not None and key not in there]:
+            self._write(self._insert, begun)
+        if altered := [row for key, row in changed.items() if row is not None and key in there]:
+            fields = self._changed.__struct_fields__
+            self._write(self._update, [self._changed(*[getattr(row, name) for name in fields]) for row in altered])
+        if gone := [key for key, row in changed.items() if row is None and key in there]:
             execute(self._delete, (gone,))
         for stream, at, error in parked:
             execute(self._park, (name, number, stream, at, error.replace("\0", "\\0")))
         if execute(self._move, (position, name, number, self.generation.live, self.position)).rowcount != 1:
             raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
+
+    def _write(self, statement: sql.Composed, rows: list[Any]) -> None:
+        text = self._encode(rows)
+        self._kept_bytes += len(text)
+        self._connection.execute(statement, (text.decode(),))

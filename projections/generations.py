@@ -105,6 +105,10 @@ class Generations:
         for index in projection.indexes:
             self._connection.execute(sql.SQL("CREATE INDEX ON {} ({})").format(table, sql.SQL(index)))
 
+    def analyze(self, generation: Generation) -> None:
+        """Have the planner know how large the table is: who asks first must not get a plan for an empty one."""
+        self._connection.execute(sql.SQL("ANALYZE {}").format(self._places.table(generation)))
+
     def _show(self, generation: Generation) -> None:
         view = self._places.view(generation.name)
         self._connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))  # columns may be others now

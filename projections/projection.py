@@ -31,6 +31,7 @@ class Projection(msgspec.Struct, frozen=True):
         row: its row; fields are columns.
         columns: SQL type of each field, in their order.
         indexes: columns of each index, as SQL, beside that of the key.
+        fixed: fields that never change once the row is there: they are written once.
         events: which events count.
         keys: which rows an event changes.
         evolve: what becomes of a row that the event changes; None where there is none. It gets each key in turn.
@@ -41,6 +42,7 @@ class Projection(msgspec.Struct, frozen=True):
     row: type[Row]
     columns: dict[str, str]
     indexes: tuple[str, ...]
+    fixed: tuple[str, ...]
     events: tuple[type[Event], ...]
     keys: Callable[[Entry], tuple[str, ...]]
     evolve: Callable[[Any, Entry, str], Row | None]
@@ -50,6 +52,11 @@ class Projection(msgspec.Struct, frozen=True):
         for event in self.events:
             # A view would outlive an erasure, and nothing else says when that has to be undone.
             assert not event.personal_fields, f"{self.name}: {event.event_name} has personal fields"
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """The fields that are neither the key nor fixed."""
+        return tuple(name for name in self.columns if name != self.key and name not in self.fixed)
 
     @property
     def key(self) -> str:

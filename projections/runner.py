@@ -137,9 +137,13 @@ def rebuild(
         generations = Generations(connection, places)
         new = _begun(generations, projection)
         building = Building(connection, places, projection, new, decode)
+        analyzed = False
         while not stop.is_set():
             if building.step():
                 advance(building.position)
+            elif not analyzed:
+                generations.analyze(new)
+                analyzed = True
             elif _switched(generations, new, stop):
                 for other in generations.all(projection.name):
                     if not other.live:

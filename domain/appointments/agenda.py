@@ -94,7 +94,11 @@ class AppointmentBooked(Event, name="appointment_booked.v1"):
 
 
 class AppointmentCancelled(Event, name="appointment_cancelled.v1"):
+    """`slot` and `channel` are the booking's: who reads this need not look for it."""
+
     appointment: AppointmentId
+    slot: int
+    channel: str
     reason: str
 
 
@@ -400,6 +404,8 @@ def cancel_appointment(
         raise Rejected("appointment_over", path="appointment", at=start)
     yield (
         stream(command.agenda),
-        AppointmentCancelled(appointment=command.appointment, reason=command.reason),
+        AppointmentCancelled(
+            appointment=command.appointment, slot=booked.slot, channel=booked.channel, reason=command.reason
+        ),
     )
     yield patients.stream(booked.patient), VisitGivenUp(appointment=command.appointment)

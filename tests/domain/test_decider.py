@@ -387,7 +387,10 @@ def test_a_word_that_nobody_knows_any_more_decodes_and_folds() -> None:
             AppointmentBooked,
             msgspec.json.encode({"appointment": appointment(), "slot": 1, "patient": ANA, "channel": "FAX"}),
         ),
-        (AppointmentCancelled, msgspec.json.encode({"appointment": appointment(), "reason": "SNOW"})),
+        (
+            AppointmentCancelled,
+            msgspec.json.encode({"appointment": appointment(), "slot": 1, "channel": "FAX", "reason": "SNOW"}),
+        ),
     ]
     agenda: Agenda = fold(f"agenda/{AGENDA}", (msgspec.json.decode(json, type=kind) for kind, json in stored))
     assert agenda.published is not None

@@ -39,8 +39,8 @@ def registered() -> PersonRegistered:
 
 
 def test_an_event_is_plain_json_under_its_name() -> None:
-    event = AppointmentCancelled(appointment="a", reason="OTHER")
-    assert Codec().encode(event) == b'{"appointment":"a","reason":"OTHER"}'
+    event = AppointmentCancelled(appointment="a", slot=1, channel="WEB", reason="OTHER")
+    assert Codec().encode(event) == b'{"appointment":"a","slot":1,"channel":"WEB","reason":"OTHER"}'
     assert Codec().decode("appointment_cancelled.v1", Codec().encode(event), {}) == event
 
 

@@ -1,0 +1,367 @@
+"""`igob bench views`: how fast read models catch up, how far behind they are under load, how quick their answers are.
+
+A city of 500 agendas a day for thirty days, booked until its log has so many events. Then, one after another: both read
+models made from nothing; a real `igob serve` with bookings at a fixed rate, while the lag is looked at and availability
+is asked for over HTTP; and a read model made anew while the city goes on booking.
+"""
+
+import asyncio
+import itertools
+import multiprocessing
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import psutil
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.core import COMMANDS_AT_ONCE, opaque
+from bench.machine import Machine, commit, database_facts, machine, own_server
+from bench.race import Client, served
+from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.hospital import RegisterHospital
+from domain.decider import build
+from domain.identifiers import AgendaId, agenda_id
+from infra.codec import Codec
+from infra.core import Core, open_core
+from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.log import Key
+from infra.migrate import migrate
+from infra.secret import load_secret
+from infra.settings import PREFIX, Settings
+from infra.views import Views
+from projections.availability import AVAILABILITY
+from projections.catalogue import PROJECTIONS
+from projections.generations import Places
+from projections.projection import Decode
+from projections.runner import connect, rebuild
+
+DAYS = 30
+AGENDAS_A_DAY = 500
+HOSPITALS = 5
+SPECIALTIES = 20
+SLOTS = 40
+SLOT_MINUTES = 10
+CALLERS = 256
+EVENTS_PER_BOOKING = 2
+SAMPLE_EVERY_S = 0.01
+ASKERS = 16
+WARMUP_S = 1.0
+SECRET = "5e" * 32
+
+AVAILABILITY_QUERY = """{ availability(specialty: "%s", onOrAfter: "%s", to: "%s") {
+  freeSlots nextFree { agenda slot start minutes } days { date freeSlots } } }"""
+
+
+class Waits(msgspec.Struct):
+    """In milliseconds. `count` of them, at a rate of so many a second."""
+
+    rate_per_s: float
+    count: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Result(msgspec.Struct):
+    """Rates are events a second, from the first event on, nothing else going on.
+
+    `lag` is the age of the first event that the availability view lacked, each time it was looked at; `query` the time
+    from when a request was due to its answer over HTTP. Bookings went in meanwhile, at the rates told.
+    """
+
+    measured_at: str
+    commit: str
+    machine: Machine
+    events: int
+    agendas: int
+    catch_up_events_per_s: dict[str, float]
+    lag_bookings_per_s: float
+    lag: Waits
+    query_bookings_per_s: float
+    query: Waits
+    rebuild_s: float
+    rebuild_events: int
+    rebuild_bookings_per_s: float
+
+
+def places() -> Iterator[tuple[AgendaId, PublishAgenda]]:
+    """The city's agendas, day after day from the day after tomorrow on."""
+    first = datetime.now(UTC).date() + timedelta(days=2)
+    for day in (first + timedelta(days=n) for n in range(DAYS)):
+        begin = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        times = [{"start": begin + timedelta(minutes=SLOT_MINUTES * n), "minutes": SLOT_MINUTES} for n in range(SLOTS)]
+        for number in range(AGENDAS_A_DAY):
+            hospital, practitioner = f"h-{number % HOSPITALS}", f"p-{number:03d}"
+            yield (
+                agenda_id(hospital, day, practitioner),
+                build(
+                    PublishAgenda,
+                    hospital=hospital,
+                    specialty=f"s-{number % SPECIALTIES}",
+                    practitioner=practitioner,
+                    date=day,
+                    slots=times,
+                ),
+            )
+
+
+def wanted(first: int, seed: int) -> Iterator[BookAppointment]:
+    """All slots from the `first` on, in a random order that a seed gives, each for somebody new."""
+    agendas = [agenda for agenda, _ in places()]
+    slots = list(itertools.product(range(len(agendas)), range(1, SLOTS + 1)))
+    random.Random(seed).shuffle(slots)
+    for place, slot in slots[first:]:
+        agenda = agendas[place]
+        yield BookAppointment(
+            agenda=agenda, slot=slot, patient=opaque(), channel="WEB", appointment=f"{agenda}/{opaque()}"
+        )
+
+
+async def _submit(core: Core, commands: list[RegisterHospital | PublishAgenda]) -> None:
+    for begin in range(0, len(commands), COMMANDS_AT_ONCE):
+        some = commands[begin : begin + COMMANDS_AT_ONCE]
+        await asyncio.gather(*(core.lane.submit(command, Key("bench", opaque())) for command in some))
+
+
+def fill(settings: Settings, bookings: int) -> None:
+    """Publish the city and book so many of its slots, as fast as it goes."""
+
+    async def run() -> None:
+        async with open_core(settings) as core:
+            await _submit(core, [build(RegisterHospital, hospital=f"h-{n}", name=f"h-{n}") for n in range(HOSPITALS)])
+            await _submit(core, [command for _, command in places()])
+            commands = itertools.islice(wanted(0, seed=1), bookings)
+
+            async def caller() -> None:
+                for command in commands:
+                    await core.lane.submit(command, Key("bench", opaque()))
+
+            await asyncio.gather(*(caller() for _ in range(CALLERS)))
+
+    asyncio.run(run())
+
+
+def book_at(settings: Settings, first: int, per_s: float, seconds: float) -> float:
+    """Book slots from the `first` on, so many a second, whether answers come or not; how many a second came."""
+
+    async def run() -> float:
+        async with open_core(settings) as core:
+            commands = list(itertools.islice(wanted(first, seed=1), int(per_s * seconds)))
+            begun = time.perf_counter()
+            answered = []
+            for number, command in enumerate(commands):
+                ahead_s = begun + number / per_s - time.perf_counter()
+                if ahead_s > 0:
+                    await asyncio.sleep(ahead_s)
+                answered.append(asyncio.ensure_future(core.lane.submit(command, Key("bench", opaque()))))
+            await asyncio.gather(*answered)
+            return len(commands) / (time.perf_counter() - begun)
+
+    return asyncio.run(run())
+
+
+def _waits(waits_s: list[float], seconds: float) -> Waits:
+    ordered = sorted(waits_s)
+    return Waits(
+        rate_per_s=round(len(ordered) / seconds, 1),
+        count=len(ordered),
+        p50_ms=round(ordered[len(ordered) // 2] * 1_000, 2),
+        p99_ms=round(ordered[int(len(ordered) * 0.99)] * 1_000, 2),
+    )
+
+
+def _lags(conninfo: str, schema: str, seconds: float) -> Waits:
+    """How far behind the availability view says that it is, looked at all the time."""
+
+    async def run() -> list[float]:
+        views = Views(conninfo, schema=schema)
+        await views.open()
+        found, ends = [], time.monotonic() + seconds
+        while time.monotonic() < ends:
+            freshness = (await views.freshness([AVAILABILITY.name]))[AVAILABILITY.name]
+            assert freshness is not None
+            found.append(freshness.lag_s)
+            await asyncio.sleep(SAMPLE_EVERY_S)
+        await views.close()
+        return found
+
+    return _waits(asyncio.run(run()), seconds)
+
+
+def _ask(url: str, per_s: float, seconds: float) -> Waits:
+    """Ask where specialties have free slots, so many times a second; waits count from when each was due."""
+    first = datetime.now(UTC).date() + timedelta(days=2)
+    last = first + timedelta(days=DAYS - 1)
+    begun = time.perf_counter() + WARMUP_S
+    numbers = itertools.count()
+    lock = threading.Lock()
+
+    def asker() -> list[float]:
+        client = Client(url)
+        waits: list[float] = []
+        dice = random.Random()
+        while True:
+            with lock:
+                due = begun - WARMUP_S + next(numbers) / per_s
+            if due >= begun + seconds:
+                client.close()
+                return waits
+            time.sleep(max(due - time.perf_counter(), 0))
+            found = client.query(AVAILABILITY_QUERY % (f"s-{dice.randrange(SPECIALTIES)}", first, last))
+            assert len(found["availability"]["days"]) == DAYS
+            if due >= begun:
+                waits.append(time.perf_counter() - due)
+
+    with ThreadPoolExecutor(ASKERS) as pool:
+        return _waits([wait for one in [pool.submit(asker) for _ in range(ASKERS)] for wait in one.result()], seconds)
+
+
+class Bench:
+    """A server of its own with the city on it."""
+
+    def __init__(self, server: EmbeddedPostgres, pool: ProcessPoolExecutor, bookings: int, seconds: float) -> None:
+        self.settings = Settings(data_dir=server.folder, schema="bench", secret=SECRET)
+        self.seconds = seconds
+        self.conninfo = server.conninfo(APPLICATION)
+        self._server = server
+        self._pool = pool
+        self._booked = bookings
+        self._places = Places(self.settings.schema)
+
+    def fill(self) -> None:
+        owner, secret = self._server.conninfo(OWNER), load_secret(self.settings)
+        migrate(owner, schema=self.settings.schema, application_role=APPLICATION, secret=secret)
+        self._pool.submit(fill, self.settings, self._booked).result()
+
+    def head(self) -> int:
+        with connect(self.conninfo) as connection:
+            return self._places.head(connection)
+
+    def catch_up(self) -> dict[str, float]:
+        """Every read model from nothing, alone."""
+        found: dict[str, float] = {}
+        for name, projection in PROJECTIONS.items():
+            begun = time.perf_counter()
+            made = rebuild(self.conninfo, self._places, projection, decoder())
+            assert made is not None
+            found[name] = round(made.position / (time.perf_counter() - begun))
+        return found
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        url = f"postgresql://{APPLICATION}@/igob?host={self._server.socket}"
+        given = {"DATABASE_URL": url, "SECRET": SECRET, "SCHEMA": self.settings.schema}
+        with (
+            tempfile.TemporaryDirectory(prefix="igob-bench-") as folder,
+            served(Path(folder), 1, {PREFIX + name: value for name, value in given.items()}) as address,
+        ):
+            yield address
+
+    def book(self, per_s: float, seconds: float) -> "Future[float]":
+        """Have somebody book meanwhile; the rate that was reached."""
+        booking = self._pool.submit(book_at, self.settings, self._booked, per_s, seconds)
+        self._booked += int(per_s * seconds)
+        return booking
+
+
+def decoder() -> Decode:
+    codec = Codec()
+    return lambda name, state: codec.decode(name, state, {})
+
+
+def run(*, events: int, seconds: float, bookings_per_s: float, queries_per_s: float, console: Console) -> Result:
+    """Measure on a log of about so many events: so many seconds for the lag, and for the queries."""
+    load = round(psutil.getloadavg()[0], 1)
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        own_server("igob bench views") as server,
+        ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+    ):
+        bench = Bench(server, pool, events // EVENTS_PER_BOOKING, seconds)
+        return _measure(bench, bookings_per_s, queries_per_s, progress, machine(database_facts(server), load=load))
+
+
+def _measure(bench: Bench, bookings_per_s: float, queries_per_s: float, progress: Progress, where: Machine) -> Result:
+    task = progress.add_task("filling the log", total=5)
+    bench.fill()
+    held = bench.head()
+    progress.update(task, description="catching up", advance=1)
+    catch_up = bench.catch_up()
+    with bench.serving() as url:
+        progress.update(task, description="lag", advance=1)
+        booking = bench.book(bookings_per_s, bench.seconds + WARMUP_S)
+        _until_booked(bench)
+        lag = _lags(bench.conninfo, bench.settings.schema, bench.seconds)
+        lag_rate = booking.result()
+        progress.update(task, description="queries", advance=1)
+        slow = bookings_per_s / 10
+        booking = bench.book(slow, bench.seconds + 2 * WARMUP_S)
+        _until_booked(bench)
+        query = _ask(url, queries_per_s, bench.seconds)
+        query_rate = booking.result()
+        progress.update(task, description="made anew", advance=1)
+        booking = bench.book(slow, bench.seconds)
+        _until_booked(bench)
+        begun = time.perf_counter()
+        made = rebuild(bench.conninfo, Places(bench.settings.schema), AVAILABILITY, decoder())
+        rebuild_s = time.perf_counter() - begun
+        rebuild_rate = booking.result()
+    assert made is not None
+    return Result(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        commit=commit(),
+        machine=where,
+        events=held,
+        agendas=DAYS * AGENDAS_A_DAY,
+        catch_up_events_per_s=catch_up,
+        lag_bookings_per_s=round(lag_rate),
+        lag=lag,
+        query_bookings_per_s=round(query_rate),
+        query=query,
+        rebuild_s=round(rebuild_s, 1),
+        rebuild_events=made.position,
+        rebuild_bookings_per_s=round(rebuild_rate),
+    )
+
+
+def _until_booked(bench: Bench) -> None:
+    """Until the first booking of who was told to book is there: it makes them up beforehand."""
+    before = bench.head()
+    while bench.head() == before:
+        time.sleep(SAMPLE_EVERY_S)
+
+
+def show(result: Result, console: Console) -> None:
+    """The result for people."""
+    table = Table(title=f"Read models at {result.events:,} events, {result.measured_at} {result.commit}", box=None)
+    for column in ("what", "measured", "while"):
+        table.add_column(column)
+    for name, rate in result.catch_up_events_per_s.items():
+        table.add_row(f"{name} from nothing", f"{rate:,.0f} events/s", "nothing else")
+    table.add_row(
+        "availability behind the log",
+        f"p50 {result.lag.p50_ms} ms, p99 {result.lag.p99_ms} ms",
+        f"{result.lag_bookings_per_s:,.0f} bookings/s",
+    )
+    table.add_row(
+        f"a specialty's {DAYS} days over HTTP, {result.query.rate_per_s:.0f}/s",
+        f"p50 {result.query.p50_ms} ms, p99 {result.query.p99_ms} ms",
+        f"{result.query_bookings_per_s:,.0f} bookings/s",
+    )
+    table.add_row(
+        "availability made anew",
+        f"{result.rebuild_s} s for {result.rebuild_events:,} events",
+        f"{result.rebuild_bookings_per_s:,.0f} bookings/s",
+    )
+    console.print(table)
+    console.print(result.machine.described())
