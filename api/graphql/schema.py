@@ -17,6 +17,7 @@ from api.graphql.appointments import (
     VisitConflict,
 )
 from api.graphql.attendance import AttendanceMutation
+from api.graphql.documents import KnownDocuments
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error, freshness_shown
 from api.graphql.values import WrongValuesRule, translate_wrong_values
@@ -98,6 +99,7 @@ schema = Schema(
     types=[Refused, InvalidInput, TryAgainLater, SlotTaken, NotReleasedYet, HoldLimitReached, VisitConflict],
     config=StrawberryConfig(scalar_map=SCALARS),
     extensions=[
+        KnownDocuments,
         lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
         lambda: AddValidationRules([ExpandedSizeRule]),
         OwnWords,
