@@ -23,6 +23,7 @@ READ_TIMEOUT_S = 10
 APPEND_TIMEOUT_S = 10
 LOCK_HELD_IDLE_S = 5  # a process that froze while it held the log's lock must not stop the others
 STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether it goes on
+PAGE_EVENTS_MAX = 500
 
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
@@ -68,6 +69,20 @@ def append_statement(schema: str) -> sql.Composed:
 
 class Unavailable(Exception):
     """The database does not answer, or the connection broke: it is not known whether what was sent was done."""
+
+
+class LogGap(Exception):
+    """A position or version that should follow another does not: by construction it can't happen."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """An event as it stands in the log; `Log.event` reads it."""
+
+    position: int
+    stream: StreamName
+    version: int
+    name: str
+    state: bytes
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
@@ -180,6 +195,9 @@ class Log:
             "SELECT originator_id, originator_version, topic, state FROM {}"
             " WHERE originator_id = s.name AND originator_version > s.seen ORDER BY originator_version OFFSET 0) AS e"
         ).format(table)
+        entry = sql.SQL("SELECT notification_id, originator_id, originator_version, topic, state FROM {}").format(table)
+        self._select_page = sql.SQL("{} WHERE notification_id > %s ORDER BY notification_id LIMIT %s").format(entry)
+        self._select_history = sql.SQL("{} WHERE originator_id = %s ORDER BY originator_version").format(entry)
         self._select_head = sql.SQL("SELECT coalesce(max(notification_id), 0) FROM {}").format(table)
         self._select_names = sql.SQL(
             "SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s AND originator_version = 1"
@@ -242,6 +260,22 @@ class Log:
     async def state(self, stream: StreamName) -> Any:
         """The state of one stream now."""
         return (await self.load([stream]))[stream].state
+
+    async def since(self, position: int) -> list[Entry]:
+        """What follows this position, in order; PAGE_EVENTS_MAX at most. Raises Unavailable, LogGap."""
+        page = [Entry(*row) for row in await self._rows(self._select_page, (position, PAGE_EVENTS_MAX))]
+        for expected, entry in enumerate(page, start=position + 1):
+            if entry.position != expected:
+                raise LogGap(f"position {entry.position} follows {expected - 1}")
+        return page
+
+    async def history(self, stream: StreamName) -> list[Entry]:
+        """All of a stream at one moment, in order. Raises Unavailable."""
+        return [Entry(*row) for row in await self._rows(self._select_history, (stream,))]
+
+    def event(self, entry: Entry) -> Event:
+        """The event of an entry; personal fields are None as if erased: no key is asked for. Raises UnknownEvent."""
+        return self._codec.decode(entry.name, entry.state, {})
 
     async def stream_names(self, prefix: str, *, after: str = "", first: int) -> list[StreamName]:
         """Names of streams that begin with `prefix`, in order, from the one after `after`; at most `first` (≤ 101)."""
