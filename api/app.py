@@ -4,18 +4,21 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
 from strawberry.fastapi import GraphQLRouter
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Services, freshness_shown
-from api.limits import LoopbackOnly, NoWebSockets, RequestLimits
+from api.limits import LoopbackOnly, RequestLimits
 from api.messages import language_of
+from api.sockets import INIT_TIMEOUT_S, SubscriptionHandler, WebSocketLimits
 from infra.core import open_core
 from infra.database import application_conninfo
 from infra.log import Unavailable
@@ -41,10 +44,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with open_core(settings) as core:
             views = Views(application_conninfo(settings), schema=settings.schema)
             await views.open()
-            app.state.services = Services(core=core, views=views, settings=settings, now=lambda: datetime.now(UTC))
+            services = Services(core=core, views=views, settings=settings, now=lambda: datetime.now(UTC))
+            app.state.services = services
             watch = asyncio.create_task(end_with_server())
             yield
             watch.cancel()
+            await services.live.stop()
             await views.close()
 
     app = FastAPI(title="iGob Core", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
@@ -52,18 +57,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestLimits, path=GRAPHQL_PATH)
     # Until there is access control, a page elsewhere must not reach this server through a name of its own.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
-    app.add_middleware(NoWebSockets)
+    app.add_middleware(WebSocketLimits)
     app.add_middleware(LoopbackOnly)
     router: GraphQLRouter[Context, None] = GraphQLRouter(
-        schema, graphql_ide=None, context_getter=_context, subscription_protocols=()
+        schema,
+        graphql_ide=None,
+        context_getter=_context,
+        subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+        connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
     )
+    router.graphql_transport_ws_handler_class = SubscriptionHandler
     app.include_router(router, prefix=GRAPHQL_PATH)
     app.get("/healthz")(healthz)
     app.get("/readyz")(readyz)
     return app
 
 
-async def _context(request: Request) -> Any:
+async def _context(request: HTTPConnection) -> Any:
     services: Services = request.app.state.services
     return Context(
         services,

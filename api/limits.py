@@ -56,19 +56,6 @@ class LoopbackOnly:
             await _refuse(403, message)(scope, receive, send)
 
 
-class NoWebSockets:
-    """Refuses the handshake with 403: nothing is served over WebSockets yet."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await self.app(scope, receive, send)
-
-
 class RequestLimits:
     """Reads the whole body of a GraphQL request, and hands it on only if it is small, in time and of the right form.
 
@@ -93,7 +80,7 @@ class RequestLimits:
             await _refuse(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.")(scope, receive, send)
         except _TooLarge:
             await _refuse(413, f"The body is larger than {BODY_BYTES_MAX} bytes.")(scope, receive, send)
-        except _Malformed as fault:
+        except Malformed as fault:
             await _refuse(400, str(fault))(scope, receive, send)
         except _Gone:
             return
@@ -105,7 +92,7 @@ class _TooLarge(Exception):
     pass
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """What is wrong with the request, for the client."""
 
 
@@ -115,7 +102,7 @@ class _Gone(Exception):
 
 async def _read(scope: Scope, receive: Receive) -> bytes:
     """The whole body. Raises _TooLarge as soon as that is known, _Gone."""
-    declared = _header(scope, b"content-length")
+    declared = header(scope, b"content-length")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > BODY_BYTES_MAX):
         raise _TooLarge
     body = bytearray()
@@ -141,45 +128,45 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _check(scope: Scope, body: bytes) -> None:
-    """Raise _Malformed unless query string or body make a GraphQL request."""
+    """Raise Malformed unless query string or body make a GraphQL request."""
     if scope["method"] == "GET":
         said: dict[str, Any] = {}
         said.update(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         for name in ("variables", "extensions"):
-            said[name] = _parse(said[name], name) if said.get(name) else None
-        _check_request(said)
-    elif scope["method"] == "POST" and b"application/json" in _header(scope, b"content-type").lower():
-        _check_request(_parse(body, "body"))
+            said[name] = parse_json(said[name], name) if said.get(name) else None
+        check_request(said)
+    elif scope["method"] == "POST" and b"application/json" in header(scope, b"content-type").lower():
+        check_request(parse_json(body, "body"))
 
 
-def _parse(text: bytes | str, what: str) -> Any:
-    """The value of a JSON text, by the parser that the endpoint uses too. Raises _Malformed."""
+def parse_json(text: bytes | str, what: str) -> Any:
+    """The value of a JSON text, by the parser that the endpoint uses too. Raises Malformed."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        raise _Malformed(f"The {what} is nested too deeply.") from None
+        raise Malformed(f"The {what} is nested too deeply.") from None
     except ValueError:  # no JSON, no UTF-8, or a number of thousands of digits
-        raise _Malformed(f"The {what} is not JSON in UTF-8.") from None
+        raise Malformed(f"The {what} is not JSON in UTF-8.") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_request(said: Any) -> None:
-    """Raise _Malformed unless this is `{query, variables?, operationName?, extensions?}`."""
+def check_request(said: Any) -> None:
+    """Raise Malformed unless this is `{query, variables?, operationName?, extensions?}`."""
     if not isinstance(said, dict):
-        raise _Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
+        raise Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
     if not isinstance(said.get("query"), str):
-        raise _Malformed("`query` must be a string.")
+        raise Malformed("`query` must be a string.")
     if not isinstance(said.get("operationName"), str | None):
-        raise _Malformed("`operationName` must be a string, null or absent.")
+        raise Malformed("`operationName` must be a string, null or absent.")
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
-            raise _Malformed(f"`{name}` must be an object, null or absent.")
+            raise Malformed(f"`{name}` must be an object, null or absent.")
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
+def header(scope: Scope, name: bytes) -> bytes:
     """The first header of this name, empty if there is none."""
     return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
 

@@ -74,6 +74,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "There are too many requests at the moment; try again in a few seconds.",
     },
     "person_unknown": {"es": "No existe esa persona.", "en": "There is no such person."},
+    "position_unknown": {
+        "es": "El registro todavía no llega a esa posición.",
+        "en": "The log has not come to that position yet.",
+    },
     "query_too_large": {
         "es": "La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
         "en": "The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
@@ -94,6 +98,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "too_many_holds_today": {
         "es": "Una persona puede reservar {limit} veces al día como máximo.",
         "en": "A person can hold slots at most {limit} times a day.",
+    },
+    "too_many_subscriptions": {
+        "es": "Una conexión puede seguir {limit} cosas a la vez como máximo.",
+        "en": "A connection can follow at most {limit} things at a time.",
     },
     "unavailable": {
         "es": "El servicio no está disponible por un momento; repita la solicitud con la misma clave.",

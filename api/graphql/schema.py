@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import strawberry
-from graphql import ExecutionResult, FieldNode, GraphQLError, ValuesOfCorrectTypeRule
+from graphql import FieldNode, GraphQLError, ValuesOfCorrectTypeRule
 from strawberry.extensions import AddValidationRules, MaskErrors, MaxTokensLimiter, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.types.graphql import OperationType
 
 from api.graphql.appointments import (
     AppointmentsMutation,
@@ -18,6 +20,7 @@ from api.graphql.appointments import (
 )
 from api.graphql.attendance import AttendanceMutation
 from api.graphql.documents import KnownDocuments
+from api.graphql.live import Subscription
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater, as_graphql_error, freshness_shown
 from api.graphql.values import WrongValuesRule, translate_wrong_values
@@ -28,6 +31,7 @@ from infra.logging import log_failure
 from infra.views import Freshness
 
 TOKENS_MAX = 2_000
+THE_CLIENTS = (GraphQLError, InvalidOperationTypeError, CannotGetOperationTypeError)  # faults that are not ours
 
 
 @strawberry.type(description="What is known.")
@@ -51,6 +55,16 @@ class OwnWords(SchemaExtension):
         yield
 
 
+class SubscriptionsLive(SchemaExtension):
+    """Refuses subscriptions that come over HTTP: there is nothing to bound them there."""
+
+    def on_execute(self) -> Iterator[None]:
+        asked = self.execution_context
+        if asked.operation_type is OperationType.SUBSCRIPTION and not asked.context.is_live:
+            raise GraphQLError("Subscriptions are served over WebSockets alone, by the protocol graphql-transport-ws.")
+        yield
+
+
 class CostLimit(SchemaExtension):
     """Refuses what would take a worker for long, before it begins: only now are variables known."""
 
@@ -59,8 +73,7 @@ class CostLimit(SchemaExtension):
         if asked.graphql_document:
             values = cost(asked.graphql_document, asked.operation_name, asked.variables or {})
             if values > COST_MAX:
-                refusal = as_graphql_error(Rejected("query_too_large", limit=COST_MAX), asked.context.language)
-                asked.result = ExecutionResult(data=None, errors=[refusal])
+                raise as_graphql_error(Rejected("query_too_large", limit=COST_MAX), asked.context.language)
         yield
 
 
@@ -90,12 +103,13 @@ class Schema(strawberry.Schema):
 
 def _is_ours(error: GraphQLError) -> bool:
     """Whether the fault is in the program, not in the request."""
-    return error.original_error is not None and not isinstance(error.original_error, GraphQLError)
+    return error.original_error is not None and not isinstance(error.original_error, THE_CLIENTS)
 
 
 schema = Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Refused, InvalidInput, TryAgainLater, SlotTaken, NotReleasedYet, HoldLimitReached, VisitConflict],
     config=StrawberryConfig(scalar_map=SCALARS),
     extensions=[
@@ -103,6 +117,7 @@ schema = Schema(
         lambda: MaxTokensLimiter(max_token_count=TOKENS_MAX),
         lambda: AddValidationRules([ExpandedSizeRule]),
         OwnWords,
+        SubscriptionsLive,
         CostLimit,
         TellFreshness,
         lambda: MaskErrors(should_mask_error=_is_ours, error_message="Something went wrong on our side."),

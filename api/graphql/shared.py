@@ -1,6 +1,7 @@
 """What every context's part of the schema uses: scalars, refusals, connections, and the way a command goes."""
 
 import re
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
@@ -13,6 +14,7 @@ from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
 from api.limits import PAGE_SIZE_MAX
+from api.live import Following, Live, Snapshot
 from api.messages import Language, message
 from domain import people
 from domain.decider import Command, fold
@@ -94,6 +96,7 @@ class Services:
         self.views = views
         self.settings = settings
         self.now = now
+        self.live = Live(core.log)
 
 
 class Context(BaseContext):
@@ -107,6 +110,17 @@ class Context(BaseContext):
         self.correlation = correlation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
+        # Of a subscription: what it follows, and what it tells. See api/sockets.py.
+        self.is_live = False
+        self.following: Following | None = None
+        self.snapshot: Snapshot | None = None
+        self.after_variable: str | None = None
+
+    def for_subscription(self) -> "Context":
+        """One like this for one of the subscriptions of a connection."""
+        context = Context(self.services, actor=self.actor, language=self.language, correlation=str(uuid.uuid4()))
+        context.is_live = True
+        return context
 
     async def state(self, stream: str) -> Any:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""

@@ -1,0 +1,220 @@
+"""Subscriptions over WebSockets: who may open one, what it may send, and how long anybody waits for it."""
+
+import asyncio
+import json
+import time
+from collections.abc import Hashable
+from contextlib import aclosing, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketDisconnect
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
+
+from api.graphql.shared import Context, as_graphql_error
+from api.limits import Malformed, check_request, header, parse_json
+from domain.errors import Rejected
+from infra.logging import log_failure
+
+CONNECTIONS_MAX = 2_000  # in this process
+SUBSCRIPTIONS_MAX = 20  # at a time, of one connection
+MESSAGE_BYTES_MAX = 64 * 1024  # from a client
+ID_LENGTH_MAX = 128
+INIT_TIMEOUT_S = 10  # from the handshake to connection_init
+SEND_TIMEOUT_S = 10  # a client that does not read for so long is cut off
+CLOSE_TIMEOUT_S = 1
+PING_EVERY_S = 30
+SILENCE_MAX_S = 75  # a client that answers no ping for so long is cut off: it may be gone without a word
+PING = '{"type":"ping"}'
+
+POLICY = 1008
+TRY_AGAIN_LATER = 1013
+BAD_MESSAGE = 4400
+
+
+class WebSocketLimits:
+    """Opens WebSockets to pages of this very host and to programs, CONNECTIONS_MAX at a time, and watches each of them.
+
+    A page elsewhere could else act as the citizen whose browser it is in: browsers let any page open a WebSocket.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await self.app(scope, receive, send)
+        elif _is_foreign(scope):
+            await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
+        elif self._open >= CONNECTIONS_MAX:
+            await receive()
+            await send({"type": "websocket.accept"})  # browsers tell a page nothing of a handshake that fails
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many connections"})
+        else:
+            self._open += 1
+            try:
+                await _Connection(self.app, scope, receive, send).serve()
+            finally:
+                self._open -= 1
+
+
+def _is_foreign(scope: Scope) -> bool:
+    """Whether a page of another origin asks. Programs other than browsers send no Origin."""
+    origin = header(scope, b"origin").decode("latin-1").lower()
+    try:
+        return bool(origin) and urlsplit(origin).netloc != header(scope, b"host").decode("latin-1").lower()
+    except ValueError:
+        return True
+
+
+class _Connection:
+    """A WebSocket whose client is cut off when it sends what it must not, or does not read."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._ended = asyncio.Event()
+        self._heard_at_s = time.monotonic()
+        self._farewell: Message | None = None
+
+    async def serve(self) -> None:
+        """Until either side is done."""
+        served: asyncio.Future[Any] = asyncio.ensure_future(self._app(self._scope, self.receive, self.send))
+        ended: asyncio.Future[Any] = asyncio.ensure_future(self._ended.wait())
+        pings: asyncio.Future[Any] = asyncio.ensure_future(self._ping())
+        try:
+            await asyncio.wait({served, ended}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks = {served, ended, pings}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if self._farewell:
+            with suppress(Exception):  # whoever does not read does not take it either: then it just ends
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._send(self._farewell)
+        if not served.cancelled() and (error := served.exception()):
+            log_failure("a connection failed", error)
+
+    async def _ping(self) -> None:
+        with suppress(Exception):  # who can't be sent anything is cut off by that, or gone
+            while time.monotonic() - self._heard_at_s <= SILENCE_MAX_S:
+                await asyncio.sleep(PING_EVERY_S)
+                await self.send({"type": "websocket.send", "text": PING})
+            self._cut_off(TRY_AGAIN_LATER, "you do not answer")
+
+    def _cut_off(self, code: int, reason: str) -> None:
+        self._farewell = {"type": "websocket.close", "code": code, "reason": reason}
+        self._ended.set()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._heard_at_s = time.monotonic()
+        if message["type"] == "websocket.receive":
+            try:
+                _check_message(message)
+            except Malformed as fault:
+                self._cut_off(BAD_MESSAGE, str(fault))
+                return {"type": "websocket.disconnect", "code": BAD_MESSAGE}
+        return message
+
+    async def send(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._send(message)
+        except TimeoutError:
+            self._cut_off(TRY_AGAIN_LATER, "you do not read what you are sent")
+            raise OSError("the client does not read") from None
+        if message["type"] == "websocket.close":
+            self._ended.set()  # whether the client answers it or not
+
+
+def _check_message(message: Message) -> None:
+    """Raise Malformed unless the protocol's handler can take it. The reason travels in a close frame: 123 bytes."""
+    text = message.get("text")
+    if text is None:
+        raise Malformed("A message must be text.")
+    if len(text) > MESSAGE_BYTES_MAX or len(text.encode(errors="replace")) > MESSAGE_BYTES_MAX:
+        raise Malformed(f"A message must not be larger than {MESSAGE_BYTES_MAX} bytes.")
+    said = parse_json(text, "message")
+    if not isinstance(said, dict) or not isinstance(said.get("type"), str):
+        raise Malformed('A message must be an object with a "type".')
+    if said["type"] in ("subscribe", "complete"):
+        name = said.get("id")
+        if not isinstance(name, str) or not 1 <= len(name) <= ID_LENGTH_MAX:
+            raise Malformed(f"`id` must be a string of 1 to {ID_LENGTH_MAX} characters.")
+    if said["type"] == "subscribe":
+        check_request(said.get("payload"))
+
+
+class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
+    """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP.
+
+    What one client was told is told to others who ask the same and stand at the same place, see `Following.answer`.
+    """
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        if self.connection_acknowledged and len(self.operations) >= SUBSCRIPTIONS_MAX:
+            refusal = as_graphql_error(
+                Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX), self.context.language
+            )
+            await self.send_message({"id": message["id"], "type": "error", "payload": [refusal.formatted]})
+        else:
+            await super().handle_subscribe(message)
+
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        try:
+            await self._tell(operation, self.context.for_subscription())
+        except (WebSocketDisconnected, WebSocketDisconnect):
+            return  # the connection ends, and its handler with it
+        except Exception as error:
+            log_failure("a subscription failed", error)
+            await self.websocket.close(1011, "Something went wrong on our side.")
+
+    async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
+        results = await self.schema.stream(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.operation_name,
+            allowed_operation_types=(OperationType.SUBSCRIPTION,),
+        )
+        async with aclosing(results):
+            async for result in results:
+                assert isinstance(result, ExecutionResult)  # others come of queries alone
+                if result.data is None:
+                    await operation.send_initial_errors(result.errors or [])
+                    return
+                assert context.following
+                answer = json.dumps(_payload(result))
+                context.following.made(context.snapshot, answer)  # before it is sent: others do not wait for that
+                await self._send_next(operation, answer)
+                question = _question(operation, context)
+                while known := await context.following.answer(question):
+                    await self._send_next(operation, known)
+
+    async def _send_next(self, operation: Operation[Context, None], answer: str) -> None:
+        """Send an answer that is encoded already: once for all who are told the same."""
+        if not operation.completed:
+            assert isinstance(self.websocket, ASGIWebSocketAdapter)
+            await self.websocket.ws.send_text(f'{{"id":{json.dumps(operation.id)},"type":"next","payload":{answer}}}')
+
+
+def _question(operation: Operation[Context, None], context: Context) -> Hashable:
+    """By what all are told the same who stand at the same place. `after` said where one began: it is past."""
+    variables = {name: value for name, value in (operation.variables or {}).items() if name != context.after_variable}
+    return operation.query, json.dumps(variables, sort_keys=True), operation.operation_name, context.language
+
+
+def _payload(result: ExecutionResult) -> dict[str, Any]:
+    errors = {"errors": [error.formatted for error in result.errors]} if result.errors else {}
+    return {"data": result.data, **errors}
