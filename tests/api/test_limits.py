@@ -260,6 +260,7 @@ class Answer:
     def __init__(self, messages: list[Any]) -> None:
         self.types = [message["type"] for message in messages]
         self.status = messages[0].get("status") if messages else None
+        self.code = messages[-1].get("code") if messages else None
         self.body = b"".join(message.get("body", b"") for message in messages)
 
 
@@ -336,7 +337,7 @@ async def test_strangers_are_refused_wherever_the_server_listens(
     if not served:
         assert "no access control yet" in json.loads(answer.body)["errors"][0]["message"]
     shaken = await Asked(app, type="websocket", scheme="ws", subprotocols=[]).by(address)
-    assert shaken.types == ["websocket.close"]
+    assert shaken.types == (["websocket.accept", "websocket.close"] if served else ["websocket.close"])
 
 
 @pytest.mark.anyio
@@ -348,10 +349,37 @@ async def test_a_stranger_can_do_nothing(app: FastAPI) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("protocol", ["graphql-transport-ws", "graphql-ws", "other"])
-async def test_web_sockets_are_refused_before_they_open(
+@pytest.mark.parametrize("protocol", ["graphql-ws", "other"])
+async def test_other_protocols_over_web_sockets_are_refused(
     app: FastAPI, protocol: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer = await Asked(app, type="websocket", scheme="ws", subprotocols=[protocol]).by("127.0.0.1")
-    assert answer.types == ["websocket.close"]  # without a websocket.accept before
+    assert answer.types == ["websocket.accept", "websocket.close"]
+    assert answer.code == 4406
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("origin", "host", "served"),
+    [
+        (None, b"localhost:8000", True),
+        (b"http://localhost:8000", b"localhost:8000", True),
+        (b"https://LOCALHOST", b"localhost", True),
+        (b"http://localhost:3000", b"localhost:8000", False),
+        (b"http://localhost", b"localhost:8000", False),
+        (b"http://127.0.0.1:8000", b"localhost:8000", False),
+        (b"https://evil.example", b"localhost:8000", False),
+        (b"http://localhost:8000.evil.example", b"localhost:8000", False),
+        (b"null", b"localhost:8000", False),
+        (b"file://", b"localhost:8000", False),
+        (b"http://[", b"localhost:8000", False),
+        (b"http://evil.example", b"evil.example", False),  # a name of its own for this machine
+    ],
+)
+async def test_a_page_of_another_origin_opens_no_web_socket(
+    app: FastAPI, origin: bytes | None, host: bytes, served: bool
+) -> None:
+    headers = [(b"host", host), *([(b"origin", origin)] if origin else [])]
+    answer = await Asked(app, type="websocket", scheme="ws", subprotocols=["other"], headers=headers).by("127.0.0.1")
+    assert ("websocket.accept" in answer.types) is served

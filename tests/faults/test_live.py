@@ -1,0 +1,292 @@
+"""Following an agenda live: nothing missed, nothing doubled, whatever happens to connections, processes, database."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import websockets
+
+from api.sockets import SEND_TIMEOUT_S, SUBSCRIPTIONS_MAX
+from infra.embedded import OWNER, EmbeddedPostgres
+from tests.faults.truth import read_log
+from tests.following import AGENDA, APPOINTMENT, TOLD_TIMEOUT_S, Follower, Ward, follower
+from tests.lean import LeanSocket, open_lean
+from tests.serving import Serving, postmaster_of
+
+pytestmark = pytest.mark.anyio
+
+SLOTS = 20
+OPENED_AT_ONCE = 50
+
+
+class Served:
+    """A city of two workers, and a ward in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.server = Serving("--data-dir", str(folder), "--workers", "2")
+        self.url = self.server.url()
+        self.ward = Ward(self.url)
+
+    def times(self) -> dict[int, float]:
+        """When each event was about to be committed, by the clock on the wall."""
+        with psycopg.connect(EmbeddedPostgres(self.folder).conninfo(OWNER)) as connection:
+            rows = connection.execute("SELECT position, recorded_at FROM la_paz.event_log").fetchall()
+        return {position: recorded_at.timestamp() for position, recorded_at in rows}
+
+    def free_slots(self, agenda: str) -> dict[int, int]:
+        """By the log itself: how many slots were free after each event of the agenda, by position."""
+        free, found = 0, {}
+        for row in read_log(EmbeddedPostgres(self.folder).conninfo(OWNER)):
+            if row.stream == f"agenda/{agenda}":
+                free += {"agenda_published.v1": len(row.state.get("slots", ())), "appointment_booked.v1": -1}.get(
+                    row.event, 1
+                )
+                found[row.position] = free
+        return found
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    city = Served(tmp_path_factory.mktemp("live") / "city")
+    yield city
+    city.server.stop()
+
+
+def check(told: list[dict[str, Any]], truth: dict[int, int], *, after: int | None = None) -> None:
+    """Each message goes on from the one before, up to the end, and says what the log says."""
+    assert told
+    assert [one["previous"] for one in told] == [after] + [one["position"] for one in told[:-1]]
+    for one in told:
+        assert one["previous"] is None or one["previous"] < one["position"]
+        assert one["agenda"]["freeSlots"] == truth[one["position"]], one
+    assert told[-1]["position"] == max(truth)
+
+
+async def tell_until(one: Follower, told: list[dict[str, Any]], position: int) -> None:
+    """Add what is told to what was, until that position."""
+    while told[-1]["position"] < position:
+        told.append(await one.told())
+
+
+async def test_the_state_now_then_each_change_through_whichever_process(served: Served) -> None:
+    agenda = served.ward.publish(slots=SLOTS)
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda)
+        first = await one.told()
+        assert (first["previous"], first["agenda"]) == (None, {"id": agenda, "freeSlots": SLOTS})
+        told = [first]
+        for n in range(10):
+            appointment, position = await asyncio.to_thread(served.ward.book, agenda, slot=n + 1)
+            told.append(await one.told())
+            assert told[-1]["position"] == position - 1  # the patient's event comes after the agenda's
+            await asyncio.to_thread(served.ward.cancel, appointment)
+            told.append(await one.told())
+        assert await one.silent(0.2)
+    check(told, served.free_slots(agenda))
+
+
+async def test_an_appointment_tells_of_itself_alone(served: Served) -> None:
+    agenda = served.ward.publish(slots=SLOTS)
+    appointment, booked = await asyncio.to_thread(served.ward.book, agenda)
+    async with follower(served.url) as one:
+        await one.follow(APPOINTMENT, id=appointment)
+        first = await one.told()
+        assert (first["position"], first["previous"]) == (booked - 1, None)
+        assert first["appointment"] == {"id": appointment, "slot": 1, "patient": served.ward.ana, "state": "BOOKED"}
+        cancelled = await asyncio.to_thread(served.ward.cancel, appointment)
+        last = await one.told()
+        assert (last["position"], last["previous"]) == (cancelled - 1, booked - 1)
+        assert last["appointment"]["state"] == "CANCELLED"
+        await asyncio.to_thread(served.ward.book, agenda)  # the same slot again, in another appointment
+        assert await one.silent(0.3)
+    async with follower(served.url) as one:
+        await one.follow(APPOINTMENT, id=appointment, after=str(booked))
+        assert (await one.told())["previous"] == booked
+
+
+async def test_cut_off_again_and_again_it_goes_on_where_it_stood(served: Served) -> None:
+    agenda = served.ward.publish(slots=SLOTS)
+    told: list[dict[str, Any]] = []
+    with served.ward.busy(agenda):
+        for _ in range(20):
+            async with follower(served.url) as one:
+                await one.follow(AGENDA, id=agenda, **({"after": str(told[-1]["position"])} if told else {}))
+                told += [await one.told() for _ in range(5)]
+                one.socket.transport.abort()
+    truth = served.free_slots(agenda)
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda, after=str(told[-1]["position"]))
+        await tell_until(one, told, max(truth))
+    check(told, truth)
+    assert len(told) > 50
+
+
+async def test_after_says_from_where(served: Served) -> None:
+    agenda = served.ward.publish(slots=SLOTS)
+    appointment, position = await asyncio.to_thread(served.ward.book, agenda)
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda, after="0")
+        assert (await one.told())["previous"] == 0  # there is a change after it already
+        await one.follow(AGENDA, name="2", id=agenda, after=str(position))
+        assert await one.silent(0.2)
+        await asyncio.to_thread(served.ward.cancel, appointment)
+        told = [await one.told(), await one.told()]
+        assert sorted(one["previous"] for one in told) == [position - 1, position]
+
+
+async def crowd(url: str, agenda: str, followers: int) -> list[LeanSocket]:
+    """So many followers of one agenda, each of whom was told its state."""
+    places = asyncio.Semaphore(OPENED_AT_ONCE)
+
+    async def one() -> LeanSocket:
+        async with places:
+            socket = await open_lean(url)
+            socket.say(type="subscribe", id="1", payload={"query": AGENDA, "variables": {"id": agenda}})
+            await socket.until(b'"next"')
+            return socket
+
+    return await asyncio.gather(*(one() for _ in range(followers)))
+
+
+def is_ready(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    return False
+
+
+async def wait_until(true: Callable[[], bool], *, timeout_s: float = TOLD_TIMEOUT_S) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def crowded(served: Served, followers: int, changes: int, pause_s: float) -> list[float]:
+    """Each of so many followers is told everything; the delays between an event's time and its arrival, in seconds."""
+    agenda = served.ward.publish(slots=SLOTS)
+    sockets = await crowd(served.url, agenda, followers)
+    try:
+        for _ in range(changes):
+            appointment, _ = await asyncio.to_thread(served.ward.book, agenda)
+            await asyncio.sleep(pause_s)
+            await asyncio.to_thread(served.ward.cancel, appointment)
+            await asyncio.sleep(pause_s)
+        truth, times = served.free_slots(agenda), served.times()
+        last = f'"position": "{max(truth)}"'.encode()
+        await wait_until(lambda: all(last in socket.heard[-1][1] for socket in sockets))
+    finally:
+        for socket in sockets:
+            socket.transport.abort()
+    delays_s = []
+    for socket in sockets:
+        told = socket.told()
+        check([said for _, said in told], truth)
+        delays_s += [at - times[said["position"]] for at, said in told[1:]]
+    return delays_s
+
+
+async def test_many_followers_are_told_everything(served: Served) -> None:
+    await crowded(served, followers=200, changes=10, pause_s=0.05)
+
+
+@pytest.mark.long
+async def test_a_thousand_followers_are_told_within_a_quarter_of_a_second(served: Served) -> None:
+    delays_s = sorted(await crowded(served, followers=1_000, changes=20, pause_s=0.5))
+    p50, p99 = delays_s[len(delays_s) // 2], delays_s[len(delays_s) * 99 // 100]
+    print(f"{len(delays_s)} messages, p50 {p50 * 1_000:.0f} ms, p99 {p99 * 1_000:.0f} ms")  # noqa: T201
+    assert p99 <= 0.250
+
+
+SLOT_LISTS = """subscription ($id: ID!) { agenda(id: $id) { position previous agenda { freeSlots
+  slots(first: 100) { nodes { number start minutes state heldUntil } } } } }"""
+
+
+async def test_a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing(served: Served) -> None:
+    agenda = served.ward.publish(slots=100)
+    deaf = await open_lean(served.url)
+    for number in range(SUBSCRIPTIONS_MAX):  # each change is some 200 kB for this one
+        deaf.say(type="subscribe", id=str(number), payload={"query": SLOT_LISTS, "variables": {"id": agenda}})
+    await deaf.until(b'"next"')
+    deaf.transport.pause_reading()
+    told = []
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda)
+        with served.ward.busy(agenda, pause_s=0.05):
+            begun_s = time.monotonic()
+            while time.monotonic() - begun_s < SEND_TIMEOUT_S + 5:
+                told.append(await asyncio.wait_for(one.told(), 2))
+        await tell_until(one, told, max(served.free_slots(agenda)))
+    assert len(told) > 100
+    # Had it not been cut off, it would now be told the last state and be left open.
+    deaf.transport.resume_reading()
+    await asyncio.wait_for(deaf.ended.wait(), 10)
+    assert f'"position": "{told[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
+
+
+async def test_when_the_database_is_killed_followers_go_on_by_themselves(served: Served) -> None:
+    agenda = served.ward.publish(slots=SLOTS)
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda)
+        told = [await one.told()]
+        with served.ward.busy(agenda, pause_s=0.01):
+            for _ in range(2):
+                postmaster = postmaster_of(served.folder)
+                assert postmaster is not None
+                postmaster.kill()
+                await asyncio.to_thread(postmaster.wait, 10)
+                made = len(served.ward.made)
+                await wait_until(lambda made=made: len(served.ward.made) > made + 5, timeout_s=60)  # type: ignore[misc]
+        truth = served.free_slots(agenda)
+        await tell_until(one, told, max(truth))
+    check(told, truth)
+
+
+async def test_when_workers_are_killed_their_followers_go_on_in_others(served: Served) -> None:
+    agenda = served.ward.publish(slots=SLOTS)
+    told: list[dict[str, Any]] = []
+    cut = 0
+    with served.ward.busy(agenda, pause_s=0.01):
+        while cut < 2:
+            async with follower(served.url) as one:
+                await one.follow(AGENDA, id=agenda, **({"after": str(told[-1]["position"])} if told else {}))
+                told += [await one.told() for _ in range(3)]
+                served.server.workers()[0].kill()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        try:
+                            while True:
+                                told.append(await one.told())
+                        except websockets.ConnectionClosed:
+                            cut += 1
+            await wait_until(lambda: is_ready(served.url))
+    truth = served.free_slots(agenda)
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda, after=str(told[-1]["position"]))
+        await tell_until(one, told, max(truth))
+    check(told, truth)
+
+
+async def test_told_to_stop_it_ends_connections_and_stops_at_once(tmp_path: Path) -> None:
+    city = Served(tmp_path / "city")
+    try:
+        agenda = city.ward.publish(slots=SLOTS)
+        async with follower(city.url) as one, follower(city.url) as two:
+            await one.follow(AGENDA, id=agenda)
+            await two.follow(AGENDA, id=agenda)
+            await one.told()
+            await two.told()
+            begun_s = time.monotonic()
+            stopping = asyncio.create_task(asyncio.to_thread(city.server.stop))
+            codes = {(await one.closed())[0], (await two.closed())[0]}
+            assert not codes & {0, 1000}  # not as if there were nothing more to tell: clients come again
+            assert await stopping == 0
+            assert time.monotonic() - begun_s < 5
+        assert "error" not in city.server.output.lower(), city.server.output
+    finally:
+        city.server.stop()

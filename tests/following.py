@@ -1,0 +1,182 @@
+"""A client of live fields, and somebody who books and cancels meanwhile."""
+
+import asyncio
+import itertools
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+PROTOCOL = Subprotocol("graphql-transport-ws")
+TOLD_TIMEOUT_S = 20
+REQUEST_TIMEOUT_S = 3  # what a killed process had is asked again
+
+AGENDA = """subscription ($id: ID!, $after: Position) {
+  agenda(id: $id, after: $after) { position previous agenda { id freeSlots } } }"""
+APPOINTMENT = """subscription ($id: ID!, $after: Position) {
+  appointment(id: $id, after: $after) { position previous appointment { id slot patient state } } }"""
+
+HOSPITAL = """mutation { registerHospital(input: {idempotencyKey: "h", hospital: "h", name: "H"}) {
+  errors { code } } }"""
+PUBLISH = (
+    """mutation ($input: PublishAgendaInput!) { publishAgenda(input: $input) { agenda { id } errors { code } } }"""
+)
+REGISTER = """mutation ($n: String!) { registerPerson(input: {idempotencyKey: $n, identity: $n, givenNames: "Ana",
+  familyNames: "Mamani", birthDate: "1990-05-17", sex: F}) { person { id } errors { code } } }"""
+BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
+  appointment { id } position errors { code } } }"""
+CANCEL = """mutation ($input: CancelAppointmentInput!) { cancelAppointment(input: $input) {
+  position errors { code } } }"""
+
+
+class Follower:
+    """One connection by graphql-transport-ws."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    async def say(self, **message: Any) -> None:
+        await self.socket.send(json.dumps(message))
+
+    async def hear(self) -> dict[str, Any]:
+        """The next message, whatever it is. Raises websockets.ConnectionClosed."""
+        heard: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), TOLD_TIMEOUT_S))
+        return heard
+
+    async def follow(self, query: str, *, name: str = "1", **variables: Any) -> None:
+        await self.say(type="subscribe", id=name, payload={"query": query, "variables": variables})
+
+    async def told(self) -> dict[str, Any]:
+        """What the one field of the next message says, `position` and `previous` as numbers."""
+        while (heard := await self.hear())["type"] == "ping":
+            await self.say(type="pong")
+        assert heard["type"] == "next", heard
+        assert "errors" not in heard["payload"], heard
+        said: dict[str, Any]
+        (said,) = heard["payload"]["data"].values()
+        return said | {name: said[name] and int(said[name]) for name in ("position", "previous")}
+
+    async def refused(self) -> dict[str, Any]:
+        """The one error of the next message."""
+        heard = await self.hear()
+        assert heard["type"] == "error", heard
+        (error,) = heard["payload"]
+        found: dict[str, Any] = error
+        return found
+
+    async def silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        try:
+            await asyncio.wait_for(self.socket.recv(), seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    async def closed(self) -> tuple[int, str]:
+        """Code and reason with which it ends; what comes before is thrown away."""
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                await asyncio.wait_for(self.socket.recv(), TOLD_TIMEOUT_S)
+        return self.socket.close_code or 0, self.socket.close_reason or ""
+
+
+@asynccontextmanager
+async def open_socket(url: str, *, language: str = "en", **more: Any) -> AsyncIterator[ClientConnection]:
+    """A WebSocket on a server's GraphQL endpoint. Raises websockets.InvalidStatus."""
+    headers = {"Accept-Language": language} | more.pop("headers", {})
+    address = url.replace("http", "ws", 1) + "/graphql"
+    async with connect(
+        address, subprotocols=[PROTOCOL], additional_headers=headers, proxy=None, close_timeout=1, **more
+    ) as socket:
+        yield socket
+
+
+@asynccontextmanager
+async def follower(url: str, **more: Any) -> AsyncIterator[Follower]:
+    """A connection that was let in."""
+    async with open_socket(url, **more) as socket:
+        one = Follower(socket)
+        await one.say(type="connection_init")
+        assert (await one.hear())["type"] == "connection_ack"
+        yield one
+
+
+class Ward:
+    """A hospital on a server, where Ana books and cancels again and again."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.made: list[tuple[float, int]] = []  # when it was answered, on time.monotonic(), and its position
+        self._agendas = itertools.count()
+        self._keys = itertools.count()
+        self._ask(HOSPITAL)
+        self.ana = str(self._ask(REGISTER, n="5000000")["registerPerson"]["person"]["id"])
+
+    def _ask(self, query: str, **variables: Any) -> Any:
+        """The data of an answer, by a connection of its own, so that all processes of the server are asked."""
+        answer = httpx.post(
+            f"{self.url}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=REQUEST_TIMEOUT_S,
+            verify=False,  # noqa: S501 (loopback)
+            trust_env=False,
+        )
+        return answer.json()["data"]
+
+    def publish(self, *, slots: int = 20) -> str:
+        """A new agenda's id."""
+        number = next(self._agendas)
+        day = (datetime.now(UTC) + timedelta(days=3 + number)).date()
+        start = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        times = [{"start": (start + timedelta(minutes=n)).isoformat(), "minutes": 1} for n in range(slots)]
+        wanted = {"idempotencyKey": f"a{number}", "hospital": "h", "specialty": f"s{number}", "practitioner": "p",
+                  "date": day.isoformat(), "slots": times}  # fmt: skip
+        return str(self._ask(PUBLISH, input=wanted)["publishAgenda"]["agenda"]["id"])
+
+    def book(self, agenda: str, *, slot: int = 1) -> tuple[str, int]:
+        """Ana's new appointment and its position."""
+        wanted = {"agenda": agenda, "slot": slot, "patient": self.ana}
+        done = self._until_done(BOOK, "bookAppointment", wanted)
+        return str(done["appointment"]["id"]), int(done["position"])
+
+    def cancel(self, appointment: str) -> int:
+        """The position."""
+        return int(self._until_done(CANCEL, "cancelAppointment", {"appointment": appointment})["position"])
+
+    def _until_done(self, mutation: str, field: str, wanted: dict[str, Any]) -> dict[str, Any]:
+        wanted = {"idempotencyKey": f"k{next(self._keys)}", **wanted}
+        while True:
+            with suppress(httpx.HTTPError, TypeError):  # data are null while nothing can be read
+                done: dict[str, Any] = self._ask(mutation, input=wanted)[field]
+                if not done["errors"]:
+                    self.made.append((time.monotonic(), int(done["position"])))
+                    return done
+                assert done["errors"][0]["code"] == "unavailable", done
+            time.sleep(0.05)
+
+    @contextmanager
+    def busy(self, agenda: str, *, pause_s: float = 0.0) -> Iterator[None]:
+        """Somebody books and cancels in this agenda while the block runs."""
+        stopped = threading.Event()
+
+        def work() -> None:
+            while not stopped.is_set():
+                appointment, _ = self.book(agenda)
+                self.cancel(appointment)
+                stopped.wait(pause_s)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join()
