@@ -181,7 +181,7 @@ class Appointment:
     state: AppointmentState = strawberry.field(description="What became of it.")
 
 
-def _appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
+def shown_appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
     return Appointment(
         id=strawberry.ID(visit.appointment),
         agenda=strawberry.ID(agenda_of(visit.appointment)),
@@ -214,7 +214,7 @@ class Patient:
             begin = bisect_right(visits, _by_start(last), key=_by_start)
         wanted = visits[begin : begin + first + 1]
         states = await _states(info, [visit.appointment for visit in wanted])
-        shown = [_appointment(self.id, visit, states[visit.appointment]) for visit in wanted]
+        shown = [shown_appointment(self.id, visit, states[visit.appointment]) for visit in wanted]
         return page(shown, first, lambda appointment: appointment.id)
 
 
@@ -421,7 +421,7 @@ async def appointment_now(info: Info, appointment: str) -> Appointment:
     patient = agenda.appointments[appointment].patient
     state: patients.Patient = await info.context.state(patients.stream(patient))
     visit = state.visits.get(appointment) or state.given_up[appointment]
-    return _appointment(patient, visit, AppointmentState[appointment_state(agenda, appointment)])
+    return shown_appointment(patient, visit, AppointmentState[appointment_state(agenda, appointment)])
 
 
 @strawberry.type

@@ -7,10 +7,11 @@ from typing import Annotated
 import strawberry
 from graphql import GraphQLError, VariableNode
 
-from api.graphql.appointments import Agenda, Appointment, _agenda, _appointment
+from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
 from api.live import Following
 from domain.appointments import agenda as agendas
+from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
 from domain.decider import StreamName
 from domain.errors import Code, Rejected
@@ -83,7 +84,7 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
         start=slot.start,
         minutes=slot.minutes,
     )
-    return _appointment(booked.patient, visit, cancelled=id in agenda.cancelled)
+    return shown_appointment(booked.patient, visit, AppointmentState[appointment_state(agenda, id)])
 
 
 @strawberry.type(description="What is told as it happens, over WebSockets by the protocol graphql-transport-ws.")
@@ -103,7 +104,7 @@ class Subscription:
             while True:
                 change = await following.change()
                 info.context.snapshot = change.snapshot
-                agenda = _agenda(change.snapshot.state, info.context.services.now())
+                agenda = shown_agenda(change.snapshot.state, info.context.services.now())
                 assert agenda is not None
                 yield AgendaChange(
                     position=Position(change.position), previous=_position(change.previous), agenda=agenda
