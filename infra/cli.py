@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from infra.city import City
     from infra.demo import DemoCity
     from infra.embedded import EmbeddedPostgres
     from projections.generations import Places
@@ -35,6 +36,7 @@ app.command(benches)
 R = TypeVar("R")
 
 TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Stderr(Console):
@@ -50,6 +52,7 @@ DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
 Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=9_999))]  # as many as infra/demo.py has numbers for
+People = Annotated[int, Parameter(validator=Number(gte=1, lte=500_000))]  # as many as infra/city_plan.py may invent
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
@@ -176,36 +179,84 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_o
     return city
 
 
+def _load_city(settings: Settings, *, seed: int, people: int, first_day: date | None, today: date) -> "City":
+    import asyncio
+
+    from infra.city import CityClock, first_day_of, load_city
+    from infra.city_plan import CityPlan
+    from infra.core import open_core
+    from infra.database import application_conninfo
+
+    async def load() -> "City":
+        clock = CityClock()
+        async with open_core(settings, clock=clock) as core:
+            begins = await first_day_of(
+                core,
+                application_conninfo(settings),
+                schema=settings.schema,
+                seed=seed,
+                people=people,
+                first_day=first_day,
+                today=today,
+            )
+            plan = CityPlan(core.secret, seed=seed, people=people, first_day=begins)
+            return await load_city(core, clock, plan, console=console)
+
+    try:
+        city = asyncio.run(load())
+    except KeyboardInterrupt:
+        say("igob: stopped; the city is not complete: the same command goes on with it")
+        sys.exit(INTERRUPTED)
+    for line in city.lines():
+        say(line)
+    return city
+
+
 @app.command
-def demo(*, seed: Seed = 1, first_day: date | None = None, data_dir: DataDir = None, json: Json = False) -> None:
+def demo(
+    *,
+    city: People | None = None,
+    seed: Seed = 1,
+    first_day: date | None = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
     """Fill the log with a demo city: five hospitals, thirty days of agendas, invented people with appointments.
 
     Parameters
     ----------
+    city:
+        How many people a whole city has, 1 to 500000: with hospitals in proportion, thirty days of history and thirty
+        days of agendas to come. Without it, the city is small and has no history.
     seed:
-        0 to 9999. The same seed and first day make the same city; once made, it is not made twice.
+        0 to 9999. The same seed, size and first day make the same city; once made, it is not made twice.
     first_day:
-        First day of the agendas; today in La Paz unless told otherwise.
+        First day of the agendas; today in La Paz unless told otherwise, and thirty days ago with --city.
     """
     from datetime import UTC, datetime
 
     from domain.calendar import local_date
     from domain.errors import Rejected
+    from infra.city import check_city_first_day
     from infra.database import running
     from infra.demo import check_first_day
 
     with plain_errors():
-        settings = _settings(data_dir)
+        settings, today = _settings(data_dir), local_date(datetime.now(UTC))
         if first_day:
-            check_first_day(first_day, today=local_date(datetime.now(UTC)))
+            (check_city_first_day if city else check_first_day)(first_day, today=today)
+        made: City | DemoCity
         try:
             with running(settings, "igob demo", say):
-                city = _load_demo(settings, seed=seed, first_day=first_day)
+                if city:
+                    made = _load_city(settings, seed=seed, people=city, first_day=first_day, today=today)
+                else:
+                    made = _load_demo(settings, seed=seed, first_day=first_day)
         except Rejected as refusal:
             say(f"igob: the demo city collides with what is in the log: {refusal}")
             sys.exit(1)
         if json:
-            sys.stdout.write(msgspec.json.encode(city).decode() + "\n")
+            sys.stdout.write(msgspec.json.encode(made).decode() + "\n")
 
 
 @database.command

@@ -1,8 +1,9 @@
 """Log and lane on the database of the settings: what every process that decides commands opens."""
 
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -28,15 +29,17 @@ GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
-    """Open log and lane in this event loop; at the end the lane finishes what waits.
+async def open_core(
+    settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> AsyncIterator[Core]:
+    """Open log and lane in this event loop; at the end the lane finishes what waits. It decides by this clock.
 
     The database must be running and migrated, see infra/database.py. Raises Unavailable if it does not answer.
     """
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     secret = load_secret(settings)
     log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
-    lane = Lane(log, secret=secret, queue_max=settings.queue_max)
+    lane = Lane(log, secret=secret, queue_max=settings.queue_max, clock=clock)
     await log.open()
     lane.start()
     gc.freeze()  # programs and schema stay: no need to look through them for garbage
