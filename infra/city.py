@@ -31,6 +31,8 @@ from infra.settings import SettingError
 
 FIRST_DAY_MIN = date(2000, 1, 1)
 COMMANDS_AT_ONCE = 1_024
+# Refused only when it was said before and its key is forgotten: the plan itself corrects it by a late check-in.
+SAID_BEFORE = {("MarkNoShow", "checked_in_already")}
 
 
 class City(msgspec.Struct, frozen=True):
@@ -195,7 +197,7 @@ async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) 
         if isinstance(answer, Rejected):
             if answer.code in {"unavailable", "overloaded"}:
                 raise Unavailable("the database does not answer; the city is not complete yet: say it again")
-            told.append((kind, answer.code, False))
+            told.append((kind, "" if (kind, answer.code) in SAID_BEFORE else answer.code, False))
         elif isinstance(answer, BaseException):
             raise answer
         else:

@@ -224,8 +224,8 @@ class CityPlan:
         hundreds, rest = divmod(self._seed, 260)
         return parse_ci(f"99{person:06d}{hundreds:02d}-{rest // 26}{chr(ord('A') + rest % 26)} LP")
 
-    def _subject(self, identity: str) -> str:
-        return self._secret.new_id("person", ACTOR, self.name, identity)
+    def _subject(self, person: int) -> str:
+        return self._secret.new_id("person", ACTOR, self.name, person)
 
     # What happens, in order of time
 
@@ -252,7 +252,7 @@ class CityPlan:
             sex, identity = dice.choice(("F", "M")), self._identity(person)
             registration = build(
                 RegisterPerson,
-                person=self._subject(identity),
+                person=self._subject(person),
                 identity=identity,
                 identity_digest=self._secret.identity_digest(ci_key(identity)),
                 given_names=dice.choice(GIVEN_NAMES[sex]),
@@ -308,7 +308,7 @@ class CityPlan:
             appointment=f"{agenda}/{opaque}",
             agenda=agenda,
             slot=slot,
-            patient=self._subject(self._identity(visit.person)),
+            patient=self._subject(visit.person),
             channel=channel,
         )
         self._foresee(visit, slot, booking.appointment, at)

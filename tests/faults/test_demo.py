@@ -1,15 +1,18 @@
-"""`igob serve --demo` that is killed while it makes the city, and on a log that somebody else began."""
+"""A city whose making is cut short: `igob serve --demo`, `igob demo --city`; and a log that somebody else began."""
 
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 from infra.embedded import OWNER, EmbeddedPostgres
 from tests.faults.test_serve import register
-from tests.serving import Serving, igob, serving
+from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, serving
 
 SECRET = {"IGOB_SECRET": "5e" * 32}
 WAIT_S = 60
@@ -81,3 +84,53 @@ def test_a_log_that_somebody_else_began_is_left_alone(tmp_path: Path) -> None:
         server.url()
         assert "demo city" not in server.output
         assert len(city(folder)) == 2
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(
+    tmp_path: Path, way: signal.Signals
+) -> None:
+    folder = tmp_path / "city"
+    wanted = ("demo", "--city", "3000", "--data-dir", str(folder))
+    first = subprocess.Popen(
+        [*IGOB, *wanted], cwd=CHECKOUT, env=environment(**SECRET), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for_events(folder, 4_000)
+    first.send_signal(way)
+    _, said = first.communicate(timeout=WAIT_S)
+    assert "Traceback" not in said
+    assert first.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(way, -way)
+    assert ("the same command goes on with it" in said) == (way == signal.SIGINT)
+    if way != signal.SIGKILL:  # the database is stopped as well
+        assert EmbeddedPostgres(folder).status().state == "stopped"
+
+    again = igob(*wanted, "--json", **SECRET)
+    assert again.returncode == 0, again.stderr
+    city = msgspec.json.decode(again.stdout)
+    assert (city["people"], city["refused"], city["there_already"]) == (3_000, {}, False)
+    accepted = ("hospitals", "people", "agendas", "appointments", "cancellations", "check_ins", "no_shows")
+    assert 0 < city["made"] < sum(city[kind] for kind in accepted)
+    third = igob(*wanted, **SECRET)
+    assert third.returncode == 0
+    assert "complete: nothing was made" in third.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--city", "0"), 2, "Must be >= 1"),
+        (("--city", "500001"), 2, "Must be <= 500000"),
+        (("--city", "many"), 2, "many"),
+        (("--city", "10", "--seed", "10000"), 2, "Must be <= 9999"),
+        (("--city", "10", "--first-day", "1999-12-31"), 1, "2000-01-01 at the earliest"),
+        (("--city", "10", "--first-day", "9999-12-31"), 1, "at the latest today"),
+    ],
+)
+def test_what_no_city_can_be_is_said_in_a_line(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    answer = igob("demo", *arguments, "--data-dir", str(tmp_path / "city"))
+    assert (answer.returncode, "Traceback" in answer.stderr + answer.stdout) == (status, False)
+    assert said in answer.stderr + answer.stdout
+    assert not (tmp_path / "city").exists()
