@@ -33,7 +33,7 @@ PRACTITIONERS_PER_SPECIALTY = (1, 2, 2, 3)
 SLOTS = 12
 SLOT_MINUTES = (15, 20, 20, 30)
 SHIFT_HOURS = (8, 8, 14)
-RELEASE_DAYS_BEFORE = {2: 25, 3: 20, 5: 20, 7: 20, 14: 10, 21: 5}  # in how many of a hundred specialties
+RELEASE_DAYS_BEFORE = {2: 25, 3: 20, 5: 20, 6: 20, 14: 10, 21: 5}  # by how many practitioners of a hundred
 RELEASE_TIME = time(7)
 FILLED_SHARE = (0.55, 0.98)  # of an agenda's slots somebody wants, least and most
 RUSH_SHARE = 0.65  # of these, who asks in the first minutes
@@ -45,7 +45,7 @@ LAST_BOOKING_BEFORE = timedelta(minutes=30)
 CANCELLED_SHARE = 0.12
 REBOOKED_SHARE = 0.6
 CANCELLED_BECAUSE = {"PATIENT": 85, "HOSPITAL": 10, "MISTAKE": 5}
-NO_SHOW_SHARE = 0.09  # of who books for the same day; more with each day of waiting
+NO_SHOW_SHARE = 0.105  # of who books for the same day; more with each day of waiting
 NO_SHOW_SHARE_PER_DAY = 0.012
 NO_SHOW_SHARE_MAX = 0.45
 EARLY_MAX = timedelta(minutes=45)
@@ -194,10 +194,10 @@ class CityPlan:
         for hospital in self.hospitals:
             number = 0
             for specialty in sorted(dice.sample(SPECIALTIES, specialties)):
-                (release_days,) = dice.choices(list(RELEASE_DAYS_BEFORE), list(RELEASE_DAYS_BEFORE.values()))
                 minutes, filled = dice.choice(SLOT_MINUTES), dice.uniform(*FILLED_SHARE)
                 for _ in range(dice.choice(PRACTITIONERS_PER_SPECIALTY)):
                     number += 1
+                    (release_days,) = dice.choices(list(RELEASE_DAYS_BEFORE), list(RELEASE_DAYS_BEFORE.values()))
                     yield Practice(
                         hospital=hospital,
                         specialty=specialty,
