@@ -2,12 +2,12 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from cyclopts import App, Parameter
@@ -179,6 +179,34 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_o
     return city
 
 
+async def _until_terminated(work: Coroutine[Any, Any, R]) -> R:
+    """The work, ended by SIGTERM where it waits, as asyncio has it with SIGINT. Raises SystemExit then.
+
+    An exception that the handler of a signal raises just anywhere may end the lane, for whose end all would then wait.
+    """
+    import asyncio
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    told: list[bool] = []
+
+    def end() -> None:
+        if task and not told:  # told again, go on with ending
+            task.cancel()
+        told.append(True)
+
+    former = signal.getsignal(signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if told:
+            raise SystemExit(TERMINATED) from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, former)
+
+
 def _load_city(settings: Settings, *, seed: int, people: int, first_day: date | None, today: date) -> "City":
     import asyncio
 
@@ -203,7 +231,7 @@ def _load_city(settings: Settings, *, seed: int, people: int, first_day: date | 
             return await load_city(core, clock, plan, console=console)
 
     try:
-        city = asyncio.run(load())
+        city = asyncio.run(_until_terminated(load()))
     except KeyboardInterrupt:
         say("igob: stopped; the city is not complete: the same command goes on with it")
         sys.exit(INTERRUPTED)
