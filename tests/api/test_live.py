@@ -12,10 +12,11 @@ import uvicorn
 import websockets
 
 from api.app import create_app
-from api.graphql.appointments import _agenda
+from api.graphql.appointments import shown_agenda
 from api.graphql.shared import Services
 from infra.core import Core
 from infra.settings import Settings
+from infra.views import Views
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
 from tests.city import booking, key, opaque, open_agenda, person
@@ -30,8 +31,8 @@ OTHER = ID.replace("p-01", "p-02")
 
 
 @pytest.fixture
-async def services(core: Core, clock: Clock) -> Services:
-    return Services(core=core, settings=Settings(), now=clock)
+async def services(core: Core, views: Views, clock: Clock) -> Services:
+    return Services(core=core, views=views, settings=Settings(), now=clock)
 
 
 @asynccontextmanager
@@ -287,9 +288,9 @@ async def test_who_stands_at_the_same_place_is_told_what_was_made_once(
 
     def counted(state: Any, now: Any) -> Any:
         made.append(now)
-        return _agenda(state, now)
+        return shown_agenda(state, now)
 
-    monkeypatch.setattr("api.graphql.live._agenda", counted)
+    monkeypatch.setattr("api.graphql.live.shown_agenda", counted)
     async with AsyncExitStack() as stack:
         everybody = [await stack.enter_async_context(follower(url)) for _ in range(10)]
         for number, one in enumerate(everybody):
