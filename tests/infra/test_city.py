@@ -102,7 +102,7 @@ def other_town(server: EmbeddedPostgres, secret: Secret) -> Iterator[Town]:
     town = Town(server, "another_town", secret)
     migrate(town.owner, schema=town.schema, application_role=APPLICATION, secret=secret)
     yield town
-    town.execute(f"DROP SCHEMA {town.schema} CASCADE")
+    town.execute(f"DROP SCHEMA {town.schema}, {town.schema}_views CASCADE")
 
 
 # What is planned
