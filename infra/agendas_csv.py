@@ -31,6 +31,7 @@ from infra.database import running
 from infra.lane import Outcome
 from infra.log import Key
 from infra.settings import Settings
+from infra.terminating import run_until_terminated
 
 ACTOR = "import"
 FILE_MAX_BYTES = 32 * 1024 * 1024
@@ -168,7 +169,7 @@ def import_file(
         for _ in parse(content):  # what is wrong with the whole file needs no database to be seen
             break
         with running(settings, "igob import agendas", say):
-            report = asyncio.run(work())
+            report = run_until_terminated(work())
     except FileRefused as refusal:
         report = Report(error=str(refusal))
     if report.error:

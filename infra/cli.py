@@ -2,12 +2,12 @@
 
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 from cyclopts import App, Parameter
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from projections.generations import Places
     from projections.projection import Decode, Projection
 from infra.settings import SettingError, Settings, from_environment
+from infra.terminating import TERMINATED
 
 app = App(name="igob", help="iGob Core: the transactional core of a city.", version="0.1.0")
 database = App(name="db", help="The embedded database, and migrations.")
@@ -35,8 +36,7 @@ app.command(benches)
 
 R = TypeVar("R")
 
-TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
-INTERRUPTED = 128 + signal.SIGINT
+INTERRUPTED = 128 + signal.SIGINT  # exit status, as a shell has it
 
 
 class _Stderr(Console):
@@ -134,13 +134,13 @@ def serve(
 
 def _complete_demo(settings: Settings) -> None:
     """Make the demo city in an empty log, go on with one that is not complete; leave any other log alone."""
-    import asyncio
     from datetime import UTC, datetime
 
     from domain.calendar import local_date
     from infra.core import open_core
     from infra.database import application_conninfo
     from infra.demo import first_day_lacking
+    from infra.terminating import run_until_terminated
 
     async def lacking() -> date | None:
         today = local_date(datetime.now(UTC))
@@ -148,18 +148,18 @@ def _complete_demo(settings: Settings) -> None:
         async with open_core(settings) as core:
             return await first_day_lacking(core, conninfo, schema=settings.schema, seed=1, today=today)
 
-    first_day = asyncio.run(lacking())
+    first_day = run_until_terminated(lacking())
     if first_day:
         _load_demo(settings, seed=1, first_day=first_day, going_on=True)
 
 
 def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_on: bool = False) -> "DemoCity":
-    import asyncio
     from datetime import UTC, datetime
 
     from domain.calendar import local_date
     from infra.core import open_core
     from infra.demo import load_demo
+    from infra.terminating import run_until_terminated
 
     async def load() -> "DemoCity":
         async with open_core(settings) as core:
@@ -171,7 +171,7 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_o
                 going_on=going_on,
             )
 
-    city = asyncio.run(load())
+    city = run_until_terminated(load())
     say(
         f"demo city: {city.hospitals} hospitals, {city.agendas} agendas, {city.people} people,"
         f" {city.appointments} appointments"
@@ -179,41 +179,12 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_o
     return city
 
 
-async def _until_terminated(work: Coroutine[Any, Any, R]) -> R:
-    """The work, ended by SIGTERM where it waits, as asyncio has it with SIGINT. Raises SystemExit then.
-
-    An exception that the handler of a signal raises just anywhere may end the lane, for whose end all would then wait.
-    """
-    import asyncio
-
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    told: list[bool] = []
-
-    def end() -> None:
-        if task and not told:  # told again, go on with ending
-            task.cancel()
-        told.append(True)
-
-    former = signal.getsignal(signal.SIGTERM)
-    loop.add_signal_handler(signal.SIGTERM, end)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if told:
-            raise SystemExit(TERMINATED) from None
-        raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, former)
-
-
 def _load_city(settings: Settings, *, seed: int, people: int, first_day: date | None, today: date) -> "City":
-    import asyncio
-
     from infra.city import CityClock, first_day_of, load_city
     from infra.city_plan import CityPlan
     from infra.core import open_core
     from infra.database import application_conninfo
+    from infra.terminating import run_until_terminated
 
     async def load() -> "City":
         clock = CityClock()
@@ -231,7 +202,7 @@ def _load_city(settings: Settings, *, seed: int, people: int, first_day: date | 
             return await load_city(core, clock, plan, console=console)
 
     try:
-        city = asyncio.run(_until_terminated(load()))
+        city = run_until_terminated(load())
     except KeyboardInterrupt:
         say("igob: stopped; the city is not complete: the same command goes on with it")
         sys.exit(INTERRUPTED)

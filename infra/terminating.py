@@ -1,0 +1,45 @@
+"""Ending by SIGTERM, for programs that work with a lane."""
+
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+
+R = TypeVar("R")
+
+
+def run_until_terminated(work: Coroutine[Any, Any, R]) -> R:
+    """Run it in a new event loop. SIGTERM ends it where it waits, as SIGINT does in asyncio, and raises SystemExit.
+
+    An exception that the handler of a signal raises just anywhere may end the lane, for whose end all would then wait.
+    """
+    import asyncio  # noqa: PLC0415 (it is slow to import, and the command line needs the status alone)
+
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        return asyncio.run(_until_terminated(work))
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+async def _until_terminated(work: Coroutine[Any, Any, R]) -> R:
+    import asyncio  # noqa: PLC0415
+
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    told: list[bool] = []
+
+    def end() -> None:
+        if task and not told:  # told again, go on with ending
+            task.cancel()
+        told.append(True)
+
+    loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if told:
+            raise SystemExit(TERMINATED) from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
