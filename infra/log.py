@@ -61,10 +61,10 @@ def column(values: Sequence[str]) -> str:
     return text
 
 
-def append_statement(schema: str) -> sql.Composed:
+def append_statement(schema: str) -> bytes:
     """The call of the append, each parameter cast to its type."""
     parameters = sql.SQL(", ").join(sql.SQL("%b::" + kind) for kind in APPEND_TYPES)
-    return sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(schema, "append"), parameters)
+    return sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(schema, "append"), parameters).as_bytes()
 
 
 class Unavailable(Exception):
@@ -187,27 +187,45 @@ class Log:
         self._name = f"igob {uuid.uuid4()}"  # by which our former writer is found
         self._append = append_statement(schema)
         table = sql.Identifier(schema, "events")
-        self._lock = sql.SQL("BEGIN; SELECT {}()").format(sql.Identifier(schema, "lock_log"))
-        self._select_since = sql.SQL(
-            # One index scan a stream, whatever the statistics say; a wide ANY() may scan the whole table.
-            "SELECT e.* FROM unnest(string_to_array(%s, chr(10)), string_to_array(%s, chr(10))::bigint[])"
-            " AS s (name, seen) CROSS JOIN LATERAL ("
-            "SELECT originator_id, originator_version, topic, state FROM {}"
-            " WHERE originator_id = s.name AND originator_version > s.seen ORDER BY originator_version OFFSET 0) AS e"
-        ).format(table)
+        # All as bytes: psycopg would put composed ones together, and look for their parameters, each time anew.
+        self._lock = sql.SQL("BEGIN; SELECT {}()").format(sql.Identifier(schema, "lock_log")).as_bytes()
+        self._select_since = (
+            sql.SQL(
+                # One index scan a stream, whatever the statistics say; a wide ANY() may scan the whole table.
+                "SELECT e.* FROM unnest(string_to_array(%s, chr(10)), string_to_array(%s, chr(10))::bigint[])"
+                " AS s (name, seen) CROSS JOIN LATERAL ("
+                "SELECT originator_id, originator_version, topic, state FROM {}"
+                " WHERE originator_id = s.name AND originator_version > s.seen"
+                " ORDER BY originator_version OFFSET 0) AS e"
+            )
+            .format(table)
+            .as_bytes()
+        )
         entry = sql.SQL("SELECT notification_id, originator_id, originator_version, topic, state FROM {}").format(table)
-        self._select_page = sql.SQL("{} WHERE notification_id > %s ORDER BY notification_id LIMIT %s").format(entry)
-        self._select_history = sql.SQL("{} WHERE originator_id = %s ORDER BY originator_version").format(entry)
-        self._select_head = sql.SQL("SELECT coalesce(max(notification_id), 0) FROM {}").format(table)
-        self._select_names = sql.SQL(
-            "SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s AND originator_version = 1"
-            " ORDER BY originator_id LIMIT %s"
-        ).format(table)
-        self._select_known = sql.SQL(
-            "SELECT digest, position FROM {} WHERE key = %s::uuid AND recorded_at > clock_timestamp() - {}()"
-        ).format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
-        self._select_keys = sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)").format(
-            sql.Identifier(schema, "subject_keys")
+        self._select_page = (
+            sql.SQL("{} WHERE notification_id > %s ORDER BY notification_id LIMIT %s").format(entry).as_bytes()
+        )
+        self._select_history = (
+            sql.SQL("{} WHERE originator_id = %s ORDER BY originator_version").format(entry).as_bytes()
+        )
+        self._select_head = sql.SQL("SELECT coalesce(max(notification_id), 0) FROM {}").format(table).as_bytes()
+        self._select_names = (
+            sql.SQL(
+                "SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s"
+                " AND originator_version = 1 ORDER BY originator_id LIMIT %s"
+            )
+            .format(table)
+            .as_bytes()
+        )
+        self._select_known = (
+            sql.SQL("SELECT digest, position FROM {} WHERE key = %s::uuid AND recorded_at > clock_timestamp() - {}()")
+            .format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
+            .as_bytes()
+        )
+        self._select_keys = (
+            sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)")
+            .format(sql.Identifier(schema, "subject_keys"))
+            .as_bytes()
         )
 
     async def open(self) -> None:
@@ -226,7 +244,7 @@ class Log:
         ((position,),) = await self._rows(self._select_head)
         return int(position)
 
-    async def _rows(self, statement: sql.Composed, parameters: Sequence[Any] = ()) -> list[Any]:
+    async def _rows(self, statement: bytes, parameters: Sequence[Any] = ()) -> list[Any]:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S), self._readers.connection() as connection:
                 return await (await connection.execute(statement, parameters, binary=True)).fetchall()

@@ -66,7 +66,21 @@ class Views:
 
     def __init__(self, conninfo: str, *, schema: str) -> None:
         self._views = f"{schema}_views"
+        # All statements as bytes: psycopg would put composed ones together, and look for their parameters, each time.
         self._freshness = sql.Identifier(self._views, "freshness")
+        self._select_freshness = (
+            sql.SQL(
+                "SELECT p.name, f.* FROM unnest(%(names)s::text[]) AS p (name)"
+                " LEFT JOIN LATERAL {}(p.name) AS f ON true"
+            )
+            .format(self._freshness)
+            .as_bytes()
+        )
+        self._select_reached = (
+            sql.SQL("SELECT g.name, f.position, f.head FROM {} AS g CROSS JOIN LATERAL {}(g.name) AS f WHERE g.live")
+            .format(sql.Identifier(self._views, "generations"), self._freshness)
+            .as_bytes()
+        )
         self._pool = AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -76,7 +90,7 @@ class Views:
             reconnect_timeout=RECONNECT_TIMEOUT_S,
             kwargs=CONNECTION,
         )
-        self._statements: dict[str, sql.Composed] = {}
+        self._statements: dict[str, bytes] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._reached: dict[str, int] = {}  # positions that were seen: they never go back
         self._head = 0  # of the log, as seen with them
@@ -112,26 +126,24 @@ class Views:
             decoder = self._decoders[question.row] = msgspec.json.Decoder(list[question.row])  # type: ignore[name-defined]
         return decoder.decode(found), freshness
 
-    def _statement(self, question: Question[Any]) -> sql.Composed:
+    def _statement(self, question: Question[Any]) -> bytes:
         """One statement, so that rows and freshness are of one snapshot."""
         if question.select not in self._statements:
             tables = {name: sql.Identifier(self._views, name) for name in question.projections}
-            self._statements[question.select] = sql.SQL(
-                "SELECT min(f.position), max(f.head), max(f.lag_s),"
-                " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found)"
-                " FROM unnest(%(projections)s::text[]) AS p (name) LEFT JOIN LATERAL {}(p.name) AS f ON true"
-            ).format(sql.SQL(question.select).format(**tables), self._freshness)
+            self._statements[question.select] = (
+                sql.SQL(
+                    "SELECT min(f.position), max(f.head), max(f.lag_s),"
+                    " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found)"
+                    " FROM unnest(%(projections)s::text[]) AS p (name) LEFT JOIN LATERAL {}(p.name) AS f ON true"
+                )
+                .format(sql.SQL(question.select).format(**tables), self._freshness)
+                .as_bytes()
+            )
         return self._statements[question.select]
 
     async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
         """How far each read model is; None for one that was never built. Raises Unavailable."""
-        rows = await self._rows(
-            sql.SQL(
-                "SELECT p.name, f.* FROM unnest(%(names)s::text[]) AS p (name)"
-                " LEFT JOIN LATERAL {}(p.name) AS f ON true"
-            ).format(self._freshness),
-            {"names": list(names)},
-        )
+        rows = await self._rows(self._select_freshness, {"names": list(names)})
         return {
             name: None if position is None else Freshness(position, max(head - position, 0), round(lag_s, 3))
             for name, position, head, lag_s in rows
@@ -160,18 +172,12 @@ class Views:
                 raise BeyondLog
 
     async def _look(self) -> None:
-        rows = await self._rows(
-            sql.SQL(
-                "SELECT g.name, f.position, f.head FROM {} AS g CROSS JOIN LATERAL {}(g.name) AS f WHERE g.live"
-            ).format(sql.Identifier(self._views, "generations"), self._freshness),
-            {},
-        )
-        for name, position, head in rows:
+        for name, position, head in await self._rows(self._select_reached, {}):
             self._reached[name] = position
             self._head = max(self._head, head)
         await asyncio.sleep(REACH_POLL_S)
 
-    async def _rows(self, statement: sql.Composed, parameters: Mapping[str, Any]) -> list[Any]:
+    async def _rows(self, statement: bytes, parameters: Mapping[str, Any]) -> list[Any]:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S), self._pool.connection() as connection:
                 return await (await connection.execute(statement, parameters, prepare=True, binary=True)).fetchall()

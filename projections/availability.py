@@ -153,14 +153,17 @@ _FREE = f"""
 
 
 class FreeDay(msgspec.Struct, frozen=True):
-    """What a day has to offer: agendas published, free slots in them, and the first of these; None if there is none."""
+    """What a day has to offer: agendas published, free slots in them, and when the first of these begins; None without.
+
+    The first day that has any tells that slot too; others would have to be looked through for it.
+    """
 
     date: date
     agendas: int
     free: int
+    start: Instant | None
     agenda: AgendaId | None
     slot: int | None
-    start: Instant | None
     minutes: int | None
 
 
@@ -177,20 +180,25 @@ def free_by_day(
     where, parameters = _narrowed(specialty=specialty, hospital=hospital, practitioner=practitioner)
     return Query(
         projections=(AVAILABILITY.name,),
-        # The first row of each day has its first free slot, and counts the day's other rows too.
         select=f"""
-            SELECT DISTINCT ON (date) date, count(*) OVER day AS agendas, sum(free) OVER day AS free,
-                   CASE WHEN free > 0 THEN agenda END AS agenda, CASE WHEN free > 0 THEN slot END AS slot,
-                   start, minutes
-            FROM (
+            WITH found AS MATERIALIZED (
                 SELECT a.date, a.agenda, a.free, a.slot, a.starts[a.slot] AS start, a.minutes[a.slot] AS minutes
                 FROM (
                     SELECT a.date, a.agenda, a.starts, a.minutes, {_FREE} FROM {{availability}} AS a
                     WHERE {where} AND a.date BETWEEN %(first)s AND %(last)s OFFSET 0
                 ) AS a
-            ) AS found
-            WINDOW day AS (PARTITION BY date)
-            ORDER BY date, free = 0, start, agenda
+            ),
+            days AS (
+                SELECT date, count(*) AS agendas, sum(free) AS free, min(start) FILTER (WHERE free > 0) AS start
+                FROM found GROUP BY date
+            )
+            SELECT d.date, d.agendas, d.free, d.start, n.agenda, n.slot, n.minutes
+            FROM days AS d LEFT JOIN LATERAL (
+                SELECT f.agenda, f.slot, f.minutes FROM found AS f
+                WHERE d.date = (SELECT min(date) FROM days WHERE free > 0)
+                AND f.date = d.date AND f.start = d.start AND f.free > 0 ORDER BY f.agenda LIMIT 1
+            ) AS n ON true
+            ORDER BY d.date
         """,
         parameters=parameters | {"first": first, "last": last, "now": now},
         row=FreeDay,

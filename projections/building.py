@@ -58,42 +58,60 @@ class Building:
         self._encode = msgspec.json.Encoder().encode
         self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
         table, key = places.table(generation), sql.Identifier(projection.key)
-        self._page = sql.SQL(
-            "SELECT notification_id, originator_id, topic, CASE WHEN wanted THEN state END FROM ("
-            " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
-            " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS bytes_before"
-            " FROM (SELECT * FROM {} WHERE notification_id > %s AND notification_id <= %s"
-            " ORDER BY notification_id LIMIT %s) AS next"
-            ") AS page WHERE bytes_before < %s ORDER BY notification_id"
-        ).format(places.events)
-        self._load = sql.SQL("SELECT coalesce(json_agg(r), '[]')::text FROM {} AS r WHERE {} = ANY(%s)").format(
-            table, key
+        self._page = (
+            sql.SQL(
+                "SELECT notification_id, originator_id, topic, CASE WHEN wanted THEN state END FROM ("
+                " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
+                " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS bytes_before"
+                " FROM (SELECT * FROM {} WHERE notification_id > %s AND notification_id <= %s"
+                " ORDER BY notification_id LIMIT %s) AS next"
+                ") AS page WHERE bytes_before < %s ORDER BY notification_id"
+            )
+            .format(places.events)
+            .as_bytes()
+        )  # composed ones would be put together each time anew
+        self._load = (
+            sql.SQL("SELECT coalesce(json_agg(r), '[]')::text FROM {} AS r WHERE {} = ANY(%s)")
+            .format(table, key)
+            .as_bytes()
         )
-        self._insert = sql.SQL(
-            "INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)"
-        ).format(table=table)
+        self._insert = (
+            sql.SQL("INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)")
+            .format(table=table)
+            .as_bytes()
+        )
         self._changed = msgspec.defstruct("Changed", [projection.key, *projection.changing], gc=False)
         changing = [sql.Identifier(name) for name in projection.changing]
-        self._update = sql.SQL(
-            "UPDATE {table} AS r SET ({columns}) = ROW({new}) FROM json_to_recordset(%s::json) AS new ({types})"
-            " WHERE r.{key} = new.{key}"
-        ).format(
-            table=table,
-            key=key,
-            columns=sql.SQL(", ").join(changing),
-            new=sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in changing),
-            types=sql.SQL(", ").join(
-                sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(projection.columns[name]))
-                for name in (projection.key, *projection.changing)
-            ),
+        self._update = (
+            sql.SQL(
+                "UPDATE {table} AS r SET ({columns}) = ROW({new}) FROM json_to_recordset(%s::json) AS new ({types})"
+                " WHERE r.{key} = new.{key}"
+            )
+            .format(
+                table=table,
+                key=key,
+                columns=sql.SQL(", ").join(changing),
+                new=sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in changing),
+                types=sql.SQL(", ").join(
+                    sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(projection.columns[name]))
+                    for name in (projection.key, *projection.changing)
+                ),
+            )
+            .as_bytes()
         )
-        self._delete = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, key)
-        self._move = sql.SQL(
-            'UPDATE {} SET "position" = %s WHERE name = %s AND generation = %s AND live = %s AND "position" = %s'
-        ).format(places.generations)
-        self._park = sql.SQL(
-            'INSERT INTO {} (name, generation, stream, "position", error) VALUES (%s, %s, %s, %s, %s)'
-        ).format(places.parked)
+        self._delete = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, key).as_bytes()
+        self._move = (
+            sql.SQL(
+                'UPDATE {} SET "position" = %s WHERE name = %s AND generation = %s AND live = %s AND "position" = %s'
+            )
+            .format(places.generations)
+            .as_bytes()
+        )
+        self._park = (
+            sql.SQL('INSERT INTO {} (name, generation, stream, "position", error) VALUES (%s, %s, %s, %s, %s)')
+            .format(places.parked)
+            .as_bytes()
+        )
         # From which position on a stream is missing.
         self._parked: dict[str, int] = dict(
             connection.execute(
@@ -198,7 +216,7 @@ class Building:
         if execute(self._move, (position, name, number, self.generation.live, self.position)).rowcount != 1:
             raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
 
-    def _write(self, statement: sql.Composed, rows: list[Any]) -> None:
+    def _write(self, statement: bytes, rows: list[Any]) -> None:
         text = self._encode(rows)
         self._kept_bytes += len(text)
         self._connection.execute(statement, (text.decode(),))

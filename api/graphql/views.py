@@ -36,7 +36,7 @@ class AvailableDay:
     date: Date = strawberry.field(description="The date in La Paz.")
     agendas: int = strawberry.field(description="Agendas published for it.")
     free_slots: int = strawberry.field(description="Slots that anybody may take at the time of asking.")
-    next_free: FreeSlot | None = strawberry.field(description="The first of these.")
+    next_start: Instant | None = strawberry.field(description="When the first of these begins.")
 
 
 @strawberry.type(description="Where a specialty has free slots.")
@@ -46,11 +46,13 @@ class Availability:
     days: list[AvailableDay] = strawberry.field(description="The days that have agendas, in order.")
 
 
-def _free_day(day: slots.FreeDay) -> AvailableDay:
-    first = None
-    if day.agenda is not None and day.slot is not None and day.start is not None and day.minutes is not None:
-        first = FreeSlot(agenda=strawberry.ID(day.agenda), slot=day.slot, start=Instant(day.start), minutes=day.minutes)
-    return AvailableDay(date=day.date, agendas=day.agendas, free_slots=day.free, next_free=first)
+def _first_free(days: list[slots.FreeDay]) -> FreeSlot | None:
+    for day in days:
+        if day.agenda is not None and day.slot is not None and day.start is not None and day.minutes is not None:
+            return FreeSlot(
+                agenda=strawberry.ID(day.agenda), slot=day.slot, start=Instant(day.start), minutes=day.minutes
+            )
+    return None
 
 
 @strawberry.type(description="A specialty of a hospital in a week.")
@@ -137,9 +139,20 @@ class ViewsQuery:
             last=last,
             now=info.context.services.now(),
         )
-        days = [_free_day(day) for day in await info.context.ask(question, at_least=at_least)]
-        next_free = next((day.next_free for day in days if day.next_free), None)
-        return Availability(free_slots=sum(day.free_slots for day in days), next_free=next_free, days=days)
+        days = await info.context.ask(question, at_least=at_least)
+        return Availability(
+            free_slots=sum(day.free for day in days),
+            next_free=_first_free(days),
+            days=[
+                AvailableDay(
+                    date=day.date,
+                    agendas=day.agendas,
+                    free_slots=day.free,
+                    next_start=Instant(day.start) if day.start else None,
+                )
+                for day in days
+            ],
+        )
 
     @strawberry.field(
         description="A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"

@@ -66,8 +66,8 @@ async def test_nothing_is_free_before_the_release(client: Client, core: Core, cl
     opens = clock.now + timedelta(hours=2)
     later = build(type(agenda()), **{**fields(agenda(2)), "release_at": opens})
     await core.lane.submit(later, key("agenda"))
-    days = "days { date agendas freeSlots nextFree { slot } }"
-    closed = {"date": "2027-01-05", "agendas": 1, "freeSlots": 0, "nextFree": None}
+    days = "days { date agendas freeSlots nextStart }"
+    closed = {"date": "2027-01-05", "agendas": 1, "freeSlots": 0, "nextStart": None}
     assert await free(client, days=days) == {"freeSlots": 0, "nextFree": None, "days": [closed]}
     clock.now = opens
     assert (await free(client))["freeSlots"] == 2
@@ -89,11 +89,11 @@ async def test_days_hospitals_specialties_and_practitioners_are_told_apart(clien
     ]
     for number, one in enumerate(wanted):
         await core.lane.submit(one, key(f"agenda {number}"))
-    days = "days { date agendas freeSlots nextFree { agenda } }"
+    days = "days { date agendas freeSlots nextStart }"
     found = await free(client, days=days)
-    assert [(day["date"], day["agendas"], day["freeSlots"]) for day in found["days"]] == [
-        ("2027-01-05", 2, 5),
-        ("2027-01-07", 1, 5),
+    assert [tuple(day.values()) for day in found["days"]] == [
+        ("2027-01-05", 2, 5, "2027-01-05T12:00:00Z"),
+        ("2027-01-07", 1, 5, "2027-01-07T12:00:00Z"),
     ]
     assert found["freeSlots"] == 10
     assert found["nextFree"]["agenda"] == AGENDA
@@ -248,7 +248,7 @@ async def test_before_anybody_ran_the_projections_it_is_unavailable(
 @pytest.mark.parametrize(
     ("field", "statements"),
     [
-        (f'availability(specialty: "pediatrics") {{ {FREE} days {{ date {FREE} }} }}', 1),
+        (f'availability(specialty: "pediatrics") {{ {FREE} days {{ date freeSlots nextStart }} }}', 1),
         (
             'agendas(hospital: "la-merced", first: 100) { nodes { freeSlots slots(first: 20) { nodes { state } } } }',
             1,
