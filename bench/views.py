@@ -54,6 +54,7 @@ SLOT_MINUTES = 10
 CALLERS = 256
 EVENTS_PER_BOOKING = 2
 SAMPLE_EVERY_S = 0.01
+MEANWHILE_PER_S = 100  # bookings during queries, and while a read model is made anew
 ASKERS = 16
 WARMUP_S = 1.0
 SECRET = "5e" * 32
@@ -304,13 +305,12 @@ def _measure(bench: Bench, bookings_per_s: float, queries_per_s: float, progress
         lag = _lags(bench.conninfo, bench.settings.schema, bench.seconds)
         lag_rate = booking.result()
         progress.update(task, description="queries", advance=1)
-        slow = bookings_per_s / 10
-        booking = bench.book(slow, bench.seconds + 2 * WARMUP_S)
+        booking = bench.book(MEANWHILE_PER_S, bench.seconds + 2 * WARMUP_S)
         _until_booked(bench)
         query = _ask(url, queries_per_s, bench.seconds)
         query_rate = booking.result()
         progress.update(task, description="made anew", advance=1)
-        booking = bench.book(slow, bench.seconds)
+        booking = bench.book(MEANWHILE_PER_S, bench.seconds)
         _until_booked(bench)
         begun = time.perf_counter()
         made = rebuild(bench.conninfo, Places(bench.settings.schema), AVAILABILITY, decoder())

@@ -618,7 +618,7 @@ def bench_views(
     seconds:
         How long lag, and then queries, are measured.
     bookings:
-        A second, while the lag is measured; a tenth of that during queries and while a model is made anew.
+        A second, while the lag is measured.
     queries:
         A second.
     """
