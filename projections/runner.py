@@ -19,6 +19,7 @@ from projections.generations import Generation, Generations, Places
 from projections.projection import Decode, Projection
 
 POLL_S = 0.02
+BEHIND_EVENTS = 1_000  # as many at once: there is more to catch up with
 STANDBY_POLL_S = 0.5  # to take over from a runner that has gone
 RETRY_S = 1.0
 SWITCH_RETRY_S = 0.2
@@ -113,8 +114,8 @@ class Runner:
                 return  # told to stop
         building = Building(connection, self._places, projection, live, self._decode)
         while not self._stop.is_set():
-            if not building.step():
-                self._stop.wait(POLL_S)
+            if building.step() < BEHIND_EVENTS:
+                self._stop.wait(POLL_S)  # what comes meanwhile costs as little as one event alone
 
 
 def rebuild(
