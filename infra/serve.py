@@ -162,7 +162,12 @@ def _keep_projecting(done: threading.Event, say: Callable[[str], None]) -> None:
     """Have a process of its own keep the read models up to date; another if that dies."""
     while not done.is_set():
         # A session of its own: Ctrl-C is for us, who stop it.
-        projector = subprocess.Popen(PROJECTOR, start_new_session=True)
+        try:
+            projector = subprocess.Popen(PROJECTOR, start_new_session=True)
+        except OSError as error:
+            say(f"the projector does not start: {error}")
+            done.wait(RESTART_PAUSE_S)
+            continue
         while projector.poll() is None and not done.wait(WATCH_EVERY_S):
             pass
         if not done.is_set():

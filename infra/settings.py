@@ -47,9 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "database_owner_url": self.database_owner_url
             and _conninfo(self.database_owner_url) is None
             and "a libpq URL: postgresql://owner@host/database",
-            # PostgreSQL keeps pg_ and information_schema for itself.
-            "schema": not re.fullmatch("(?!pg_|information_schema$)[a-z_][a-z0-9_]{0,30}", self.schema)
-            and "lower-case letters, digits and _, and not begin with pg_",
+            # PostgreSQL keeps pg_ and information_schema for itself; read models lie in <schema>_views.
+            "schema": not re.fullmatch("(?!pg_|information_schema$)(?!.*_views$)[a-z_][a-z0-9_]{0,30}", self.schema)
+            and "lower-case letters, digits and _, and not begin with pg_ nor end with _views",
             "secret": self.secret and not re.fullmatch("[0-9a-f]{64}", self.secret) and "64 hexadecimal digits",
             "hold_s": not 1 <= self.hold_s <= 3_600 and "1 to 3600 seconds",
             "development_actor": not re.fullmatch(r"[\w.@-]{1,64}", self.development_actor)

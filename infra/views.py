@@ -58,7 +58,15 @@ class BeyondLog(Exception):
 
 
 class NeverBuilt(Exception):
-    """Nobody ever ran this projection on this database."""
+    """This projection was never run on this database, or not in this program's version, or for another role."""
+
+
+# A view that is not there, or is that of another version, or another role's.
+NOT_THERE = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InsufficientPrivilege,
+)
 
 
 class Views:
@@ -116,7 +124,7 @@ class Views:
         parameters = {**question.parameters, "projections": list(question.projections)}
         try:
             ((position, head, lag_s, found),) = await self._rows(self._statement(question), parameters)
-        except psycopg.errors.UndefinedTable:
+        except NOT_THERE:
             raise NeverBuilt from None
         freshness = Freshness(position=position, lag_events=max(head - position, 0), lag_s=round(lag_s, 3))
         if position < at_least:
@@ -124,7 +132,10 @@ class Views:
         decoder = self._decoders.get(question.row)
         if decoder is None:
             decoder = self._decoders[question.row] = msgspec.json.Decoder(list[question.row])  # type: ignore[name-defined]
-        return decoder.decode(found), freshness
+        try:
+            return decoder.decode(found), freshness
+        except msgspec.ValidationError:  # it was made by another version
+            raise NeverBuilt from None
 
     def _statement(self, question: Question[Any]) -> bytes:
         """One statement, so that rows and freshness are of one snapshot."""
@@ -168,7 +179,11 @@ class Views:
                 self._asking = asyncio.create_task(self._look())
             await asyncio.shield(self._asking)
             looks += 1
-            if looks > 1 and self._head < position:  # the first look may be older than the position
+            if looks < 2:  # the first look may be older than the position
+                continue
+            if any(name not in self._reached for name in names):
+                raise NeverBuilt
+            if self._head < position:
                 raise BeyondLog
 
     async def _look(self) -> None:

@@ -132,18 +132,17 @@ class Building:
             return 0
         if page[0][0] != self.position + 1 or page[-1][0] != self.position + len(page):
             raise LogHasGap(f"after position {self.position} come {page[0][0]} to {page[-1][0]} in {len(page)} events")
-        parked: list[tuple[str, int, str]] = []
+        parked: dict[str, tuple[int, str]] = {}
         with self._connection.transaction():
             folded = self._folded(page, parked)
             self._store(folded, parked, page[-1][0])
         self.position = page[-1][0]
-        self._parked |= {stream: position for stream, position, _ in parked}
+        self._parked |= {stream: position for stream, (position, _) in parked.items()}
         if self._kept_bytes > KEPT_BYTES_MAX:
-            self._rows.clear()
-            self._kept_bytes = 0
+            self._forget()
         return len(page)
 
-    def _folded(self, page: list[Any], parked: list[tuple[str, int, str]]) -> Folded:
+    def _folded(self, page: list[Any], parked: dict[str, tuple[int, str]]) -> Folded:
         """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`.
 
         A fold that fails may have changed a row halfway: the page begins anew then, without what begins there.
@@ -158,8 +157,13 @@ class Building:
                 return folded
             stream, position, error = failed
             without[stream] = position
-            parked.append((stream, position, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]))
-            self._rows.clear()
+            # Where one failed twice, the second time it was earlier: what comes after the first is left out since.
+            parked[stream] = (position, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX])
+            self._forget()
+
+    def _forget(self) -> None:
+        self._rows.clear()
+        self._kept_bytes = 0
 
     def _entries(self, page: list[Any], without: dict[str, int]) -> tuple[list[Entry], Failure | None]:
         entries = []
@@ -196,11 +200,12 @@ class Building:
         if not missing:
             return
         ((found,),) = self._connection.execute(self._load, (list(missing),)).fetchall()
+        self._kept_bytes += len(found) + sum(map(len, missing))
         self._rows |= dict.fromkeys(missing) | {
             getattr(row, self._projection.key): row for row in self._decode_rows(found)
         }
 
-    def _store(self, folded: Folded, parked: list[tuple[str, int, str]], position: int) -> None:
+    def _store(self, folded: Folded, parked: dict[str, tuple[int, str]], position: int) -> None:
         changed, there = folded.changed, folded.there
         name, number = self.generation.name, self.generation.generation
         execute = self._connection.execute
@@ -208,15 +213,18 @@ class Building:
             self._write(self._insert, begun)
         if altered := [row for key, row in changed.items() if row is not None and key in there]:
             fields = self._changed.__struct_fields__
-            self._write(self._update, [self._changed(*[getattr(row, name) for name in fields]) for row in altered])
+            values = [self._changed(*[getattr(row, name) for name in fields]) for row in altered]
+            if self._write(self._update, values) != len(altered):
+                raise Overtaken(f"rows of generation {number} of {name} are gone: somebody else deleted them")
         if gone := [key for key, row in changed.items() if row is None and key in there]:
             execute(self._delete, (gone,))
-        for stream, at, error in parked:
+        for stream, (at, error) in parked.items():
             execute(self._park, (name, number, stream, at, error.replace("\0", "\\0")))
         if execute(self._move, (position, name, number, self.generation.live, self.position)).rowcount != 1:
             raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
 
-    def _write(self, statement: bytes, rows: list[Any]) -> None:
+    def _write(self, statement: bytes, rows: list[Any]) -> int:
+        """How many rows were written."""
         text = self._encode(rows)
         self._kept_bytes += len(text)
-        self._connection.execute(statement, (text.decode(),))
+        return self._connection.execute(statement, (text.decode(),)).rowcount

@@ -1,5 +1,6 @@
 """Generations of read models: their tables, which of them is live, how far each is, what is parked there."""
 
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
@@ -9,6 +10,7 @@ from psycopg.rows import class_row
 
 from projections.projection import Projection
 
+DROP_LOCK_WAIT_MS = 1_000
 SWITCH_LOCK_WAIT_MS = 1_000  # queries that come meanwhile wait behind the switch: it gives up and tries again
 
 
@@ -96,6 +98,8 @@ class Generations:
             sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in projection.columns.items()
         )
         table = self._places.table(generation)
+        # One of that name, whose view or entry somebody dropped, is of no use to anybody.
+        self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(table))
         # Rows change without their indexed columns: with room on the page no index has to learn of it.
         self._connection.execute(
             sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) WITH (fillfactor = 60)").format(
@@ -143,16 +147,35 @@ class Generations:
         return True
 
     def drop(self, generation: Generation) -> None:
-        """Drop a generation with what is parked in it. Nothing happens to one that is live, or gone."""
+        """Drop a generation with what is parked in it. Nothing happens to one that is live, or gone.
+
+        Nor to one that somebody reads or writes: whoever makes the next one drops it.
+        """
         if not any(one.generation == generation.generation and not one.live for one in self.all(generation.name)):
             return
-        with self._connection.transaction():
+        with suppress(psycopg.errors.LockNotAvailable), self._connection.transaction():
+            self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(DROP_LOCK_WAIT_MS)))
             # Table, then registry: in the order of whoever may be folding into it still.
-            self._connection.execute(sql.SQL("DROP TABLE {}").format(self._places.table(generation)))
-            self._connection.execute(
-                sql.SQL("DELETE FROM {} WHERE name = %s AND generation = %s").format(self._places.generations),
-                (generation.name, generation.generation),
-            )
+            self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._places.table(generation)))
+            self.forget(generation)
+
+    def forget(self, generation: Generation) -> None:
+        """Take a generation out of the registry, also a live one whose table is gone."""
+        self._connection.execute(
+            sql.SQL("DELETE FROM {} WHERE name = %s AND generation = %s").format(self._places.generations),
+            (generation.name, generation.generation),
+        )
+
+    def has_table(self, generation: Generation) -> bool:
+        """Whether the table and the view on it are there: somebody may have dropped them."""
+        ((there,),) = self._connection.execute(
+            "SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL",
+            (
+                self._places.table(generation).as_string(self._connection),
+                self._places.view(generation.name).as_string(self._connection),
+            ),
+        ).fetchall()
+        return bool(there)
 
     def parked(self, generation: Generation) -> list[Parked]:
         """What is parked in a generation, in order of the log."""

@@ -28,13 +28,27 @@ COMPARED_AT_ONCE = 2_000
 EXAMPLES_MAX = 10
 LOCK_SPACE = 1608  # first half of the advisory lock's key; the second is that of the name
 
-# What is lost in a crash is folded again: no need to wait for the disk.
+CONNECT_TIMEOUT_S = 10
+NETWORK_TIMEOUT_S = 30  # a connection that the network swallowed must not keep its lock, nor us
+IDLE_IN_PAGE_TIMEOUT_S = 60  # a process that froze in the middle of a page: longer than any fold of one
+
 CONNECTION = {
     "autocommit": True,
-    "options": "-c synchronous_commit=off -c default_transaction_isolation=read\\ committed",
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": NETWORK_TIMEOUT_S * 1_000,
+    "keepalives_idle": NETWORK_TIMEOUT_S // 3,
+    "keepalives_interval": NETWORK_TIMEOUT_S // 6,
+    "keepalives_count": 4,
+    # What is lost in a crash is folded again: no need to wait for the disk.
+    "options": "-c synchronous_commit=off -c default_transaction_isolation=read\\ committed"
+    f" -c idle_in_transaction_session_timeout={IDLE_IN_PAGE_TIMEOUT_S}s",
 }
 
 Say = Callable[[str], None]
+
+
+class TooOld(Exception):
+    """A newer program keeps that projection."""
 
 
 class Busy(Exception):
@@ -74,6 +88,7 @@ class Runner:
         self._projections = list(projections)
         self._say = say
         self._stop = threading.Event()
+        self._said: set[str] = set()  # projections that fail, which was said
 
     def stop(self) -> None:
         self._stop.set()
@@ -87,18 +102,16 @@ class Runner:
 
     def _follow_always(self, projection: Projection) -> None:
         """Whatever happens to one projection, the others go on, and so does it when the cause has gone."""
-        said = ""
         while not self._stop.is_set():
             try:
                 with connect(self._conninfo) as connection:
                     self._follow(connection, projection)
-            except (Overtaken, psycopg.errors.UndefinedTable):
+            except Overtaken:
                 self._stop.wait(POLL_S)  # there is another generation now
             except Exception as error:
-                text = f"projection {projection.name}: {type(error).__name__}: {error}"
-                if text != said:  # once is enough while it lasts
-                    self._say(text)
-                said = text
+                if projection.name not in self._said:  # once is enough while it lasts
+                    self._say(f"projection {projection.name}: {type(error).__name__}: {error}")
+                self._said.add(projection.name)
                 self._stop.wait(RETRY_S)
 
     def _follow(self, connection: psycopg.Connection, projection: Projection) -> None:
@@ -106,15 +119,26 @@ class Runner:
             if self._stop.wait(STANDBY_POLL_S):
                 return
         generations = Generations(connection, self._places)
-        live = generations.live(projection.name) or generations.begin(projection, live=True)
-        if live.version != projection.version:
+        live = generations.live(projection.name)
+        if live and not generations.has_table(live):
+            generations.forget(live)  # somebody dropped it: it is made again
+            live = None
+        live = live or generations.begin(projection, live=True)
+        if live.version > projection.version:
+            raise TooOld(f"version {live.version} is live already: this program has {projection.version}")
+        if live.version < projection.version:
             self._say(f"projection {projection.name}: version {projection.version} is being built")
             live = rebuild(self._conninfo, self._places, projection, self._decode, stop=self._stop) or live
             if live.version != projection.version:
                 return  # told to stop
         building = Building(connection, self._places, projection, live, self._decode)
         while not self._stop.is_set():
-            if building.step() < BEHIND_EVENTS:
+            try:
+                folded = building.step()
+            except psycopg.errors.UndefinedTable as error:
+                raise Overtaken(str(error)) from error  # another is live now, or somebody dropped it: look again
+            self._said.discard(projection.name)  # it works: what fails from now on is worth saying
+            if folded < BEHIND_EVENTS:
                 self._stop.wait(POLL_S)  # what comes meanwhile costs as little as one event alone
 
 
@@ -168,12 +192,16 @@ def _building(places: Places, projection: Projection) -> str:
 
 
 def _begun(generations: Generations, projection: Projection) -> Generation:
-    """The newest generation that is not live, if it is of this version; else a new one. Others are dropped."""
-    others = [one for one in generations.all(projection.name) if not one.live]
-    newest = others.pop() if others and others[-1].version == projection.version else None
-    for other in others:
-        generations.drop(other)
-    return newest or generations.begin(projection, live=False)
+    """The one that is newer than what is live, if it is of this version; else a new one. Others are dropped."""
+    known = generations.all(projection.name)
+    live = next((one.generation for one in known if one.live), 0)
+    newest = known[-1] if known else None
+    # An older one than what is live was live itself: a rebuilding was cut short after its switch.
+    cut_short = newest and newest.generation > live and newest.version == projection.version
+    for other in known:
+        if not other.live and not (cut_short and other is newest):
+            generations.drop(other)
+    return newest if newest and cut_short else generations.begin(projection, live=False)
 
 
 class Compared(msgspec.Struct, frozen=True):

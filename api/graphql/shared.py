@@ -195,7 +195,9 @@ class Context(BaseContext):
             raise as_graphql_error(refusal, self.language) from None
         except NeverBuilt:
             raise as_graphql_error(Rejected("unavailable"), self.language) from None
-        self.freshness |= dict.fromkeys(question.projections, freshness)
+        for name in question.projections:  # of several answers, that of the one furthest behind
+            known = self.freshness.get(name, freshness)
+            self.freshness[name] = min(known, freshness, key=lambda one: one.position)
         return rows
 
     @asynccontextmanager

@@ -1,5 +1,6 @@
 """What the read models know of appointments: where a free slot is, who comes when, and a hospital's figures."""
 
+import asyncio
 from datetime import date as Date
 from datetime import timedelta
 
@@ -7,9 +8,9 @@ import msgspec
 import strawberry
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda
-from api.graphql.shared import Connection, Info, Instant, Position, page, page_size, refuse
+from api.graphql.shared import STREAMS_AT_ONCE_MAX, Connection, Info, Instant, Position, page, page_size, refuse
 from domain.calendar import local_date
-from domain.identifiers import AGENDA_NAME, OPAQUE, SLUG, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
 from projections import appointments as visits
 from projections import availability as slots
 
@@ -85,6 +86,8 @@ def _place(after: str | None, info: Info) -> visits.Place | None:
     if after is None:
         return None
     start, _, appointment = after.partition(" ")
+    if not start.isascii() or not fits(APPOINTMENT_NAME, appointment):
+        refuse(info, "after", "cursor")
     try:
         return msgspec.convert({"start": start, "appointment": appointment}, visits.Place)
     except msgspec.ValidationError:
@@ -183,7 +186,13 @@ class ViewsQuery:
             first=first + 1,
         )
         rows = await info.context.ask(question, at_least=at_least)
-        nodes = [agenda for row in rows if (agenda := shown_agenda(slots.as_agenda(row), now))]
+        nodes = []
+        for number, row in enumerate(rows):
+            if number % STREAMS_AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
+            agenda = shown_agenda(slots.as_agenda(row), now)
+            assert agenda is not None
+            nodes.append(agenda)
         return page(nodes, first, lambda agenda: agenda.id)
 
     @strawberry.field(

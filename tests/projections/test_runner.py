@@ -144,6 +144,93 @@ async def test_a_poison_event_parks_its_stream_and_the_rest_goes_on(core: Core, 
         assert Generations(connection, Places(town.schema)).parked(mended) == []
 
 
+@pytest.mark.parametrize("page_events", [1, 5_000])
+@pytest.mark.parametrize("fails_first", [True, False])
+async def test_a_stream_with_two_bad_events_is_parked_at_the_first(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch, page_events: int, fails_first: bool
+) -> None:
+    """One that the fold can't take, and one that can't be read, in either order, in one page or each in its own."""
+    monkeypatch.setattr(projections.building, "PAGE_EVENTS_MAX", page_events)
+    await open_agenda(core)
+    await book(core, 1, "ana")
+    first = await book(core, 2, "luis" if fails_first else "eva") - 1
+    second = await book(core, 3, "rosa" if fails_first else "luis") - 1
+    town.execute("UPDATE events SET state = '{}' WHERE notification_id = %s", second if fails_first else first)
+    with projector(town, [tally(fails_for="luis")]) as projecting:
+        projecting.catch_up()
+    with connect(town.application) as connection:
+        (status,) = statuses(connection, Places(town.schema), [tally()])
+        found = connection.execute(f'SELECT stream, "position" FROM {town.schema}_views.parked').fetchall()
+    assert found == [(f"agenda/{AGENDA}", first)]
+    assert (status.position, rows(town, "tally")) == (await core.log.head(), [(f"agenda/{AGENDA}", 1)])
+
+
+async def test_a_rebuilding_that_was_killed_after_its_switch_is_not_undone(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    places = Places(town.schema)
+    with projector(town) as projecting:
+        projecting.catch_up()
+
+    def killed(self: Generations, generation: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Generations, "drop", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild(town.application, places, AVAILABILITY, decode)
+    with connect(town.application) as connection:
+        known = [(one.generation, one.live) for one in Generations(connection, places).all("availability")]
+    assert known == [(1, False), (2, True)]
+    made = rebuild(town.application, places, AVAILABILITY, decode)
+    assert made is not None
+    assert (made.generation, made.live) == (3, True)
+
+
+@pytest.mark.parametrize("dropped", ["TABLE {}.tally_1 CASCADE", "VIEW {}.tally"])
+async def test_what_somebody_dropped_is_made_again(core: Core, town: Town, dropped: str) -> None:
+    await open_agenda(core)
+    await book(core, 1, "ana")
+    with projector(town, [tally()]) as projecting:
+        projecting.catch_up()
+    with connect(town.application) as connection:
+        connection.execute("DROP " + dropped.format(f"{town.schema}_views"))
+    with Running(town, tally()):
+        await book(core, 2, "luis")
+        await until(lambda: position(town, "tally") == 6)
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 2)]
+
+
+async def test_whoever_reads_an_old_table_does_not_keep_a_rebuilding(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projections.generations, "DROP_LOCK_WAIT_MS", 50)
+    await open_agenda(core)
+    with projector(town, [tally()]) as projecting:
+        projecting.catch_up()
+    places = Places(town.schema)
+    with connect(town.application) as reader:
+        reader.execute("BEGIN")
+        reader.execute(f"SELECT count(*) FROM {places.views}.tally_1")
+        assert rebuild(town.application, places, tally(), decode)
+        reader.execute("COMMIT")
+    assert rebuild(town.application, places, tally(), decode)
+    with connect(town.application) as connection:
+        assert [one.generation for one in Generations(connection, places).all("tally")] == [3]
+
+
+async def test_an_old_program_leaves_a_newer_version_alone(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    with projector(town, [tally(version=2)]) as projecting:
+        projecting.catch_up()
+    with Running(town, tally(version=1)) as running:
+        await until(lambda: running.said)
+    assert running.said == ["projection tally: TooOld: version 2 is live already: this program has 1"]
+    with connect(town.application) as connection:
+        assert [one.version for one in Generations(connection, Places(town.schema)).all("tally")] == [2]
+
+
 async def test_what_was_parked_stays_parked_after_a_restart(core: Core, town: Town) -> None:
     await open_agenda(core)
     await book(core, 1, "luis")
