@@ -37,7 +37,8 @@ test-all: test  ## every test, also those that need Debian's PostgreSQL or long 
 	$(BIN)/python -m pytest -m long
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
 		$(BIN)/python -m pytest -m "not long" tests/infra/test_log.py \
-		tests/infra/test_lane.py tests/infra/test_migrate.py tests/properties/test_lane.py tests/conformance tests/api
+		tests/infra/test_lane.py tests/infra/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
+		tests/projections tests/conformance tests/api
 
 bench: $(VENV)/.dev  ## micro-benchmarks; a dated result goes to bench/results/
 	$(BIN)/python -m bench.micro
