@@ -165,6 +165,41 @@ class Loaded(msgspec.Struct, gc=False):
     kept: bool = False
 
 
+class Readers:
+    """A few connections for questions, each with a bounded wait. Open them in the event loop that uses them."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._pool = AsyncConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=READ_CONNECTIONS_MAX,
+            open=False,
+            timeout=CONNECT_TIMEOUT_S,
+            reconnect_timeout=RECONNECT_TIMEOUT_S,
+            kwargs=CONNECTION,
+        )
+
+    async def open(self) -> None:
+        """Connect. Raises Unavailable."""
+        try:
+            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
+        except PoolTimeout as error:
+            raise Unavailable(str(error)) from error
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def rows(
+        self, statement: bytes, parameters: Sequence[Any] | Mapping[str, Any] = (), *, prepare: bool | None = None
+    ) -> list[Any]:
+        """What a statement gives. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S), self._pool.connection() as connection:
+                return await (await connection.execute(statement, parameters, prepare=prepare, binary=True)).fetchall()
+        except (*NO_ANSWER, PoolTimeout) as error:
+            raise Unavailable(str(error)) from error
+
+
 class Log:
     """One municipality's log, for the application's role. Open it in the event loop that uses it."""
 
@@ -175,15 +210,8 @@ class Log:
         self._codec = Codec()
         self._writer: psycopg.AsyncConnection[Any] | None = None
         self._broken = False
-        self._readers = AsyncConnectionPool(
-            conninfo,
-            min_size=1,
-            max_size=READ_CONNECTIONS_MAX,
-            open=False,
-            timeout=CONNECT_TIMEOUT_S,
-            reconnect_timeout=RECONNECT_TIMEOUT_S,
-            kwargs=CONNECTION,
-        )
+        self._readers = Readers(conninfo)
+        self._rows = self._readers.rows
         self._name = f"igob {uuid.uuid4()}"  # by which our former writer is found
         self._append = append_statement(schema)
         table = sql.Identifier(schema, "events")
@@ -230,10 +258,7 @@ class Log:
 
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
-        try:
-            await self._readers.open(wait=True, timeout=CONNECT_TIMEOUT_S)
-        except PoolTimeout as error:
-            raise Unavailable(str(error)) from error
+        await self._readers.open()
 
     async def close(self) -> None:
         await self._drop_writer()
@@ -243,13 +268,6 @@ class Log:
         """The position of the last event; 0 for an empty log. Raises Unavailable."""
         ((position,),) = await self._rows(self._select_head)
         return int(position)
-
-    async def _rows(self, statement: bytes, parameters: Sequence[Any] = ()) -> list[Any]:
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S), self._readers.connection() as connection:
-                return await (await connection.execute(statement, parameters, binary=True)).fetchall()
-        except (*NO_ANSWER, PoolTimeout) as error:
-            raise Unavailable(str(error)) from error
 
     async def load(self, streams: Iterable[StreamName]) -> dict[StreamName, Loaded]:
         """The states of these streams at one moment; each has an entry, also if nothing was ever written to it.

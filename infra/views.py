@@ -8,11 +8,9 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from infra.log import CONNECT_TIMEOUT_S, CONNECTION, NO_ANSWER, READ_TIMEOUT_S, RECONNECT_TIMEOUT_S, Unavailable
+from infra.log import Readers, Unavailable
 
-CONNECTIONS_MAX = 4
 REACH_POLL_S = 0.005
 REACH_TIMEOUT_S = 3.0
 
@@ -89,15 +87,7 @@ class Views:
             .format(sql.Identifier(self._views, "generations"), self._freshness)
             .as_bytes()
         )
-        self._pool = AsyncConnectionPool(
-            conninfo,
-            min_size=1,
-            max_size=CONNECTIONS_MAX,
-            open=False,
-            timeout=CONNECT_TIMEOUT_S,
-            reconnect_timeout=RECONNECT_TIMEOUT_S,
-            kwargs=CONNECTION,
-        )
+        self._readers = Readers(conninfo)
         self._statements: dict[str, bytes] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._reached: dict[str, int] = {}  # positions that were seen: they never go back
@@ -106,13 +96,10 @@ class Views:
 
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
-        try:
-            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
-        except PoolTimeout as error:
-            raise Unavailable(str(error)) from error
+        await self._readers.open()
 
     async def close(self) -> None:
-        await self._pool.close()
+        await self._readers.close()
 
     async def ask(self, question: Question[T_co], *, at_least: int = 0) -> tuple[list[T_co], Freshness]:
         """The answer and how fresh it is, both of one moment, once the read models have got to `at_least`.
@@ -123,7 +110,9 @@ class Views:
             await self.reach(question.projections, at_least)
         parameters = {**question.parameters, "projections": list(question.projections)}
         try:
-            ((position, head, lag_s, found),) = await self._rows(self._statement(question), parameters)
+            ((position, head, lag_s, found),) = await self._readers.rows(
+                self._statement(question), parameters, prepare=True
+            )
         except NOT_THERE:
             raise NeverBuilt from None
         freshness = Freshness(position=position, lag_events=max(head - position, 0), lag_s=round(lag_s, 3))
@@ -154,7 +143,7 @@ class Views:
 
     async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
         """How far each read model is; None for one that was never built. Raises Unavailable."""
-        rows = await self._rows(self._select_freshness, {"names": list(names)})
+        rows = await self._readers.rows(self._select_freshness, {"names": list(names)}, prepare=True)
         return {
             name: None if position is None else Freshness(position, max(head - position, 0), round(lag_s, 3))
             for name, position, head, lag_s in rows
@@ -177,7 +166,13 @@ class Views:
             # However many wait, one asks.
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._look())
-            await asyncio.shield(self._asking)
+            asking = self._asking  # the next is somebody else's to begin
+            done, _ = await asyncio.wait({asking}, timeout=max(give_up_at_s - time.monotonic(), 0))
+            if not done and looks == 0:
+                raise Unavailable("the read models do not answer")
+            if not done:
+                continue
+            asking.result()
             looks += 1
             if looks < 2:  # the first look may be older than the position
                 continue
@@ -187,14 +182,7 @@ class Views:
                 raise BeyondLog
 
     async def _look(self) -> None:
-        for name, position, head in await self._rows(self._select_reached, {}):
+        for name, position, head in await self._readers.rows(self._select_reached, prepare=True):
             self._reached[name] = position
             self._head = max(self._head, head)
         await asyncio.sleep(REACH_POLL_S)
-
-    async def _rows(self, statement: bytes, parameters: Mapping[str, Any]) -> list[Any]:
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S), self._pool.connection() as connection:
-                return await (await connection.execute(statement, parameters, prepare=True, binary=True)).fetchall()
-        except (*NO_ANSWER, PoolTimeout) as error:
-            raise Unavailable(str(error)) from error

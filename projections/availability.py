@@ -78,6 +78,7 @@ def _evolve(row: AgendaRow | None, entry: Entry, _key: str) -> AgendaRow | None:
             _mark(row, event.slot, "0")
             row.taken[event.channel] = row.taken.get(event.channel, 0) + 1
         case AppointmentCancelled():
+            assert event.slot, "a cancellation of the first version does not say its slot"
             _mark(row, event.slot, "1")
             row.taken[event.channel] -= 1
     return row

@@ -1,11 +1,13 @@
 """Builds one generation of a read model: page by page of the log, each in one transaction with the checkpoint."""
 
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 from psycopg import sql
 
+from domain.decider import StreamName
 from projections.generations import Generation, Places
 from projections.projection import Decode, Entry, Projection, Row
 
@@ -15,7 +17,11 @@ KEPT_BYTES_MAX = 64 * 2**20  # of rows as they were written, until all are forgo
 ERROR_CHARACTERS_MAX = 500
 
 
-Failure = tuple[str, int, Exception]  # stream, position, and what its fold, or reading it, raised
+Failures = dict[StreamName, tuple[int, Exception]]  # by stream the position, and what its fold, or reading it, raised
+
+
+class FoldFailed(Exception):
+    """A fold raised what it has as its cause."""
 
 
 class LogHasGap(Exception):
@@ -132,7 +138,7 @@ class Building:
             return 0
         if page[0][0] != self.position + 1 or page[-1][0] != self.position + len(page):
             raise LogHasGap(f"after position {self.position} come {page[0][0]} to {page[-1][0]} in {len(page)} events")
-        parked: dict[str, tuple[int, str]] = {}
+        parked: Failures = {}
         with self._connection.transaction():
             folded = self._folded(page, parked)
             self._store(folded, parked, page[-1][0])
@@ -142,58 +148,64 @@ class Building:
             self._forget()
         return len(page)
 
-    def _folded(self, page: list[Any], parked: dict[str, tuple[int, str]]) -> Folded:
-        """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`.
-
-        A fold that fails may have changed a row halfway: the page begins anew then, without what begins there.
-        """
-        without = dict(self._parked)
-        while True:
-            entries, failed = self._entries(page, without)
-            folded = Folded({}, set())
-            if failed is None:
-                folded, failed = self._evolved(entries)
-            if failed is None:
-                return folded
-            stream, position, error = failed
-            without[stream] = position
-            # Where one failed twice, the second time it was earlier: what comes after the first is left out since.
-            parked[stream] = (position, f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX])
+    def _folded(self, page: list[Any], parked: Failures) -> Folded:
+        """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`."""
+        entries = self._entries(page, parked)
+        keys = {key for _, of_entry in entries for key in of_entry}
+        self._provide(keys)
+        there = {key for key in keys if self._rows[key] is not None}
+        try:
+            changed = self._evolved(entries, parked, careful=False)
+        except FoldFailed:
+            # It may have changed its rows halfway. That is rare: only now each row is copied beforehand.
             self._forget()
+            self._provide(keys)
+            changed = self._evolved(entries, parked, careful=True)
+        return Folded({key: self._rows[key] for key in changed}, there)
 
     def _forget(self) -> None:
         self._rows.clear()
         self._kept_bytes = 0
 
-    def _entries(self, page: list[Any], without: dict[str, int]) -> tuple[list[Entry], Failure | None]:
+    def _entries(self, page: list[Any], parked: Failures) -> list[tuple[Entry, tuple[str, ...]]]:
+        """What counts of a page, and which rows it changes."""
         entries = []
         for position, stream, topic, state in page:
-            if state is None or position >= without.get(stream, position + 1):
+            if state is None or self._is_missing(stream, position, parked):
                 continue
             try:
-                entries.append(Entry(position=position, stream=stream, event=self._decode(topic, state)))
+                entry = Entry(position=position, stream=stream, event=self._decode(topic, state))
+                entries.append((entry, self._projection.keys(entry)))
             except Exception as error:  # whatever it is: the other streams go on
-                return [], (stream, position, error)
-        return entries, None
+                parked[stream] = (position, error)
+        return entries
 
-    def _evolved(self, entries: list[Entry]) -> tuple[Folded, Failure | None]:
-        keys_of, evolve, rows = self._projection.keys, self._projection.evolve, self._rows
-        keyed = []
-        for entry in entries:
+    def _evolved(
+        self, entries: list[tuple[Entry, tuple[str, ...]]], parked: Failures, *, careful: bool
+    ) -> dict[str, None]:
+        """Fold into the rows; the keys of those that changed. Unless `careful`, raises FoldFailed at a failure."""
+        rows, evolve = self._rows, self._projection.evolve
+        changed: dict[str, None] = {}
+        for entry, keys in entries:
+            if parked and self._is_missing(entry.stream, entry.position, parked):
+                continue
+            before = {key: deepcopy(rows[key]) for key in keys} if careful else {}
             try:
-                keyed.append((entry, keys_of(entry)))
+                for key in keys:
+                    rows[key] = evolve(rows[key], entry, key)
             except Exception as error:
-                return Folded({}, set()), (entry.stream, entry.position, error)
-        keys = {key for _, of_entry in keyed for key in of_entry}
-        self._provide(keys)
-        folded = Folded({}, {key for key in keys if rows[key] is not None})
-        for entry, of_entry in keyed:
-            try:
-                for key in of_entry:
-                    folded.changed[key] = rows[key] = evolve(rows[key], entry, key)
-            except Exception as error:
-                return folded, (entry.stream, entry.position, error)
-        return folded, None
+                if not careful:
+                    raise FoldFailed from error
+                rows |= before
+                parked[entry.stream] = (entry.position, error)
+            else:
+                changed |= dict.fromkeys(keys)
+        return changed
+
+    def _is_missing(self, stream: StreamName, position: int, parked: Failures) -> bool:
+        """Whether the stream is parked from this position or an earlier one on."""
+        since = parked[stream][0] if stream in parked else self._parked.get(stream)
+        return since is not None and position >= since
 
     def _provide(self, keys: set[str]) -> None:
         missing = keys - self._rows.keys()
@@ -205,7 +217,7 @@ class Building:
             getattr(row, self._projection.key): row for row in self._decode_rows(found)
         }
 
-    def _store(self, folded: Folded, parked: dict[str, tuple[int, str]], position: int) -> None:
+    def _store(self, folded: Folded, parked: Failures, position: int) -> None:
         changed, there = folded.changed, folded.there
         name, number = self.generation.name, self.generation.generation
         execute = self._connection.execute
@@ -219,7 +231,8 @@ class Building:
         if gone := [key for key, row in changed.items() if row is None and key in there]:
             execute(self._delete, (gone,))
         for stream, (at, error) in parked.items():
-            execute(self._park, (name, number, stream, at, error.replace("\0", "\\0")))
+            said = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]
+            execute(self._park, (name, number, stream, at, said.replace("\0", "\\0")))
         if execute(self._move, (position, name, number, self.generation.live, self.position)).rowcount != 1:
             raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
 

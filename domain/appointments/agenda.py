@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from heapq import merge
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -18,7 +18,7 @@ from domain.appointments import patient as patients
 from domain.appointments.hospital import Hospital
 from domain.appointments.patient import HoldTaken, Patient, VisitGivenUp, VisitTaken
 from domain.calendar import local_date
-from domain.decider import Command, Decided, Event, Instant, State, StreamName, Value, decides, evolves
+from domain.decider import Command, Decided, Event, Instant, State, StreamName, Value, decides, evolves, upcasts
 from domain.errors import Rejected
 from domain.identifiers import (
     AGENDA_NAME,
@@ -93,13 +93,18 @@ class AppointmentBooked(Event, name="appointment_booked.v1"):
     channel: str
 
 
-class AppointmentCancelled(Event, name="appointment_cancelled.v1"):
-    """`slot` and `channel` are the booking's: who reads this need not look for it."""
+class AppointmentCancelled(Event, name="appointment_cancelled.v2"):
+    """`slot` and `channel` are the booking's, so that who reads this need not look for it: 0 and "" in old ones."""
 
     appointment: AppointmentId
     slot: int
     channel: str
     reason: str
+
+
+@upcasts("appointment_cancelled.v1", to="appointment_cancelled.v2")
+def _cancelled_before(stored: dict[str, Any]) -> dict[str, Any]:
+    return stored | {"slot": 0, "channel": ""}
 
 
 class PatientCheckedIn(Event, name="patient_checked_in.v1"):

@@ -1,6 +1,7 @@
 """Read models over GraphQL: where a free slot is, who comes when, figures; and how fresh each answer is."""
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -232,6 +233,20 @@ async def test_it_waits_for_a_position_and_says_if_that_is_in_vain(
     assert answer["errors"][0]["extensions"] == {"code": "not_reached_yet", "path": ["atLeast"]}
     assert answer["errors"][0]["message"].startswith("The read model is at position 4 of the log")
     assert answer["data"] is None
+
+
+async def test_it_waits_no_longer_when_the_database_does_not_answer(
+    client: Client, core: Core, views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    at = await book(core, 1, "ana")
+    client.projector = None
+    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(views, "_look", lambda: asyncio.sleep(30))
+    begun = time.monotonic()
+    answer = await client.ask(f'{{ availability(specialty: "pediatrics", atLeast: "{at}") {{ freeSlots }} }}')
+    assert answer["errors"][0]["extensions"] == {"code": "unavailable"}
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize("cursor", ["2027-01-01T00:00:00Z \ud800", "\ud800 x", "2027-01-01T00:00:00Z \0"])

@@ -52,7 +52,7 @@ def _check_slots(rows: list[Row]) -> None:
             assert appointment not in slot_of, f"{appointment} is there twice"
             live[slot] = appointment
             slot_of[appointment] = slot
-        elif row.event == "appointment_cancelled.v1":
+        elif row.event == "appointment_cancelled.v2":
             assert live.pop(slot_of[row.state["appointment"]]) == row.state["appointment"], row
 
 
@@ -60,7 +60,7 @@ def _check_both_sides(rows: list[Row]) -> None:
     """What one command wrote on an agenda it wrote on the patient in the next position, of the same appointment."""
     pairs = {
         "appointment_booked.v1": ("visit_taken.v1", "appointment"),
-        "appointment_cancelled.v1": ("visit_given_up.v1", "appointment"),
+        "appointment_cancelled.v2": ("visit_given_up.v1", "appointment"),
         "slot_held.v1": ("hold_taken.v1", "hold"),
     }
     others = {event for event, _ in pairs.values()}

@@ -41,7 +41,7 @@ def registered() -> PersonRegistered:
 def test_an_event_is_plain_json_under_its_name() -> None:
     event = AppointmentCancelled(appointment="a", slot=1, channel="WEB", reason="OTHER")
     assert Codec().encode(event) == b'{"appointment":"a","slot":1,"channel":"WEB","reason":"OTHER"}'
-    assert Codec().decode("appointment_cancelled.v1", Codec().encode(event), {}) == event
+    assert Codec().decode("appointment_cancelled.v2", Codec().encode(event), {}) == event
 
 
 def test_personal_fields_are_sealed_and_open_with_the_subject_s_key_alone() -> None:
@@ -170,3 +170,8 @@ def test_a_name_belongs_to_one_event_and_personal_fields_need_a_subject() -> Non
 
         class Careless(Event, name="careless.v1"):
             text: Personal[str]
+
+
+def test_a_cancellation_of_the_first_version_reads_as_one_that_names_no_slot() -> None:
+    old = Codec().decode("appointment_cancelled.v1", b'{"appointment":"a","reason":"OTHER"}', {})
+    assert old == AppointmentCancelled(appointment="a", slot=0, channel="", reason="OTHER")

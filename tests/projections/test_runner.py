@@ -165,6 +165,33 @@ async def test_a_stream_with_two_bad_events_is_parked_at_the_first(
     assert (status.position, rows(town, "tally")) == (await core.log.head(), [(f"agenda/{AGENDA}", 1)])
 
 
+async def test_however_many_streams_fail_a_page_is_folded_twice_at_most(core: Core, town: Town) -> None:
+    await core.lane.submit(hospital(), key("hospital"))
+    practitioners = [f"p-{n:02d}" for n in range(1, 31)]
+    for practitioner in practitioners:
+        await core.lane.submit(agenda(practitioner=practitioner), key(practitioner))
+        await book(core, 1, f"well {practitioner}", practitioner)
+        await book(core, 2, f"bad {practitioner}", practitioner)
+        await book(core, 3, f"late {practitioner}", practitioner)
+    folded: list[int] = []
+
+    def evolve(row: Tally | None, entry: Entry, name: str) -> Tally | None:
+        folded.append(entry.position)
+        row = row or Tally(agenda=name, booked=0)
+        row.booked += 1
+        assert isinstance(entry.event, AppointmentBooked)
+        if entry.event.slot == 2:
+            raise ValueError("no fold")
+        return row
+
+    with projector(town, [msgspec.structs.replace(tally(), evolve=evolve)]) as projecting:
+        projecting.catch_up()
+    assert [booked for _, booked in rows(town, "tally")] == [1] * len(practitioners)
+    assert len(parked(town)) == len(practitioners)
+    # Until the first failure once; then each booking but those after a failure.
+    assert len(folded) == 2 + 2 * len(practitioners)
+
+
 async def test_a_rebuilding_that_was_killed_after_its_switch_is_not_undone(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
