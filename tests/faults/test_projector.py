@@ -28,7 +28,7 @@ from tests.conftest import SECRET, Town
 from tests.faults.rig import wait_for
 from tests.faults.test_own_database import url
 from tests.projecting import Projector, decode, projector
-from tests.serving import CHECKOUT, IGOB, called, environment, igob, serving
+from tests.serving import CHECKOUT, IGOB, called, environment, igob, postmaster_of, serving
 
 PRACTITIONERS = [f"p-{n:02d}" for n in range(1, 9)]
 SLOTS = 36
@@ -197,6 +197,9 @@ def test_a_projector_ends_with_a_server_that_was_killed(tmp_path: Path) -> None:
         server.process.kill()
         psutil.wait_procs([projector_process], timeout=START_S)
         assert not projector_process.is_running()
+    with serving(tmp_path / "city") as server:  # takes the database over, and stops it
+        server.url()
+    assert postmaster_of(tmp_path / "city") is None
 
 
 def projectors(pid: int) -> list[psutil.Process]:
