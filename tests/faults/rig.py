@@ -211,6 +211,10 @@ class City:
             given_up = {"appointment": told.answer["appointment"]["id"]}
             self.caller.ask_until_told(CANCEL, "cancelAppointment", f"{key}-c", given_up, stopped=self._stopped)
 
+    def wait_for_answers(self, number: int) -> None:
+        """Until the load has brought so many, of all rounds that are not checked yet."""
+        wait_for(lambda: sum(one.key in self._wishes for one in tuple(self.caller.told)) >= number)
+
     def wait_until_back(self, timeout_s: float = BACK_TIMEOUT_S) -> None:
         """Until a client is told something again; starts the server anew if it has ended.
 
