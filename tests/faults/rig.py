@@ -306,6 +306,11 @@ def _kill_server(city: City) -> None:
     city.server.process.wait()
 
 
+def busiest(workers: list[psutil.Process]) -> psutil.Process:
+    """Who serves most connections: workers accept from one socket, and one of them may have got them all."""
+    return max(workers, key=lambda one: len(one.net_connections("tcp")))
+
+
 def kill(*processes: psutil.Process) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.rig import City, backends, frozen, victims
+from tests.faults.rig import City, backends, busiest, frozen, victims
 
 # Answers before the kill, of some 500 in a round: counted, not timed, or a fast machine is done before it comes.
 BEFORE_ANSWERS = (10, 300)
@@ -59,7 +59,7 @@ def test_what_freezes_under_load_does_nothing_twice_when_it_goes_on(tmp_path: Pa
     with City(tmp_path / "city", seed=3, timeout_s=GIVEN_UP_S) as city:
         with city.load():
             city.wait_for_answers(BEFORE_ANSWERS[0])
-            with frozen(city.server.workers()[:1] if part == "a worker" else backends(city)):
+            with frozen([busiest(city.server.workers())] if part == "a worker" else backends(city)):
                 time.sleep(FROZEN_S)
             city.wait_until_back()
             time.sleep(AFTER_S)
