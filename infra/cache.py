@@ -5,57 +5,81 @@ from collections import OrderedDict
 from domain.decider import StreamName
 from infra.log import Loaded
 
-CACHE_BYTES_MAX = 32 * 1024 * 1024  # of events in the log; the states made of them take some times that in memory
+CACHE_BYTES_MAX = 64 * 1024 * 1024  # of events in the log; the states made of them take some times that in memory
+ONCE_SHARE = 0.25  # of that, for streams that were not asked for again
 STREAM_BYTES = 500  # what a stream weighs beside its events, so that empty ones count too
 
 
+class _Segment:
+    """Streams in the order of their last use, and what they weigh."""
+
+    def __init__(self) -> None:
+        self.streams: OrderedDict[StreamName, Loaded] = OrderedDict()
+        self.weight_bytes = 0
+
+    def put(self, stream: StreamName, loaded: Loaded) -> None:
+        self.streams[stream] = loaded
+        self.weight_bytes += loaded.weight_bytes + STREAM_BYTES
+
+    def take(self, stream: StreamName) -> Loaded | None:
+        loaded = self.streams.pop(stream, None)
+        if loaded is not None:
+            self.weight_bytes -= loaded.weight_bytes + STREAM_BYTES
+        return loaded
+
+    def take_oldest(self) -> None:
+        self.take(next(iter(self.streams)))
+
+
 class StateCache:
-    """The least recently used go first. The append checks each version, so an old state costs a retry, never a lie."""
+    """The least recently used go first. The append checks each version, so an old state costs a retry, never a lie.
+
+    Streams that were asked for again have most of the room to themselves: thousands of patients who come once must not
+    drive out the agendas that all of them want.
+    """
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._bytes = 0
-        self._streams: OrderedDict[StreamName, Loaded] = OrderedDict()
+        self._once = _Segment()
+        self._again = _Segment()
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._once.streams) + len(self._again.streams)
 
     @property
     def weight_bytes(self) -> int:
-        return self._bytes
+        return self._once.weight_bytes + self._again.weight_bytes
 
     def get(self, stream: StreamName) -> Loaded | None:
-        found = self._streams.get(stream)
+        found = self._again.streams.get(stream)
         if found is not None:
-            self._streams.move_to_end(stream)
+            self._again.streams.move_to_end(stream)
+            return found
+        found = self._once.take(stream)
+        if found is not None:
+            self._again.put(stream, found)
         return found
 
     def put(self, stream: StreamName, loaded: Loaded) -> None:
         """Keep it, unless personal data are in it: those are read when they are needed and not kept."""
         self.drop(stream)
-        if loaded.sealed:
-            return
-        self._streams[stream] = loaded
-        self._bytes += loaded.weight_bytes + STREAM_BYTES
-        loaded.kept = True
+        if not loaded.sealed:
+            self._once.put(stream, loaded)
 
-    def grew(self, loaded: Loaded, weight_bytes: int) -> None:
+    def grew(self, stream: StreamName, loaded: Loaded, weight_bytes: int) -> None:
         """Account for events that were folded into a state, kept here or not."""
         loaded.weight_bytes += weight_bytes
-        if loaded.kept:
-            self._bytes += weight_bytes
+        for segment in (self._again, self._once):
+            if segment.streams.get(stream) is loaded:
+                segment.weight_bytes += weight_bytes
 
     def drop(self, stream: StreamName) -> None:
-        loaded = self._streams.pop(stream, None)
-        if loaded is not None:
-            self._let_go(loaded)
-
-    def _let_go(self, loaded: Loaded) -> None:
-        self._bytes -= loaded.weight_bytes + STREAM_BYTES
-        loaded.kept = False
+        if self._again.take(stream) is None:
+            self._once.take(stream)
 
     def trim(self) -> None:
         """Let go of what is over the bound."""
-        while self._bytes > self._bytes_max and self._streams:
-            _, loaded = self._streams.popitem(last=False)
-            self._let_go(loaded)
+        once, again = self._once, self._again
+        while self.weight_bytes > self._bytes_max:
+            over = once.streams and (once.weight_bytes > self._bytes_max * ONCE_SHARE or not again.streams)
+            (once if over else again).take_oldest()

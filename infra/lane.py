@@ -111,6 +111,7 @@ class Lane:
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # asking for it each time would ask the system each time
         self._stopping = False
         self._in_hand: list[Waiting] = []
         self._progress_at_s = time.monotonic()
@@ -147,12 +148,14 @@ class Lane:
         """
         if self._stopping or len(self._waiting) >= self.queue_max:
             raise Rejected("overloaded", limit=self.queue_max)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         waiting = Waiting(
             command=command,
             key=self.kept(key),
             digest=self._secret.request_digest(type(command).__name__, command if content is None else content),
             correlation=correlation,
-            answer=asyncio.get_running_loop().create_future(),
+            answer=self._loop.create_future(),
         )
         if not self._waiting and not self._in_hand:
             self._progress_at_s = time.monotonic()
@@ -332,7 +335,7 @@ class Lane:
                 work.fold()
             remembered = work.remembered
             remembered.state, remembered.version = work.state, work.version
-            cache.grew(remembered, work.written_bytes)
+            cache.grew(stream, remembered, work.written_bytes)
         cache.trim()
 
     def _learn(self, conflict: Conflict) -> None:
@@ -349,7 +352,7 @@ class Lane:
             for event in missed:
                 cached.state = evolve(cached.state, event)
             cached.version = version
-            self._cache.grew(cached, conflict.missed_bytes.get(stream, 0))
+            self._cache.grew(stream, cached, conflict.missed_bytes.get(stream, 0))
 
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""

@@ -154,15 +154,13 @@ class Conflict(msgspec.Struct, frozen=True):
 class Loaded(msgspec.Struct, gc=False):
     """A stream as it was at `version` (0 = no event yet).
 
-    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it; `kept`, that a cache
-    accounts for it.
+    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it.
     """
 
     version: int
     state: Any
     weight_bytes: int = 0
     sealed: bool = False
-    kept: bool = False
 
 
 class Readers:

@@ -39,7 +39,7 @@ class Office:
     async def check_memory(self) -> int:
         """What it remembers is what the log says, or older. How many streams it remembers as they are."""
         up_to_date = 0
-        for stream, cached in self.cache._streams.items():
+        for stream, cached in [*self.cache._once.streams.items(), *self.cache._again.streams.items()]:
             loaded = (await self.log.load([stream]))[stream]
             assert cached.version <= loaded.version
             if cached.version == loaded.version:
