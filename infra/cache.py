@@ -5,7 +5,7 @@ from collections import OrderedDict
 from domain.decider import StreamName
 from infra.log import Loaded
 
-CACHE_BYTES_MAX = 64 * 1024 * 1024  # of events in the log; the states made of them take some times that in memory
+CACHE_BYTES_MAX = 128 * 2**20  # of events in the log, unless told otherwise; the states take some times that in memory
 ONCE_SHARE = 0.25  # of that, for streams that were not asked for again
 STREAM_BYTES = 500  # what a stream weighs beside its events, so that empty ones count too
 

@@ -10,6 +10,7 @@ import msgspec
 # Importing a context registers its events, folds and decisions.
 import domain.appointments
 import domain.people  # noqa: F401
+from infra.cache import StateCache
 from infra.database import application_conninfo
 from infra.lane import Lane
 from infra.log import Log
@@ -39,7 +40,8 @@ async def open_core(
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     secret = load_secret(settings)
     log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
-    lane = Lane(log, secret=secret, queue_max=settings.queue_max, clock=clock)
+    cache = StateCache(settings.cache_mib * 2**20)
+    lane = Lane(log, secret=secret, queue_max=settings.queue_max, clock=clock, cache=cache)
     await log.open()
     lane.start()
     gc.freeze()  # programs and schema stay: no need to look through them for garbage

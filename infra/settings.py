@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         hold_s: for how many seconds a hold keeps a slot.
         development_actor: who acts in every request until there is access control; on loopback only.
         queue_max: commands that may wait in a process before more are refused as overloaded.
+        cache_mib: how much a process remembers of streams: MiB that their events take in the log, three times that in
+            memory. An agenda of 40 slots with its bookings takes 8 KiB.
     """
 
     database_url: str = ""
@@ -38,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hold_s: int = 300
     development_actor: str = "developer"
     queue_max: int = 10_000
+    cache_mib: int = 128
 
     def __post_init__(self) -> None:
         wrong = {
@@ -55,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "development_actor": not re.fullmatch(r"[\w.@-]{1,64}", self.development_actor)
             and "a name of 1 to 64 letters",
             "queue_max": not 1 <= self.queue_max <= 1_000_000 and "1 to 1000000 commands",
+            "cache_mib": not 0 <= self.cache_mib <= 65_536 and "0 to 65536 MiB",
         }
         for field, what in wrong.items():
             if what:

@@ -28,6 +28,7 @@ def test_what_is_set_is_read_and_typed() -> None:
         ("IGOB_SCHEMA", "La Paz; DROP"),
         ("IGOB_SECRET", "short"),
         ("IGOB_QUEUE_MAX", "-1"),
+        ("IGOB_CACHE_MIB", "-1"),
         ("IGOB_DEVELOPMENT_ACTOR", "two words"),
         ("IGOB_SCHEMA", "pg_foo"),
         ("IGOB_SCHEMA", "information_schema"),
