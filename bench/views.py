@@ -78,7 +78,8 @@ class Result(msgspec.Struct):
     """Rates are events a second, from the first event on, nothing else going on.
 
     `lag` is the age of the first event that the availability view lacked, each time it was looked at, once the booking
-    process knew the agendas; `query` the time from when a request was due to its answer over HTTP. Bookings went in meanwhile, at the rates told.
+    process knew the agendas; `query` the time from when a request was due to its answer over HTTP. Bookings went in
+    meanwhile, at the rates told.
     """
 
     measured_at: str
