@@ -2,23 +2,21 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import HTTPConnection
-from strawberry.fastapi import GraphQLRouter
-from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.graphql.schema import schema
+from api.endpoint import Endpoint
 from api.graphql.shared import Context, Services, freshness_shown
-from api.limits import LoopbackOnly, RequestLimits
+from api.limits import LoopbackOnly
 from api.messages import language_of
-from api.sockets import INIT_TIMEOUT_S, SubscriptionHandler, WebSocketLimits
+from api.sockets import Subscriptions
 from infra.core import open_core
 from infra.database import application_conninfo
 from infra.log import Unavailable
@@ -34,53 +32,69 @@ STUCK_AFTER_S = 5  # commands wait, and none has been answered for so long
 T = TypeVar("T")
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """An application on the database of the settings, which must be migrated. Servers call it without arguments."""
-    become_worker()
-    settings = settings or from_environment()
+class Application:
+    """Everything under one roof: GraphQL at its path, by HTTP and WebSockets, and FastAPI for the rest.
+
+    On the database of the settings, which must be migrated. `services` can be given instead of being opened with it.
+    """
+
+    def __init__(self, settings: Settings, services: Services | None = None) -> None:
+        self._settings = settings
+        self._services = services
+        self._rest = FastAPI(
+            title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None
+        )
+        self._rest.get("/healthz")(healthz)
+        self._rest.get("/readyz")(self._readyz)
+        self._http = Endpoint(self._introduced)
+        self._sockets = Subscriptions(self._introduced)
+        # Until there is access control, a page elsewhere must not reach this server through a name of its own.
+        named = TrustedHostMiddleware(self._serve, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
+        self._guarded = LoopbackOnly(named)
+
+    @property
+    def services(self) -> Services:
+        assert self._services, "it was not started"
+        return self._services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._guarded(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Exactly so: what is nearly this path has to be somebody else's, or nobody's.
+        served: ASGIApp = self._rest
+        if scope["type"] != "lifespan" and scope["path"] == GRAPHQL_PATH:
+            served = self._http if scope["type"] == "http" else self._sockets
+        await served(scope, receive, send)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_core(settings) as core:
-            views = Views(application_conninfo(settings), schema=settings.schema)
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        async with open_core(self._settings) as core:
+            views = Views(application_conninfo(self._settings), schema=self._settings.schema)
             await views.open()
-            services = Services(core=core, views=views, settings=settings, now=lambda: datetime.now(UTC))
-            app.state.services = services
+            self._services = Services(core=core, views=views, settings=self._settings, now=lambda: datetime.now(UTC))
             watch = asyncio.create_task(end_with_server())
             yield
             watch.cancel()
-            await services.live.stop()
+            await self._services.live.stop()
             await views.close()
 
-    app = FastAPI(title="iGob Core", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    # What is added last is asked first.
-    app.add_middleware(RequestLimits, path=GRAPHQL_PATH)
-    # Until there is access control, a page elsewhere must not reach this server through a name of its own.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
-    app.add_middleware(WebSocketLimits)
-    app.add_middleware(LoopbackOnly)
-    router: GraphQLRouter[Context, None] = GraphQLRouter(
-        schema,
-        graphql_ide=None,
-        context_getter=_context,
-        subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
-        connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
-    )
-    router.graphql_transport_ws_handler_class = SubscriptionHandler
-    app.include_router(router, prefix=GRAPHQL_PATH)
-    app.get("/healthz")(healthz)
-    app.get("/readyz")(readyz)
-    return app
+    def _introduced(self, _: Scope, headers: Mapping[bytes, bytes]) -> Context:
+        return Context(
+            self.services,
+            actor=self.services.settings.development_actor,
+            language=language_of(headers.get(b"accept-language", b"").decode("latin-1")),
+            correlation=str(uuid.uuid4()),
+        )
+
+    async def _readyz(self) -> JSONResponse:
+        return await readyz(self.services)
 
 
-async def _context(request: HTTPConnection) -> Any:
-    services: Services = request.app.state.services
-    return Context(
-        services,
-        actor=services.settings.development_actor,
-        language=language_of(request.headers.get("accept-language", "")),
-        correlation=str(uuid.uuid4()),
-    )
+def create_app() -> Application:
+    """What servers call in each worker."""
+    become_worker()
+    return Application(from_environment())
 
 
 async def healthz() -> dict[str, str]:
@@ -88,14 +102,13 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def readyz(request: Request) -> JSONResponse:
+async def readyz(services: Services) -> JSONResponse:
     """The process can do its work: commands get through and the database answers. `position` is the head of the log.
 
     `views` tells how far each read model is; null for one that was never built. That alone is no reason against us.
 
     503 with the reason in `status` otherwise, at the latest after READY_TIMEOUT_S.
     """
-    services: Services = request.app.state.services
     if not services.core.lane.alive:
         return JSONResponse({"status": "the lane stopped"}, status_code=503)
     if services.core.lane.waited_s > STUCK_AFTER_S:

@@ -7,7 +7,6 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv6Address, ip_address
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl
 
 from graphql import (
     ArgumentNode,
@@ -24,10 +23,14 @@ from graphql import (
     ValidationRule,
     ValueNode,
     VariableNode,
+    Visitor,
+    VisitorAction,
     get_operation_ast,
+    visit,
 )
+from graphql.language import BREAK
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_READ_TIMEOUT_S = 30
@@ -53,90 +56,47 @@ class LoopbackOnly:
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
         else:
             message = "There is no access control yet: only clients on the same machine are served."
-            await _refuse(403, message)(scope, receive, send)
+            refusal = JSONResponse({"errors": [{"message": message}]}, status_code=403)
+            await refusal(scope, receive, send)
 
 
-class RequestLimits:
-    """Reads the whole body of a GraphQL request, and hands it on only if it is small, in time and of the right form.
-
-    Otherwise: 413 above BODY_BYTES_MAX, 408 after BODY_READ_TIMEOUT_S, 400 if it isn't a GraphQL request in JSON. What
-    is not said to be JSON is handed on as it is: it is for the endpoint to refuse.
-    """
-
-    def __init__(self, app: ASGIApp, path: str) -> None:
-        self.app = app
-        self.path = path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A prefix, since routes also match a path with a line break at its end.
-        if scope["type"] != "http" or not scope["path"].startswith(self.path):
-            await self.app(scope, receive, send)
-            return
-        try:
-            async with asyncio.timeout(BODY_READ_TIMEOUT_S):
-                body = await _read(scope, receive)
-            _check(scope, body)
-        except TimeoutError:
-            await _refuse(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.")(scope, receive, send)
-        except _TooLarge:
-            await _refuse(413, f"The body is larger than {BODY_BYTES_MAX} bytes.")(scope, receive, send)
-        except Malformed as fault:
-            await _refuse(400, str(fault))(scope, receive, send)
-        except _Gone:
-            return
-        else:
-            await self.app(scope, _replay(body, receive), send)
-
-
-class _TooLarge(Exception):
-    pass
+class TooLarge(Exception):
+    """The body is larger than BODY_BYTES_MAX."""
 
 
 class Malformed(Exception):
     """What is wrong with the request, for the client."""
 
 
-class _Gone(Exception):
+class Gone(Exception):
     """The client left before its body was complete."""
 
 
-async def _read(scope: Scope, receive: Receive) -> bytes:
-    """The whole body. Raises _TooLarge as soon as that is known, _Gone."""
-    declared = header(scope, b"content-length")
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    """The whole body. Raises TooLarge as soon as that is known, TimeoutError after BODY_READ_TIMEOUT_S, Gone."""
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > BODY_BYTES_MAX):
-        raise _TooLarge
+        raise TooLarge
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Gone
-        body += message.get("body", b"")
-        if len(body) > BODY_BYTES_MAX:
-            raise _TooLarge
-        if not message.get("more_body", False):
-            return bytes(body)
+    async with asyncio.timeout(BODY_READ_TIMEOUT_S):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            body += message.get("body", b"")
+            if len(body) > BODY_BYTES_MAX:
+                raise TooLarge
+            if not message.get("more_body", False):
+                return bytes(body)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body in one piece, then what else the server has to say."""
-    rest: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return rest.pop() if rest else await receive()
-
-    return replay
-
-
-def _check(scope: Scope, body: bytes) -> None:
-    """Raise Malformed unless query string or body make a GraphQL request."""
-    if scope["method"] == "GET":
-        said: dict[str, Any] = {}
-        said.update(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        for name in ("variables", "extensions"):
-            said[name] = parse_json(said[name], name) if said.get(name) else None
-        check_request(said)
-    elif scope["method"] == "POST" and b"application/json" in header(scope, b"content-type").lower():
-        check_request(parse_json(body, "body"))
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The headers by name in small letters; one that is said several times as RFC 9110 §5.3 joins it."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        key = name.lower()
+        headers[key] = b", ".join((headers[key], value)) if key in headers else bytes(value)
+    return headers
 
 
 def parse_json(text: bytes | str, what: str) -> Any:
@@ -166,11 +126,6 @@ def check_request(said: Any) -> None:
             raise Malformed(f"`{name}` must be an object, null or absent.")
 
 
-def header(scope: Scope, name: bytes) -> bytes:
-    """The first header of this name, empty if there is none."""
-    return next((bytes(value) for key, value in scope["headers"] if key.lower() == name), b"")
-
-
 def _is_loopback(client: tuple[str, int] | None) -> bool:
     try:
         address = ip_address(client[0] if client else "")
@@ -179,10 +134,6 @@ def _is_loopback(client: tuple[str, int] | None) -> bool:
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     return address.is_loopback
-
-
-def _refuse(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"errors": [{"message": message}]}, status_code=status)
 
 
 class ExpandedSizeRule(ValidationRule):
@@ -270,6 +221,23 @@ def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[
         return total
 
     return of(operation.selection_set)
+
+
+def depends_on_variables(document: DocumentNode) -> bool:
+    """Whether what the document costs hangs on its variables: whether one of them says how long a list may be."""
+    found = _VariablePages()
+    visit(document, found)
+    return found.any
+
+
+class _VariablePages(Visitor):
+    any = False
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> VisitorAction:
+        if node.name.value == "first" and isinstance(node.value, VariableNode):
+            self.any = True
+            return BREAK
+        return None
 
 
 def _items(field: FieldNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:

@@ -52,6 +52,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "Somebody is registered under that identity number already.",
     },
     "in_the_past": {"es": "Eso ya pasó: {at}.", "en": "That is in the past: {at}."},
+    "internal_error": {
+        "es": "Algo falló de nuestro lado. Si se repite, díganos este número: {id}.",
+        "en": "Something went wrong on our side. If it happens again, tell us this number: {id}.",
+    },
     "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
     "not_begun_yet": {
         "es": "La cita empieza el {at}: antes no se puede marcar una inasistencia.",

@@ -3,22 +3,27 @@
 import asyncio
 import json
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import aclosing, suppress
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
-from strawberry.asgi import ASGIWebSocketAdapter
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
-from strawberry.types.execution import ExecutionResult
-from strawberry.types.graphql import OperationType
 
+from api.graphql.execution import Asked, NotHere, followed
+from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error
-from api.limits import Malformed, check_request, header, parse_json
+from api.limits import Malformed, check_request, headers_of, parse_json
 from domain.errors import Rejected
 from infra.logging import log_failure
 
@@ -38,20 +43,19 @@ TRY_AGAIN_LATER = 1013
 BAD_MESSAGE = 4400
 
 
-class WebSocketLimits:
-    """Opens WebSockets to pages of this very host and to programs, CONNECTIONS_MAX at a time, and watches each of them.
+class Subscriptions:
+    """The ASGI application of one path, for WebSockets: graphql-transport-ws, and nothing else.
 
-    A page elsewhere could else act as the citizen whose browser it is in: browsers let any page open a WebSocket.
+    Opens them to pages of this very host and to programs, CONNECTIONS_MAX at a time, and watches each of them. A page
+    elsewhere could else act as the citizen whose browser it is in: browsers let any page open a WebSocket.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, introduce: Callable[[Scope, Mapping[bytes, bytes]], Context]) -> None:
+        self._protocol = _Protocol(introduce)
         self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "websocket":
-            await self.app(scope, receive, send)
-        elif _is_foreign(scope):
+        if _is_foreign(headers_of(scope)):
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
         elif self._open >= CONNECTIONS_MAX:
             await receive()
@@ -60,16 +64,16 @@ class WebSocketLimits:
         else:
             self._open += 1
             try:
-                await _Connection(self.app, scope, receive, send).serve()
+                await _Connection(self._protocol, scope, receive, send).serve()
             finally:
                 self._open -= 1
 
 
-def _is_foreign(scope: Scope) -> bool:
+def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a page of another origin asks. Programs other than browsers send no Origin."""
-    origin = header(scope, b"origin").decode("latin-1").lower()
+    origin = headers.get(b"origin", b"").decode("latin-1").lower()
     try:
-        return bool(origin) and urlsplit(origin).netloc != header(scope, b"host").decode("latin-1").lower()
+        return bool(origin) and urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1").lower()
     except ValueError:
         return True
 
@@ -181,26 +185,23 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.close(1011, "Something went wrong on our side.")
 
     async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
-        results = await self.schema.stream(
-            operation.query,
-            variable_values=operation.variables,
-            context_value=context,
-            operation_name=operation.operation_name,
-            allowed_operation_types=(OperationType.SUBSCRIPTION,),
-        )
-        async with aclosing(results):
-            async for result in results:
-                assert isinstance(result, ExecutionResult)  # others come of queries alone
-                if result.data is None:
-                    await operation.send_initial_errors(result.errors or [])
-                    return
-                assert context.following
-                answer = json.dumps(_payload(result))
-                context.following.made(context.snapshot, answer)  # before it is sent: others do not wait for that
-                await self._send_next(operation, answer)
-                question = _question(operation, context)
-                while known := await context.following.answer(question):
-                    await self._send_next(operation, known)
+        asked = Asked(operation.query or "", operation.variables or {}, operation.operation_name)
+        try:
+            async with aclosing(followed(asked, context)) as answers:
+                async for answer in answers:
+                    if answer.data is None:
+                        await operation.send_initial_errors(answer.errors)
+                        return
+                    assert context.following
+                    text = json.dumps(answer.body())
+                    context.following.made(context.snapshot, text)  # before it is sent: others do not wait for that
+                    await self._send_next(operation, text)
+                    question = _question(operation, context)
+                    while known := await context.following.answer(question):
+                        await self._send_next(operation, known)
+        except NotHere as error:
+            message = f"Only subscriptions are served over WebSockets: ask for a {error.kind.value} over HTTP."
+            await operation.send_initial_errors([GraphQLError(message)])
 
     async def _send_next(self, operation: Operation[Context, None], answer: str) -> None:
         """Send an answer that is encoded already: once for all who are told the same."""
@@ -215,6 +216,20 @@ def _question(operation: Operation[Context, None], context: Context) -> Hashable
     return operation.query, json.dumps(variables, sort_keys=True), operation.operation_name, context.language
 
 
-def _payload(result: ExecutionResult) -> dict[str, Any]:
-    errors = {"errors": [error.formatted for error in result.errors]} if result.errors else {}
-    return {"data": result.data, **errors}
+class _Protocol(GraphQL[Context, None]):
+    """What the library knows of the protocol, for our schema; HTTP does not come here."""
+
+    graphql_transport_ws_handler_class = SubscriptionHandler
+
+    def __init__(self, introduce: Callable[[Scope, Mapping[bytes, bytes]], Context]) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
+            max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
+        )
+        self._introduce = introduce
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        return self._introduce(request.scope, headers_of(request.scope))

@@ -18,6 +18,7 @@ Code = Literal[
     "idempotency_key_reused",
     "identity_taken",
     "in_the_past",
+    "internal_error",
     "invalid_input",
     "not_begun_yet",
     "not_its_day",

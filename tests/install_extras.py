@@ -1,6 +1,9 @@
-"""Install what `make test-all` needs beyond Python: Debian's PostgreSQL, 15 or newer. Prints its binaries' folder."""
+"""Install what `make test-all` needs beyond Python, from Debian: PostgreSQL, 15 or newer, whose folder of binaries it
+prints, and Node with npm.
+"""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,18 +19,15 @@ def debian_postgres() -> Path | None:
 
 
 def install() -> Path:
-    """Install it unless it is there. Raises SystemExit with what to do if that is not possible."""
-    if not debian_postgres():
+    """Install what is not there. Raises SystemExit with what to do if that is not possible."""
+    missing = [] if debian_postgres() else ["postgresql"]
+    missing += [package for package, command in (("nodejs", "node"), ("npm", "npm")) if not shutil.which(command)]
+    if missing:
         if os.geteuid() != 0:
-            raise SystemExit("make test-all needs Debian's PostgreSQL: apt-get install postgresql, as root")
+            raise SystemExit(f"make test-all needs Debian's {', '.join(missing)}: apt-get install them, as root")
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=quiet, stdout=sys.stderr)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql"],
-            check=True,
-            env=quiet,
-            stdout=sys.stderr,
-        )
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
+            subprocess.run(["apt-get", "-qq", *command], check=True, env=quiet, stdout=sys.stderr)
     path = debian_postgres()
     if path is None:
         raise SystemExit(f"Debian's PostgreSQL is older than {VERSION_MIN}")

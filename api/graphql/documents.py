@@ -1,40 +1,96 @@
-"""Documents that were found right are remembered: most requests say what somebody said before."""
+"""Documents are parsed and validated once: most requests say what somebody said before."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from graphql import DocumentNode
-from strawberry.extensions import SchemaExtension
+from graphql import (
+    ASTValidationRule,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    ValuesOfCorrectTypeRule,
+    get_operation_ast,
+    parse,
+    specified_rules,
+    validate,
+)
 
+from api.graphql.values import WrongValuesRule
+from api.limits import ExpandedSizeRule, cost, depends_on_variables
+
+TOKENS_MAX = 2_000
 DOCUMENTS_MAX = 500
 DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are looked at each time: parsed, they take seventy times as much
 
+# What makes a document right hangs on its text alone: our rules look neither at variables nor at who asks.
+RULES: Sequence[type[ASTValidationRule]] = (
+    *(WrongValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
+    ExpandedSizeRule,
+)
 
-class KnownDocuments(SchemaExtension):
-    """Parses and validates a document once. Only right ones are kept, so nobody's mistakes push out others' documents.
 
-    What makes a document right hangs on its text alone: our rules look neither at variables nor at who asks.
-    """
+class WrongDocument(Exception):
+    """A document that can't be executed; `errors` say why."""
 
-    known: OrderedDict[str, DocumentNode] = OrderedDict()
+    def __init__(self, errors: list[GraphQLError]) -> None:
+        super().__init__(f"{len(errors)} errors")
+        self.errors = errors
 
-    def on_parse(self) -> Iterator[None]:
-        asked = self.execution_context
-        document = self.known.get(asked.query or "")
+
+class Document:
+    """A document that is valid."""
+
+    def __init__(self, node: DocumentNode) -> None:
+        self.node = node
+        self._depends = depends_on_variables(node)
+        self._costs: dict[str | None, int] = {}
+
+    def operation(self, name: str | None) -> OperationDefinitionNode | None:
+        """The operation of this name, or the only one; None if there is no such."""
+        return get_operation_ast(self.node, name)
+
+    def cost(self, name: str | None, variables: Mapping[str, Any]) -> int:
+        """What the operation of this name costs, see `limits.cost`."""
+        if self._depends:
+            return cost(self.node, name, variables)
+        if name not in self._costs and self.operation(name):
+            self._costs[name] = cost(self.node, name, variables)
+        return self._costs.get(name, 0)
+
+
+class Documents:
+    """Those that were found right. Only they are kept, so nobody's mistakes push out others' documents."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self.known: OrderedDict[str, Document] = OrderedDict()
+        self._schema = schema
+
+    def understand(self, text: str) -> Document:
+        """Parse and validate, or remember. Raises WrongDocument."""
+        document = self.known.get(text)
         if document is not None:
-            self.known.move_to_end(asked.query or "")
-            asked.graphql_document = document
-        yield
-
-    def on_validate(self) -> Iterator[None]:
-        asked = self.execution_context
-        text, document = asked.query or "", asked.graphql_document
-        if document is not None and self.known.get(text) is document:
-            asked.pre_execution_errors = []
-            yield
-            return
-        yield
-        if document is not None and not asked.pre_execution_errors and len(text) <= DOCUMENT_CHARACTERS_MAX:
+            self.known.move_to_end(text)
+            return document
+        document = Document(self._validated(text))
+        if len(text) <= DOCUMENT_CHARACTERS_MAX:
             self.known[text] = document
             if len(self.known) > DOCUMENTS_MAX:
                 self.known.popitem(last=False)
+        return document
+
+    def _validated(self, text: str) -> DocumentNode:
+        try:
+            node = parse(text, max_tokens=TOKENS_MAX)
+        except GraphQLError as error:
+            raise WrongDocument([error]) from None
+        except RecursionError:
+            raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
+        try:
+            errors = validate(self._schema, node, RULES)
+        except RecursionError:
+            raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
+        if errors:
+            raise WrongDocument(errors)
+        return node

@@ -9,7 +9,6 @@ from typing import Any, Generic, NewType, NoReturn, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.fastapi import BaseContext
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
@@ -99,28 +98,25 @@ class Services:
         self.live = Live(core.log)
 
 
-class Context(BaseContext):
+class Context:
     """One request: who asks, in which language, and how to have a command decided."""
 
     def __init__(self, services: Services, *, actor: str, language: Language, correlation: str) -> None:
-        super().__init__()
         self.services = services
         self.actor = actor
         self.language = language
         self.correlation = correlation
+        self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
         # Of a subscription: what it follows, and what it tells. See api/sockets.py.
-        self.is_live = False
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
         self.after_variable: str | None = None
 
     def for_subscription(self) -> "Context":
         """One like this for one of the subscriptions of a connection."""
-        context = Context(self.services, actor=self.actor, language=self.language, correlation=str(uuid.uuid4()))
-        context.is_live = True
-        return context
+        return Context(self.services, actor=self.actor, language=self.language, correlation=str(uuid.uuid4()))
 
     async def state(self, stream: str) -> Any:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from api.app import create_app
+from api.app import Application
 from api.graphql.shared import Services
 from infra.core import Core
 from infra.settings import Settings
@@ -52,9 +52,8 @@ class Client:
 
 @pytest.fixture
 async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Client]:
-    app = create_app(Settings())
-    app.state.services = Services(core=core, views=views, settings=Settings(), now=clock)
+    app = Application(Settings(), Services(core=core, views=views, settings=Settings(), now=clock))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         with projector(town) as projecting:
-            yield Client(http, app.state.services, projecting)
+            yield Client(http, app.services, projecting)

@@ -2,27 +2,31 @@
 
 from typing import Any
 
+import graphql
 import pytest
-import strawberry.schema.schema
 
 import api.graphql.documents
-from api.graphql.documents import KnownDocuments
+import api.graphql.execution
+from api.graphql.documents import Documents
+from api.graphql.schema import schema
 from tests.api.conftest import Client
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def _none_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(KnownDocuments, "known", type(KnownDocuments.known)())
+def documents(monkeypatch: pytest.MonkeyPatch) -> Documents:
+    """None is known."""
+    fresh = Documents(schema._schema)
+    monkeypatch.setattr(api.graphql.execution, "DOCUMENTS", fresh)
+    return fresh
 
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is parsed and validated."""
     seen: list[str] = []
-    library: Any = strawberry.schema.schema
-    parse, validate = library.parse, library.validate_document
+    parse, validate = graphql.parse, graphql.validate
 
     def parsing(*arguments: Any, **options: Any) -> Any:
         seen.append("parsed")
@@ -32,8 +36,8 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append("validated")
         return validate(*arguments)
 
-    monkeypatch.setattr(strawberry.schema.schema, "parse", parsing)
-    monkeypatch.setattr(strawberry.schema.schema, "validate_document", validating)
+    monkeypatch.setattr(api.graphql.documents, "parse", parsing)
+    monkeypatch.setattr(api.graphql.documents, "validate", validating)
     return seen
 
 
@@ -47,24 +51,24 @@ async def test_a_right_document_is_looked_at_once(client: Client, looked_at: lis
 
 
 async def test_a_wrong_one_is_refused_each_time_in_the_language_of_who_asks(
-    client: Client, looked_at: list[str]
+    client: Client, looked_at: list[str], documents: Documents
 ) -> None:
     query = '{ availability(specialty: "x", to: "2027-02-30") { freeSlots } }'
     for language, begin in (("es", "Dato no válido"), ("en", "Not valid"), ("es", "Dato no válido")):
         answer = await client.ask(query, language=language)
         assert answer["errors"][0]["message"].startswith(begin)
     assert looked_at == ["parsed", "validated"] * 3
-    assert not KnownDocuments.known
+    assert not documents.known
 
 
 async def test_not_more_are_remembered_than_there_is_room_for(
-    client: Client, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+    client: Client, looked_at: list[str], documents: Documents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api.graphql.documents, "DOCUMENTS_MAX", 2)
     monkeypatch.setattr(api.graphql.documents, "DOCUMENT_CHARACTERS_MAX", 100)
     for query in ("{ a: __typename }", "{ b: __typename }", "{ a: __typename }", "{ c: __typename }"):
         assert await client.ask(query)
-    assert list(KnownDocuments.known) == ["{ a: __typename }", "{ c: __typename }"]
+    assert list(documents.known) == ["{ a: __typename }", "{ c: __typename }"]
     await client.data("{ __typename }" + " " * 100)
-    assert len(KnownDocuments.known) == 2
+    assert len(documents.known) == 2
     assert looked_at.count("parsed") == 4

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -32,9 +33,13 @@ async def test_a_fault_of_ours_is_masked(client: Client, town: Town, capsys: pyt
     client.projector = None  # it has no log to read now
     town.execute("DROP TABLE events CASCADE")
     answer = await client.ask('{ agendaOfAna: agenda(id: "the-agenda-of-ana") { id } }')
-    assert answer["errors"][0]["message"] == "Something went wrong on our side."
+    (error,) = answer["errors"]
+    number = error["message"].removeprefix("Algo falló de nuestro lado. Si se repite, díganos este número: ")[:-1]
+    assert answer["data"] == {"agendaOfAna": None}
+    assert error["extensions"] == {"code": "internal_error"}
     said = capsys.readouterr()
     assert "UndefinedTable" in said.err
+    assert str(UUID(number)) in said.err  # by which we find it
     assert said.out == ""
     for private in ("SELECT", "relation", "the-agenda-of-ana", "agendaOfAna"):
         assert private not in said.err

@@ -7,10 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from graphql import get_introspection_query, parse
 
-from api.app import create_app
+from api.app import Application
 from api.graphql.shared import Services
 from api.limits import ALIASES_MAX, BODY_BYTES_MAX, COST_MAX, FIELDS_MAX, PAGE_SIZE_MAX, cost
 from infra.core import Core
@@ -26,10 +25,8 @@ QUERY = '{"query": "{ __typename }"'
 
 
 @pytest.fixture
-def app(core: Core, views: Views, clock: Clock) -> FastAPI:
-    app = create_app(Settings())
-    app.state.services = Services(core=core, views=views, settings=Settings(), now=clock)
-    return app
+def app(core: Core, views: Views, clock: Clock) -> Application:
+    return Application(Settings(), Services(core=core, views=views, settings=Settings(), now=clock))
 
 
 def doubling(steps: int, fields: str = "") -> str:
@@ -40,7 +37,7 @@ def doubling(steps: int, fields: str = "") -> str:
 
 async def first_error(client: Client, query: str) -> str:
     answer = await client.ask(query)
-    assert answer["data"] is None
+    assert "data" not in answer
     message: str = answer["errors"][0]["message"]
     return message
 
@@ -96,7 +93,7 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
     messages = {}
     for language in ("es", "en"):
         answer = await client.ask(query, language=language, **variables)
-        assert answer["data"] is None
+        assert "data" not in answer
         (error,) = answer["errors"]
         assert error["extensions"] == {"code": "query_too_large"}
         messages[language] = error["message"]
@@ -208,14 +205,14 @@ async def test_malformed_bodies_are_the_clients_fault(client: Client, body: byte
 async def test_absent_and_null_are_the_same(client: Client) -> None:
     for rest in ("}", ', "variables": null, "operationName": null, "extensions": null}'):
         answer = await client.http.post("/graphql", content=QUERY + rest, headers=JSON)
-        assert answer.json() == {"data": {"__typename": "Query"}}
+        assert answer.json() == {"data": {"__typename": "Query"}, "extensions": {"cost": 1}}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "variables", ["5", "[]", "{", "[" * 100_000, '{"a": NaN}'], ids=["number", "list", "open", "deep", "constant"]
 )
-async def test_malformed_variables_in_a_query_string_too(app: FastAPI, variables: str) -> None:
+async def test_malformed_variables_in_a_query_string_too(app: Application, variables: str) -> None:
     query = f"query=%7B__typename%7D&variables={variables}".encode()
     answer = await Asked(app, method="GET", query_string=query).by("127.0.0.1")
     assert answer.status == 400
@@ -225,17 +222,17 @@ async def test_malformed_variables_in_a_query_string_too(app: FastAPI, variables
 @pytest.mark.anyio
 async def test_queries_may_come_by_get_but_mutations_may_not(client: Client, core: Core) -> None:
     asked = await client.http.get("/graphql", params={"query": "{ __typename }", "variables": "{}"})
-    assert asked.json() == {"data": {"__typename": "Query"}}
+    assert asked.json()["data"] == {"__typename": "Query"}
     done = await client.http.get("/graphql", params={"query": "mutation { __typename }"})
-    assert done.status_code == 400
-    assert "mutations are not allowed" in done.text
+    assert (done.status_code, done.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 async def test_what_a_page_elsewhere_may_send_unasked_is_refused(client: Client, content_type: str) -> None:
     answer = await client.http.post("/graphql", content=QUERY + "}", headers={"content-type": content_type})
-    assert (answer.status_code, answer.text) == (400, "Unsupported content type")
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["errors"][0]["message"]
 
 
 @pytest.mark.anyio
@@ -267,7 +264,9 @@ class Answer:
 class Asked:
     """One request as the server hands it to the application: for what a well-behaved client can't do."""
 
-    def __init__(self, app: FastAPI, *, parts: list[bytes] | None = None, path: str = "/graphql", **scope: Any) -> None:
+    def __init__(
+        self, app: Application, *, parts: list[bytes] | None = None, path: str = "/graphql", **scope: Any
+    ) -> None:
         self.app = app
         self.parts: Iterator[bytes] = iter(parts if parts is not None else [b""])
         self.ends = parts is None
@@ -297,7 +296,7 @@ class Asked:
 
 
 @pytest.mark.anyio
-async def test_a_body_that_does_not_come_is_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_not_waited_for(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.limits.BODY_READ_TIMEOUT_S", 0.05)
     answer = await Asked(app, parts=[b'{"query"', b": "]).by("127.0.0.1")
     assert answer.status == 408
@@ -305,7 +304,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(app: FastAPI, monkeyp
 
 
 @pytest.mark.anyio
-async def test_a_large_body_is_refused_before_it_is_read(app: FastAPI) -> None:
+async def test_a_large_body_is_refused_before_it_is_read(app: Application) -> None:
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     for length in (str(BODY_BYTES_MAX + 1), "9" * 5_000):
         declared = [*headers, (b"content-length", length.encode())]
@@ -315,8 +314,8 @@ async def test_a_large_body_is_refused_before_it_is_read(app: FastAPI) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_line_break_after_the_path_is_no_way_round(app: FastAPI) -> None:
-    assert (await Asked(app, parts=[b" " * 1_048_576] * 3, path="/graphql\n").by("127.0.0.1")).status == 413
+async def test_a_line_break_after_the_path_is_no_way_round(app: Application) -> None:
+    assert (await Asked(app, parts=[b" " * 1_048_576] * 3, path="/graphql\n").by("127.0.0.1")).status == 404
 
 
 @pytest.mark.anyio
@@ -329,7 +328,7 @@ async def test_a_line_break_after_the_path_is_no_way_round(app: FastAPI) -> None
     ],
 )  # fmt: skip
 async def test_strangers_are_refused_wherever_the_server_listens(
-    app: FastAPI, address: str | None, served: bool
+    app: Application, address: str | None, served: bool
 ) -> None:
     asked = Asked(app, path="/healthz", method="GET")
     answer = await asked.by(address)
@@ -341,7 +340,7 @@ async def test_strangers_are_refused_wherever_the_server_listens(
 
 
 @pytest.mark.anyio
-async def test_a_stranger_can_do_nothing(app: FastAPI) -> None:
+async def test_a_stranger_can_do_nothing(app: Application) -> None:
     transport = httpx.ASGITransport(app=app, client=("10.0.0.7", 123))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
         answer = await stranger.post("/graphql", json={"query": "{ __typename }"})
@@ -351,7 +350,7 @@ async def test_a_stranger_can_do_nothing(app: FastAPI) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("protocol", ["graphql-ws", "other"])
 async def test_other_protocols_over_web_sockets_are_refused(
-    app: FastAPI, protocol: str, capfd: pytest.CaptureFixture[str]
+    app: Application, protocol: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer = await Asked(app, type="websocket", scheme="ws", subprotocols=[protocol]).by("127.0.0.1")
     assert answer.types == ["websocket.accept", "websocket.close"]
@@ -378,7 +377,7 @@ async def test_other_protocols_over_web_sockets_are_refused(
     ],
 )
 async def test_a_page_of_another_origin_opens_no_web_socket(
-    app: FastAPI, origin: bytes | None, host: bytes, served: bool
+    app: Application, origin: bytes | None, host: bytes, served: bool
 ) -> None:
     headers = [(b"host", host), *([(b"origin", origin)] if origin else [])]
     answer = await Asked(app, type="websocket", scheme="ws", subprotocols=["other"], headers=headers).by("127.0.0.1")

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 import websockets
 
-from api.app import create_app
+from api.app import Application
 from api.graphql.appointments import shown_agenda
 from api.graphql.shared import Services
 from infra.core import Core
@@ -38,8 +38,7 @@ async def services(core: Core, views: Views, clock: Clock) -> Services:
 @asynccontextmanager
 async def serving(services: Services) -> AsyncIterator[str]:
     """A server whose application works on the test's log."""
-    app = create_app(Settings())
-    app.state.services = services
+    app = Application(Settings(), services)
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
@@ -117,17 +116,21 @@ async def test_what_can_not_be_followed_is_refused_in_the_clients_language(  # n
 async def test_queries_and_mutations_go_over_http(url: str, operation: str) -> None:
     async with follower(url) as one:
         await one.follow(operation)
-        assert "not allowed" in (await one.refused())["message"]
+        assert "Only subscriptions" in (await one.refused())["message"]
 
 
-@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "multipart/mixed;subscriptionSpec=1.0"])
-async def test_subscriptions_go_over_web_sockets(url: str, core: Core, accept: str) -> None:
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [("application/json", 400), ("text/event-stream", 406), ("multipart/mixed;subscriptionSpec=1.0", 406)],
+)
+async def test_subscriptions_go_over_web_sockets(url: str, core: Core, accept: str, status: int) -> None:
     await open_agenda(core)
     content = json.dumps({"query": AGENDA, "variables": {"id": ID}})
     async with httpx.AsyncClient() as http:
         headers = {"accept": accept, "content-type": "application/json"}
         answer = await http.post(f"{url}/graphql", content=content, headers=headers)
-    assert answer.status_code == 400 or "over WebSockets alone" in answer.text
+    assert answer.status_code == status
+    assert ("over WebSockets alone" in answer.text) == (status == 400)
     assert "position" not in answer.text
 
 
@@ -182,7 +185,7 @@ async def test_who_does_not_introduce_themselves_is_not_served(url: str) -> None
 
 
 async def test_who_says_nothing_is_not_waited_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.app.INIT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("api.sockets.INIT_TIMEOUT_S", 0.2)
     async with serving(services) as url, open_socket(url) as socket:
         with pytest.raises(websockets.ConnectionClosed):
             await asyncio.wait_for(socket.recv(), 5)

@@ -1,0 +1,189 @@
+"""GraphQL over HTTP, as its specification has it: one request in, one answer out, and nothing in between.
+
+Where the independent audits of the npm package `graphql-http` and the newest draft differ, the audits are followed: see
+docs/adr/0010-the-endpoint.md.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import msgspec
+from graphql import OperationType
+from starlette.types import Receive, Scope, Send
+
+from api.graphql.execution import Asked, NotHere, answer
+from api.graphql.shared import Context
+from api.limits import (
+    BODY_BYTES_MAX,
+    BODY_READ_TIMEOUT_S,
+    Gone,
+    Malformed,
+    TooLarge,
+    check_request,
+    headers_of,
+    parse_json,
+    read_body,
+)
+from infra.logging import log_failure
+
+GRAPHQL_JSON = "application/graphql-response+json"
+JSON = "application/json"
+# By which name each is wanted. Of several that are wanted as much, the first: whoever names it knows the specification.
+MEDIA = {GRAPHQL_JSON: (GRAPHQL_JSON,), JSON: (JSON, "application/*", "*/*")}
+ACCEPT_LENGTH_MAX = 1_000
+READ_ONLY = (OperationType.QUERY,)
+BOTH = (OperationType.QUERY, OperationType.MUTATION)
+
+Headers = Mapping[bytes, bytes]
+Introduce = Callable[[Scope, Headers], Context]  # who asks
+
+
+class _Refusal(Exception):
+    """A request that is no GraphQL request of a kind that is served here."""
+
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+class _Reply(NamedTuple):
+    status: int
+    media: str
+    body: dict[str, Any]
+    headers: Mapping[str, str] = {}
+
+
+class Endpoint:
+    """The ASGI application of one path, for HTTP alone."""
+
+    def __init__(self, introduce: Introduce) -> None:
+        self._introduce = introduce
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            reply = await self._reply(scope, receive)
+        except Gone:
+            return
+        body = _encoded(reply.body)
+        headers = [
+            (b"content-type", f"{reply.media}; charset=utf-8".encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            *((name.encode(), value.encode()) for name, value in reply.headers.items()),
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _reply(self, scope: Scope, receive: Receive) -> _Reply:
+        media = JSON
+        try:
+            headers = headers_of(scope)
+            method = scope["method"]
+            if method not in ("GET", "POST"):
+                raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
+            media = _media(headers.get(b"accept", b"*/*"))
+            said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
+            return await self._answered(said, self._introduce(scope, headers), media, only_reads=method == "GET")
+        except _Refusal as refusal:
+            return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
+        except Malformed as fault:
+            return _Reply(400, media, {"errors": [{"message": str(fault)}]})
+        except Gone:
+            raise
+        except Exception as error:
+            number = str(uuid.uuid4())
+            log_failure("a request failed", error, id=number)
+            message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
+            return _Reply(500, media, {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]})
+
+    async def _answered(self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool) -> _Reply:
+        asked = Asked(said["query"], said.get("variables") or {}, said.get("operationName"))
+        try:
+            found = await answer(asked, context, READ_ONLY if only_reads else BOTH)
+        except NotHere as error:
+            if error.kind is OperationType.SUBSCRIPTION:
+                message = "Subscriptions are served over WebSockets alone, by the protocol graphql-transport-ws."
+                raise _Refusal(400, message) from None
+            raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
+        return _Reply(200 if found.executed or media == JSON else 400, media, found.body())
+
+
+def _media(accept: bytes) -> str:
+    """In which of ours the client wants its answer (RFC 9110 §12.5.1). Raises a refusal if in none."""
+    best, best_quality = "", 0.0
+    wanted = _qualities(accept[:ACCEPT_LENGTH_MAX].decode("latin-1").lower())
+    for media, names in MEDIA.items():
+        quality = next((wanted[name] for name in names if name in wanted), 0.0)  # the most specific name counts
+        if quality > best_quality:
+            best, best_quality = media, quality
+    if not best:
+        raise _Refusal(406, f"Answers are {GRAPHQL_JSON} or {JSON}, in UTF-8.")
+    return best
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """How much each media range is wanted, from 0 to 1."""
+    qualities: dict[str, float] = {}
+    for item in accept.split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                quality = _quality(value.strip())
+            elif key.strip() == "charset" and not _is_utf8(value):
+                quality = 0.0
+        qualities[name] = max(quality, qualities.get(name, 0.0))
+    return qualities
+
+
+def _quality(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 0.0
+
+
+def _is_utf8(charset: str) -> bool:
+    return charset.strip().strip('"').lower() in ("utf-8", "utf8")
+
+
+def _said_in_url(scope: Scope) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    said.update(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    for name in ("variables", "extensions"):
+        said[name] = parse_json(said[name], name) if said.get(name) else None
+    check_request(said)
+    return said
+
+
+async def _said_in_body(headers: Headers, receive: Receive) -> dict[str, Any]:
+    name, *parameters = headers.get(b"content-type", b"").decode("latin-1").split(";")
+    if name.strip().lower() != JSON:
+        raise _Refusal(415, f"Say what you want in {JSON}.")
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip().lower() == "charset" and not _is_utf8(value):
+            raise _Refusal(415, "Say what you want in UTF-8.")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise _Refusal(415, "A compressed body is not taken.")
+    try:
+        body = await read_body(headers, receive)
+    except TooLarge:
+        raise _Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes.") from None
+    except TimeoutError:
+        raise _Refusal(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.") from None
+    said = parse_json(body, "body")
+    check_request(said)
+    return dict(said)
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:  # half a character that the client said, and that we say again
+        return json.dumps(body).encode()

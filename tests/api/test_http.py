@@ -1,0 +1,156 @@
+"""GraphQL over HTTP as its specification has it: methods, media types, statuses. The independent audits of the same are
+in tests/conformance.
+"""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import api.endpoint
+from tests.api.conftest import Client
+from tests.api.test_appointments import REGISTER
+
+pytestmark = pytest.mark.anyio
+
+JSON = "application/json"
+GRAPHQL = "application/graphql-response+json"
+RIGHT = {"query": "{ __typename }"}
+NO_DOCUMENT = {"query": "{"}
+NO_SUCH_FIELD = {"query": "{ nope }"}
+NO_SUCH_OPERATION = {"query": "query a { __typename }", "operationName": "b"}
+WHICH_OPERATION = {"query": "query a { __typename } query b { __typename }"}
+WRONG_VARIABLE = {"query": "query($first: Int!) { hospitals(first: $first) { nodes { id } } }", "variables": {}}
+TOO_LARGE = {"query": '{ agendas(hospital: "x", first: 100) { nodes { slots(first: 100) { nodes { start } } } } }'}
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        (None, JSON),
+        ("*/*", JSON),
+        ("application/*", JSON),
+        (JSON, JSON),
+        (GRAPHQL, GRAPHQL),
+        ("Application/JSON; Charset=UTF-8", JSON),
+        (f"{GRAPHQL}; charset=utf-8, {JSON}; charset=utf-8", GRAPHQL),
+        (f"{JSON}, {GRAPHQL}", GRAPHQL),
+        (f"{GRAPHQL};q=0.5, {JSON}", JSON),
+        (f"{GRAPHQL};q=0, */*;q=0.1", JSON),
+        (f"{JSON};q=0.2, {GRAPHQL};q=0.3", GRAPHQL),
+        (f"text/html, {GRAPHQL};q=0.9, */*;q=0.8", GRAPHQL),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", JSON),
+        ("text/event-stream", None),
+        (f"{JSON};charset=utf-16", None),
+        (f"{JSON};q=0", None),
+        (f"{JSON};q=x", None),
+        (f"{JSON};q=0, */*", None),  # the most specific name counts
+        ("", None),
+    ],
+)
+async def test_the_answer_comes_as_the_client_wants_it_or_not_at_all(
+    client: Client, accept: str | None, media: str | None
+) -> None:
+    client.http.headers.pop("accept", None)
+    headers = {"accept": accept} if accept is not None else {}
+    answer = await client.http.post("/graphql", json=RIGHT, headers=headers)
+    assert answer.headers["content-type"] == f"{media or JSON}; charset=utf-8"
+    if media:
+        assert (answer.status_code, answer.json()["data"]) == (200, {"__typename": "Query"})
+    else:
+        assert answer.status_code == 406
+        assert GRAPHQL in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "said", [NO_DOCUMENT, NO_SUCH_FIELD, NO_SUCH_OPERATION, WHICH_OPERATION, WRONG_VARIABLE, TOO_LARGE]
+)
+async def test_what_is_not_executed_has_no_data(client: Client, said: dict[str, Any], method: str) -> None:
+    for media, status in ((JSON, 200), (GRAPHQL, 400)):
+        asked = {name: json.dumps(value) if name == "variables" else value for name, value in said.items()}
+        content = {"params": asked} if method == "GET" else {"json": said}
+        answer = await client.http.request(method, "/graphql", headers={"accept": media}, **content)
+        assert answer.status_code == status, answer.text
+        assert answer.json()["errors"][0]["message"]
+        assert "data" not in answer.json()
+
+
+@pytest.mark.parametrize("media", [JSON, GRAPHQL])
+async def test_what_is_executed_is_a_success_though_a_field_failed(client: Client, media: str) -> None:
+    query = '{ a: __typename availability(specialty: "NO") { freeSlots } }'
+    answer = await client.http.post("/graphql", json={"query": query}, headers={"accept": media})
+    assert (answer.status_code, answer.json()["data"]) == (200, None)
+    assert answer.json()["errors"][0]["path"] == ["availability"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+async def test_other_methods_are_not_allowed(client: Client, method: str) -> None:
+    answer = await client.http.request(method, "/graphql")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": ""},
+        {"content-type": "text/plain"},
+        {"content-type": "application/graphql"},
+        {"content-type": "application/jsonx"},
+        {"content-type": f"{JSON}; charset=utf-16"},
+        {"content-type": JSON, "content-encoding": "gzip"},
+        {"content-type": JSON, "content-encoding": "deflate"},
+    ],
+)
+async def test_what_is_not_plain_json_is_not_read(client: Client, headers: dict[str, str]) -> None:
+    answer = await client.http.post("/graphql", content=json.dumps(RIGHT), headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("content_type", ["Application/JSON", f'{JSON}; charset="UTF-8"', f"{JSON};charset=utf-8; x=y"])
+async def test_json_is_read_however_it_is_written(client: Client, content_type: str) -> None:
+    headers = {"content-type": content_type, "content-encoding": "identity"}
+    answer = await client.http.post("/graphql", content=json.dumps(RIGHT), headers=headers)
+    assert answer.status_code == 200
+
+
+async def test_nobody_keeps_an_answer(client: Client) -> None:
+    answer = await client.http.get("/graphql", params=RIGHT)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_half_a_character_is_said_again_as_it_came(client: Client) -> None:
+    said = '{"query": "query a { __typename }", "operationName": "\\ud800"}'
+    answer = await client.http.post("/graphql", content=said, headers={"content-type": JSON})
+    assert "\ud800" in answer.json()["errors"][0]["message"]
+
+
+async def test_what_nobody_foresaw_is_told_by_its_number(
+    client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stumble(*_: Any) -> None:
+        raise ZeroDivisionError("about Ana")
+
+    monkeypatch.setattr(api.endpoint, "answer", stumble)
+    answer = await client.http.post("/graphql", json=RIGHT)
+    assert answer.status_code == 500
+    (error,) = answer.json()["errors"]
+    assert error["extensions"] == {"code": "internal_error"}
+    number = error["message"].rpartition(": ")[2][:-1]
+    said = capsys.readouterr().err
+    assert str(UUID(number)) in said
+    assert "ZeroDivisionError" in said
+    assert "Ana" not in said + answer.text
+
+
+async def test_a_mutation_is_not_done_by_a_get(client: Client) -> None:
+    wanted = {"idempotencyKey": "r", "identity": "4820193", "givenNames": "Ana", "familyNames": "Mamani",
+              "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+    asked = {"query": REGISTER, "variables": json.dumps({"input": wanted})}
+    answer = await client.http.get("/graphql", params=asked)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert await client.http.get("/readyz")
+    assert (await client.http.get("/readyz")).json()["position"] == "0"
