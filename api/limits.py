@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv6Address, ip_address
 from typing import Any, NoReturn
@@ -38,6 +38,7 @@ FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spr
 ALIASES_MAX = 15  # likewise
 COST_MAX = 5_000  # values in the answer, if every page is full
 PAGE_SIZE_MAX = 100  # of a list
+ADDRESSES_MAX = 1_000  # of clients, remembered
 
 
 class LoopbackOnly:
@@ -50,7 +51,7 @@ class LoopbackOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or _is_loopback(scope.get("client")):
+        if scope["type"] == "lifespan" or _is_loopback((scope.get("client") or ("",))[0]):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
@@ -126,9 +127,10 @@ def check_request(said: Any) -> None:
             raise Malformed(f"`{name}` must be an object, null or absent.")
 
 
-def _is_loopback(client: tuple[str, int] | None) -> bool:
+@lru_cache(ADDRESSES_MAX)
+def _is_loopback(host: str) -> bool:
     try:
-        address = ip_address(client[0] if client else "")
+        address = ip_address(host)
     except ValueError:  # unknown, or a socket that has no address
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped:

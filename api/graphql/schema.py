@@ -1,6 +1,11 @@
 """The schema as a whole."""
 
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
 import strawberry
+from graphql import GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
 from api.graphql.appointments import (
@@ -35,3 +40,21 @@ schema = strawberry.Schema(
     types=[Refused, InvalidInput, TryAgainLater, SlotTaken, NotReleasedYet, HoldLimitReached, VisitConflict],
     config=StrawberryConfig(scalar_map=SCALARS),
 )
+
+
+def _read_plainly(schema: GraphQLSchema) -> None:
+    """A field without a resolver is an attribute: Strawberry asks for it in a longer way, for each item of each list."""
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLObjectType):
+            for field in kind.fields.values():
+                said = field.extensions.get("strawberry-definition")
+                if said is not None and said.is_basic_field:
+                    field.resolve = _attribute(said.python_name)
+
+
+def _attribute(name: str) -> Callable[..., Any]:
+    get = attrgetter(name)
+    return lambda source, _: get(source)
+
+
+_read_plainly(schema._schema)
