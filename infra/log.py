@@ -166,11 +166,11 @@ class Loaded(msgspec.Struct, gc=False):
 class Readers:
     """A few connections for questions, each with a bounded wait. Open them in the event loop that uses them."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, *, connections_max: int = READ_CONNECTIONS_MAX) -> None:
         self._pool = AsyncConnectionPool(
             conninfo,
             min_size=1,
-            max_size=READ_CONNECTIONS_MAX,
+            max_size=connections_max,
             open=False,
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,

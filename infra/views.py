@@ -11,6 +11,9 @@ from psycopg import sql
 
 from infra.log import Readers, Unavailable
 
+# What a process can ask for keeps two of the database's busy. More of them take turns on the same cores, so that each
+# answer takes longer: with four, the slowest of a hundred took 13 ms instead of 9.
+CONNECTIONS_MAX = 2
 REACH_POLL_S = 0.005
 REACH_TIMEOUT_S = 3.0
 
@@ -87,7 +90,7 @@ class Views:
             .format(sql.Identifier(self._views, "generations"), self._freshness)
             .as_bytes()
         )
-        self._readers = Readers(conninfo)
+        self._readers = Readers(conninfo, connections_max=CONNECTIONS_MAX)
         self._statements: dict[str, bytes] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._reached: dict[str, int] = {}  # positions that were seen: they never go back

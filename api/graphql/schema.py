@@ -43,7 +43,7 @@ schema = strawberry.Schema(
 
 
 def _read_plainly(schema: GraphQLSchema) -> None:
-    """A field without a resolver is an attribute: Strawberry asks for it in a longer way, for each item of each list."""
+    """A field without a resolver is an attribute: Strawberry gets it by a longer way, for each item of each list."""
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLObjectType):
             for field in kind.fields.values():
