@@ -121,6 +121,9 @@ class Runner:
         generations = Generations(connection, self._places)
         live = generations.live(projection.name)
         if live and not generations.has_table(live):
+            now_live = generations.live(projection.name)
+            if now_live and now_live.generation != live.generation:
+                raise Overtaken(f"generation {live.generation} was replaced just now")
             generations.forget(live)  # somebody dropped it: it is made again
             live = None
         live = live or generations.begin(projection, live=True)

@@ -19,7 +19,7 @@ from infra.views import Views
 from projections.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
 from projections.building import Building, LogHasGap, Overtaken
 from projections.catalogue import PROJECTIONS
-from projections.generations import Generations, Places
+from projections.generations import Generation, Generations, Places
 from projections.projection import Entry, Projection, Row
 from projections.runner import Busy, Runner, connect, rebuild, statuses, verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque, open_agenda
@@ -435,6 +435,28 @@ async def test_rebuilding_while_the_city_books_and_asks(core: Core, town: Town, 
     assert seen == sorted(seen)
     assert switched >= 2
     assert verify(town.application, Places(town.schema), AVAILABILITY, decode).different == 0
+
+
+async def test_a_runner_that_begins_while_its_table_is_replaced_takes_the_new_one(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    with projector(town) as projecting:
+        projecting.catch_up()
+    has_table = Generations.has_table
+    replaced: list[int] = []
+
+    def too_late(self: Generations, generation: Generation) -> bool:
+        if not replaced:  # between looking which one is live and looking for its table
+            replaced.append(generation.generation)
+            assert rebuild(town.application, Places(town.schema), AVAILABILITY, decode)
+        return has_table(self, generation)
+
+    monkeypatch.setattr(Generations, "has_table", too_late)
+    with Running(town, AVAILABILITY) as running:
+        await book(core, 1, "ana")
+        await until(lambda: position(town, "availability") == 4)
+    assert (replaced, running.said) == ([1], [])
 
 
 async def test_a_rebuilding_that_was_cut_short_is_gone_on_with(
