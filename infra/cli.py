@@ -347,9 +347,11 @@ def _embedded(settings: Settings) -> "EmbeddedPostgres":
 @views.command(name="run")
 def run_projections(*, data_dir: DataDir = None) -> None:
     """Keep the read models up to date until told to stop. `igob serve` does so by itself."""
+    import gc
     import threading
     from contextlib import nullcontext
 
+    from infra.core import GARBAGE_THRESHOLDS
     from infra.database import application_conninfo, running
     from infra.serve import PARENT_POLL_S, is_part_of_server, server_is_gone
     from projections.catalogue import PROJECTIONS
@@ -359,6 +361,7 @@ def run_projections(*, data_dir: DataDir = None) -> None:
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     with (
         plain_errors(),
         nullcontext() if is_part_of_server() else running(settings, "igob projections run", say),

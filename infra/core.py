@@ -24,8 +24,8 @@ class Core(msgspec.Struct, frozen=True):
     secret: Secret
 
 
-# Remembered states are many, live long and form no cycles: at its default pace the collector walks through all of them
-# again and again, for a third of a booking's time.
+# Remembered states, and rows of read models, are many, live long and form no cycles: at its default pace the collector
+# walks through all of them again and again, for a third of a booking's time.
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 

@@ -208,10 +208,10 @@ class Building:
         return since is not None and position >= since
 
     def _provide(self, keys: set[str]) -> None:
-        missing = keys - self._rows.keys()
+        missing = [key for key in keys if key not in self._rows]  # as a difference of sets it would go through all rows
         if not missing:
             return
-        ((found,),) = self._connection.execute(self._load, (list(missing),)).fetchall()
+        ((found,),) = self._connection.execute(self._load, (missing,)).fetchall()
         self._kept_bytes += len(found) + sum(map(len, missing))
         self._rows |= dict.fromkeys(missing) | {
             getattr(row, self._projection.key): row for row in self._decode_rows(found)

@@ -10,7 +10,7 @@ from domain.decider import UPCASTERS, Event, StreamName
 Decode = Callable[[str, bytes], Event]  # stable name and stored JSON → the event
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, gc=False):
     """A row of a read model; its first field is the key, a text. It belongs to the runner, and folds may change it."""
 
 
