@@ -36,6 +36,8 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_READ_TIMEOUT_S = 30
 FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
 ALIASES_MAX = 15  # likewise
+DEPTH_MAX = 20  # of fields within fields, likewise; tools that read the schema need 15
+ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a question or a command of its own
 COST_MAX = 5_000  # values in the answer, if every page is full
 PAGE_SIZE_MAX = 100  # of a list
 ADDRESSES_MAX = 1_000  # of clients, remembered
@@ -139,7 +141,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class ExpandedSizeRule(ValidationRule):
-    """Refuses documents with more fields than FIELDS_MAX or more aliases than ALIASES_MAX once fragments are expanded.
+    """Refuses documents that are larger than allowed once fragments are expanded: fields, aliases, depth, root fields.
 
     A chain of fragments that each spread the next one twice doubles at every step, so nothing is expanded here: each
     fragment is counted once, those that it spreads before it. Counts stop growing just above their limit.
@@ -148,6 +150,7 @@ class ExpandedSizeRule(ValidationRule):
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
         self.here = _Part()
+        self.depth = 0
         self.operations: list[_Part] = []
         self.fragments: dict[str, _Part] = {}
 
@@ -161,13 +164,21 @@ class ExpandedSizeRule(ValidationRule):
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         self.here.fields += 1
         self.here.aliases += node.alias is not None
+        if self.depth == 0:
+            self.here.roots.add(node.alias.value if node.alias else node.name.value)
+        self.depth += 1
+        self.here.depth = max(self.here.depth, self.depth)
+
+    def leave_field(self, *_: Any) -> None:
+        self.depth -= 1
 
     def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
-        self.here.spreads.append(node.name.value)
+        self.here.spreads.append((node.name.value, self.depth))
 
     def leave_document(self, *_: Any) -> None:
         try:
-            order = [*TopologicalSorter({name: part.spreads for name, part in self.fragments.items()}).static_order()]
+            spreads = {name: [spread for spread, _ in part.spreads] for name, part in self.fragments.items()}
+            order = [*TopologicalSorter(spreads).static_order()]
         except CycleError:
             return  # NoFragmentCyclesRule refuses it
         for part in [self.fragments[name] for name in order if name in self.fragments] + self.operations:
@@ -176,6 +187,10 @@ class ExpandedSizeRule(ValidationRule):
             self._report("fields", FIELDS_MAX)
         if sum(operation.aliases for operation in self.operations) > ALIASES_MAX:
             self._report("aliases", ALIASES_MAX)
+        if any(operation.depth > DEPTH_MAX for operation in self.operations):
+            self._report("fields within each other", DEPTH_MAX)
+        if any(len(operation.roots) > ROOT_FIELDS_MAX for operation in self.operations):
+            self._report("root fields", ROOT_FIELDS_MAX)
 
     def _report(self, what: str, most: int) -> None:
         self.report_error(GraphQLError(f"The document has more than {most} {what}, fragments expanded."))
@@ -187,14 +202,19 @@ class _Part:
     def __init__(self) -> None:
         self.fields = 0
         self.aliases = 0
-        self.spreads: list[str] = []
+        self.depth = 0
+        self.roots: set[str] = set()  # names in the answer: those of one name are answered once
+        self.spreads: list[tuple[str, int]] = []  # each with how many fields it stands in
 
     def expand(self, fragments: dict[str, "_Part"]) -> None:
         """Add what the spread fragments select, which are expanded already."""
-        for name in self.spreads:
+        for name, depth in self.spreads:
             if spread := fragments.get(name):  # KnownFragmentNamesRule refuses others
                 self.fields = min(self.fields + spread.fields, FIELDS_MAX + 1)
                 self.aliases = min(self.aliases + spread.aliases, ALIASES_MAX + 1)
+                self.depth = max(self.depth, depth + spread.depth)
+                if depth == 0:
+                    self.roots |= spread.roots
 
 
 def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> int:

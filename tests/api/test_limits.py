@@ -11,7 +11,16 @@ from graphql import get_introspection_query, parse
 
 from api.app import Application
 from api.graphql.shared import Services
-from api.limits import ALIASES_MAX, BODY_BYTES_MAX, COST_MAX, FIELDS_MAX, PAGE_SIZE_MAX, cost
+from api.limits import (
+    ALIASES_MAX,
+    BODY_BYTES_MAX,
+    COST_MAX,
+    DEPTH_MAX,
+    FIELDS_MAX,
+    PAGE_SIZE_MAX,
+    ROOT_FIELDS_MAX,
+    cost,
+)
 from infra.core import Core
 from infra.settings import Settings
 from infra.views import Views
@@ -35,6 +44,26 @@ def doubling(steps: int, fields: str = "") -> str:
     return " ".join(["{ ...f0 }", *chain, f"fragment f{steps} on Query {{ __typename }}"])
 
 
+def rooted(aliases: int) -> str:
+    """A document with three root fields more than that, half of them in a fragment."""
+    named = [f"a{n}: __typename" for n in range(aliases)]
+    return (
+        f"{{ {' '.join(named[::2])} ...f __typename __schema {{ description }} }}"
+        f' fragment f on Query {{ {" ".join(named[1::2])} __type(name: "x") {{ name }} }}'
+    )
+
+
+def nested(depth: int) -> str:
+    """A document with so many fields within each other."""
+    return '{ __type(name: "x") { ' + "ofType { " * (depth - 2) + "name" + " }" * depth
+
+
+def chained(depth: int) -> str:
+    """The same, each field in a fragment of its own."""
+    chain = [f"fragment f{n} on __Type {{ ofType {{ ...f{n + 1} }} }}" for n in range(depth - 2)]
+    return " ".join(['{ __type(name: "x") { ...f0 } }', *chain, f"fragment f{depth - 2} on __Type {{ name }}"])
+
+
 async def first_error(client: Client, query: str) -> str:
     answer = await client.ask(query)
     assert "data" not in answer
@@ -50,6 +79,9 @@ async def first_error(client: Client, query: str) -> str:
         (doubling(60), f"more than {FIELDS_MAX} fields, fragments expanded"),
         (doubling(11), f"more than {FIELDS_MAX} fields, fragments expanded"),  # 2,048
         (doubling(5, fields="a: __typename"), f"more than {ALIASES_MAX} aliases"),  # 31
+        (rooted(14), f"more than {ROOT_FIELDS_MAX} root fields"),
+        (nested(21), f"more than {DEPTH_MAX} fields within each other"),
+        (chained(21), f"more than {DEPTH_MAX} fields within each other"),
         ("query a " + doubling(10) + " query b { ...f0 }", f"more than {FIELDS_MAX} fields"),
         ("{ ...a } fragment a on Query { ...b ...b } fragment b on Query { ...a ...a }", "within itself"),
         ("{ ...a } fragment a on Query { ...a ...a }", "Cannot spread fragment 'a' within itself"),
@@ -63,7 +95,10 @@ async def test_documents_that_explode_are_refused(client: Client, query: str, me
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("query", [doubling(10), doubling(4, fields="a: __typename"), get_introspection_query()])
+@pytest.mark.parametrize(
+    "query",
+    [doubling(10), doubling(4, fields="a: __typename"), get_introspection_query(), rooted(13), nested(20), chained(20)],
+)
 async def test_documents_within_the_limits_are_answered(client: Client, query: str) -> None:
     assert "errors" not in await client.ask(query)
 
