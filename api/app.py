@@ -13,7 +13,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.endpoint import Endpoint
+from api.graphql.documents import Documents
+from api.graphql.schema import schema
 from api.graphql.shared import Context, Services, freshness_shown
+from api.graphql.trusted import Trusted, load_trusted
 from api.limits import LoopbackOnly
 from api.messages import language_of
 from api.sockets import Subscriptions
@@ -72,7 +75,13 @@ class Application:
         async with open_core(self._settings) as core:
             views = Views(application_conninfo(self._settings), schema=self._settings.schema)
             await views.open()
-            self._services = Services(core=core, views=views, settings=self._settings, now=lambda: datetime.now(UTC))
+            self._services = Services(
+                core=core,
+                views=views,
+                settings=self._settings,
+                now=lambda: datetime.now(UTC),
+                trusted=trusted_of(self._settings),
+            )
             watch = asyncio.create_task(end_with_server())
             yield
             watch.cancel()
@@ -89,6 +98,12 @@ class Application:
 
     async def _readyz(self) -> JSONResponse:
         return await readyz(self.services)
+
+
+def trusted_of(settings: Settings) -> Trusted:
+    """The documents of the settings. Raises SettingError."""
+    documents = Documents(schema._schema, introspection=settings.introspection)
+    return load_trusted(settings.trusted_documents, strict=settings.trusted_only, check=documents.understand)
 
 
 def create_app() -> Application:

@@ -101,7 +101,7 @@ class Endpoint:
             return _Reply(500, media, {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]})
 
     async def _answered(self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool) -> _Reply:
-        asked = Asked(said["query"], said.get("variables") or {}, said.get("operationName"))
+        asked = Asked(said.get("query"), said.get("variables") or {}, said.get("operationName"), said.get("documentId"))
         try:
             found = await answer(asked, context, READ_ONLY if only_reads else BOTH)
         except NotHere as error:

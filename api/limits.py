@@ -117,13 +117,14 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def check_request(said: Any) -> None:
-    """Raise Malformed unless this is `{query, variables?, operationName?, extensions?}`."""
+    """Raise Malformed unless this is `{query or documentId, variables?, operationName?, extensions?}`."""
     if not isinstance(said, dict):
         raise Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
-    if not isinstance(said.get("query"), str):
+    if not isinstance(said.get("query"), str) and (said.get("query") is not None or said.get("documentId") is None):
         raise Malformed("`query` must be a string.")
-    if not isinstance(said.get("operationName"), str | None):
-        raise Malformed("`operationName` must be a string, null or absent.")
+    for name in ("operationName", "documentId"):
+        if not isinstance(said.get(name), str | None):
+            raise Malformed(f"`{name}` must be a string, null or absent.")
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
             raise Malformed(f"`{name}` must be an object, null or absent.")

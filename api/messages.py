@@ -30,6 +30,14 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "El paciente ya se presentó a esta cita.",
         "en": "The patient has checked in for this appointment already.",
     },
+    "document_not_trusted": {
+        "es": "Aquí solo se ejecutan los documentos de la lista de la ciudad, y este no está en ella.",
+        "en": "Only documents of the city's list are executed here, and this is none of them.",
+    },
+    "document_unknown": {
+        "es": "Ningún documento de la lista de la ciudad tiene ese identificador.",
+        "en": "No document of the city's list has that id.",
+    },
     "hold_limit_reached": {
         "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
         "en": "At most {limit} slots can be held at a time; the first is free again on {at}.",

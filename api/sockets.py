@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import aclosing, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from graphql import GraphQLError
@@ -167,13 +167,18 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        if self.connection_acknowledged and len(self.operations) >= SUBSCRIPTIONS_MAX:
-            refusal = as_graphql_error(
-                Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX), self.context.language
-            )
-            await self.send_message({"id": message["id"], "type": "error", "payload": [refusal.formatted]})
-        else:
-            await super().handle_subscribe(message)
+        context, said = self.context, cast("dict[str, Any]", message["payload"])
+        if self.connection_acknowledged:  # else the library closes the connection
+            try:
+                if len(self.operations) >= SUBSCRIPTIONS_MAX:
+                    raise Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX)
+                if said.get("documentId") is not None:  # of which the library does not know
+                    said["query"] = context.services.trusted.text(said.get("query"), said["documentId"])
+            except Rejected as refusal:
+                error = as_graphql_error(refusal, context.language).formatted
+                await self.send_message({"id": message["id"], "type": "error", "payload": [error]})
+                return
+        await super().handle_subscribe(message)
 
     async def run_operation(self, operation: Operation[Context, None]) -> None:
         try:

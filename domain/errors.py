@@ -11,6 +11,8 @@ Code = Literal[
     "appointment_over",
     "appointment_unknown",
     "checked_in_already",
+    "document_not_trusted",
+    "document_unknown",
     "hold_limit_reached",
     "hold_renewed_already",
     "hospital_exists",

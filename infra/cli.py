@@ -122,6 +122,10 @@ def serve(
 
     with plain_errors():
         settings = _settings(data_dir)
+        if settings.trusted_documents:
+            from api.app import trusted_of
+
+            trusted_of(settings)  # what is wrong with them is said here, in a line, not by each worker
         run(
             settings,
             host=host,

@@ -28,6 +28,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         hold_s: for how many seconds a hold keeps a slot.
         development_actor: who acts in every request until there is access control; on loopback only.
         queue_max: commands that may wait in a process before more are refused as overloaded.
+        trusted_documents: a folder of `.graphql` files, or a JSON file that maps digests to documents; "" = none.
+        trusted_only: whether no other documents are executed.
+        introspection: whether clients may ask what the schema is.
         cache_mib: how much a process remembers of streams: MiB that their events take in the log, three times that in
             memory. An agenda of 40 slots with its bookings takes 8 KiB.
     """
@@ -41,6 +44,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     development_actor: str = "developer"
     queue_max: int = 10_000
     cache_mib: int = 128
+    trusted_documents: str = ""
+    trusted_only: bool = False
+    introspection: bool = True
 
     def __post_init__(self) -> None:
         wrong = {
@@ -58,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "development_actor": not re.fullmatch(r"[\w.@-]{1,64}", self.development_actor)
             and "a name of 1 to 64 letters",
             "queue_max": not 1 <= self.queue_max <= 1_000_000 and "1 to 1000000 commands",
+            "trusted_only": self.trusted_only
+            and not self.trusted_documents
+            and f"false while {PREFIX}TRUSTED_DOCUMENTS names none",
             "cache_mib": not 0 <= self.cache_mib <= 65_536 and "0 to 65536 MiB",
         }
         for field, what in wrong.items():

@@ -9,6 +9,7 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     ValuesOfCorrectTypeRule,
     get_operation_ast,
@@ -63,9 +64,10 @@ class Document:
 class Documents:
     """Those that were found right. Only they are kept, so nobody's mistakes push out others' documents."""
 
-    def __init__(self, schema: GraphQLSchema) -> None:
+    def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
         self.known: OrderedDict[str, Document] = OrderedDict()
         self._schema = schema
+        self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
 
     def understand(self, text: str) -> Document:
         """Parse and validate, or remember. Raises WrongDocument."""
@@ -88,7 +90,7 @@ class Documents:
         except RecursionError:
             raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
         try:
-            errors = validate(self._schema, node, RULES)
+            errors = validate(self._schema, node, self._rules)
         except RecursionError:
             raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
         if errors:

@@ -16,7 +16,8 @@ from api.limits import COST_MAX
 from domain.errors import Rejected
 from infra.logging import log_failure
 
-DOCUMENTS = Documents(schema._schema)
+# By whether clients may ask what the schema is.
+DOCUMENTS = {allowed: Documents(schema._schema, introspection=allowed) for allowed in (True, False)}
 
 # What Strawberry needs of the library's executor to find its own fields in it.
 _EXECUTOR: dict[str, Any] = {
@@ -28,11 +29,12 @@ _QUICK: dict[str, Any] = {"is_awaitable": optimized_is_awaitable}
 
 
 class Asked(NamedTuple):
-    """What a client says: a document, and how it wants it executed."""
+    """What a client says: a document, or the id of a trusted one, and how it wants it executed."""
 
-    query: str
+    query: str | None
     variables: dict[str, Any]
     operation_name: str | None
+    document_id: str | None = None
 
 
 class Answer(msgspec.Struct):
@@ -66,9 +68,14 @@ class NotHere(Exception):
 def understood(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Document:
     """The document, if its operation is one of these kinds and costs no more than allowed.
 
-    Raises WrongDocument, NotHere, and a GraphQLError with code "query_too_large".
+    Raises WrongDocument, NotHere, and a GraphQLError with code "query_too_large" or those of `Trusted.text`.
     """
-    document = DOCUMENTS.understand(asked.query)
+    services = context.services
+    try:
+        text = services.trusted.text(asked.query, asked.document_id)
+    except Rejected as refusal:
+        raise as_graphql_error(refusal, context.language) from None
+    document = DOCUMENTS[services.settings.introspection].understand(text)
     operation = document.operation(asked.operation_name)
     if operation and operation.operation not in kinds:
         raise NotHere(operation.operation)

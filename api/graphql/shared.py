@@ -12,6 +12,7 @@ from graphql import GraphQLError
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
+from api.graphql.trusted import Trusted
 from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
@@ -90,8 +91,17 @@ SCALARS: dict[object, ScalarDefinition] = {
 class Services:
     """What resolvers work with, made once per process by the composition root."""
 
-    def __init__(self, *, core: Core, views: Views, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        core: Core,
+        views: Views,
+        settings: Settings,
+        now: Callable[[], datetime],
+        trusted: Trusted | None = None,
+    ) -> None:
         self.core = core
+        self.trusted = Trusted() if trusted is None else trusted
         self.views = views
         self.settings = settings
         self.now = now

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 def documents(monkeypatch: pytest.MonkeyPatch) -> Documents:
     """None is known."""
     fresh = Documents(schema._schema)
-    monkeypatch.setattr(api.graphql.execution, "DOCUMENTS", fresh)
+    monkeypatch.setattr(api.graphql.execution, "DOCUMENTS", {True: fresh})
     return fresh
 
 

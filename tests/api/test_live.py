@@ -14,6 +14,7 @@ import websockets
 from api.app import Application
 from api.graphql.appointments import shown_agenda
 from api.graphql.shared import Services
+from api.graphql.trusted import Trusted, document_id
 from infra.core import Core
 from infra.settings import Settings
 from infra.views import Views
@@ -362,3 +363,19 @@ async def test_what_one_makes_for_all_is_made_by_another_when_they_go(core: Core
             assert await three.answer("q") == "text"
         async with services.live.follow(stream, after=None) as four:
             assert await four.answer("another question") is None
+
+
+async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_strict_no_other(
+    url: str, core: Core, services: Services
+) -> None:
+    await open_agenda(core)
+    services.trusted = Trusted([AGENDA], strict=True)
+    async with follower(url, language="en") as one:
+        for payload, code in (
+            ({"documentId": document_id(APPOINTMENT)}, "document_unknown"),
+            ({"query": APPOINTMENT}, "document_not_trusted"),
+        ):
+            await one.say(type="subscribe", id="1", payload=payload)
+            assert (await one.refused())["extensions"]["code"] == code
+        await one.say(type="subscribe", id="1", payload={"documentId": document_id(AGENDA), "variables": {"id": ID}})
+        assert (await one.told())["position"] == 2
