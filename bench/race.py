@@ -36,8 +36,8 @@ from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
 from domain.identifiers import AgendaId, SubjectId, agenda_of
-from infra.embedded import OWNER, EmbeddedPostgres
-from infra.settings import PREFIX
+from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.settings import PREFIX, Settings
 
 READY_TIMEOUT_S = 60
 READY_POLL_S = 0.05
@@ -371,6 +371,21 @@ def served(root: Path, workers: int, settings: Mapping[str, str] = MappingProxyT
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def serving(server: EmbeddedPostgres, settings: Settings, workers: int) -> Iterator[str]:
+    """The address of `igob serve` on the log of a benchmark, by the secret and the schema of its settings."""
+    given = {
+        "DATABASE_URL": f"postgresql://{APPLICATION}@/igob?host={server.socket}",
+        "SECRET": settings.secret,
+        "SCHEMA": settings.schema,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="igob-bench-") as folder,
+        served(Path(folder), workers, {PREFIX + name: value for name, value in given.items()}) as address,
+    ):
+        yield address
 
 
 def _address(process: "subprocess.Popen[bytes]", said: Path) -> str:

@@ -9,14 +9,12 @@ import asyncio
 import itertools
 import multiprocessing
 import random
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 import psutil
@@ -26,7 +24,7 @@ from rich.table import Table
 
 from bench.core import COMMANDS_AT_ONCE, opaque
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from bench.race import Client, served
+from bench.race import Client, serving
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
@@ -37,7 +35,7 @@ from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.log import Key
 from infra.migrate import migrate
 from infra.secret import load_secret
-from infra.settings import PREFIX, Settings
+from infra.settings import Settings
 from infra.views import Views
 from projections.availability import AVAILABILITY
 from projections.catalogue import PROJECTIONS
@@ -269,15 +267,8 @@ class Bench:
             found[name] = round(made.position / (time.perf_counter() - begun))
         return found
 
-    @contextmanager
-    def serving(self) -> Iterator[str]:
-        url = f"postgresql://{APPLICATION}@/igob?host={self._server.socket}"
-        given = {"DATABASE_URL": url, "SECRET": SECRET, "SCHEMA": self.settings.schema}
-        with (
-            tempfile.TemporaryDirectory(prefix="igob-bench-") as folder,
-            served(Path(folder), 1, {PREFIX + name: value for name, value in given.items()}) as address,
-        ):
-            yield address
+    def serving(self) -> AbstractContextManager[str]:
+        return serving(self._server, self.settings, 1)
 
     def book(self, per_s: float, seconds: float) -> "Future[float]":
         """Have somebody book meanwhile; the rate that was reached."""

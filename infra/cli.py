@@ -638,6 +638,26 @@ def bench_views(
     _report(result, show, json=json)
 
 
+@benches.command(name="graphql")
+def bench_graphql(*, rounds: Rounds = 3, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure bookings over HTTP, by clients that wait for answers and by some that do not: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each number of workers and connections is measured; medians are reported.
+    seconds:
+        How long each time.
+    """
+    from bench.core import keep
+    from bench.graphql import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result, "graphql", result.measured_at)
+    _report(result, show, json=json)
+
+
 @benches.command(name="race")
 def bench_race(
     *, clients: Clients = 200, slots: Slots = 30, workers: Workers = 3, rounds: Rounds = 10, json: Json = False

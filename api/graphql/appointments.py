@@ -424,6 +424,14 @@ async def appointment_now(info: Info, appointment: str) -> Appointment:
     return shown_appointment(patient, visit, AppointmentState[appointment_state(agenda, appointment)])
 
 
+def _just_booked(command: agendas.BookAppointment, outcome: Outcome) -> Appointment | None:
+    """The appointment as the log has it at the outcome's position; None if it was booked earlier and may be over."""
+    for _, event in outcome.recorded:
+        if isinstance(event, patients.VisitTaken):
+            return shown_appointment(command.patient, event, AppointmentState.BOOKED)
+    return None
+
+
 @strawberry.type
 class AppointmentsMutation:
     @strawberry.mutation(description="Register a hospital. Repeating it changes nothing.")
@@ -503,7 +511,7 @@ class AppointmentsMutation:
             )
         except Rejected as refusal:
             return BookAppointmentPayload(errors=explain(refusal, info))
-        appointment = await appointment_now(info, command.appointment)
+        appointment = _just_booked(command, outcome) or await appointment_now(info, command.appointment)
         return BookAppointmentPayload(appointment=appointment, position=Position(outcome.position))
 
     @strawberry.mutation(description="Give an appointment up, so that its slot is free again at once.")

@@ -170,10 +170,20 @@ class Context:
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
         own = Key(self.actor, key)
-        if person and not (await self.state(people.stream(person))).known:
+        if person and not await self._knows(person):
             return command, await self._repeated(own, content, kind)
         outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
         return command, outcome
+
+    async def _knows(self, person: str) -> bool:
+        """Whether somebody has this id and was not erased. For that no key is asked for: it reads nothing personal."""
+        stream, log = people.stream(person), self.services.core.log
+        if not _can_be_stored(stream):
+            return False
+        async with self._available():
+            entries = await log.history(stream)
+        state: people.Person = fold(stream, (log.event(entry) for entry in entries))
+        return state.known
 
     async def _repeated(self, key: Key, content: dict[str, Any], kind: type[Command]) -> Outcome:
         """What was accepted for a person before they were erased stays accepted. Raises Rejected("person_unknown")."""

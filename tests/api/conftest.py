@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from psycopg import AsyncConnection
 
 from api.app import Application
 from api.graphql.shared import Services
@@ -57,3 +58,17 @@ async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIte
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         with projector(town) as projecting:
             yield Client(http, app.services, projecting)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every statement that is sent to the database."""
+    statements: list[Any] = []
+    execute = AsyncConnection.execute
+
+    async def counting(self: Any, *arguments: Any, **options: Any) -> Any:
+        statements.append(arguments[0])
+        return await execute(self, *arguments, **options)
+
+    monkeypatch.setattr(AsyncConnection, "execute", counting)
+    return statements

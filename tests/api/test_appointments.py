@@ -88,6 +88,16 @@ async def test_find_hold_book_and_the_second_is_refused_with_the_nearest_alterna
     assert {slot["state"] for slot in error["alternatives"]} == {"FREE"}
 
 
+async def test_a_booking_reads_the_person_and_what_the_lane_does_not_know_and_is_told_from_what_was_written(
+    client: Client, core: Core, counted: list[Any]
+) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    counted.clear()
+    assert (await client.data(BOOK, input=wish(1, ana, "b")))["appointment"]["slot"] == 1
+    assert len(counted) == 3  # the person, the patient's stream, the append
+
+
 async def test_a_repeated_request_gives_the_first_answer_again(client: Client, core: Core) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")

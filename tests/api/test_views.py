@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg import AsyncConnection
 
 import infra.views
 from domain.appointments.agenda import CancelAppointment, HoldSlot
@@ -311,19 +310,12 @@ async def test_before_anybody_ran_the_projections_it_is_unavailable(
     ],
 )
 async def test_how_many_statements_a_query_takes(
-    client: Client, core: Core, monkeypatch: pytest.MonkeyPatch, field: str, statements: int
+    client: Client, core: Core, counted: list[Any], field: str, statements: int
 ) -> None:
     await open_agenda(core, 6)
     for practitioner in range(2, 12):
         await core.lane.submit(agenda(6, practitioner=f"p-{practitioner:02d}"), key(f"agenda {practitioner}"))
         await book(core, 1, f"patient {practitioner}", AGENDA.replace("p-01", f"p-{practitioner:02d}"))
-    counted = []
-    execute = AsyncConnection.execute
-
-    async def counting(self: Any, *arguments: Any, **options: Any) -> Any:
-        counted.append(arguments[0])
-        return await execute(self, *arguments, **options)
-
-    monkeypatch.setattr(AsyncConnection, "execute", counting)
+    counted.clear()
     await client.data(f"{{ {field} }}")
     assert len(counted) == statements
