@@ -103,7 +103,7 @@ class Application:
 def trusted_of(settings: Settings) -> Trusted:
     """The documents of the settings. Raises SettingError."""
     documents = Documents(schema._schema, introspection=settings.introspection)
-    return load_trusted(settings.trusted_documents, strict=settings.trusted_only, check=documents.understand)
+    return load_trusted(settings.trusted_documents, strict=settings.trusted_only, understand=documents.understand)
 
 
 def create_app() -> Application:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
-from graphql import OperationType
+from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
-from api.graphql.execution import Asked, NotHere, answer
+from api.graphql.execution import Asked, NotHere, answer, refused
 from api.graphql.shared import Context
 from api.limits import (
     BODY_BYTES_MAX,
@@ -31,9 +31,8 @@ from infra.logging import log_failure
 
 GRAPHQL_JSON = "application/graphql-response+json"
 JSON = "application/json"
-# By which name each is wanted. Of several that are wanted as much, the first: whoever names it knows the specification.
-MEDIA = {GRAPHQL_JSON: (GRAPHQL_JSON,), JSON: (JSON, "application/*", "*/*")}
-ACCEPT_LENGTH_MAX = 1_000
+ANY = ("application/*", "*/*")
+ACCEPT_LENGTH_MAX = 8_000
 READ_ONLY = (OperationType.QUERY,)
 BOTH = (OperationType.QUERY, OperationType.MUTATION)
 
@@ -105,22 +104,24 @@ class Endpoint:
         try:
             found = await answer(asked, context, READ_ONLY if only_reads else BOTH)
         except NotHere as error:
-            if error.kind is OperationType.SUBSCRIPTION:
-                message = "Subscriptions are served over WebSockets alone, by the protocol graphql-transport-ws."
-                raise _Refusal(400, message) from None
-            raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
+            if error.kind is not OperationType.SUBSCRIPTION:
+                raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
+            message = "Subscriptions are served over WebSockets alone, by the protocol graphql-transport-ws."
+            found = refused([GraphQLError(message)], asked, context)
         return _Reply(200 if found.executed or media == JSON else 400, media, found.body())
 
 
 def _media(accept: bytes) -> str:
     """In which of ours the client wants its answer (RFC 9110 §12.5.1). Raises a refusal if in none."""
-    best, best_quality = "", 0.0
     wanted = _qualities(accept[:ACCEPT_LENGTH_MAX].decode("latin-1").lower())
-    for media, names in MEDIA.items():
-        quality = next((wanted[name] for name in names if name in wanted), 0.0)  # the most specific name counts
-        if quality > best_quality:
-            best, best_quality = media, quality
-    if not best:
+    quality = {
+        media: next((wanted[name] for name in (media, *ANY) if name in wanted), 0.0)  # the most specific name counts
+        for media in (GRAPHQL_JSON, JSON)
+    }
+    # Of both, if they are wanted as much: whoever names the first knows the specification, others get what they know.
+    order = (GRAPHQL_JSON, JSON) if GRAPHQL_JSON in wanted else (JSON, GRAPHQL_JSON)
+    best = max(order, key=lambda media: quality[media])
+    if not quality[best]:
         raise _Refusal(406, f"Answers are {GRAPHQL_JSON} or {JSON}, in UTF-8.")
     return best
 
@@ -157,6 +158,7 @@ def _said_in_url(scope: Scope) -> dict[str, Any]:
     said.update(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     for name in ("variables", "extensions"):
         said[name] = parse_json(said[name], name) if said.get(name) else None
+    said["operationName"] = said.get("operationName") or None  # empty is as if it were not there
     check_request(said)
     return said
 

@@ -3,9 +3,10 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv6Address, ip_address
+from math import isfinite
 from typing import Any, NoReturn
 
 from graphql import (
@@ -105,11 +106,22 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 def parse_json(text: bytes | str, what: str) -> Any:
     """The value of a JSON text, by the parser that the endpoint uses too. Raises Malformed."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(
+            text.decode() if isinstance(text, bytes) else text,  # it would guess at UTF-16 else
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
     except RecursionError:
         raise Malformed(f"The {what} is nested too deeply.") from None
     except ValueError:  # no JSON, no UTF-8, or a number of thousands of digits
         raise Malformed(f"The {what} is not JSON in UTF-8.") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("a number that is too large")
+    return number
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -224,26 +236,41 @@ def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[
     The document must be valid: its fragments form no cycles. Each is counted once, however often it is spread.
     """
     operation = get_operation_ast(document, operation_name)
-    if operation is None:
-        return 0
-    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    return _Cost(document, operation, variables).of(operation.selection_set) if operation else 0
 
-    @cache
-    def of_fragment(name: str) -> int:
-        return of(fragments[name].selection_set)
 
-    def of(selected: SelectionSetNode | None) -> int:
+class _Cost:
+    """The cost of an operation's parts.
+
+    Not functions within each other: those form cycles, which keep the variables until the collector comes, and it comes
+    rarely here.
+    """
+
+    def __init__(
+        self, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+    ) -> None:
+        self._operation = operation
+        self._variables = variables
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self._known: dict[str, int] = {}
+
+    def of(self, selected: SelectionSetNode | None) -> int:
         total = 0
         for node in selected.selections if selected else ():
             if isinstance(node, FieldNode):
-                total += 1 + _items(node, operation, variables) * of(node.selection_set)
+                total += 1 + _items(node, self._operation, self._variables) * self.of(node.selection_set)
             elif isinstance(node, FragmentSpreadNode):
-                total += of_fragment(node.name.value)
+                total += self._of_fragment(node.name.value)
             elif isinstance(node, InlineFragmentNode):
-                total += of(node.selection_set)
+                total += self.of(node.selection_set)
         return total
 
-    return of(operation.selection_set)
+    def _of_fragment(self, name: str) -> int:
+        if name not in self._known:
+            self._known[name] = self.of(self._fragments[name].selection_set)
+        return self._known[name]
 
 
 def depends_on_variables(document: DocumentNode) -> bool:

@@ -168,7 +168,8 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         context, said = self.context, cast("dict[str, Any]", message["payload"])
-        if self.connection_acknowledged:  # else the library closes the connection
+        # The library closes the connection of whom it does not know yet, or who says an id twice.
+        if self.connection_acknowledged and message["id"] not in self.operations:
             try:
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
                     raise Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX)

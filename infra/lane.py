@@ -370,6 +370,7 @@ class Lane:
             if name in draft.work:
                 continue
             if name in before:
+                self._cache.get(name)  # it is in use
                 work = before[name]
                 draft.work[name] = _Work(work.remembered, work.current(), work.version, work.evolve)
             elif loaded := self._cache.get(name):
@@ -382,6 +383,7 @@ class Lane:
             for name, loaded in (await self._log.load(missing)).items():
                 self._cache.put(name, loaded)
                 found[name] = loaded
+            self._cache.trim()
         for name, loaded in found.items():
             draft.work[name] = _Work(loaded, loaded.state, loaded.version, fold_of(name).evolve)
         for name in streams:

@@ -91,6 +91,7 @@ class Views:
             .as_bytes()
         )
         self._readers = Readers(conninfo, connections_max=CONNECTIONS_MAX)
+        self._watchers = Readers(conninfo, connections_max=1)  # slow answers must not make it look as if nothing moved
         self._statements: dict[str, bytes] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._reached: dict[str, int] = {}  # positions that were seen: they never go back
@@ -100,9 +101,11 @@ class Views:
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
         await self._readers.open()
+        await self._watchers.open()
 
     async def close(self) -> None:
         await self._readers.close()
+        await self._watchers.close()
 
     async def ask(self, question: Question[T_co], *, at_least: int = 0) -> tuple[list[T_co], Freshness]:
         """The answer and how fresh it is, both of one moment, once the read models have got to `at_least`.
@@ -146,7 +149,7 @@ class Views:
 
     async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
         """How far each read model is; None for one that was never built. Raises Unavailable."""
-        rows = await self._readers.rows(self._select_freshness, {"names": list(names)}, prepare=True)
+        rows = await self._watchers.rows(self._select_freshness, {"names": list(names)}, prepare=True)
         return {
             name: None if position is None else Freshness(position, max(head - position, 0), round(lag_s, 3))
             for name, position, head, lag_s in rows
@@ -185,7 +188,7 @@ class Views:
                 raise BeyondLog
 
     async def _look(self) -> None:
-        for name, position, head in await self._readers.rows(self._select_reached, prepare=True):
+        for name, position, head in await self._watchers.rows(self._select_reached, prepare=True):
             self._reached[name] = position
             self._head = max(self._head, head)
         await asyncio.sleep(REACH_POLL_S)

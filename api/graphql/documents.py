@@ -22,6 +22,7 @@ from api.graphql.values import WrongValuesRule
 from api.limits import ExpandedSizeRule, cost, depends_on_variables
 
 TOKENS_MAX = 2_000
+CHARACTERS_MAX = 64 * 1024  # comments and strings are no tokens, and reading them is slow
 DOCUMENTS_MAX = 500
 DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are looked at each time: parsed, they take seventy times as much
 
@@ -67,6 +68,7 @@ class Documents:
     def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
         self.known: OrderedDict[str, Document] = OrderedDict()
         self._schema = schema
+        self._introspection = introspection
         self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
 
     def understand(self, text: str) -> Document:
@@ -83,14 +85,17 @@ class Documents:
         return document
 
     def _validated(self, text: str) -> DocumentNode:
+        if len(text) > CHARACTERS_MAX:
+            raise WrongDocument([GraphQLError(f"The document is longer than {CHARACTERS_MAX} characters.")])
         try:
             node = parse(text, max_tokens=TOKENS_MAX)
         except GraphQLError as error:
-            raise WrongDocument([error]) from None
+            # Without the way it came, which holds the text and would be kept with it.
+            raise WrongDocument([error.with_traceback(None)]) from None
         except RecursionError:
             raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
         try:
-            errors = validate(self._schema, node, self._rules)
+            errors = validate(self._schema, node, self._rules, hide_suggestions=not self._introspection)
         except RecursionError:
             raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
         if errors:

@@ -75,7 +75,8 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
         text = services.trusted.text(asked.query, asked.document_id)
     except Rejected as refusal:
         raise as_graphql_error(refusal, context.language) from None
-    document = DOCUMENTS[services.settings.introspection].understand(text)
+    known: Document | None = services.trusted.understood.get(text)
+    document = known or DOCUMENTS[services.settings.introspection].understand(text)
     operation = document.operation(asked.operation_name)
     if operation and operation.operation not in kinds:
         raise NotHere(operation.operation)
@@ -99,6 +100,7 @@ async def answer(asked: Asked, context: Context, kinds: Collection[OperationType
         variable_values=asked.variables,
         operation_name=asked.operation_name,
         context_value=context,
+        hide_suggestions=not context.services.settings.introspection,
         **_EXECUTOR,
         **_QUICK,
     )
@@ -129,6 +131,7 @@ async def followed(asked: Asked, context: Context) -> AsyncGenerator[Answer, Non
         variable_values=asked.variables,
         operation_name=asked.operation_name,
         context_value=context,
+        hide_suggestions=not context.services.settings.introspection,
         **_EXECUTOR,
     )
     if is_awaitable(stream):

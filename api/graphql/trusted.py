@@ -2,15 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from domain.errors import Rejected
 from infra.settings import PREFIX, SettingError
 
 TRUSTED_MAX = 10_000
 FORM = "sha256:"
+SUFFIX = ".graphql"
 _KEY = re.compile("(sha256:)?[0-9a-f]{64}")
 
 
@@ -20,9 +23,12 @@ def document_id(text: str) -> str:
 
 
 class Trusted:
-    """The documents, by id. `strict`: no others are executed."""
+    """The documents, by id. `strict`: no others are executed. `understood`: what is known of their texts already."""
 
-    def __init__(self, texts: Iterable[str] = (), *, strict: bool = False) -> None:
+    def __init__(
+        self, texts: Iterable[str] = (), *, strict: bool = False, understood: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self.understood = understood
         self._texts = {document_id(text): text for text in texts}
         self._strict = strict
 
@@ -43,10 +49,11 @@ class Trusted:
         return query
 
 
-def load_trusted(path: str, *, strict: bool, check: Callable[[str], object]) -> Trusted:
+def load_trusted(path: str, *, strict: bool, understand: Callable[[str], object]) -> Trusted:
     """The documents of a folder's `.graphql` files, or of a JSON file that maps digests to documents; none if it is "".
 
-    `check` raises an exception with `errors` for one that can't be executed. Raises SettingError, which names it.
+    `understand` raises an exception with `errors` for one that can't be executed; what it gives is kept. Raises
+    SettingError, which names what is wrong.
     """
     setting = f"{PREFIX}TRUSTED_DOCUMENTS"
     try:
@@ -55,20 +62,24 @@ def load_trusted(path: str, *, strict: bool, check: Callable[[str], object]) -> 
         raise SettingError(f"{setting}: {path} can't be read: {type(error).__name__}") from None
     if len(texts) > TRUSTED_MAX:
         raise SettingError(f"{setting}: at most {TRUSTED_MAX} documents, not {len(texts)}")
+    understood = {}
     for name, text in texts.items():
+        if not name.endswith(SUFFIX) and not _KEY.fullmatch(name):
+            raise SettingError(f"{setting}: {name} is no digest: sha256: and 64 hexadecimal digits")
         if _KEY.fullmatch(name) and FORM + name.removeprefix(FORM) != document_id(text):
             raise SettingError(f"{setting}: {name} is not the digest of its document")
         try:
-            check(text)
+            understood[text] = understand(text)
         except Exception as error:
             said = "; ".join(one.message for one in getattr(error, "errors", ())) or type(error).__name__
             raise SettingError(f"{setting}: {name}: {said}") from None
-    return Trusted(texts.values(), strict=strict)
+    return Trusted(texts.values(), strict=strict, understood=understood)
 
 
 def _read(path: Path) -> dict[str, str]:
     if path.is_dir():
-        return {file.name: file.read_text(encoding="utf-8") for file in sorted(path.glob("*.graphql"))}
+        # As bytes: their digest is that of the file, whatever its line ends.
+        return {file.name: file.read_bytes().decode() for file in sorted(path.glob(f"*{SUFFIX}"))}
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise ValueError("it must map digests to documents")

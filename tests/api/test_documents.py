@@ -7,7 +7,7 @@ import pytest
 
 import api.graphql.documents
 import api.graphql.execution
-from api.graphql.documents import Documents
+from api.graphql.documents import CHARACTERS_MAX, Documents, WrongDocument
 from api.graphql.schema import schema
 from tests.api.conftest import Client
 
@@ -32,9 +32,9 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append("parsed")
         return parse(*arguments, **options)
 
-    def validating(*arguments: Any) -> Any:
+    def validating(*arguments: Any, **options: Any) -> Any:
         seen.append("validated")
-        return validate(*arguments)
+        return validate(*arguments, **options)
 
     monkeypatch.setattr(api.graphql.documents, "parse", parsing)
     monkeypatch.setattr(api.graphql.documents, "validate", validating)
@@ -59,6 +59,21 @@ async def test_a_wrong_one_is_refused_each_time_in_the_language_of_who_asks(
         assert answer["errors"][0]["message"].startswith(begin)
     assert looked_at == ["parsed", "validated"] * 3
     assert not documents.known
+
+
+async def test_a_document_has_a_length_that_it_must_not_exceed(client: Client, looked_at: list[str]) -> None:
+    for query in ("{ __typename } #" + "a" * CHARACTERS_MAX, "{ __typename" + " " * CHARACTERS_MAX + "}"):
+        answer = await client.ask(query)
+        assert str(CHARACTERS_MAX) in answer["errors"][0]["message"]
+    assert looked_at == []
+    assert await client.data("{ __typename } #" + "a" * (CHARACTERS_MAX - 16)) == "Query"
+
+
+def test_a_mistake_does_not_keep_the_text_that_it_is_in(documents: Documents) -> None:
+    with pytest.raises(WrongDocument) as caught:
+        documents.understand("{ #" + "a" * 1_000)
+    (error,) = caught.value.errors
+    assert error.__traceback__ is None
 
 
 async def test_not_more_are_remembered_than_there_is_room_for(

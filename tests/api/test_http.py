@@ -45,7 +45,9 @@ TOO_LARGE = {"query": '{ agendas(hospital: "x", first: 100) { nodes { slots(firs
         (f"{JSON};charset=utf-16", None),
         (f"{JSON};q=0", None),
         (f"{JSON};q=x", None),
-        (f"{JSON};q=0, */*", None),  # the most specific name counts
+        (f"{JSON};q=0, */*", GRAPHQL),  # the most specific name counts
+        (f"{JSON};q=0, {GRAPHQL};q=0, */*", None),
+        ("text/x, " * 130 + JSON, JSON),
         ("", None),
     ],
 )
@@ -115,6 +117,27 @@ async def test_json_is_read_however_it_is_written(client: Client, content_type: 
     headers = {"content-type": content_type, "content-encoding": "identity"}
     answer = await client.http.post("/graphql", content=json.dumps(RIGHT), headers=headers)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
+async def test_other_encodings_are_not_guessed_at(client: Client, encoding: str) -> None:
+    body = '{"query": "{ __typename } # ñ"}'.encode(encoding)
+    answer = await client.http.post("/graphql", content=body, headers={"content-type": JSON})
+    assert answer.status_code == 400
+    assert "UTF-8" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity"])
+async def test_a_number_is_finite(client: Client, number: str) -> None:
+    query = "query($n: Int!) { hospitals(first: $n) { nodes { id } } }"
+    body = f'{{"query": "{query}", "variables": {{"n": {number}}}}}'
+    answer = await client.http.post("/graphql", content=body, headers={"content-type": JSON})
+    assert answer.status_code == 400
+
+
+async def test_an_empty_name_of_an_operation_in_a_url_is_none(client: Client) -> None:
+    params = {"query": "{ __typename }", "operationName": "", "variables": "", "extensions": ""}
+    assert (await client.http.get("/graphql", params=params)).json()["data"] == {"__typename": "Query"}
 
 
 async def test_nobody_keeps_an_answer(client: Client) -> None:

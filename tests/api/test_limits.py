@@ -1,7 +1,9 @@
 """What is refused before it costs anything: strangers, broken and large bodies, queries that explode, WebSockets."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -150,6 +152,23 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
 )
 async def test_honest_queries_are_within_the_limit(client: Client, query: str) -> None:
     assert "errors" not in await client.ask(query)
+
+
+def test_what_a_query_costs_is_found_out_without_keeping_its_variables() -> None:
+    """Cycles would keep them until the collector comes, thousands of requests later."""
+
+    class Variables(dict[str, int]):
+        pass
+
+    variables = Variables(n=7)
+    gone = weakref.ref(variables)
+    gc.disable()
+    try:
+        assert cost(parse("query($n: Int) { ...f } fragment f on Q { a(first: $n) { b } }"), None, variables) == 8
+        del variables
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_what_a_query_costs() -> None:

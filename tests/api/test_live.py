@@ -122,7 +122,12 @@ async def test_queries_and_mutations_go_over_http(url: str, operation: str) -> N
 
 @pytest.mark.parametrize(
     ("accept", "status"),
-    [("application/json", 400), ("text/event-stream", 406), ("multipart/mixed;subscriptionSpec=1.0", 406)],
+    [
+        ("application/json", 200),
+        ("application/graphql-response+json", 400),
+        ("text/event-stream", 406),
+        ("multipart/mixed;subscriptionSpec=1.0", 406),
+    ],
 )
 async def test_subscriptions_go_over_web_sockets(url: str, core: Core, accept: str, status: int) -> None:
     await open_agenda(core)
@@ -131,7 +136,7 @@ async def test_subscriptions_go_over_web_sockets(url: str, core: Core, accept: s
         headers = {"accept": accept, "content-type": "application/json"}
         answer = await http.post(f"{url}/graphql", content=content, headers=headers)
     assert answer.status_code == status
-    assert ("over WebSockets alone" in answer.text) == (status == 400)
+    assert ("over WebSockets alone" in answer.text) == (status != 406)
     assert "position" not in answer.text
 
 
@@ -363,6 +368,18 @@ async def test_what_one_makes_for_all_is_made_by_another_when_they_go(core: Core
             assert await three.answer("q") == "text"
         async with services.live.follow(stream, after=None) as four:
             assert await four.answer("another question") is None
+
+
+async def test_a_name_that_is_in_use_is_not_said_twice(url: str, core: Core) -> None:
+    await open_agenda(core)
+    async with follower(url) as one:
+        await one.follow(AGENDA, id=ID)
+        assert (await one.told())["position"] == 2
+        await one.say(type="subscribe", id="1", payload={"documentId": "sha256:unknown"})
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await one.hear()
+        assert closed.value.rcvd
+        assert closed.value.rcvd.code == 4409
 
 
 async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_strict_no_other(

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.app import Application, trusted_of
+from api.graphql.documents import DOCUMENT_CHARACTERS_MAX, Documents
 from api.graphql.shared import Services
 from api.graphql.trusted import Trusted, document_id, load_trusted
 from infra.core import Core
@@ -90,27 +91,42 @@ async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Vi
             answer = (await http.post("/graphql", json={"query": query})).json()
             assert "introspection" in answer["errors"][0]["message"]
             assert "data" not in answer
+        guessed = (await http.post("/graphql", json={"query": "{ hospital(first: 1) { nodes { id } } }"})).json()
+        assert guessed["errors"][0]["message"] == "Cannot query field 'hospital' on type 'Query'."
         assert (await http.post("/graphql", json={"query": OTHER})).json()["data"] == {"__typename": "Query"}
 
 
 def test_they_are_read_from_a_folder_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.graphql").write_text(HOSPITALS)
     (tmp_path / "notes.txt").write_text("{ nope }")
-    named = {document_id(OTHER): OTHER, document_id(HOSPITALS).removeprefix("sha256:"): HOSPITALS, "by name": OTHER}
+    named = {document_id(OTHER): OTHER, document_id(HOSPITALS).removeprefix("sha256:"): HOSPITALS}
     (tmp_path / "all.json").write_text(json.dumps(named))
     folder = trusted_of(Settings(trusted_documents=str(tmp_path)))
     file = trusted_of(Settings(trusted_documents=str(tmp_path / "all.json"), trusted_only=True))
     assert folder.text(None, document_id(HOSPITALS)) == HOSPITALS
     assert file.text(None, document_id(OTHER)) == file.text(OTHER, None) == OTHER
-    assert load_trusted("", strict=False, check=lambda _: None).text("anything", None) == "anything"
+    assert load_trusted("", strict=False, understand=lambda _: None).text("anything", None) == "anything"
+
+
+@pytest.mark.anyio
+async def test_a_long_one_is_understood_once_and_named_by_the_bytes_of_its_file(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = HOSPITALS.replace(" ", "\r\n").encode() + b" " * DOCUMENT_CHARACTERS_MAX
+    (tmp_path / "a.graphql").write_bytes(content)
+    client._services.trusted = trusted_of(Settings(trusted_documents=str(tmp_path), trusted_only=True))
+    monkeypatch.setattr(Documents, "understand", None)  # nobody needs it
+    name = "sha256:" + hashlib.sha256(content).hexdigest()
+    assert (await asked(client, documentId=name, variables={"first": 1}))["data"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ({"by name": OTHER}, "by name is no digest"),
         ({document_id(OTHER): HOSPITALS}, "is not the digest of its document"),
-        ({"a": "{ nope }"}, "a: Cannot query field 'nope' on type 'Query'"),
-        ({"a": "{"}, "a: Syntax Error"),
+        ({document_id("{ nope }"): "{ nope }"}, ": Cannot query field 'nope' on type 'Query'"),
+        ({document_id("{"): "{"}, ": Syntax Error"),
         ({"a": 5}, "can't be read: ValueError"),
         ([OTHER], "can't be read: ValueError"),
         (None, "can't be read: FileNotFoundError"),

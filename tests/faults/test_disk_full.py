@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 DISK_MB = 200  # an empty cluster takes about 45, and the log of some thousand bookings little
 CHUNKS_BYTES = (1 << 20, 1 << 12)
+BEFORE_ANSWERS = 10  # of some 500: a fast machine must not be done before the disk is full
 PATIENCE_S = 40.0  # longer than a lane tries
 FULL_S = 3.0  # for how long it stays so once clients have noticed
 AGENDAS = '{ agendas(hospital: "h", first: 1) { nodes { id } } }'
@@ -63,7 +64,7 @@ def full(disk: Path) -> Iterator[None]:
 def test_commits_that_find_no_room_are_unavailable_and_go_on_when_there_is_some(disk: Path) -> None:
     with City(disk / "city", timeout_s=PATIENCE_S) as city:
         with city.load():
-            time.sleep(1)
+            city.wait_for_answers(BEFORE_ANSWERS)
             with full(disk):
                 seen = len(city.caller.told)
                 wait_for(lambda: any(told.code == "unavailable" for told in city.caller.told[seen:]))
@@ -81,7 +82,7 @@ def test_a_database_that_gives_up_for_want_of_room_is_started_again_until_there_
     """A new segment of the write-ahead log finds no room: PostgreSQL panics, and can't recover either."""
     with City(disk / "city", timeout_s=PATIENCE_S) as city:
         with city.load():
-            time.sleep(1)
+            city.wait_for_answers(BEFORE_ANSWERS)
             with full(disk):
                 with suppress(psycopg.Error), psycopg.connect(EmbeddedPostgres(city.folder).conninfo(OWNER)) as owner:
                     for _ in range(3):
