@@ -18,7 +18,7 @@ import psutil
 IGOB = [sys.executable, "-c", "from infra.cli import main; main()"]
 CHECKOUT = Path(__file__).parents[1]
 READY_S = 60
-STOP_S = 30
+STOP_S = 40  # longer than the server waits for a worker before it kills it
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -93,7 +93,11 @@ class Serving:
         """Ask it to stop, and wait: its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(STOP_S)
+        try:
+            status = self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            left = [child.cmdline() for child in psutil.Process(self.process.pid).children(recursive=True)]
+            raise AssertionError(f"it does not stop; {left} are left, and it said {self.output[-2_000:]}") from None
         self._reader.join(STOP_S)
         assert self.process.stderr is not None
         self.process.stderr.close()
