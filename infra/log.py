@@ -267,23 +267,23 @@ class Log:
         ((position,),) = await self._rows(self._select_head)
         return int(position)
 
-    async def load(self, streams: Iterable[StreamName]) -> dict[StreamName, Loaded]:
+    async def load(self, streams: Iterable[StreamName], *, personal: bool = True) -> dict[StreamName, Loaded]:
         """The states of these streams at one moment; each has an entry, also if nothing was ever written to it.
 
-        Raises Unavailable.
+        Without `personal` no key is asked for: personal fields are None, as if erased. Raises Unavailable.
         """
         loaded = {name: Loaded(version=0, state=fold_of(name).initial()) for name in streams}
-        await self.catch_up(loaded)
+        await self.catch_up(loaded, personal=personal)
         return loaded
 
-    async def catch_up(self, loaded: Mapping[StreamName, Loaded]) -> None:
-        """Bring these streams up to date, all to one moment. Raises Unavailable."""
+    async def catch_up(self, loaded: Mapping[StreamName, Loaded], *, personal: bool = True) -> None:
+        """Bring these streams up to date, all to one moment; `personal` as in `load`. Raises Unavailable."""
         if not loaded:
             return
         seen = column([str(stream.version) for stream in loaded.values()])
         rows = await self._rows(self._select_since, (column(list(loaded)), seen))
         sealed = {s: subject for s, _, topic, state in rows if (subject := self._codec.sealed_subject(topic, state))}
-        keys = await self._keys_of(set(sealed.values()))
+        keys = await self._keys_of(set(sealed.values())) if personal else {}
         for name, version, topic, state in rows:
             stream = loaded[name]
             stream.state = fold_of(name).evolve(stream.state, self._codec.decode(topic, state, keys))

@@ -12,11 +12,11 @@ from graphql import GraphQLError
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
+from api.acquaintance import Acquaintance
 from api.graphql.trusted import Trusted
 from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
-from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
 from infra.core import Core
@@ -106,6 +106,7 @@ class Services:
         self.settings = settings
         self.now = now
         self.live = Live(core.log)
+        self.acquaintance = Acquaintance(core.log)
 
 
 class Context:
@@ -176,14 +177,11 @@ class Context:
         return command, outcome
 
     async def _knows(self, person: str) -> bool:
-        """Whether somebody has this id and was not erased. For that no key is asked for: it reads nothing personal."""
-        stream, log = people.stream(person), self.services.core.log
-        if not _can_be_stored(stream):
+        """Whether somebody has this id and was not erased."""
+        if not _can_be_stored(person):
             return False
         async with self._available():
-            entries = await log.history(stream)
-        state: people.Person = fold(stream, (log.event(entry) for entry in entries))
-        return state.known
+            return await self.services.acquaintance.knows(person)
 
     async def _repeated(self, key: Key, content: dict[str, Any], kind: type[Command]) -> Outcome:
         """What was accepted for a person before they were erased stays accepted. Raises Rejected("person_unknown")."""

@@ -1,0 +1,44 @@
+"""Who is known: each booking asks for its patient, and all that ask at the same time are answered by one question."""
+
+import asyncio
+
+from domain import people
+from infra.log import Log
+
+AT_ONCE_MAX = 200
+
+
+class Acquaintance:
+    """One question to the log is on its way at a time; who comes meanwhile waits for the next."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._waiting: list[tuple[str, asyncio.Future[bool]]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def knows(self, person: str) -> bool:
+        """Whether somebody has this id and was not erased, as the log was no earlier than now.
+
+        Raises infra.log.Unavailable.
+        """
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((person, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await answer
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:AT_ONCE_MAX], self._waiting[AT_ONCE_MAX:]
+            streams = {person: people.stream(person) for person, _ in batch}
+            try:
+                # Nothing personal is needed to tell that, so no key is asked for.
+                found = await self._log.load(streams.values(), personal=False)
+            except Exception as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for person, answer in batch:
+                if not answer.done():  # its caller may have gone
+                    answer.set_result(found[streams[person]].state.known)

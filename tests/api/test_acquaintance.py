@@ -1,0 +1,96 @@
+"""Many who ask for people at the same time are answered by few questions, each with what is true when they ask."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from api.acquaintance import Acquaintance
+from domain import people
+from domain.decider import build
+from infra.core import Core
+from infra.lane import Lane
+from infra.log import Loaded, Unavailable
+from tests.city import key, opaque, person
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def asked(core: Core, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The streams of each question."""
+    questions: list[list[str]] = []
+    load = core.log.load
+
+    async def loading(streams: Iterable[str], **options: Any) -> dict[str, Loaded]:
+        questions.append(list(streams))
+        return await load(questions[-1], **options)
+
+    monkeypatch.setattr(core.log, "load", loading)
+    return questions
+
+
+async def register(lane: Lane, core: Core, name: str, identity: str) -> str:
+    await lane.submit(person(name, core, ci=identity), key(name))
+    return opaque(name)
+
+
+async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[str]]) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    asked.clear()
+    acquaintance = Acquaintance(core.log)
+    wanted = [ana, "nobody", *(f"stranger-{n}" for n in range(50)), ana]
+    answers = await asyncio.gather(*(acquaintance.knows(one) for one in wanted))
+    assert answers == [True, False, *[False] * 50, True]
+    assert len(asked) == 1
+    assert await acquaintance.knows(ana)
+    assert len(asked) == 2
+
+
+async def test_who_comes_while_others_are_answered_hears_what_is_true_then(core: Core) -> None:
+    acquaintance = Acquaintance(core.log)
+    early = asyncio.create_task(acquaintance.knows(opaque("Ana")))
+    await asyncio.sleep(0)  # it is on its way
+    await register(core.lane, core, "Ana", "1000001")
+    assert await acquaintance.knows(opaque("Ana"))
+    assert await early in (True, False)
+
+
+async def test_whoever_was_erased_is_not_known(core: Core) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    acquaintance = Acquaintance(core.log)
+    assert await acquaintance.knows(ana)
+    await core.lane.submit(build(people.ErasePerson, person=ana), key("e"))
+    assert not await acquaintance.knows(ana)
+
+
+async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_asked(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    load = core.log.load
+
+    async def failing(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0.01)
+        monkeypatch.setattr(core.log, "load", load)
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(core.log, "load", failing)
+    acquaintance = Acquaintance(core.log)
+    first = asyncio.gather(acquaintance.knows(ana), acquaintance.knows("nobody"), return_exceptions=True)
+    await asyncio.sleep(0.005)
+    second = asyncio.create_task(acquaintance.knows(ana))
+    assert [type(answer) for answer in await first] == [Unavailable, Unavailable]
+    assert await second
+
+
+async def test_a_caller_who_goes_takes_nobody_s_answer_along(core: Core) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    acquaintance = Acquaintance(core.log)
+    going, staying = (asyncio.create_task(acquaintance.knows(ana)) for _ in range(2))
+    await asyncio.sleep(0)
+    going.cancel()
+    assert await staying
+    with pytest.raises(asyncio.CancelledError):
+        await going
