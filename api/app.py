@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.endpoint import Endpoint
 from api.graphql.documents import Documents
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Services, freshness_shown
+from api.graphql.shared import Context, Headers, Services, freshness_shown
 from api.graphql.trusted import Trusted, load_trusted
 from api.limits import LoopbackOnly
 from api.messages import language_of
@@ -88,7 +88,7 @@ class Application:
             await self._services.live.stop()
             await views.close()
 
-    def _introduced(self, _: Scope, headers: Mapping[bytes, bytes]) -> Context:
+    def _introduced(self, headers: Headers) -> Context:
         return Context(
             self.services,
             actor=self.services.settings.development_actor,

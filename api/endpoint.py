@@ -6,7 +6,7 @@ docs/adr/0010-the-endpoint.md.
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -15,7 +15,7 @@ from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
 from api.graphql.execution import Asked, NotHere, answer, refused
-from api.graphql.shared import Context
+from api.graphql.shared import Context, Headers, Introduce
 from api.limits import (
     BODY_BYTES_MAX,
     BODY_READ_TIMEOUT_S,
@@ -35,9 +35,6 @@ ANY = ("application/*", "*/*")
 ACCEPT_LENGTH_MAX = 8_000
 READ_ONLY = (OperationType.QUERY,)
 BOTH = (OperationType.QUERY, OperationType.MUTATION)
-
-Headers = Mapping[bytes, bytes]
-Introduce = Callable[[Scope, Headers], Context]  # who asks
 
 
 class _Refusal(Exception):
@@ -86,7 +83,7 @@ class Endpoint:
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
             media = _media(headers.get(b"accept", b"*/*"))
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
-            return await self._answered(said, self._introduce(scope, headers), media, only_reads=method == "GET")
+            return await self._answered(said, self._introduce(headers), media, only_reads=method == "GET")
         except _Refusal as refusal:
             return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
         except Malformed as fault:
@@ -144,9 +141,10 @@ def _qualities(accept: str) -> dict[str, float]:
 
 def _quality(text: str) -> float:
     try:
-        return min(max(float(text), 0.0), 1.0)
+        quality = float(text)
     except ValueError:
         return 0.0
+    return quality if 0 <= quality <= 1 else 0.0  # "nan" is neither
 
 
 def _is_utf8(charset: str) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Any, cast
@@ -22,7 +22,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import Subscr
 
 from api.graphql.execution import Asked, NotHere, followed
 from api.graphql.schema import schema
-from api.graphql.shared import Context, as_graphql_error
+from api.graphql.shared import Context, Headers, Introduce, as_graphql_error
 from api.limits import Malformed, check_request, headers_of, parse_json
 from domain.errors import Rejected
 from infra.logging import log_failure
@@ -50,7 +50,7 @@ class Subscriptions:
     elsewhere could else act as the citizen whose browser it is in: browsers let any page open a WebSocket.
     """
 
-    def __init__(self, introduce: Callable[[Scope, Mapping[bytes, bytes]], Context]) -> None:
+    def __init__(self, introduce: Introduce) -> None:
         self._protocol = _Protocol(introduce)
         self._open = 0
 
@@ -69,7 +69,7 @@ class Subscriptions:
                 self._open -= 1
 
 
-def _is_foreign(headers: Mapping[bytes, bytes]) -> bool:
+def _is_foreign(headers: Headers) -> bool:
     """Whether a page of another origin asks. Programs other than browsers send no Origin."""
     origin = headers.get(b"origin", b"").decode("latin-1").lower()
     try:
@@ -227,7 +227,7 @@ class _Protocol(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = SubscriptionHandler
 
-    def __init__(self, introduce: Callable[[Scope, Mapping[bytes, bytes]], Context]) -> None:
+    def __init__(self, introduce: Introduce) -> None:
         super().__init__(
             schema,
             graphql_ide=None,
@@ -238,4 +238,4 @@ class _Protocol(GraphQL[Context, None]):
         self._introduce = introduce
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        return self._introduce(request.scope, headers_of(request.scope))
+        return self._introduce(headers_of(request.scope))

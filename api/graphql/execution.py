@@ -25,6 +25,7 @@ _EXECUTOR: dict[str, Any] = {
     "operation_extensions": None,
 }
 
+# It knows at a glance what most values are. For `execute` alone: `subscribe` does not take it.
 _QUICK: dict[str, Any] = {"is_awaitable": optimized_is_awaitable}
 
 
@@ -68,13 +69,13 @@ class NotHere(Exception):
 def understood(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Document:
     """The document, if its operation is one of these kinds and costs no more than allowed.
 
-    Raises WrongDocument, NotHere, and a GraphQLError with code "query_too_large" or those of `Trusted.text`.
+    Raises NotHere, and WrongDocument, also with code "query_too_large" or those of `Trusted.text`.
     """
     services = context.services
     try:
         text = services.trusted.text(asked.query, asked.document_id)
     except Rejected as refusal:
-        raise as_graphql_error(refusal, context.language) from None
+        raise WrongDocument([as_graphql_error(refusal, context.language)]) from None
     known: Document | None = services.trusted.understood.get(text)
     document = known or DOCUMENTS[services.settings.introspection].understand(text)
     operation = document.operation(asked.operation_name)
@@ -82,7 +83,7 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
         raise NotHere(operation.operation)
     context.cost = document.cost(asked.operation_name, asked.variables)
     if context.cost > COST_MAX:
-        raise as_graphql_error(Rejected("query_too_large", limit=COST_MAX), context.language)
+        raise WrongDocument([as_graphql_error(Rejected("query_too_large", limit=COST_MAX), context.language)])
     return document
 
 
@@ -92,8 +93,6 @@ async def answer(asked: Asked, context: Context, kinds: Collection[OperationType
         document = understood(asked, context, kinds)
     except WrongDocument as wrong:
         return refused(wrong.errors, asked, context)
-    except GraphQLError as error:
-        return refused([error], asked, context)
     result: Any = execute(
         schema._schema,
         document.node,
@@ -118,9 +117,6 @@ async def followed(asked: Asked, context: Context) -> AsyncGenerator[Answer, Non
         document = understood(asked, context, (OperationType.SUBSCRIPTION,))
     except WrongDocument as wrong:
         yield refused(wrong.errors, asked, context)
-        return
-    except GraphQLError as error:
-        yield refused([error], asked, context)
         return
     if document.operation(asked.operation_name) is None:  # the library would take it for a fault of ours
         yield refused([GraphQLError("There is no such operation in the document.")], asked, context)

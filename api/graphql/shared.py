@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Any, Generic, NewType, NoReturn, TypeVar, cast
@@ -229,6 +229,9 @@ def _can_be_stored(name: str) -> bool:
 
 
 Info = StrawberryInfo[Context, None]
+
+Headers = Mapping[bytes, bytes]  # by name in small letters
+Introduce = Callable[[Headers], Context]  # who asks
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")

@@ -48,13 +48,28 @@ async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[s
     assert len(asked) == 2
 
 
-async def test_who_comes_while_others_are_answered_hears_what_is_true_then(core: Core) -> None:
+async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, looked, told = core.log.load, asyncio.Event(), asyncio.Event()
+
+    async def slow_to_tell(streams: Iterable[str], **options: Any) -> dict[str, Loaded]:
+        found = await load(streams, **options)
+        looked.set()
+        await told.wait()
+        return found
+
     acquaintance = Acquaintance(core.log)
-    early = asyncio.create_task(acquaintance.knows(opaque("Ana")))
-    await asyncio.sleep(0)  # it is on its way
+    with monkeypatch.context() as patch:
+        patch.setattr(core.log, "load", slow_to_tell)
+        early = asyncio.create_task(acquaintance.knows(opaque("Ana")))
+        await looked.wait()
     await register(core.lane, core, "Ana", "1000001")
-    assert await acquaintance.knows(opaque("Ana"))
-    assert await early in (True, False)
+    late = asyncio.create_task(acquaintance.knows(opaque("Ana")))
+    await asyncio.sleep(0)
+    told.set()
+    assert not await early
+    assert await late
 
 
 async def test_whoever_was_erased_is_not_known(core: Core) -> None:

@@ -45,6 +45,8 @@ TOO_LARGE = {"query": '{ agendas(hospital: "x", first: 100) { nodes { slots(firs
         (f"{JSON};charset=utf-16", None),
         (f"{JSON};q=0", None),
         (f"{JSON};q=x", None),
+        (f"{JSON};q=nan", None),
+        (f"{JSON};q=7", None),
         (f"{JSON};q=0, */*", GRAPHQL),  # the most specific name counts
         (f"{JSON};q=0, {GRAPHQL};q=0, */*", None),
         ("text/x, " * 130 + JSON, JSON),

@@ -331,6 +331,18 @@ async def test_states_are_remembered_within_a_bound_and_personal_data_never(
     await log.close()
 
 
+async def test_what_was_loaded_is_within_the_bound_though_nothing_gets_written(
+    core: Core, town: Town, clock: Clock
+) -> None:
+    cache = StateCache(bytes_max=2 * STREAM_BYTES)
+    lane = Lane(core.log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
+    draft = _Draft(core.log.batch())
+    streams = [f"agenda/h/2027-01-05/p-{n}" for n in range(10)]
+    await lane._provide(streams, draft)
+    assert len(cache) == 2
+    assert list(draft.work) == streams
+
+
 async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
