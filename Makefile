@@ -47,7 +47,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 lock: $(VENV)/.dev  ## pin the requirements again, with hashes and without addresses
 	$(LOCK) pyproject.toml -o requirements/run.txt
-	$(LOCK) pyproject.toml --extra dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra dev --extra telemetry -o requirements/dev.txt
 	$(LOCK) requirements/build.in -o requirements/build.txt
 
 clean:  ## remove the environment; data in .igob/ stays
