@@ -15,13 +15,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.endpoint import Endpoint
 from api.graphql.documents import Documents
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Headers, Services, freshness_shown
+from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.trusted import Trusted, load_trusted
+from api.identity import KeysUnknown, WrongToken
 from api.limits import LoopbackOnly
 from api.messages import language_of
 from api.sockets import Subscriptions
+from domain.errors import Rejected
 from infra.core import open_core
 from infra.database import application_conninfo
+from infra.keys import RETRY_S, keys_of
 from infra.log import Unavailable
 from infra.serve import become_worker, end_with_server
 from infra.settings import Settings, from_environment
@@ -51,9 +54,11 @@ class Application:
         self._rest.get("/readyz")(self._readyz)
         self._http = Endpoint(self._introduced)
         self._sockets = Subscriptions(self._introduced)
-        # Until there is access control, a page elsewhere must not reach this server through a name of its own.
-        named = TrustedHostMiddleware(self._serve, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
-        self._guarded = LoopbackOnly(named)
+        self._guarded: ASGIApp = self._serve
+        if not settings.oidc_issuer:
+            # Whoever has the development key is anybody: only this machine is served, by its own names.
+            named = TrustedHostMiddleware(self._serve, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
+            self._guarded = LoopbackOnly(named)
 
     @property
     def services(self) -> Services:
@@ -72,7 +77,7 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        async with open_core(self._settings) as core:
+        async with open_core(self._settings) as core, keys_of(self._settings, core.secret) as keys:
             views = Views(application_conninfo(self._settings), schema=self._settings.schema)
             await views.open()
             self._services = Services(
@@ -80,6 +85,7 @@ class Application:
                 views=views,
                 settings=self._settings,
                 now=lambda: datetime.now(UTC),
+                keys=keys,
                 trusted=trusted_of(self._settings),
             )
             watch = asyncio.create_task(end_with_server())
@@ -88,13 +94,16 @@ class Application:
             await self._services.live.stop()
             await views.close()
 
-    def _introduced(self, headers: Headers) -> Context:
-        return Context(
-            self.services,
-            actor=self.services.settings.development_actor,
-            language=language_of(headers.get(b"accept-language", b"").decode("latin-1")),
-            correlation=str(uuid.uuid4()),
-        )
+    async def _introduced(self, headers: Headers) -> Context:
+        language = language_of(headers.get(b"accept-language", b"").decode("latin-1"))
+        try:
+            actor = await self.services.identities.actor(headers.get(b"authorization", b""))
+        except WrongToken:
+            challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
+            raise TurnedAway(401, Rejected("token_invalid"), language, **challenge) from None
+        except KeysUnknown:
+            raise TurnedAway(503, Rejected("unavailable"), language, **{"retry-after": str(RETRY_S)}) from None
+        return Context(self.services, actor=actor, language=language, correlation=str(uuid.uuid4()))
 
     async def _readyz(self) -> JSONResponse:
         return await readyz(self.services)
@@ -126,6 +135,8 @@ async def readyz(services: Services) -> JSONResponse:
     """
     if not services.core.lane.alive:
         return JSONResponse({"status": "the lane stopped"}, status_code=503)
+    if services.keys.now is None:
+        return JSONResponse({"status": "the identity provider does not answer"}, status_code=503)
     if services.core.lane.waited_s > STUCK_AFTER_S:
         return JSONResponse({"status": "commands do not get through"}, status_code=503)
     try:

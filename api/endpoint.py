@@ -15,7 +15,7 @@ from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
 from api.graphql.execution import Asked, NotHere, answer, refused
-from api.graphql.shared import Context, Headers, Introduce
+from api.graphql.shared import Context, Headers, Introduce, TurnedAway
 from api.limits import (
     BODY_BYTES_MAX,
     BODY_READ_TIMEOUT_S,
@@ -82,10 +82,13 @@ class Endpoint:
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
             media = _media(headers.get(b"accept", b"*/*"))
+            context = await self._introduce(headers)  # before the body is read: strangers' may be long
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
-            return await self._answered(said, self._introduce(headers), media, only_reads=method == "GET")
+            return await self._answered(said, context, media, only_reads=method == "GET")
         except _Refusal as refusal:
             return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
+        except TurnedAway as away:
+            return _Reply(away.status, media, {"errors": [away.error]}, away.headers)
         except Malformed as fault:
             return _Reply(400, media, {"errors": [{"message": str(fault)}]})
         except Gone:

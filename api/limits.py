@@ -45,7 +45,7 @@ ADDRESSES_MAX = 1_000  # of clients, remembered
 
 
 class LoopbackOnly:
-    """Answers 403 to everybody but this machine: without access control, every request acts as one actor.
+    """Answers 403 to everybody but this machine, where the development key is good: it can make anybody's token.
 
     The address of the listening socket can't tell: any server can be told to serve the application anywhere.
     """
@@ -59,7 +59,7 @@ class LoopbackOnly:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
         else:
-            message = "There is no access control yet: only clients on the same machine are served."
+            message = "Without an identity provider (IGOB_OIDC_ISSUER) only clients on the same machine are served."
             refusal = JSONResponse({"errors": [{"message": message}]}, status_code=403)
             await refusal(scope, receive, send)
 

@@ -38,6 +38,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Ningún documento de la lista de la ciudad tiene ese identificador.",
         "en": "No document of the city's list has that id.",
     },
+    "forbidden": {
+        "es": "Esto no le está permitido con este acceso.",
+        "en": "This is not allowed to you with this login.",
+    },
     "hold_limit_reached": {
         "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
         "en": "At most {limit} slots can be held at a time; the first is free again on {at}.",
@@ -65,6 +69,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "Something went wrong on our side. If it happens again, tell us this number: {id}.",
     },
     "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
+    "login_required": {
+        "es": "Para esto hay que identificarse: falta el token.",
+        "en": "You have to log in for this: there is no token.",
+    },
     "not_begun_yet": {
         "es": "La cita empieza el {at}: antes no se puede marcar una inasistencia.",
         "en": "The appointment begins on {at}: nobody is a no-show before.",
@@ -107,9 +115,17 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Una agenda se publica con {limit} días de anticipación como máximo.",
         "en": "An agenda is published at most {limit} days ahead.",
     },
+    "token_invalid": {
+        "es": "El token no es válido o ya venció: identifíquese de nuevo.",
+        "en": "The token is not valid or has expired: log in again.",
+    },
     "too_many_holds_today": {
         "es": "Una persona puede reservar {limit} veces al día como máximo.",
         "en": "A person can hold slots at most {limit} times a day.",
+    },
+    "too_many_requests": {
+        "es": "Son demasiadas solicitudes: repita en {seconds} s.",
+        "en": "These are too many requests: repeat it in {seconds} s.",
     },
     "too_many_subscriptions": {
         "es": "Una conexión puede seguir {limit} cosas a la vez como máximo.",

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from contextlib import aclosing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -18,11 +18,12 @@ from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
 
 from api.graphql.execution import Asked, NotHere, followed
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Headers, Introduce, as_graphql_error
+from api.graphql.shared import Context, Headers, Introduce, TurnedAway, as_graphql_error
+from api.identity import SKEW_S
 from api.limits import Malformed, check_request, headers_of, parse_json
 from domain.errors import Rejected
 from infra.logging import log_failure
@@ -38,9 +39,13 @@ PING_EVERY_S = 30
 SILENCE_MAX_S = 75  # a client that answers no ping for so long is cut off: it may be gone without a word
 PING = '{"type":"ping"}'
 
+SLEEP_MAX_S = 3_600  # then the clock is looked at again
+
 POLICY = 1008
 TRY_AGAIN_LATER = 1013
 BAD_MESSAGE = 4400
+FORBIDDEN = 4403
+UNAUTHORIZED = 401
 
 
 class Subscriptions:
@@ -166,6 +171,39 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
     What one client was told is told to others who ask the same and stand at the same place, see `Following.answer`.
     """
 
+    _ending: asyncio.Task[None] | None = None
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        said = message.get("payload")
+        if not self.connection_init_received and isinstance(said, dict | None):
+            assert isinstance(self.websocket, ASGIWebSocketAdapter)
+            assert isinstance(self.view, _Protocol)
+            headers = headers_of(self.websocket.ws.scope)
+            try:
+                headers |= _authorization(said or {})
+                self.context = await self.view.introduce(headers)
+            except TurnedAway as away:
+                self.connection_init_received = True
+                code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
+                await self.websocket.close(code, str(away))
+                return
+            if self.context.actor.expires_at:
+                self._ending = asyncio.create_task(self._end_with_token())
+        await super().handle_connection_init(message)
+
+    async def _end_with_token(self) -> None:
+        context = self.context
+        while not context.actor.has_ended(now := context.services.now()):
+            left_s = (cast("datetime", context.actor.expires_at) - now).total_seconds() + SKEW_S
+            await asyncio.sleep(min(left_s, SLEEP_MAX_S))
+        with suppress(Exception):  # who is gone already need not be told
+            await self.websocket.close(FORBIDDEN, "token_invalid")
+
+    async def shutdown(self) -> None:
+        if self._ending:
+            self._ending.cancel()
+        await super().shutdown()
+
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         context, said = self.context, cast("dict[str, Any]", message["payload"])
         # The library closes the connection of whom it does not know yet, or who says an id twice.
@@ -216,6 +254,14 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.ws.send_text(f'{{"id":{json.dumps(operation.id)},"type":"next","payload":{answer}}}')
 
 
+def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Browsers let a page set no headers of a WebSocket: what it would say there stands in connection_init."""
+    for name, value in said.items():
+        if name.lower() == "authorization" and isinstance(value, str):
+            return {b"authorization": value.encode(errors="replace")}
+    return {}
+
+
 def _question(operation: Operation[Context, None], context: Context) -> Hashable:
     """By what all are told the same who stand at the same place. `after` said where one began: it is past."""
     variables = {name: value for name, value in (operation.variables or {}).items() if name != context.after_variable}
@@ -235,7 +281,8 @@ class _Protocol(GraphQL[Context, None]):
             connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
             max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
         )
-        self._introduce = introduce
+        self.introduce = introduce
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        return self._introduce(headers_of(request.scope))
+        # Of nobody yet: who it is is said when the connection is initialised, and here nobody could be turned away.
+        return await self.introduce({**headers_of(request.scope), b"authorization": b""})

@@ -24,6 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.core import COMMANDS_AT_ONCE, opaque
+from bench.login import SECRET
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import serving
 from domain.appointments.agenda import PublishAgenda
@@ -47,7 +48,6 @@ HOSPITAL = "h"
 RATE_MAX_PER_S = 8_000  # requests are made for this rate beforehand
 WARMUP_S = 1.0
 OPEN_SHARE = 0.5  # of the best closed rate
-SECRET = "5e" * 32
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
   appointment { id slot start state } position errors { code message path } } }"""

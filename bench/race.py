@@ -31,6 +31,7 @@ from rich.table import Table
 
 from bench.decisions import Decisions, judge
 from bench.history import Accepted, Answer, Operation, Recorder, Refused
+from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
@@ -69,10 +70,11 @@ class Unanswered(Exception):
 
 
 class Client:
-    """One connection that stays open. For one thread at a time."""
+    """One connection that stays open, a developer's. For one thread at a time."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
+        self._headers = {"Content-Type": "application/json", "Authorization": bearer()}
         self._http = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_TIMEOUT_S)
 
     def connect(self) -> None:
@@ -95,7 +97,7 @@ class Client:
         """The answer's data. Raises Unanswered."""
         body = msgspec.json.encode({"query": document, "variables": variables})
         try:
-            self._http.request("POST", "/graphql", body, {"Content-Type": "application/json"})
+            self._http.request("POST", "/graphql", body, self._headers)
             answer = self._http.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -356,7 +358,7 @@ def served(root: Path, workers: int, settings: Mapping[str, str] = MappingProxyT
     said = root / "said"
     # Without any setting of the person who runs us.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    environment |= settings
+    environment |= {f"{PREFIX}SECRET": SECRET} | dict(settings)
     with said.open("wb") as output:
         process = subprocess.Popen(
             [*SERVE, "--port", "0", "--workers", str(workers), "--data-dir", str(root / "city")],

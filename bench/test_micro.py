@@ -19,6 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Services
+from api.identity import Actor
 from bench.machine import database_facts
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients
@@ -34,6 +35,7 @@ from infra.codec import Codec
 from infra.core import Core, open_core
 from infra.database import application_conninfo
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.keys import DevelopmentKeys
 from infra.lane import Outcome
 from infra.log import Appended, Batch, Key
 from infra.migrate import migrate
@@ -339,10 +341,11 @@ mutation Book($input: BookAppointmentInput!) {
 
 def executor(city: City) -> Callable[[str, dict[str, Any] | None], dict[str, Any]]:
     views = Views(application_conninfo(city.settings), schema=city.settings.schema)  # not asked here
-    services = Services(core=city.core, views=views, settings=city.settings, now=lambda: datetime.now(UTC))
+    keys, actor = DevelopmentKeys(city.core.secret), Actor(roles=("developer",), subject="bench", name="bench")
+    services = Services(core=city.core, views=views, settings=city.settings, now=lambda: datetime.now(UTC), keys=keys)
 
     def execute(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
-        context = Context(services, actor="bench", language="es", correlation="bench")
+        context = Context(services, actor=actor, language="es", correlation="bench")
         result = city.run(schema.execute(query, variable_values=variables, context_value=context))
         assert not result.errors, result.errors
         data: dict[str, Any] = result.data or {}

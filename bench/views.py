@@ -23,6 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.core import COMMANDS_AT_ONCE, opaque
+from bench.login import SECRET
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import Client, serving
 from domain.appointments.agenda import BookAppointment, PublishAgenda
@@ -57,7 +58,6 @@ OUTSTANDING_MAX = 2_000
 ASKERS = 16
 WARMUP_S = 1.0
 LANE_WARMUP_S = 8.0  # a lane that has just begun loads every agenda once
-SECRET = "5e" * 32
 
 AVAILABILITY_QUERY = """{ availability(specialty: "%s", onOrAfter: "%s", to: "%s") {
   freeSlots nextFree { agenda slot start minutes } days { date freeSlots } } }"""

@@ -66,6 +66,11 @@ def agenda_of(appointment: str) -> str:
     return appointment.rpartition("/")[0]
 
 
+def hospital_of(name: str) -> str:
+    """The hospital of an agenda or an appointment, likewise."""
+    return name.partition("/")[0]
+
+
 _CI = re.compile(
     r"^0*(?P<number>[1-9][0-9]{3,9})(?:-?(?P<complement>[0-9][A-Z]))?(?P<department>LP|CB|SC|OR|PT|TJ|CH|BE|PD)?\Z"
 )

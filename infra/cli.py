@@ -59,6 +59,7 @@ Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
 PerSecond = Annotated[float, Parameter(validator=Number(gte=1, lte=100_000))]
 Clients = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
+Hours = Annotated[float, Parameter(validator=Number(gt=0, lte=24 * 365))]
 Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
 
 
@@ -110,7 +111,7 @@ def serve(
     Parameters
     ----------
     host:
-        Address to listen on: 127.0.0.1, ::1 or localhost, while there is no access control.
+        Address to listen on: 127.0.0.1, ::1 or localhost, unless IGOB_OIDC_ISSUER names an identity provider.
     port:
         Port to listen on; 0 for any free one.
     workers:
@@ -688,6 +689,51 @@ def bench_race(
     _report(result, show, json=json)
     if not result.accepted:
         sys.exit(1)
+
+
+@app.command
+def token(
+    *,
+    role: Annotated[list[str] | None, Parameter(negative="")] = None,
+    identity: str = "",
+    hospital: Annotated[list[str] | None, Parameter(negative="")] = None,
+    subject: str = "developer",
+    client: str = "igob-token",
+    hours: Hours = 12,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a token signed with this installation's development key. It is good on this machine alone.
+
+    Parameters
+    ----------
+    role:
+        What it may do, several times if you like, see docs/access.md; `developer`, who may everything, unless told
+        otherwise or an identity is given.
+    identity:
+        A citizen's identity number.
+    hospital:
+        Where a hospital clerk works, several times if you like.
+    subject:
+        The login.
+    client:
+        The program it is for.
+    hours:
+        How long it is good.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from api.identity import GIVEN
+    from infra.keys import Login, development_token
+    from infra.secret import load_secret
+
+    roles = role if role is not None else ([] if identity else ["developer"])
+    login = Login(subject=subject, roles=roles, identity=identity, hospitals=hospital or (), client=client)
+    with plain_errors():
+        if unknown := set(roles) - GIVEN - {"developer"}:
+            raise SettingError(f"there is no role {', '.join(sorted(unknown))} to give; see docs/access.md")
+        settings = _settings(data_dir)
+        secret, lasts = load_secret(settings), timedelta(hours=hours)
+        sys.stdout.write(development_token(secret, settings, login, begin=datetime.now(UTC), lasts=lasts) + "\n")
 
 
 @app.command

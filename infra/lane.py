@@ -165,7 +165,7 @@ class Lane:
 
     def kept(self, key: Key) -> Key:
         """The key as the log keeps it: clients put names and numbers into keys, and the log is for ever."""
-        return Key(key.actor, self._secret.key_name(key.actor, key.name))
+        return Key(key.actor, self._secret.key_name(key.actor, key.name), key.by)
 
     async def _run(self) -> None:
         """Go on whatever happens: what was in hand when something unforeseen came is answered, and the rest goes on."""

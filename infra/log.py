@@ -86,10 +86,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
-    """An idempotency key, in its actor's own space."""
+    """An idempotency key, in its actor's own space. `by`: what the log keeps of the actor, if that is not it."""
 
     actor: str
     name: str
+    by: str = ""
 
 
 class Batch:
@@ -128,12 +129,12 @@ class Batch:
             if event.erases_subject:
                 self.erased.append(subject_of(event))
             events.append((stream, str(version), event.event_name, state, place))
-        self.commands.append((key.name, digest.hex(), key.actor, correlation or NULL, str(len(events))))
+        self.commands.append((key.name, digest.hex(), key.by or key.actor, correlation or NULL, str(len(events))))
         return len(events)
 
     def refuse(self, key: Key) -> None:
         """Add a refused command: its key is looked up, and nothing is kept of it."""
-        self.commands.append((key.name, "", key.actor, NULL, NULL))
+        self.commands.append((key.name, "", key.by or key.actor, NULL, NULL))
 
 
 class Appended(msgspec.Struct, frozen=True):

@@ -16,9 +16,13 @@ from infra.settings import SettingError, Settings
 SECRET_BYTES = 32
 SUBJECT_KEY_BYTES = 32
 DIGEST_BYTES = 32
-PURPOSES = ("wrap", "id", "key", "request", "identity", "check")
+PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject")
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+def _opaque(digest: bytes) -> str:
+    return base64.b32encode(digest[:16]).decode().rstrip("=").lower()
 
 
 class Secret:
@@ -44,7 +48,7 @@ class Secret:
         The same request gives the same id again, so that a repeated command repeats nothing.
         """
         made = self._keyed("id", _canonical(content), kind, actor, key)
-        return base64.b32encode(made[:16]).decode().rstrip("=").lower()
+        return _opaque(made)
 
     def key_name(self, actor: str, key: str) -> str:
         """What is kept of an idempotency key: 32 hexadecimal digits. Clients put all sorts of things into keys."""
@@ -57,6 +61,14 @@ class Secret:
     def identity_digest(self, identity_key: str) -> str:
         """The keyed hash under which an identity number is looked up: 64 hexadecimal digits."""
         return self._keyed("identity", identity_key.encode()).hex()
+
+    def subject_digest(self, issuer: str, subject: str) -> str:
+        """What the log keeps of a citizen's login: 26 letters and digits, by which it can be told but not read."""
+        return _opaque(self._keyed("subject", subject.encode(), issuer))
+
+    def development_seed(self) -> bytes:
+        """What the key that signs development tokens is made of."""
+        return self._keyed("token", b"")
 
     def check(self) -> bytes:
         """What a database remembers to know its secret again."""

@@ -37,11 +37,11 @@ SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
-    """Raise SettingError if others than this machine could reach a server that has no access control yet."""
-    if not is_loopback(host):
+    """Raise SettingError if others than this machine could reach a server that takes the development key's tokens."""
+    if not settings.oidc_issuer and not is_loopback(host):
         raise SettingError(
-            f'the host must be 127.0.0.1, ::1 or localhost, not "{host}": there is no access control yet, and every'
-            f' request acts as "{settings.development_actor}" ({PREFIX}DEVELOPMENT_ACTOR)'
+            f"without an identity provider ({PREFIX}OIDC_ISSUER) the host must be 127.0.0.1, ::1 or localhost, not"
+            f' "{host}": whoever has the development key of this installation can act as anybody'
         )
 
 

@@ -5,11 +5,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 PREFIX = "IGOB_"
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+# Those by which who can check a token can't make one.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 
 
 class SettingError(Exception):
@@ -26,7 +29,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         schema: the municipality's PostgreSQL schema; each has its own log.
         secret: 64 hexadecimal digits; derives ids, hashes identity numbers, wraps personal keys. Losing it loses those.
         hold_s: for how many seconds a hold keeps a slot.
-        development_actor: who acts in every request until there is access control; on loopback only.
+        oidc_issuer: the OpenID Connect provider whose tokens are taken; "" = those of this installation's development
+            key, on loopback only.
+        oidc_audience: for whom tokens must be.
+        oidc_jwks_url: where the provider's keys are; "" = where its configuration says.
+        oidc_algorithms: by which tokens may be signed, with commas between.
+        oidc_roles_claim: the claim that lists a person's roles; dots lead into objects.
+        oidc_identity_claim: the claim that has a citizen's identity number, likewise.
         queue_max: commands that may wait in a process before more are refused as overloaded.
         trusted_documents: a folder of `.graphql` files, or a JSON file that maps digests to documents; "" = none.
         trusted_only: whether no other documents are executed.
@@ -41,7 +50,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "la_paz"
     secret: str = ""
     hold_s: int = 300
-    development_actor: str = "developer"
+    oidc_issuer: str = ""
+    oidc_audience: str = "igob"
+    oidc_jwks_url: str = ""
+    oidc_algorithms: str = "RS256,ES256"
+    oidc_roles_claim: str = "roles"
+    oidc_identity_claim: str = "identity_number"
     queue_max: int = 10_000
     cache_mib: int = 128
     trusted_documents: str = ""
@@ -61,8 +75,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             and "lower-case letters, digits and _, and not begin with pg_ nor end with _views",
             "secret": self.secret and not re.fullmatch("[0-9a-f]{64}", self.secret) and "64 hexadecimal digits",
             "hold_s": not 1 <= self.hold_s <= 3_600 and "1 to 3600 seconds",
-            "development_actor": not re.fullmatch(r"[\w.@-]{1,64}", self.development_actor)
-            and "a name of 1 to 64 letters",
+            "oidc_issuer": self.oidc_issuer and not is_safe_url(self.oidc_issuer) and "an https URL",
+            "oidc_jwks_url": self.oidc_jwks_url and not is_safe_url(self.oidc_jwks_url) and "an https URL",
+            "oidc_audience": not re.fullmatch(r"[!-~]{1,255}", self.oidc_audience) and "a name without blanks",
+            "oidc_algorithms": not set(self.algorithms) <= set(ALGORITHMS) and f"some of {','.join(ALGORITHMS)}",
+            **{
+                field: not re.fullmatch(r"[\w:/-]+(\.[\w:/-]+)*", getattr(self, field)) and "the name of a claim"
+                for field in ("oidc_roles_claim", "oidc_identity_claim")
+            },
             "queue_max": not 1 <= self.queue_max <= 1_000_000 and "1 to 1000000 commands",
             "trusted_only": self.trusted_only
             and not self.trusted_documents
@@ -72,6 +92,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for field, what in wrong.items():
             if what:
                 raise SettingError(f"{PREFIX}{field.upper()} must be {what}")
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """`oidc_algorithms`, one by one."""
+        return tuple(name.strip() for name in self.oidc_algorithms.split(","))
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -103,6 +128,17 @@ def _conninfo(text: str) -> dict[str, Any] | None:
 
 def _names_user(url: str) -> bool:
     return bool((_conninfo(url) or {}).get("user"))
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether what comes from there is what was sent: https, or this very machine."""
+    try:
+        parts = urlsplit(url)
+        return (parts.scheme == "https" and bool(parts.hostname)) or (
+            parts.scheme == "http" and is_loopback(parts.hostname or "")
+        )
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

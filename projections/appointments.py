@@ -1,5 +1,6 @@
 """Who comes when: one row an appointment, for the patient's own list, a hospital's day and its figures."""
 
+from collections.abc import Collection
 from datetime import date
 from typing import Any
 
@@ -94,9 +95,15 @@ class Place(msgspec.Struct, frozen=True):
     appointment: AppointmentId
 
 
-def of_patient(patient: SubjectId, *, after: Place | None, first: int) -> Query[AppointmentRow]:
-    """At most `first` of a patient's appointments after that place, by start; cancelled ones too."""
-    return _by_start("patient = %(patient)s", {"patient": patient}, after, first)
+def of_patient(
+    patient: SubjectId, *, hospitals: Collection[HospitalId] | None = None, after: Place | None, first: int
+) -> Query[AppointmentRow]:
+    """At most `first` of a patient's appointments after that place, by start; cancelled ones too.
+
+    Those in these hospitals alone; in all of them if it is None.
+    """
+    where = "patient = %(patient)s" + ("" if hospitals is None else " AND hospital = ANY(%(hospitals)s)")
+    return _by_start(where, {"patient": patient, "hospitals": list(hospitals or ())}, after, first)
 
 
 def of_day(

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from bench import login
 from infra.core import Core
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.lane import Lane
@@ -19,7 +20,7 @@ from infra.migrate import migrate
 from infra.secret import Secret
 from infra.views import Views
 
-SECRET = b"not so secret, for the tests only"[:32]
+SECRET = bytes.fromhex(login.SECRET)
 
 _schemas = (f"town_{number}" for number in itertools.count(1))
 

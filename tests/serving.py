@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import psutil
 
+from bench.login import SECRET, bearer
+
 IGOB = [sys.executable, "-c", "from infra.cli import main; main()"]
 CHECKOUT = Path(__file__).parents[1]
 READY_S = 60
@@ -22,8 +24,9 @@ STOP_S = 40  # longer than the server waits for a worker before it kills it
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without any setting of the person who runs the tests."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("IGOB_")} | more
+    """Ours, without any setting of the person who runs the tests; with a secret by which anybody can make tokens."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("IGOB_")}
+    return own | {"IGOB_SECRET": SECRET} | more
 
 
 def igob(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
@@ -156,14 +159,14 @@ class _Clients(threading.local):
 
     def __init__(self) -> None:
         # Reading the system's certificates for each would take long, and for nothing on loopback.
-        self.http = _Client(verify=False, trust_env=False, timeout=20)
+        self.http = _Client(verify=False, trust_env=False, timeout=20, headers={"Authorization": bearer()})
 
 
 _clients = _Clients()
 
 
 def gql(url: str, query: str, **variables: Any) -> dict[str, Any]:
-    """One request, from any thread. Raises httpx.HTTPError."""
+    """One request of a developer's, from any thread. Raises httpx.HTTPError."""
     answer = _clients.http.post(f"{url}/graphql", json={"query": query, "variables": variables})
     answer.raise_for_status()
     found: dict[str, Any] = answer.json()

@@ -34,7 +34,7 @@ from domain.appointments import patient as patients
 from domain.appointments.attendance import appointment_state
 from domain.decider import build
 from domain.errors import Rejected
-from domain.identifiers import SLUG, agenda_of, fits
+from domain.identifiers import SLUG, agenda_of, fits, hospital_of
 from infra.lane import Outcome
 
 
@@ -200,15 +200,20 @@ class Patient:
     id: strawberry.ID = strawberry.field(description="The person's opaque id.")
     holds: list[Hold] = strawberry.field(description="Live holds at the time of asking, two at most.")
     patient: strawberry.Private[patients.Patient]
+    hospitals: strawberry.Private[frozenset[str] | None]
 
     @strawberry.field(description="Appointments by start, cancelled ones too.")
     async def appointments(self, info: Info, first: int, after: str | None = None) -> Connection[Appointment]:
         first = page_size(first, info)
-        given_up = self.patient.given_up
-        visits = sorted((*self.patient.visits.values(), *given_up.values()), key=_by_start)
+        known = {
+            name: visit
+            for name, visit in (*self.patient.visits.items(), *self.patient.given_up.items())
+            if self.hospitals is None or visit.hospital in self.hospitals
+        }
+        visits = sorted(known.values(), key=_by_start)
         begin = 0
         if after is not None:
-            last = self.patient.visits.get(after) or given_up.get(after)
+            last = known.get(after)
             if last is None:
                 refuse(info, "after", "cursor")
             begin = bisect_right(visits, _by_start(last), key=_by_start)
@@ -243,9 +248,14 @@ def _hold(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold:
     )
 
 
-def _patient(id: str, state: patients.Patient, now: datetime) -> Patient:
-    holds = [_hold(hold.agenda, hold) for hold in patients.live_holds(state, now)]
-    return Patient(id=strawberry.ID(id), holds=holds, patient=state)
+def _patient(id: str, state: patients.Patient, now: datetime, hospitals: frozenset[str] | None) -> Patient:
+    """The person as those see them who may know of these hospitals; None for all."""
+    holds = [
+        _hold(hold.agenda, hold)
+        for hold in patients.live_holds(state, now)
+        if hospitals is None or hospital_of(hold.agenda) in hospitals
+    ]
+    return Patient(id=strawberry.ID(id), holds=holds, patient=state, hospitals=hospitals)
 
 
 @strawberry.type(description="Somebody else has the slot.")
@@ -321,11 +331,11 @@ class AppointmentsQuery:
         " erased person stay."
     )
     async def patient(self, info: Info, id: strawberry.ID) -> Patient | None:
-        person, patient = people.stream(id), patients.stream(id)
+        person, patient, hospitals = people.stream(id), patients.stream(id), info.context.hospitals_seen
         states = await info.context.states([person, patient])
         if states[person].registered is None:
             return None
-        return _patient(id, states[patient], info.context.services.now())
+        return _patient(id, states[patient], info.context.services.now(), hospitals)
 
 
 @strawberry.input(description="A hospital to register.")
@@ -445,7 +455,7 @@ class AppointmentsMutation:
                 lambda _: build(hospitals.RegisterHospital, **fields),
             )
         except Rejected as refusal:
-            return RegisterHospitalPayload(errors=explain(refusal, info))
+            return RegisterHospitalPayload(errors=explain(refusal, info.context))
         hospital = Hospital(id=strawberry.ID(command.hospital), name=command.name)
         return RegisterHospitalPayload(hospital=hospital, position=Position(outcome.position))
 
@@ -470,7 +480,7 @@ class AppointmentsMutation:
                 lambda _: build(agendas.PublishAgenda, **fields),
             )
         except Rejected as refusal:
-            return PublishAgendaPayload(errors=explain(refusal, info))
+            return PublishAgendaPayload(errors=explain(refusal, info.context))
         state = await info.context.state(agendas.stream(command.agenda))
         return PublishAgendaPayload(
             agenda=shown_agenda(state, info.context.services.now()), position=Position(outcome.position)
@@ -489,7 +499,7 @@ class AppointmentsMutation:
                 person=input.patient,
             )
         except Rejected as refusal:
-            return HoldSlotPayload(errors=explain(refusal, info))
+            return HoldSlotPayload(errors=explain(refusal, info.context))
         hold = _hold(command.agenda, await _slot_held(info, command, outcome))
         return HoldSlotPayload(hold=hold, position=Position(outcome.position))
 
@@ -510,7 +520,7 @@ class AppointmentsMutation:
                 person=input.patient,
             )
         except Rejected as refusal:
-            return BookAppointmentPayload(errors=explain(refusal, info))
+            return BookAppointmentPayload(errors=explain(refusal, info.context))
         appointment = _just_booked(command, outcome) or await appointment_now(info, command.appointment)
         return BookAppointmentPayload(appointment=appointment, position=Position(outcome.position))
 
@@ -525,6 +535,6 @@ class AppointmentsMutation:
                 lambda _: build(agendas.CancelAppointment, **fields),
             )
         except Rejected as refusal:
-            return CancelAppointmentPayload(errors=explain(refusal, info))
+            return CancelAppointmentPayload(errors=explain(refusal, info.context))
         appointment = await appointment_now(info, command.appointment)
         return CancelAppointmentPayload(appointment=appointment, position=Position(outcome.position))

@@ -43,7 +43,7 @@ class AttendanceMutation:
                 input.idempotency_key, fields, attendance.CheckIn, lambda _: build(attendance.CheckIn, **fields)
             )
         except Rejected as refusal:
-            return CheckInPayload(errors=explain(refusal, info))
+            return CheckInPayload(errors=explain(refusal, info.context))
         appointment = await appointment_now(info, command.appointment)
         return CheckInPayload(appointment=appointment, position=Position(outcome.position))
 
@@ -55,6 +55,6 @@ class AttendanceMutation:
                 input.idempotency_key, fields, attendance.MarkNoShow, lambda _: build(attendance.MarkNoShow, **fields)
             )
         except Rejected as refusal:
-            return MarkNoShowPayload(errors=explain(refusal, info))
+            return MarkNoShowPayload(errors=explain(refusal, info.context))
         appointment = await appointment_now(info, command.appointment)
         return MarkNoShowPayload(appointment=appointment, position=Position(outcome.position))

@@ -113,7 +113,7 @@ class PeopleMutation:
                 lambda id: build(people.RegisterPerson, **fields, person=id),
             )
         except Rejected as refusal:
-            return RegisterPersonPayload(errors=explain(refusal, info))
+            return RegisterPersonPayload(errors=explain(refusal, info.context))
         state = await info.context.state(people.stream(command.person))
         return RegisterPersonPayload(person=_person(state), position=Position(outcome.position))
 
@@ -127,6 +127,6 @@ class PeopleMutation:
                 lambda _: build(people.ErasePerson, person=input.person),
             )
         except Rejected as refusal:
-            return ErasePersonPayload(errors=explain(refusal, info))
+            return ErasePersonPayload(errors=explain(refusal, info.context))
         state = await info.context.state(people.stream(command.person))
         return ErasePersonPayload(person=_person(state), position=Position(outcome.position))

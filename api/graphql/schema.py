@@ -8,6 +8,7 @@ import strawberry
 from graphql import GraphQLObjectType, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
+from api.access import guard
 from api.graphql.appointments import (
     AppointmentsMutation,
     AppointmentsQuery,
@@ -58,3 +59,4 @@ def _attribute(name: str) -> Callable[..., Any]:
 
 
 _read_plainly(schema._schema)
+guard(schema._schema)

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Any, Generic, NewType, NoReturn, TypeVar, cast
@@ -14,12 +14,15 @@ from strawberry.types.scalar import ScalarDefinition
 
 from api.acquaintance import Acquaintance
 from api.graphql.trusted import Trusted
+from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
+from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
 from infra.core import Core
+from infra.keys import Keys
 from infra.lane import Outcome
 from infra.log import Key, Unavailable
 from infra.settings import Settings
@@ -98,9 +101,12 @@ class Services:
         views: Views,
         settings: Settings,
         now: Callable[[], datetime],
+        keys: Keys,
         trusted: Trusted | None = None,
     ) -> None:
         self.core = core
+        self.keys = keys
+        self.identities = Identities(keys, settings, core.secret, now)
         self.trusted = Trusted() if trusted is None else trusted
         self.views = views
         self.settings = settings
@@ -112,9 +118,11 @@ class Services:
 class Context:
     """One request: who asks, in which language, and how to have a command decided."""
 
-    def __init__(self, services: Services, *, actor: str, language: Language, correlation: str) -> None:
+    def __init__(self, services: Services, *, actor: Actor, language: Language, correlation: str) -> None:
         self.services = services
         self.actor = actor
+        # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
+        self.role: Role = "anonymous"
         self.language = language
         self.correlation = correlation
         self.cost = 0  # of the operation
@@ -128,6 +136,37 @@ class Context:
     def for_subscription(self) -> "Context":
         """One like this for one of the subscriptions of a connection."""
         return Context(self.services, actor=self.actor, language=self.language, correlation=str(uuid.uuid4()))
+
+    async def person(self) -> str:
+        """The person whom the actor's identity number is; "" if it has none, or nobody was registered with it.
+
+        Raises like `state`.
+        """
+        known, now = self.actor.known_person, self.services.now()
+        if self.actor.identity and (known.until is None or now >= known.until):
+            bearer: people.Identity = await self.state(people.identity_stream(self.actor.identity))
+            if not bearer.person:
+                return ""
+            known.remember(bearer.person, now)
+        return known.person
+
+    async def acts_for(self, person: str) -> bool:
+        """Whether a citizen may ask and do what this person may. Raises like `state`."""
+        return bool(own := await self.person()) and person == own
+
+    @property
+    def hospitals_seen(self) -> frozenset[str] | None:
+        """Of which hospitals a patient's appointments are shown; None for all."""
+        return self.actor.hospitals if self.role == "hospital_clerk" else None
+
+    def _key(self, name: str) -> Key:
+        """An idempotency key of the actor's, and what the log keeps of who they are.
+
+        That is the role with the person whose it is, the login (see `Actor.name`), and the program they use.
+        """
+        actor = self.actor
+        person = f":{actor.known_person.person}" if self.role == "citizen" and actor.known_person.person else ""
+        return Key(actor.subject, name, by=f"{self.role}{person} {actor.name} {actor.client}")
 
     async def state(self, stream: str) -> Any:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
@@ -167,10 +206,10 @@ class Context:
             )
         core = self.services.core
         try:
-            command = make(core.secret.new_id(kind.__name__, self.actor, key, content))
+            command = make(core.secret.new_id(kind.__name__, self.actor.subject, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
-        own = Key(self.actor, key)
+        own = self._key(key)
         if person and not await self._knows(person):
             return command, await self._repeated(own, content, kind)
         outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
@@ -231,7 +270,17 @@ def _can_be_stored(name: str) -> bool:
 Info = StrawberryInfo[Context, None]
 
 Headers = Mapping[bytes, bytes]  # by name in small letters
-Introduce = Callable[[Headers], Context]  # who asks
+Introduce = Callable[[Headers], Awaitable[Context]]  # who asks; raises TurnedAway
+
+
+class TurnedAway(Exception):
+    """Whoever asks is not listened to: the HTTP status, why, and what else is said in headers."""
+
+    def __init__(self, status: int, refusal: Rejected, language: Language, **headers: str) -> None:
+        super().__init__(refusal.code)
+        self.status = status
+        self.error = as_graphql_error(refusal, language).formatted
+        self.headers = headers
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")
@@ -264,11 +313,11 @@ ERROR_TYPES: dict[str, Callable[..., UserError]] = {
 }
 
 
-def explain(refusal: Rejected, info: Info) -> list[UserError]:
+def explain(refusal: Rejected, context: Context) -> list[UserError]:
     """The typed, translated form of a refusal, for the `errors` of a payload."""
     said: dict[str, Any] = {
         "code": refusal.code,
-        "message": message(refusal.code, refusal.details, info.context.language),
+        "message": message(refusal.code, refusal.details, context.language),
         "path": _names(refusal.path),
     }
     make = ERROR_TYPES.get(refusal.code)

@@ -237,7 +237,9 @@ class ViewsQuery:
         first = page_size(first, info)
         if not fits(OPAQUE, patient):
             refuse(info, "patient", "opaque")
-        question = visits.of_patient(patient, after=_place(after, info), first=first + 1)
+        question = visits.of_patient(
+            patient, hospitals=info.context.hospitals_seen, after=_place(after, info), first=first + 1
+        )
         rows = await info.context.ask(question, at_least=at_least)
         return page([_visit(row) for row in rows], first, _cursor)
 

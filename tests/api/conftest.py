@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -12,19 +13,36 @@ from psycopg import AsyncConnection
 from api.app import Application
 from api.graphql.shared import Services
 from infra.core import Core
+from infra.keys import DevelopmentKeys, Login, development_token
 from infra.settings import Settings
 from infra.views import Views
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
 
+DEVELOPER = Login(roles=["developer"])
+
 
 class Client:
-    """Asks GraphQL over HTTP."""
+    """Asks GraphQL over HTTP, as a developer unless told otherwise."""
 
-    def __init__(self, http: httpx.AsyncClient, services: Services, projector: Projector | None) -> None:
+    def __init__(self, http: httpx.AsyncClient, app: Application, projector: Projector | None) -> None:
         self.http = http
-        self._services = services
+        self.app = app
+        self._services = app.services
+        self.act_as(DEVELOPER)
         self.projector = projector
+
+    def act_as(self, login: Login | None, **changed: Any) -> None:
+        """Go on as somebody, or as nobody."""
+        self.http.headers.pop("authorization", None)
+        if login:
+            self.http.headers["authorization"] = f"Bearer {self.token(login, **changed)}"
+
+    def token(self, login: Login, *, begin: datetime | None = None, lasts: timedelta = timedelta(days=365)) -> str:
+        """A token that is good from now on by the test's clock, unless told otherwise."""
+        services = self._services
+        secret, begin = services.core.secret, begin or services.now()
+        return development_token(secret, services.settings, login, begin=begin, lasts=lasts)
 
     def settings(self, **changed: Any) -> None:
         """Go on with other settings, as after a restart."""
@@ -51,13 +69,19 @@ class Client:
         return fields[0] if len(fields) == 1 else answer["data"]
 
 
+def services_of(core: Core, views: Views, clock: Clock, settings: Settings | None = None) -> Services:
+    """What an application works with, whose tokens are signed by the development key."""
+    keys = DevelopmentKeys(core.secret)
+    return Services(core=core, views=views, settings=settings or Settings(), now=clock, keys=keys)
+
+
 @pytest.fixture
 async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Client]:
-    app = Application(Settings(), Services(core=core, views=views, settings=Settings(), now=clock))
+    app = Application(Settings(), services_of(core, views, clock))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         with projector(town) as projecting:
-            yield Client(http, app.services, projecting)
+            yield Client(http, app, projecting)
 
 
 @pytest.fixture

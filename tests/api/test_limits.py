@@ -12,7 +12,6 @@ import pytest
 from graphql import get_introspection_query, parse
 
 from api.app import Application
-from api.graphql.shared import Services
 from api.limits import (
     ALIASES_MAX,
     BODY_BYTES_MAX,
@@ -26,7 +25,7 @@ from api.limits import (
 from infra.core import Core
 from infra.settings import Settings
 from infra.views import Views
-from tests.api.conftest import Client
+from tests.api.conftest import Client, services_of
 from tests.api.test_appointments import SLOTS
 from tests.city import AGENDA, open_agenda
 from tests.conftest import Clock
@@ -37,7 +36,7 @@ QUERY = '{"query": "{ __typename }"'
 
 @pytest.fixture
 def app(core: Core, views: Views, clock: Clock) -> Application:
-    return Application(Settings(), Services(core=core, views=views, settings=Settings(), now=clock))
+    return Application(Settings(), services_of(core, views, clock))
 
 
 def doubling(steps: int, fields: str = "") -> str:
@@ -388,7 +387,7 @@ async def test_strangers_are_refused_wherever_the_server_listens(
     answer = await asked.by(address)
     assert answer.status == (200 if served else 403)
     if not served:
-        assert "no access control yet" in json.loads(answer.body)["errors"][0]["message"]
+        assert "Without an identity provider" in json.loads(answer.body)["errors"][0]["message"]
     shaken = await Asked(app, type="websocket", scheme="ws", subprotocols=[]).by(address)
     assert shaken.types == (["websocket.accept", "websocket.close"] if served else ["websocket.close"])
 

@@ -18,6 +18,7 @@ from api.graphql.trusted import Trusted, document_id
 from infra.core import Core
 from infra.settings import Settings
 from infra.views import Views
+from tests.api.conftest import services_of
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
 from tests.city import booking, key, opaque, open_agenda, person
@@ -33,7 +34,7 @@ OTHER = ID.replace("p-01", "p-02")
 
 @pytest.fixture
 async def services(core: Core, views: Views, clock: Clock) -> Services:
-    return Services(core=core, views=views, settings=Settings(), now=clock)
+    return services_of(core, views, clock)
 
 
 @asynccontextmanager

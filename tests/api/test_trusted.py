@@ -10,12 +10,11 @@ import pytest
 
 from api.app import Application, trusted_of
 from api.graphql.documents import DOCUMENT_CHARACTERS_MAX, Documents
-from api.graphql.shared import Services
 from api.graphql.trusted import Trusted, document_id, load_trusted
 from infra.core import Core
 from infra.settings import SettingError, Settings
 from infra.views import Views
-from tests.api.conftest import Client
+from tests.api.conftest import Client, services_of
 from tests.conftest import Clock
 
 HOSPITALS = "query($first: Int!) { hospitals(first: $first) { nodes { id } } }"
@@ -85,7 +84,7 @@ async def test_an_id_is_a_text(client: Client, said: dict[str, Any]) -> None:
 @pytest.mark.anyio
 async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Views, clock: Clock) -> None:
     settings = Settings(introspection=False)
-    app = Application(settings, Services(core=core, views=views, settings=settings, now=clock))
+    app = Application(settings, services_of(core, views, clock, settings))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as http:
         for query in ("{ __schema { types { name } } }", '{ __type(name: "Query") { name } }'):
             answer = (await http.post("/graphql", json={"query": query})).json()

@@ -21,9 +21,9 @@ import httpx
 import msgspec
 import psutil
 
+from bench.login import DEVELOPER, SECRET, bearer
 from infra.embedded import OWNER, EmbeddedPostgres
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.secret import Secret
 from tests.faults.truth import Row, check_laws, read_log, written_by
 from tests.serving import Serving, called, postmaster_of
 
@@ -37,7 +37,6 @@ REQUEST_TIMEOUT_S = 5.0
 PAUSE_S = 0.05  # between attempts
 BACK_TIMEOUT_S = 60
 POLL_S = 0.005
-ACTOR = Settings().development_actor
 ASK_AGAIN = ("unavailable", "overloaded")
 
 HOSPITAL = """mutation ($input: RegisterHospitalInput!) { registerHospital(input: $input) {
@@ -80,7 +79,8 @@ class Caller:
         self.url = ""
         self.told: list[Told] = []
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=CLIENTS)
-        self._http = httpx.Client(verify=False, timeout=timeout_s, limits=limits)  # noqa: S501 (loopback)
+        headers = {"Authorization": bearer()}
+        self._http = httpx.Client(verify=False, timeout=timeout_s, limits=limits, headers=headers)  # noqa: S501 (loopback)
 
     def close(self) -> None:
         self._http.close()
@@ -267,9 +267,9 @@ class City:
         rows = self.rows()
         check_laws(rows)
         written = written_by(rows)
-        secret = load_secret(Settings(data_dir=self.folder))
+        secret = Secret(bytes.fromhex(SECRET))
         for key, told in last.items():
-            found = written.get(secret.key_name(ACTOR, key), [])
+            found = written.get(secret.key_name(DEVELOPER.subject, key), [])
             positions = [row.position for row in found]
             if told.answer and told.is_final and not told.code:
                 assert positions == [int(told.answer["position"]) - 1, int(told.answer["position"])], told

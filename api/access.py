@@ -1,0 +1,212 @@
+"""What an actor may ask: one table, field by field of the schema's roots, and the guard that holds to it.
+
+What is below a root is reached through it alone, so nobody needs to look again there. A field that is not in the table
+keeps the program from starting: somebody has to think about it first.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
+
+from api.graphql.shared import Context, as_graphql_error, explain
+from api.identity import ROLES, Role
+from domain.appointments import agenda as agendas
+from domain.errors import Rejected
+from domain.identifiers import agenda_of, ci_key, hospital_of, parse_ci
+
+Arguments = Mapping[str, Any]  # as the schema names them
+Verdict = bool | Awaitable[bool]
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Which of all that a field can be asked about: in words, for the docs, and as a question."""
+
+    words: str
+    covers: Callable[[Context, Arguments], Verdict]
+
+
+Refuse = Callable[[Rejected, GraphQLResolveInfo[Context]], Any]
+Rule = Mapping[Role, Scope]  # whoever is not in it may not
+
+
+def _said(arguments: Arguments, path: str) -> Any:
+    """An argument, or a field of one: "input.patient"."""
+    found: Any = arguments
+    for name in path.split("."):
+        found = found.get(name)
+    return getattr(found, "value", found)  # of an enum
+
+
+ALL = Scope("all", lambda context, arguments: True)
+
+
+def own_hospital(path: str) -> Scope:
+    """What belongs to a hospital in which the actor works; ids of agendas and appointments begin with it."""
+    return Scope(
+        "own hospital",
+        lambda context, arguments: hospital_of(str(_said(arguments, path))) in context.actor.hospitals,
+    )
+
+
+def themselves(path: str) -> Scope:
+    """The actor as a person."""
+
+    async def covers(context: Context, arguments: Arguments) -> bool:
+        return bool(person := await context.person()) and person == _said(arguments, path)
+
+    return Scope("themselves", covers)
+
+
+def own_people(path: str) -> Scope:
+    """The actor as a person, and those for whom they act."""
+    return Scope("own", lambda context, arguments: context.acts_for(str(_said(arguments, path))))
+
+
+def own_identity(path: str) -> Scope:
+    """Whoever bears the identity number of the token."""
+
+    def covers(context: Context, arguments: Arguments) -> bool:
+        try:
+            key = ci_key(parse_ci(str(_said(arguments, path))))
+        except Rejected:
+            return True  # that it is none is said where it is read
+        return context.services.core.secret.identity_digest(key) == context.actor.identity
+
+    return Scope("own identity number", covers)
+
+
+def own_appointment(path: str) -> Scope:
+    """Appointments of the actor, and of those for whom they act."""
+
+    async def covers(context: Context, arguments: Arguments) -> bool:
+        appointment = str(_said(arguments, path))
+        agenda: agendas.Agenda = await context.state(agendas.stream(agenda_of(appointment)))
+        booked = agenda.appointments.get(appointment)
+        return booked is not None and await context.acts_for(booked.patient)
+
+    return Scope("own", covers)
+
+
+def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scope:
+    """Less than another one."""
+
+    def covers(context: Context, arguments: Arguments) -> Verdict:
+        return allowed(arguments) and scope.covers(context, arguments)
+
+    return Scope(f"{scope.words}, {words}", covers)
+
+
+def _by_web(arguments: Arguments) -> bool:
+    return bool(_said(arguments, "input.channel") == "WEB")
+
+
+PUBLIC: Rule = dict.fromkeys(ROLES, ALL)
+WHO_READS_ALL: Rule = {"auditor": ALL, "developer": ALL}
+WHO_DOES_ALL: Rule = {"developer": ALL}
+CLERKS: Rule = {"hospital_clerk": ALL, "counter_clerk": ALL}
+
+RULES: dict[str, Rule] = {
+    "Query.hospitals": PUBLIC,
+    "Query.agenda": PUBLIC,
+    "Query.agendas": PUBLIC,
+    "Query.availability": PUBLIC,
+    # Of whom a hospital's clerk sees what concerns that hospital: see `Context.hospitals_seen`.
+    "Query.patient": {"citizen": own_people("id"), "hospital_clerk": ALL, **WHO_READS_ALL},
+    "Query.appointments": {"citizen": own_people("patient"), "hospital_clerk": ALL, **WHO_READS_ALL},
+    "Query.person": {"citizen": own_people("id"), **CLERKS, **WHO_READS_ALL},
+    "Query.personByIdentity": {"citizen": own_identity("identity"), **CLERKS, **WHO_READS_ALL},
+    "Query.dayList": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
+    "Query.utilisation": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
+    "Mutation.registerHospital": {"administrator": ALL, **WHO_DOES_ALL},
+    "Mutation.publishAgenda": {"hospital_clerk": own_hospital("input.hospital"), **WHO_DOES_ALL},
+    "Mutation.holdSlot": {
+        "citizen": own_people("input.patient"),
+        "hospital_clerk": own_hospital("input.agenda"),
+        **WHO_DOES_ALL,
+    },
+    "Mutation.bookAppointment": {
+        "citizen": only(own_people("input.patient"), "by WEB", _by_web),
+        "hospital_clerk": only(own_hospital("input.agenda"), "not by WEB", lambda arguments: not _by_web(arguments)),
+        **WHO_DOES_ALL,
+    },
+    "Mutation.cancelAppointment": {
+        "citizen": only(
+            own_appointment("input.appointment"),
+            "not as HOSPITAL",
+            lambda arguments: bool(_said(arguments, "input.reason") != "HOSPITAL"),
+        ),
+        "hospital_clerk": own_hospital("input.appointment"),
+        **WHO_DOES_ALL,
+    },
+    "Mutation.checkIn": {"hospital_clerk": own_hospital("input.appointment"), **WHO_DOES_ALL},
+    "Mutation.markNoShow": {"hospital_clerk": own_hospital("input.appointment"), "system": ALL, **WHO_DOES_ALL},
+    "Mutation.registerPerson": {"citizen": own_identity("input.identity"), **CLERKS, **WHO_DOES_ALL},
+    "Mutation.erasePerson": {"citizen": themselves("input.person"), "administrator": ALL, **WHO_DOES_ALL},
+    "Subscription.agenda": PUBLIC,
+    "Subscription.appointment": {
+        "citizen": own_appointment("id"),
+        "hospital_clerk": own_hospital("id"),
+        **WHO_READS_ALL,
+    },
+}
+
+
+async def role_for(name: str, context: Context, arguments: Arguments) -> Role | None:
+    """In which of their roles the actor may ask this of a root field; None if in none."""
+    rule = RULES[name]
+    for role in context.actor.roles:
+        if scope := rule.get(role):
+            verdict = scope.covers(context, arguments)
+            if verdict if isinstance(verdict, bool) else await verdict:
+                return role
+    return "anonymous" if "anonymous" in rule else None
+
+
+def guard(schema: GraphQLSchema) -> None:
+    """Put the table before every field of the schema's roots. Raises KeyError for one that is not in it."""
+    for root in (schema.query_type, schema.mutation_type, schema.subscription_type):
+        assert root
+        for name, field in root.fields.items():
+            full_name = f"{root.name}.{name}"
+            RULES[full_name]
+            if root is schema.subscription_type:
+                field.subscribe = _guarded(full_name, field.subscribe, _refused_by_error)
+            else:
+                refused = _refused_in_payload(field) if root is schema.mutation_type else _refused_by_error
+                field.resolve = _guarded(full_name, field.resolve, refused)
+
+
+def _guarded(name: str, ask: Any, refused: Refuse) -> Callable[..., Any]:
+    async def guarded(source: Any, info: GraphQLResolveInfo[Context], **arguments: Any) -> Any:
+        context: Context = info.context
+        role = await role_for(name, context, arguments)
+        if role is None:
+            return refused(Rejected("forbidden" if context.actor.subject else "login_required"), info)
+        context.role = role
+        answer = ask(source, info, **arguments)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    return guarded
+
+
+def _refused_by_error(refusal: Rejected, info: GraphQLResolveInfo[Context]) -> Any:
+    raise as_graphql_error(refusal, info.context.language)
+
+
+def _refused_in_payload(field: GraphQLField) -> Refuse:
+    payload = getattr(field.type, "of_type", field.type)
+    assert isinstance(payload, GraphQLObjectType)
+    make = payload.extensions["strawberry-definition"].origin
+    return lambda refusal, info: make(errors=explain(refusal, info.context))
+
+
+def table() -> str:
+    """Who may do what, as docs/access.md shows it."""
+    shown = [role for role in ROLES if any(role in rule for rule in RULES.values() if rule is not PUBLIC)]
+    lines = [f"| field | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
+    for name, rule in RULES.items():
+        cells = [rule[role].words if role in rule else "" for role in shown]
+        lines.append(f"| `{name}` | {'everybody' + ' |' * (len(shown) - 1) if rule is PUBLIC else ' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,19 @@
+"""Who asks in benchmarks and tests: cities of their own have a secret that is none, so that tokens can be made here."""
+
+from datetime import UTC, datetime, timedelta
+
+from infra.keys import Login, development_token
+from infra.secret import Secret
+from infra.settings import Settings
+
+SECRET = "5e" * 32
+DEVELOPER = Login(roles=["developer"])
+# Good whatever somebody does to the clock.
+BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
+LASTS = timedelta(days=365 * 50)
+
+
+def bearer(login: Login = DEVELOPER) -> str:
+    """What the header `Authorization` says for a city with SECRET."""
+    token = development_token(Secret(bytes.fromhex(SECRET)), Settings(), login, begin=BEGIN, lasts=LASTS)
+    return f"Bearer {token}"

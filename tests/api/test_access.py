@@ -1,0 +1,296 @@
+"""The table of docs/access.md, cell by cell, against the API: what it promises to each actor, and nothing else."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from graphql import GraphQLObjectType, get_named_type
+
+from api.access import PUBLIC, RULES, table
+from api.graphql.execution import Asked, followed
+from api.graphql.schema import schema
+from api.graphql.shared import Context
+from api.identity import ROLES, Role
+from domain.appointments.agenda import BookAppointment
+from infra.core import Core
+from infra.keys import Login
+from tests.api.conftest import Client
+from tests.city import AGENDA, agenda, booking, hospital, key, opaque, person
+from tests.conftest import Town
+
+DOCS = Path(__file__).parents[2] / "docs" / "access.md"
+REFUSED = ("forbidden", "login_required")
+OTHER_AGENDA = AGENDA.replace("la-merced", "san-juan")
+CI = {"Ana": "4820193", "Luis": "5000001", "Eva": "6000001", "Juan": "7000001"}
+# What only the person, and who works with them, may know.
+PERSONAL = {"Person", "Patient", "Appointment", "Hold"}
+
+LOGINS: dict[Role, Login | None] = {
+    **{role: Login(subject=f"a-{role}", roles=[role], hospitals=["la-merced"]) for role in ROLES},
+    "anonymous": None,
+    "citizen": Login(subject="ana", identity=CI["Ana"]),
+}
+
+
+class Place(NamedTuple):
+    """What a field is asked about: what is the actors' own, or somebody else's."""
+
+    hospital: str
+    agenda: str
+    person: str
+    appointment: str
+    channel: dict[Role, str]
+
+
+def visit(name: str, where: str) -> BookAppointment:
+    """Nobody is in two places at once."""
+    return booking({"Ana": 1, "Luis": 2}[name] if where == AGENDA else {"Ana": 3, "Luis": 4}[name], name, agenda=where)
+
+
+def place(role: Role, *, own: bool) -> Place:
+    """For a citizen own is what is Ana's, wherever; for a clerk what is at La Merced, whosoever."""
+    name = "Ana" if own or role != "citizen" else "Luis"
+    where = AGENDA if own or role == "citizen" else OTHER_AGENDA
+    return Place(where.partition("/")[0], where, opaque(name), visit(name, where).appointment, {"citizen": "WEB"})
+
+
+def query(field: str, arguments: str, selected: str, variables: Callable[[Place], dict[str, Any]]) -> Any:
+    asked = f"query ({arguments})" if arguments else "query"
+    return lambda at, role: (f"{asked} {{ {field} {{ {selected} }} }}", variables(at))
+
+
+def mutation(name: str, wanted: Callable[[Place, Role], dict[str, Any]]) -> Any:
+    kind = name[0].upper() + name[1:] + "Input"
+    document = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ errors {{ code }} }} }}"
+    return lambda at, role: (document, {"input": {"idempotencyKey": f"{role} {at.agenda}", **wanted(at, role)}})
+
+
+HOLD = "mutation ($input: HoldSlotInput!) { holdSlot(input: $input) { errors { code } } }"
+BOOK = "mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) { errors { code } } }"
+REGISTER = "mutation ($input: RegisterPersonInput!) { registerPerson(input: $input) { person { id } errors { code } } }"
+
+NODES = "nodes { __typename }"
+SLOT = {"start": "2027-01-09T12:00:00Z", "minutes": 20}
+SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
+    "Query.hospitals": query("hospitals(first: 1)", "", NODES, lambda at: {}),
+    "Query.agenda": query("agenda(id: $id)", "$id: ID!", "id", lambda at: {"id": at.agenda}),
+    "Query.agendas": query("agendas(hospital: $h, first: 1)", "$h: ID!", NODES, lambda at: {"h": at.hospital}),
+    "Query.availability": query('availability(specialty: "pediatrics")', "", "freeSlots", lambda at: {}),
+    "Query.patient": query("patient(id: $id)", "$id: ID!", "id", lambda at: {"id": at.person}),
+    "Query.appointments": query(
+        "appointments(patient: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}
+    ),
+    "Query.person": query("person(id: $id)", "$id: ID!", "id", lambda at: {"id": at.person}),
+    "Query.personByIdentity": query(
+        "personByIdentity(identity: $ci)", "$ci: String!", "id",
+        lambda at: {"ci": CI["Ana"] if at.person == opaque("Ana") else CI["Luis"]},
+    ),
+    "Query.dayList": query(
+        'dayList(hospital: $h, date: "2027-01-05", first: 1)', "$h: ID!", NODES, lambda at: {"h": at.hospital}
+    ),
+    "Query.utilisation": query(
+        'utilisation(hospital: $h, onOrAfter: "2027-01-05", to: "2027-01-06")', "$h: ID!", "slots",
+        lambda at: {"h": at.hospital},
+    ),
+    "Mutation.registerHospital": mutation("registerHospital", lambda at, _: {"hospital": at.hospital, "name": "H"}),
+    "Mutation.publishAgenda": mutation(
+        "publishAgenda",
+        lambda at, _: {
+            "hospital": at.hospital, "specialty": "s", "practitioner": "p", "date": "2027-01-09", "slots": [SLOT],
+        },
+    ),
+    "Mutation.holdSlot": mutation("holdSlot", lambda at, _: {"agenda": at.agenda, "slot": 5, "patient": at.person}),
+    "Mutation.bookAppointment": mutation(
+        "bookAppointment",
+        lambda at, role: {
+            "agenda": at.agenda, "slot": 4, "patient": at.person, "channel": at.channel.get(role, "WINDOW"),
+        },
+    ),
+    "Mutation.cancelAppointment": mutation("cancelAppointment", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.checkIn": mutation("checkIn", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.markNoShow": mutation("markNoShow", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.registerPerson": mutation(
+        "registerPerson",
+        lambda at, _: {
+            "identity": CI["Ana"] if at.person == opaque("Ana") else "8000001",
+            "givenNames": "Eva", "familyNames": "Quispe", "birthDate": "1990-05-17", "sex": "F",
+        },
+    ),
+    "Mutation.erasePerson": mutation("erasePerson", lambda at, _: {"person": at.person}),
+    "Subscription.agenda": lambda at, _: (f'subscription {{ agenda(id: "{at.agenda}") {{ position }} }}', {}),
+    "Subscription.appointment": lambda at, _: (
+        f'subscription {{ appointment(id: "{at.appointment}") {{ position }} }}', {},
+    ),
+}  # fmt: skip
+
+
+def roots() -> list[str]:
+    kinds = (schema._schema.query_type, schema._schema.mutation_type, schema._schema.subscription_type)
+    return [f"{kind.name}.{name}" for kind in kinds if kind for name in kind.fields]
+
+
+def promised() -> dict[str, dict[str, str]]:
+    """The table of the docs: what each actor may ask of each field; "" for nothing."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in DOCS.read_text(encoding="utf-8").split("\n")
+        if line.startswith("|")
+    ]
+    roles = rows[0][1:]
+    assert set(roles) <= set(ROLES)
+    found = {}
+    for name, *cells in rows[2:]:
+        some = {} if cells[0] == "everybody" else dict(zip(roles, cells, strict=True))
+        found[name.strip("`")] = dict.fromkeys(ROLES, "" if some else "all") | some
+    return found
+
+
+@pytest.fixture
+async def people(core: Core, town: Town) -> None:
+    """Ana and Luis have an appointment each at La Merced and at San Juan, Eva and Juan have none; slots are free."""
+    submit = core.lane.submit
+    for code in ("la-merced", "san-juan"):
+        await submit(hospital(code), key(code))
+    await submit(agenda(), key("agenda"))
+    await submit(msgspec.structs.replace(agenda(specialty="cardiology"), hospital="san-juan"), key("other"))
+    for name, ci in CI.items():
+        await submit(person(name, core, ci=ci), key(name))
+    for where in (AGENDA, OTHER_AGENDA):
+        for name in ("Ana", "Luis"):
+            await submit(visit(name, where), key(f"{where} {name}"))
+
+
+async def told(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
+    """The codes of all that went wrong when the field was asked."""
+    document, variables = SAMPLES[name](place(role, own=own), role)
+    client.act_as(LOGINS[role])
+    if name.startswith("Subscription"):
+        headers = {b"authorization": client.http.headers.get("authorization", "").encode()}
+        context: Context = await client.app._introduced(headers)
+        async for answer in followed(Asked(document, variables, None), context):
+            return {error.extensions["code"] for error in answer.errors if error.extensions}
+    answered = await client.ask(document, **variables)
+    errors = [error["extensions"] for error in answered.get("errors", ())]
+    for payload in (answered.get("data") or {}).values():
+        errors += payload.get("errors", []) if isinstance(payload, dict) else []
+    return {error["code"] for error in errors}
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("name", roots())
+async def test_each_field_does_for_each_actor_what_the_table_promises(client: Client, name: str, core: Core) -> None:
+    for role in ROLES:
+        words = promised()[name][role]
+        refusal = "login_required" if role == "anonymous" else "forbidden"
+        for own in (True, False):
+            before = await core.log.head()
+            codes = await told(client, name, role, own=own)
+            if words == "all" or (words and own):
+                assert not codes & set(REFUSED), (role, own, codes)
+            else:
+                assert codes == {refusal}, (role, own, codes)
+                assert await core.log.head() == before
+
+
+def test_the_docs_show_the_table() -> None:
+    assert table() in DOCS.read_text(encoding="utf-8")
+
+
+def test_the_table_has_each_field_and_no_other() -> None:
+    assert sorted(RULES) == sorted(roots())
+
+
+@pytest.mark.parametrize("name", [name for name in roots() if RULES[name] is PUBLIC])
+def test_nothing_personal_is_reached_from_what_everybody_may_ask(name: str) -> None:
+    root, field = name.split(".")
+    kinds = schema._schema.type_map
+    seen: set[str] = set()
+    waiting: list[Any] = [get_named_type(kinds[root].fields[field].type)]  # type: ignore[attr-defined]
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, GraphQLObjectType) and kind.name not in seen:
+            seen.add(kind.name)
+            waiting += [get_named_type(one.type) for one in kind.fields.values()]
+    assert not seen & PERSONAL
+
+
+@pytest.mark.anyio
+async def test_a_hospitals_clerk_sees_of_a_patient_what_is_at_that_hospital(
+    client: Client, people: None, core: Core
+) -> None:
+    document = """query ($id: ID!) { patient(id: $id) { holds { agenda } appointments(first: 9) { nodes { hospital } } }
+      appointments(patient: $id, first: 9) { nodes { hospital } } }"""
+    for where in (AGENDA, OTHER_AGENDA):
+        wanted = {"idempotencyKey": where, "agenda": where, "slot": 6, "patient": opaque("Eva")}
+        assert not (await client.data(HOLD, input=wanted | {"slot": 5 if where == AGENDA else 6}))["errors"]
+    seen = {}
+    for role in ("developer", "hospital_clerk"):
+        client.act_as(LOGINS[role])
+        ana, eva = [await client.data(document, id=opaque(name)) for name in ("Ana", "Eva")]
+        assert ana["patient"]["appointments"] == ana["appointments"]
+        visits = {one["hospital"] for one in ana["appointments"]["nodes"]}
+        seen[role] = visits, {one["agenda"] for one in eva["patient"]["holds"]}
+    assert seen["developer"] == ({"la-merced", "san-juan"}, {AGENDA, OTHER_AGENDA})
+    assert seen["hospital_clerk"] == ({"la-merced"}, {AGENDA})
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    ("role", "channel", "code"),
+    [
+        ("citizen", "WEB", ""),
+        ("citizen", "WINDOW", "forbidden"),
+        ("hospital_clerk", "WEB", "forbidden"),
+        ("hospital_clerk", "PHONE", ""),
+    ],
+)
+async def test_everybody_books_through_their_own_channels(client: Client, role: Role, channel: str, code: str) -> None:
+    client.act_as(LOGINS[role])
+    wanted = {"idempotencyKey": "k", "agenda": AGENDA, "slot": 1, "patient": opaque("Ana"), "channel": channel}
+    refused = (await client.data(BOOK, input=wanted))["errors"]
+    assert [error["code"] for error in refused] == ([code] if code else ["slot_taken"])
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+async def test_the_log_says_who_it_was(client: Client, town: Town) -> None:
+    logins = {
+        "Eva": Login(subject="eva", identity=CI["Eva"], client="phone-app"),
+        "Juan": Login(subject="rosa", roles=["hospital_clerk"], hospitals=["la-merced"], client="window"),
+    }
+    for slot, (name, login) in enumerate(logins.items(), start=5):
+        client.act_as(login)
+        wanted = {"idempotencyKey": "k", "agenda": AGENDA, "slot": slot, "patient": opaque(name)}
+        assert not (await client.data(HOLD, input=wanted))["errors"]
+    said = town.execute("SELECT actor FROM event_log WHERE event = 'hold_taken.v1' ORDER BY position")
+    (citizen,), (clerk,) = said
+    assert clerk == "hospital_clerk rosa window"
+    assert re.fullmatch(rf"citizen:{opaque('Eva')} [a-z2-7]{{26}} phone-app", str(citizen))
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+async def test_one_persons_key_is_not_another_ones(client: Client) -> None:
+    wanted = {"idempotencyKey": "k", "agenda": AGENDA, "slot": 5}
+    client.act_as(Login(subject="eva", identity=CI["Eva"]))
+    first = await client.data(HOLD, input=wanted | {"patient": opaque("Eva")})
+    client.act_as(Login(subject="juan", identity=CI["Juan"]))
+    second = await client.data(HOLD, input=wanted | {"patient": opaque("Juan")})
+    assert (first["errors"], [error["code"] for error in second["errors"]]) == ([], ["slot_taken"])
+
+
+@pytest.mark.anyio
+async def test_a_citizen_registers_and_is_known_from_then_on(client: Client) -> None:
+    client.act_as(Login(subject="rita", identity="9000001"))
+    wanted = {"idempotencyKey": "k", "identity": "9000001 LP", "givenNames": "Rita", "familyNames": "Quispe",
+              "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+    made = await client.data(REGISTER, input=wanted)
+    assert made["errors"] == []
+    assert (await client.data("query ($id: ID!) { person(id: $id) { givenNames } }", id=made["person"]["id"])) == {
+        "givenNames": "Rita"
+    }
