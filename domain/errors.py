@@ -48,6 +48,7 @@ Hint = Literal[
     "date",
     "days",
     "email",
+    "hospital_code",
     "identity_number",
     "idempotency_key",
     "instant",
