@@ -14,7 +14,7 @@ from api.graphql.shared import Context, as_graphql_error, explain
 from api.identity import ROLES, Role
 from domain.appointments import agenda as agendas
 from domain.errors import Rejected
-from domain.identifiers import agenda_of, ci_key, hospital_of, parse_ci
+from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, parse_ci
 
 Arguments = Mapping[str, Any]  # as the schema names them
 Verdict = bool | Awaitable[bool]
@@ -102,19 +102,41 @@ def _by_web(arguments: Arguments) -> bool:
     return bool(_said(arguments, "input.channel") == "WEB")
 
 
+def as_its_kind(role: Role) -> Scope:
+    """As the field that is called like the kind of thing whose id it is."""
+
+    def covers(context: Context, arguments: Arguments) -> Verdict:
+        kind = kind_of_id(str(arguments["id"]))
+        if kind is None:
+            return True  # there is nothing of that name
+        scope = RULES[f"Query.{kind}"].get(role)
+        return scope is not None and scope.covers(context, arguments)
+
+    return Scope("as the field of its kind", covers)
+
+
 PUBLIC: Rule = dict.fromkeys(ROLES, ALL)
 WHO_READS_ALL: Rule = {"auditor": ALL, "developer": ALL}
 WHO_DOES_ALL: Rule = {"developer": ALL}
 CLERKS: Rule = {"hospital_clerk": ALL, "counter_clerk": ALL}
 
+BY_KIND: Rule = {role: as_its_kind(role) for role in ROLES}
+
 RULES: dict[str, Rule] = {
+    "Query.node": BY_KIND,
     "Query.hospitals": PUBLIC,
+    "Query.hospital": PUBLIC,
     "Query.agenda": PUBLIC,
     "Query.agendas": PUBLIC,
     "Query.availability": PUBLIC,
     # Of whom a hospital's clerk sees what concerns that hospital: see `Context.hospitals_seen`.
     "Query.patient": {"citizen": own_people("id"), "hospital_clerk": ALL, **WHO_READS_ALL},
     "Query.appointments": {"citizen": own_people("patient"), "hospital_clerk": ALL, **WHO_READS_ALL},
+    "Query.appointment": {
+        "citizen": own_appointment("id"),
+        "hospital_clerk": own_hospital("id"),
+        **WHO_READS_ALL,
+    },
     "Query.person": {"citizen": own_people("id"), **CLERKS, **WHO_READS_ALL},
     "Query.personByIdentity": {"citizen": own_identity("identity"), **CLERKS, **WHO_READS_ALL},
     "Query.dayList": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
@@ -161,7 +183,7 @@ async def role_for(name: str, context: Context, arguments: Arguments) -> Role | 
             verdict = scope.covers(context, arguments)
             if verdict if isinstance(verdict, bool) else await verdict:
                 return role
-    return "anonymous" if "anonymous" in rule else None
+    return None
 
 
 def guard(schema: GraphQLSchema) -> None:
@@ -204,9 +226,11 @@ def _refused_in_payload(field: GraphQLField) -> Refuse:
 
 def table() -> str:
     """Who may do what, as docs/access.md shows it."""
-    shown = [role for role in ROLES if any(role in rule for rule in RULES.values() if rule is not PUBLIC)]
+    shown = [role for role in ROLES if any(role in rule for rule in RULES.values() if rule not in (PUBLIC, BY_KIND))]
     lines = [f"| field | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for name, rule in RULES.items():
         cells = [rule[role].words if role in rule else "" for role in shown]
-        lines.append(f"| `{name}` | {'everybody' + ' |' * (len(shown) - 1) if rule is PUBLIC else ' | '.join(cells)} |")
+        if rule in (PUBLIC, BY_KIND):
+            cells = ["everybody" if rule is PUBLIC else cells[0], *[""] * (len(shown) - 1)]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -163,6 +163,12 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "en": "a period goes from one date to the same or a later one, {limit} days at most",
     },
     "email": {"es": "un correo es como ana@example.org", "en": "an e-mail address is like ana@example.org"},
+    "hospital_code": {
+        "es": "el código de un hospital son minúsculas y cifras unidas por guiones, como la-merced; 26 seguidas, sin"
+        " guion, no: así son los identificadores de personas",
+        "en": "a hospital's code is lower-case letters and digits joined by hyphens, like la-merced; not 26 in a row"
+        " without a hyphen, which ids of people are",
+    },
     "identity_number": {
         "es": "un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento:"
         " 4820193, 4820193-1A, 4820193-1A LP",

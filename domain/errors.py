@@ -52,6 +52,7 @@ Hint = Literal[
     "date",
     "days",
     "email",
+    "hospital_code",
     "identity_number",
     "idempotency_key",
     "instant",

@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Meta
 
@@ -45,6 +45,7 @@ IdentityDigest: TypeAlias = str  # keyed hash of an identity number
 # Their forms, for commands: Annotated[HospitalId, SLUG].
 SLUG = pattern(rf"^{_SLUG}\Z", "slug")
 OPAQUE = pattern(rf"^{_OPAQUE}\Z", "opaque")
+HOSPITAL_CODE = pattern(rf"^(?!{_OPAQUE}\Z){_SLUG}\Z", "hospital_code")  # of a new one: never taken for a person
 AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", "agenda")
 APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", "opaque")
 NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", "text", max_length=120)
@@ -54,6 +55,22 @@ DIGEST = pattern(r"^[0-9a-f]{64}\Z", "opaque")
 def fits(form: Meta, text: str) -> bool:
     """Whether a text has one of these forms."""
     return re.search(form.pattern or "", text) is not None
+
+
+Kind = Literal["person", "hospital", "agenda", "appointment"]
+
+# An opaque id is a slug, too: no hospital has such a code, see HOSPITAL_CODE.
+_KINDS: dict[Kind, Meta] = {
+    "person": OPAQUE,
+    "hospital": SLUG,
+    "agenda": AGENDA_NAME,
+    "appointment": APPOINTMENT_NAME,
+}
+
+
+def kind_of_id(name: str) -> Kind | None:
+    """What an id names, by its form alone, whether there is such a thing or not; None if it has no form of ours."""
+    return next((kind for kind, form in _KINDS.items() if fits(form, name)), None)
 
 
 def agenda_id(hospital: str, day: date, practitioner: str) -> str:

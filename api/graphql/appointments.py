@@ -7,17 +7,21 @@ from datetime import date as Date
 from datetime import datetime
 from enum import Enum
 from itertools import islice
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import strawberry
 
 from api.graphql.shared import (
     ERROR_TYPES,
     STREAMS_AT_ONCE_MAX,
+    After,
     Connection,
+    First,
     Info,
+    Input,
     Instant,
     KeyedInput,
+    Node,
     Payload,
     Position,
     UserError,
@@ -40,10 +44,10 @@ from infra.lane import Outcome
 
 @strawberry.enum(description="Through which channel an appointment is booked.")
 class Channel(Enum):
-    WEB = "WEB"
-    PHONE = "PHONE"
-    WINDOW = "WINDOW"
-    ASSISTED = "ASSISTED"
+    WEB = strawberry.enum_value("WEB", description="The patient, or family, on a page or in an app.")
+    PHONE = strawberry.enum_value("PHONE", description="By telephone.")
+    WINDOW = strawberry.enum_value("WINDOW", description="At the hospital's window.")
+    ASSISTED = strawberry.enum_value("ASSISTED", description="By somebody who helps patients, elsewhere.")
 
 
 @strawberry.enum(description="What can be done with a slot at the time of asking.")
@@ -67,14 +71,14 @@ class AppointmentState(Enum):
 
 @strawberry.enum(description="Whose cause it is that an appointment is cancelled.")
 class CancellationReason(Enum):
-    PATIENT = "PATIENT"
-    HOSPITAL = "HOSPITAL"
-    MISTAKE = "MISTAKE"
-    OTHER = "OTHER"
+    PATIENT = strawberry.enum_value("PATIENT", description="The patient does not come.")
+    HOSPITAL = strawberry.enum_value("HOSPITAL", description="The hospital can't see the patient.")
+    MISTAKE = strawberry.enum_value("MISTAKE", description="It should not have been booked.")
+    OTHER = strawberry.enum_value("OTHER", description="None of these.")
 
 
 @strawberry.type(description="A hospital of the municipality.")
-class Hospital:
+class Hospital(Node):
     id: strawberry.ID = strawberry.field(description="Its code: la-merced.")
     name: str = strawberry.field(description="Its name.")
 
@@ -108,7 +112,7 @@ def _slot(agenda: agendas.Agenda, slot: agendas.Slot, now: datetime) -> Slot:
 
 
 @strawberry.type(description="One practitioner (or room) on one date: a list of slots.")
-class Agenda:
+class Agenda(Node):
     id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
     hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
     specialty: str = strawberry.field(description="The specialty's code.")
@@ -126,7 +130,11 @@ class Agenda:
 
     @strawberry.field(description="The slots in order of number.")
     def slots(
-        self, info: Info, first: int, after: str | None = None, state: SlotState | None = None
+        self,
+        info: Info,
+        first: First,
+        after: After = None,
+        state: Annotated[SlotState | None, strawberry.argument(description="Only slots in this state.")] = None,
     ) -> Connection[Slot]:
         first = page_size(first, info)
         if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
@@ -169,7 +177,7 @@ class Hold:
 
 
 @strawberry.type(description="A ficha: a slot that a patient has.")
-class Appointment:
+class Appointment(Node):
     id: strawberry.ID = strawberry.field(description="The agenda, then an opaque part.")
     agenda: strawberry.ID = strawberry.field(description="The agenda.")
     hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
@@ -203,7 +211,7 @@ class Patient:
     hospitals: strawberry.Private[frozenset[str] | None]
 
     @strawberry.field(description="Appointments by start, cancelled ones too.")
-    async def appointments(self, info: Info, first: int, after: str | None = None) -> Connection[Appointment]:
+    async def appointments(self, info: Info, first: First, after: After = None) -> Connection[Appointment]:
         first = page_size(first, info)
         known = {
             name: visit
@@ -309,10 +317,33 @@ async def _pages(info: Info, prefix: str, *, after: str, first: int, shown: Call
     return found
 
 
+HospitalCode = Annotated[strawberry.ID, strawberry.argument(description="The hospital's code: la-merced.")]
+
+
+async def hospital_by_id(info: Info, id: str) -> Hospital | None:
+    said = (await info.context.state(hospitals.stream(id))).registered
+    return Hospital(id=strawberry.ID(said.hospital), name=said.name) if said else None
+
+
+async def agenda_by_id(info: Info, id: str) -> Agenda | None:
+    return shown_agenda(await info.context.state(agendas.stream(id)), info.context.services.now())
+
+
+async def appointment_by_id(info: Info, id: str) -> Appointment | None:
+    """An appointment as it is at the time of asking; None if nobody booked it."""
+    agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(id)))
+    booked = agenda.appointments.get(id)
+    if booked is None:
+        return None
+    state: patients.Patient = await info.context.state(patients.stream(booked.patient))
+    visit = state.visits.get(id) or state.given_up[id]
+    return shown_appointment(booked.patient, visit, AppointmentState[appointment_state(agenda, id)])
+
+
 @strawberry.type
 class AppointmentsQuery:
     @strawberry.field(description="The hospitals, by code.")
-    async def hospitals(self, info: Info, first: int, after: str | None = None) -> Connection[Hospital]:
+    async def hospitals(self, info: Info, first: First, after: After = None) -> Connection[Hospital]:
         first = page_size(first, info)
         if after is not None and not fits(SLUG, after):
             refuse(info, "after", "cursor")
@@ -322,15 +353,29 @@ class AppointmentsQuery:
         nodes = [Hospital(id=strawberry.ID(said.hospital), name=said.name) for said in found]
         return page(nodes, first, lambda hospital: hospital.id)
 
+    @strawberry.field(description="A hospital by its code; null if none is registered under it.")
+    async def hospital(self, info: Info, id: HospitalCode) -> Hospital | None:
+        return await hospital_by_id(info, id)
+
     @strawberry.field(description="An agenda by id; null if it was not published.")
-    async def agenda(self, info: Info, id: strawberry.ID) -> Agenda | None:
-        return shown_agenda(await info.context.state(agendas.stream(id)), info.context.services.now())
+    async def agenda(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="hospital/date/practitioner")]
+    ) -> Agenda | None:
+        return await agenda_by_id(info, id)
+
+    @strawberry.field(description="An appointment by id, as it is at the time of asking; null if nobody booked it.")
+    async def appointment(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The appointment's id.")]
+    ) -> Appointment | None:
+        return await appointment_by_id(info, id)
 
     @strawberry.field(
         description="A person's appointments and live holds; null if nobody was registered under that id. Those of an"
         " erased person stay."
     )
-    async def patient(self, info: Info, id: strawberry.ID) -> Patient | None:
+    async def patient(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")]
+    ) -> Patient | None:
         person, patient, hospitals = people.stream(id), patients.stream(id), info.context.hospitals_seen
         states = await info.context.states([person, patient])
         if states[person].registered is None:
@@ -425,15 +470,6 @@ async def _slot_held(info: Info, command: agendas.HoldSlot, outcome: Outcome) ->
     return agenda.all_holds[command.hold]
 
 
-async def appointment_now(info: Info, appointment: str) -> Appointment:
-    """An appointment that was booked, as it is at the time of asking."""
-    agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(appointment)))
-    patient = agenda.appointments[appointment].patient
-    state: patients.Patient = await info.context.state(patients.stream(patient))
-    visit = state.visits.get(appointment) or state.given_up[appointment]
-    return shown_appointment(patient, visit, AppointmentState[appointment_state(agenda, appointment)])
-
-
 def _just_booked(command: agendas.BookAppointment, outcome: Outcome) -> Appointment | None:
     """The appointment as the log has it at the outcome's position; None if it was booked earlier and may be over."""
     for _, event in outcome.recorded:
@@ -445,7 +481,7 @@ def _just_booked(command: agendas.BookAppointment, outcome: Outcome) -> Appointm
 @strawberry.type
 class AppointmentsMutation:
     @strawberry.mutation(description="Register a hospital. Repeating it changes nothing.")
-    async def register_hospital(self, info: Info, input: RegisterHospitalInput) -> RegisterHospitalPayload:
+    async def register_hospital(self, info: Info, input: Input[RegisterHospitalInput]) -> RegisterHospitalPayload:
         fields = {"hospital": input.hospital, "name": input.name.strip()}
         try:
             command, outcome = await info.context.perform(
@@ -460,7 +496,7 @@ class AppointmentsMutation:
         return RegisterHospitalPayload(hospital=hospital, position=Position(outcome.position))
 
     @strawberry.mutation(description="Publish an agenda. Publishing the same again changes nothing.")
-    async def publish_agenda(self, info: Info, input: PublishAgendaInput) -> PublishAgendaPayload:
+    async def publish_agenda(self, info: Info, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:
         fields = {
             "hospital": input.hospital,
             "specialty": input.specialty,
@@ -487,7 +523,7 @@ class AppointmentsMutation:
         )
 
     @strawberry.mutation(description="Keep a slot for some minutes. The hold ends by itself.")
-    async def hold_slot(self, info: Info, input: HoldSlotInput) -> HoldSlotPayload:
+    async def hold_slot(self, info: Info, input: Input[HoldSlotInput]) -> HoldSlotPayload:
         fields = {"agenda": input.agenda, "slot": input.slot, "patient": input.patient}
         hold_s = info.context.services.settings.hold_s
         try:
@@ -504,7 +540,7 @@ class AppointmentsMutation:
         return HoldSlotPayload(hold=hold, position=Position(outcome.position))
 
     @strawberry.mutation(description="Book a slot: hold and confirm in one step, or confirm the patient's own hold.")
-    async def book_appointment(self, info: Info, input: BookAppointmentInput) -> BookAppointmentPayload:
+    async def book_appointment(self, info: Info, input: Input[BookAppointmentInput]) -> BookAppointmentPayload:
         fields = {
             "agenda": input.agenda,
             "slot": input.slot,
@@ -521,11 +557,11 @@ class AppointmentsMutation:
             )
         except Rejected as refusal:
             return BookAppointmentPayload(errors=explain(refusal, info.context))
-        appointment = _just_booked(command, outcome) or await appointment_now(info, command.appointment)
+        appointment = _just_booked(command, outcome) or await appointment_by_id(info, command.appointment)
         return BookAppointmentPayload(appointment=appointment, position=Position(outcome.position))
 
     @strawberry.mutation(description="Give an appointment up, so that its slot is free again at once.")
-    async def cancel_appointment(self, info: Info, input: CancelAppointmentInput) -> CancelAppointmentPayload:
+    async def cancel_appointment(self, info: Info, input: Input[CancelAppointmentInput]) -> CancelAppointmentPayload:
         fields = {"appointment": input.appointment, "reason": input.reason.value}
         try:
             command, outcome = await info.context.perform(
@@ -536,5 +572,5 @@ class AppointmentsMutation:
             )
         except Rejected as refusal:
             return CancelAppointmentPayload(errors=explain(refusal, info.context))
-        appointment = await appointment_now(info, command.appointment)
+        appointment = await appointment_by_id(info, command.appointment)
         return CancelAppointmentPayload(appointment=appointment, position=Position(outcome.position))

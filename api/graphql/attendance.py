@@ -2,8 +2,8 @@
 
 import strawberry
 
-from api.graphql.appointments import Appointment, appointment_now
-from api.graphql.shared import Info, KeyedInput, Payload, Position, explain
+from api.graphql.appointments import Appointment, appointment_by_id
+from api.graphql.shared import Info, Input, KeyedInput, Payload, Position, explain
 from domain.appointments import attendance
 from domain.decider import build
 from domain.errors import Rejected
@@ -36,7 +36,7 @@ class AttendanceMutation:
     @strawberry.mutation(
         description="Say that the patient is here, on the day of the appointment. It also corrects a no-show."
     )
-    async def check_in(self, info: Info, input: CheckInInput) -> CheckInPayload:
+    async def check_in(self, info: Info, input: Input[CheckInInput]) -> CheckInPayload:
         fields = {"appointment": input.appointment}
         try:
             command, outcome = await info.context.perform(
@@ -44,11 +44,11 @@ class AttendanceMutation:
             )
         except Rejected as refusal:
             return CheckInPayload(errors=explain(refusal, info.context))
-        appointment = await appointment_now(info, command.appointment)
+        appointment = await appointment_by_id(info, command.appointment)
         return CheckInPayload(appointment=appointment, position=Position(outcome.position))
 
     @strawberry.mutation(description="Say that the patient did not come, once the slot has begun.")
-    async def mark_no_show(self, info: Info, input: MarkNoShowInput) -> MarkNoShowPayload:
+    async def mark_no_show(self, info: Info, input: Input[MarkNoShowInput]) -> MarkNoShowPayload:
         fields = {"appointment": input.appointment}
         try:
             command, outcome = await info.context.perform(
@@ -56,5 +56,5 @@ class AttendanceMutation:
             )
         except Rejected as refusal:
             return MarkNoShowPayload(errors=explain(refusal, info.context))
-        appointment = await appointment_now(info, command.appointment)
+        appointment = await appointment_by_id(info, command.appointment)
         return MarkNoShowPayload(appointment=appointment, position=Position(outcome.position))

@@ -2,10 +2,11 @@
 
 from datetime import date
 from enum import Enum
+from typing import Annotated
 
 import strawberry
 
-from api.graphql.shared import Info, KeyedInput, Payload, Position, as_graphql_error, explain
+from api.graphql.shared import Info, Input, KeyedInput, Node, Payload, Position, as_graphql_error, explain
 from domain import people
 from domain.decider import build
 from domain.errors import Rejected
@@ -14,12 +15,12 @@ from domain.identifiers import ci_key, parse_ci
 
 @strawberry.enum(description="Sex, as on the identity card.")
 class Sex(Enum):
-    F = "F"
-    M = "M"
+    F = strawberry.enum_value("F", description="Female.")
+    M = strawberry.enum_value("M", description="Male.")
 
 
 @strawberry.type(description="Somebody registered. Every personal field is null once the person was erased.")
-class Person:
+class Person(Node):
     id: strawberry.ID = strawberry.field(description="Opaque: tells nothing about the person.")
     erased: bool = strawberry.field(description="Whether the person's data were made unreadable for ever.")
     identity: str | None = strawberry.field(description="Identity number with complement and department.")
@@ -48,20 +49,32 @@ def _person(state: people.Person) -> Person | None:
     )
 
 
+async def person_by_id(info: Info, id: str) -> Person | None:
+    return _person(await info.context.state(people.stream(id)))
+
+
 @strawberry.type
 class PeopleQuery:
     @strawberry.field(description="A person by id; null if nobody has it.")
-    async def person(self, info: Info, id: strawberry.ID) -> Person | None:
-        return _person(await info.context.state(people.stream(id)))
+    async def person(
+        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")]
+    ) -> Person | None:
+        return await person_by_id(info, id)
 
     @strawberry.field(description="The person who bears an identity number now; null if nobody does.")
-    async def person_by_identity(self, info: Info, identity: str) -> Person | None:
+    async def person_by_identity(
+        self,
+        info: Info,
+        identity: Annotated[
+            str, strawberry.argument(description="Identity number: 4820193, 4820193-1A, 4820193-1A LP.")
+        ],
+    ) -> Person | None:
         try:
             digest = info.context.services.core.secret.identity_digest(ci_key(parse_ci(identity)))
         except Rejected as refusal:
             raise as_graphql_error(refusal, info.context.language) from None
         bearer: people.Identity = await info.context.state(people.identity_stream(digest))
-        return _person(await info.context.state(people.stream(bearer.person))) if bearer.person else None
+        return await person_by_id(info, bearer.person) if bearer.person else None
 
 
 @strawberry.input(description="Who is to be registered.")
@@ -93,7 +106,7 @@ class ErasePersonPayload(Payload):
 @strawberry.type
 class PeopleMutation:
     @strawberry.mutation(description="Register a person. One identity number, one person.")
-    async def register_person(self, info: Info, input: RegisterPersonInput) -> RegisterPersonPayload:
+    async def register_person(self, info: Info, input: Input[RegisterPersonInput]) -> RegisterPersonPayload:
         try:
             identity = parse_ci(input.identity)
             fields = {
@@ -118,7 +131,7 @@ class PeopleMutation:
         return RegisterPersonPayload(person=_person(state), position=Position(outcome.position))
 
     @strawberry.mutation(description="Make a person's data unreadable for ever. Bookings and proofs stay valid.")
-    async def erase_person(self, info: Info, input: ErasePersonInput) -> ErasePersonPayload:
+    async def erase_person(self, info: Info, input: Input[ErasePersonInput]) -> ErasePersonPayload:
         try:
             command, outcome = await info.context.perform(
                 input.idempotency_key,

@@ -19,13 +19,14 @@ from api.graphql.appointments import (
 )
 from api.graphql.attendance import AttendanceMutation
 from api.graphql.live import Subscription
+from api.graphql.nodes import NodeQuery
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
 from api.graphql.views import ViewsQuery
 
 
 @strawberry.type(description="What is known.")
-class Query(AppointmentsQuery, PeopleQuery, ViewsQuery):
+class Query(AppointmentsQuery, PeopleQuery, ViewsQuery, NodeQuery):
     pass
 
 
@@ -44,9 +45,14 @@ schema = strawberry.Schema(
 
 
 def _read_plainly(schema: GraphQLSchema) -> None:
-    """A field without a resolver is an attribute: Strawberry gets it by a longer way, for each item of each list."""
+    """Leave out what Strawberry does for each item of each list and nothing here needs.
+
+    A field without a resolver is an attribute, which it gets by a longer way. Of what implements an interface it asks
+    whether it is of its type; an interface knows the type of ours without (see its `resolve_type`).
+    """
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLObjectType):
+            kind.is_type_of = None
             for field in kind.fields.values():
                 said = field.extensions.get("strawberry-definition")
                 if said is not None and said.is_basic_field:

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from typing import Any, Generic, NewType, NoReturn, TypeVar, cast
+from typing import Annotated, Any, Generic, NewType, NoReturn, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
@@ -269,6 +269,20 @@ def _can_be_stored(name: str) -> bool:
 
 Info = StrawberryInfo[Context, None]
 
+# Arguments that come again and again.
+First = Annotated[int, strawberry.argument(description=f"How many items at most, 1 to {PAGE_SIZE_MAX}.")]
+After = Annotated[
+    str | None,
+    strawberry.argument(description="The `endCursor` of the page before of this same list; without, the first page."),
+]
+AtLeast = Annotated[
+    Position | None,
+    strawberry.argument(
+        description="Wait, a few seconds at most, until what stands at this position of the log is in the answer."
+    ),
+]
+Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
+
 Headers = Mapping[bytes, bytes]  # by name in small letters
 Introduce = Callable[[Headers], Awaitable[Context]]  # who asks; raises TurnedAway
 
@@ -281,6 +295,11 @@ class TurnedAway(Exception):
         self.status = status
         self.error = as_graphql_error(refusal, language).formatted
         self.headers = headers
+
+
+@strawberry.interface(description="What has an id of its own, by which `node` finds it again.")
+class Node:
+    id: strawberry.ID = strawberry.field(description="Never changes, and is no other thing's. Copy it whole.")
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")

@@ -3,12 +3,24 @@
 import asyncio
 from datetime import date as Date
 from datetime import timedelta
+from typing import Annotated
 
 import msgspec
 import strawberry
 
-from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda
-from api.graphql.shared import STREAMS_AT_ONCE_MAX, Connection, Info, Instant, Position, page, page_size, refuse
+from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_agenda
+from api.graphql.shared import (
+    STREAMS_AT_ONCE_MAX,
+    After,
+    AtLeast,
+    Connection,
+    First,
+    Info,
+    Instant,
+    page,
+    page_size,
+    refuse,
+)
 from domain.calendar import local_date
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
 from projections import appointments as visits
@@ -22,6 +34,13 @@ _BEHIND = (
     " How far behind the log the answer is stands in `extensions.freshness`; with `atLeast` it waits, a few seconds at"
     " most, until what stands at that position is in it."
 )
+
+
+OnOrAfter = Annotated[Date | None, strawberry.argument(description="The first day in La Paz; without, today.")]
+OfSpecialty = Annotated[str | None, strawberry.argument(description="Only of this specialty, by its code.")]
+OfPractitioner = Annotated[
+    str | None, strawberry.argument(description="Only of this practitioner or room, by its code.")
+]
 
 
 @strawberry.type(description="A slot that anybody may take at the time of asking.")
@@ -125,12 +144,17 @@ class ViewsQuery:
         self,
         info: Info,
         *,
-        specialty: str,
-        hospital: strawberry.ID | None = None,
-        practitioner: str | None = None,
-        on_or_after: Date | None = None,
-        to: Date | None = None,
-        at_least: Position | None = None,
+        specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
+        hospital: Annotated[strawberry.ID | None, strawberry.argument(description="Only in this hospital.")] = None,
+        practitioner: OfPractitioner = None,
+        on_or_after: OnOrAfter = None,
+        to: Annotated[
+            Date | None,
+            strawberry.argument(
+                description=f"The last day in La Paz; without, the {DAYS_SHOWN}th day counted from the first."
+            ),
+        ] = None,
+        at_least: AtLeast = None,
     ) -> Availability:
         first, last = _period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
         _code(specialty, "specialty", info)
@@ -165,13 +189,13 @@ class ViewsQuery:
         self,
         info: Info,
         *,
-        hospital: strawberry.ID,
-        first: int,
-        after: str | None = None,
-        on_or_after: Date | None = None,
-        specialty: str | None = None,
-        practitioner: str | None = None,
-        at_least: Position | None = None,
+        hospital: HospitalCode,
+        first: First,
+        after: After = None,
+        on_or_after: OnOrAfter = None,
+        specialty: OfSpecialty = None,
+        practitioner: OfPractitioner = None,
+        at_least: AtLeast = None,
     ) -> Connection[Agenda]:
         first = page_size(first, info)
         _code(hospital, "hospital", info)
@@ -203,12 +227,12 @@ class ViewsQuery:
         self,
         info: Info,
         *,
-        hospital: strawberry.ID,
-        date: Date,
-        first: int,
-        after: str | None = None,
-        specialty: str | None = None,
-        at_least: Position | None = None,
+        hospital: HospitalCode,
+        date: Annotated[Date, strawberry.argument(description="The date in La Paz.")],
+        first: First,
+        after: After = None,
+        specialty: OfSpecialty = None,
+        at_least: AtLeast = None,
     ) -> Connection[Appointment]:
         first = page_size(first, info)
         _code(hospital, "hospital", info)
@@ -229,10 +253,10 @@ class ViewsQuery:
     async def appointments(
         self,
         info: Info,
-        patient: strawberry.ID,
-        first: int,
-        after: str | None = None,
-        at_least: Position | None = None,
+        patient: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+        first: First,
+        after: After = None,
+        at_least: AtLeast = None,
     ) -> Connection[Appointment]:
         first = page_size(first, info)
         if not fits(OPAQUE, patient):
@@ -247,7 +271,12 @@ class ViewsQuery:
         description=f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + _BEHIND
     )
     async def utilisation(
-        self, info: Info, hospital: strawberry.ID, on_or_after: Date, to: Date, at_least: Position | None = None
+        self,
+        info: Info,
+        hospital: HospitalCode,
+        on_or_after: Annotated[Date, strawberry.argument(description="The first day in La Paz.")],
+        to: Annotated[Date, strawberry.argument(description="The last day in La Paz.")],
+        at_least: AtLeast = None,
     ) -> list[Utilisation]:
         first, last = _period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
         _code(hospital, "hospital", info)

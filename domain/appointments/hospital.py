@@ -5,7 +5,7 @@ from typing import Annotated
 
 from domain.decider import Command, Decided, Event, State, StreamName, decides, evolves
 from domain.errors import Rejected
-from domain.identifiers import NAME, SLUG, HospitalId
+from domain.identifiers import HOSPITAL_CODE, NAME, HospitalId
 
 
 def stream(hospital: HospitalId) -> StreamName:
@@ -30,7 +30,7 @@ def evolve(hospital: Hospital, event: Event) -> Hospital:
 
 
 class RegisterHospital(Command):
-    hospital: Annotated[HospitalId, SLUG]
+    hospital: Annotated[HospitalId, HOSPITAL_CODE]
     name: Annotated[str, NAME]
 
 

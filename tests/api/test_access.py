@@ -75,6 +75,9 @@ REGISTER = "mutation ($input: RegisterPersonInput!) { registerPerson(input: $inp
 NODES = "nodes { __typename }"
 SLOT = {"start": "2027-01-09T12:00:00Z", "minutes": 20}
 SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
+    "Query.node": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.appointment}),
+    "Query.hospital": query("hospital(id: $id)", "$id: ID!", "id", lambda at: {"id": at.hospital}),
+    "Query.appointment": query("appointment(id: $id)", "$id: ID!", "id", lambda at: {"id": at.appointment}),
     "Query.hospitals": query("hospitals(first: 1)", "", NODES, lambda at: {}),
     "Query.agenda": query("agenda(id: $id)", "$id: ID!", "id", lambda at: {"id": at.agenda}),
     "Query.agendas": query("agendas(hospital: $h, first: 1)", "$h: ID!", NODES, lambda at: {"h": at.hospital}),
@@ -143,8 +146,9 @@ def promised() -> dict[str, dict[str, str]]:
     assert set(roles) <= set(ROLES)
     found = {}
     for name, *cells in rows[2:]:
-        some = {} if cells[0] == "everybody" else dict(zip(roles, cells, strict=True))
+        some = {} if cells[0].startswith(("everybody", "as ")) else dict(zip(roles, cells, strict=True))
         found[name.strip("`")] = dict.fromkeys(ROLES, "" if some else "all") | some
+    found["Query.node"] = found["Query.appointment"]  # of which the sample is
     return found
 
 

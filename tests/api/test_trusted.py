@@ -90,8 +90,8 @@ async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Vi
             answer = (await http.post("/graphql", json={"query": query})).json()
             assert "introspection" in answer["errors"][0]["message"]
             assert "data" not in answer
-        guessed = (await http.post("/graphql", json={"query": "{ hospital(first: 1) { nodes { id } } }"})).json()
-        assert guessed["errors"][0]["message"] == "Cannot query field 'hospital' on type 'Query'."
+        guessed = (await http.post("/graphql", json={"query": "{ hospitls(first: 1) { nodes { id } } }"})).json()
+        assert guessed["errors"][0]["message"] == "Cannot query field 'hospitls' on type 'Query'."
         assert (await http.post("/graphql", json={"query": OTHER})).json()["data"] == {"__typename": "Query"}
 
 

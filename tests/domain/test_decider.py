@@ -111,7 +111,8 @@ def test_a_value_of_another_kind_is_named_and_not_taken_for_a_number_out_of_boun
 )
 def test_a_code_is_short_and_plain(command: type[Command], field: str, wrong: str) -> None:
     refused = refusal(command, **{field: wrong})
-    assert (refused.path, refused.details) == (field, {"hint": "slug"})
+    hint = "hospital_code" if command is RegisterHospital else "slug"
+    assert (refused.path, refused.details) == (field, {"hint": hint})
 
 
 @pytest.mark.parametrize("right", ["a", "7", "la-merced", "a" * 40])

@@ -14,13 +14,16 @@ from domain.errors import Rejected
 from domain.identifiers import (
     AGENDA_NAME,
     APPOINTMENT_NAME,
+    HOSPITAL_CODE,
     NAME,
+    OPAQUE,
     SLUG,
     UNSEEN,
     agenda_id,
     agenda_of,
     ci_key,
     fits,
+    kind_of_id,
     parse_ci,
 )
 
@@ -145,3 +148,40 @@ def test_a_text_fits_a_form_as_a_whole(form: Meta, right: str, wrong: str) -> No
     assert fits(form, right)
     assert not fits(form, wrong)
     assert not fits(form, f"{right}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a" * 26, "person"),
+        ("234567abcdefghijklmnopqrst", "person"),
+        ("la-merced", "hospital"),
+        ("5", "hospital"),
+        ("a" * 25, "hospital"),
+        ("a" * 27, "hospital"),
+        ("a" * 25 + "1", "hospital"),  # no digit of base 32
+        ("la-merced/2027-01-05/p-0012", "agenda"),
+        (f"la-merced/2027-01-05/{'a' * 26}", "agenda"),
+        (f"{'a' * 26}/2027-01-05/p-0012", "agenda"),
+        (f"la-merced/2027-01-05/p-0012/{'a' * 26}", "appointment"),
+        ("la-merced/2027-01-05/p-0012/5", None),
+        ("la-merced/2027-01-05", None),
+        ("la-merced/", None),
+        ("", None),
+        ("La-Merced", None),
+        ("a" * 41, None),
+        ("a" * 26 + "\n", None),
+        ("la-merced\0", None),
+        ("\ud800", None),
+        ("a" * 10_000, None),
+        ("a-" * 5_000, None),
+    ],
+)
+def test_an_id_says_what_it_names(name: str, kind: str | None) -> None:
+    assert kind_of_id(name) == kind
+
+
+@given(st.from_regex(HOSPITAL_CODE.pattern or "", fullmatch=True))
+def test_no_hospital_has_the_id_of_a_person(code: str) -> None:
+    assert kind_of_id(code) == "hospital"
+    assert not fits(OPAQUE, code)

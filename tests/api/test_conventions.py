@@ -1,0 +1,238 @@
+"""What docs/api.md promises of the schema, looked for in the schema itself, and in one that breaks every promise."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    build_schema,
+    get_named_type,
+    get_nullable_type,
+    is_enum_type,
+    is_introspection_type,
+    is_list_type,
+    is_specified_scalar_type,
+)
+
+from api.graphql.schema import schema
+
+# Lists that are no connections, by field, "*" for one of any type: what keeps each of them short.
+BOUNDED = {
+    "*.errors": "the reasons of one refusal",
+    "*.path": "names within one input",
+    "Agenda.quotas": "one for each channel",
+    "Availability.days": "api.graphql.views.DAYS_MAX",
+    "Patient.holds": "domain.appointments.patient: two live holds",
+    "Query.utilisation": "api.graphql.views.WEEKS_MAX weeks of a hospital's specialties",
+    "SlotTaken.alternatives": "domain.appointments.agenda.ALTERNATIVES_MAX",
+}
+
+DEPRECATION = re.compile(r"Use `([^`]+)`; goes on ([0-9]{4}-[0-9]{2}-[0-9]{2}) or later\.")
+
+
+def own_types(schema: GraphQLSchema) -> list[GraphQLNamedType]:
+    return [
+        kind
+        for kind in schema.type_map.values()
+        if not is_introspection_type(kind) and not is_specified_scalar_type(kind)
+    ]
+
+
+def places(schema: GraphQLSchema) -> Iterator[tuple[str, Any]]:
+    """Every type, field, argument, input field and value of an enum, by the name that graphql-core gives it."""
+    for kind in own_types(schema):
+        yield kind.name, kind
+        for name, part in (getattr(kind, "fields", None) or getattr(kind, "values", {})).items():
+            yield f"{kind.name}.{name}", part
+            for argument, of in getattr(part, "args", {}).items():
+                yield f"{kind.name}.{name}({argument}:)", of
+
+
+def output_fields(schema: GraphQLSchema) -> Iterator[tuple[str, str, Any]]:
+    for kind in own_types(schema):
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            for name, field in kind.fields.items():
+                yield kind.name, name, field
+
+
+def undescribed(schema: GraphQLSchema) -> list[str]:
+    return [place for place, thing in places(schema) if not thing.description]
+
+
+def unpaged(schema: GraphQLSchema) -> list[str]:
+    """Lists that may be long and have no pages, and connections that are asked in another way than all others."""
+    wrong = []
+    for kind, name, field in output_fields(schema):
+        arguments = {argument: str(of.type) for argument, of in field.args.items()}
+        if get_named_type(field.type).name.endswith("Connection"):
+            if (arguments.get("first"), arguments.get("after")) != ("Int!", "String"):
+                wrong.append(f"{kind}.{name} does not take first: Int! and after: String")
+        elif is_list_type(get_nullable_type(field.type)):
+            of_connection = kind.endswith("Connection") and name == "nodes"
+            if not of_connection and not {f"{kind}.{name}", f"*.{name}"} & set(BOUNDED):
+                wrong.append(f"{kind}.{name} is a list without pages")
+        elif "first" in arguments:
+            wrong.append(f"{kind}.{name} takes first and gives no connection")
+        wrong += [
+            f"{kind}.{name} takes {other}" for other in ("last", "before", "limit", "offset") if other in arguments
+        ]
+    for of in own_types(schema):
+        if of.name.endswith("Connection"):
+            fields = {name: str(field.type) for name, field in getattr(of, "fields", {}).items()}
+            if not re.fullmatch(r"\[\w+!]!", fields.get("nodes", "")) or fields.get("pageInfo") != "PageInfo!":
+                wrong.append(f"{of.name} has not nodes and pageInfo")
+    return wrong
+
+
+def wrong_mutations(schema: GraphQLSchema) -> list[str]:
+    wrong = []
+    payloads = set()
+    for name, field in schema.mutation_type.fields.items() if schema.mutation_type else ():
+        title = name[0].upper() + name[1:]
+        if {argument: str(of.type) for argument, of in field.args.items()} != {"input": f"{title}Input!"}:
+            wrong.append(f"{name} does not take input: {title}Input! alone")
+        for argument in field.args.values():
+            key = getattr(get_named_type(argument.type), "fields", {}).get("idempotencyKey")
+            if str(key and key.type) != "String!":
+                wrong.append(f"the input of {name} has no idempotencyKey: String!")
+        if str(field.type) != f"{title}Payload!":
+            wrong.append(f"{name} does not give {title}Payload!")
+        payload = get_named_type(field.type)
+        payloads.add(payload.name)
+        fields = {part: str(of.type) for part, of in getattr(payload, "fields", {}).items()}
+        if (fields.get("position"), fields.get("errors")) != ("Position", "[UserError!]!"):
+            wrong.append(f"{payload.name} has not position: Position and errors: [UserError!]!")
+    others = {kind.name for kind in own_types(schema)} - payloads
+    return wrong + [f"{name} is no mutation's" for name in others if name.endswith("Payload")]
+
+
+def misnamed(schema: GraphQLSchema) -> list[str]:
+    wrong = []
+    for kind in own_types(schema):
+        ending = "Input" if isinstance(kind, GraphQLInputObjectType) else ""
+        wrong += [kind.name] if not re.fullmatch(f"[A-Z][A-Za-z]*{ending}", kind.name) else []
+        form = "[A-Z][A-Z_]*" if is_enum_type(kind) else "[a-z][A-Za-z]*"
+        for name, part in (getattr(kind, "fields", None) or getattr(kind, "values", {})).items():
+            wrong += [f"{kind.name}.{name}"] if not re.fullmatch(form, name) else []
+            arguments = getattr(part, "args", {})
+            wrong += [f"{kind.name}.{name}({one}:)" for one in arguments if not re.fullmatch("[a-z][A-Za-z]*", one)]
+    return wrong
+
+
+def wrongly_deprecated(schema: GraphQLSchema) -> list[str]:
+    """Deprecated things whose reason does not name another thing of the schema to use, and a date that exists."""
+    everything = dict(places(schema))
+    wrong = []
+    for place, thing in everything.items():
+        reason = getattr(thing, "deprecation_reason", None)
+        if reason is None:
+            continue
+        said = DEPRECATION.match(reason)
+        instead = everything.get(said[1]) if said else None
+        if not said or not _exists(said[2]) or instead is None or getattr(instead, "deprecation_reason", None):
+            wrong.append(place)
+    return wrong
+
+
+def _exists(day: str) -> bool:
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return True
+
+
+CONVENTIONS = [undescribed, unpaged, wrong_mutations, misnamed, wrongly_deprecated]
+
+
+@pytest.mark.parametrize("broken", CONVENTIONS)
+def test_the_schema_keeps_its_conventions(broken: Any) -> None:
+    assert broken(schema._schema) == []
+
+
+def test_what_is_said_to_be_bounded_is_there() -> None:
+    lists = {
+        place
+        for kind, name, field in output_fields(schema._schema)
+        if is_list_type(get_nullable_type(field.type))
+        for place in (f"{kind}.{name}", f"*.{name}")
+    }
+    assert set(BOUNDED) <= lists
+
+
+BROKEN = """
+"The root." type Query {
+  "A." hospitals: [Hospital!]!
+  "B." agendas(first: Int, "C." after: String): AgendaConnection!
+  "D." slots("E." first: Int!, "F." after: String, "G." last: Int): AgendaConnection!
+  "H." one("I." first: Int!): Hospital
+  "J." old: Int @deprecated(reason: "Use `Query.one`; goes on 2027-06-01 or later. It counts nothing.")
+  "K." older: Int @deprecated(reason: "Use something else.")
+  "L." oldest: Int @deprecated(reason: "Use `Query.two`; goes on 2027-06-01 or later.")
+  "M." undated: Int @deprecated(reason: "Use `Query.one`; goes on 2027-06-31 or later.")
+  "N." chained: Int @deprecated(reason: "Use `Query.old`; goes on 2027-06-01 or later.")
+  "O." unsaid: Int @deprecated
+  "P." Loud("Q." Volume: Int): Int
+}
+"R." type Mutation {
+  "S." book("T." input: BookInput!): BookPayload!
+  "U." cancel("V." input: Cancelling!, "W." force: Boolean): Cancelled
+}
+type Hospital { name: String, "X." path: [String!]! }
+"Y." type AgendaConnection { "Z." nodes: [Hospital] }
+input BookInput { "a." idempotencyKey: String!, slot: Int }
+"b." type BookPayload { "c." position: Position, "d." errors: [UserError!]! }
+"e." input Cancelling { "f." key: String }
+"g." type Cancelled { "h." position: Int! }
+"i." type StrayPayload { "j." x: Int }
+"k." type lower { "l." x: Int }
+"m." interface UserError { "n." code: Colour! }
+"o." enum Colour { RED "p." blue }
+scalar Position
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "found"),
+    [
+        (
+            undescribed,
+            {"Query.agendas(first:)", "Hospital", "Hospital.name", "BookInput", "BookInput.slot", "Colour.RED"}
+            | {"Position"},
+        ),
+        (
+            unpaged,
+            {
+                "Query.hospitals is a list without pages",
+                "Query.agendas does not take first: Int! and after: String",
+                "Query.slots takes last",
+                "Query.one takes first and gives no connection",
+                "AgendaConnection has not nodes and pageInfo",
+            },
+        ),
+        (
+            wrong_mutations,
+            {
+                "cancel does not take input: CancelInput! alone",
+                "the input of cancel has no idempotencyKey: String!",
+                "cancel does not give CancelPayload!",
+                "Cancelled has not position: Position and errors: [UserError!]!",
+                "StrayPayload is no mutation's",
+            },
+        ),
+        (misnamed, {"Cancelling", "lower", "Colour.blue", "Query.Loud", "Query.Loud(Volume:)"}),
+        (
+            wrongly_deprecated,
+            {"Query.older", "Query.oldest", "Query.undated", "Query.chained", "Query.unsaid"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_schema_that_breaks_them_is_found_out(broken: Any, found: set[str]) -> None:
+    assert set(broken(build_schema(BROKEN))) == found
