@@ -30,6 +30,18 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "El paciente ya se presentó a esta cita.",
         "en": "The patient has checked in for this appointment already.",
     },
+    "declared_otherwise": {
+        "es": "Esta persona ya está declarada con otra relación; termine primero esa.",
+        "en": "This person is declared under another relation already; end that one first.",
+    },
+    "dependency_over": {
+        "es": "Esa dependencia ya terminó; si hace falta, declárela de nuevo.",
+        "en": "That dependency is over; declare it again if it is needed.",
+    },
+    "dependency_unknown": {
+        "es": "Esta persona no fue declarada como dependiente.",
+        "en": "This person was not declared as a dependant.",
+    },
     "document_not_trusted": {
         "es": "Aquí solo se ejecutan los documentos de la lista de la ciudad, y este no está en ella.",
         "en": "Only documents of the city's list are executed here, and this is none of them.",
@@ -37,6 +49,18 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "document_unknown": {
         "es": "Ningún documento de la lista de la ciudad tiene ese identificador.",
         "en": "No document of the city's list has that id.",
+    },
+    "guardian_circle": {
+        "es": "Dos personas no pueden estar cada una a cargo de la otra.",
+        "en": "Two people can't be each the other's guardian.",
+    },
+    "guardian_of_oneself": {
+        "es": "Nadie es dependiente de sí mismo.",
+        "en": "Nobody is their own dependant.",
+    },
+    "guardian_under_age": {
+        "es": "Quien está a cargo de otra persona debe tener {limit} años cumplidos.",
+        "en": "A guardian must be {limit} years old.",
     },
     "hold_limit_reached": {
         "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
@@ -65,6 +89,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "Something went wrong on our side. If it happens again, tell us this number: {id}.",
     },
     "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
+    "not_a_minor": {
+        "es": "Esta persona ya cumplió {limit} años: no es menor de edad.",
+        "en": "This person is {limit} years old already: not a minor.",
+    },
     "not_begun_yet": {
         "es": "La cita empieza el {at}: antes no se puede marcar una inasistencia.",
         "en": "The appointment begins on {at}: nobody is a no-show before.",
@@ -106,6 +134,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "too_far_ahead": {
         "es": "Una agenda se publica con {limit} días de anticipación como máximo.",
         "en": "An agenda is published at most {limit} days ahead.",
+    },
+    "too_many_dependants": {
+        "es": "Una persona puede declarar {limit} dependientes como máximo.",
+        "en": "A person can declare at most {limit} dependants.",
     },
     "too_many_holds_today": {
         "es": "Una persona puede reservar {limit} veces al día como máximo.",

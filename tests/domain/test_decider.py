@@ -23,7 +23,8 @@ from domain.appointments.hospital import HospitalRegistered, RegisterHospital
 from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
 from domain.errors import Rejected
 from domain.people import ErasePerson, PersonRegistered, RegisterPerson
-from tests.office import AGENDA, ANA, LA_MERCED, NOW, appointment, at, opaque, published, states_read
+from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
+from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 
 # Building commands
 
@@ -55,6 +56,9 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
         "email": "ana@example.org",
     },
     ErasePerson: {"person": ANA},
+    DeclareDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR"},
+    ConfirmDependant: {"guardian": ANA, "dependant": LUIS},
+    EndDependency: {"guardian": ANA, "dependant": LUIS, "reason": "AUTHORITY"},
 }
 
 SLUGS = [(RegisterHospital, "hospital")] + [(PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")]
@@ -64,6 +68,7 @@ OPAQUE = [
     (BookAppointment, "patient"),
     (RegisterPerson, "person"),
     (ErasePerson, "person"),
+    *((kind, who) for kind in (DeclareDependant, ConfirmDependant, EndDependency) for who in ("guardian", "dependant")),
 ]
 SLOT = {"start": at("08:00"), "minutes": 20}
 

@@ -1,4 +1,4 @@
-"""People: who somebody is, known to the rest of the system by an opaque subject id alone."""
+"""A person: registered, bearing an identity number that nobody else bears meanwhile, erased."""
 
 from collections.abc import Mapping
 from datetime import date, datetime

@@ -1,0 +1,48 @@
+"""People: who somebody is, known to the rest of the system by an opaque subject id alone; and who acts for whom.
+
+One module per decider. What is a person's is found here by its own name; what is a guardian's in `dependants`.
+"""
+
+from domain.people import dependants
+from domain.people.person import (
+    OLDEST_AGE_YEARS,
+    Email,
+    ErasePerson,
+    Identity,
+    IdentityClaimed,
+    IdentityReleased,
+    Person,
+    PersonErased,
+    PersonRegistered,
+    Phone,
+    RegisterPerson,
+    Sex,
+    erase_person,
+    evolve,
+    evolve_identity,
+    identity_stream,
+    register_person,
+    stream,
+)
+
+__all__ = [
+    "OLDEST_AGE_YEARS",
+    "Email",
+    "ErasePerson",
+    "Identity",
+    "IdentityClaimed",
+    "IdentityReleased",
+    "Person",
+    "PersonErased",
+    "PersonRegistered",
+    "Phone",
+    "RegisterPerson",
+    "Sex",
+    "dependants",
+    "erase_person",
+    "evolve",
+    "evolve_identity",
+    "identity_stream",
+    "register_person",
+    "stream",
+]
