@@ -1,15 +1,32 @@
-"""People in the schema: registering, looking up by identity number, erasing."""
+"""People in the schema: registering, looking up by identity number, erasing; guardians and their dependants."""
 
-from datetime import date
+from collections.abc import Callable
+from datetime import date, datetime
 from enum import Enum
+from itertools import islice
+from typing import Any, TypeVar
 
 import strawberry
 
-from api.graphql.shared import Info, KeyedInput, Payload, Position, as_graphql_error, explain
+from api.graphql.shared import (
+    Connection,
+    Info,
+    KeyedInput,
+    Payload,
+    Position,
+    as_graphql_error,
+    explain,
+    page,
+    page_size,
+    refuse,
+)
 from domain import people
-from domain.decider import build
+from domain.decider import Command, build
 from domain.errors import Rejected
 from domain.identifiers import ci_key, parse_ci
+from domain.people import dependants
+
+P = TypeVar("P", bound=Payload)
 
 
 @strawberry.enum(description="Sex, as on the identity card.")
@@ -48,6 +65,46 @@ def _person(state: people.Person) -> Person | None:
     )
 
 
+@strawberry.enum(description="Why somebody acts for another.")
+class DependantRelation(Enum):
+    MINOR = strawberry.enum_value("MINOR", description="A minor; it ends by itself on the 18th birthday.")
+    CARE = strawberry.enum_value("CARE", description="A person in care; it lasts until it is ended.")
+
+
+@strawberry.enum(description="Whose cause the end of a dependency is.")
+class DependencyEndReason(Enum):
+    GUARDIAN = strawberry.enum_value("GUARDIAN", description="The guardian's.")
+    DEPENDANT = strawberry.enum_value("DEPENDANT", description="The dependant's.")
+    AUTHORITY = strawberry.enum_value("AUTHORITY", description="A court's or another authority's.")
+    MISTAKE = strawberry.enum_value("MISTAKE", description="It was declared by mistake.")
+    OTHER = strawberry.enum_value("OTHER", description="Another.")
+
+
+@strawberry.type(description="Somebody for whom another acts, once that is confirmed and as long as it is not over.")
+class Dependant:
+    id: strawberry.ID = strawberry.field(description="The dependant's opaque id.")
+    guardian: strawberry.ID = strawberry.field(description="The guardian's opaque id.")
+    relation: DependantRelation = strawberry.field(description="Why the guardian acts for them.")
+    confirmed: bool = strawberry.field(description="Whether an officer has confirmed it.")
+    until: date | None = strawberry.field(
+        description="Of a minor, the 18th birthday: from that day on it is over. Null for a person in care, and once"
+        " the dependant was erased."
+    )
+    ended: bool = strawberry.field(description="Whether it is over at the time of asking, by a word or by itself.")
+
+
+def _dependant(guardian: str, state: dependants.Guardian, dependant: str, now: datetime) -> Dependant:
+    said = state.dependants[dependant]
+    return Dependant(
+        id=strawberry.ID(dependant),
+        guardian=strawberry.ID(guardian),
+        relation=DependantRelation(said.relation),
+        confirmed=said.confirmed,
+        until=said.until,
+        ended=dependants.is_over(said, now),
+    )
+
+
 @strawberry.type
 class PeopleQuery:
     @strawberry.field(description="A person by id; null if nobody has it.")
@@ -62,6 +119,22 @@ class PeopleQuery:
             raise as_graphql_error(refusal, info.context.language) from None
         bearer: people.Identity = await info.context.state(people.identity_stream(digest))
         return _person(await info.context.state(people.stream(bearer.person))) if bearer.person else None
+
+    @strawberry.field(
+        description="Those whose guardian somebody is or was, in the order in which they were first declared."
+    )
+    async def dependants(
+        self, info: Info, guardian: strawberry.ID, first: int, after: str | None = None
+    ) -> Connection[Dependant]:
+        first = page_size(first, info)
+        state: dependants.Guardian = await info.context.state(dependants.stream(guardian))
+        ids = list(state.dependants)
+        if after is not None and after not in state.dependants:
+            refuse(info, "after", "cursor")
+        begin = 0 if after is None else ids.index(after) + 1
+        now = info.context.services.now()
+        nodes = [_dependant(guardian, state, one, now) for one in islice(ids, begin, begin + first + 1)]
+        return page(nodes, first, lambda dependant: dependant.id)
 
 
 @strawberry.input(description="Who is to be registered.")
@@ -88,6 +161,41 @@ class ErasePersonInput(KeyedInput):
 @strawberry.type(description="What came of erasing a person.")
 class ErasePersonPayload(Payload):
     person: Person | None = strawberry.field(default=None, description="What is left: an id without data.")
+
+
+@strawberry.input(description="For whom somebody acts.")
+class DeclareDependantInput(KeyedInput):
+    guardian: strawberry.ID = strawberry.field(description="Who acts: of age.")
+    dependant: strawberry.ID = strawberry.field(description="For whom.")
+    relation: DependantRelation = strawberry.field(description="Why.")
+
+
+@strawberry.type(description="What came of declaring a dependant.")
+class DeclareDependantPayload(Payload):
+    dependant: Dependant | None = strawberry.field(default=None, description="The dependant, to be confirmed.")
+
+
+@strawberry.input(description="Which dependant an officer confirms.")
+class ConfirmDependantInput(KeyedInput):
+    guardian: strawberry.ID = strawberry.field(description="Who acts.")
+    dependant: strawberry.ID = strawberry.field(description="For whom.")
+
+
+@strawberry.type(description="What came of confirming a dependant.")
+class ConfirmDependantPayload(Payload):
+    dependant: Dependant | None = strawberry.field(default=None, description="The dependant.")
+
+
+@strawberry.input(description="Which dependant somebody acts for no more.")
+class EndDependencyInput(KeyedInput):
+    guardian: strawberry.ID = strawberry.field(description="Who acts.")
+    dependant: strawberry.ID = strawberry.field(description="For whom.")
+    reason: DependencyEndReason = strawberry.field(default=DependencyEndReason.OTHER, description="Whose cause it is.")
+
+
+@strawberry.type(description="What came of ending a dependency.")
+class EndDependencyPayload(Payload):
+    dependant: Dependant | None = strawberry.field(default=None, description="The dependant that was.")
 
 
 @strawberry.type
@@ -130,3 +238,31 @@ class PeopleMutation:
             return ErasePersonPayload(errors=explain(refusal, info))
         state = await info.context.state(people.stream(command.person))
         return ErasePersonPayload(person=_person(state), position=Position(outcome.position))
+
+    @strawberry.mutation(description="Say that somebody acts for another. It counts once an officer has confirmed it.")
+    async def declare_dependant(self, info: Info, input: DeclareDependantInput) -> DeclareDependantPayload:
+        said = {"guardian": input.guardian, "dependant": input.dependant, "relation": input.relation.value}
+        return await _about_dependant(info, input, dependants.DeclareDependant, said, DeclareDependantPayload)
+
+    @strawberry.mutation(description="Confirm as an officer that somebody acts for another.")
+    async def confirm_dependant(self, info: Info, input: ConfirmDependantInput) -> ConfirmDependantPayload:
+        said = {"guardian": input.guardian, "dependant": input.dependant}
+        return await _about_dependant(info, input, dependants.ConfirmDependant, said, ConfirmDependantPayload)
+
+    @strawberry.mutation(description="End it: the guardian acts for the dependant no more.")
+    async def end_dependency(self, info: Info, input: EndDependencyInput) -> EndDependencyPayload:
+        said = {"guardian": input.guardian, "dependant": input.dependant, "reason": input.reason.value}
+        return await _about_dependant(info, input, dependants.EndDependency, said, EndDependencyPayload)
+
+
+async def _about_dependant(
+    info: Info, input: KeyedInput, kind: type[Command], said: dict[str, Any], payload: Callable[..., P]
+) -> P:
+    """Have a command about a guardian and a dependant decided; the payload shows the dependant as they stand then."""
+    try:
+        _, outcome = await info.context.perform(input.idempotency_key, said, kind, lambda _: build(kind, **said))
+    except Rejected as refusal:
+        return payload(errors=explain(refusal, info))
+    state = await info.context.state(dependants.stream(said["guardian"]))
+    shown = _dependant(said["guardian"], state, said["dependant"], info.context.services.now())
+    return payload(dependant=shown, position=Position(outcome.position))
