@@ -135,6 +135,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Una agenda se publica con {limit} días de anticipación como máximo.",
         "en": "An agenda is published at most {limit} days ahead.",
     },
+    "too_many_corrections": {
+        "es": "Los datos de una persona se pueden corregir {limit} veces como máximo.",
+        "en": "A person's data can be corrected at most {limit} times.",
+    },
     "too_many_dependants": {
         "es": "Una persona puede declarar {limit} dependientes como máximo.",
         "en": "A person can declare at most {limit} dependants.",

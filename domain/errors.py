@@ -41,6 +41,7 @@ Code = Literal[
     "slot_taken",
     "slot_unknown",
     "too_far_ahead",
+    "too_many_corrections",
     "too_many_dependants",
     "too_many_holds_today",
     "too_many_subscriptions",

@@ -1,4 +1,4 @@
-"""People in the schema: registering, looking up by identity number, erasing; guardians and their dependants."""
+"""People in the schema: registering, finding, correcting, erasing; guardians and their dependants."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -153,6 +153,23 @@ class RegisterPersonPayload(Payload):
     person: Person | None = strawberry.field(default=None, description="The person registered.")
 
 
+@strawberry.input(description="What is to be corrected; what is left out or null stays as it was.")
+class CorrectPersonInput(KeyedInput):
+    person: strawberry.ID = strawberry.field(description="The person.")
+    identity: str | None = strawberry.field(default=None, description="Identity number; the one before is free again.")
+    given_names: str | None = strawberry.field(default=None, description="Given names.")
+    family_names: str | None = strawberry.field(default=None, description="Family names.")
+    birth_date: date | None = strawberry.field(default=None, description="Date of birth.")
+    sex: Sex | None = strawberry.field(default=None, description="Sex, as on the identity card.")
+    phone: str | None = strawberry.field(default=None, description="Phone number; empty for none.")
+    email: str | None = strawberry.field(default=None, description="E-mail address; empty for none.")
+
+
+@strawberry.type(description="What came of correcting a person's data.")
+class CorrectPersonPayload(Payload):
+    person: Person | None = strawberry.field(default=None, description="The person as corrected.")
+
+
 @strawberry.input(description="Whose data are to be made unreadable for ever.")
 class ErasePersonInput(KeyedInput):
     person: strawberry.ID = strawberry.field(description="The person.")
@@ -203,17 +220,7 @@ class PeopleMutation:
     @strawberry.mutation(description="Register a person. One identity number, one person.")
     async def register_person(self, info: Info, input: RegisterPersonInput) -> RegisterPersonPayload:
         try:
-            identity = parse_ci(input.identity)
-            fields = {
-                "identity": identity,
-                "identity_digest": info.context.services.core.secret.identity_digest(ci_key(identity)),
-                "given_names": input.given_names.strip(),
-                "family_names": input.family_names.strip(),
-                "birth_date": input.birth_date,
-                "sex": input.sex.value,
-                "phone": input.phone.strip(),
-                "email": input.email.strip(),
-            }
+            fields = _fields(info, input)
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
@@ -224,6 +231,18 @@ class PeopleMutation:
             return RegisterPersonPayload(errors=explain(refusal, info))
         state = await info.context.state(people.stream(command.person))
         return RegisterPersonPayload(person=_person(state), position=Position(outcome.position))
+
+    @strawberry.mutation(description="Correct a person's data. What was said before stays in the log, encrypted.")
+    async def correct_person(self, info: Info, input: CorrectPersonInput) -> CorrectPersonPayload:
+        try:
+            fields = {"person": input.person, **_fields(info, input)}
+            command, outcome = await info.context.perform(
+                input.idempotency_key, fields, people.CorrectPerson, lambda _: build(people.CorrectPerson, **fields)
+            )
+        except Rejected as refusal:
+            return CorrectPersonPayload(errors=explain(refusal, info))
+        state = await info.context.state(people.stream(command.person))
+        return CorrectPersonPayload(person=_person(state), position=Position(outcome.position))
 
     @strawberry.mutation(description="Make a person's data unreadable for ever. Bookings and proofs stay valid.")
     async def erase_person(self, info: Info, input: ErasePersonInput) -> ErasePersonPayload:
@@ -253,6 +272,25 @@ class PeopleMutation:
     async def end_dependency(self, info: Info, input: EndDependencyInput) -> EndDependencyPayload:
         said = {"guardian": input.guardian, "dependant": input.dependant, "reason": input.reason.value}
         return await _about_dependant(info, input, dependants.EndDependency, said, EndDependencyPayload)
+
+
+def _fields(info: Info, input: RegisterPersonInput | CorrectPersonInput) -> dict[str, Any]:
+    """What is said of a person, as commands take it; None where nothing is said. Raises Rejected."""
+    identity = None if input.identity is None else parse_ci(input.identity)
+    return {
+        "identity": identity,
+        "identity_digest": identity and info.context.services.core.secret.identity_digest(ci_key(identity)),
+        "given_names": _stripped(input.given_names),
+        "family_names": _stripped(input.family_names),
+        "birth_date": input.birth_date,
+        "sex": input.sex and input.sex.value,
+        "phone": _stripped(input.phone),
+        "email": _stripped(input.email),
+    }
+
+
+def _stripped(said: str | None) -> str | None:
+    return None if said is None else said.strip()
 
 
 async def _about_dependant(
