@@ -50,18 +50,18 @@ def own_hospital(path: str) -> Scope:
     )
 
 
-def themselves(path: str) -> Scope:
-    """The actor as a person."""
+def themselves(*paths: str) -> Scope:
+    """The actor as a person, in one of these places."""
 
     async def covers(context: Context, arguments: Arguments) -> bool:
-        return bool(person := await context.person()) and person == _said(arguments, path)
+        return bool(person := await context.person()) and any(person == _said(arguments, path) for path in paths)
 
     return Scope("themselves", covers)
 
 
 def own_people(path: str) -> Scope:
     """The actor as a person, and those for whom they act."""
-    return Scope("own", lambda context, arguments: context.acts_for(str(_said(arguments, path))))
+    return Scope("own, dependants'", lambda context, arguments: context.acts_for(str(_said(arguments, path))))
 
 
 def own_identity(path: str) -> Scope:
@@ -86,7 +86,7 @@ def own_appointment(path: str) -> Scope:
         booked = agenda.appointments.get(appointment)
         return booked is not None and await context.acts_for(booked.patient)
 
-    return Scope("own", covers)
+    return Scope("own, dependants'", covers)
 
 
 def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scope:
@@ -96,6 +96,12 @@ def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scop
         return allowed(arguments) and scope.covers(context, arguments)
 
     return Scope(f"{scope.words}, {words}", covers)
+
+
+def _contacts_alone(arguments: Arguments) -> bool:
+    """Another identity number would make somebody another person, and the rest says who they are."""
+    said = {name for name, value in arguments["input"].items() if value is not None}
+    return said <= {"idempotencyKey", "person", "phone", "email"}
 
 
 def _by_web(arguments: Arguments) -> bool:
@@ -139,6 +145,7 @@ RULES: dict[str, Rule] = {
     },
     "Query.person": {"citizen": own_people("id"), **CLERKS, **WHO_READS_ALL},
     "Query.personByIdentity": {"citizen": own_identity("identity"), **CLERKS, **WHO_READS_ALL},
+    "Query.dependants": {"citizen": themselves("guardian"), **CLERKS, "procedures_officer": ALL, **WHO_READS_ALL},
     "Query.dayList": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
     "Query.utilisation": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
     "Mutation.registerHospital": {"administrator": ALL, **WHO_DOES_ALL},
@@ -165,6 +172,18 @@ RULES: dict[str, Rule] = {
     "Mutation.checkIn": {"hospital_clerk": own_hospital("input.appointment"), **WHO_DOES_ALL},
     "Mutation.markNoShow": {"hospital_clerk": own_hospital("input.appointment"), "system": ALL, **WHO_DOES_ALL},
     "Mutation.registerPerson": {"citizen": own_identity("input.identity"), **CLERKS, **WHO_DOES_ALL},
+    "Mutation.correctPerson": {
+        "citizen": only(themselves("input.person"), "contacts", _contacts_alone),
+        **CLERKS,
+        **WHO_DOES_ALL,
+    },
+    "Mutation.declareDependant": {"citizen": themselves("input.guardian"), **CLERKS, **WHO_DOES_ALL},
+    "Mutation.confirmDependant": {"procedures_officer": ALL, **WHO_DOES_ALL},
+    "Mutation.endDependency": {
+        "citizen": themselves("input.guardian", "input.dependant"),
+        "procedures_officer": ALL,
+        **WHO_DOES_ALL,
+    },
     "Mutation.erasePerson": {"citizen": themselves("input.person"), "administrator": ALL, **WHO_DOES_ALL},
     "Subscription.agenda": PUBLIC,
     "Subscription.appointment": {

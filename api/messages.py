@@ -30,6 +30,18 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "El paciente ya se presentó a esta cita.",
         "en": "The patient has checked in for this appointment already.",
     },
+    "declared_otherwise": {
+        "es": "Esta persona ya está declarada con otra relación; termine primero esa.",
+        "en": "This person is declared under another relation already; end that one first.",
+    },
+    "dependency_over": {
+        "es": "Esa dependencia ya terminó; si hace falta, declárela de nuevo.",
+        "en": "That dependency is over; declare it again if it is needed.",
+    },
+    "dependency_unknown": {
+        "es": "Esta persona no fue declarada como dependiente.",
+        "en": "This person was not declared as a dependant.",
+    },
     "document_not_trusted": {
         "es": "Aquí solo se ejecutan los documentos de la lista de la ciudad, y este no está en ella.",
         "en": "Only documents of the city's list are executed here, and this is none of them.",
@@ -41,6 +53,18 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "forbidden": {
         "es": "Esto no le está permitido con este acceso.",
         "en": "This is not allowed to you with this login.",
+    },
+    "guardian_circle": {
+        "es": "Dos personas no pueden estar cada una a cargo de la otra.",
+        "en": "Two people can't be each the other's guardian.",
+    },
+    "guardian_of_oneself": {
+        "es": "Nadie es dependiente de sí mismo.",
+        "en": "Nobody is their own dependant.",
+    },
+    "guardian_under_age": {
+        "es": "Quien está a cargo de otra persona debe tener {limit} años cumplidos.",
+        "en": "A guardian must be {limit} years old.",
     },
     "hold_limit_reached": {
         "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
@@ -72,6 +96,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "login_required": {
         "es": "Para esto hay que identificarse: falta el token.",
         "en": "You have to log in for this: there is no token.",
+    },
+    "not_a_minor": {
+        "es": "Esta persona ya cumplió {limit} años: no es menor de edad.",
+        "en": "This person is {limit} years old already: not a minor.",
     },
     "not_begun_yet": {
         "es": "La cita empieza el {at}: antes no se puede marcar una inasistencia.",
@@ -118,6 +146,14 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "token_invalid": {
         "es": "El token no es válido o ya venció: identifíquese de nuevo.",
         "en": "The token is not valid or has expired: log in again.",
+    },
+    "too_many_corrections": {
+        "es": "Los datos de una persona se pueden corregir {limit} veces como máximo.",
+        "en": "A person's data can be corrected at most {limit} times.",
+    },
+    "too_many_dependants": {
+        "es": "Una persona puede declarar {limit} dependientes como máximo.",
+        "en": "A person can declare at most {limit} dependants.",
     },
     "too_many_holds_today": {
         "es": "Una persona puede reservar {limit} veces al día como máximo.",

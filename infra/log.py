@@ -283,8 +283,13 @@ class Log:
             return
         seen = column([str(stream.version) for stream in loaded.values()])
         rows = await self._rows(self._select_since, (column(list(loaded)), seen))
-        sealed = {s: subject for s, _, topic, state in rows if (subject := self._codec.sealed_subject(topic, state))}
-        keys = await self._keys_of(set(sealed.values())) if personal else {}
+        subjects: set[str] = set()
+        sealed: set[StreamName] = set()  # a guardian's stream has personal data of several subjects
+        for name, _, topic, state in rows:
+            if subject := self._codec.sealed_subject(topic, state):
+                subjects.add(subject)
+                sealed.add(name)
+        keys = await self._keys_of(subjects) if personal else {}
         for name, version, topic, state in rows:
             stream = loaded[name]
             stream.state = fold_of(name).evolve(stream.state, self._codec.decode(topic, state, keys))

@@ -1,16 +1,36 @@
-"""People in the schema: registering, looking up by identity number, erasing."""
+"""People in the schema: registering, finding, correcting, erasing; guardians and their dependants."""
 
-from datetime import date
+from collections.abc import Callable
+from datetime import date, datetime
 from enum import Enum
-from typing import Annotated
+from itertools import islice
+from typing import Annotated, Any, TypeVar
 
 import strawberry
 
-from api.graphql.shared import Info, Input, KeyedInput, Node, Payload, Position, as_graphql_error, explain
+from api.graphql.shared import (
+    After,
+    Connection,
+    First,
+    Info,
+    Input,
+    KeyedInput,
+    Node,
+    Payload,
+    Position,
+    as_graphql_error,
+    explain,
+    page,
+    page_size,
+    refuse,
+)
 from domain import people
-from domain.decider import build
+from domain.decider import Command, build
 from domain.errors import Rejected
 from domain.identifiers import ci_key, parse_ci
+from domain.people import dependants
+
+P = TypeVar("P", bound=Payload)
 
 
 @strawberry.enum(description="Sex, as on the identity card.")
@@ -53,6 +73,46 @@ async def person_by_id(info: Info, id: str) -> Person | None:
     return _person(await info.context.state(people.stream(id)))
 
 
+@strawberry.enum(description="Why somebody acts for another.")
+class DependantRelation(Enum):
+    MINOR = strawberry.enum_value("MINOR", description="A minor; it ends by itself on the 18th birthday.")
+    CARE = strawberry.enum_value("CARE", description="A person in care; it lasts until it is ended.")
+
+
+@strawberry.enum(description="Whose cause the end of a dependency is.")
+class DependencyEndReason(Enum):
+    GUARDIAN = strawberry.enum_value("GUARDIAN", description="The guardian's.")
+    DEPENDANT = strawberry.enum_value("DEPENDANT", description="The dependant's.")
+    AUTHORITY = strawberry.enum_value("AUTHORITY", description="A court's or another authority's.")
+    MISTAKE = strawberry.enum_value("MISTAKE", description="It was declared by mistake.")
+    OTHER = strawberry.enum_value("OTHER", description="Another.")
+
+
+@strawberry.type(description="Somebody for whom another acts, once that is confirmed and as long as it is not over.")
+class Dependant:
+    id: strawberry.ID = strawberry.field(description="The dependant's opaque id.")
+    guardian: strawberry.ID = strawberry.field(description="The guardian's opaque id.")
+    relation: DependantRelation = strawberry.field(description="Why the guardian acts for them.")
+    confirmed: bool = strawberry.field(description="Whether an officer has confirmed it.")
+    until: date | None = strawberry.field(
+        description="Of a minor, the 18th birthday: from that day on it is over. Null for a person in care, and once"
+        " the dependant was erased."
+    )
+    ended: bool = strawberry.field(description="Whether it is over at the time of asking, by a word or by itself.")
+
+
+def _dependant(guardian: str, state: dependants.Guardian, dependant: str, now: datetime) -> Dependant:
+    said = state.dependants[dependant]
+    return Dependant(
+        id=strawberry.ID(dependant),
+        guardian=strawberry.ID(guardian),
+        relation=DependantRelation(said.relation),
+        confirmed=said.confirmed,
+        until=said.until,
+        ended=dependants.is_over(said, now),
+    )
+
+
 @strawberry.type
 class PeopleQuery:
     @strawberry.field(description="A person by id; null if nobody has it.")
@@ -76,6 +136,26 @@ class PeopleQuery:
         bearer: people.Identity = await info.context.state(people.identity_stream(digest))
         return await person_by_id(info, bearer.person) if bearer.person else None
 
+    @strawberry.field(
+        description="Those whose guardian somebody is or was, in the order in which they were first declared."
+    )
+    async def dependants(
+        self,
+        info: Info,
+        guardian: Annotated[strawberry.ID, strawberry.argument(description="The guardian's opaque id.")],
+        first: First,
+        after: After = None,
+    ) -> Connection[Dependant]:
+        first = page_size(first, info)
+        state: dependants.Guardian = await info.context.state(dependants.stream(guardian))
+        ids = list(state.dependants)
+        if after is not None and after not in state.dependants:
+            refuse(info, "after", "cursor")
+        begin = 0 if after is None else ids.index(after) + 1
+        now = info.context.services.now()
+        nodes = [_dependant(guardian, state, one, now) for one in islice(ids, begin, begin + first + 1)]
+        return page(nodes, first, lambda dependant: dependant.id)
+
 
 @strawberry.input(description="Who is to be registered.")
 class RegisterPersonInput(KeyedInput):
@@ -93,6 +173,23 @@ class RegisterPersonPayload(Payload):
     person: Person | None = strawberry.field(default=None, description="The person registered.")
 
 
+@strawberry.input(description="What is to be corrected; what is left out or null stays as it was.")
+class CorrectPersonInput(KeyedInput):
+    person: strawberry.ID = strawberry.field(description="The person.")
+    identity: str | None = strawberry.field(default=None, description="Identity number; the one before is free again.")
+    given_names: str | None = strawberry.field(default=None, description="Given names.")
+    family_names: str | None = strawberry.field(default=None, description="Family names.")
+    birth_date: date | None = strawberry.field(default=None, description="Date of birth.")
+    sex: Sex | None = strawberry.field(default=None, description="Sex, as on the identity card.")
+    phone: str | None = strawberry.field(default=None, description="Phone number; empty for none.")
+    email: str | None = strawberry.field(default=None, description="E-mail address; empty for none.")
+
+
+@strawberry.type(description="What came of correcting a person's data.")
+class CorrectPersonPayload(Payload):
+    person: Person | None = strawberry.field(default=None, description="The person as corrected.")
+
+
 @strawberry.input(description="Whose data are to be made unreadable for ever.")
 class ErasePersonInput(KeyedInput):
     person: strawberry.ID = strawberry.field(description="The person.")
@@ -103,22 +200,47 @@ class ErasePersonPayload(Payload):
     person: Person | None = strawberry.field(default=None, description="What is left: an id without data.")
 
 
+@strawberry.input(description="For whom somebody acts.")
+class DeclareDependantInput(KeyedInput):
+    guardian: strawberry.ID = strawberry.field(description="Who acts: of age.")
+    dependant: strawberry.ID = strawberry.field(description="For whom.")
+    relation: DependantRelation = strawberry.field(description="Why.")
+
+
+@strawberry.type(description="What came of declaring a dependant.")
+class DeclareDependantPayload(Payload):
+    dependant: Dependant | None = strawberry.field(default=None, description="The dependant, to be confirmed.")
+
+
+@strawberry.input(description="Which dependant an officer confirms.")
+class ConfirmDependantInput(KeyedInput):
+    guardian: strawberry.ID = strawberry.field(description="Who acts.")
+    dependant: strawberry.ID = strawberry.field(description="For whom.")
+
+
+@strawberry.type(description="What came of confirming a dependant.")
+class ConfirmDependantPayload(Payload):
+    dependant: Dependant | None = strawberry.field(default=None, description="The dependant.")
+
+
+@strawberry.input(description="Which dependant somebody acts for no more.")
+class EndDependencyInput(KeyedInput):
+    guardian: strawberry.ID = strawberry.field(description="Who acts.")
+    dependant: strawberry.ID = strawberry.field(description="For whom.")
+    reason: DependencyEndReason = strawberry.field(default=DependencyEndReason.OTHER, description="Whose cause it is.")
+
+
+@strawberry.type(description="What came of ending a dependency.")
+class EndDependencyPayload(Payload):
+    dependant: Dependant | None = strawberry.field(default=None, description="The dependant that was.")
+
+
 @strawberry.type
 class PeopleMutation:
     @strawberry.mutation(description="Register a person. One identity number, one person.")
     async def register_person(self, info: Info, input: Input[RegisterPersonInput]) -> RegisterPersonPayload:
         try:
-            identity = parse_ci(input.identity)
-            fields = {
-                "identity": identity,
-                "identity_digest": info.context.services.core.secret.identity_digest(ci_key(identity)),
-                "given_names": input.given_names.strip(),
-                "family_names": input.family_names.strip(),
-                "birth_date": input.birth_date,
-                "sex": input.sex.value,
-                "phone": input.phone.strip(),
-                "email": input.email.strip(),
-            }
+            fields = _fields(info, input)
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
@@ -129,6 +251,18 @@ class PeopleMutation:
             return RegisterPersonPayload(errors=explain(refusal, info.context))
         state = await info.context.state(people.stream(command.person))
         return RegisterPersonPayload(person=_person(state), position=Position(outcome.position))
+
+    @strawberry.mutation(description="Correct a person's data. What was said before stays in the log, encrypted.")
+    async def correct_person(self, info: Info, input: Input[CorrectPersonInput]) -> CorrectPersonPayload:
+        try:
+            fields = {"person": input.person, **_fields(info, input)}
+            command, outcome = await info.context.perform(
+                input.idempotency_key, fields, people.CorrectPerson, lambda _: build(people.CorrectPerson, **fields)
+            )
+        except Rejected as refusal:
+            return CorrectPersonPayload(errors=explain(refusal, info.context))
+        state = await info.context.state(people.stream(command.person))
+        return CorrectPersonPayload(person=_person(state), position=Position(outcome.position))
 
     @strawberry.mutation(description="Make a person's data unreadable for ever. Bookings and proofs stay valid.")
     async def erase_person(self, info: Info, input: Input[ErasePersonInput]) -> ErasePersonPayload:
@@ -143,3 +277,50 @@ class PeopleMutation:
             return ErasePersonPayload(errors=explain(refusal, info.context))
         state = await info.context.state(people.stream(command.person))
         return ErasePersonPayload(person=_person(state), position=Position(outcome.position))
+
+    @strawberry.mutation(description="Say that somebody acts for another. It counts once an officer has confirmed it.")
+    async def declare_dependant(self, info: Info, input: Input[DeclareDependantInput]) -> DeclareDependantPayload:
+        said = {"guardian": input.guardian, "dependant": input.dependant, "relation": input.relation.value}
+        return await _about_dependant(info, input, dependants.DeclareDependant, said, DeclareDependantPayload)
+
+    @strawberry.mutation(description="Confirm as an officer that somebody acts for another.")
+    async def confirm_dependant(self, info: Info, input: Input[ConfirmDependantInput]) -> ConfirmDependantPayload:
+        said = {"guardian": input.guardian, "dependant": input.dependant}
+        return await _about_dependant(info, input, dependants.ConfirmDependant, said, ConfirmDependantPayload)
+
+    @strawberry.mutation(description="End it: the guardian acts for the dependant no more.")
+    async def end_dependency(self, info: Info, input: Input[EndDependencyInput]) -> EndDependencyPayload:
+        said = {"guardian": input.guardian, "dependant": input.dependant, "reason": input.reason.value}
+        return await _about_dependant(info, input, dependants.EndDependency, said, EndDependencyPayload)
+
+
+def _fields(info: Info, input: RegisterPersonInput | CorrectPersonInput) -> dict[str, Any]:
+    """What is said of a person, as commands take it; None where nothing is said. Raises Rejected."""
+    identity = None if input.identity is None else parse_ci(input.identity)
+    return {
+        "identity": identity,
+        "identity_digest": identity and info.context.services.core.secret.identity_digest(ci_key(identity)),
+        "given_names": _stripped(input.given_names),
+        "family_names": _stripped(input.family_names),
+        "birth_date": input.birth_date,
+        "sex": input.sex and input.sex.value,
+        "phone": _stripped(input.phone),
+        "email": _stripped(input.email),
+    }
+
+
+def _stripped(said: str | None) -> str | None:
+    return None if said is None else said.strip()
+
+
+async def _about_dependant(
+    info: Info, input: KeyedInput, kind: type[Command], said: dict[str, Any], payload: Callable[..., P]
+) -> P:
+    """Have a command about a guardian and a dependant decided; the payload shows the dependant as they stand then."""
+    try:
+        _, outcome = await info.context.perform(input.idempotency_key, said, kind, lambda _: build(kind, **said))
+    except Rejected as refusal:
+        return payload(errors=explain(refusal, info.context))
+    state = await info.context.state(dependants.stream(said["guardian"]))
+    shown = _dependant(said["guardian"], state, said["dependant"], info.context.services.now())
+    return payload(dependant=shown, position=Position(outcome.position))

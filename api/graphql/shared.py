@@ -21,6 +21,7 @@ from api.messages import Language, message
 from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
+from domain.people import dependants
 from infra.core import Core
 from infra.keys import Keys
 from infra.lane import Outcome
@@ -151,8 +152,12 @@ class Context:
         return known.person
 
     async def acts_for(self, person: str) -> bool:
-        """Whether a citizen may ask and do what this person may. Raises like `state`."""
-        return bool(own := await self.person()) and person == own
+        """Whether a citizen may ask and do what this person may: themselves, or a dependant. Raises like `state`."""
+        own = await self.person()
+        if not own or person == own:
+            return bool(own)
+        guardian: dependants.Guardian = await self.state(dependants.stream(own))
+        return dependants.acts_for(guardian, person, self.services.now())
 
     @property
     def hospitals_seen(self) -> frozenset[str] | None:

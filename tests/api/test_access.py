@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +20,14 @@ from infra.core import Core
 from infra.keys import Login
 from tests.api.conftest import Client
 from tests.city import AGENDA, agenda, booking, hospital, key, opaque, person
-from tests.conftest import Town
+from tests.conftest import Clock, Town
 
 DOCS = Path(__file__).parents[2] / "docs" / "access.md"
 REFUSED = ("forbidden", "login_required")
 OTHER_AGENDA = AGENDA.replace("la-merced", "san-juan")
 CI = {"Ana": "4820193", "Luis": "5000001", "Eva": "6000001", "Juan": "7000001"}
 # What only the person, and who works with them, may know.
-PERSONAL = {"Person", "Patient", "Appointment", "Hold"}
+PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant"}
 
 LOGINS: dict[Role, Login | None] = {
     **{role: Login(subject=f"a-{role}", roles=[role], hospitals=["la-merced"]) for role in ROLES},
@@ -72,6 +73,9 @@ HOLD = "mutation ($input: HoldSlotInput!) { holdSlot(input: $input) { errors { c
 BOOK = "mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) { errors { code } } }"
 REGISTER = "mutation ($input: RegisterPersonInput!) { registerPerson(input: $input) { person { id } errors { code } } }"
 
+DECLARE = "mutation ($input: DeclareDependantInput!) { declareDependant(input: $input) { errors { code } } }"
+CONFIRM = "mutation ($input: ConfirmDependantInput!) { confirmDependant(input: $input) { errors { code } } }"
+CORRECT = "mutation ($input: CorrectPersonInput!) { correctPerson(input: $input) { errors { code } } }"
 NODES = "nodes { __typename }"
 SLOT = {"start": "2027-01-09T12:00:00Z", "minutes": 20}
 SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
@@ -121,6 +125,17 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
             "identity": CI["Ana"] if at.person == opaque("Ana") else "8000001",
             "givenNames": "Eva", "familyNames": "Quispe", "birthDate": "1990-05-17", "sex": "F",
         },
+    ),
+    "Query.dependants": query("dependants(guardian: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}),
+    "Mutation.correctPerson": mutation("correctPerson", lambda at, _: {"person": at.person, "phone": "70000000"}),
+    "Mutation.declareDependant": mutation(
+        "declareDependant", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva"), "relation": "CARE"}
+    ),
+    "Mutation.confirmDependant": mutation(
+        "confirmDependant", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva")}
+    ),
+    "Mutation.endDependency": mutation(
+        "endDependency", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva")}
     ),
     "Mutation.erasePerson": mutation("erasePerson", lambda at, _: {"person": at.person}),
     "Subscription.agenda": lambda at, _: (f'subscription {{ agenda(id: "{at.agenda}") {{ position }} }}', {}),
@@ -298,3 +313,49 @@ async def test_a_citizen_registers_and_is_known_from_then_on(client: Client) -> 
     assert (await client.data("query ($id: ID!) { person(id: $id) { givenNames } }", id=made["person"]["id"])) == {
         "givenNames": "Rita"
     }
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+async def test_a_guardian_acts_for_a_dependant_from_an_officers_word_to_the_18th_birthday(
+    client: Client, core: Core, clock: Clock
+) -> None:
+    child = msgspec.structs.replace(person("Sol", core, ci="9100001"), birth_date=date(2009, 1, 8))
+    await core.lane.submit(child, key("Sol"))
+    pair = {"guardian": opaque("Eva"), "dependant": opaque("Sol")}
+    eva = Login(subject="eva", identity=CI["Eva"])
+    keys = (str(number) for number in range(100))
+
+    async def codes(login: Login, document: str, wanted: dict[str, Any]) -> list[str]:
+        client.act_as(login)
+        refused = (await client.data(document, input={"idempotencyKey": next(keys), **wanted}))["errors"]
+        return [error["code"] for error in refused]
+
+    async def booked(slot: int, login: Login = eva) -> list[str]:
+        return await codes(login, HOLD, {"agenda": AGENDA, "slot": slot, "patient": opaque("Sol")})
+
+    assert await booked(5) == ["forbidden"]
+    assert await codes(Login(subject="juan", identity=CI["Juan"]), DECLARE, pair | {"relation": "MINOR"}) == [
+        "forbidden"
+    ]
+    assert await codes(eva, DECLARE, pair | {"relation": "MINOR"}) == []
+    assert await booked(5) == ["forbidden"]
+    assert await codes(eva, CONFIRM, pair) == ["forbidden"]
+    assert await codes(Login(subject="o", roles=["procedures_officer"]), CONFIRM, pair) == []
+    assert await booked(5, Login(subject="juan", identity=CI["Juan"])) == ["forbidden"]
+    assert await booked(5) == []
+    assert (await client.data("query ($id: ID!) { person(id: $id) { givenNames } }", id=opaque("Sol"))) == {
+        "givenNames": "Sol"
+    }
+    clock.wait(4 * 86_400)  # it is the 8th
+    assert await booked(5) == ["forbidden"]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(("field", "code"), [("phone", ""), ("identity", "forbidden"), ("birthDate", "forbidden")])
+async def test_citizens_correct_how_to_reach_them_and_not_who_they_are(client: Client, field: str, code: str) -> None:
+    client.act_as(LOGINS["citizen"])
+    new = {"phone": "70000001", "identity": "8000009", "birthDate": "1991-01-01"}[field]
+    wanted = {"idempotencyKey": "k", "person": opaque("Ana"), field: new}
+    assert [error["code"] for error in (await client.data(CORRECT, input=wanted))["errors"]] == ([code] if code else [])

@@ -1,4 +1,4 @@
-"""Registering, finding and erasing people over the API."""
+"""Registering, finding, correcting and erasing people over the API."""
 
 import pytest
 
@@ -12,6 +12,11 @@ pytestmark = pytest.mark.anyio
 FIND = "query($identity: String!) { personByIdentity(identity: $identity) { id identity givenNames erased } }"
 ERASE = """mutation($input: ErasePersonInput!) {
   erasePerson(input: $input) { person { id erased identity givenNames birthDate sex } position errors { code path } }
+}"""
+CORRECT = """mutation($input: CorrectPersonInput!) {
+  correctPerson(input: $input) {
+    person { id identity givenNames familyNames birthDate sex phone } position errors { code path }
+  }
 }"""
 
 
@@ -75,3 +80,44 @@ async def test_an_erased_person_can_not_be_read_found_or_booked_for_and_bookings
 async def test_nobody_is_erased_whom_nobody_registered(client: Client) -> None:
     answer = await client.data(ERASE, input={"idempotencyKey": "e", "person": "a" * 26})
     assert answer["errors"] == [{"code": "person_unknown", "path": ["person"]}]
+
+
+async def test_a_person_is_corrected_and_found_by_the_new_number_alone(client: Client) -> None:
+    ana = await registered(client, "4820193 LP")
+    said = {"idempotencyKey": "c", "person": ana, "identity": "04820194", "givenNames": " Ana María ", "phone": None}
+    corrected = await client.data(CORRECT, input=said)
+    assert corrected["errors"] == []
+    assert corrected["person"] == {
+        "id": ana, "identity": "4820194", "givenNames": "Ana María", "familyNames": "Mamani",
+        "birthDate": "1990-05-17", "sex": "F", "phone": "",
+    }  # fmt: skip
+    assert await client.data(CORRECT, input=said) == corrected
+    assert (await client.data(FIND, identity="4820194"))["id"] == ana
+    assert await client.data(FIND, identity="4820193") is None
+    luis = await registered(client, "4820193", "Luis")
+    assert (await client.data(FIND, identity="4820193"))["id"] == luis
+    await client.data(ERASE, input={"idempotencyKey": "e", "person": ana})
+    assert await client.data(FIND, identity="4820194") is None
+    shown = await client.data("query($id: ID!) { person(id: $id) { erased identity givenNames } }", id=ana)
+    assert shown == {"erased": True, "identity": None, "givenNames": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "path"),
+    [
+        ({"identity": "LP-x"}, "invalid_input", ["identity"]),
+        ({"identity": "4820195"}, "identity_taken", ["identity"]),
+        ({"givenNames": " "}, "invalid_input", ["givenNames"]),
+        ({"phone": "seven"}, "invalid_input", ["phone"]),
+        ({"birthDate": "2027-01-05"}, "invalid_input", ["birthDate"]),
+        ({"person": "a" * 26, "sex": "M"}, "person_unknown", ["person"]),
+    ],
+)
+async def test_a_wrong_correction_changes_nothing(
+    client: Client, change: dict[str, str], code: str, path: list[str]
+) -> None:
+    ana = await registered(client, "4820193")
+    await registered(client, "4820195", "Luis")
+    answer = await client.data(CORRECT, input={"idempotencyKey": "c", "person": ana} | change)
+    assert answer["errors"] == [{"code": code, "path": path}]
+    assert (await client.data(FIND, identity="4820193"))["givenNames"] == "Ana"

@@ -22,8 +22,9 @@ from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.hospital import HospitalRegistered, RegisterHospital
 from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
 from domain.errors import Rejected
-from domain.people import ErasePerson, PersonRegistered, RegisterPerson
-from tests.office import AGENDA, ANA, LA_MERCED, NOW, appointment, at, opaque, published, states_read
+from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson
+from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
+from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 
 # Building commands
 
@@ -54,7 +55,11 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
         "phone": "+59171234567",
         "email": "ana@example.org",
     },
+    CorrectPerson: {"person": ANA, "family_names": "Quispe de Mamani", "phone": ""},
     ErasePerson: {"person": ANA},
+    DeclareDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR"},
+    ConfirmDependant: {"guardian": ANA, "dependant": LUIS},
+    EndDependency: {"guardian": ANA, "dependant": LUIS, "reason": "AUTHORITY"},
 }
 
 SLUGS = [(RegisterHospital, "hospital")] + [(PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")]
@@ -63,7 +68,9 @@ OPAQUE = [
     (HoldSlot, "patient"),
     (BookAppointment, "patient"),
     (RegisterPerson, "person"),
+    (CorrectPerson, "person"),
     (ErasePerson, "person"),
+    *((kind, who) for kind in (DeclareDependant, ConfirmDependant, EndDependency) for who in ("guardian", "dependant")),
 ]
 SLOT = {"start": at("08:00"), "minutes": 20}
 

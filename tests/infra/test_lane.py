@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, cast
 from uuid import UUID
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 import infra.lane
 import infra.log
@@ -17,6 +18,7 @@ from domain import people
 from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot
 from domain.decider import DECISIONS, Command, Decided, Decision, build
 from domain.errors import Rejected
+from domain.people import dependants
 from infra.cache import STREAM_BYTES, StateCache
 from infra.core import Core
 from infra.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, Lane, Outcome, _Draft
@@ -329,6 +331,44 @@ async def test_states_are_remembered_within_a_bound_and_personal_data_never(
     assert cache.get(f"person/{opaque('Ana')}") is None
     await lane.stop()
     await log.close()
+
+
+async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events_come(
+    core: Core, town: Town, clock: Clock
+) -> None:
+    """What is plain follows what is personal: in one batch, in the next while that is on its way, and much later."""
+    cache = StateCache()
+    lane = Lane(core.log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    lane.start()
+    ana, children = opaque("Ana"), [f"child{n}" for n in range(8)]
+    guardian = dependants.stream(ana)
+    for n, name in enumerate(["Ana", *children]):
+        born = date(1990, 5, 17) if name == "Ana" else date(2015, 3, 9)
+        await lane.submit(replace(person(name, core, ci=str(5_000_000 + n)), birth_date=born), key(name))
+
+    async def declared_and_confirmed(name: str) -> None:
+        declare = build(dependants.DeclareDependant, guardian=ana, dependant=opaque(name), relation="MINOR")
+        confirm = build(dependants.ConfirmDependant, guardian=ana, dependant=opaque(name))
+        await asyncio.gather(lane.submit(declare, key(f"d {name}")), lane.submit(confirm, key(f"c {name}")))
+
+    end = build(dependants.EndDependency, guardian=ana, dependant=opaque("child0"))
+    with pytest.raises(Rejected, match="dependency_unknown"):
+        await lane.submit(end, key("end"))
+    assert cache.get(guardian) is not None  # as long as nothing personal is in it
+    await declared_and_confirmed("child0")
+    assert cache.get(guardian) is None
+    await asyncio.gather(*map(declared_and_confirmed, children[1:]))
+    assert cache.get(guardian) is None
+    await lane.submit(end, key("end"))
+    assert cache.get(guardian) is None
+
+    await lane.submit(build(people.ErasePerson, person=opaque("child1")), key("erase"))
+    draft = _Draft(core.log.batch())
+    await lane._provide([guardian], draft)
+    known = list(draft.work[guardian].current().dependants.values())
+    assert [said.until is None for said in known] == [False, True] + [False] * 6
+    assert [said.ended for said in known] == [True] + [False] * 7
+    await lane.stop()
 
 
 async def test_what_was_loaded_is_within_the_bound_though_nothing_gets_written(

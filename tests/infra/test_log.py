@@ -1,12 +1,16 @@
 """The log: who may do what to it, what an auditor sees, what is left of an erased person."""
 
+from datetime import date
+
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from domain import people
 from domain.appointments import patient as patients
 from domain.decider import build
 from domain.errors import Rejected
+from domain.people import dependants
 from infra.core import Core
 from infra.embedded import APPLICATION
 from infra.lane import Lane
@@ -171,6 +175,40 @@ async def test_the_key_dies_in_the_commit_of_the_erasure_for_every_process(
     assert (await core.log.state(people.stream(opaque("Ana")))).registered.given_names is None
     await other.stop()
     await other_log.close()
+
+
+async def family(core: Core) -> str:
+    """Ana with her children Eva and Luis, both confirmed: the name of her stream as a guardian."""
+    for number, name in enumerate(("Ana", "Eva", "Luis")):
+        born = date(1990, 5, 17) if name == "Ana" else date(2015, 3, 9)
+        registering = replace(person(name, core, ci=str(4820193 + number)), birth_date=born)
+        await core.lane.submit(registering, key(name))
+    for name in ("Eva", "Luis"):
+        both = {"guardian": opaque("Ana"), "dependant": opaque(name)}
+        await core.lane.submit(build(dependants.DeclareDependant, **both, relation="MINOR"), key(f"declare {name}"))
+        await core.lane.submit(build(dependants.ConfirmDependant, **both), key(f"confirm {name}"))
+    return dependants.stream(opaque("Ana"))
+
+
+async def test_in_a_stream_with_several_subjects_the_erasure_of_one_leaves_the_others_readable(
+    core: Core, town: Town, clock: Clock
+) -> None:
+    stream = await family(core)
+
+    async def until() -> list[date | None]:
+        return [said.until for said in (await core.log.state(stream)).dependants.values()]
+
+    assert await until() == [date(2033, 3, 9)] * 2
+    assert "2033" not in everything_stored(town)
+    await core.lane.submit(build(people.ErasePerson, person=opaque("Eva")), key("e"))
+    assert await until() == [None, date(2033, 3, 9)]
+    guardian = await core.log.state(stream)
+    acts = [dependants.acts_for(guardian, opaque(name), clock()) for name in ("Eva", "Luis")]
+    assert acts == [False, True]
+    await core.lane.submit(build(people.ErasePerson, person=opaque("Ana")), key("e2"))
+    assert await until() == [None, date(2033, 3, 9)]  # it is the child's secret, not the guardian's
+    await core.lane.submit(build(people.ErasePerson, person=opaque("Luis")), key("e3"))
+    assert await until() == [None, None]
 
 
 async def test_an_identity_number_is_free_again_after_erasure(core: Core) -> None:

@@ -1,4 +1,4 @@
-"""Who somebody is: registering, one identity number for one person, erasure."""
+"""Who somebody is: registering, one identity number for one person, correction, erasure."""
 
 from datetime import date
 
@@ -7,11 +7,14 @@ from msgspec.structs import asdict, replace
 
 from domain.decider import redacted
 from domain.people import (
+    CORRECTIONS_PER_PERSON_MAX,
+    CorrectPerson,
     ErasePerson,
     Identity,
     IdentityClaimed,
     IdentityReleased,
     Person,
+    PersonCorrected,
     PersonErased,
     PersonRegistered,
     RegisterPerson,
@@ -103,6 +106,81 @@ def test_an_erasure_said_again_does_not_release_the_number_of_its_new_bearer() -
     assert office.state(identity_stream(DIGEST)) == Identity(person=LUIS)
 
 
+OTHER_DIGEST = "b2" * 32
+RENUMBER = CorrectPerson(person=ANA, identity="4820194", identity_digest=OTHER_DIGEST)
+RENUMBERED = PersonCorrected(**asdict(REGISTERED) | {"identity": "4820194", "identity_digest": OTHER_DIGEST})
+
+
+def test_what_is_corrected_changes_and_the_rest_stays() -> None:
+    marry = CorrectPerson(person=ANA, family_names="Quispe de Mamani", phone="")
+    said = PersonCorrected(**asdict(REGISTERED) | {"family_names": "Quispe de Mamani", "phone": ""})
+    given(*KNOWN).when(marry).then((stream(ANA), said))
+    person: Person = given(*KNOWN).after(marry).state(stream(ANA))
+    assert person.registered == PersonRegistered(**asdict(said))
+    assert person.known
+
+
+def test_correcting_to_what_is_so_is_nothing() -> None:
+    said = {field: value for field, value in asdict(REGISTER_ANA).items() if field != "person"}
+    given(*KNOWN).when(CorrectPerson(person=ANA, **said)).nothing()
+    given(*KNOWN).when(CorrectPerson(person=ANA)).nothing()
+    given(*KNOWN).after(RENUMBER).when(RENUMBER).nothing()
+
+
+def test_another_identity_number_is_claimed_and_the_one_before_released() -> None:
+    given(*KNOWN).when(RENUMBER).then(
+        (identity_stream(OTHER_DIGEST), CLAIMED), (identity_stream(DIGEST), RELEASED), (stream(ANA), RENUMBERED)
+    )
+    office = given(*KNOWN).after(RENUMBER)
+    office.when(replace(REGISTER_ANA, person=LUIS)).accepted()
+    office.when(replace(REGISTER_ANA, person=LUIS, identity_digest=OTHER_DIGEST)).rejected(
+        "identity_taken", path="identity"
+    )
+
+
+def test_the_same_number_with_another_department_stays_with_its_bearer() -> None:
+    said = CorrectPerson(person=ANA, identity="4820193-1A CB", identity_digest=DIGEST)
+    given(*KNOWN).when(said).then((stream(ANA), PersonCorrected(**asdict(REGISTERED) | {"identity": "4820193-1A CB"})))
+
+
+def test_nobody_is_corrected_to_a_number_that_somebody_else_bears() -> None:
+    others = (identity_stream(OTHER_DIGEST), IdentityClaimed(person=LUIS))
+    given(*KNOWN, others).when(RENUMBER).rejected("identity_taken", path="identity")
+
+
+def test_a_number_and_its_digest_are_corrected_together() -> None:
+    for half in (replace(RENUMBER, identity=None), replace(RENUMBER, identity_digest=None)):
+        given(*KNOWN).when(half).rejected("invalid_input", path="identity", hint="identity_number")
+
+
+def test_a_birth_date_is_not_corrected_to_one_of_nobody() -> None:
+    for born in (date(2027, 1, 16), date(1896, 12, 31)):
+        wrong = CorrectPerson(person=ANA, birth_date=born)
+        given(*KNOWN).when(wrong).rejected("invalid_input", path="birth_date", hint="birth_date", limit=130)
+    given(*KNOWN).when(CorrectPerson(person=ANA, birth_date=DAY)).accepted()
+
+
+def test_who_is_not_known_is_not_corrected() -> None:
+    given().when(RENUMBER).rejected("person_unknown", path="person")
+    given(*KNOWN).after(ErasePerson(person=ANA)).when(RENUMBER).rejected("person_unknown", path="person")
+
+
+def test_a_person_is_corrected_so_often_and_no_more() -> None:
+    limit = CORRECTIONS_PER_PERSON_MAX
+    before = [(stream(ANA), PersonCorrected(**asdict(REGISTERED)))] * (limit - 1)
+    office = given(*KNOWN, *before)
+    marry, wrong = CorrectPerson(person=ANA, family_names="Quispe"), CorrectPerson(person=ANA, family_names="Mamani")
+    office.after(marry).when(wrong).rejected("too_many_corrections", path="person", limit=limit)
+    office.after(marry).when(marry).nothing()
+
+
+def test_erasing_a_corrected_person_releases_the_number_borne_last() -> None:
+    office = given(*KNOWN).after(RENUMBER)
+    office.when(ErasePerson(person=ANA)).then((stream(ANA), ERASED), (identity_stream(OTHER_DIGEST), RELEASED))
+    person: Person = office.after(ErasePerson(person=ANA)).state(stream(ANA))
+    assert person.registered == redacted(PersonRegistered(**asdict(RENUMBERED)))
+
+
 def test_an_erasure_leaves_nothing_personal_in_the_state() -> None:
     person: Person = given(*KNOWN).after(ErasePerson(person=ANA)).state(stream(ANA))
     assert not person.known
@@ -126,3 +204,4 @@ def test_a_registration_read_without_its_key_is_that_of_an_erased_person() -> No
 @pytest.mark.parametrize("field", ["identity", "given_names", "family_names", "birth_date", "sex", "phone", "email"])
 def test_what_tells_who_somebody_is_is_personal(field: str) -> None:
     assert field in PersonRegistered.personal_fields
+    assert field in PersonCorrected.personal_fields

@@ -1,10 +1,11 @@
-"""People: who somebody is, known to the rest of the system by an opaque subject id alone."""
+"""A person: registered, corrected, erased; and an identity number, which nobody else bears meanwhile."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import asdict, replace
 
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Personal, State, StreamName, decides, evolves, redacted
@@ -12,6 +13,7 @@ from domain.errors import Rejected
 from domain.identifiers import DIGEST, NAME, OPAQUE, UNSEEN, IdentityDigest, SubjectId, pattern
 
 OLDEST_AGE_YEARS = 130
+CORRECTIONS_PER_PERSON_MAX = 100  # the stream is for life and must stay short
 
 Sex = Literal["F", "M"]  # of commands alone, see docs/adr/0002
 Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", "phone")]  # "" for none
@@ -22,7 +24,9 @@ def stream(person: SubjectId) -> StreamName:
     return f"person/{person}"
 
 
-class PersonRegistered(Event, name="person_registered.v1", subject="person"):
+class _Said(Event, subject="person"):
+    """All that is said of a person."""
+
     person: SubjectId
     identity_digest: IdentityDigest
     identity: Personal[str]
@@ -34,15 +38,24 @@ class PersonRegistered(Event, name="person_registered.v1", subject="person"):
     email: Personal[str]
 
 
+class PersonRegistered(_Said, name="person_registered.v1", subject="person"):
+    pass
+
+
+class PersonCorrected(_Said, name="person_corrected.v1", subject="person"):
+    """Said anew as a whole: None in a personal field means erased, never "as it was"."""
+
+
 class PersonErased(Event, name="person_erased.v1", subject="person", erases=True):
     person: SubjectId
 
 
 class Person(State):
-    """`registered` keeps what was said, with None in each personal field once `erased`."""
+    """`registered` keeps what was said last, with None in each personal field once `erased`."""
 
     registered: PersonRegistered | None = None
     erased: bool = False
+    corrections: int = 0
 
     @property
     def known(self) -> bool:
@@ -54,10 +67,13 @@ def evolve(person: Person, event: Event) -> Person:
     match event:
         case PersonRegistered():
             person.registered = event
+        case PersonCorrected():
+            person.registered = PersonRegistered(**asdict(event))
+            person.corrections += 1
         case PersonErased():
             person.erased = True
-            if person.registered:
-                person.registered = redacted(person.registered)
+    if person.erased and person.registered:
+        person.registered = redacted(person.registered)
     return person
 
 
@@ -107,9 +123,7 @@ def register_person(command: RegisterPerson, person: Person, identity: Identity,
         return
     if identity.person:
         raise Rejected("identity_taken", path="identity")
-    today = local_date(now)
-    if not 0 <= today.year - command.birth_date.year <= OLDEST_AGE_YEARS or command.birth_date > today:
-        raise Rejected("invalid_input", path="birth_date", hint="birth_date", limit=OLDEST_AGE_YEARS)
+    _refuse_birth_date(command.birth_date, local_date(now))
     yield identity_stream(command.identity_digest), IdentityClaimed(person=command.person)
     yield (
         stream(command.person),
@@ -125,6 +139,65 @@ def register_person(command: RegisterPerson, person: Person, identity: Identity,
             email=command.email,
         ),
     )
+
+
+def _refuse_birth_date(born: date, today: date) -> None:
+    """Raise Rejected if nobody who lives was born then."""
+    if not 0 <= today.year - born.year <= OLDEST_AGE_YEARS or born > today:
+        raise Rejected("invalid_input", path="birth_date", hint="birth_date", limit=OLDEST_AGE_YEARS)
+
+
+class CorrectPerson(Command):
+    """What was wrong, or has changed; None is as it was. `identity` and its digest come together."""
+
+    person: Annotated[SubjectId, OPAQUE]
+    identity: Annotated[str, Meta(min_length=4, max_length=20)] | None = None
+    identity_digest: Annotated[IdentityDigest, DIGEST] | None = None
+    given_names: Annotated[str, NAME] | None = None
+    family_names: Annotated[str, NAME] | None = None
+    birth_date: date | None = None
+    sex: Sex | None = None
+    phone: Phone | None = None
+    email: Email | None = None
+
+
+def _correction_reads(command: CorrectPerson, found: Mapping[StreamName, Person]) -> list[StreamName]:
+    if command.identity_digest is None:
+        return [stream(command.person)]
+    person = found.get(stream(command.person))
+    borne = [identity_stream(person.registered.identity_digest)] if person and person.registered else []
+    return [stream(command.person), identity_stream(command.identity_digest), *borne]
+
+
+@decides(CorrectPerson, reads=_correction_reads)
+def correct_person(
+    command: CorrectPerson,
+    person: Person,
+    wanted: Identity | None = None,
+    borne: Identity | None = None,
+    *,
+    now: datetime,
+) -> Decided:
+    known = person.registered
+    if known is None or person.erased:
+        raise Rejected("person_unknown", path="person")
+    if (command.identity is None) != (command.identity_digest is None):
+        raise Rejected("invalid_input", path="identity", hint="identity_number")
+    if wanted and wanted.person not in (None, command.person):
+        raise Rejected("identity_taken", path="identity")
+    if command.birth_date:
+        _refuse_birth_date(command.birth_date, local_date(now))
+    said = {field: value for field, value in asdict(command).items() if value is not None}
+    corrected = replace(known, **said)
+    if corrected == known:
+        return
+    if person.corrections >= CORRECTIONS_PER_PERSON_MAX:
+        raise Rejected("too_many_corrections", path="person", limit=CORRECTIONS_PER_PERSON_MAX)
+    if corrected.identity_digest != known.identity_digest:
+        yield identity_stream(corrected.identity_digest), IdentityClaimed(person=command.person)
+        if borne and borne.person == command.person:
+            yield identity_stream(known.identity_digest), IdentityReleased(person=command.person)
+    yield stream(command.person), PersonCorrected(**asdict(corrected))
 
 
 class ErasePerson(Command):

@@ -1,0 +1,56 @@
+"""People: who somebody is, known to the rest of the system by an opaque subject id alone; and who acts for whom.
+
+One module per decider. What is a person's is found here by its own name; what is a guardian's in `dependants`.
+"""
+
+from domain.people import dependants
+from domain.people.person import (
+    CORRECTIONS_PER_PERSON_MAX,
+    OLDEST_AGE_YEARS,
+    CorrectPerson,
+    Email,
+    ErasePerson,
+    Identity,
+    IdentityClaimed,
+    IdentityReleased,
+    Person,
+    PersonCorrected,
+    PersonErased,
+    PersonRegistered,
+    Phone,
+    RegisterPerson,
+    Sex,
+    correct_person,
+    erase_person,
+    evolve,
+    evolve_identity,
+    identity_stream,
+    register_person,
+    stream,
+)
+
+__all__ = [
+    "CORRECTIONS_PER_PERSON_MAX",
+    "OLDEST_AGE_YEARS",
+    "CorrectPerson",
+    "Email",
+    "ErasePerson",
+    "Identity",
+    "IdentityClaimed",
+    "IdentityReleased",
+    "Person",
+    "PersonCorrected",
+    "PersonErased",
+    "PersonRegistered",
+    "Phone",
+    "RegisterPerson",
+    "Sex",
+    "correct_person",
+    "dependants",
+    "erase_person",
+    "evolve",
+    "evolve_identity",
+    "identity_stream",
+    "register_person",
+    "stream",
+]

@@ -1,0 +1,208 @@
+"""A guardian's dependants: a minor, or a person in care, for whom somebody else acts, and until when.
+
+Access control asks `acts_for`. It goes one step and no further: nobody acts for the dependants of a dependant.
+"""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from msgspec.structs import replace
+
+from domain.calendar import local_date
+from domain.decider import Command, Decided, Event, Personal, State, StreamName, Value, decides, evolves
+from domain.errors import Rejected
+from domain.identifiers import OPAQUE, SubjectId
+from domain.people import person as people
+from domain.people.person import Person
+
+OF_AGE_YEARS = 18
+LIVE_DEPENDANTS_PER_GUARDIAN_MAX = 20
+DECLARATIONS_PER_GUARDIAN_MAX = 200  # those that are over too: the stream is for life and must stay short
+
+Relation = Literal["MINOR", "CARE"]
+EndReason = Literal["GUARDIAN", "DEPENDANT", "AUTHORITY", "MISTAKE", "OTHER"]  # free text would outlive an erasure
+
+
+def stream(guardian: SubjectId) -> StreamName:
+    return f"guardian/{guardian}"
+
+
+class DependantDeclared(Event, name="dependant_declared.v1", subject="dependant"):
+    """`until`: of a minor the 18th birthday, which is the dependant's secret and not the guardian's; else None."""
+
+    guardian: SubjectId
+    dependant: SubjectId
+    relation: str
+    until: Personal[date]
+
+
+class DependantConfirmed(Event, name="dependant_confirmed.v1"):
+    guardian: SubjectId
+    dependant: SubjectId
+
+
+class DependencyEnded(Event, name="dependency_ended.v1"):
+    guardian: SubjectId
+    dependant: SubjectId
+    reason: str
+
+
+class Dependency(Value):
+    """What was said last of one dependant. Whether it is over hangs on the time too: see `is_over`."""
+
+    relation: str
+    until: date | None
+    confirmed: bool = False
+    ended: bool = False
+
+
+class Guardian(State):
+    """Dependants in the order in which they were first declared, also those that are over."""
+
+    dependants: dict[SubjectId, Dependency] = {}
+    declarations: int = 0
+
+
+@evolves("guardian", Guardian)
+def evolve(guardian: Guardian, event: Event) -> Guardian:
+    match event:
+        case DependantDeclared():
+            guardian.dependants[event.dependant] = Dependency(relation=event.relation, until=event.until)
+            guardian.declarations += 1
+        case DependantConfirmed():
+            if known := guardian.dependants.get(event.dependant):
+                guardian.dependants[event.dependant] = replace(known, confirmed=True)
+        case DependencyEnded():
+            if known := guardian.dependants.get(event.dependant):
+                guardian.dependants[event.dependant] = replace(known, ended=True)
+    return guardian
+
+
+def is_over(dependency: Dependency, now: datetime) -> bool:
+    """Whether it was ended, or has ended by itself: on a minor's 18th birthday, or when that day can't be read."""
+    if dependency.ended or dependency.relation == "CARE":
+        return dependency.ended
+    return dependency.until is None or local_date(now) >= dependency.until
+
+
+def acts_for(guardian: Guardian, dependant: SubjectId, now: datetime) -> bool:
+    """Whether this guardian may act for the dependant now: declared, confirmed and not over.
+
+    Whether either of them was erased the person streams tell.
+    """
+    dependency = guardian.dependants.get(dependant)
+    return dependency is not None and dependency.confirmed and not is_over(dependency, now)
+
+
+def birthday(born: date, age_years: int) -> date:
+    """The first day on which somebody is that old: 1 March for a 29 February in a year that has none."""
+    try:
+        return born.replace(year=born.year + age_years)
+    except ValueError:
+        return date(born.year + age_years, 3, 1)
+
+
+def _birth_date(person: Person, path: str) -> date:
+    """Raises Rejected if nobody is known there. An erasure in this very moment takes the date before it is seen."""
+    if not person.registered or not person.known or person.registered.birth_date is None:
+        raise Rejected("person_unknown", path=path)
+    return person.registered.birth_date
+
+
+class DeclareDependant(Command):
+    """Somebody says that they act for another; that counts once an officer has confirmed it."""
+
+    guardian: Annotated[SubjectId, OPAQUE]
+    dependant: Annotated[SubjectId, OPAQUE]
+    relation: Relation
+
+
+@decides(
+    DeclareDependant,
+    reads=lambda c: [
+        stream(c.guardian),
+        stream(c.dependant),
+        people.stream(c.guardian),
+        people.stream(c.dependant),
+    ],
+)
+def declare_dependant(
+    command: DeclareDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
+) -> Decided:
+    if command.guardian == command.dependant:
+        raise Rejected("guardian_of_oneself", path="dependant")
+    adult_on = birthday(_birth_date(persons[0], "guardian"), OF_AGE_YEARS)
+    of_age_on = birthday(_birth_date(persons[1], "dependant"), OF_AGE_YEARS)
+    known = guardian.dependants.get(command.dependant)
+    if known and not is_over(known, now):
+        if known.relation == command.relation:
+            return
+        raise Rejected("declared_otherwise", path="relation")
+    if local_date(now) < adult_on:
+        raise Rejected("guardian_under_age", path="guardian", limit=OF_AGE_YEARS)
+    if command.relation == "MINOR" and local_date(now) >= of_age_on:
+        raise Rejected("not_a_minor", path="dependant", limit=OF_AGE_YEARS)
+    back = guarded.dependants.get(command.guardian)
+    if back and not is_over(back, now):
+        raise Rejected("guardian_circle", path="dependant")
+    _refuse_another(guardian, now)
+    until = of_age_on if command.relation == "MINOR" else None
+    yield (
+        stream(command.guardian),
+        DependantDeclared(
+            guardian=command.guardian, dependant=command.dependant, relation=command.relation, until=until
+        ),
+    )
+
+
+def _refuse_another(guardian: Guardian, now: datetime) -> None:
+    """Raise Rejected if this guardian has as many dependants as one may, now or in all."""
+    live = sum(not is_over(dependency, now) for dependency in guardian.dependants.values())
+    for count, limit in (
+        (live, LIVE_DEPENDANTS_PER_GUARDIAN_MAX),
+        (guardian.declarations, DECLARATIONS_PER_GUARDIAN_MAX),
+    ):
+        if count >= limit:
+            raise Rejected("too_many_dependants", path="guardian", limit=limit)
+
+
+class ConfirmDependant(Command):
+    """An officer has seen the papers."""
+
+    guardian: Annotated[SubjectId, OPAQUE]
+    dependant: Annotated[SubjectId, OPAQUE]
+
+
+@decides(
+    ConfirmDependant,
+    reads=lambda c: [stream(c.guardian), people.stream(c.guardian), people.stream(c.dependant)],
+)
+def confirm_dependant(command: ConfirmDependant, guardian: Guardian, *persons: Person, now: datetime) -> Decided:
+    known = guardian.dependants.get(command.dependant)
+    if known is None:
+        raise Rejected("dependency_unknown", path="dependant")
+    for person, path in zip(persons, ("guardian", "dependant"), strict=True):
+        _birth_date(person, path)
+    if is_over(known, now):
+        raise Rejected("dependency_over", path="dependant")
+    if not known.confirmed:
+        confirmed = DependantConfirmed(guardian=command.guardian, dependant=command.dependant)
+        yield stream(command.guardian), confirmed
+
+
+class EndDependency(Command):
+    """The guardian acts for the dependant no more. Declared and confirmed again, they do."""
+
+    guardian: Annotated[SubjectId, OPAQUE]
+    dependant: Annotated[SubjectId, OPAQUE]
+    reason: EndReason = "OTHER"
+
+
+@decides(EndDependency, reads=lambda c: [stream(c.guardian)])
+def end_dependency(command: EndDependency, guardian: Guardian, *, now: datetime) -> Decided:
+    known = guardian.dependants.get(command.dependant)
+    if known is None:
+        raise Rejected("dependency_unknown", path="dependant")
+    if not is_over(known, now):
+        ended = DependencyEnded(guardian=command.guardian, dependant=command.dependant, reason=command.reason)
+        yield stream(command.guardian), ended

@@ -1,0 +1,129 @@
+"""Guardians and their dependants over the API."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Client
+from tests.api.test_appointments import REGISTER
+from tests.api.test_people import ERASE
+from tests.conftest import Clock
+
+pytestmark = pytest.mark.anyio
+
+SHOWN = "dependant { id guardian relation confirmed until ended } position errors { code path message }"
+DECLARE = f"mutation($input: DeclareDependantInput!) {{ declareDependant(input: $input) {{ {SHOWN} }} }}"
+CONFIRM = f"mutation($input: ConfirmDependantInput!) {{ confirmDependant(input: $input) {{ {SHOWN} }} }}"
+END = f"mutation($input: EndDependencyInput!) {{ endDependency(input: $input) {{ {SHOWN} }} }}"
+LIST = """query($guardian: ID!, $first: Int!, $after: String) {
+  dependants(guardian: $guardian, first: $first, after: $after) {
+    nodes { id relation confirmed until ended } pageInfo { endCursor hasNextPage }
+  }
+}"""
+
+
+async def register(client: Client, ci: int, birth_date: str) -> str:
+    said = {"idempotencyKey": f"r{ci}", "identity": str(ci), "givenNames": "Ana", "familyNames": "Mamani",
+            "birthDate": birth_date, "sex": "F"}  # fmt: skip
+    return str((await client.data(REGISTER, input=said))["person"]["id"])
+
+
+async def family(client: Client, children: int = 1) -> tuple[str, list[str]]:
+    """A guardian and so many children, who grow up on 5 January 2027: tomorrow, by the tests' clock."""
+    ana = await register(client, 1_000_000, "1990-05-17")
+    return ana, [await register(client, 1_000_001 + n, "2009-01-05") for n in range(children)]
+
+
+def wanted(guardian: str, dependant: str, key: str, **more: str) -> dict[str, str]:
+    return {"idempotencyKey": key, "guardian": guardian, "dependant": dependant} | more
+
+
+async def listed(client: Client, guardian: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.data(LIST, guardian=guardian, first=100))["nodes"]
+    return found
+
+
+async def test_a_dependant_is_declared_confirmed_and_ended(client: Client) -> None:
+    ana, (eva,) = await family(client)
+    shown = {
+        "id": eva, "guardian": ana, "relation": "MINOR", "confirmed": False, "until": "2027-01-05", "ended": False,
+    }  # fmt: skip
+    declared = await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
+    assert (declared["dependant"], declared["errors"]) == (shown, [])
+    confirmed = await client.data(CONFIRM, input=wanted(ana, eva, "c"))
+    assert (confirmed["dependant"], confirmed["errors"]) == (shown | {"confirmed": True}, [])
+    ended = await client.data(END, input=wanted(ana, eva, "e", reason="AUTHORITY"))
+    assert (ended["dependant"], ended["errors"]) == (shown | {"confirmed": True, "ended": True}, [])
+    assert int(declared["position"]) < int(confirmed["position"]) < int(ended["position"])
+    again = await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
+    assert again["position"] == declared["position"]
+    assert await listed(client, eva) == []
+
+
+async def test_a_minor_grows_up_without_anybody_doing_anything(client: Client, clock: Clock) -> None:
+    ana, (eva,) = await family(client)
+    await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
+    clock.wait(16 * 60 * 60 - 1)  # until the last second of the day in La Paz
+    assert [node["ended"] for node in await listed(client, ana)] == [False]
+    clock.wait(1)
+    assert [node["ended"] for node in await listed(client, ana)] == [True]
+    late = await client.data(CONFIRM, input=wanted(ana, eva, "c"))
+    assert [(error["code"], error["path"]) for error in late["errors"]] == [("dependency_over", ["dependant"])]
+
+
+async def test_dependants_come_in_pages_in_order_of_declaration(client: Client) -> None:
+    ana, children = await family(client, 3)
+    for child in children:
+        await client.data(DECLARE, input=wanted(ana, child, child, relation="CARE"))
+    page = await client.data(LIST, guardian=ana, first=2)
+    assert [node["id"] for node in page["nodes"]] == children[:2]
+    assert page["nodes"][0] == {
+        "id": children[0], "relation": "CARE", "confirmed": False, "until": None, "ended": False,
+    }  # fmt: skip
+    assert page["pageInfo"] == {"endCursor": children[1], "hasNextPage": True}
+    rest = await client.data(LIST, guardian=ana, first=2, after=children[1])
+    assert [node["id"] for node in rest["nodes"]] == children[2:]
+    assert rest["pageInfo"]["hasNextPage"] is False
+
+
+async def test_a_page_is_of_a_list_of_ours_and_within_bounds(client: Client) -> None:
+    ana, _ = await family(client, 0)
+    for wrong, path in (({"first": 1, "after": "a" * 26}, "after"), ({"first": 0}, "first")):
+        answer = await client.ask(LIST, guardian=ana, **wrong)
+        assert answer["data"] is None
+        assert answer["errors"][0]["extensions"] == {"code": "invalid_input", "path": [path]}
+
+
+async def test_the_birthday_of_an_erased_child_is_gone_and_nobody_acts_for_them(client: Client) -> None:
+    ana, children = await family(client, 2)
+    for child in children:
+        await client.data(DECLARE, input=wanted(ana, child, f"d {child[:3]}".replace(" ", "-"), relation="MINOR"))
+    await client.data(ERASE, input={"idempotencyKey": "e", "person": children[0]})
+    assert [(node["until"], node["ended"]) for node in await listed(client, ana)] == [
+        (None, True),
+        ("2027-01-05", False),
+    ]
+    answer = await client.data(CONFIRM, input=wanted(ana, children[0], "c"))
+    assert (answer["errors"][0]["code"], answer["errors"][0]["path"]) == ("person_unknown", ["dependant"])
+
+
+async def test_what_may_not_be_is_said_in_both_languages(client: Client) -> None:
+    ana, (eva,) = await family(client)
+    said = {}
+    for language in ("es", "en"):
+        back = wanted(eva, ana, f"under-age-{language}", relation="CARE")
+        answer = (await client.ask(DECLARE, language=language, input=back))["data"]["declareDependant"]
+        assert (answer["dependant"], answer["position"]) == (None, None)
+        (error,) = answer["errors"]
+        assert (error["code"], error["path"]) == ("guardian_under_age", ["guardian"])
+        said[language] = error["message"]
+    assert said["en"] == "A guardian must be 18 years old."
+    assert "18 años" in said["es"]
+
+
+async def test_ids_that_are_none_are_refused_by_name(client: Client) -> None:
+    ana, _ = await family(client, 0)
+    for number, document in enumerate((DECLARE, CONFIRM, END)):
+        more = {"relation": "CARE"} if document == DECLARE else {}
+        answer = await client.data(document, input=wanted(ana, "Eva", f"k{number}", **more))
+        assert [(error["code"], error["path"]) for error in answer["errors"]] == [("invalid_input", ["dependant"])]
