@@ -1,0 +1,68 @@
+"""An OpenID Connect provider on this machine: its configuration, its keys, and tokens that it signed, or others did."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+SigningKey = RSAKey | ECKey | OKPKey | OctKey
+
+
+class Provider:
+    """What it serves can be changed: `keys`, `configuration`, `broken` for one that answers nothing of use."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.rsa = RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})
+        self.keys: list[SigningKey] = [self.rsa]
+        self.configuration = {"issuer": url, "jwks_uri": f"{url}/keys"}
+        self.broken = False
+        self.asked: list[str] = []
+
+    def answer(self, path: str) -> dict[str, Any] | None:
+        self.asked.append(path)
+        if self.broken:
+            return None
+        if path == "/.well-known/openid-configuration":
+            return self.configuration
+        return {"keys": [{"kty": "made-up", "kid": "x"}, *(key.as_dict(private=False) for key in self.keys)]}
+
+    def token(self, key: SigningKey | None = None, *, algorithm: str = "RS256", **claims: Any) -> str:
+        """Signed by the first key unless told otherwise; a claim that is None is left out."""
+        key = key or self.rsa
+        said = {"iss": self.url, "aud": "igob", "sub": "ana"} | claims
+        header = {"alg": algorithm, "kid": str(key.kid)}
+        return jwt.encode(
+            header, {name: value for name, value in said.items() if value is not None}, key, algorithms=[algorithm]
+        )
+
+
+@contextmanager
+def provider() -> Iterator[Provider]:
+    """One that answers until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = served.answer(self.path)
+            self.send_response(200 if found else 500)
+            self.end_headers()
+            self.wfile.write(json.dumps(found).encode())
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = Provider(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
