@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -15,7 +16,10 @@ from api.app import Application
 from api.graphql.appointments import shown_agenda
 from api.graphql.shared import Services
 from api.graphql.trusted import Trusted, document_id
+from api.identity import SKEW_S
+from bench.login import bearer
 from infra.core import Core
+from infra.keys import Login, development_token
 from infra.settings import Settings
 from infra.views import Views
 from tests.api.conftest import services_of
@@ -397,3 +401,44 @@ async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_stric
             assert (await one.refused())["extensions"]["code"] == code
         await one.say(type="subscribe", id="1", payload={"documentId": document_id(AGENDA), "variables": {"id": ID}})
         assert (await one.told())["position"] == 2
+
+
+async def test_an_appointment_is_followed_by_whose_it_is(url: str, core: Core) -> None:
+    await open_agenda(core)
+    mine, _ = await book(core)
+    ana, luis = Login(subject="ana", identity="4820194"), Login(subject="luis", identity="5000001")
+    for login, code in ((ana, None), (luis, "forbidden"), (None, "login_required")):
+        async with follower(url, payload={"authorization": bearer(login)} if login else {}) as one:
+            await one.follow(APPOINTMENT, id=mine)
+            if code is None:
+                assert (await one.told())["appointment"]["patient"] == opaque("Ana")
+            else:
+                assert (await one.refused())["extensions"] == {"code": code}
+    # Programs may say it where they say it for HTTP.
+    async with follower(url, payload=None, headers={"Authorization": bearer(ana)}) as one:
+        await one.follow(APPOINTMENT, id=mine)
+        assert (await one.told())["appointment"]["id"] == mine
+
+
+async def test_a_connection_with_a_token_that_is_not_good_is_closed(url: str) -> None:
+    for payload in ({"Authorization": "Bearer abc"}, {"authorization": "abc"}, {"Authorization": "Bearer \ud800"}):
+        async with open_socket(url) as socket:
+            await socket.send(json.dumps({"type": "connection_init", "payload": payload}))
+            with pytest.raises(websockets.ConnectionClosed):
+                await asyncio.wait_for(socket.recv(), 5)
+            assert (socket.close_code, socket.close_reason) == (4403, "token_invalid")
+
+
+async def test_a_connection_ends_with_its_token(
+    url: str, core: Core, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    monkeypatch.setattr("api.sockets.SLEEP_MAX_S", 0.02)
+    token = development_token(core.secret, Settings(), Login(), begin=clock(), lasts=timedelta(minutes=1))
+    async with follower(url, payload={"Authorization": f"Bearer {token}"}) as one:
+        await one.follow(AGENDA, id=ID)
+        await one.told()
+        clock.wait(60 + SKEW_S - 1)
+        assert await one.silent(0.1)
+        clock.wait(1)
+        assert await one.closed() == (4403, "token_invalid")

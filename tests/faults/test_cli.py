@@ -1,5 +1,6 @@
 """The command line when it is ended early, used by several at once, or told nonsense."""
 
+import asyncio
 import io
 import os
 import signal
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,13 @@ import psutil
 import psycopg
 import pytest
 
+from api.identity import Identities
+from bench.login import SECRET
 from infra import cli, serve
 from infra.database import running
 from infra.embedded import OWNER, EmbeddedPostgres
+from infra.keys import DevelopmentKeys
+from infra.secret import Secret
 from infra.settings import Settings
 from tests.faults.rig import wait_for
 from tests.serving import CHECKOUT, IGOB, environment, igob, postmaster_of, serving
@@ -38,7 +43,7 @@ from infra.cli import say
 from infra.database import application_conninfo, running
 from infra.settings import Settings
 import psycopg
-settings = Settings(data_dir=Path(sys.argv[1]))
+settings = Settings(data_dir=Path(sys.argv[1]), secret="5e" * 32)
 with running(settings, "a test", say):
     print("uses", flush=True)
     sys.stdin.readline()
@@ -338,3 +343,22 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
     done.set()
     assert said == [f"iGob Core is ready: http://127.0.0.1:{port}/graphql"]
     assert ready.is_set()
+
+
+def test_a_token_is_for_whom_it_is_asked(folder: Path) -> None:
+    secret = Secret(bytes.fromhex(SECRET))
+    keys, now = DevelopmentKeys(secret), datetime.now(UTC)
+    made = igob("token", "--role", "hospital_clerk", "--hospital", "la-merced", "--subject", "rosa", "--hours", "2")
+    identities = Identities(keys, Settings(), secret, lambda: now)
+    rosa = asyncio.run(identities.actor(f"Bearer {made.stdout.strip()}".encode()))
+    assert (list(rosa.roles), rosa.subject, list(rosa.hospitals)) == (["hospital_clerk"], "rosa", ["la-merced"])
+    assert rosa.expires_at
+    assert timedelta(hours=1.9) < rosa.expires_at - now < timedelta(hours=2.1)
+    ana = asyncio.run(identities.actor(f"Bearer {igob('token', '--identity', '4820193').stdout.strip()}".encode()))
+    assert ana.roles == ("citizen",)
+    refused = igob("token", "--role", "emperor")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "there is no role emperor" in refused.stderr
+    elsewhere = igob("token", IGOB_OIDC_ISSUER="https://id.example")
+    assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
+    assert "https://id.example signs the tokens here" in elsewhere.stderr

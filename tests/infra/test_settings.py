@@ -29,7 +29,14 @@ def test_what_is_set_is_read_and_typed() -> None:
         ("IGOB_SECRET", "short"),
         ("IGOB_QUEUE_MAX", "-1"),
         ("IGOB_CACHE_MIB", "-1"),
-        ("IGOB_DEVELOPMENT_ACTOR", "two words"),
+        ("IGOB_OIDC_ISSUER", "http://id.example"),
+        ("IGOB_OIDC_ISSUER", "id.example"),
+        ("IGOB_OIDC_ISSUER", "https://[id"),
+        ("IGOB_OIDC_JWKS_URL", "http://id.example/keys"),
+        ("IGOB_OIDC_AUDIENCE", "two words"),
+        ("IGOB_OIDC_ALGORITHMS", "none"),
+        ("IGOB_OIDC_ALGORITHMS", "RS256,HS256"),
+        ("IGOB_OIDC_ROLES_CLAIM", "realm..roles"),
         ("IGOB_SCHEMA", "pg_foo"),
         ("IGOB_SCHEMA", "information_schema"),
         ("IGOB_DATABASE_URL", "foo"),
@@ -48,12 +55,13 @@ def test_a_wrong_value_is_refused_with_its_name(name: str, value: str) -> None:
     ("127.0.0.2", False), ("127.1", False), ("LOCALHOST", False), ("0:0:0:0:0:0:0:1", False),
     ("0.0.0.0", False), ("::", False), ("192.168.1.7", False), ("example.org", False), ("", False),  # noqa: S104
 ])  # fmt: skip
-def test_without_access_control_only_this_machine_is_served(host: str, loopback: bool) -> None:
+def test_without_an_identity_provider_only_this_machine_is_served(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+    refuse_strangers(Settings(oidc_issuer="https://id.example"), host)
     if loopback:
         refuse_strangers(Settings(), host)
     else:
-        with pytest.raises(SettingError, match=r"127\.0\.0\.1, ::1 or localhost.*IGOB_DEVELOPMENT_ACTOR"):
+        with pytest.raises(SettingError, match=r"IGOB_OIDC_ISSUER.*127\.0\.0\.1, ::1 or localhost"):
             refuse_strangers(Settings(), host)
 
 
