@@ -38,6 +38,11 @@ structlog.configure(
 _log = structlog.get_logger()
 
 
+def log_request(**facts: str | float | list[str] | None) -> None:
+    """Say how a request went, in names of ours and numbers."""
+    _log.info("request", **facts)
+
+
 def log_failure(what: str, error: BaseException, **facts: str | float | None) -> None:
     """Say that something failed: the error's type, PostgreSQL's code if it has one, and where; not its message."""
     _log.error(
