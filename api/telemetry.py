@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphql import GraphQLError, GraphQLSchema
 
-from infra.logging import log_request
+from infra.logging import log_failure, log_request
 from infra.metrics import OUTCOMES, Metrics
 from infra.tracing import Spans, trace_of
 
@@ -56,7 +56,16 @@ class Requests:
         self.metrics.durations.prepare([("query",), ("mutation",), (UNKNOWN,)])
 
     def answered(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:
-        """One that began at this time of perf_counter was answered; a subscription when it was begun or refused."""
+        """One that began at this time of perf_counter was answered; a subscription when it was begun or refused.
+
+        Never raises: what was done is not undone because it can't be told.
+        """
+        try:
+            self._tell(context, errors, begun_s)
+        except Exception as error:
+            log_failure("a request can't be told of", error)
+
+    def _tell(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:
         duration_s = time.perf_counter() - begun_s
         kind, field = context.operation
         codes = _codes(context, errors) if errors or context.refusals else set()

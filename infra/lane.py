@@ -275,12 +275,13 @@ class Lane:
         """Append the batch, and have it counted. Raises Unavailable."""
         commands = len(draft.waiting)
         self.metrics.batch.observe(commands)
-        begun_ns, outcome = time.time_ns(), "unavailable"
+        begun_ns, outcome = time.time_ns(), "failed"
         try:
             answer = await self._log.append(draft.batch)
             outcome = "appended" if isinstance(answer, Appended) else "conflict"
             return answer
         except Unavailable:
+            outcome = "unavailable"
             self.metrics.retries.inc()
             raise
         finally:

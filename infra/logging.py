@@ -23,7 +23,7 @@ class _Stderr:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
-    error = msg
+    error = info = msg
 
 
 structlog.configure(
