@@ -129,7 +129,9 @@ def serve(
         if settings.traces:
             from infra.tracing import open_spans
 
-            open_spans(settings)  # likewise
+            spans = open_spans(settings)  # likewise
+            if spans:
+                spans.close()
         run(
             settings,
             host=host,

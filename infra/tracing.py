@@ -6,6 +6,7 @@ done, with the times it began and ended: nothing is carried along meanwhile.
 
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"  # as their specification names it, like all of where and how to export
 SERVICE_NAME = "OTEL_SERVICE_NAME"
-CLOSE_TIMEOUT_MS = 5_000  # for what was not exported yet
+CLOSE_TIMEOUT_S = 3.0  # for what was not exported yet
 
 # https://www.w3.org/TR/trace-context/ §3.2: version, trace, parent, flags. Later versions may have more behind it.
 _TRACEPARENT = re.compile("(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -57,9 +58,10 @@ class Spans:
         span.end()
 
     def close(self) -> None:
-        """Export what is left, within CLOSE_TIMEOUT_MS."""
-        self._provider.force_flush(CLOSE_TIMEOUT_MS)
-        self._provider.shutdown()
+        """Export what is left, within CLOSE_TIMEOUT_S: the library alone takes longer than a worker may take to stop."""
+        closing = threading.Thread(target=self._provider.shutdown, daemon=True)
+        closing.start()
+        closing.join(CLOSE_TIMEOUT_S)
 
 
 def _remote(traceparent: str) -> "Context":

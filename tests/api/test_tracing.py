@@ -1,7 +1,9 @@
 """Spans of requests and batches, as an exporter gets them."""
 
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -162,6 +164,18 @@ class Collector(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def test_a_server_that_takes_no_spans_keeps_nobody_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("infra.tracing.CLOSE_TIMEOUT_S", 0.2)
+        spans = open_spans(Settings())
+        assert spans
+        spans.request("query hospitals", "", 0.1, {"outcome": "ok"})
+        begun_s = time.monotonic()
+        spans.close()
+        assert time.monotonic() - begun_s < 8  # the library alone: ten seconds
 
 
 def test_spans_go_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
