@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from api.telemetry import Requests, correlation_of, traceparent_of
 from infra.core import open_core
 from infra.database import application_conninfo
 from infra.log import Unavailable
+from infra.logging import log_failure
 from infra.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
 from infra.serve import become_worker, end_with_server
 from infra.settings import PREFIX, Settings, from_environment
@@ -118,8 +119,10 @@ class Application:
         if self.services.settings.metrics_local and not is_local(request.scope):
             return JSONResponse({"status": f"for this machine alone, see {PREFIX}METRICS_LOCAL"}, status_code=403)
         lags: Mapping[str, Freshness | None] = {}
-        with suppress(Unavailable, TimeoutError):  # all else is told nevertheless
+        try:
             lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(PROJECTIONS))
+        except Exception as error:  # all else is told nevertheless
+            log_failure("the read models' lag is not known", error)
         self._sample()
         page = await asyncio.to_thread(self._requests.metrics.page, lags)
         return Response(page, media_type=CONTENT_TYPE)

@@ -58,7 +58,7 @@ class Spans:
         span.end()
 
     def close(self) -> None:
-        """Export what is left, within CLOSE_TIMEOUT_S: the library alone takes longer than a worker may take to stop."""
+        """Export what is left, within CLOSE_TIMEOUT_S: the library alone may take longer than a worker has to stop."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_TIMEOUT_S)

@@ -164,8 +164,9 @@ async def test_who_follows_what_is_told(core: Core, views: Views, clock: Clock) 
 # The page
 
 
-async def test_the_read_models_lag_is_told_and_left_out_when_the_database_does_not_answer(
-    client: Client, core: Core, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [Unavailable("no"), ZeroDivisionError()])
+async def test_the_read_models_lag_is_told_and_left_out_when_it_is_not_known(
+    client: Client, core: Core, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     await open_agenda(core)
     counted = await told(client)
@@ -173,7 +174,7 @@ async def test_the_read_models_lag_is_told_and_left_out_when_the_database_does_n
     assert counted["igob_read_model_lag_seconds availability"] > 0
 
     async def silent(self: Views, names: Any) -> None:
-        raise Unavailable("no")
+        raise error
 
     monkeypatch.setattr(Views, "freshness", silent)
     counted = await told(client)
