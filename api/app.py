@@ -1,38 +1,43 @@
 """The composition root: settings, log, lane and schema make one ASGI application."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.endpoint import Endpoint
 from api.graphql.documents import Documents
+from api.graphql.execution import DOCUMENTS
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.trusted import Trusted, load_trusted
 from api.identity import KeysUnknown, WrongToken
-from api.limits import LoopbackOnly
+from api.limits import LoopbackOnly, is_local
 from api.messages import language_of
 from api.sockets import Subscriptions
+from api.telemetry import Requests, correlation_of, traceparent_of
 from domain.errors import Rejected
 from infra.core import open_core
 from infra.database import application_conninfo
 from infra.keys import RETRY_S, keys_of
 from infra.log import Unavailable
+from infra.logging import log_failure
+from infra.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
 from infra.serve import become_worker, end_with_server
-from infra.settings import Settings, from_environment
-from infra.views import Views
+from infra.settings import PREFIX, Settings, from_environment
+from infra.tracing import open_spans
+from infra.views import Freshness, Views
 from projections.catalogue import PROJECTIONS
 
 GRAPHQL_PATH = "/graphql"
 READY_TIMEOUT_S = 3
+SAMPLE_EVERY_S = 1
 STUCK_AFTER_S = 5  # commands wait, and none has been answered for so long
 
 T = TypeVar("T")
@@ -42,17 +47,22 @@ class Application:
     """Everything under one roof: GraphQL at its path, by HTTP and WebSockets, and FastAPI for the rest.
 
     On the database of the settings, which must be migrated. `services` can be given instead of being opened with it.
+    What it counts is `shared` with other workers.
     """
 
-    def __init__(self, settings: Settings, services: Services | None = None) -> None:
+    def __init__(self, settings: Settings, services: Services | None = None, *, shared: Shared | None = None) -> None:
         self._settings = settings
+        self._spans = None if services else open_spans(settings)
+        self._requests = services.requests if services else Requests(Metrics(shared), self._spans)
+        self._requests.prepare(schema._schema)
         self._services = services
         self._rest = FastAPI(
             title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None
         )
         self._rest.get("/healthz")(healthz)
         self._rest.get("/readyz")(self._readyz)
-        self._http = Endpoint(self._introduced)
+        self._rest.get("/metrics")(self._metrics)
+        self._http = Endpoint(self._introduced, self._requests)
         self._sockets = Subscriptions(self._introduced)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
@@ -77,7 +87,11 @@ class Application:
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        async with open_core(self._settings) as core, keys_of(self._settings, core.secret) as keys:
+        metrics, spans = self._requests.metrics, self._spans
+        async with (
+            open_core(self._settings, metrics=metrics, spans=spans) as core,
+            keys_of(self._settings, core.secret) as keys,
+        ):
             views = Views(application_conninfo(self._settings), schema=self._settings.schema)
             await views.open()
             self._services = Services(
@@ -87,12 +101,17 @@ class Application:
                 now=lambda: datetime.now(UTC),
                 keys=keys,
                 trusted=trusted_of(self._settings),
+                requests=self._requests,
             )
             watch = asyncio.create_task(end_with_server())
+            sampling = asyncio.create_task(self._keep_sampling())
             yield
+            sampling.cancel()
             watch.cancel()
             await self._services.live.stop()
             await views.close()
+        if self._spans:
+            await asyncio.to_thread(self._spans.close)
 
     async def _introduced(self, headers: Headers) -> Context:
         language = language_of(headers.get(b"accept-language", b"").decode("latin-1"))
@@ -103,10 +122,47 @@ class Application:
             raise TurnedAway(401, Rejected("token_invalid"), language, **challenge) from None
         except KeysUnknown:
             raise TurnedAway(503, Rejected("unavailable"), language, **{"retry-after": str(RETRY_S)}) from None
-        return Context(self.services, actor=actor, language=language, correlation=str(uuid.uuid4()))
+        return Context(
+            self.services,
+            actor=actor,
+            language=language,
+            correlation=correlation_of(headers),
+            traceparent=traceparent_of(headers),
+        )
 
     async def _readyz(self) -> JSONResponse:
         return await readyz(self.services)
+
+    async def _metrics(self, request: Request) -> Response:
+        if self.services.settings.metrics_local and not is_local(request.scope):
+            return JSONResponse({"status": f"for this machine alone, see {PREFIX}METRICS_LOCAL"}, status_code=403)
+        lags: Mapping[str, Freshness | None] = {}
+        try:
+            lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(PROJECTIONS))
+        except Exception as error:  # all else is told nevertheless
+            log_failure("the read models' lag is not known", error)
+        self._sample()
+        page = await asyncio.to_thread(self._requests.metrics.page, lags)
+        return Response(page, media_type=CONTENT_TYPE)
+
+    async def _keep_sampling(self) -> None:
+        """So that another worker, when it is asked for all, can tell of this one too."""
+        while True:
+            self._sample()
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    def _sample(self) -> None:
+        services = self.services
+        self._requests.metrics.sample(
+            Sample(
+                waiting_commands=services.core.lane.waiting_commands,
+                oldest_wait_s=services.core.lane.oldest_wait_s,
+                connections=self._sockets.connections,
+                subscriptions=services.live.followers,
+                followed_streams=services.live.streams,
+                documents=len(DOCUMENTS[services.settings.introspection].known),
+            )
+        )
 
 
 def trusted_of(settings: Settings) -> Trusted:
@@ -118,7 +174,7 @@ def trusted_of(settings: Settings) -> Trusted:
 def create_app() -> Application:
     """What servers call in each worker."""
     become_worker()
-    return Application(from_environment())
+    return Application(from_environment(), shared=share())
 
 
 async def healthz() -> dict[str, str]:

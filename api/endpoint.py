@@ -5,6 +5,7 @@ docs/adr/0010-the-endpoint.md.
 """
 
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from api.limits import (
     parse_json,
     read_body,
 )
+from api.telemetry import CORRELATION, Requests
 from infra.logging import log_failure
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -56,8 +58,9 @@ class _Reply(NamedTuple):
 class Endpoint:
     """The ASGI application of one path, for HTTP alone."""
 
-    def __init__(self, introduce: Introduce) -> None:
+    def __init__(self, introduce: Introduce, requests: Requests) -> None:
         self._introduce = introduce
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -86,20 +89,25 @@ class Endpoint:
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
             return await self._answered(said, context, media, only_reads=method == "GET")
         except _Refusal as refusal:
+            self._requests.turned_away("error")
             return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
         except TurnedAway as away:
+            self._requests.turned_away("error")
             return _Reply(away.status, media, {"errors": [away.error]}, away.headers)
         except Malformed as fault:
+            self._requests.turned_away("error")
             return _Reply(400, media, {"errors": [{"message": str(fault)}]})
         except Gone:
             raise
         except Exception as error:
             number = str(uuid.uuid4())
             log_failure("a request failed", error, id=number)
+            self._requests.turned_away("failed")
             message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
             return _Reply(500, media, {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]})
 
     async def _answered(self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool) -> _Reply:
+        begun_s = time.perf_counter()
         asked = Asked(said.get("query"), said.get("variables") or {}, said.get("operationName"), said.get("documentId"))
         try:
             found = await answer(asked, context, READ_ONLY if only_reads else BOTH)
@@ -108,7 +116,9 @@ class Endpoint:
                 raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
             message = "Subscriptions are served over WebSockets alone, by the protocol graphql-transport-ws."
             found = refused([GraphQLError(message)], asked, context)
-        return _Reply(200 if found.executed or media == JSON else 400, media, found.body())
+        self._requests.answered(context, found.errors, begun_s)
+        named = {CORRELATION.decode(): context.correlation}
+        return _Reply(200 if found.executed or media == JSON else 400, media, found.body(), named)
 
 
 def _media(accept: bytes) -> str:

@@ -54,7 +54,7 @@ class LoopbackOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or _is_loopback((scope.get("client") or ("",))[0]):
+        if scope["type"] == "lifespan" or is_local(scope):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
@@ -140,6 +140,11 @@ def check_request(said: Any) -> None:
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
             raise Malformed(f"`{name}` must be an object, null or absent.")
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether this machine asks; not so if that is not known."""
+    return _is_loopback((scope.get("client") or ("",))[0])
 
 
 @lru_cache(ADDRESSES_MAX)

@@ -188,6 +188,15 @@ class Live:
         self._poller: asyncio.Task[None] | None = None
         self._position = 0  # up to here the log was read
 
+    @property
+    def followers(self) -> int:
+        return self._followers
+
+    @property
+    def streams(self) -> int:
+        """How many somebody follows."""
+        return len(self._followed)
+
     @asynccontextmanager
     async def follow(self, stream: StreamName, *, after: int | None, about: str = "") -> AsyncIterator[Following]:
         """Follow a stream from now on, or from `after` on, until the block ends.

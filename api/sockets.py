@@ -6,6 +6,7 @@ import time
 from collections.abc import Hashable, Mapping
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -57,21 +58,21 @@ class Subscriptions:
 
     def __init__(self, introduce: Introduce) -> None:
         self._protocol = _Protocol(introduce)
-        self._open = 0
+        self.connections = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _is_foreign(headers_of(scope)):
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
-        elif self._open >= CONNECTIONS_MAX:
+        elif self.connections >= CONNECTIONS_MAX:
             await receive()
             await send({"type": "websocket.accept"})  # browsers tell a page nothing of a handshake that fails
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many connections"})
         else:
-            self._open += 1
+            self.connections += 1
             try:
                 await _Connection(self._protocol, scope, receive, send).serve()
             finally:
-                self._open -= 1
+                self.connections -= 1
 
 
 def _is_foreign(headers: Headers) -> bool:
@@ -214,6 +215,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 if said.get("documentId") is not None:  # of which the library does not know
                     said["query"] = context.services.trusted.text(said.get("query"), said["documentId"])
             except Rejected as refusal:
+                context.services.requests.turned_away("error")
                 error = as_graphql_error(refusal, context.language).formatted
                 await self.send_message({"id": message["id"], "type": "error", "payload": [error]})
                 return
@@ -230,9 +232,14 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
         asked = Asked(operation.query or "", operation.variables or {}, operation.operation_name)
+        answered = partial(context.services.requests.answered, context, begun_s=time.perf_counter())
+        first = True
         try:
             async with aclosing(followed(asked, context)) as answers:
                 async for answer in answers:
+                    if first:
+                        first = False
+                        answered(answer.errors)
                     if answer.data is None:
                         await operation.send_initial_errors(answer.errors)
                         return
@@ -245,7 +252,9 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                         await self._send_next(operation, known)
         except NotHere as error:
             message = f"Only subscriptions are served over WebSockets: ask for a {error.kind.value} over HTTP."
-            await operation.send_initial_errors([GraphQLError(message)])
+            refusal = GraphQLError(message)
+            answered([refusal])
+            await operation.send_initial_errors([refusal])
 
     async def _send_next(self, operation: Operation[Context, None], answer: str) -> None:
         """Send an answer that is encoded already: once for all who are told the same."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from prometheus_client import values
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from api.graphql.schema import schema
@@ -38,6 +39,7 @@ from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.keys import DevelopmentKeys
 from infra.lane import Outcome
 from infra.log import Appended, Batch, Key
+from infra.metrics import FOLDER, Metrics, share
 from infra.migrate import migrate
 from infra.secret import Secret
 from infra.settings import Settings
@@ -328,6 +330,28 @@ def test_lane(benchmark: BenchmarkFixture, city: City, callers: int, rounds: int
 
     describe(benchmark, f"lane end to end, {callers} callers" if callers > 1 else "lane end to end, 1 caller", callers)
     in_rounds(benchmark, city.submit, setup=setup, rounds=rounds)
+
+
+@pytest.mark.parametrize("commands", [1, 64])
+def test_counting(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: int) -> None:
+    """What bookings that are appended together cost to be counted, as a worker among several does it: in files."""
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)  # given back afterwards
+    metrics = Metrics(share())
+    labels = ("BookAppointment", "accepted")
+
+    def work() -> None:
+        for _ in range(commands):
+            metrics.requests["mutation", "bookAppointment", "ok"].inc()
+            metrics.durations[("mutation",)].observe(0.004)
+        metrics.batch.observe(commands)
+        metrics.answered({labels: commands})
+
+    describe(
+        benchmark, f"counting, {commands} bookings a batch" if commands > 1 else "counting, 1 booking a batch", commands
+    )
+    benchmark(work)
+    assert metrics.commands[labels]._value.get() >= commands
 
 
 # GraphQL

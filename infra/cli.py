@@ -127,6 +127,12 @@ def serve(
             from api.app import trusted_of
 
             trusted_of(settings)  # what is wrong with them is said here, in a line, not by each worker
+        if settings.traces:
+            from infra.tracing import open_spans
+
+            spans = open_spans(settings)  # likewise
+            if spans:
+                spans.close()
         run(
             settings,
             host=host,

@@ -14,8 +14,10 @@ from infra.cache import StateCache
 from infra.database import application_conninfo
 from infra.lane import Lane
 from infra.log import Log
+from infra.metrics import Metrics
 from infra.secret import Secret, load_secret
 from infra.settings import Settings
+from infra.tracing import Spans
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -31,9 +33,15 @@ GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    metrics: Metrics | None = None,
+    spans: Spans | None = None,
 ) -> AsyncIterator[Core]:
     """Open log and lane in this event loop; at the end the lane finishes what waits. It decides by this clock.
+
+    What it does is counted in `metrics` and told in `spans`, if there are any.
 
     The database must be running and migrated, see infra/database.py. Raises Unavailable if it does not answer.
     """
@@ -41,7 +49,9 @@ async def open_core(
     secret = load_secret(settings)
     log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
     cache = StateCache(settings.cache_mib * 2**20)
-    lane = Lane(log, secret=secret, queue_max=settings.queue_max, clock=clock, cache=cache)
+    lane = Lane(
+        log, secret=secret, queue_max=settings.queue_max, clock=clock, cache=cache, metrics=metrics, spans=spans
+    )
     await log.open()
     lane.start()
     gc.freeze()  # programs and schema stay: no need to look through them for garbage

@@ -14,7 +14,9 @@ from domain.errors import Rejected
 from infra.cache import StateCache
 from infra.log import Appended, Batch, Conflict, Key, Loaded, Log, Unavailable
 from infra.logging import log_failure
+from infra.metrics import Metrics
 from infra.secret import Secret
+from infra.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256
 CONFLICTS_BEFORE_LOCK_MAX = 2
@@ -38,6 +40,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
     digest: bytes
     correlation: str
     answer: "asyncio.Future[Outcome]"
+    came_at_s: float
 
 
 class _Work(msgspec.Struct, gc=False):
@@ -102,8 +105,13 @@ class Lane:
         queue_max: int,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         cache: StateCache | None = None,
+        metrics: Metrics | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self.queue_max = queue_max
+        self.metrics = Metrics() if metrics is None else metrics
+        self._spans = spans
+        self._tally: dict[tuple[str, str], int] = {}  # commands answered since the last batch, by kind and outcome
         self._log = events
         self._secret = secret
         self._clock = clock
@@ -127,6 +135,17 @@ class Lane:
         waits = self._waiting or any(not waiting.answer.done() for waiting in self._in_hand)
         return time.monotonic() - self._progress_at_s if waits else 0.0
 
+    @property
+    def waiting_commands(self) -> int:
+        """How many have no answer yet."""
+        return len(self._waiting) + sum(not waiting.answer.done() for waiting in self._in_hand)
+
+    @property
+    def oldest_wait_s(self) -> float:
+        """For how many seconds the first of them has waited; 0 if none does."""
+        came = [waiting.came_at_s for waiting in (*self._in_hand, *self._waiting[:1]) if not waiting.answer.done()]
+        return time.monotonic() - min(came) if came else 0.0
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
 
@@ -147,6 +166,7 @@ class Lane:
         too many wait ("overloaded"), or if the database does not answer ("unavailable"; the key settles it later).
         """
         if self._stopping or len(self._waiting) >= self.queue_max:
+            self._count(command, "overloaded")
             raise Rejected("overloaded", limit=self.queue_max)
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -156,6 +176,7 @@ class Lane:
             digest=self._secret.request_digest(type(command).__name__, command if content is None else content),
             correlation=correlation,
             answer=self._loop.create_future(),
+            came_at_s=time.monotonic(),
         )
         if not self._waiting and not self._in_hand:
             self._progress_at_s = time.monotonic()
@@ -174,7 +195,8 @@ class Lane:
                 await self._work()
             except Exception as error:
                 for waiting in self._in_hand:
-                    _fail(waiting, Rejected("unavailable"))
+                    self._fail(waiting, Rejected("unavailable"), "unavailable")
+                self.metrics.answered(self._tally)
                 log_failure("the lane stumbled", error, commands=len(self._in_hand))
             else:
                 return
@@ -193,10 +215,12 @@ class Lane:
                 sent = await self._send(draft)
             if before and appended:
                 self._remember(before.draft)
-                _answer(before.draft, appended)
+                self._answer(before.draft, appended)
             again = [*(before.draft.waiting.values() if before and not appended else ()), *draft.waiting.values()]
             if again and sent is None:
                 await self._settle(again)
+            if self._tally:
+                self.metrics.answered(self._tally)  # once for all of a batch
             self._progress_at_s = time.monotonic()
 
     async def _next_draft(self, sent: _Sent | None) -> _Draft:
@@ -242,10 +266,27 @@ class Lane:
 
     async def _send(self, draft: _Draft) -> _Sent:
         draft.before = None
-        appending = asyncio.create_task(self._log.append(draft.batch))
+        appending = asyncio.create_task(self._append(draft))
         appending.add_done_callback(lambda _: self._arrived.set())
         await asyncio.sleep(0)  # it starts now
         return _Sent(draft=draft, appending=appending)
+
+    async def _append(self, draft: _Draft) -> Appended | Conflict:
+        """Append the batch, and have it counted. Raises Unavailable."""
+        commands = len(draft.waiting)
+        self.metrics.batch.observe(commands)
+        begun_ns, outcome = time.time_ns(), "failed"
+        try:
+            answer = await self._log.append(draft.batch)
+            outcome = "appended" if isinstance(answer, Appended) else "conflict"
+            return answer
+        except Unavailable:
+            outcome = "unavailable"
+            self.metrics.retries.inc()
+            raise
+        finally:
+            if self._spans:
+                self._spans.batch(commands, outcome, begun_ns)
 
     async def _appended(self, sent: _Sent) -> Appended | None:
         """Wait for the batch. None if it was not written, or that is not known; what is known already is answered."""
@@ -256,7 +297,7 @@ class Lane:
         if isinstance(answer, Appended):
             return answer
         self._learn(answer)
-        _answer_known(sent.draft.waiting.values(), answer)
+        self._answer_known(sent.draft.waiting.values(), answer)
         return None
 
     async def _settle(self, batch: list[Waiting]) -> None:
@@ -269,7 +310,7 @@ class Lane:
             if len(batch) > 1:
                 await self._settle_one_by_one(batch)
             else:
-                _fail(batch[0], error)
+                self._fail(batch[0], error, "failed")
                 log_failure("a command failed", error, command=type(batch[0].command).__name__)
 
     async def _settle_one_by_one(self, batch: list[Waiting]) -> None:
@@ -281,14 +322,14 @@ class Lane:
                 self._give_up(batch[place:], error)
                 return
             except Exception as error:
-                _fail(waiting, error)
+                self._fail(waiting, error, "failed")
                 log_failure("a command failed", error, command=type(waiting.command).__name__)
 
     def _give_up(self, batch: list[Waiting], error: Unavailable) -> None:
         """Those who came meanwhile would wait for the same: they may try again as well."""
         batch, self._waiting = batch + self._waiting, []
         for waiting in batch:
-            _fail(waiting, Rejected("unavailable"))
+            self._fail(waiting, Rejected("unavailable"), "unavailable")
         log_failure("the database does not answer", error, commands=len(batch))
 
     async def _decide_and_append(self, batch: list[Waiting]) -> None:
@@ -303,11 +344,11 @@ class Lane:
             turn: dict[Key, Waiting] = {}
             for waiting in batch[:BATCH_COMMANDS_MAX]:
                 turn.setdefault(waiting.key, waiting)  # the second with a key has to see what became of the first
-            draft = _Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX)
+            draft = _Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX, waiting=turn)
             try:
                 async with self._log.locked() if draft.fresh else nullcontext():
                     await self._decide_all(list(turn.values()), draft)
-                    answer = await self._log.append(draft.batch)
+                    answer = await self._append(draft)
             except Unavailable:
                 lost += 1
                 if time.monotonic() > give_up_at_s:
@@ -316,11 +357,11 @@ class Lane:
                 continue
             if isinstance(answer, Appended):
                 self._remember(draft)
-                _answer(draft, answer)
+                self._answer(draft, answer)
             else:
                 conflicts += 1
                 self._learn(answer)
-                _answer_known(batch, answer)
+                self._answer_known(batch, answer)
 
     def _remember(self, draft: _Draft) -> None:
         """The batch is on disk: so are its states."""
@@ -340,6 +381,8 @@ class Lane:
 
     def _learn(self, conflict: Conflict) -> None:
         """Fold in what others wrote; where that is not all of it, forget the state."""
+        if conflict.stale:
+            self.metrics.conflicts.inc()
         for stream, version in conflict.stale.items():
             cached = self._cache.get(stream)
             if cached is None:
@@ -432,31 +475,33 @@ class Lane:
             await self._provide(names, draft)
         raise RuntimeError(f"{type(command).__name__} reads more in every round")
 
+    def _answer(self, draft: _Draft, appended: Appended) -> None:
+        for waiting, ordinal, recorded in draft.accepted:
+            self._succeed(waiting, Outcome(position=appended.base + ordinal, recorded=recorded))
+        for waiting, refusal in draft.refused:
+            self._fail(waiting, refusal, "refused")
 
-def _answer(draft: _Draft, appended: Appended) -> None:
-    for waiting, ordinal, recorded in draft.accepted:
-        _succeed(waiting, Outcome(position=appended.base + ordinal, recorded=recorded))
-    for waiting, refusal in draft.refused:
-        _fail(waiting, refusal)
+    def _answer_known(self, batch: Iterable[Waiting], conflict: Conflict) -> None:
+        for waiting in batch:
+            known = conflict.known.get(waiting.key.name)
+            if known is None:
+                continue
+            digest, position = known
+            if digest == waiting.digest:
+                self._succeed(waiting, Outcome(position=position, replayed=True))
+            else:
+                self._fail(waiting, Rejected("idempotency_key_reused", path="idempotencyKey"), "refused")
 
+    def _succeed(self, waiting: Waiting, outcome: Outcome) -> None:
+        if not waiting.answer.done():  # its caller may have gone
+            waiting.answer.set_result(outcome)
+            self._count(waiting.command, "replayed" if outcome.replayed else "accepted")
 
-def _answer_known(batch: Iterable[Waiting], conflict: Conflict) -> None:
-    for waiting in batch:
-        known = conflict.known.get(waiting.key.name)
-        if known is None:
-            continue
-        digest, position = known
-        if digest == waiting.digest:
-            _succeed(waiting, Outcome(position=position, replayed=True))
-        else:
-            _fail(waiting, Rejected("idempotency_key_reused", path="idempotencyKey"))
+    def _fail(self, waiting: Waiting, error: Exception, outcome: str) -> None:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+            self._count(waiting.command, outcome)
 
-
-def _succeed(waiting: Waiting, outcome: Outcome) -> None:
-    if not waiting.answer.done():  # its caller may have gone
-        waiting.answer.set_result(outcome)
-
-
-def _fail(waiting: Waiting, error: Exception) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)
+    def _count(self, command: Command, outcome: str) -> None:
+        labels = type(command).__name__, outcome
+        self._tally[labels] = self._tally.get(labels, 0) + 1

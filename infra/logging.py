@@ -23,7 +23,7 @@ class _Stderr:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
-    error = msg
+    error = info = msg
 
 
 structlog.configure(
@@ -36,6 +36,11 @@ structlog.configure(
     cache_logger_on_first_use=False,
 )
 _log = structlog.get_logger()
+
+
+def log_request(**facts: str | float | list[str] | None) -> None:
+    """Say how a request went, in names of ours and numbers."""
+    _log.info("request", **facts)
 
 
 def log_failure(what: str, error: BaseException, **facts: str | float | None) -> None:

@@ -22,6 +22,7 @@ from granian.server import MPServer
 
 from infra.database import running
 from infra.embedded import EmbeddedPostgres
+from infra.metrics import shared_folder
 from infra.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
@@ -79,7 +80,8 @@ def serve(
         try:
             for thread in threads:
                 thread.start()
-            _serve_workers(lambda: _granian(host, port, workers), ready, say)
+            with shared_folder():
+                _serve_workers(lambda: _granian(host, port, workers), ready, say)
         finally:
             done.set()
             for thread in threads:

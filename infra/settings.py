@@ -40,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         trusted_documents: a folder of `.graphql` files, or a JSON file that maps digests to documents; "" = none.
         trusted_only: whether no other documents are executed.
         introspection: whether clients may ask what the schema is.
+        log_requests: whether each request is a line in the program's log.
+        traces: whether requests are told as spans, even if no endpoint for them is set.
+        metrics_local: whether metrics are told to this machine alone.
         cache_mib: how much a process remembers of streams: MiB that their events take in the log, three times that in
             memory. An agenda of 40 slots with its bookings takes 8 KiB.
     """
@@ -61,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_documents: str = ""
     trusted_only: bool = False
     introspection: bool = True
+    log_requests: bool = False
+    traces: bool = False
+    metrics_local: bool = True
 
     def __post_init__(self) -> None:
         wrong = {

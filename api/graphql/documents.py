@@ -7,6 +7,7 @@ from typing import Any
 from graphql import (
     ASTValidationRule,
     DocumentNode,
+    FieldNode,
     GraphQLError,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
@@ -20,6 +21,7 @@ from graphql import (
 
 from api.graphql.values import WrongValuesRule
 from api.limits import ExpandedSizeRule, cost, depends_on_variables
+from api.telemetry import SEVERAL, UNKNOWN
 
 TOKENS_MAX = 2_000
 CHARACTERS_MAX = 64 * 1024  # comments and strings are no tokens, and reading them is slow
@@ -48,10 +50,24 @@ class Document:
         self.node = node
         self._depends = depends_on_variables(node)
         self._costs: dict[str | None, int] = {}
+        self._labels: dict[str | None, tuple[str, str]] = {}
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
         """The operation of this name, or the only one; None if there is no such."""
         return get_operation_ast(self.node, name)
+
+    def label(self, name: str | None) -> tuple[str, str]:
+        """Kind and root field of the operation of this name, in the schema's words; SEVERAL if it has not just one."""
+        label = self._labels.get(name)
+        if label is None:
+            operation = self.operation(name)
+            if operation is None:
+                return UNKNOWN, UNKNOWN  # not kept: there are as many such names as clients like
+            selections = operation.selection_set.selections
+            fields = {one.name.value if isinstance(one, FieldNode) else SEVERAL for one in selections}
+            label = operation.operation.value, fields.pop() if len(fields) == 1 else SEVERAL
+            self._labels[name] = label
+        return label
 
     def cost(self, name: str | None, variables: Mapping[str, Any]) -> int:
         """What the operation of this name costs, see `limits.cost`."""

@@ -79,6 +79,7 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
     known: Document | None = services.trusted.understood.get(text)
     document = known or DOCUMENTS[services.settings.introspection].understand(text)
     operation = document.operation(asked.operation_name)
+    context.operation = document.label(asked.operation_name)
     if operation and operation.operation not in kinds:
         raise NotHere(operation.operation)
     context.cost = document.cost(asked.operation_name, asked.variables)

@@ -18,6 +18,7 @@ from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
+from api.telemetry import UNKNOWN, Requests
 from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
@@ -104,10 +105,12 @@ class Services:
         now: Callable[[], datetime],
         keys: Keys,
         trusted: Trusted | None = None,
+        requests: Requests | None = None,
     ) -> None:
         self.core = core
         self.keys = keys
         self.identities = Identities(keys, settings, core.secret, now)
+        self.requests = Requests(core.lane.metrics) if requests is None else requests
         self.trusted = Trusted() if trusted is None else trusted
         self.views = views
         self.settings = settings
@@ -119,13 +122,20 @@ class Services:
 class Context:
     """One request: who asks, in which language, and how to have a command decided."""
 
-    def __init__(self, services: Services, *, actor: Actor, language: Language, correlation: str) -> None:
+    def __init__(
+        self, services: Services, *, actor: Actor, language: Language, correlation: str, traceparent: str = ""
+    ) -> None:
         self.services = services
         self.actor = actor
         # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
         self.role: Role = "anonymous"
         self.language = language
         self.correlation = correlation
+        self.traceparent = traceparent
+        # What is told of it when it is answered, see api/telemetry.py: kind and root field, codes, position.
+        self.operation = UNKNOWN, UNKNOWN
+        self.refusals: list[str] = []
+        self.written: int | None = None
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
@@ -136,7 +146,13 @@ class Context:
 
     def for_subscription(self) -> "Context":
         """One like this for one of the subscriptions of a connection."""
-        return Context(self.services, actor=self.actor, language=self.language, correlation=str(uuid.uuid4()))
+        return Context(
+            self.services,
+            actor=self.actor,
+            language=self.language,
+            correlation=str(uuid.uuid4()),
+            traceparent=self.traceparent,
+        )
 
     async def person(self) -> str:
         """The person whom the actor's identity number is; "" if it has none, or nobody was registered with it.
@@ -218,6 +234,7 @@ class Context:
         if person and not await self._knows(person):
             return command, await self._repeated(own, content, kind)
         outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
+        self.written = outcome.position
         return command, outcome
 
     async def _knows(self, person: str) -> bool:
@@ -339,6 +356,7 @@ ERROR_TYPES: dict[str, Callable[..., UserError]] = {
 
 def explain(refusal: Rejected, context: Context) -> list[UserError]:
     """The typed, translated form of a refusal, for the `errors` of a payload."""
+    context.refusals.append(refusal.code)
     said: dict[str, Any] = {
         "code": refusal.code,
         "message": message(refusal.code, refusal.details, context.language),

@@ -25,10 +25,9 @@ DEVELOPER = Login(roles=["developer"])
 class Client:
     """Asks GraphQL over HTTP, as a developer unless told otherwise."""
 
-    def __init__(self, http: httpx.AsyncClient, app: Application, projector: Projector | None) -> None:
+    def __init__(self, http: httpx.AsyncClient, services: Services, projector: Projector | None = None) -> None:
         self.http = http
-        self.app = app
-        self._services = app.services
+        self.services = services
         self.act_as(DEVELOPER)
         self.projector = projector
 
@@ -40,13 +39,13 @@ class Client:
 
     def token(self, login: Login, *, begin: datetime | None = None, lasts: timedelta = timedelta(days=365)) -> str:
         """A token that is good from now on by the test's clock, unless told otherwise."""
-        services = self._services
+        services = self.services
         secret, begin = services.core.secret, begin or services.now()
         return development_token(secret, services.settings, login, begin=begin, lasts=lasts)
 
     def settings(self, **changed: Any) -> None:
         """Go on with other settings, as after a restart."""
-        self._services.settings = msgspec.structs.replace(self._services.settings, **changed)
+        self.services.settings = msgspec.structs.replace(self.services.settings, **changed)
 
     async def ask(self, query: str, *, language: str = "es", **variables: Any) -> dict[str, Any]:
         """The whole answer, with read models that are up to date."""
@@ -69,10 +68,10 @@ class Client:
         return fields[0] if len(fields) == 1 else answer["data"]
 
 
-def services_of(core: Core, views: Views, clock: Clock, settings: Settings | None = None) -> Services:
+def services_of(core: Core, views: Views, clock: Clock, settings: Settings | None = None, **more: Any) -> Services:
     """What an application works with, whose tokens are signed by the development key."""
     keys = DevelopmentKeys(core.secret)
-    return Services(core=core, views=views, settings=settings or Settings(), now=clock, keys=keys)
+    return Services(core=core, views=views, settings=settings or Settings(), now=clock, keys=keys, **more)
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIte
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         with projector(town) as projecting:
-            yield Client(http, app, projecting)
+            yield Client(http, app.services, projecting)
 
 
 @pytest.fixture

@@ -415,7 +415,7 @@ async def test_an_appointment_is_followed_by_whose_it_is(url: str, core: Core) -
             else:
                 assert (await one.refused())["extensions"] == {"code": code}
     # Programs may say it where they say it for HTTP.
-    async with follower(url, payload=None, headers={"Authorization": bearer(ana)}) as one:
+    async with follower(url, payload={}, headers={"Authorization": bearer(ana)}) as one:
         await one.follow(APPOINTMENT, id=mine)
         assert (await one.told())["appointment"]["id"] == mine
 

@@ -22,7 +22,7 @@ OTHER = "{ __typename }"
 
 
 def trusting(client: Client, *, strict: bool) -> None:
-    client._services.trusted = Trusted([HOSPITALS], strict=strict)
+    client.services.trusted = Trusted([HOSPITALS], strict=strict)
 
 
 async def asked(client: Client, **said: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ async def test_a_long_one_is_understood_once_and_named_by_the_bytes_of_its_file(
 ) -> None:
     content = HOSPITALS.replace(" ", "\r\n").encode() + b" " * DOCUMENT_CHARACTERS_MAX
     (tmp_path / "a.graphql").write_bytes(content)
-    client._services.trusted = trusted_of(Settings(trusted_documents=str(tmp_path), trusted_only=True))
+    client.services.trusted = trusted_of(Settings(trusted_documents=str(tmp_path), trusted_only=True))
     monkeypatch.setattr(Documents, "understand", None)  # nobody needs it
     name = "sha256:" + hashlib.sha256(content).hexdigest()
     assert (await asked(client, documentId=name, variables={"first": 1}))["data"]

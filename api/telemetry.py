@@ -1,0 +1,107 @@
+"""What is told of a request: counted always, a line in the program's log and a span if wanted; nothing that it said.
+
+Its correlation goes along with it: from the client's header into the log line, the span and every event it writes.
+"""
+
+import re
+import time
+import uuid
+from itertools import product
+from typing import TYPE_CHECKING
+
+from graphql import GraphQLError, GraphQLSchema
+
+from infra.logging import log_failure, log_request
+from infra.metrics import OUTCOMES, Metrics
+from infra.tracing import Spans, trace_of
+
+if TYPE_CHECKING:
+    from api.graphql.shared import Context, Headers
+
+CORRELATION = b"x-correlation-id"
+CORRELATION_LENGTH_MAX = 64
+_SOUND = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % CORRELATION_LENGTH_MAX)
+UNKNOWN = "unknown"  # kind and field of an operation that is not there
+SEVERAL = "several"
+META_FIELDS = ("__typename", "__schema", "__type")
+REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet"}  # codes that say so
+
+
+def correlation_of(headers: "Headers") -> str:
+    """By what a request is known: what its client calls it if that has the form, else its trace, else a new name."""
+    said = headers.get(CORRELATION, b"")
+    if _SOUND.fullmatch(said):
+        return said.decode()
+    return trace_of(traceparent_of(headers)) or str(uuid.uuid4())
+
+
+def traceparent_of(headers: "Headers") -> str:
+    return headers.get(b"traceparent", b"").decode("latin-1").strip()
+
+
+class Requests:
+    """Counts requests, and tells of them."""
+
+    def __init__(self, metrics: Metrics, spans: Spans | None = None) -> None:
+        self.metrics = metrics
+        self._spans = spans
+
+    def prepare(self, schema: GraphQLSchema) -> None:
+        """Have all that can be counted from the beginning, at 0."""
+        roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
+        for kind, root in roots.items():
+            fields = [*(root.fields if root else ()), *META_FIELDS, SEVERAL]
+            self.metrics.requests.prepare(product([kind], fields, OUTCOMES))
+        self.metrics.requests.prepare(product([UNKNOWN], [UNKNOWN], ("error", "failed")))
+        self.metrics.durations.prepare([("query",), ("mutation",), (UNKNOWN,)])
+
+    def answered(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:
+        """One that began at this time of perf_counter was answered; a subscription when it was begun or refused.
+
+        Never raises: what was done is not undone because it can't be told.
+        """
+        try:
+            self._tell(context, errors, begun_s)
+        except Exception as error:
+            log_failure("a request can't be told of", error)
+
+    def _tell(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:
+        duration_s = time.perf_counter() - begun_s
+        kind, field = context.operation
+        codes = _codes(context, errors) if errors or context.refusals else set()
+        outcome = _outcome(codes, errors) if codes or errors else "ok"
+        self.metrics.requests[kind, field, outcome].inc()
+        if kind != "subscription":  # the first change may come tomorrow
+            self.metrics.durations[(kind,)].observe(duration_s)
+        if self._spans:
+            facts: dict[str, str | int] = {"correlation": context.correlation, "outcome": outcome, "cost": context.cost}
+            self._spans.request(f"{kind} {field}", context.traceparent, duration_s, facts)
+        if context.services.settings.log_requests:
+            log_request(
+                correlation=context.correlation,
+                kind=kind,
+                field=field,
+                outcome=outcome,
+                codes=sorted(codes),
+                cost=context.cost,
+                duration_ms=round(duration_s * 1_000, 3),
+                position=context.written,
+            )
+
+    def turned_away(self, outcome: str) -> None:
+        """One did not come so far that it was looked at as GraphQL."""
+        self.metrics.requests[UNKNOWN, UNKNOWN, outcome].inc()
+
+
+def _codes(context: "Context", errors: list[GraphQLError]) -> set[str]:
+    """Why it was refused, in its payloads and in its errors."""
+    told = {str(error.extensions["code"]) for error in errors if error.extensions and "code" in error.extensions}
+    return told | set(context.refusals)
+
+
+def _outcome(codes: set[str], errors: list[GraphQLError]) -> str:
+    if "internal_error" in codes:
+        return "failed"
+    if codes & REPEAT_IT:
+        return "unavailable"
+    return "error" if errors else "refused"
