@@ -46,11 +46,11 @@ from infra.settings import Settings
 WORKERS = (1, 2)
 CONNECTIONS = (8, 32, 128)
 PEOPLE = 10_000  # each books once a day
-DAYS = 25
+DAYS = 60
 SLOTS = 40  # of an agenda, a minute each
 HOSPITAL = "h"
 OPEN_SHARE = 0.5  # of the best closed rate
-START_S, START_CONNECTIONS = 1.5, 64  # asked of a server that has just started, and not counted: compilers warm up, too
+START_S, START_CONNECTIONS = 5.0, 64  # asked of a server that has just started, and not counted: V8 compiles as it goes
 SECRET = "5e" * 32
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {

@@ -25,7 +25,7 @@ from infra.embedded import OWNER, EmbeddedPostgres
 HERE = Path(__file__).parent / "postgraphile"
 PROCESSES = (1, 2)
 CONNECTIONS = (32, 64, 128)
-POOL_CONNECTIONS = 16  # to PostgreSQL, shared out among the processes
+POOL_CONNECTIONS = 32  # to PostgreSQL, shared out among the processes
 INSTALL_TIMEOUT_S = 600
 READY_TIMEOUT_S = 60.0
 READY_POLL_S = 0.05
