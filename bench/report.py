@@ -10,7 +10,7 @@ from bench.graphql import Result, by_contender, errors_by_contender, unhurried_b
 from bench.load import Rate
 
 WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 40  # margins
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 36, 40  # margins
 LEGEND_LINE = 18
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # told apart by the colour-blind, too
 TICKS_MAX = 6
@@ -61,7 +61,7 @@ def picture(lines: list[Line], places: list[str], *, x: str, y: str, tenfold: bo
         for place, at in across.items()
     ]
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x)}</text>')
-    parts.append(f'<text x="{LEFT}" y="{TOP - 8}" text-anchor="middle">{escape(y)}</text>')
+    parts.append(f'<text x="{LEFT}" y="{TOP - 20}" text-anchor="middle">{escape(y)}</text>')
     for number, line in enumerate(lines):
         parts.append(_drawn(number, line, across, up))
     height = HEIGHT + LEGEND_LINE * len(lines) + 8
