@@ -2,7 +2,8 @@
 
 A city with thousands of people and their slots; then `igob serve` with one worker and with two, in turn, and clients
 that each wait for their answer before they ask again (closed loop). At last, at half the best rate, clients that do not
-wait (open loop): there a wait counts from when the request was due, not from when it could be sent.
+wait (open loop): there a wait counts from when the request was due, not from when it could be sent. With a peer, the
+same clients ask it in alternation with ours, on the same PostgreSQL.
 """
 
 import asyncio
@@ -10,22 +11,27 @@ import itertools
 import math
 import multiprocessing
 import statistics
-import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
-from urllib.parse import urlsplit
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 import psutil
+import psycopg
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.core import COMMANDS_AT_ONCE, opaque
+from bench import peer
+from bench.core import COMMANDS_AT_ONCE, TABLE, opaque
+from bench.load import Plan, Rate, Work, cpu_of, load
 from bench.login import SECRET
 from bench.machine import Machine, commit, database_facts, machine, own_server
+from bench.peer import Served, post
 from bench.race import serving
 from domain.appointments.agenda import PublishAgenda
 from domain.appointments.hospital import RegisterHospital
@@ -34,6 +40,7 @@ from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from infra.core import Core, open_core
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.keys import Login
 from infra.log import Key
 from infra.migrate import migrate
 from infra.secret import load_secret
@@ -42,34 +49,22 @@ from infra.settings import Settings
 WORKERS = (1, 2)
 CONNECTIONS = (8, 32, 128)
 PEOPLE = 10_000  # each books once a day
-DAYS = 25
+DAYS = 60
+CLERKS = 1_000  # each with a token of their own, who book in turn
 SLOTS = 40  # of an agenda, a minute each
 HOSPITAL = "h"
-RATE_MAX_PER_S = 8_000  # requests are made for this rate beforehand
-WARMUP_S = 1.0
 OPEN_SHARE = 0.5  # of the best closed rate
+START_S, START_CONNECTIONS = 5.0, 64  # asked of a server that has just started, and not counted: V8 compiles as it goes
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
   appointment { id slot start state } position errors { code message path } } }"""
 
 
-class Rate(msgspec.Struct):
-    """Bookings answered a second, and how long clients waited, in milliseconds.
-
-    `errors`: answers that were no bookings, by code. `generator_cpu`: cores that the clients took themselves.
-    """
-
-    bookings_per_s: float
-    p50_ms: float
-    p99_ms: float
-    errors: dict[str, int]
-    generator_cpu: float
-
-
-class Result(msgspec.Struct):
+class Result(msgspec.Struct, omit_defaults=True):
     """Medians over the rounds of that number of workers and connections that has the best; see `best_at`.
 
-    `open` is at half that rate, a wait counted from when its request was due.
+    `open` is at half that rate, or half the peer's if it is slower; a wait counts from when its request was due. Of the
+    peer, the best of each round counts as its rate, and `ratio_to_peer` is the median of the rounds' ratios.
     """
 
     measured_at: str
@@ -82,6 +77,15 @@ class Result(msgspec.Struct):
     errors: dict[str, int]
     open: Rate
     rounds: dict[str, list[Rate]]
+    peer: str = ""
+    peer_best_at: str = ""
+    peer_bookings_per_s: float | None = None
+    peer_p50_ms: float | None = None
+    peer_p99_ms: float | None = None
+    peer_errors: dict[str, int] | None = None
+    peer_open: Rate | None = None
+    peer_rounds: dict[str, list[Rate]] | None = None
+    ratio_to_peer: float | None = None
 
 
 def first_day() -> date:
@@ -128,140 +132,61 @@ def fill(settings: Settings, count: int) -> list[str]:
     return asyncio.run(run())
 
 
-def requests(host: str, people: list[str], first: int, count: int) -> list[bytes]:
-    """Bookings from number `first` on, as they go over the wire: everybody's of one day, then those of the next."""
-    made = []
-    for number in range(first, min(first + count, len(people) * DAYS)):
-        day, person = divmod(number, len(people))
-        agenda = agenda_id(HOSPITAL, first_day() + timedelta(days=day), f"p-{person // SLOTS}")
-        wanted = {"agenda": agenda, "slot": person % SLOTS + 1, "patient": people[person], "idempotencyKey": opaque()}
-        body = msgspec.json.encode({"query": BOOK, "variables": {"input": wanted}})
-        head = (
-            f"POST /graphql HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            f"Accept: application/graphql-response+json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
-    return made
+class City(msgspec.Struct, frozen=True):
+    """Bookings of the city that `fill` makes: everybody's of one day, then those of the next."""
 
-
-class Connection(asyncio.Protocol):
-    """A connection that stays open, for one request at a time: as little as it takes, for the server is measured."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport
-        self._received = bytearray()
-        self._answer: asyncio.Future[bytes] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    async def ask(self, request: bytes) -> bytes:
-        """The body of the answer. Raises ConnectionError if the connection is lost."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._answer
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found:
-            return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(body) >= length and self._answer:
-            self._received.clear()
-            self._answer.set_result(bytes(body))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-class _Load:
-    """What clients asked and were told; only what was due after the warm-up counts."""
-
-    def __init__(self, seconds: float) -> None:
-        self.begun = time.perf_counter()
-        self.counted_from = self.begun + WARMUP_S
-        self.ends = self.counted_from + seconds
-        self.waits_s: list[float] = []
-        self.answers: list[bytes] = []
-
-    def told(self, due: float, answer: bytes) -> None:
-        now = time.perf_counter()
-        self.answers.append(answer)
-        if due >= self.counted_from and now <= self.ends:
-            self.waits_s.append(now - due)
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """Book from number `first` on over so many connections.
-
-    `per_s`: so many a second, whether answers come or not; None: each connection asks as soon as it has its answer.
-    """
-
-    url: str
     people: list[str]
-    first: int
-    connections: int
-    seconds: float
-    per_s: float | None
+
+    def requests(self, host: str, first: int, count: int) -> list[bytes]:
+        end = min(first + count, len(self.people) * DAYS)
+        return [self._request(host, number) for number in range(first, end)]
+
+    def refusals(self, data: Any) -> list[str]:
+        return [error["code"] for error in data["bookAppointment"]["errors"]]
+
+    def _request(self, host: str, number: int) -> bytes:
+        day, person = divmod(number, len(self.people))
+        agenda = agenda_id(HOSPITAL, first_day() + timedelta(days=day), f"p-{person // SLOTS}")
+        patient, slot = self.people[person], person % SLOTS + 1
+        wanted = {"agenda": agenda, "slot": slot, "patient": patient, "channel": "WINDOW", "idempotencyKey": opaque()}
+        return post(host, {"query": BOOK, "variables": {"input": wanted}}, token=_token(number % CLERKS))
 
 
-def load(plan: Plan) -> tuple[int, Rate]:
-    """Do it, in a process of its own: how many were asked for, and the rate."""
-
-    async def run() -> tuple[int, Rate]:
-        address, per_s = urlsplit(plan.url), plan.per_s
-        count = int((per_s or RATE_MAX_PER_S) * (plan.seconds + WARMUP_S))
-        made = iter(requests(address.netloc, plan.people, plan.first, count))
-        loop = asyncio.get_running_loop()
-        opened = [
-            (await loop.create_connection(Connection, address.hostname or "", address.port or 80))[1]
-            for _ in range(plan.connections)
-        ]
-        cpu_s, begun = time.process_time(), time.perf_counter()
-        found = _Load(plan.seconds)
-        asked = itertools.count()
-
-        async def ask_on(connection: Connection) -> None:
-            for request in made:
-                number = next(asked)
-                due = found.begun + number / per_s if per_s else time.perf_counter()
-                if due > found.ends:
-                    return
-                if due > time.perf_counter():
-                    await asyncio.sleep(due - time.perf_counter())
-                found.told(due, await connection.ask(request))
-
-        await asyncio.gather(*(ask_on(connection) for connection in opened))
-        used = (time.process_time() - cpu_s) / (time.perf_counter() - begun)
-        for connection in opened:
-            connection.close()
-        return next(asked), _rate(found, plan.seconds, used)
-
-    return asyncio.run(run())
+@lru_cache(CLERKS)
+def _token(number: int) -> str:
+    return bearer(Login(subject=f"clerk-{number}", roles=["hospital_clerk"], hospitals=[HOSPITAL], client="window"))
 
 
-def _rate(found: _Load, seconds: float, generator_cpu: float) -> Rate:
-    codes: Counter[str] = Counter()
-    for answer in found.answers:
-        said = msgspec.json.decode(answer)
-        payload = (said.get("data") or {}).get("bookAppointment")
-        if payload is None:
-            codes["no answer"] += 1
-        codes.update(error["code"] for error in (payload or {}).get("errors", ()))
-    waits = sorted(found.waits_s)
-    return Rate(
-        bookings_per_s=round((len(waits) - codes.total()) / seconds, 1),
-        p50_ms=round(waits[len(waits) // 2] * 1_000, 2),
-        p99_ms=round(waits[int(len(waits) * 0.99)] * 1_000, 2),
-        errors=dict(codes),
-        generator_cpu=round(generator_cpu, 2),
-    )
+class Contender:
+    """Who is measured: how it is served, how it is asked, and how far the asking has come."""
+
+    def __init__(
+        self,
+        work: Work,
+        serve: Callable[[int], AbstractContextManager[Served]],
+        *,
+        processes: tuple[int, ...],
+        connections: tuple[int, ...],
+    ) -> None:
+        self.work = work
+        self.serve = serve
+        self.processes = processes
+        self.connections = connections
+        self.asked = 0
+        self.versions = ""
+        self.rounds: dict[str, list[Rate]] = {}
+
+    def best(self) -> str:
+        return max(self.rounds, key=lambda name: _median(self.rounds[name]))
+
+    def best_of_rounds(self) -> list[float]:
+        return [max(rate.bookings_per_s for rate in of_round) for of_round in zip(*self.rounds.values(), strict=True)]
+
+    def errors(self, *others: Rate) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for rate in itertools.chain(others, *self.rounds.values()):
+            found.update(rate.errors)
+        return dict(found)
 
 
 class Bench:
@@ -272,86 +197,164 @@ class Bench:
         self._server = server
         self._pool = pool
         self._seconds = seconds
-        self._booked = 0
-        self._people: list[str] = []
 
-    def fill(self, people: int) -> None:
+    def ours(self, people: int) -> Contender:
         owner, secret = self._server.conninfo(OWNER), load_secret(self._settings)
         migrate(owner, schema=self._settings.schema, application_role=APPLICATION, secret=secret)
-        self._people = self._pool.submit(fill, self._settings, people).result()
+        city = City(self._pool.submit(fill, self._settings, people).result())
+        return Contender(city, self._serving, processes=WORKERS, connections=CONNECTIONS)
 
-    def serving(self, workers: int) -> AbstractContextManager[str]:
-        return serving(self._server, self._settings, workers)
+    def peer(self) -> Contender:
+        with psycopg.connect(self._server.conninfo(OWNER), autocommit=True) as connection:
+            connection.execute(TABLE)
+        return Contender(
+            peer.Bare(),
+            lambda processes: peer.serving_peer(self._server, processes),
+            processes=peer.PROCESSES,
+            connections=peer.CONNECTIONS,
+        )
 
-    def book(self, url: str, connections: int, per_s: float | None = None) -> Rate:
-        plan = Plan(url, self._people, self._booked, connections, self._seconds, per_s)
+    @contextmanager
+    def _serving(self, workers: int) -> Iterator[Served]:
+        before = set(psutil.Process().children())
+        with serving(self._server, self._settings, workers) as url:
+            (process,) = set(psutil.Process().children()) - before
+            yield Served(url, process.pid)
+
+    @contextmanager
+    def serving(self, who: Contender, processes: int) -> Iterator[Served]:
+        """A contender, started and warm."""
+        with who.serve(processes) as served:
+            who.versions = served.versions
+            plan = Plan(served.url, who.work, who.asked, START_CONNECTIONS, START_S, None)
+            who.asked += self._pool.submit(load, plan).result()[0]
+            yield served
+
+    def book(self, who: Contender, served: Served, connections: int, per_s: float | None = None) -> Rate:
+        postgres = self._server.status().pid
+        assert postgres
+        looked_at = {"server": served.pid, "postgresql": postgres}
+        before = {name: cpu_of(pid) for name, pid in looked_at.items()}
+        plan = Plan(served.url, who.work, who.asked, connections, self._seconds, per_s)
         asked, rate = self._pool.submit(load, plan).result()
-        self._booked += asked
+        rate.cpu_s |= {name: round(cpu_of(pid) - before[name], 2) for name, pid in looked_at.items()}
+        who.asked += asked
         return rate
 
+    def book_unhurried(self, who: Contender, per_s: float) -> Rate:
+        processes, connections = (int(part) for part in who.best().split(" × "))
+        with self.serving(who, processes) as served:
+            return self.book(who, served, connections, per_s)
 
-def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE) -> Result:
-    """Measure: so many rounds of so many seconds for each number of workers and connections."""
+
+def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE, with_peer: bool = False) -> Result:
+    """Measure: so many rounds of so many seconds for each number of workers and connections.
+
+    Raises bench.peer.PeerMissing if the peer is wanted and can't be had.
+    """
     before = round(psutil.getloadavg()[0], 1)
     spawn = multiprocessing.get_context("spawn")
+    if with_peer:
+        peer.install()
     with (
         own_server("igob bench graphql") as server,
         ProcessPoolExecutor(1, mp_context=spawn) as pool,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
         bench = Bench(server, pool, seconds)
-        task = progress.add_task("filling the city", total=rounds * len(WORKERS) * len(CONNECTIONS) + 1)
-        bench.fill(people)
-        progress.update(task, description="bench graphql")
-        found: dict[str, list[Rate]] = {}
-        for _, workers in itertools.product(range(rounds), WORKERS):
-            with bench.serving(workers) as url:
-                for connections in CONNECTIONS:
-                    found.setdefault(f"{workers} × {connections}", []).append(bench.book(url, connections))
-                    progress.advance(task)
-        best = max(found, key=lambda name: _median(found[name]))
-        workers, connections = (int(part) for part in best.split(" × "))
-        with bench.serving(workers) as url:
-            unhurried = bench.book(url, connections, _median(found[best]) * OPEN_SHARE)
-        return _result(found, best, unhurried, machine(database_facts(server), load=before))
+        task = progress.add_task("filling the city", total=None)
+        contenders = [bench.ours(people)] + ([bench.peer()] if with_peer else [])
+        turns = [(who, processes) for processes in range(len(WORKERS)) for who in contenders]
+        progress.update(task, description="bench graphql", total=rounds * len(turns) + len(contenders))
+        for _, (who, number) in itertools.product(range(rounds), turns):
+            with bench.serving(who, who.processes[number]) as served:
+                for connections in who.connections:
+                    name = f"{who.processes[number]} × {connections}"
+                    who.rounds.setdefault(name, []).append(bench.book(who, served, connections))
+            progress.advance(task)
+        per_s = min(_median(who.rounds[who.best()]) for who in contenders) * OPEN_SHARE
+        unhurried = [bench.book_unhurried(who, per_s) for who in contenders]
+        return _result(contenders, unhurried, machine(database_facts(server), load=before))
 
 
 def _median(rates: list[Rate]) -> float:
     return statistics.median(rate.bookings_per_s for rate in rates)
 
 
-def _result(found: dict[str, list[Rate]], best: str, unhurried: Rate, where: Machine) -> Result:
-    errors: Counter[str] = Counter()
-    for rate in itertools.chain([unhurried], *found.values()):
-        errors.update(rate.errors)
-    return Result(
+def _result(contenders: list[Contender], unhurried: list[Rate], where: Machine) -> Result:
+    ours = contenders[0]
+    best = ours.rounds[ours.best()]
+    result = Result(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         commit=commit(),
         machine=where,
-        best_at=best,
-        graphql_bookings_per_s=_median(found[best]),
-        p50_ms=statistics.median(rate.p50_ms for rate in found[best]),
-        p99_ms=statistics.median(rate.p99_ms for rate in found[best]),
-        errors=dict(errors),
-        open=unhurried,
-        rounds=found,
+        best_at=ours.best(),
+        graphql_bookings_per_s=_median(best),
+        p50_ms=statistics.median(rate.p50_ms for rate in best),
+        p99_ms=statistics.median(rate.p99_ms for rate in best),
+        errors=ours.errors(unhurried[0]),
+        open=unhurried[0],
+        rounds=ours.rounds,
     )
+    if len(contenders) > 1:
+        _add_peer(result, best, contenders[1], unhurried[1])
+    return result
+
+
+def _add_peer(result: Result, ours: list[Rate], who: Contender, unhurried: Rate) -> None:
+    theirs, best = who.best_of_rounds(), who.rounds[who.best()]
+    ratios = [one.bookings_per_s / other for one, other in zip(ours, theirs, strict=True)]
+    result.peer = who.versions
+    result.peer_best_at = who.best()
+    result.peer_bookings_per_s = statistics.median(theirs)
+    result.peer_p50_ms = statistics.median(rate.p50_ms for rate in best)
+    result.peer_p99_ms = statistics.median(rate.p99_ms for rate in best)
+    result.peer_errors = who.errors(unhurried)
+    result.peer_open = unhurried
+    result.peer_rounds = who.rounds
+    result.ratio_to_peer = round(statistics.median(ratios), 2)
+
+
+def by_contender(result: Result) -> dict[str, dict[str, list[Rate]]]:
+    """The rounds of ours, and of the peer if there was one, by who it is."""
+    return {"igob": result.rounds} | ({result.peer: result.peer_rounds} if result.peer_rounds else {})
+
+
+def unhurried_by_contender(result: Result) -> dict[str, Rate]:
+    """The open loop of each, likewise."""
+    return {"igob": result.open} | ({result.peer: result.peer_open} if result.peer_open else {})
+
+
+def errors_by_contender(result: Result) -> dict[str, dict[str, int]]:
+    """The errors of each by code, likewise."""
+    return {"igob": result.errors} | ({result.peer: result.peer_errors or {}} if result.peer else {})
 
 
 def show(result: Result, console: Console) -> None:
     """The result for people: medians over the rounds, and the range."""
-    table = Table(title=f"Bookings a second over HTTP, {result.measured_at} {result.commit}", title_justify="left")
-    for column in ("workers × connections", "median", "least", "most", "p50 ms", "p99 ms", "generator's cores"):
+    for who, rounds in by_contender(result).items():
+        console.print(_table(f"{who}: bookings a second over HTTP, {result.measured_at} {result.commit}", rounds))
+    for who, rate in unhurried_by_contender(result).items():
+        console.print(
+            f"{who}, not waiting for answers, {rate.bookings_per_s:,.0f}/s: p50 {rate.p50_ms} ms,"
+            f" p90 {rate.p90_ms} ms, p99 {rate.p99_ms} ms, p99.9 {rate.p99_9_ms} ms, worst {rate.worst_ms} ms"
+        )
+    for who, errors in errors_by_contender(result).items():
+        console.print(f"{who}, errors: {errors or 'none'}")
+    if result.ratio_to_peer:
+        console.print(f"igob at {result.best_at} is × {result.ratio_to_peer} of the peer at its best of each round")
+    console.print(result.machine.described())
+
+
+def _table(title: str, rounds: dict[str, list[Rate]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    columns = ("processes × connections", "median", "least", "most", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms")
+    for column in (*columns, "generator's CPU"):
         table.add_column(column, justify="right")
-    for name, rates in result.rounds.items():
+    for name, rates in rounds.items():
         each = [rate.bookings_per_s for rate in rates]
         shown = [f"{one:,.0f}" for one in (statistics.median(each), min(each), max(each))]
-        waits = [statistics.median(rate.p50_ms for rate in rates), statistics.median(rate.p99_ms for rate in rates)]
-        cpu = statistics.median(rate.generator_cpu for rate in rates)
-        table.add_row(name, *shown, *(f"{wait:.1f}" for wait in waits), f"{cpu:.2f}")
-    console.print(table)
-    console.print(
-        f"Not waiting for answers, {result.open.bookings_per_s:,.0f}/s at {result.best_at}:"
-        f" p50 {result.open.p50_ms} ms, p99 {result.open.p99_ms} ms. Errors: {result.errors or 'none'}."
-    )
-    console.print(result.machine.described())
+        waits = zip(*((rate.p50_ms, rate.p90_ms, rate.p99_ms, rate.p99_9_ms) for rate in rates), strict=True)
+        share = statistics.median(rate.generator_share() for rate in rates)
+        table.add_row(name, *shown, *(f"{statistics.median(wait):.1f}" for wait in waits), f"{share:.0%}")
+    return table

@@ -646,7 +646,14 @@ def bench_views(
 
 
 @benches.command(name="graphql")
-def bench_graphql(*, rounds: Rounds = 3, seconds: Seconds = 3, json: Json = False) -> None:
+def bench_graphql(
+    *,
+    rounds: Rounds = 3,
+    seconds: Seconds = 3,
+    peer: Annotated[bool, Parameter(negative="")] = False,
+    report: Path | None = None,
+    json: Json = False,
+) -> None:
     """Measure bookings over HTTP, by clients that wait for answers and by some that do not: see docs/benchmarks.md.
 
     Parameters
@@ -655,13 +662,25 @@ def bench_graphql(*, rounds: Rounds = 3, seconds: Seconds = 3, json: Json = Fals
         How often each number of workers and connections is measured; medians are reported.
     seconds:
         How long each time.
+    peer:
+        Measure a bare table behind PostGraphile 5 in alternation with ours; npm installs it first.
+    report:
+        Also write an HTML page with pictures there.
     """
     from bench.core import keep
     from bench.graphql import run, show
+    from bench.peer import PeerMissing
+    from bench.report import page
 
     with plain_errors():
-        result = run(rounds=rounds, seconds=seconds, console=console)
-    keep(result, "graphql", result.measured_at)
+        try:
+            result = run(rounds=rounds, seconds=seconds, console=console, with_peer=peer)
+        except PeerMissing as missing:
+            say(f"igob: {missing}")
+            sys.exit(1)
+        if report:
+            report.write_text(page(result), encoding="utf-8")
+    keep(result, "graphql-peer" if peer else "graphql", result.measured_at)
     _report(result, show, json=json)
 
 

@@ -1,16 +1,23 @@
 """The benchmark of bookings over HTTP: that it measures what it says, however briefly."""
 
+import shutil
+from pathlib import Path
+
 import msgspec
+import psutil
 import pytest
 from rich.console import Console
 
-from bench import graphql
-from bench.graphql import BOOK, requests
+from bench import graphql, peer
+from bench.graphql import BOOK, City
+from bench.report import page
+from infra.embedded import EmbeddedPostgres
 
 QUIET = Console(quiet=True)
 
 
 def test_bookings_over_http_are_measured_with_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphql, "START_S", 0.5)
     monkeypatch.setattr(graphql, "WORKERS", (1,))
     monkeypatch.setattr(graphql, "CONNECTIONS", (2, 4))
     result = graphql.run(rounds=1, seconds=0.5, people=400, console=QUIET)
@@ -20,13 +27,19 @@ def test_bookings_over_http_are_measured_with_and_without_waiting(monkeypatch: p
     assert 0 < result.p50_ms <= result.p99_ms
     assert 0 < result.open.bookings_per_s < result.graphql_bookings_per_s
     assert result.errors == {}
+    for rate in (result.open, *(rate for (rate,) in result.rounds.values())):
+        assert set(rate.cpu_s) == {"generator", "server", "postgresql"}
+        assert min(rate.cpu_s.values()) > 0
+        assert 0 < rate.generator_share() < 1
+    told = msgspec.json.decode(msgspec.json.encode(result))
+    assert not [name for name in told if "peer" in name]
     graphql.show(result, QUIET)
 
 
 def test_everybody_books_every_day_once() -> None:
-    people = [f"person-{n}" for n in range(45)]
+    city = City([f"person-{n}" for n in range(45)])
     said = []
-    for request in requests("localhost", people, 0, 10_000):
+    for request in city.requests("localhost", 0, 10_000):
         head, _, body = request.partition(b"\r\n\r\n")
         assert f"Content-Length: {len(body)}".encode() in head
         document = msgspec.json.decode(body)
@@ -36,4 +49,71 @@ def test_everybody_books_every_day_once() -> None:
     assert len({(one["agenda"], one["slot"]) for one in said}) == len(said)
     assert len({(one["agenda"].split("/")[1], one["patient"]) for one in said}) == len(said)
     assert len({one["idempotencyKey"] for one in said}) == len(said)
-    assert requests("localhost", people, 45 * graphql.DAYS, 5) == []
+    assert city.requests("localhost", 45 * graphql.DAYS, 5) == []
+
+
+def test_the_peer_is_asked_for_a_slot_of_its_own_each_time() -> None:
+    bare = peer.Bare()
+    said = [
+        msgspec.json.decode(request.partition(b"\r\n\r\n")[2])["variables"]["input"]
+        for request in bare.requests("localhost", 0, 100) + bare.requests("localhost", 100, 100)
+    ]
+    assert len({(one["wantedAgenda"], one["wantedSlot"]) for one in said}) == len(said) == 200
+    assert bare.refusals({"book": {"result": True}}) == []
+    assert bare.refusals({"book": {"result": False}}) == ["slot_taken"]
+
+
+def test_without_npm_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(peer.PeerMissing, match="--peer needs npm, which is not installed"):
+        peer.install()
+
+
+def test_what_npm_could_not_do_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho no way >&2\necho out >&2\nexit 3\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    shutil.copytree(peer.HERE, tmp_path / "peer", ignore=shutil.ignore_patterns("node_modules"))
+    monkeypatch.setattr(peer, "HERE", tmp_path / "peer")
+    with pytest.raises(peer.PeerMissing, match=r"^--peer: npm ci failed: no way out$"):
+        peer.install()
+
+
+def test_the_lock_file_names_no_place_and_every_digest() -> None:
+    lock = msgspec.json.decode((peer.HERE / "package-lock.json").read_bytes())
+    packages = {name: one for name, one in lock["packages"].items() if name}
+    assert [name for name, one in packages.items() if "resolved" in one or "integrity" not in one] == []
+    assert "://" not in (peer.HERE / "package-lock.json").read_text()
+
+
+@pytest.mark.long
+def test_the_peer_is_measured_in_alternation_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphql, "START_S", 0.5)
+    monkeypatch.setattr(graphql, "CONNECTIONS", (8,))
+    monkeypatch.setattr(peer, "CONNECTIONS", (8,))
+    result = graphql.run(rounds=1, seconds=1, people=2_000, console=QUIET, with_peer=True)
+    assert result.peer.startswith("PostGraphile 5.")
+    assert "Node 22." in result.peer
+    assert result.peer_rounds
+    assert set(result.peer_rounds) == set(result.rounds) == {"1 × 8", "2 × 8"}
+    assert result.peer_errors == {}
+    assert result.peer_bookings_per_s
+    assert result.peer_open
+    assert result.peer_open.cpu_s["server"] > 0
+    wanted = result.graphql_bookings_per_s / result.peer_bookings_per_s
+    assert result.ratio_to_peer == pytest.approx(wanted, abs=0.01)
+    assert result.peer in page(result)
+    assert [child for child in psutil.Process().children(recursive=True) if child.name() == "node"] == []
+    graphql.show(result, QUIET)
+
+
+@pytest.mark.long
+def test_a_peer_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """There is no database."""
+    peer.install()
+    with (
+        pytest.raises(peer.PeerMissing, match=r"PostGraphile is not ready: .*ENOENT"),
+        peer.serving_peer(EmbeddedPostgres(tmp_path / "pg"), 1),
+    ):
+        pytest.fail("it started")
