@@ -29,7 +29,7 @@ from rich.table import Table
 from bench import peer
 from bench.core import COMMANDS_AT_ONCE, TABLE, opaque
 from bench.load import Plan, Rate, Work, cpu_of, load
-from bench.login import SECRET
+from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.peer import Served, post
 from bench.race import serving

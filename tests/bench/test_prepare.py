@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
+from bench.login import bearer
 from bench.prepare import City, lines, main
 from tests.serving import Serving
 
@@ -24,7 +25,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         serving.stop()
 
 
-def test_each_line_is_a_free_slot_and_somebody_who_may_book_it(url: str) -> None:
+def test_each_line_is_a_free_slot_and_somebody_who_may_book_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IGOB_TOKEN", bearer().removeprefix("Bearer "))
     with closing(City(url)) as city:
         found = [line.split() for line in lines(city, 400)]  # more than a page of agendas has
         assert len(found) == 400
