@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from infra.logging import log_failure
 from infra.settings import PREFIX, SettingError, Settings
 
 if TYPE_CHECKING:
@@ -51,11 +52,15 @@ class Spans:
         span.end(end_ns)
 
     def batch(self, commands: int, outcome: str, begun_ns: int) -> None:
-        """An append of so many commands that ends now. It is nobody's child: its commands are of many requests."""
-        span = self._tracer.start_span(
-            "append", attributes={"igob.commands": commands, "igob.outcome": outcome}, start_time=begun_ns
-        )
-        span.end()
+        """An append of so many commands that ends now. It is nobody's child: its commands are of many requests.
+
+        Never raises: what is on disk must not look as if it had failed.
+        """
+        facts: dict[str, str | int] = {"igob.commands": commands, "igob.outcome": outcome}
+        try:
+            self._tracer.start_span("append", attributes=facts, start_time=begun_ns).end()
+        except Exception as error:
+            log_failure("a batch can't be told of", error)
 
     def close(self) -> None:
         """Export what is left, within CLOSE_TIMEOUT_S: the library alone may take longer than a worker has to stop."""

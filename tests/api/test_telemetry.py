@@ -153,6 +153,7 @@ async def test_who_follows_what_is_told(core: Core, views: Views, clock: Clock) 
                 1,
             )
             await other.socket.close()
+        assert "igob_request_duration_seconds_count subscription" not in counted
         assert await requests(client) == {
             "subscription agenda ok": 2,
             "query __typename error": 1,

@@ -118,6 +118,17 @@ async def test_a_request_is_answered_though_its_span_fails(
     assert "can't be told of" in capsys.readouterr().err
 
 
+async def test_a_batch_stands_though_its_span_fails(
+    http: httpx.AsyncClient, spans: Spans, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spans._tracer = None  # type: ignore[assignment]
+    answer = await http.post("/graphql", json={"query": REGISTER})
+    assert answer.json()["data"] == {"registerHospital": {"errors": []}}
+    assert "a batch can't be told of" in capsys.readouterr().err
+    page = (await http.get("/metrics")).text
+    assert 'igob_commands_total{command="RegisterHospital",outcome="accepted"} 1.0' in page
+
+
 async def test_a_batch_on_what_another_process_wrote_is_a_conflict(
     core: Core, town: Town, clock: Clock, spans: Spans, exporter: InMemorySpanExporter
 ) -> None:

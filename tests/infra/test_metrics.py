@@ -45,6 +45,7 @@ async def test_each_command_is_counted_once_by_its_outcome(core: Core) -> None:
     assert found["igob_commands_total ErasePerson accepted"] == 0  # there from the beginning
     assert found["igob_batch_commands_sum"] >= 9
     assert found["igob_append_retries_total"] == 0
+    assert found["igob_append_conflicts_total"] == 0  # a key that is known is none
 
 
 @pytest.mark.anyio
@@ -131,12 +132,15 @@ def sampled(connections: int) -> Sample:
 
 
 def work(
-    connections: int, ready: "multiprocessing.synchronize.Event", told_to_end: "multiprocessing.synchronize.Event"
+    connections: int | None,
+    ready: "multiprocessing.synchronize.Event",
+    told_to_end: "multiprocessing.synchronize.Event",
 ) -> None:
     """A worker that accepts a booking, and ends without a word."""
     metrics = Metrics(share())
     metrics.commands["BookAppointment", "accepted"].inc()
-    metrics.sample(sampled(connections))
+    if connections is not None:
+        metrics.sample(sampled(connections))
     ready.set()
     told_to_end.wait(60)
     os._exit(9)
@@ -154,7 +158,7 @@ class Workers:
         self._spawn = multiprocessing.get_context("spawn")
         self._running: list[tuple[multiprocessing.process.BaseProcess, multiprocessing.synchronize.Event]] = []
 
-    def start(self, connections: int) -> None:
+    def start(self, connections: int | None) -> None:
         ready, end = self._spawn.Event(), self._spawn.Event()
         process = self._spawn.Process(target=work, args=(connections, ready, end))
         process.start()
@@ -205,6 +209,10 @@ def test_workers_count_together_and_who_replaces_a_dead_one_counts_on(workers: W
     workers.start(1)
     found = workers.told()
     assert (found[bookings], *(found[name] for name in names)) == (3, 6, 5, 2)
+    workers.end_first()
+    workers.start(None)  # it takes over the numbers, not the connections
+    found = workers.told()
+    assert (found[bookings], *(found[name] for name in names)) == (4, 1, 1, 2)
     # However often one is replaced: two workers, two places.
     assert sorted(path.name for path in tmp_path.glob("counter_*")) == ["counter_0.db", "counter_1.db"]
 
