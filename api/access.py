@@ -4,7 +4,8 @@ What is below a root is reached through it alone, so nobody needs to look again 
 keeps the program from starting: somebody has to think about it first.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -16,8 +17,8 @@ from domain.appointments import agenda as agendas
 from domain.errors import Rejected
 from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, parse_ci
 
-Arguments = Mapping[str, Any]  # as the schema names them
-Verdict = bool | Awaitable[bool]
+Arguments = Mapping[str, Any]  # as resolvers get them
+Verdict = bool | Coroutine[Any, Any, bool]
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -33,9 +34,8 @@ Rule = Mapping[Role, Scope]  # whoever is not in it may not
 
 def _said(arguments: Arguments, path: str) -> Any:
     """An argument, or a field of one: "input.patient"."""
-    found: Any = arguments
-    for name in path.split("."):
-        found = found.get(name)
+    name, _, field = path.partition(".")
+    found = getattr(arguments[name], field) if field else arguments[name]
     return getattr(found, "value", found)  # of an enum
 
 
@@ -100,8 +100,8 @@ def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scop
 
 def _contacts_alone(arguments: Arguments) -> bool:
     """Another identity number would make somebody another person, and the rest says who they are."""
-    said = {name for name, value in arguments["input"].items() if value is not None}
-    return said <= {"idempotencyKey", "person", "phone", "email"}
+    said = {name for name, value in vars(arguments["input"]).items() if value is not None}
+    return said <= {"idempotency_key", "person", "phone", "email"}
 
 
 def _by_web(arguments: Arguments) -> bool:
@@ -200,7 +200,7 @@ async def role_for(name: str, context: Context, arguments: Arguments) -> Role | 
     for role in context.actor.roles:
         if scope := rule.get(role):
             verdict = scope.covers(context, arguments)
-            if verdict if isinstance(verdict, bool) else await verdict:
+            if await verdict if type(verdict) is CoroutineType else verdict:
                 return role
     return None
 
@@ -227,7 +227,7 @@ def _guarded(name: str, ask: Any, refused: Refuse) -> Callable[..., Any]:
             return refused(Rejected("forbidden" if context.actor.subject else "login_required"), info)
         context.role = role
         answer = ask(source, info, **arguments)
-        return await answer if isinstance(answer, Awaitable) else answer
+        return await answer if type(answer) is CoroutineType else answer
 
     return guarded
 

@@ -19,6 +19,7 @@ from graphql import (
     validate,
 )
 
+from api.graphql.plans import NotPlain, Plan
 from api.graphql.values import WrongValuesRule
 from api.limits import ExpandedSizeRule, cost, depends_on_variables
 from api.telemetry import SEVERAL, UNKNOWN
@@ -51,10 +52,32 @@ class Document:
         self._depends = depends_on_variables(node)
         self._costs: dict[str | None, int] = {}
         self._labels: dict[str | None, tuple[str, str]] = {}
+        self._asked: set[str | None] = set()
+        self._plans: dict[str | None, Plan | None] = {}
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
         """The operation of this name, or the only one; None if there is no such."""
         return get_operation_ast(self.node, name)
+
+    def plan(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
+        """How to execute the operation of this name; None if the library has to, or it is asked for the first time.
+
+        Most documents that are asked for once are never asked for again.
+        """
+        if name not in self._plans:
+            if name in self._asked:
+                self._plans[name] = self._planned(schema, name)
+            elif self.operation(name):
+                self._asked.add(name)
+        return self._plans.get(name)
+
+    def _planned(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
+        operation = self.operation(name)
+        assert operation
+        try:
+            return Plan(schema, self.node, operation)
+        except NotPlain:
+            return None
 
     def label(self, name: str | None) -> tuple[str, str]:
         """Kind and root field of the operation of this name, in the schema's words; SEVERAL if it has not just one."""

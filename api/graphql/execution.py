@@ -1,6 +1,7 @@
 """An operation's way: understood, bounded, executed, and answered in words that are the client's to read."""
 
 from collections.abc import AsyncGenerator, Collection
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,6 +10,7 @@ from graphql.pyutils import is_awaitable
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from api.graphql.documents import Document, Documents, WrongDocument
+from api.graphql.plans import NotPlain
 from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error, freshness_shown
 from api.graphql.values import translate_wrong_values
@@ -94,6 +96,9 @@ async def answer(asked: Asked, context: Context, kinds: Collection[OperationType
         document = understood(asked, context, kinds)
     except WrongDocument as wrong:
         return refused(wrong.errors, asked, context)
+    if plan := document.plan(schema._schema, asked.operation_name):
+        with suppress(NotPlain):
+            return _told(await plan.execute(asked.variables, context), asked, context)
     result: Any = execute(
         schema._schema,
         document.node,

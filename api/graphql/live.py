@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import strawberry
 from graphql import GraphQLError, VariableNode
@@ -17,6 +17,11 @@ from domain.decider import StreamName
 from domain.errors import Code, Rejected
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, agenda_of, fits
 from infra.log import Unavailable
+
+if TYPE_CHECKING:
+    from graphql import GraphQLResolveInfo
+
+    from api.graphql.shared import Context
 
 AFTER = "Go on from this position: the first message comes with the first change after it. Without: the state now."
 
@@ -61,7 +66,8 @@ async def _follow(
 
 def _after_variable(info: Info) -> str | None:
     """The variable that holds `after`, if one does. It can hold nothing else: no other argument is a position."""
-    for argument in info._raw_info.field_nodes[0].arguments or ():
+    asked = cast("GraphQLResolveInfo[Context]", info)
+    for argument in asked.field_nodes[0].arguments or ():
         if argument.name.value == "after" and isinstance(argument.value, VariableNode):
             return argument.value.name.value
     return None

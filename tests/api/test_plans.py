@@ -1,0 +1,323 @@
+"""Plans do what graphql-core does: the same data, the same errors at the same places, on documents made at random."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from enum import Enum
+from typing import Any, cast
+
+import pytest
+import strawberry
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationDefinitionNode, execute, parse, validate
+from graphql.pyutils import is_awaitable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis_graphql import queries
+
+from api.graphql.documents import Document
+from api.graphql.plans import NotPlain, Plan
+from api.graphql.resolvers import ask_plainly
+from api.graphql.schema import schema as city_schema
+from api.graphql.shared import Info
+
+CONTEXT: Any = object()
+
+
+@strawberry.enum
+class Colour(Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+@strawberry.interface
+class Thing:
+    name: str
+    broken: int | None
+
+
+@strawberry.input
+class Wish:
+    word: str
+    count: int | None = None
+    colour: Colour = Colour.RED
+    tags: list[str] = strawberry.field(default_factory=lambda: ["a"])
+    inner: "Wish | None" = None
+
+
+async def _soon(value: Any) -> Any:
+    await asyncio.sleep(0)
+    return value
+
+
+@strawberry.type
+class Box(Thing):
+    colour: Colour
+    missing: str  # null, which it must not be
+
+    @strawberry.field
+    def deeper(self, info: Info, depth: int = 1) -> "Box":
+        return box(f"{self.name}.{depth}")
+
+    @strawberry.field
+    async def later(self, info: Info) -> "Box | None":
+        return cast("Box", await _soon(box(self.name + "+")))
+
+    @strawberry.field
+    async def fails(self, info: Info, why: str = "so") -> "Box | None":
+        raise ValueError(why)
+
+    @strawberry.field
+    async def must(self, info: Info) -> "Box":
+        raise GraphQLError("must", extensions={"code": "x"})
+
+    @strawberry.field
+    async def things(self, info: Info) -> list[Thing | None]:
+        return [box("in"), None, Stone(name="s", broken=7, weight=1.5)]
+
+    @strawberry.field
+    def rows(self, info: Info) -> list[list[int]] | None:
+        return [[1, 2], [3]]
+
+
+@strawberry.type
+class Stone(Thing):
+    weight: float
+
+    @strawberry.field
+    def boxes(self, info: Info) -> "list[Box]":
+        return [box("b1"), cast("Box", None), box("b3")]
+
+    @strawberry.field
+    async def some(self, info: Info) -> "list[Box | None] | None":
+        return [box("b1"), None]
+
+
+def box(name: str) -> Box:
+    return Box(name=name, broken=cast("int", "no number"), colour=Colour.BLUE, missing=cast("str", None))
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    async def box(self, info: Info, name: str = "box") -> Box | None:
+        return cast("Box", await _soon(box(name)))
+
+    @strawberry.field
+    def stone(self, info: Info) -> Stone:
+        return Stone(name="stone", broken=1, weight=2)
+
+    @strawberry.field
+    async def wished(self, info: Info, wish: Wish | None = None, many: list[Wish] | None = None) -> str:
+        return f"{wish!r} {many!r}"
+
+    @strawberry.field
+    async def thing(self, info: Info, of: Colour) -> Thing | None:
+        return box("t") if of is Colour.BLUE else cast("Thing", self_stone())
+
+    @strawberry.field
+    def context(self, info: Info) -> bool:
+        return info.context is CONTEXT
+
+
+def self_stone() -> Stone:
+    return Stone(name="stone", broken=1, weight=2)
+
+
+order: list[str] = []
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    async def do(self, info: Info, what: str) -> str:
+        order.append(f"begin {what}")
+        await asyncio.sleep(0)
+        order.append(f"end {what}")
+        if what == "fail":
+            raise ValueError(what)
+        return what
+
+
+@strawberry.type
+class Subscription:
+    @strawberry.subscription
+    async def ticks(self, info: Info) -> AsyncIterator[int]:
+        yield 1
+
+
+made = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscription, types=[Box, Stone])
+SCHEMA: GraphQLSchema = made._schema
+ask_plainly(SCHEMA)
+
+
+def plan_of(text: str, name: str | None = None, schema: GraphQLSchema = SCHEMA) -> Plan:
+    document = parse(text)
+    assert validate(schema, document) == []
+    operation = Document(document).operation(name)
+    assert isinstance(operation, OperationDefinitionNode)
+    return Plan(schema, document, operation)
+
+
+def as_the_library(text: str, variables: dict[str, Any]) -> ExecutionResult:
+    async def run() -> ExecutionResult:
+        result: Any = execute(SCHEMA, parse(text), variable_values=variables, context_value=CONTEXT)
+        found = await result if is_awaitable(result) else result
+        assert isinstance(found, ExecutionResult)
+        return found
+
+    return asyncio.run(run())
+
+
+def as_planned(text: str, variables: dict[str, Any]) -> ExecutionResult:
+    return asyncio.run(plan_of(text).execute(variables, CONTEXT))
+
+
+def told(result: ExecutionResult) -> tuple[Any, list[Any], set[Any]]:
+    """Data; errors of what is null itself; and what is null for an error in it.
+
+    Of several errors in what is null now, it hangs on who was first which are told.
+    """
+    plain, within = [], set()
+    for error in result.errors or ():
+        place = nulled(result.data, error.path or [])
+        if len(place) == len(error.path or []):
+            plain.append((error.message, error.path, error.extensions, error.locations))
+        within.add(tuple(place))
+    return result.data, sorted(plain, key=repr), within
+
+
+def nulled(data: Any, path: list[str | int]) -> list[str | int]:
+    """As far as there is something."""
+    for number, step in enumerate(path):
+        if data is None:
+            return path[:number]
+        data = data[step]
+    return path
+
+
+def check(text: str, **variables: Any) -> ExecutionResult:
+    planned = as_planned(text, variables)
+    assert told(planned) == told(as_the_library(text, variables))
+    # The order of fields is the document's.
+    assert repr(planned.data) == repr(as_the_library(text, variables).data)
+    return planned
+
+
+# The library now and then cancels what it has not begun to await.
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(text=queries(made.as_str()))
+def test_a_plan_does_what_the_library_does(text: str) -> None:
+    check(text)
+
+
+LITERALS = """query ($w: Wish, $of: Colour! = RED, $n: String! = "n") {
+  a: wished(wish: $w) b: wished(many: [{word: "x", inner: {word: "y", colour: BLUE}}]) c: wished(wish: null)
+  thing(of: $of) { name __typename ... on Stone { weight } ...B } box(name: $n) { name } }
+  fragment B on Box { colour ...B2 } fragment B2 on Thing { name broken }"""
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["RED", "BLUE"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["word", "count", "colour", "tags", "inner", "other"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+wishes = st.fixed_dictionaries(
+    {"word": st.text(max_size=3)},
+    optional={
+        "count": st.none() | st.integers(-(2**31), 2**31),
+        "colour": st.sampled_from(["RED", "BLUE", "GREEN"]),
+        "tags": st.lists(st.text(max_size=2), max_size=2) | st.text(max_size=2),
+        "inner": st.none() | st.fixed_dictionaries({"word": st.text(max_size=2)}),
+    },
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(variables=st.dictionaries(st.sampled_from(["w", "of", "n", "x"]), values | wishes, max_size=4))
+def test_variables_become_what_the_library_makes_of_them_or_are_left_to_it(variables: dict[str, Any]) -> None:
+    library = as_the_library(LITERALS, variables)
+    try:
+        planned = as_planned(LITERALS, variables)
+    except NotPlain:
+        assert library.data is None
+        assert library.errors
+    else:
+        assert told(planned) == told(library)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ box { name deeper(depth: 3) { name deeper { name } } } box { colour } }",
+        "{ a: box { fails { name } later { name broken } } b: stone { name } }",
+        "{ box { missing } stone { name } }",
+        "{ stone { boxes { name } } }",
+        "{ box { things { name __typename ... on Box { must { name } } } } stone { some { missing } } }",
+        "{ box { later { later { must { name } fails { name } } } rows } }",
+        "{ ... on Query { ...{ box { ...F } } } } fragment F on Box { later { ...G ...G } } fragment G on Box { name }",
+        "{ context stone { name must: name } }",
+        'mutation { a: do(what: "1") b: do(what: "2") }',
+    ],
+)
+def test_these_too(text: str) -> None:
+    check(text)
+
+
+@pytest.mark.parametrize("field", ["missing", "must { name }", "deeper { missing }", "later { must { name } }"])
+def test_what_was_asked_already_is_waited_for_when_something_fails(field: str) -> None:
+    """Else Python complains of coroutines that nobody awaited, and this test with it."""
+    for text in (
+        f"{{ box {{ later {{ name }} {field} fails {{ name }} }} box2: box {{ {field} }} }}",
+        f"{{ box {{ things {{ name ... on Box {{ later {{ name }} {field} }} }} }} stone {{ some {{ {field} }} }} }}",
+    ):
+        as_planned(text, {})
+    gc.collect()
+
+
+def test_what_is_null_and_must_not_be_takes_with_it_what_it_is_in() -> None:
+    found = check("{ box { name must { name } } stone { name } }")
+    assert found.data == {"box": None, "stone": {"name": "stone"}}
+    assert [(error.message, error.path) for error in found.errors or ()] == [("must", ["box", "must"])]
+    assert check("{ stone { boxes { name } } box { name } }").data is None
+
+
+def test_mutations_are_done_one_after_another_until_the_first_that_has_no_answer() -> None:
+    order.clear()
+    found = as_planned('mutation { a: do(what: "1") b: do(what: "fail") c: do(what: "3") }', {})
+    assert order == ["begin 1", "end 1", "begin fail", "end fail"]
+    assert found.data is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{ __schema { queryType { name } } }",
+        '{ __type(name: "Box") { name } stone { name } }',
+        "query ($yes: Boolean!) { stone { name @include(if: $yes) } }",
+        "query ($word: String!) { wished(wish: {word: $word}) }",
+        "query ($of: Colour = BLUE) { thing(of: $of) { name } }",
+        "subscription { ticks }",
+    ],
+)
+def test_what_is_rare_is_left_to_the_library(text: str) -> None:
+    with pytest.raises(NotPlain):
+        plan_of(text)
+
+
+def test_a_document_is_planned_when_it_is_asked_for_again() -> None:
+    document = Document(parse("query A { stone { name } } query B { __schema { queryType { name } } }"))
+    assert document.plan(SCHEMA, "A") is None
+    plan = document.plan(SCHEMA, "A")
+    assert isinstance(plan, Plan)
+    assert document.plan(SCHEMA, "A") is plan
+    for name in ("B", "B", "C", "C", None, None):
+        assert document.plan(SCHEMA, name) is None
+
+
+def test_bookings_are_planned() -> None:
+    text = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
+      appointment { id state } position errors { code message path ... on SlotTaken { alternatives { number } } } } }"""
+    assert plan_of(text, schema=city_schema._schema)
