@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.connections import Places
 from api.endpoint import Endpoint
 from api.graphql.documents import Documents
 from api.graphql.schema import schema
@@ -20,10 +21,11 @@ from api.graphql.trusted import Trusted, load_trusted
 from api.limits import LoopbackOnly
 from api.messages import language_of
 from api.sockets import Subscriptions
+from api.streams import Streams
 from infra.core import open_core
 from infra.database import application_conninfo
 from infra.log import Unavailable
-from infra.serve import become_worker, end_with_server
+from infra.serve import become_worker, end_with_server, when_told_to_stop
 from infra.settings import Settings, from_environment
 from infra.views import Views
 from projections.catalogue import PROJECTIONS
@@ -49,8 +51,10 @@ class Application:
         )
         self._rest.get("/healthz")(healthz)
         self._rest.get("/readyz")(self._readyz)
-        self._http = Endpoint(self._introduced)
-        self._sockets = Subscriptions(self._introduced)
+        places = Places()
+        self._streams = Streams(places)
+        self._http = Endpoint(self._introduced, self._streams)
+        self._sockets = Subscriptions(self._introduced, places)
         # Until there is access control, a page elsewhere must not reach this server through a name of its own.
         named = TrustedHostMiddleware(self._serve, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
         self._guarded = LoopbackOnly(named)
@@ -83,7 +87,9 @@ class Application:
                 trusted=trusted_of(self._settings),
             )
             watch = asyncio.create_task(end_with_server())
-            yield
+            with when_told_to_stop(self._streams.stop):
+                yield
+            self._streams.stop()
             watch.cancel()
             await self._services.live.stop()
             await views.close()

@@ -120,10 +120,11 @@ class Context:
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
-        # Of a subscription: what it follows, and what it tells. See api/sockets.py.
+        # Of a subscription: what it follows, and what it tells. See api/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
         self.after_variable: str | None = None
+        self.resumes_after: Position | None = None  # whatever `after` says: what was told last before a cut
 
     def for_subscription(self) -> "Context":
         """One like this for one of the subscriptions of a connection."""

@@ -41,7 +41,7 @@ TOO_LARGE = {"query": '{ agendas(hospital: "x", first: 100) { nodes { slots(firs
         (f"{JSON};q=0.2, {GRAPHQL};q=0.3", GRAPHQL),
         (f"text/html, {GRAPHQL};q=0.9, */*;q=0.8", GRAPHQL),
         ("text/html,application/xhtml+xml,*/*;q=0.8", JSON),
-        ("text/event-stream", None),
+        ("text/html", None),
         (f"{JSON};charset=utf-16", None),
         (f"{JSON};q=0", None),
         (f"{JSON};q=x", None),

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 import websockets
 
-from api.sockets import SEND_TIMEOUT_S, SUBSCRIPTIONS_MAX
+from api.connections import SEND_TIMEOUT_S
+from api.sockets import SUBSCRIPTIONS_MAX
 from infra.embedded import OWNER, EmbeddedPostgres
 from tests.faults.truth import read_log
 from tests.following import AGENDA, APPOINTMENT, TOLD_TIMEOUT_S, Follower, Ward, follower
