@@ -2,26 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import websockets
 
-from api.app import Application
 from api.graphql.appointments import shown_agenda
 from api.graphql.shared import Services
 from api.graphql.trusted import Trusted, document_id
 from infra.core import Core
-from infra.settings import Settings
-from infra.views import Views
+from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
-from tests.city import booking, key, opaque, open_agenda, person
-from tests.conftest import Clock, Town
+from tests.city import booking, key, opaque, open_agenda
+from tests.conftest import Town
 from tests.following import AGENDA, APPOINTMENT, follower, open_socket
 
 pytestmark = pytest.mark.anyio
@@ -29,39 +25,6 @@ pytestmark = pytest.mark.anyio
 SLOT_LISTS = " ".join(f"s{n}: slots(first: 100) {{ nodes {{ number start minutes state }} }}" for n in range(12))
 TOO_LARGE = f'subscription {{ agenda(id: "x") {{ agenda {{ {SLOT_LISTS} }} }} }}'
 OTHER = ID.replace("p-01", "p-02")
-
-
-@pytest.fixture
-async def services(core: Core, views: Views, clock: Clock) -> Services:
-    return Services(core=core, views=views, settings=Settings(), now=clock)
-
-
-@asynccontextmanager
-async def serving(services: Services) -> AsyncIterator[str]:
-    """A server whose application works on the test's log."""
-    app = Application(Settings(), services)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await running
-    await services.live.stop()
-
-
-@pytest.fixture
-async def url(services: Services) -> AsyncIterator[str]:
-    async with serving(services) as url:
-        yield url
-
-
-async def book(core: Core, slot: int = 1, name: str = "Ana") -> tuple[str, int]:
-    """An appointment and its position."""
-    await core.lane.submit(person(name, core, ci=str(4_820_193 + slot)), key(f"p{name}"))
-    command = booking(slot, name)
-    outcome = await core.lane.submit(command, key(f"b{name}{slot}"))
-    return command.appointment, outcome.position
 
 
 async def test_it_tells_the_state_at_once_and_then_each_change(url: str, core: Core) -> None:
