@@ -128,8 +128,8 @@ async def test_who_leaves_is_followed_by_nothing_at_once(
     await open_agenda(core)
     for _ in range(3):
         async with AsyncExitStack() as stack:
-            for _ in range(20):
-                one = await stack.enter_async_context(reader(url, AGENDA, id=ID))
+            everybody = [await stack.enter_async_context(reader(url, AGENDA, id=ID)) for _ in range(20)]
+            for one in everybody:
                 await one.told()
             assert services.live._followers == 20
         async with asyncio.timeout(5):
