@@ -27,11 +27,11 @@ OPENED_AT_ONCE = 50
 
 
 class Served:
-    """A city of two workers, and a ward in it."""
+    """A city of two workers, or so many, and a ward in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 2) -> None:
         self.folder = folder
-        self.server = Serving("--data-dir", str(folder), "--workers", "2")
+        self.server = Serving("--data-dir", str(folder), "--workers", str(workers))
         self.url = self.server.url()
         self.ward = Ward(self.url)
 
