@@ -18,6 +18,7 @@ from api.graphql.shared import Context
 from infra.logging import log_failure
 
 EVENT_STREAM = "text/event-stream"
+LINGER_S = 0.1  # a server that sees a body broken off may throw away what it has not sent yet
 PING = b":\n\n"  # a comment
 COMPLETE = b"event: complete\ndata:\n\n"  # browsers tell nobody of an event without data
 HEADERS = [
@@ -97,6 +98,7 @@ class _Stream:
             with suppress(Exception):  # whoever does not read does not take it either: then it just ends
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._send(_part(f": {self._farewell}\n\n".encode()))
+                    await asyncio.sleep(LINGER_S)
 
     async def _tell(self) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
