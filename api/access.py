@@ -5,6 +5,7 @@ keeps the program from starting: somebody has to think about it first.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -226,10 +227,16 @@ def _guarded(name: str, ask: Any, refused: Refuse) -> Callable[..., Any]:
         if role is None:
             return refused(Rejected("forbidden" if context.actor.subject else "login_required"), info)
         context.role = role
+        context.may_still = partial(_may_still, name, context, arguments)
         answer = ask(source, info, **arguments)
         return await answer if type(answer) is CoroutineType else answer
 
     return guarded
+
+
+async def _may_still(name: str, context: Context, arguments: Arguments) -> bool:
+    """Whether what was allowed once is allowed now: somebody may have been a guardian until yesterday."""
+    return await role_for(name, context, arguments) is not None
 
 
 def _refused_by_error(refusal: Rejected, info: GraphQLResolveInfo[Context]) -> Any:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.connections import Places
 from api.endpoint import Endpoint
 from api.graphql.documents import Documents
 from api.graphql.execution import DOCUMENTS
@@ -21,6 +22,7 @@ from api.identity import KeysUnknown, WrongToken
 from api.limits import LoopbackOnly, is_local
 from api.messages import language_of
 from api.sockets import Subscriptions
+from api.streams import Streams
 from api.telemetry import Requests, correlation_of, traceparent_of
 from domain.errors import Rejected
 from infra.core import open_core
@@ -29,7 +31,7 @@ from infra.keys import RETRY_S, keys_of
 from infra.log import Unavailable
 from infra.logging import log_failure
 from infra.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
-from infra.serve import become_worker, end_with_server
+from infra.serve import become_worker, end_with_server, when_told_to_stop
 from infra.settings import PREFIX, Settings, from_environment
 from infra.tracing import open_spans
 from infra.views import Freshness, Views
@@ -62,8 +64,10 @@ class Application:
         self._rest.get("/healthz")(healthz)
         self._rest.get("/readyz")(self._readyz)
         self._rest.get("/metrics")(self._metrics)
-        self._http = Endpoint(self._introduced, self._requests)
-        self._sockets = Subscriptions(self._introduced)
+        self._places = Places()
+        self._streams = Streams(self._places)
+        self._http = Endpoint(self._introduced, self._requests, self._streams)
+        self._sockets = Subscriptions(self._introduced, self._places)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
             # Whoever has the development key is anybody: only this machine is served, by its own names.
@@ -105,7 +109,9 @@ class Application:
             )
             watch = asyncio.create_task(end_with_server())
             sampling = asyncio.create_task(self._keep_sampling())
-            yield
+            with when_told_to_stop(self._streams.stop):
+                yield
+            self._streams.stop()
             sampling.cancel()
             watch.cancel()
             await self._services.live.stop()
@@ -157,7 +163,7 @@ class Application:
             Sample(
                 waiting_commands=services.core.lane.waiting_commands,
                 oldest_wait_s=services.core.lane.oldest_wait_s,
-                connections=self._sockets.connections,
+                connections=self._places.taken,
                 subscriptions=services.live.followers,
                 followed_streams=services.live.streams,
                 documents=len(DOCUMENTS[services.settings.introspection].known),

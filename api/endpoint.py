@@ -5,6 +5,7 @@ docs/adr/0010-the-endpoint.md.
 """
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -15,8 +16,9 @@ import msgspec
 from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
+from api.connections import is_foreign
 from api.graphql.execution import Asked, NotHere, answer, refused
-from api.graphql.shared import Context, Headers, Introduce, TurnedAway
+from api.graphql.shared import Context, Headers, Introduce, Position, TurnedAway
 from api.limits import (
     BODY_BYTES_MAX,
     BODY_READ_TIMEOUT_S,
@@ -28,6 +30,7 @@ from api.limits import (
     parse_json,
     read_body,
 )
+from api.streams import EVENT_STREAM, Streams, as_events
 from api.telemetry import CORRELATION, Requests
 from infra.logging import log_failure
 
@@ -48,6 +51,13 @@ class _Refusal(Exception):
         self.headers = headers
 
 
+class _Stream(NamedTuple):
+    """A subscription that is to be told of from now on."""
+
+    asked: Asked
+    context: Context
+
+
 class _Reply(NamedTuple):
     status: int
     media: str
@@ -58,16 +68,22 @@ class _Reply(NamedTuple):
 class Endpoint:
     """The ASGI application of one path, for HTTP alone."""
 
-    def __init__(self, introduce: Introduce, requests: Requests) -> None:
+    def __init__(self, introduce: Introduce, requests: Requests, streams: Streams) -> None:
         self._introduce = introduce
         self._requests = requests
+        self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             reply = await self._reply(scope, receive)
         except Gone:
             return
+        if isinstance(reply, _Stream):
+            await self._streams.serve(reply.asked, reply.context, receive, send)
+            return
         body = _encoded(reply.body)
+        if reply.media == EVENT_STREAM:
+            body = as_events(body)
         headers = [
             (b"content-type", f"{reply.media}; charset=utf-8".encode()),
             (b"content-length", str(len(body)).encode()),
@@ -77,17 +93,22 @@ class Endpoint:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _reply(self, scope: Scope, receive: Receive) -> _Reply:
+    async def _reply(self, scope: Scope, receive: Receive) -> _Reply | _Stream:
         media = JSON
         try:
             headers = headers_of(scope)
             method = scope["method"]
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
-            media = _media(headers.get(b"accept", b"*/*"))
+            wanted = _media(headers.get(b"accept", b"*/*"))
+            if wanted != EVENT_STREAM:
+                media = wanted
+            elif is_foreign(headers):
+                raise _Refusal(403, "Event streams are for pages of this very origin, and for programs.")
             context = await self._introduce(headers)  # before the body is read: strangers' may be long
+            context.resumes_after = _last_told(headers)
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
-            return await self._answered(said, context, media, only_reads=method == "GET")
+            return await self._answered(said, context, wanted, only_reads=method == "GET")
         except _Refusal as refusal:
             self._requests.turned_away("error")
             return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
@@ -106,7 +127,9 @@ class Endpoint:
             message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
             return _Reply(500, media, {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]})
 
-    async def _answered(self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool) -> _Reply:
+    async def _answered(
+        self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool
+    ) -> _Reply | _Stream:
         begun_s = time.perf_counter()
         asked = Asked(said.get("query"), said.get("variables") or {}, said.get("operationName"), said.get("documentId"))
         try:
@@ -114,11 +137,18 @@ class Endpoint:
         except NotHere as error:
             if error.kind is not OperationType.SUBSCRIPTION:
                 raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
-            message = "Subscriptions are served over WebSockets alone, by the protocol graphql-transport-ws."
+            if media == EVENT_STREAM:
+                return self._stream(asked, context)
+            message = f"Subscriptions are served as {EVENT_STREAM}, or over WebSockets by graphql-transport-ws."
             found = refused([GraphQLError(message)], asked, context)
         self._requests.answered(context, found.errors, begun_s)
         named = {CORRELATION.decode(): context.correlation}
-        return _Reply(200 if found.executed or media == JSON else 400, media, found.body(), named)
+        return _Reply(400 if media == GRAPHQL_JSON and not found.executed else 200, media, found.body(), named)
+
+    def _stream(self, asked: Asked, context: Context) -> _Stream:
+        if not self._streams.room:
+            raise _Refusal(503, "There are too many connections: try again later.", **{"retry-after": "5"})
+        return _Stream(asked, context)
 
 
 def _media(accept: bytes) -> str:
@@ -131,9 +161,18 @@ def _media(accept: bytes) -> str:
     # Of both, if they are wanted as much: whoever names the first knows the specification, others get what they know.
     order = (GRAPHQL_JSON, JSON) if GRAPHQL_JSON in wanted else (JSON, GRAPHQL_JSON)
     best = max(order, key=lambda media: quality[media])
+    streamed = wanted.get(EVENT_STREAM, 0.0)  # if it is named: nobody else could read it
+    if streamed > quality[best] or (streamed == quality[best] > 0 and best not in wanted):
+        return EVENT_STREAM
     if not quality[best]:
-        raise _Refusal(406, f"Answers are {GRAPHQL_JSON} or {JSON}, in UTF-8.")
+        raise _Refusal(406, f"Answers are {GRAPHQL_JSON}, {JSON} or {EVENT_STREAM}, in UTF-8.")
     return best
+
+
+def _last_told(headers: Headers) -> Position | None:
+    """Where a client stood whose browser opens a stream again by itself. Ids that are not ours are as good as none."""
+    name = headers.get(b"last-event-id", b"").decode("latin-1")
+    return Position(int(name)) if re.fullmatch("[0-9]{1,18}", name) else None
 
 
 def _qualities(accept: str) -> dict[str, float]:

@@ -116,6 +116,11 @@ class Following:
         self._about = about
         self._making: tuple[Snapshot, Answer] | None = None
 
+    @property
+    def position(self) -> int:
+        """Where what was told last stands; 0 if that was nothing."""
+        return self._seen or 0
+
     async def snapshot(self) -> Snapshot:
         """The newest one, once there is one. Raises Unavailable if that takes too long."""
         try:

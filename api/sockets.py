@@ -3,12 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from graphql import GraphQLError
 from starlette.requests import Request
@@ -21,26 +19,30 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
 from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
 
-from api.graphql.execution import Asked, NotHere, followed
+from api.connections import (
+    CLOSE_TIMEOUT_S,
+    DEAF,
+    PING_EVERY_S,
+    SEND_TIMEOUT_S,
+    Places,
+    Told,
+    is_foreign,
+    token_ended,
+    told,
+)
+from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Headers, Introduce, TurnedAway, as_graphql_error
-from api.identity import SKEW_S
+from api.graphql.shared import Context, Introduce, TurnedAway, as_graphql_error
 from api.limits import Malformed, check_request, headers_of, parse_json
 from domain.errors import Rejected
 from infra.logging import log_failure
 
-CONNECTIONS_MAX = 2_000  # in this process
 SUBSCRIPTIONS_MAX = 20  # at a time, of one connection
 MESSAGE_BYTES_MAX = 64 * 1024  # from a client
 ID_LENGTH_MAX = 128
 INIT_TIMEOUT_S = 10  # from the handshake to connection_init
-SEND_TIMEOUT_S = 10  # a client that does not read for so long is cut off
-CLOSE_TIMEOUT_S = 1
-PING_EVERY_S = 30
 SILENCE_MAX_S = 75  # a client that answers no ping for so long is cut off: it may be gone without a word
 PING = '{"type":"ping"}'
-
-SLEEP_MAX_S = 3_600  # then the clock is looked at again
 
 POLICY = 1008
 TRY_AGAIN_LATER = 1013
@@ -52,36 +54,24 @@ UNAUTHORIZED = 401
 class Subscriptions:
     """The ASGI application of one path, for WebSockets: graphql-transport-ws, and nothing else.
 
-    Opens them to pages of this very host and to programs, CONNECTIONS_MAX at a time, and watches each of them. A page
+    Opens them to pages of this very host and to programs, while there are places, and watches each of them. A page
     elsewhere could else act as the citizen whose browser it is in: browsers let any page open a WebSocket.
     """
 
-    def __init__(self, introduce: Introduce) -> None:
+    def __init__(self, introduce: Introduce, places: Places) -> None:
         self._protocol = _Protocol(introduce)
-        self.connections = 0
+        self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_foreign(headers_of(scope)):
+        if is_foreign(headers_of(scope)):
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
-        elif self.connections >= CONNECTIONS_MAX:
+        elif self._places.full:
             await receive()
             await send({"type": "websocket.accept"})  # browsers tell a page nothing of a handshake that fails
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many connections"})
         else:
-            self.connections += 1
-            try:
+            with self._places.take():
                 await _Connection(self._protocol, scope, receive, send).serve()
-            finally:
-                self.connections -= 1
-
-
-def _is_foreign(headers: Headers) -> bool:
-    """Whether a page of another origin asks. Programs other than browsers send no Origin."""
-    origin = headers.get(b"origin", b"").decode("latin-1").lower()
-    try:
-        return bool(origin) and urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1").lower()
-    except ValueError:
-        return True
 
 
 class _Connection:
@@ -142,7 +132,7 @@ class _Connection:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(message)
         except TimeoutError:
-            self._cut_off(TRY_AGAIN_LATER, "you do not read what you are sent")
+            self._cut_off(TRY_AGAIN_LATER, DEAF)
             raise OSError("the client does not read") from None
         if message["type"] == "websocket.close":
             self._ended.set()  # whether the client answers it or not
@@ -167,10 +157,7 @@ def _check_message(message: Message) -> None:
 
 
 class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP.
-
-    What one client was told is told to others who ask the same and stand at the same place, see `Following.answer`.
-    """
+    """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP."""
 
     _ending: asyncio.Task[None] | None = None
 
@@ -188,15 +175,12 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
                 await self.websocket.close(code, str(away))
                 return
-            if self.context.actor.expires_at:
+            if self.context.actor.subject:
                 self._ending = asyncio.create_task(self._end_with_token())
         await super().handle_connection_init(message)
 
     async def _end_with_token(self) -> None:
-        context = self.context
-        while not context.actor.has_ended(now := context.services.now()):
-            left_s = (cast("datetime", context.actor.expires_at) - now).total_seconds() + SKEW_S
-            await asyncio.sleep(min(left_s, SLEEP_MAX_S))
+        await token_ended(self.context)
         with suppress(Exception):  # who is gone already need not be told
             await self.websocket.close(FORBIDDEN, "token_invalid")
 
@@ -232,28 +216,18 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
         asked = Asked(operation.query or "", operation.variables or {}, operation.operation_name)
-        answered = partial(context.services.requests.answered, context, begun_s=time.perf_counter())
-        first = True
+        begun_s = time.perf_counter()
         try:
-            async with aclosing(followed(asked, context)) as answers:
+            async with aclosing(told(asked, context)) as answers:
                 async for answer in answers:
-                    if first:
-                        first = False
-                        answered(answer.errors)
-                    if answer.data is None:
+                    if isinstance(answer, Told):
+                        await self._send_next(operation, answer.text)
+                    else:
                         await operation.send_initial_errors(answer.errors)
-                        return
-                    assert context.following
-                    text = json.dumps(answer.body())
-                    context.following.made(context.snapshot, text)  # before it is sent: others do not wait for that
-                    await self._send_next(operation, text)
-                    question = _question(operation, context)
-                    while known := await context.following.answer(question):
-                        await self._send_next(operation, known)
         except NotHere as error:
             message = f"Only subscriptions are served over WebSockets: ask for a {error.kind.value} over HTTP."
             refusal = GraphQLError(message)
-            answered([refusal])
+            context.services.requests.answered(context, [refusal], begun_s)
             await operation.send_initial_errors([refusal])
 
     async def _send_next(self, operation: Operation[Context, None], answer: str) -> None:
@@ -269,12 +243,6 @@ def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
         if name.lower() == "authorization" and isinstance(value, str):
             return {b"authorization": value.encode(errors="replace")}
     return {}
-
-
-def _question(operation: Operation[Context, None], context: Context) -> Hashable:
-    """By what all are told the same who stand at the same place. `after` said where one began: it is past."""
-    variables = {name: value for name, value in (operation.variables or {}).items() if name != context.after_variable}
-    return operation.query, json.dumps(variables, sort_keys=True), operation.operation_name, context.language
 
 
 class _Protocol(GraphQL[Context, None]):

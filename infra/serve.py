@@ -12,9 +12,11 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
+from types import FrameType
+from typing import Any
 
 from granian.constants import Interfaces
 from granian.log import LogLevels
@@ -32,6 +34,7 @@ READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
 STOP_TIMEOUT_S = 30
+AT_ONCE_MAX = 4_000  # connections of a worker; beyond, Granian lets all newcomers wait: live ones must leave room
 PARENT_POLL_S = 0.25
 PROJECTOR = [sys.executable, "-c", "from infra.cli import main; main()", "projections", "run"]
 SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
@@ -96,6 +99,7 @@ def _granian(host: str, port: int, workers: int) -> MPServer:
         address=host,
         port=port,
         workers=workers,
+        backpressure=AT_ONCE_MAX,
         interface=Interfaces.ASGI,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
@@ -158,6 +162,31 @@ async def end_with_server() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         await asyncio.sleep(PARENT_POLL_S)
+
+
+@contextmanager
+def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
+    """While the block runs: do this in the event loop as soon as a signal says to stop, then what is done anyway.
+
+    Servers wait for answers that are under way before they end what they serve, and some answers go on until they do.
+    """
+    loop = asyncio.get_running_loop()
+    former: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(act)
+        former[number](number, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        found = signal.getsignal(number)
+        if callable(found) and threading.current_thread() is threading.main_thread():
+            former[number] = found
+            signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for known, before in former.items():
+            signal.signal(known, before)
 
 
 def _keep_projecting(done: threading.Event, say: Callable[[str], None]) -> None:

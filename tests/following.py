@@ -5,9 +5,10 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -110,6 +111,85 @@ async def follower(url: str, **more: Any) -> AsyncIterator[Follower]:
         await one.say(type="connection_init", payload=payload)
         assert (await one.hear())["type"] == "connection_ack"
         yield one
+
+
+class Reader:
+    """One event stream."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.aiter_lines()
+        self._coming: asyncio.Task[dict[str, str]] | None = None
+
+    async def _next(self) -> dict[str, str]:
+        fields = {}
+        while line := await anext(self._lines, None):
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        if line is None:
+            raise EOFError
+        return fields
+
+    async def hear(self, timeout_s: float = TOLD_TIMEOUT_S) -> dict[str, str]:
+        """The fields of what comes next; that of a comment is named "".
+
+        Raises EOFError at the end, httpx.RemoteProtocolError if it is cut, TimeoutError if nothing comes (yet).
+        """
+        self._coming = self._coming or asyncio.create_task(self._next())
+        done, _ = await asyncio.wait({self._coming}, timeout=timeout_s)
+        if not done:
+            raise TimeoutError
+        coming, self._coming = self._coming, None
+        return coming.result()
+
+    async def event(self) -> tuple[str, Any]:
+        """Name and data of the next event."""
+        while "" in (heard := await self.hear()):
+            pass
+        return heard["event"], heard["data"] and json.loads(heard["data"])
+
+    async def told(self) -> dict[str, Any]:
+        """What the one field of the next event says, as `Follower.told` gives it."""
+        while "" in (heard := await self.hear()):
+            pass
+        assert heard["event"] == "next", heard
+        said: dict[str, Any]
+        (said,) = json.loads(heard["data"])["data"].values()
+        assert heard["id"] == said["position"]
+        return said | {name: said[name] and int(said[name]) for name in ("position", "previous")}
+
+    async def silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long, but for what comes at the beginning."""
+        try:
+            while await self.hear(seconds) == {"": ""}:
+                pass
+        except TimeoutError:
+            return True
+        return False
+
+    async def cut(self) -> str:
+        """The last comment before it is cut, which it must be; what comes before is thrown away."""
+        heard: dict[str, str] = {}
+        try:
+            while heard.get("event") != "complete":
+                heard = await self.hear()
+        except httpx.RemoteProtocolError:
+            return heard.get("", "")
+        raise AssertionError(heard)
+
+
+@asynccontextmanager
+async def reader(
+    url: str, query: str, *, headers: Mapping[str, str] = MappingProxyType({}), **variables: Any
+) -> AsyncIterator[Reader]:
+    """An event stream from a server's GraphQL endpoint, a developer's unless headers say who it is."""
+    headers = {"authorization": bearer(), "accept": "text/event-stream", "accept-language": "en", **headers}
+    said = {"query": query, "variables": variables}
+    async with (
+        httpx.AsyncClient(verify=False, trust_env=False, timeout=TOLD_TIMEOUT_S) as http,  # noqa: S501 (loopback)
+        http.stream("POST", f"{url}/graphql", json=said, headers=headers) as answer,
+    ):
+        yield Reader(answer)
 
 
 class Ward:

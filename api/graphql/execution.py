@@ -139,7 +139,7 @@ async def followed(asked: Asked, context: Context) -> AsyncGenerator[Answer, Non
     if is_awaitable(stream):
         stream = await stream
     if isinstance(stream, ExecutionResult):
-        yield _told(stream, asked, context)
+        yield refused(stream.errors or [], asked, context)
         return
     try:
         async for result in stream:

@@ -53,6 +53,8 @@ async def _follow(
 ) -> AsyncIterator[Following]:
     """Follow a stream for this operation. Refusals are raised as GraphQLErrors."""
     context = info.context
+    if context.resumes_after is not None:
+        after = context.resumes_after
     try:
         async with context.services.live.follow(stream, after=after, about=about) as following:
             context.following = following
@@ -93,7 +95,9 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
     return shown_appointment(booked.patient, visit, AppointmentState[appointment_state(agenda, id)])
 
 
-@strawberry.type(description="What is told as it happens, over WebSockets by the protocol graphql-transport-ws.")
+@strawberry.type(
+    description="What is told as it happens, as an event stream or over WebSockets (graphql-transport-ws)."
+)
 class Subscription:
     @strawberry.subscription(description="An agenda: as it is, and again with each change. Slow clients skip states.")
     async def agenda(

@@ -129,6 +129,7 @@ class Context:
         self.actor = actor
         # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
         self.role: Role = "anonymous"
+        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/access.py
         self.language = language
         self.correlation = correlation
         self.traceparent = traceparent
@@ -139,10 +140,11 @@ class Context:
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
-        # Of a subscription: what it follows, and what it tells. See api/sockets.py.
+        # Of a subscription: what it follows, and what it tells. See api/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
         self.after_variable: str | None = None
+        self.resumes_after: Position | None = None  # whatever `after` says: what was told last before a cut
 
     def for_subscription(self) -> "Context":
         """One like this for one of the subscriptions of a connection."""
@@ -282,6 +284,10 @@ class Context:
             yield
         except Unavailable:
             raise as_graphql_error(Rejected("unavailable"), self.language) from None
+
+
+async def _nobody_asked() -> bool:
+    return True
 
 
 def _can_be_stored(name: str) -> bool:

@@ -1,13 +1,16 @@
 """A client of the API in this process: the real schema and endpoint on a real log."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+import uvicorn
 from psycopg import AsyncConnection
 
 from api.app import Application
@@ -16,6 +19,7 @@ from infra.core import Core
 from infra.keys import DevelopmentKeys, Login, development_token
 from infra.settings import Settings
 from infra.views import Views
+from tests.city import booking, key, person
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
 
@@ -95,3 +99,36 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(AsyncConnection, "execute", counting)
     return statements
+
+
+@pytest.fixture
+async def services(core: Core, views: Views, clock: Clock) -> Services:
+    return services_of(core, views, clock)
+
+
+@asynccontextmanager
+async def serving(services: Services, app: Application | None = None) -> AsyncIterator[str]:
+    """A server whose application works on the test's log."""
+    app = app or Application(Settings(), services)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
+    running = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await running
+    await services.live.stop()
+
+
+@pytest.fixture
+async def url(services: Services) -> AsyncIterator[str]:
+    async with serving(services) as url:
+        yield url
+
+
+async def book(core: Core, slot: int = 1, name: str = "Ana") -> tuple[str, int]:
+    """An appointment and its position."""
+    await core.lane.submit(person(name, core, ci=str(4_820_193 + slot)), key(f"p{name}"))
+    command = booking(slot, name)
+    outcome = await core.lane.submit(command, key(f"b{name}{slot}"))
+    return command.appointment, outcome.position

@@ -6,9 +6,11 @@ import json
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 import api.endpoint
+from api.limits import BODY_BYTES_MAX
 from tests.api.conftest import Client
 from tests.api.test_appointments import REGISTER
 
@@ -16,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
+STREAM = "text/event-stream"
 RIGHT = {"query": "{ __typename }"}
 NO_DOCUMENT = {"query": "{"}
 NO_SUCH_FIELD = {"query": "{ nope }"}
@@ -41,7 +44,7 @@ TOO_LARGE = {"query": '{ agendas(hospital: "x", first: 100) { nodes { slots(firs
         (f"{JSON};q=0.2, {GRAPHQL};q=0.3", GRAPHQL),
         (f"text/html, {GRAPHQL};q=0.9, */*;q=0.8", GRAPHQL),
         ("text/html,application/xhtml+xml,*/*;q=0.8", JSON),
-        ("text/event-stream", None),
+        ("text/html", None),
         (f"{JSON};charset=utf-16", None),
         (f"{JSON};q=0", None),
         (f"{JSON};q=x", None),
@@ -79,6 +82,86 @@ async def test_what_is_not_executed_has_no_data(client: Client, said: dict[str, 
         assert answer.status_code == status, answer.text
         assert answer.json()["errors"][0]["message"]
         assert "data" not in answer.json()
+
+
+def events(answer: httpx.Response) -> list[tuple[str, Any]]:
+    """Those of a stream that is over."""
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"{STREAM}; charset=utf-8"), answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.text.endswith("\n\n")
+    found = []
+    for event in answer.text.removesuffix("\n\n").split("\n\n"):
+        (_, name), (_, data) = (line.split(":", 1) for line in event.split("\n"))
+        found.append((name.strip(), json.loads(data) if data else None))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("accept", "streamed"),
+    [
+        (STREAM, True),
+        (f"Text/Event-Stream; charset=UTF-8, {JSON};q=0.9", True),
+        (f"{STREAM}, */*", True),
+        (f"{STREAM}, multipart/mixed", True),
+        (f"{STREAM}, {JSON}", False),
+        (f"{GRAPHQL}, {JSON}, {STREAM}, multipart/mixed", False),
+        (f"{STREAM};q=0.5, */*", False),
+        ("text/*, application/json;q=0.1", False),
+    ],
+)
+async def test_an_event_stream_is_for_those_who_want_that_most(client: Client, accept: str, streamed: bool) -> None:
+    answer = await client.http.post("/graphql", json=RIGHT, headers={"accept": accept})
+    if streamed:
+        told = {"data": {"__typename": "Query"}, "extensions": {"cost": 1}}
+        assert events(answer) == [("next", told), ("complete", None)]
+    else:
+        assert answer.json()["data"] == {"__typename": "Query"}
+
+
+async def test_mutations_are_streamed_by_post_alone(client: Client) -> None:
+    said = {"query": "mutation { __typename }"}
+    answer = await client.http.post("/graphql", json=said, headers={"accept": STREAM})
+    assert [name for name, _ in events(answer)] == ["next", "complete"]
+    answer = await client.http.get("/graphql", params=said, headers={"accept": STREAM})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "said", [NO_DOCUMENT, NO_SUCH_FIELD, NO_SUCH_OPERATION, WHICH_OPERATION, WRONG_VARIABLE, TOO_LARGE]
+)
+async def test_what_is_not_executed_is_told_in_the_stream(client: Client, said: dict[str, Any], method: str) -> None:
+    asked = {name: json.dumps(value) if name == "variables" else value for name, value in said.items()}
+    content = {"params": asked} if method == "GET" else {"json": said}
+    (name, told), last = events(await client.http.request(method, "/graphql", headers={"accept": STREAM}, **content))
+    assert (name, last) == ("next", ("complete", None))
+    assert told["errors"][0]["message"]
+    assert "data" not in told
+
+
+@pytest.mark.parametrize(
+    ("more", "content", "status"),
+    [
+        ({}, "{", 400),
+        ({}, '{"query": 5}', 400),
+        ({"content-type": "text/plain"}, json.dumps(RIGHT), 415),
+        ({}, "x" * (BODY_BYTES_MAX + 1), 413),
+        ({"origin": "https://evil.example"}, json.dumps(RIGHT), 403),
+        ({"origin": "null"}, json.dumps(RIGHT), 403),
+        ({"origin": "http://[evil"}, json.dumps(RIGHT), 403),
+        ({"origin": "http://localhost"}, json.dumps(RIGHT), 200),
+    ],
+)
+async def test_what_is_no_request_at_all_begins_no_stream(
+    client: Client, more: dict[str, str], content: str, status: int
+) -> None:
+    headers = {"accept": STREAM, "content-type": JSON} | more
+    answer = await client.http.post("/graphql", content=content, headers=headers)
+    assert answer.status_code == status
+    if status != 200:
+        assert answer.headers["content-type"] == f"{JSON}; charset=utf-8"
+        assert answer.json()["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("media", [JSON, GRAPHQL])

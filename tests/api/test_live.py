@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import websockets
 
-from api.app import Application
 from api.graphql.appointments import shown_agenda
 from api.graphql.shared import Services
 from api.graphql.trusted import Trusted, document_id
@@ -21,11 +18,10 @@ from bench.login import bearer
 from infra.core import Core
 from infra.keys import Login, development_token
 from infra.settings import Settings
-from infra.views import Views
-from tests.api.conftest import services_of
+from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
-from tests.city import booking, key, opaque, open_agenda, person
+from tests.city import booking, key, opaque, open_agenda
 from tests.conftest import Clock, Town
 from tests.following import AGENDA, APPOINTMENT, follower, open_socket
 
@@ -34,39 +30,6 @@ pytestmark = pytest.mark.anyio
 SLOT_LISTS = " ".join(f"s{n}: slots(first: 100) {{ nodes {{ number start minutes state }} }}" for n in range(12))
 TOO_LARGE = f'subscription {{ agenda(id: "x") {{ agenda {{ {SLOT_LISTS} }} }} }}'
 OTHER = ID.replace("p-01", "p-02")
-
-
-@pytest.fixture
-async def services(core: Core, views: Views, clock: Clock) -> Services:
-    return services_of(core, views, clock)
-
-
-@asynccontextmanager
-async def serving(services: Services) -> AsyncIterator[str]:
-    """A server whose application works on the test's log."""
-    app = Application(Settings(), services)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
-    running = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await running
-    await services.live.stop()
-
-
-@pytest.fixture
-async def url(services: Services) -> AsyncIterator[str]:
-    async with serving(services) as url:
-        yield url
-
-
-async def book(core: Core, slot: int = 1, name: str = "Ana") -> tuple[str, int]:
-    """An appointment and its position."""
-    await core.lane.submit(person(name, core, ci=str(4_820_193 + slot)), key(f"p{name}"))
-    command = booking(slot, name)
-    outcome = await core.lane.submit(command, key(f"b{name}{slot}"))
-    return command.appointment, outcome.position
 
 
 async def test_it_tells_the_state_at_once_and_then_each_change(url: str, core: Core) -> None:
@@ -130,18 +93,17 @@ async def test_queries_and_mutations_go_over_http(url: str, operation: str) -> N
     [
         ("application/json", 200),
         ("application/graphql-response+json", 400),
-        ("text/event-stream", 406),
         ("multipart/mixed;subscriptionSpec=1.0", 406),
     ],
 )
-async def test_subscriptions_go_over_web_sockets(url: str, core: Core, accept: str, status: int) -> None:
+async def test_subscriptions_are_not_answered_in_one_piece(url: str, core: Core, accept: str, status: int) -> None:
     await open_agenda(core)
     content = json.dumps({"query": AGENDA, "variables": {"id": ID}})
     async with httpx.AsyncClient() as http:
         headers = {"accept": accept, "content-type": "application/json"}
         answer = await http.post(f"{url}/graphql", content=content, headers=headers)
     assert answer.status_code == status
-    assert ("over WebSockets alone" in answer.text) == (status != 406)
+    assert ("over WebSockets by" in answer.text) == (status != 406)
     assert "position" not in answer.text
 
 
@@ -234,7 +196,7 @@ async def test_a_connection_follows_so_many_things_and_no_more(
 async def test_a_process_has_so_many_connections_and_followers_and_no_more(
     url: str, core: Core, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.sockets.CONNECTIONS_MAX", 2)
+    monkeypatch.setattr("api.connections.CONNECTIONS_MAX", 2)
     monkeypatch.setattr("api.live.FOLLOWERS_MAX", 1)
     await open_agenda(core)
     async with AsyncExitStack() as stack:
@@ -433,7 +395,7 @@ async def test_a_connection_ends_with_its_token(
     url: str, core: Core, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
-    monkeypatch.setattr("api.sockets.SLEEP_MAX_S", 0.02)
+    monkeypatch.setattr("api.connections.TOKEN_CHECKED_EVERY_S", 0.02)
     token = development_token(core.secret, Settings(), Login(), begin=clock(), lasts=timedelta(minutes=1))
     async with follower(url, payload={"Authorization": f"Bearer {token}"}) as one:
         await one.follow(AGENDA, id=ID)

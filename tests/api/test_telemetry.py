@@ -17,9 +17,8 @@ from infra.core import Core
 from infra.log import Unavailable
 from infra.settings import Settings
 from infra.views import Views
-from tests.api.conftest import Client, services_of
+from tests.api.conftest import Client, services_of, serving
 from tests.api.test_appointments import BOOK, registered, wish
-from tests.api.test_live import serving
 from tests.city import AGENDA, open_agenda
 from tests.conftest import Clock, Town
 from tests.following import AGENDA as FOLLOW

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 import websockets
 
-from api.sockets import SEND_TIMEOUT_S, SUBSCRIPTIONS_MAX
+from api.connections import SEND_TIMEOUT_S
+from api.sockets import SUBSCRIPTIONS_MAX
 from infra.embedded import OWNER, EmbeddedPostgres
 from tests.faults.truth import read_log
 from tests.following import AGENDA, APPOINTMENT, TOLD_TIMEOUT_S, Follower, Ward, follower
@@ -26,11 +27,11 @@ OPENED_AT_ONCE = 50
 
 
 class Served:
-    """A city of two workers, and a ward in it."""
+    """A city of two workers, or so many, and a ward in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int = 2) -> None:
         self.folder = folder
-        self.server = Serving("--data-dir", str(folder), "--workers", "2")
+        self.server = Serving("--data-dir", str(folder), "--workers", str(workers))
         self.url = self.server.url()
         self.ward = Ward(self.url)
 
