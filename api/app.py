@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.connections import Places
@@ -71,8 +70,7 @@ class Application:
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
             # Whoever has the development key is anybody: only this machine is served, by its own names.
-            named = TrustedHostMiddleware(self._serve, allowed_hosts=["localhost", "127.0.0.1", "[::1]", "::1"])
-            self._guarded = LoopbackOnly(named)
+            self._guarded = LoopbackOnly(self._serve)
 
     @property
     def services(self) -> Services:
@@ -120,7 +118,7 @@ class Application:
             await asyncio.to_thread(self._spans.close)
 
     async def _introduced(self, headers: Headers) -> Context:
-        language = language_of(headers.get(b"accept-language", b"").decode("latin-1"))
+        language = language_of(headers.get(b"accept-language", b""))
         try:
             actor = await self.services.identities.actor(headers.get(b"authorization", b""))
         except WrongToken:

@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -37,7 +38,8 @@ from infra.logging import log_failure
 GRAPHQL_JSON = "application/graphql-response+json"
 JSON = "application/json"
 ANY = ("application/*", "*/*")
-ACCEPT_LENGTH_MAX = 8_000
+ACCEPT_LENGTH_MAX = 2_000
+HEADERS_MAX = 200  # remembered, of each kind
 READ_ONLY = (OperationType.QUERY,)
 BOTH = (OperationType.QUERY, OperationType.MUTATION)
 
@@ -100,7 +102,7 @@ class Endpoint:
             method = scope["method"]
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
-            wanted = _media(headers.get(b"accept", b"*/*"))
+            wanted = _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX])
             if wanted != EVENT_STREAM:
                 media = wanted
             elif is_foreign(headers):
@@ -151,9 +153,10 @@ class Endpoint:
         return _Stream(asked, context)
 
 
+@lru_cache(HEADERS_MAX)
 def _media(accept: bytes) -> str:
     """In which of ours the client wants its answer (RFC 9110 §12.5.1). Raises a refusal if in none."""
-    wanted = _qualities(accept[:ACCEPT_LENGTH_MAX].decode("latin-1").lower())
+    wanted = _qualities(accept.decode("latin-1").lower())
     quality = {
         media: next((wanted[name] for name in (media, *ANY) if name in wanted), 0.0)  # the most specific name counts
         for media in (GRAPHQL_JSON, JSON)
@@ -213,14 +216,22 @@ def _said_in_url(scope: Scope) -> dict[str, Any]:
     return said
 
 
-async def _said_in_body(headers: Headers, receive: Receive) -> dict[str, Any]:
-    name, *parameters = headers.get(b"content-type", b"").decode("latin-1").split(";")
+@lru_cache(HEADERS_MAX)
+def _wrong_type(content_type: bytes) -> str:
+    """Why a body that is said to be so is not taken; "" if it is."""
+    name, *parameters = content_type.decode("latin-1").split(";")
     if name.strip().lower() != JSON:
-        raise _Refusal(415, f"Say what you want in {JSON}.")
+        return f"Say what you want in {JSON}."
     for parameter in parameters:
         key, _, value = parameter.partition("=")
         if key.strip().lower() == "charset" and not _is_utf8(value):
-            raise _Refusal(415, "Say what you want in UTF-8.")
+            return "Say what you want in UTF-8."
+    return ""
+
+
+async def _said_in_body(headers: Headers, receive: Receive) -> dict[str, Any]:
+    if wrong := _wrong_type(headers.get(b"content-type", b"")):
+        raise _Refusal(415, wrong)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _Refusal(415, "A compressed body is not taken.")
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -47,14 +48,15 @@ ADDRESSES_MAX = 1_000  # of clients, remembered
 class LoopbackOnly:
     """Answers 403 to everybody but this machine, where the development key is good: it can make anybody's token.
 
-    The address of the listening socket can't tell: any server can be told to serve the application anywhere.
+    The address of the listening socket can't tell: any server can be told to serve the application anywhere. A page
+    elsewhere must not reach it through a name of its own either, so it answers to the machine's own names alone.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or is_local(scope):
+        if scope["type"] == "lifespan" or (is_local(scope) and _is_own_name(_host_of(scope))):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
@@ -62,6 +64,16 @@ class LoopbackOnly:
             message = "Without an identity provider (IGOB_OIDC_ISSUER) only clients on the same machine are served."
             refusal = JSONResponse({"errors": [{"message": message}]}, status_code=403)
             await refusal(scope, receive, send)
+
+
+def _host_of(scope: Scope) -> bytes:
+    return next((bytes(value) for name, value in scope["headers"] if name.lower() == b"host"), b"")
+
+
+@lru_cache(ADDRESSES_MAX)
+def _is_own_name(host: bytes) -> bool:
+    """Whether a `Host` is one of this machine's own names, with a port or without."""
+    return re.fullmatch(rb"(localhost|127\.0\.0\.1|\[::1\]|::1)(:[0-9]{1,5})?", host, re.IGNORECASE) is not None
 
 
 class TooLarge(Exception):
@@ -106,11 +118,7 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 def parse_json(text: bytes | str, what: str) -> Any:
     """The value of a JSON text, by the parser that the endpoint uses too. Raises Malformed."""
     try:
-        return json.loads(
-            text.decode() if isinstance(text, bytes) else text,  # it would guess at UTF-16 else
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)  # it would guess at UTF-16 else
     except RecursionError:
         raise Malformed(f"The {what} is nested too deeply.") from None
     except ValueError:  # no JSON, no UTF-8, or a number of thousands of digits
@@ -126,6 +134,9 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def check_request(said: Any) -> None:

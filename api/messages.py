@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from domain.calendar import TIME_ZONE
 from domain.errors import Code, Hint
 
 Language = Literal["es", "en"]
+HEADERS_MAX = 200  # remembered
 LANGUAGES: tuple[Language, ...] = ("es", "en")
 
 MESSAGES: dict[Code, dict[Language, str]] = {
@@ -262,11 +264,12 @@ def _shown(value: Any) -> Any:
     return value.astimezone(TIME_ZONE).strftime("%d/%m/%Y %H:%M:%S") if isinstance(value, datetime) else value
 
 
-def language_of(accept_language: str) -> Language:
+@lru_cache(HEADERS_MAX)
+def language_of(accept_language: bytes) -> Language:
     """The best language of ours for an Accept-Language header (RFC 9110 §12.5.4); Spanish when it wants neither."""
     best: Language = "es"
     best_quality = 0.0
-    for item in accept_language[:200].lower().split(","):
+    for item in accept_language[:200].decode("latin-1").lower().split(","):
         tag, _, parameter = item.strip().partition(";")
         try:
             quality = float(parameter.strip().removeprefix("q=")) if parameter.strip() else 1.0

@@ -5,8 +5,8 @@ Its correlation goes along with it: from the client's header into the log line, 
 
 import re
 import time
-import uuid
 from itertools import product
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from graphql import GraphQLError, GraphQLSchema
@@ -32,7 +32,7 @@ def correlation_of(headers: "Headers") -> str:
     said = headers.get(CORRELATION, b"")
     if _SOUND.fullmatch(said):
         return said.decode()
-    return trace_of(traceparent_of(headers)) or str(uuid.uuid4())
+    return trace_of(traceparent_of(headers)) or token_hex(16)
 
 
 def traceparent_of(headers: "Headers") -> str:

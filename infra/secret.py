@@ -1,6 +1,5 @@
 """The city's secret: derives ids, hashes what must be looked up but not read, wraps the keys of subjects."""
 
-import base64
 import os
 import tempfile
 from contextlib import suppress
@@ -21,8 +20,14 @@ PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subje
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, in small letters
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+
+
 def _opaque(digest: bytes) -> str:
-    return base64.b32encode(digest[:16]).decode().rstrip("=").lower()
+    """128 bits in base 32. The standard library's way takes three times as long, and each booking has one."""
+    number = int.from_bytes(digest[:16], "big") << 2
+    return "".join([_PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)])
 
 
 class Secret:

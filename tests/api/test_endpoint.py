@@ -150,4 +150,4 @@ def test_every_refusal_is_said_in_every_language() -> None:
     ],
 )  # fmt: skip
 def test_the_language_is_the_best_of_ours(header: str, language: str) -> None:
-    assert language_of(header) == language
+    assert language_of(header.encode()) == language

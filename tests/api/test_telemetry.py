@@ -31,7 +31,7 @@ GRAPHQL = "application/graphql-response+json"
 HOSPITALS = "{ hospitals(first: 1) { nodes { id } } }"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 LABELS = ("kind", "field", "command", "outcome", "read_model", "le")
-UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+UUID = "[0-9a-f]{32}"
 
 
 async def told(client: Client) -> dict[str, float]:

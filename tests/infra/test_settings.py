@@ -1,12 +1,14 @@
 """Settings and the secret: typed, checked, never silently another."""
 
+import base64
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from infra.secret import Secret, load_secret
+from infra.secret import Secret, _opaque, load_secret
 from infra.serve import refuse_strangers
 from infra.settings import SettingError, Settings, from_environment, is_loopback
 
@@ -117,3 +119,9 @@ def test_a_wrapped_key_opens_again() -> None:
     key = secret.new_subject_key()
     assert secret.wrap(key) != key
     assert secret.unwrap(secret.wrap(key)) == key
+
+
+def test_opaque_names_are_base_32() -> None:
+    for number in range(200):
+        digest = sha256(bytes([number])).digest()
+        assert _opaque(digest) == base64.b32encode(digest[:16]).decode().rstrip("=").lower()
