@@ -85,14 +85,14 @@ class Endpoint:
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
             media = _media(headers.get(b"accept", b"*/*"))
-            context = await self._introduce(headers)  # before the body is read: strangers' may be long
+            context = await self._introduce(headers, scope)  # before the body is read: strangers' may be long
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
             return await self._answered(said, context, media, only_reads=method == "GET")
         except _Refusal as refusal:
             self._requests.turned_away("error")
             return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
         except TurnedAway as away:
-            self._requests.turned_away("error")
+            self._requests.turned_away(away.outcome)
             return _Reply(away.status, media, {"errors": [away.error]}, away.headers)
         except Malformed as fault:
             self._requests.turned_away("error")

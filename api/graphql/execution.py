@@ -1,5 +1,6 @@
 """An operation's way: understood, bounded, executed, and answered in words that are the client's to read."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from api.graphql.documents import Document, Documents, WrongDocument
 from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error, freshness_shown
 from api.graphql.values import translate_wrong_values
-from api.limits import COST_MAX
+from api.limits import COST_MAX, OPERATION_TIMEOUT_S
 from domain.errors import Rejected
 from infra.logging import log_failure
 
@@ -69,7 +70,7 @@ class NotHere(Exception):
 def understood(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Document:
     """The document, if its operation is one of these kinds and costs no more than allowed.
 
-    Raises NotHere, and WrongDocument, also with code "query_too_large" or those of `Trusted.text`.
+    Raises NotHere, TurnedAway, and WrongDocument, also with code "query_too_large" or those of `Trusted.text`.
     """
     services = context.services
     try:
@@ -85,11 +86,13 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
     context.cost = document.cost(asked.operation_name, asked.variables)
     if context.cost > COST_MAX:
         raise WrongDocument([as_graphql_error(Rejected("query_too_large", limit=COST_MAX), context.language)])
+    if (commands := document.commands(asked.operation_name)) > 1:
+        context.charge(commands - 1)  # the first is the request itself
     return document
 
 
 async def answer(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Answer:
-    """Execute a query or a mutation. Raises NotHere if it is of another kind than these."""
+    """Execute a query or a mutation. Raises NotHere if it is of another kind than these, TurnedAway."""
     try:
         document = understood(asked, context, kinds)
     except WrongDocument as wrong:
@@ -105,8 +108,19 @@ async def answer(asked: Asked, context: Context, kinds: Collection[OperationType
         **_QUICK,
     )
     if is_awaitable(result):
-        result = await result
+        try:
+            async with asyncio.timeout(OPERATION_TIMEOUT_S):
+                result = await result
+        except TimeoutError:
+            return _cut_off(context)
     return _told(result, asked, context)
+
+
+def _cut_off(context: Context) -> Answer:
+    """The answer to what took too long. What a mutation gave to the lane goes on: the same key settles it."""
+    late = Rejected("took_too_long", seconds=OPERATION_TIMEOUT_S)
+    refusal = Rejected("unavailable") if context.operation[0] == OperationType.MUTATION.value else late
+    return Answer(executed=True, errors=[as_graphql_error(refusal, context.language)], extensions=_extensions(context))
 
 
 async def followed(asked: Asked, context: Context) -> AsyncGenerator[Answer, None]:
