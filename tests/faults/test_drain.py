@@ -152,7 +152,11 @@ async def test_bookings_that_take_long_are_waited_for(tmp_path: Path) -> None:
             await asyncio.to_thread(held.wait)
             await asyncio.sleep(LOAD_S)  # all connections have a booking under way
             stopped_s = time.monotonic()
-            assert await asyncio.to_thread(city.server.stop) == 0
+            stopping = asyncio.create_task(asyncio.to_thread(city.server.stop))
+            await asyncio.sleep(HELD_S / 3)
+            with pytest.raises(OSError, match="Connect call failed"):  # elsewhere, at once: not in a queue that ends
+                await asyncio.open_connection(*urlsplit(city.caller.url).netloc.split(":"))
+            assert await stopping == 0
             await holding
         waited = [one for one in load.asked if one.answered_s > stopped_s]
         assert len(waited) == CONNECTIONS
