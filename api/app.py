@@ -17,9 +17,10 @@ from api.graphql.execution import DOCUMENTS
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.trusted import Trusted, load_trusted
-from api.identity import KeysUnknown, WrongToken
+from api.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.limits import LoopbackOnly, is_local
 from api.messages import language_of
+from api.rates import address_of
 from api.sockets import Subscriptions
 from api.streams import Streams
 from api.telemetry import Requests, correlation_of, traceparent_of
@@ -117,22 +118,27 @@ class Application:
         if self._spans:
             await asyncio.to_thread(self._spans.close)
 
-    async def _introduced(self, headers: Headers) -> Context:
+    async def _introduced(self, headers: Headers, scope: Scope | None) -> Context:
         language = language_of(headers.get(b"accept-language", b""))
+        context = Context(
+            self.services,
+            actor=ANONYMOUS,
+            language=language,
+            correlation=correlation_of(headers),
+            traceparent=traceparent_of(headers),
+            address=address_of(scope, headers, self.services.settings.client_address_header) if scope else "",
+        )
         try:
-            actor = await self.services.identities.actor(headers.get(b"authorization", b""))
+            context.actor = await self.services.identities.actor(headers.get(b"authorization", b""))
         except WrongToken:
+            context.charge()  # whoever guesses asks, too
             challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
             raise TurnedAway(401, Rejected("token_invalid"), language, **challenge) from None
         except KeysUnknown:
             raise TurnedAway(503, Rejected("unavailable"), language, **{"retry-after": str(RETRY_S)}) from None
-        return Context(
-            self.services,
-            actor=actor,
-            language=language,
-            correlation=correlation_of(headers),
-            traceparent=traceparent_of(headers),
-        )
+        if scope:
+            context.charge()
+        return context
 
     async def _readyz(self) -> JSONResponse:
         return await readyz(self.services)

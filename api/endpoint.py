@@ -107,7 +107,7 @@ class Endpoint:
                 media = wanted
             elif is_foreign(headers):
                 raise _Refusal(403, "Event streams are for pages of this very origin, and for programs.")
-            context = await self._introduce(headers)  # before the body is read: strangers' may be long
+            context = await self._introduce(headers, scope)  # before the body is read: strangers' may be long
             context.resumes_after = _last_told(headers)
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
             return await self._answered(said, context, wanted, only_reads=method == "GET")
@@ -115,7 +115,7 @@ class Endpoint:
             self._requests.turned_away("error")
             return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
         except TurnedAway as away:
-            self._requests.turned_away("error")
+            self._requests.turned_away(away.outcome)
             return _Reply(away.status, media, {"errors": [away.error]}, away.headers)
         except Malformed as fault:
             self._requests.turned_away("error")

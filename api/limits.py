@@ -41,6 +41,7 @@ ALIASES_MAX = 15  # likewise
 DEPTH_MAX = 20  # of fields within fields, likewise; tools that read the schema need 15
 ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a question or a command of its own
 COST_MAX = 5_000  # values in the answer, if every page is full
+OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that is told to stop has longer, see infra/serve.py
 PAGE_SIZE_MAX = 100  # of a list
 ADDRESSES_MAX = 1_000  # of clients, remembered
 
@@ -253,6 +254,22 @@ def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[
     """
     operation = get_operation_ast(document, operation_name)
     return _Cost(document, operation, variables).of(operation.selection_set) if operation else 0
+
+
+def root_fields(document: DocumentNode, operation_name: str | None) -> int:
+    """How many fields the operation has at its root, fragments expanded. The document must be valid."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    operation = get_operation_ast(document, operation_name)
+    left, names = [operation.selection_set] if operation else [], set()
+    while left:
+        for node in left.pop().selections:
+            if isinstance(node, FieldNode):
+                names.add(node.alias.value if node.alias else node.name.value)
+            elif isinstance(node, FragmentSpreadNode):
+                left.append(fragments[node.name.value].selection_set)
+            elif isinstance(node, InlineFragmentNode):
+                left.append(node.selection_set)
+    return len(names)
 
 
 class _Cost:

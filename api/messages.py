@@ -169,6 +169,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Una conexión puede seguir {limit} cosas a la vez como máximo.",
         "en": "A connection can follow at most {limit} things at a time.",
     },
+    "took_too_long": {
+        "es": "La consulta tardó más de {seconds} s y se interrumpió: pida menos de una vez, o repítala.",
+        "en": "The query took longer than {seconds} s and was cut off: ask for less at once, or ask again.",
+    },
     "unavailable": {
         "es": "El servicio no está disponible por un momento; repita la solicitud con la misma clave.",
         "en": "The service is not available for a moment; repeat the request with the same key.",

@@ -32,7 +32,7 @@ from api.connections import (
 )
 from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Introduce, TurnedAway, as_graphql_error
+from api.graphql.shared import Context, Introduce, TurnedAway
 from api.limits import Malformed, check_request, headers_of, parse_json
 from domain.errors import Rejected
 from infra.logging import log_failure
@@ -166,12 +166,14 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         if not self.connection_init_received and isinstance(said, dict | None):
             assert isinstance(self.websocket, ASGIWebSocketAdapter)
             assert isinstance(self.view, _Protocol)
-            headers = headers_of(self.websocket.ws.scope)
+            scope = self.websocket.ws.scope
+            headers = headers_of(scope)
             try:
                 headers |= _authorization(said or {})
-                self.context = await self.view.introduce(headers)
+                self.context = await self.view.introduce(headers, scope)
             except TurnedAway as away:
                 self.connection_init_received = True
+                self.context.services.requests.turned_away(away.outcome)
                 code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
                 await self.websocket.close(code, str(away))
                 return
@@ -194,14 +196,15 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         # The library closes the connection of whom it does not know yet, or who says an id twice.
         if self.connection_acknowledged and message["id"] not in self.operations:
             try:
+                context.charge()
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
                     raise Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX)
                 if said.get("documentId") is not None:  # of which the library does not know
                     said["query"] = context.services.trusted.text(said.get("query"), said["documentId"])
-            except Rejected as refusal:
-                context.services.requests.turned_away("error")
-                error = as_graphql_error(refusal, context.language).formatted
-                await self.send_message({"id": message["id"], "type": "error", "payload": [error]})
+            except (Rejected, TurnedAway) as refusal:
+                away = refusal if isinstance(refusal, TurnedAway) else TurnedAway(400, refusal, context.language)
+                context.services.requests.turned_away(away.outcome)
+                await self.send_message({"id": message["id"], "type": "error", "payload": [away.error]})
                 return
         await super().handle_subscribe(message)
 
@@ -262,4 +265,4 @@ class _Protocol(GraphQL[Context, None]):
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         # Of nobody yet: who it is is said when the connection is initialised, and here nobody could be turned away.
-        return await self.introduce({**headers_of(request.scope), b"authorization": b""})
+        return await self.introduce({**headers_of(request.scope), b"authorization": b""}, None)

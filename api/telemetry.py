@@ -24,7 +24,7 @@ _SOUND = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % CORRELATION_LENGTH_MAX)
 UNKNOWN = "unknown"  # kind and field of an operation that is not there
 SEVERAL = "several"
 META_FIELDS = ("__typename", "__schema", "__type")
-REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet"}  # codes that say so
+REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet", "took_too_long"}  # codes that say so
 
 
 def correlation_of(headers: "Headers") -> str:
@@ -52,7 +52,7 @@ class Requests:
         for kind, root in roots.items():
             fields = [*(root.fields if root else ()), *META_FIELDS, SEVERAL]
             self.metrics.requests.prepare(product([kind], fields, OUTCOMES))
-        self.metrics.requests.prepare(product([UNKNOWN], [UNKNOWN], ("error", "failed")))
+        self.metrics.requests.prepare(product([UNKNOWN], [UNKNOWN], ("error", "failed", "limited")))
         self.metrics.durations.prepare([("query",), ("mutation",), (UNKNOWN,)])
 
     def answered(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:

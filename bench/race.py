@@ -49,6 +49,7 @@ REGISTER_AT_ONCE = 16
 CLOCK_SLACK = timedelta(milliseconds=100)  # a server's clock may be set while we run, ours for stamps never is
 DAYS_AHEAD = 3
 MINUTES_A_DAY = 24 * 60 - 1
+UNLIMITED = MappingProxyType({f"{PREFIX}REQUESTS_PER_S": "0"})  # all clients are one developer
 UNSETTLED = frozenset({"unavailable"})  # codes which leave open whether it happened
 
 CHECKOUT = Path(__file__).parents[1]
@@ -315,7 +316,7 @@ class Result(msgspec.Struct):
 def run(*, clients: int, slots: int, workers: int, rounds: int, console: Console) -> Result:
     """So many rounds in a city of its own, which is gone afterwards. Raises Unanswered if it does not come up."""
     load = round(psutil.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory(prefix="igob-race-") as root, served(Path(root), workers) as url:
+    with tempfile.TemporaryDirectory(prefix="igob-race-") as root, served(Path(root), workers, UNLIMITED) as url:
         server = EmbeddedPostgres(Path(root) / "city")
         race = Race([url], clients=clients, slots=slots, log=server.conninfo(OWNER), schema="la_paz")
         played = []
@@ -377,11 +378,13 @@ def served(root: Path, workers: int, settings: Mapping[str, str] = MappingProxyT
 
 @contextmanager
 def serving(server: EmbeddedPostgres, settings: Settings, workers: int) -> Iterator[str]:
-    """The address of `igob serve` on the log of a benchmark, by the secret and the schema of its settings."""
+    """The address of `igob serve` on the log of a benchmark, by secret, schema and rate limits of its settings."""
     given = {
         "DATABASE_URL": f"postgresql://{APPLICATION}@/igob?host={server.socket}",
         "SECRET": settings.secret,
         "SCHEMA": settings.schema,
+        "REQUESTS_PER_S": str(settings.requests_per_s),
+        "ANONYMOUS_PER_S": str(settings.anonymous_per_s),
     }
     with (
         tempfile.TemporaryDirectory(prefix="igob-bench-") as folder,

@@ -49,6 +49,7 @@ Code = Literal[
     "too_many_holds_today",
     "too_many_requests",
     "too_many_subscriptions",
+    "took_too_long",
     "unavailable",
     "visits_overlap",
 ]

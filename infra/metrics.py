@@ -42,7 +42,7 @@ WORKERS_MAX = 1_024  # that count in one folder
 RESERVED_BYTES = 256 * 1024
 FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 
-OUTCOMES = ("ok", "refused", "error", "unavailable", "failed")  # of requests
+OUTCOMES = ("ok", "refused", "error", "unavailable", "failed")  # of requests; of those not looked at, "limited", too
 COMMAND_OUTCOMES = ("accepted", "replayed", "refused", "unavailable", "overloaded", "failed")
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -43,6 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         log_requests: whether each request is a line in the program's log.
         traces: whether requests are told as spans, even if no endpoint for them is set.
         metrics_local: whether metrics are told to this machine alone.
+        requests_per_s: how often an actor may ask a process, in the long run; 0 = as often as they like.
+        anonymous_per_s: how often those without a token may ask, all of an address together, likewise.
+        client_address_header: where a proxy that is trusted says a client's address; "" = the connection's counts.
         cache_mib: how much a process remembers of streams: MiB that their events take in the log, three times that in
             memory. An agenda of 40 slots with its bookings takes 8 KiB.
     """
@@ -67,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_requests: bool = False
     traces: bool = False
     metrics_local: bool = True
+    requests_per_s: int = 50
+    anonymous_per_s: int = 100
+    client_address_header: str = ""
 
     def __post_init__(self) -> None:
         wrong = {
@@ -93,6 +99,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "trusted_only": self.trusted_only
             and not self.trusted_documents
             and f"false while {PREFIX}TRUSTED_DOCUMENTS names none",
+            **{
+                field: not 0 <= getattr(self, field) <= 1_000_000 and "0 to 1000000 requests a second"
+                for field in ("requests_per_s", "anonymous_per_s")
+            },
+            "client_address_header": not re.fullmatch("[A-Za-z0-9-]{0,100}", self.client_address_header)
+            and "the name of a header",
             "cache_mib": not 0 <= self.cache_mib <= 65_536 and "0 to 65536 MiB",
         }
         for field, what in wrong.items():

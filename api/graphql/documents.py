@@ -12,6 +12,7 @@ from graphql import (
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    OperationType,
     ValuesOfCorrectTypeRule,
     get_operation_ast,
     parse,
@@ -21,7 +22,7 @@ from graphql import (
 
 from api.graphql.plans import NotPlain, Plan
 from api.graphql.values import WrongValuesRule
-from api.limits import ExpandedSizeRule, cost, depends_on_variables
+from api.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
 from api.telemetry import SEVERAL, UNKNOWN
 
 TOKENS_MAX = 2_000
@@ -54,6 +55,7 @@ class Document:
         self._labels: dict[str | None, tuple[str, str]] = {}
         self._asked: set[str | None] = set()
         self._plans: dict[str | None, Plan | None] = {}
+        self._commands: dict[str | None, int] = {}
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
         """The operation of this name, or the only one; None if there is no such."""
@@ -91,6 +93,14 @@ class Document:
             label = operation.operation.value, fields.pop() if len(fields) == 1 else SEVERAL
             self._labels[name] = label
         return label
+
+    def commands(self, name: str | None) -> int:
+        """How many commands the operation of this name is: the root fields of a mutation; 0 for another kind."""
+        if self.label(name)[0] != OperationType.MUTATION.value:
+            return 0
+        if name not in self._commands:
+            self._commands[name] = root_fields(self.node, name)
+        return self._commands[name]
 
     def cost(self, name: str | None, variables: Mapping[str, Any]) -> int:
         """What the operation of this name costs, see `limits.cost`."""

@@ -1,5 +1,6 @@
 """An operation's way: understood, bounded, executed, and answered in words that are the client's to read."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from api.graphql.plans import NotPlain
 from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error, freshness_shown
 from api.graphql.values import translate_wrong_values
-from api.limits import COST_MAX
+from api.limits import COST_MAX, OPERATION_TIMEOUT_S
 from domain.errors import Rejected
 from infra.logging import log_failure
 
@@ -71,7 +72,7 @@ class NotHere(Exception):
 def understood(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Document:
     """The document, if its operation is one of these kinds and costs no more than allowed.
 
-    Raises NotHere, and WrongDocument, also with code "query_too_large" or those of `Trusted.text`.
+    Raises NotHere, TurnedAway, and WrongDocument, also with code "query_too_large" or those of `Trusted.text`.
     """
     services = context.services
     try:
@@ -87,18 +88,30 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
     context.cost = document.cost(asked.operation_name, asked.variables)
     if context.cost > COST_MAX:
         raise WrongDocument([as_graphql_error(Rejected("query_too_large", limit=COST_MAX), context.language)])
+    if (commands := document.commands(asked.operation_name)) > 1:
+        context.charge(commands - 1)  # the first is the request itself
     return document
 
 
 async def answer(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Answer:
-    """Execute a query or a mutation. Raises NotHere if it is of another kind than these."""
+    """Execute a query or a mutation. Raises NotHere if it is of another kind than these, TurnedAway."""
     try:
         document = understood(asked, context, kinds)
     except WrongDocument as wrong:
         return refused(wrong.errors, asked, context)
+    try:
+        async with asyncio.timeout(OPERATION_TIMEOUT_S):
+            result = await _executed(document, asked, context)
+    except TimeoutError:
+        return _cut_off(context)
+    return _told(result, asked, context)
+
+
+async def _executed(document: Document, asked: Asked, context: Context) -> ExecutionResult:
+    """By its plan, or by the library."""
     if plan := document.plan(schema._schema, asked.operation_name):
         with suppress(NotPlain):
-            return _told(await plan.execute(asked.variables, context), asked, context)
+            return await plan.execute(asked.variables, context)
     result: Any = execute(
         schema._schema,
         document.node,
@@ -111,7 +124,15 @@ async def answer(asked: Asked, context: Context, kinds: Collection[OperationType
     )
     if is_awaitable(result):
         result = await result
-    return _told(result, asked, context)
+    assert isinstance(result, ExecutionResult)
+    return result
+
+
+def _cut_off(context: Context) -> Answer:
+    """The answer to what took too long. What a mutation gave to the lane goes on: the same key settles it."""
+    late = Rejected("took_too_long", seconds=OPERATION_TIMEOUT_S)
+    refusal = Rejected("unavailable") if context.operation[0] == OperationType.MUTATION.value else late
+    return Answer(executed=True, errors=[as_graphql_error(refusal, context.language)], extensions=_extensions(context))
 
 
 async def followed(asked: Asked, context: Context) -> AsyncGenerator[Answer, None]:

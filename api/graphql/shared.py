@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, NewType, NoReturn, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
+from starlette.types import Scope
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
@@ -18,6 +19,7 @@ from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
+from api.rates import Rates
 from api.telemetry import UNKNOWN, Requests
 from domain import people
 from domain.decider import Command, fold
@@ -106,11 +108,13 @@ class Services:
         keys: Keys,
         trusted: Trusted | None = None,
         requests: Requests | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self.core = core
         self.keys = keys
         self.identities = Identities(keys, settings, core.secret, now)
         self.requests = Requests(core.lane.metrics) if requests is None else requests
+        self.rates = Rates(settings) if rates is None else rates
         self.trusted = Trusted() if trusted is None else trusted
         self.views = views
         self.settings = settings
@@ -123,10 +127,18 @@ class Context:
     """One request: who asks, in which language, and how to have a command decided."""
 
     def __init__(
-        self, services: Services, *, actor: Actor, language: Language, correlation: str, traceparent: str = ""
+        self,
+        services: Services,
+        *,
+        actor: Actor,
+        language: Language,
+        correlation: str,
+        traceparent: str = "",
+        address: str = "",
     ) -> None:
         self.services = services
         self.actor = actor
+        self.address = address  # of the client, see `address_of`; "" if it is not known
         # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
         self.role: Role = "anonymous"
         self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/access.py
@@ -154,7 +166,16 @@ class Context:
             language=self.language,
             correlation=str(uuid.uuid4()),
             traceparent=self.traceparent,
+            address=self.address,
         )
+
+    def charge(self, requests: int = 1) -> None:
+        """Count so many requests against what the actor may ask. Raises TurnedAway."""
+        try:
+            self.services.rates.charge(self.actor.subject, self.address, requests)
+        except Rejected as refusal:
+            again = {"retry-after": str(refusal.details["seconds"])}
+            raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
     async def person(self) -> str:
         """The person whom the actor's identity number is; "" if it has none, or nobody was registered with it.
@@ -312,7 +333,9 @@ AtLeast = Annotated[
 Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
 
 Headers = Mapping[bytes, bytes]  # by name in small letters
-Introduce = Callable[[Headers], Awaitable[Context]]  # who asks; raises TurnedAway
+# Who asks, and from where: that is counted. None for what is counted later. Raises TurnedAway.
+Introduce = Callable[[Headers, Scope | None], Awaitable[Context]]
+TOO_MANY = 429
 
 
 class TurnedAway(Exception):
@@ -321,6 +344,7 @@ class TurnedAway(Exception):
     def __init__(self, status: int, refusal: Rejected, language: Language, **headers: str) -> None:
         super().__init__(refusal.code)
         self.status = status
+        self.outcome = "limited" if status == TOO_MANY else "error"  # as it is counted
         self.error = as_graphql_error(refusal, language).formatted
         self.headers = headers
 

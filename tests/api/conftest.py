@@ -73,9 +73,16 @@ class Client:
 
 
 def services_of(core: Core, views: Views, clock: Clock, settings: Settings | None = None, **more: Any) -> Services:
-    """What an application works with, whose tokens are signed by the development key."""
+    """What an application works with, whose tokens are signed by the development key; it may be asked at any rate."""
     keys = DevelopmentKeys(core.secret)
-    return Services(core=core, views=views, settings=settings or Settings(), now=clock, keys=keys, **more)
+    return Services(
+        core=core,
+        views=views,
+        settings=settings or Settings(requests_per_s=0, anonymous_per_s=0),
+        now=clock,
+        keys=keys,
+        **more,
+    )
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ class City:
     def _new_wishes(self) -> dict[str, dict[str, Any]]:
         """Everybody wants one slot of each new agenda; there are not enough of them."""
         number = next(self._rounds)
-        agendas = [self._publish(number * AGENDAS_PER_ROUND + n) for n in range(AGENDAS_PER_ROUND)]
+        agendas = [self.publish(number * AGENDAS_PER_ROUND + n) for n in range(AGENDAS_PER_ROUND)]
         wanted = [(agenda, person) for agenda in agendas for person in self.people]
         self.dice.shuffle(wanted)
         wishes = {
@@ -191,7 +191,7 @@ class City:
         self._wishes |= wishes
         return wishes
 
-    def _publish(self, number: int) -> str:
+    def publish(self, number: int) -> str:
         """A new agenda of minutes, at a time that no other has."""
         day = (datetime.now(UTC) + timedelta(days=3 + number % 300)).date()
         start = datetime(day.year, day.month, day.day, 10 + 2 * (number // 300), tzinfo=UTC)
