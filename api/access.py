@@ -66,7 +66,7 @@ def others(*paths: str) -> Scope:
     async def covers(context: Context, arguments: Arguments) -> bool:
         return not await _concerned(context, arguments, paths)
 
-    return Scope("not their own", covers)
+    return Scope("all, not their own", covers)
 
 
 def own_people(path: str) -> Scope:
@@ -155,7 +155,7 @@ PUBLIC: Rule = dict.fromkeys(ROLES, ALL)
 WHO_READS_ALL: Rule = {"auditor": ALL, "developer": ALL}
 WHO_DOES_ALL: Rule = {"developer": ALL}
 CLERKS: Rule = {"hospital_clerk": ALL, "counter_clerk": ALL}
-NUMBERS = Scope("the number alone, not to their own", _number_of_others)
+NUMBERS = Scope("all, the number alone, not to their own", _number_of_others)
 
 BY_KIND: Rule = {role: as_its_kind(role) for role in ROLES}
 
