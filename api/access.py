@@ -51,13 +51,23 @@ def own_hospital(path: str) -> Scope:
     )
 
 
+async def _concerned(context: Context, arguments: Arguments, paths: tuple[str, ...]) -> bool:
+    """Whether the actor as a person is in one of these places."""
+    return bool(person := await context.person()) and any(person == _said(arguments, path) for path in paths)
+
+
 def themselves(*paths: str) -> Scope:
     """The actor as a person, in one of these places."""
+    return Scope("themselves", lambda context, arguments: _concerned(context, arguments, paths))
+
+
+def others(*paths: str) -> Scope:
+    """All in which the actor as a person has no part."""
 
     async def covers(context: Context, arguments: Arguments) -> bool:
-        return bool(person := await context.person()) and any(person == _said(arguments, path) for path in paths)
+        return not await _concerned(context, arguments, paths)
 
-    return Scope("themselves", covers)
+    return Scope("all, not their own", covers)
 
 
 def own_people(path: str) -> Scope:
@@ -65,17 +75,21 @@ def own_people(path: str) -> Scope:
     return Scope("own, dependants'", lambda context, arguments: context.acts_for(str(_said(arguments, path))))
 
 
+def _number(context: Context, arguments: Arguments, path: str) -> str:
+    """The digest of an identity number; "" of what is none: that is said where it is read."""
+    try:
+        key = ci_key(parse_ci(str(_said(arguments, path))))
+    except Rejected:
+        return ""
+    return context.services.core.secret.identity_digest(key)
+
+
 def own_identity(path: str) -> Scope:
     """Whoever bears the identity number of the token."""
-
-    def covers(context: Context, arguments: Arguments) -> bool:
-        try:
-            key = ci_key(parse_ci(str(_said(arguments, path))))
-        except Rejected:
-            return True  # that it is none is said where it is read
-        return context.services.core.secret.identity_digest(key) == context.actor.identity
-
-    return Scope("own identity number", covers)
+    return Scope(
+        "own identity number",
+        lambda context, arguments: _number(context, arguments, path) in ("", context.actor.identity),
+    )
 
 
 def own_appointment(path: str) -> Scope:
@@ -99,10 +113,26 @@ def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scop
     return Scope(f"{scope.words}, {words}", covers)
 
 
-def _contacts_alone(arguments: Arguments) -> bool:
-    """Another identity number would make somebody another person, and the rest says who they are."""
+def _corrected(arguments: Arguments) -> set[str]:
+    """The fields of which a correction says something."""
     said = {name for name, value in vars(arguments["input"]).items() if value is not None}
-    return said <= {"idempotency_key", "person", "phone", "email"}
+    return said - {"idempotency_key", "person"}
+
+
+def _contacts_alone(arguments: Arguments) -> bool:
+    """The rest says who they are."""
+    return _corrected(arguments) <= {"phone", "email"}
+
+
+def _no_number(arguments: Arguments) -> bool:
+    """Whoever bears another one is another person: for its bearer, all that was somebody else's."""
+    return "identity" not in _corrected(arguments)
+
+
+def _number_of_others(context: Context, arguments: Arguments) -> bool:
+    """Nothing but a number, and not the actor's own: nobody makes themselves somebody else."""
+    alone = _corrected(arguments) == {"identity"}
+    return alone and _number(context, arguments, "input.identity") != (context.actor.identity or None)
 
 
 def _by_web(arguments: Arguments) -> bool:
@@ -126,6 +156,7 @@ PUBLIC: Rule = dict.fromkeys(ROLES, ALL)
 WHO_READS_ALL: Rule = {"auditor": ALL, "developer": ALL}
 WHO_DOES_ALL: Rule = {"developer": ALL}
 CLERKS: Rule = {"hospital_clerk": ALL, "counter_clerk": ALL}
+NUMBERS = Scope("all, the number alone, not to their own", _number_of_others)
 
 BY_KIND: Rule = {role: as_its_kind(role) for role in ROLES}
 
@@ -175,13 +206,21 @@ RULES: dict[str, Rule] = {
     "Mutation.registerPerson": {"citizen": own_identity("input.identity"), **CLERKS, **WHO_DOES_ALL},
     "Mutation.correctPerson": {
         "citizen": only(themselves("input.person"), "contacts", _contacts_alone),
-        **CLERKS,
+        **dict.fromkeys(CLERKS, only(ALL, "not the number", _no_number)),
+        **dict.fromkeys(("procedures_officer", "administrator"), NUMBERS),
         **WHO_DOES_ALL,
     },
     "Mutation.declareDependant": {"citizen": themselves("input.guardian"), **CLERKS, **WHO_DOES_ALL},
-    "Mutation.confirmDependant": {"procedures_officer": ALL, **WHO_DOES_ALL},
+    "Mutation.confirmDependant": {
+        "procedures_officer": others("input.guardian", "input.dependant"),
+        **WHO_DOES_ALL,
+    },
     "Mutation.endDependency": {
-        "citizen": themselves("input.guardian", "input.dependant"),
+        "citizen": only(
+            themselves("input.guardian", "input.dependant"),
+            "not as AUTHORITY",
+            lambda arguments: bool(_said(arguments, "input.reason") != "AUTHORITY"),
+        ),
         "procedures_officer": ALL,
         **WHO_DOES_ALL,
     },

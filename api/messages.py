@@ -32,6 +32,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "El paciente ya se presentó a esta cita.",
         "en": "The patient has checked in for this appointment already.",
     },
+    "declared_by_yourself": {
+        "es": "Se declaró con este mismo acceso: otra persona debe confirmarlo.",
+        "en": "It was declared with this same login: somebody else has to confirm it.",
+    },
     "declared_otherwise": {
         "es": "Esta persona ya está declarada con otra relación; termine primero esa.",
         "en": "This person is declared under another relation already; end that one first.",

@@ -11,6 +11,7 @@ Code = Literal[
     "appointment_over",
     "appointment_unknown",
     "checked_in_already",
+    "declared_by_yourself",
     "declared_otherwise",
     "dependency_over",
     "dependency_unknown",

@@ -41,6 +41,7 @@ HoldId: TypeAlias = str
 AgendaId: TypeAlias = str  # hospital/date/practitioner
 AppointmentId: TypeAlias = str  # the agenda, then an opaque part
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
+LoginId: TypeAlias = str  # keyed hash of a login: tells two apart, and nothing else
 
 # Their forms, for commands: Annotated[HospitalId, SLUG].
 SLUG = pattern(rf"^{_SLUG}\Z", "slug")

@@ -95,21 +95,22 @@ class Dependant:
     relation: DependantRelation = strawberry.field(description="Why the guardian acts for them.")
     confirmed: bool = strawberry.field(description="Whether an officer has confirmed it.")
     until: date | None = strawberry.field(
-        description="Of a minor, the 18th birthday: from that day on it is over. Null for a person in care, and once"
-        " the dependant was erased."
+        description="Of a minor, the 18th birthday: from that day on it is over. Null for a person in care, before it"
+        " is confirmed, and once it is over."
     )
     ended: bool = strawberry.field(description="Whether it is over at the time of asking, by a word or by itself.")
 
 
 def _dependant(guardian: str, state: dependants.Guardian, dependant: str, now: datetime) -> Dependant:
     said = state.dependants[dependant]
+    over = dependants.is_over(said, now)
     return Dependant(
         id=strawberry.ID(dependant),
         guardian=strawberry.ID(guardian),
         relation=DependantRelation(said.relation),
         confirmed=said.confirmed,
-        until=said.until,
-        ended=dependants.is_over(said, now),
+        until=None if over else said.until,
+        ended=over,
     )
 
 
@@ -170,7 +171,10 @@ class RegisterPersonInput(KeyedInput):
 
 @strawberry.type(description="What came of registering a person.")
 class RegisterPersonPayload(Payload):
-    person: Person | None = strawberry.field(default=None, description="The person registered.")
+    person: Person | None = strawberry.field(
+        default=None,
+        description="The person registered; null in the answer to a repetition once they bear another identity number.",
+    )
 
 
 @strawberry.input(description="What is to be corrected; what is left out or null stays as it was.")
@@ -216,6 +220,7 @@ class DeclareDependantPayload(Payload):
 class ConfirmDependantInput(KeyedInput):
     guardian: strawberry.ID = strawberry.field(description="Who acts.")
     dependant: strawberry.ID = strawberry.field(description="For whom.")
+    relation: DependantRelation = strawberry.field(description="Why, as the papers have it and as it was declared.")
 
 
 @strawberry.type(description="What came of confirming a dependant.")
@@ -249,8 +254,10 @@ class PeopleMutation:
             )
         except Rejected as refusal:
             return RegisterPersonPayload(errors=explain(refusal, info.context))
-        state = await info.context.state(people.stream(command.person))
-        return RegisterPersonPayload(person=_person(state), position=Position(outcome.position))
+        state: people.Person = await info.context.state(people.stream(command.person))
+        # Of a repetition: whoever bears that number now may be somebody else than the person registered then.
+        same = state.registered and state.registered.identity_digest == command.identity_digest
+        return RegisterPersonPayload(person=_person(state) if same else None, position=Position(outcome.position))
 
     @strawberry.mutation(description="Correct a person's data. What was said before stays in the log, encrypted.")
     async def correct_person(self, info: Info, input: Input[CorrectPersonInput]) -> CorrectPersonPayload:
@@ -281,12 +288,14 @@ class PeopleMutation:
     @strawberry.mutation(description="Say that somebody acts for another. It counts once an officer has confirmed it.")
     async def declare_dependant(self, info: Info, input: Input[DeclareDependantInput]) -> DeclareDependantPayload:
         said = {"guardian": input.guardian, "dependant": input.dependant, "relation": input.relation.value}
-        return await _about_dependant(info, input, dependants.DeclareDependant, said, DeclareDependantPayload)
+        by = {"declared_by": info.context.login}
+        return await _about_dependant(info, input, dependants.DeclareDependant, said, DeclareDependantPayload, **by)
 
     @strawberry.mutation(description="Confirm as an officer that somebody acts for another.")
     async def confirm_dependant(self, info: Info, input: Input[ConfirmDependantInput]) -> ConfirmDependantPayload:
-        said = {"guardian": input.guardian, "dependant": input.dependant}
-        return await _about_dependant(info, input, dependants.ConfirmDependant, said, ConfirmDependantPayload)
+        said = {"guardian": input.guardian, "dependant": input.dependant, "relation": input.relation.value}
+        by = {"confirmed_by": info.context.login}
+        return await _about_dependant(info, input, dependants.ConfirmDependant, said, ConfirmDependantPayload, **by)
 
     @strawberry.mutation(description="End it: the guardian acts for the dependant no more.")
     async def end_dependency(self, info: Info, input: Input[EndDependencyInput]) -> EndDependencyPayload:
@@ -314,11 +323,11 @@ def _stripped(said: str | None) -> str | None:
 
 
 async def _about_dependant(
-    info: Info, input: KeyedInput, kind: type[Command], said: dict[str, Any], payload: Callable[..., P]
+    info: Info, input: KeyedInput, kind: type[Command], said: dict[str, Any], payload: Callable[..., P], **by: str
 ) -> P:
     """Have a command about a guardian and a dependant decided; the payload shows the dependant as they stand then."""
     try:
-        _, outcome = await info.context.perform(input.idempotency_key, said, kind, lambda _: build(kind, **said))
+        _, outcome = await info.context.perform(input.idempotency_key, said, kind, lambda _: build(kind, **said, **by))
     except Rejected as refusal:
         return payload(errors=explain(refusal, info.context))
     state = await info.context.state(dependants.stream(said["guardian"]))

@@ -24,6 +24,7 @@ from api.telemetry import UNKNOWN, Requests
 from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
+from domain.identifiers import hospital_of
 from domain.people import dependants
 from infra.core import Core
 from infra.keys import Keys
@@ -195,8 +196,15 @@ class Context:
         own = await self.person()
         if not own or person == own:
             return bool(own)
-        guardian: dependants.Guardian = await self.state(dependants.stream(own))
-        return dependants.acts_for(guardian, person, self.services.now())
+        guardian, dependant = dependants.stream(own), people.stream(person)
+        states = await self.states([guardian, dependant])
+        return dependants.acts_for(states[guardian], states[dependant], self.services.now())
+
+    @property
+    def login(self) -> str:
+        """The actor's login as a keyed hash, for who must not be the same: 26 letters and digits."""
+        services = self.services
+        return services.core.secret.subject_digest(services.keys.issuer, self.actor.subject)
 
     @property
     def hospitals_seen(self) -> frozenset[str] | None:
@@ -392,8 +400,14 @@ def explain(refusal: Rejected, context: Context) -> list[UserError]:
         "message": message(refusal.code, refusal.details, context.language),
         "path": _names(refusal.path),
     }
-    make = ERROR_TYPES.get(refusal.code)
+    make = None if _is_of_elsewhere(refusal, context) else ERROR_TYPES.get(refusal.code)
     return [make(refusal.details, **said) if make else Refused(**said)]
+
+
+def _is_of_elsewhere(refusal: Rejected, context: Context) -> bool:
+    """Whether it names an appointment at a hospital that is none of the actor's business."""
+    seen, appointment = context.hospitals_seen, refusal.details.get("appointment")
+    return seen is not None and appointment is not None and hospital_of(appointment) not in seen
 
 
 def _names(path: str) -> list[str]:

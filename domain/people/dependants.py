@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Personal, State, StreamName, Value, decides, evolves
 from domain.errors import Rejected
-from domain.identifiers import OPAQUE, SubjectId
+from domain.identifiers import OPAQUE, LoginId, SubjectId
 from domain.people import person as people
 from domain.people.person import Person
 
@@ -27,18 +27,19 @@ def stream(guardian: SubjectId) -> StreamName:
     return f"guardian/{guardian}"
 
 
-class DependantDeclared(Event, name="dependant_declared.v1", subject="dependant"):
+class DependantDeclared(Event, name="dependant_declared.v1"):
+    guardian: SubjectId
+    dependant: SubjectId
+    relation: str
+    declared_by: LoginId
+
+
+class DependantConfirmed(Event, name="dependant_confirmed.v1", subject="dependant"):
     """`until`: of a minor the 18th birthday, which is the dependant's secret and not the guardian's; else None."""
 
     guardian: SubjectId
     dependant: SubjectId
-    relation: str
     until: Personal[date]
-
-
-class DependantConfirmed(Event, name="dependant_confirmed.v1"):
-    guardian: SubjectId
-    dependant: SubjectId
 
 
 class DependencyEnded(Event, name="dependency_ended.v1"):
@@ -51,7 +52,8 @@ class Dependency(Value):
     """What was said last of one dependant. Whether it is over hangs on the time too: see `is_over`."""
 
     relation: str
-    until: date | None
+    declared_by: LoginId
+    until: date | None = None
     confirmed: bool = False
     ended: bool = False
 
@@ -67,11 +69,12 @@ class Guardian(State):
 def evolve(guardian: Guardian, event: Event) -> Guardian:
     match event:
         case DependantDeclared():
-            guardian.dependants[event.dependant] = Dependency(relation=event.relation, until=event.until)
+            said = Dependency(relation=event.relation, declared_by=event.declared_by)
+            guardian.dependants[event.dependant] = said
             guardian.declarations += 1
         case DependantConfirmed():
             if known := guardian.dependants.get(event.dependant):
-                guardian.dependants[event.dependant] = replace(known, confirmed=True)
+                guardian.dependants[event.dependant] = replace(known, confirmed=True, until=event.until)
         case DependencyEnded():
             if known := guardian.dependants.get(event.dependant):
                 guardian.dependants[event.dependant] = replace(known, ended=True)
@@ -79,19 +82,27 @@ def evolve(guardian: Guardian, event: Event) -> Guardian:
 
 
 def is_over(dependency: Dependency, now: datetime) -> bool:
-    """Whether it was ended, or has ended by itself: on a minor's 18th birthday, or when that day can't be read."""
-    if dependency.ended or dependency.relation == "CARE":
+    """Whether it was ended, or has ended by itself: on a minor's 18th birthday, or when that day can't be read.
+
+    Nobody has looked at the birth date of who is not confirmed: by itself that ends never.
+    """
+    if dependency.ended or not dependency.confirmed or dependency.relation == "CARE":
         return dependency.ended
     return dependency.until is None or local_date(now) >= dependency.until
 
 
-def acts_for(guardian: Guardian, dependant: SubjectId, now: datetime) -> bool:
-    """Whether this guardian may act for the dependant now: declared, confirmed and not over.
+def acts_for(guardian: Guardian, dependant: Person, now: datetime) -> bool:
+    """Whether this guardian may act for the dependant now: declared, confirmed and not over, and not erased.
 
-    Whether either of them was erased the person streams tell.
+    A birth date may have been corrected since: a minor is one by today's, too.
     """
-    dependency = guardian.dependants.get(dependant)
-    return dependency is not None and dependency.confirmed and not is_over(dependency, now)
+    if not dependant.registered or not dependant.known:
+        return False
+    dependency = guardian.dependants.get(dependant.registered.person)
+    if dependency is None or not dependency.confirmed or is_over(dependency, now):
+        return False
+    born = dependant.registered.birth_date
+    return dependency.relation == "CARE" or (born is not None and local_date(now) < birthday(born, OF_AGE_YEARS))
 
 
 def birthday(born: date, age_years: int) -> date:
@@ -110,11 +121,15 @@ def _birth_date(person: Person, path: str) -> date:
 
 
 class DeclareDependant(Command):
-    """Somebody says that they act for another; that counts once an officer has confirmed it."""
+    """Somebody says that they act for another; that counts once an officer has confirmed it.
+
+    It tells nothing of the dependant but that there is such a person: whoever declares is not known to act for them.
+    """
 
     guardian: Annotated[SubjectId, OPAQUE]
     dependant: Annotated[SubjectId, OPAQUE]
     relation: Relation
+    declared_by: Annotated[LoginId, OPAQUE]
 
 
 @decides(
@@ -132,27 +147,37 @@ def declare_dependant(
     if command.guardian == command.dependant:
         raise Rejected("guardian_of_oneself", path="dependant")
     adult_on = birthday(_birth_date(persons[0], "guardian"), OF_AGE_YEARS)
-    of_age_on = birthday(_birth_date(persons[1], "dependant"), OF_AGE_YEARS)
+    _birth_date(persons[1], "dependant")
     known = guardian.dependants.get(command.dependant)
     if known and not is_over(known, now):
-        if known.relation == command.relation:
-            return
-        raise Rejected("declared_otherwise", path="relation")
+        _refuse_another_relation(known, command.relation)
+        return
     if local_date(now) < adult_on:
         raise Rejected("guardian_under_age", path="guardian", limit=OF_AGE_YEARS)
-    if command.relation == "MINOR" and local_date(now) >= of_age_on:
-        raise Rejected("not_a_minor", path="dependant", limit=OF_AGE_YEARS)
-    back = guarded.dependants.get(command.guardian)
-    if back and not is_over(back, now):
-        raise Rejected("guardian_circle", path="dependant")
+    _refuse_circle(guarded, command.guardian, now)
     _refuse_another(guardian, now)
-    until = of_age_on if command.relation == "MINOR" else None
     yield (
         stream(command.guardian),
         DependantDeclared(
-            guardian=command.guardian, dependant=command.dependant, relation=command.relation, until=until
+            guardian=command.guardian,
+            dependant=command.dependant,
+            relation=command.relation,
+            declared_by=command.declared_by,
         ),
     )
+
+
+def _refuse_another_relation(known: Dependency, relation: Relation) -> None:
+    """Raise Rejected if something else was declared."""
+    if known.relation != relation:
+        raise Rejected("declared_otherwise", path="relation")
+
+
+def _refuse_circle(guarded: Guardian, guardian: SubjectId, now: datetime) -> None:
+    """Raise Rejected if the dependant is the guardian's own guardian. Anybody may declare: that alone is none."""
+    back = guarded.dependants.get(guardian)
+    if back and back.confirmed and not is_over(back, now):
+        raise Rejected("guardian_circle", path="dependant")
 
 
 def _refuse_another(guardian: Guardian, now: datetime) -> None:
@@ -167,27 +192,44 @@ def _refuse_another(guardian: Guardian, now: datetime) -> None:
 
 
 class ConfirmDependant(Command):
-    """An officer has seen the papers."""
+    """An officer has seen the papers for this relation; somebody else has declared it."""
 
     guardian: Annotated[SubjectId, OPAQUE]
     dependant: Annotated[SubjectId, OPAQUE]
+    relation: Relation
+    confirmed_by: Annotated[LoginId, OPAQUE]
 
 
 @decides(
     ConfirmDependant,
-    reads=lambda c: [stream(c.guardian), people.stream(c.guardian), people.stream(c.dependant)],
+    reads=lambda c: [
+        stream(c.guardian),
+        stream(c.dependant),
+        people.stream(c.guardian),
+        people.stream(c.dependant),
+    ],
 )
-def confirm_dependant(command: ConfirmDependant, guardian: Guardian, *persons: Person, now: datetime) -> Decided:
+def confirm_dependant(
+    command: ConfirmDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
+) -> Decided:
     known = guardian.dependants.get(command.dependant)
     if known is None:
         raise Rejected("dependency_unknown", path="dependant")
-    for person, path in zip(persons, ("guardian", "dependant"), strict=True):
-        _birth_date(person, path)
+    _birth_date(persons[0], "guardian")
+    of_age_on = birthday(_birth_date(persons[1], "dependant"), OF_AGE_YEARS)
     if is_over(known, now):
         raise Rejected("dependency_over", path="dependant")
-    if not known.confirmed:
-        confirmed = DependantConfirmed(guardian=command.guardian, dependant=command.dependant)
-        yield stream(command.guardian), confirmed
+    _refuse_another_relation(known, command.relation)
+    if known.confirmed:
+        return
+    if command.confirmed_by == known.declared_by:
+        raise Rejected("declared_by_yourself")
+    if command.relation == "MINOR" and local_date(now) >= of_age_on:
+        raise Rejected("not_a_minor", path="dependant", limit=OF_AGE_YEARS)
+    _refuse_circle(guarded, command.guardian, now)
+    until = of_age_on if command.relation == "MINOR" else None
+    confirmed = DependantConfirmed(guardian=command.guardian, dependant=command.dependant, until=until)
+    yield stream(command.guardian), confirmed
 
 
 class EndDependency(Command):

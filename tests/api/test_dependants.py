@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Client
+from infra.keys import Login
+from tests.api.conftest import DEVELOPER, Client
 from tests.api.test_appointments import REGISTER
 from tests.api.test_people import ERASE
 from tests.conftest import Clock
@@ -38,6 +39,14 @@ def wanted(guardian: str, dependant: str, key: str, **more: str) -> dict[str, st
     return {"idempotencyKey": key, "guardian": guardian, "dependant": dependant} | more
 
 
+async def confirm(client: Client, wanted: dict[str, str]) -> Any:
+    """What an officer is answered."""
+    client.act_as(Login(subject="officer", roles=["procedures_officer"]))
+    answer = await client.data(CONFIRM, input={"relation": "MINOR"} | wanted)
+    client.act_as(DEVELOPER)
+    return answer
+
+
 async def listed(client: Client, guardian: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (await client.data(LIST, guardian=guardian, first=100))["nodes"]
     return found
@@ -45,13 +54,11 @@ async def listed(client: Client, guardian: str) -> list[dict[str, Any]]:
 
 async def test_a_dependant_is_declared_confirmed_and_ended(client: Client) -> None:
     ana, (eva,) = await family(client)
-    shown = {
-        "id": eva, "guardian": ana, "relation": "MINOR", "confirmed": False, "until": "2027-01-05", "ended": False,
-    }  # fmt: skip
+    shown = {"id": eva, "guardian": ana, "relation": "MINOR", "confirmed": False, "until": None, "ended": False}
     declared = await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
     assert (declared["dependant"], declared["errors"]) == (shown, [])
-    confirmed = await client.data(CONFIRM, input=wanted(ana, eva, "c"))
-    assert (confirmed["dependant"], confirmed["errors"]) == (shown | {"confirmed": True}, [])
+    confirmed = await confirm(client, wanted(ana, eva, "c"))
+    assert (confirmed["dependant"], confirmed["errors"]) == (shown | {"confirmed": True, "until": "2027-01-05"}, [])
     ended = await client.data(END, input=wanted(ana, eva, "e", reason="AUTHORITY"))
     assert (ended["dependant"], ended["errors"]) == (shown | {"confirmed": True, "ended": True}, [])
     assert int(declared["position"]) < int(confirmed["position"]) < int(ended["position"])
@@ -63,12 +70,43 @@ async def test_a_dependant_is_declared_confirmed_and_ended(client: Client) -> No
 async def test_a_minor_grows_up_without_anybody_doing_anything(client: Client, clock: Clock) -> None:
     ana, (eva,) = await family(client)
     await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
+    await confirm(client, wanted(ana, eva, "c"))
     clock.wait(16 * 60 * 60 - 1)  # until the last second of the day in La Paz
-    assert [node["ended"] for node in await listed(client, ana)] == [False]
+    assert [(node["until"], node["ended"]) for node in await listed(client, ana)] == [("2027-01-05", False)]
     clock.wait(1)
-    assert [node["ended"] for node in await listed(client, ana)] == [True]
-    late = await client.data(CONFIRM, input=wanted(ana, eva, "c"))
+    assert [(node["until"], node["ended"]) for node in await listed(client, ana)] == [(None, True)]
+    late = await confirm(client, wanted(ana, eva, "late"))
     assert [(error["code"], error["path"]) for error in late["errors"]] == [("dependency_over", ["dependant"])]
+
+
+async def test_what_is_declared_tells_nothing_of_anybodys_age(client: Client, clock: Clock) -> None:
+    ana, (eva,) = await family(client)
+    luis = await register(client, 2_000_000, "1980-01-01")
+    for one in (eva, luis):
+        told = await client.data(DECLARE, input=wanted(ana, one, f"d-{one}", relation="MINOR"))
+        assert (told["dependant"]["until"], told["dependant"]["ended"], told["errors"]) == (None, False, [])
+    clock.wait(2 * 86_400)
+    assert [(node["until"], node["ended"]) for node in await listed(client, ana)] == [(None, False)] * 2
+    for one in (eva, luis):
+        answer = await confirm(client, wanted(ana, one, f"c-{one}"))
+        assert [(error["code"], error["path"]) for error in answer["errors"]] == [("not_a_minor", ["dependant"])]
+
+
+async def test_an_officer_confirms_the_relation_that_the_papers_are_for(client: Client) -> None:
+    ana, (eva,) = await family(client)
+    await client.data(DECLARE, input=wanted(ana, eva, "d", relation="CARE"))
+    answer = await confirm(client, wanted(ana, eva, "c", relation="MINOR"))
+    assert [(error["code"], error["path"]) for error in answer["errors"]] == [("declared_otherwise", ["relation"])]
+    assert [node["confirmed"] for node in await listed(client, ana)] == [False]
+
+
+async def test_nobody_confirms_what_the_same_login_declared(client: Client) -> None:
+    ana, (eva,) = await family(client)
+    pair = wanted(ana, eva, "d", relation="MINOR")
+    await client.data(DECLARE, input=pair)
+    told = await client.data(CONFIRM, input=pair | {"idempotencyKey": "c"})
+    assert [(error["code"], error["path"]) for error in told["errors"]] == [("declared_by_yourself", [])]
+    assert (await confirm(client, pair))["errors"] == []
 
 
 async def test_dependants_come_in_pages_in_order_of_declaration(client: Client) -> None:
@@ -97,13 +135,14 @@ async def test_a_page_is_of_a_list_of_ours_and_within_bounds(client: Client) -> 
 async def test_the_birthday_of_an_erased_child_is_gone_and_nobody_acts_for_them(client: Client) -> None:
     ana, children = await family(client, 2)
     for child in children:
-        await client.data(DECLARE, input=wanted(ana, child, f"d {child[:3]}".replace(" ", "-"), relation="MINOR"))
+        await client.data(DECLARE, input=wanted(ana, child, f"d-{child}", relation="MINOR"))
+        await confirm(client, wanted(ana, child, child))
     await client.data(ERASE, input={"idempotencyKey": "e", "person": children[0]})
     assert [(node["until"], node["ended"]) for node in await listed(client, ana)] == [
         (None, True),
         ("2027-01-05", False),
     ]
-    answer = await client.data(CONFIRM, input=wanted(ana, children[0], "c"))
+    answer = await confirm(client, wanted(ana, children[0], "c"))
     assert (answer["errors"][0]["code"], answer["errors"][0]["path"]) == ("person_unknown", ["dependant"])
 
 
@@ -124,6 +163,6 @@ async def test_what_may_not_be_is_said_in_both_languages(client: Client) -> None
 async def test_ids_that_are_none_are_refused_by_name(client: Client) -> None:
     ana, _ = await family(client, 0)
     for number, document in enumerate((DECLARE, CONFIRM, END)):
-        more = {"relation": "CARE"} if document == DECLARE else {}
+        more = {} if document == END else {"relation": "CARE"}
         answer = await client.data(document, input=wanted(ana, "Eva", f"k{number}", **more))
         assert [(error["code"], error["path"]) for error in answer["errors"]] == [("invalid_input", ["dependant"])]

@@ -57,8 +57,8 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     },
     CorrectPerson: {"person": ANA, "family_names": "Quispe de Mamani", "phone": ""},
     ErasePerson: {"person": ANA},
-    DeclareDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR"},
-    ConfirmDependant: {"guardian": ANA, "dependant": LUIS},
+    DeclareDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR", "declared_by": opaque("clerk")},
+    ConfirmDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR", "confirmed_by": opaque("officer")},
     EndDependency: {"guardian": ANA, "dependant": LUIS, "reason": "AUTHORITY"},
 }
 
@@ -70,6 +70,8 @@ OPAQUE = [
     (RegisterPerson, "person"),
     (CorrectPerson, "person"),
     (ErasePerson, "person"),
+    (DeclareDependant, "declared_by"),
+    (ConfirmDependant, "confirmed_by"),
     *((kind, who) for kind in (DeclareDependant, ConfirmDependant, EndDependency) for who in ("guardian", "dependant")),
 ]
 SLOT = {"start": at("08:00"), "minutes": 20}

@@ -347,8 +347,9 @@ async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events
         await lane.submit(replace(person(name, core, ci=str(5_000_000 + n)), birth_date=born), key(name))
 
     async def declared_and_confirmed(name: str) -> None:
-        declare = build(dependants.DeclareDependant, guardian=ana, dependant=opaque(name), relation="MINOR")
-        confirm = build(dependants.ConfirmDependant, guardian=ana, dependant=opaque(name))
+        said = {"guardian": ana, "dependant": opaque(name), "relation": "MINOR"}
+        declare = build(dependants.DeclareDependant, **said, declared_by=opaque("clerk"))
+        confirm = build(dependants.ConfirmDependant, **said, confirmed_by=opaque("officer"))
         await asyncio.gather(lane.submit(declare, key(f"d {name}")), lane.submit(confirm, key(f"c {name}")))
 
     end = build(dependants.EndDependency, guardian=ana, dependant=opaque("child0"))

@@ -31,7 +31,10 @@ JUAN, NOBODY = opaque("juan"), opaque("nobody")
 BORN = {ANA: date(1960, 1, 1), LUIS: date(1995, 7, 30), EVA: date(2009, 1, 20), JUAN: date(2012, 2, 29)}
 ADULT_ON = {ANA: date(1978, 1, 1), LUIS: date(2013, 7, 30), EVA: date(2027, 1, 20), JUAN: date(2030, 3, 1)}
 
+CLERK, OFFICER = opaque("clerk"), opaque("officer")
+
 people = st.sampled_from([*BORN, *BORN, NOBODY])
+logins = st.sampled_from([CLERK, CLERK, OFFICER])
 relations: st.SearchStrategy[Relation] = st.sampled_from(["MINOR", "CARE"])
 pauses = st.sampled_from([timedelta(hours=1), timedelta(days=2), timedelta(days=400)])
 
@@ -75,20 +78,20 @@ class Families(RuleBasedStateMachine):
         assert again == [], f"{command} said twice records {again}"
         self.accepted.append(command)
 
-    @rule(guardian=people, dependant=people, relation=relations)
-    def declare(self, guardian: str, dependant: str, relation: Relation) -> None:
-        self.submit(DeclareDependant(guardian=guardian, dependant=dependant, relation=relation))
+    @rule(guardian=people, dependant=people, relation=relations, by=logins)
+    def declare(self, guardian: str, dependant: str, relation: Relation, by: str) -> None:
+        self.submit(DeclareDependant(guardian=guardian, dependant=dependant, relation=relation, declared_by=by))
 
-    @rule(guardian=people, dependant=people)
-    def confirm(self, guardian: str, dependant: str) -> None:
-        self.submit(ConfirmDependant(guardian=guardian, dependant=dependant))
+    @rule(guardian=people, dependant=people, relation=relations)
+    def confirm(self, guardian: str, dependant: str, relation: Relation) -> None:
+        self.submit(ConfirmDependant(guardian=guardian, dependant=dependant, relation=relation, confirmed_by=OFFICER))
 
     @rule(data=st.data())
     def confirm_what_was_declared(self, data: st.DataObject) -> None:
         declared = [command for command in self.accepted if isinstance(command, DeclareDependant)]
         if declared:
             said = data.draw(st.sampled_from(declared))
-            self.submit(ConfirmDependant(guardian=said.guardian, dependant=said.dependant))
+            self.confirm(said.guardian, said.dependant, said.relation)
 
     @rule(guardian=people, dependant=people)
     def end(self, guardian: str, dependant: str) -> None:
@@ -124,7 +127,7 @@ class Families(RuleBasedStateMachine):
                     confirmed = True
                 case EndDependency(guardian=g, dependant=d) if (g, d) == (guardian, dependant):
                     relation, confirmed = "", False
-        if relation == "MINOR" and (erased or at("00:00", ADULT_ON[dependant]) <= self.now):
+        if erased or (relation == "MINOR" and at("00:00", ADULT_ON[dependant]) <= self.now):
             return False
         return bool(relation) and confirmed
 
@@ -132,7 +135,7 @@ class Families(RuleBasedStateMachine):
     def they_act_for_whom_the_office_says(self) -> None:
         for guardian, dependant in product([*BORN, NOBODY], repeat=2):
             state: Guardian = self.state(guardian_stream(guardian))
-            told = acts_for(state, dependant, self.now)
+            told = acts_for(state, self.state(stream(dependant)), self.now)
             assert told == self.expected(guardian, dependant), f"{guardian} for {dependant} at {self.now}"
 
     @invariant()
@@ -140,7 +143,7 @@ class Families(RuleBasedStateMachine):
         acting = {
             (guardian, dependant)
             for guardian, dependant in product([*BORN, NOBODY], repeat=2)
-            if acts_for(self.state(guardian_stream(guardian)), dependant, self.now)
+            if acts_for(self.state(guardian_stream(guardian)), self.state(stream(dependant)), self.now)
         }
         assert not acting & {(dependant, guardian) for guardian, dependant in acting}
         assert not {guardian for guardian, _ in acting if self.now < at("00:00", ADULT_ON[guardian])}

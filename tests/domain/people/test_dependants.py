@@ -1,11 +1,11 @@
 """Who acts for whom: declared by somebody, confirmed by an officer, over by a word or by a birthday."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
 from domain.decider import Recorded, fold, redacted
-from domain.people import ErasePerson, PersonRegistered, stream
+from domain.people import CorrectPerson, ErasePerson, Person, PersonRegistered, stream
 from domain.people.dependants import (
     DECLARATIONS_PER_GUARDIAN_MAX,
     LIVE_DEPENDANTS_PER_GUARDIAN_MAX,
@@ -15,7 +15,6 @@ from domain.people.dependants import (
     DependantDeclared,
     DependencyEnded,
     EndDependency,
-    Guardian,
     Relation,
     acts_for,
     birthday,
@@ -43,40 +42,69 @@ def registered(person: str, born: date = ADULT_BORN) -> Recorded:
     return stream(person), said
 
 
-def declare(dependant: str = EVA, relation: Relation = "MINOR", *, guardian: str = ANA) -> DeclareDependant:
-    return DeclareDependant(guardian=guardian, dependant=dependant, relation=relation)
+CLERK, OFFICER = opaque("clerk"), opaque("officer")
 
 
-def confirm(dependant: str = EVA) -> ConfirmDependant:
-    return ConfirmDependant(guardian=ANA, dependant=dependant)
+def declare(
+    dependant: str = EVA, relation: Relation = "MINOR", *, guardian: str = ANA, by: str = CLERK
+) -> DeclareDependant:
+    return DeclareDependant(guardian=guardian, dependant=dependant, relation=relation, declared_by=by)
+
+
+def confirm(
+    dependant: str = EVA, relation: Relation = "MINOR", *, guardian: str = ANA, by: str = OFFICER
+) -> ConfirmDependant:
+    return ConfirmDependant(guardian=guardian, dependant=dependant, relation=relation, confirmed_by=by)
 
 
 def end(dependant: str = EVA) -> EndDependency:
     return EndDependency(guardian=ANA, dependant=dependant, reason="GUARDIAN")
 
 
-def declared(dependant: str = EVA, relation: Relation = "MINOR", until: date | None = EIGHTEEN) -> DependantDeclared:
-    return DependantDeclared(guardian=ANA, dependant=dependant, relation=relation, until=until)
+def declared(dependant: str = EVA, relation: Relation = "MINOR") -> DependantDeclared:
+    return DependantDeclared(guardian=ANA, dependant=dependant, relation=relation, declared_by=CLERK)
 
 
-def guardian(office: Office) -> Guardian:
-    state: Guardian = office.state(guardian_stream(ANA))
-    return state
+def confirmed(dependant: str = EVA, until: date | None = EIGHTEEN) -> DependantConfirmed:
+    return DependantConfirmed(guardian=ANA, dependant=dependant, until=until)
+
+
+def ana_acts(office: Office, dependant: str = EVA, now: datetime = NOW) -> bool:
+    return acts_for(office.state(ON_ANA), office.state(stream(dependant)), now)
 
 
 FAMILY = given(registered(ANA), registered(LUIS), registered(EVA, CHILD_BORN))  # Ana and Luis are of age, Eva is not
 ON_ANA = guardian_stream(ANA)
-CONFIRMED = DependantConfirmed(guardian=ANA, dependant=EVA)
 ENDED = DependencyEnded(guardian=ANA, dependant=EVA, reason="GUARDIAN")
 
 
-def test_a_minor_is_declared_until_the_18th_birthday() -> None:
-    FAMILY.when(declare()).then((ON_ANA, declared()))
+@pytest.mark.parametrize("relation", ["MINOR", "CARE"])
+def test_declaring_tells_nothing_of_the_dependant_s_age(relation: Relation) -> None:
+    for dependant in (LUIS, EVA):
+        FAMILY.when(declare(dependant, relation)).then((ON_ANA, declared(dependant, relation)))
 
 
-def test_a_person_in_care_is_declared_without_an_end() -> None:
-    FAMILY.when(declare(LUIS, "CARE")).then((ON_ANA, declared(LUIS, "CARE", None)))
-    FAMILY.when(declare(EVA, "CARE")).then((ON_ANA, declared(EVA, "CARE", None)))
+def test_a_minor_is_confirmed_until_the_18th_birthday() -> None:
+    FAMILY.after(declare()).when(confirm()).then((ON_ANA, confirmed()))
+
+
+def test_a_person_in_care_is_confirmed_without_an_end() -> None:
+    for dependant in (LUIS, EVA):
+        office = FAMILY.after(declare(dependant, "CARE"))
+        office.when(confirm(dependant, "CARE")).then((ON_ANA, confirmed(dependant, None)))
+
+
+def test_nobody_confirms_what_the_same_login_declared() -> None:
+    FAMILY.after(declare(by=OFFICER)).when(confirm()).rejected("declared_by_yourself", path="")
+    FAMILY.after(declare(by=OFFICER), declare(by=CLERK)).when(confirm()).rejected("declared_by_yourself", path="")
+    FAMILY.after(declare(by=OFFICER), end(), declare(by=CLERK)).when(confirm()).accepted()
+    FAMILY.after(declare(by=OFFICER), confirm(by=CLERK)).when(confirm()).nothing()
+
+
+def test_papers_are_seen_for_one_relation_and_no_other() -> None:
+    office = FAMILY.after(declare(EVA, "CARE"))
+    office.when(confirm()).rejected("declared_otherwise", path="relation")
+    office.after(confirm(EVA, "CARE")).when(confirm()).rejected("declared_otherwise", path="relation")
 
 
 def test_declaring_the_same_again_is_nothing_confirmed_or_not() -> None:
@@ -87,7 +115,8 @@ def test_declaring_the_same_again_is_nothing_confirmed_or_not() -> None:
 def test_a_dependant_has_one_relation_at_a_time() -> None:
     FAMILY.after(declare(), confirm()).when(declare(EVA, "CARE")).rejected("declared_otherwise", path="relation")
     FAMILY.after(declare(), end()).when(declare(EVA, "CARE")).accepted()
-    FAMILY.after(declare()).when(declare(EVA, "CARE"), now=at("00:00", EIGHTEEN)).accepted()
+    grown_up = FAMILY.after(declare(), confirm())
+    grown_up.when(declare(EVA, "CARE"), now=at("00:00", EIGHTEEN)).accepted()
 
 
 @pytest.mark.parametrize("relation", ["MINOR", "CARE"])
@@ -110,10 +139,11 @@ def test_nobody_is_their_own_dependant() -> None:
     FAMILY.when(declare(ANA, "CARE")).rejected("guardian_of_oneself", path="dependant")
 
 
-def test_a_minor_is_under_18_when_declared() -> None:
-    FAMILY.when(declare(), now=at("00:00", EIGHTEEN) - MOMENT).accepted()
-    FAMILY.when(declare(), now=at("00:00", EIGHTEEN)).rejected("not_a_minor", path="dependant", limit=18)
-    FAMILY.when(declare(LUIS)).rejected("not_a_minor", path="dependant", limit=18)
+def test_a_minor_is_under_18_when_confirmed() -> None:
+    office = FAMILY.after(declare(), declare(LUIS))
+    office.when(confirm(), now=at("00:00", EIGHTEEN) - MOMENT).accepted()
+    office.when(confirm(), now=at("00:00", EIGHTEEN)).rejected("not_a_minor", path="dependant", limit=18)
+    office.when(confirm(LUIS)).rejected("not_a_minor", path="dependant", limit=18)
 
 
 def test_a_guardian_is_18_when_declaring() -> None:
@@ -123,11 +153,18 @@ def test_a_guardian_is_18_when_declaring() -> None:
 
 
 def test_two_people_are_not_each_the_other_s_guardian() -> None:
-    back = declare(ANA, "CARE", guardian=LUIS)
-    office = FAMILY.after(declare(LUIS, "CARE"))
+    back, confirm_back = declare(ANA, "CARE", guardian=LUIS), confirm(ANA, "CARE", guardian=LUIS)
+    office = FAMILY.after(declare(LUIS, "CARE"), confirm(LUIS, "CARE"))
     office.when(back).rejected("guardian_circle", path="dependant")
-    office.after(confirm(LUIS)).when(back).rejected("guardian_circle", path="dependant")
     office.after(end(LUIS)).when(back).accepted()
+    both = FAMILY.after(declare(LUIS, "CARE"), back, confirm(LUIS, "CARE"))
+    both.when(confirm_back).rejected("guardian_circle", path="dependant")
+    both.after(end(LUIS)).when(confirm_back).accepted()
+
+
+def test_what_anybody_declares_keeps_nobody_from_being_a_guardian() -> None:
+    office = FAMILY.after(declare(LUIS, "CARE"), declare(ANA, "CARE", guardian=LUIS))
+    office.when(confirm(ANA, "CARE", guardian=LUIS)).accepted()
 
 
 def test_a_child_who_grew_up_may_take_care_of_the_parent() -> None:
@@ -138,7 +175,7 @@ def test_a_child_who_grew_up_may_take_care_of_the_parent() -> None:
 def test_a_guardian_has_so_many_live_dependants_and_no_more() -> None:
     wards = [opaque(f"w{chr(97 + n)}") for n in range(LIVE_DEPENDANTS_PER_GUARDIAN_MAX)]
     family = given(registered(ANA), *(registered(child, CHILD_BORN) for child in [EVA, *wards]), registered(LUIS))
-    office = family.after(*map(declare, wards))
+    office = family.after(*map(declare, wards), *map(confirm, wards))
     limit = LIVE_DEPENDANTS_PER_GUARDIAN_MAX
     office.when(declare()).rejected("too_many_dependants", path="guardian", limit=limit)
     office.when(declare(wards[0])).nothing()
@@ -153,10 +190,6 @@ def test_a_guardian_declares_so_often_in_a_life_and_no_more() -> None:
     office.when(declare()).accepted()
     office = office.after(declare(), end())
     office.when(declare()).rejected("too_many_dependants", path="guardian", limit=limit)
-
-
-def test_what_was_declared_is_confirmed() -> None:
-    FAMILY.after(declare()).when(confirm()).then((ON_ANA, CONFIRMED))
 
 
 def test_confirming_twice_is_nothing() -> None:
@@ -176,8 +209,8 @@ def test_nobody_is_confirmed_who_was_erased(erased: str, path: str) -> None:
 def test_what_is_over_is_not_confirmed() -> None:
     FAMILY.after(declare(), end()).when(confirm()).rejected("dependency_over", path="dependant")
     late = at("00:00", EIGHTEEN)
-    FAMILY.after(declare()).when(confirm(), now=late - MOMENT).accepted()
-    FAMILY.after(declare()).when(confirm(), now=late).rejected("dependency_over", path="dependant")
+    FAMILY.after(declare(), confirm()).when(confirm(), now=late - MOMENT).nothing()
+    FAMILY.after(declare(), confirm()).when(confirm(), now=late).rejected("dependency_over", path="dependant")
 
 
 def test_a_dependency_is_ended_confirmed_or_not() -> None:
@@ -187,7 +220,11 @@ def test_a_dependency_is_ended_confirmed_or_not() -> None:
 
 def test_ending_what_is_over_is_nothing() -> None:
     FAMILY.after(declare(), end()).when(end()).nothing()
-    FAMILY.after(declare()).when(end(), now=at("00:00", EIGHTEEN)).nothing()
+    FAMILY.after(declare(), confirm()).when(end(), now=at("00:00", EIGHTEEN)).nothing()
+
+
+def test_what_was_not_confirmed_ends_by_a_word_alone() -> None:
+    FAMILY.after(declare()).when(end(), now=at("00:00", EIGHTEEN)).then((ON_ANA, ENDED))
 
 
 def test_ending_what_never_was_is_refused() -> None:
@@ -196,41 +233,59 @@ def test_ending_what_never_was_is_refused() -> None:
 
 def test_what_ended_is_declared_and_confirmed_anew() -> None:
     office = FAMILY.after(declare(), confirm(), end(), declare())
-    assert not acts_for(guardian(office), EVA, NOW)
-    assert acts_for(guardian(office.after(confirm())), EVA, NOW)
+    assert not ana_acts(office)
+    assert ana_acts(office.after(confirm()))
 
 
 def test_a_guardian_acts_from_confirmation_to_the_end() -> None:
     office = FAMILY
-    assert not acts_for(guardian(office), EVA, NOW)
+    assert not ana_acts(office)
     office = office.after(declare())
-    assert not acts_for(guardian(office), EVA, NOW)
+    assert not ana_acts(office)
     office = office.after(confirm())
-    assert acts_for(guardian(office), EVA, NOW)
-    assert not acts_for(guardian(office), LUIS, NOW)
-    assert not acts_for(guardian(office.after(end())), EVA, NOW)
+    assert ana_acts(office)
+    assert not ana_acts(office, LUIS)
+    assert not ana_acts(office.after(end()))
 
 
 def test_for_a_minor_that_ends_by_itself_when_the_18th_birthday_begins_in_la_paz() -> None:
-    state = guardian(FAMILY.after(declare(), confirm()))
-    assert acts_for(state, EVA, at("00:00", EIGHTEEN) - MOMENT)
-    assert not acts_for(state, EVA, at("00:00", EIGHTEEN))
+    office = FAMILY.after(declare(), confirm())
+    assert ana_acts(office, now=at("00:00", EIGHTEEN) - MOMENT)
+    assert not ana_acts(office, now=at("00:00", EIGHTEEN))
 
 
 def test_for_a_person_in_care_it_does_not() -> None:
-    state = guardian(FAMILY.after(declare(EVA, "CARE"), confirm()))
-    assert acts_for(state, EVA, at("00:00", EIGHTEEN + timedelta(days=10_000)))
+    office = FAMILY.after(declare(EVA, "CARE"), confirm(EVA, "CARE"))
+    assert ana_acts(office, now=at("00:00", EIGHTEEN + timedelta(days=10_000)))
+
+
+@pytest.mark.parametrize("relation", ["MINOR", "CARE"])
+def test_nobody_acts_for_who_was_erased_or_never_was(relation: Relation) -> None:
+    office = FAMILY.after(declare(EVA, relation), confirm(EVA, relation))
+    assert not ana_acts(office.after(ErasePerson(person=EVA)))
+    assert not acts_for(office.state(ON_ANA), Person(), NOW)
+
+
+def test_a_corrected_birth_date_counts_at_once() -> None:
+    grown_up = CorrectPerson(person=EVA, birth_date=ADULT_BORN)
+    assert not ana_acts(FAMILY.after(declare(), confirm(), grown_up))
+    assert ana_acts(FAMILY.after(declare(EVA, "CARE"), confirm(EVA, "CARE"), grown_up))
+    younger = FAMILY.after(declare(), confirm(), CorrectPerson(person=EVA, birth_date=date(2020, 1, 1)))
+    assert not ana_acts(younger, now=at("00:00", EIGHTEEN))  # until somebody confirms it anew
 
 
 def test_without_the_birthday_of_a_minor_nobody_acts_for_them() -> None:
     """The log gives None once the dependant was erased; a person in care has no such day to lose."""
-    minor, care = redacted(declared()), redacted(declared(EVA, "CARE", None))
-    assert not acts_for(fold(ON_ANA, [minor, CONFIRMED]), EVA, NOW)
-    assert acts_for(fold(ON_ANA, [care, CONFIRMED]), EVA, NOW)
+    eva = FAMILY.state(stream(EVA))
+    minor, care = redacted(confirmed()), redacted(confirmed(until=None))
+    assert not acts_for(fold(ON_ANA, [declared(), minor]), eva, NOW)
+    assert acts_for(fold(ON_ANA, [declared(EVA, "CARE"), care]), eva, NOW)
+    unread = fold(stream(EVA), [redacted(registered(EVA, CHILD_BORN)[1])])
+    assert not acts_for(fold(ON_ANA, [declared(), confirmed()]), unread, NOW)
 
 
 def test_the_birthday_is_the_dependant_s_secret_and_not_the_guardian_s() -> None:
-    assert (DependantDeclared.personal_fields, DependantDeclared.subject_field) == (("until",), "dependant")
+    assert (DependantConfirmed.personal_fields, DependantConfirmed.subject_field) == (("until",), "dependant")
 
 
 @pytest.mark.parametrize(
