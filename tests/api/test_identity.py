@@ -4,8 +4,10 @@ import asyncio
 import base64
 import hmac
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -258,26 +260,26 @@ async def test_a_provider_that_withdrew_all_keys_lets_nobody_in(  # noqa: PLR091
     assert (await ask(http, token(city_provider.keys[0]))).status_code == 200
 
 
-WHAT_NOBODY_CAN_READ: list[dict[str, Any]] = [
-    {"key_set": b'{"keys": "\xff"}'},
-    {"key_set": b'{"keys": ' + b"[" * 100_000},
-    {"key_set": b'{"keys": 7}'},
-    {"key_set": b"[]"},
-    {"jwks_uri": "https://elsewhere.example:99999/keys"},
-    {"jwks_uri": "https://" + "x" * 70 + ".example/keys"},
-    {"jwks_uri": "https://xn--\u00e9.example/keys"},
-]
+WHAT_NOBODY_CAN_READ: dict[str, dict[str, Any]] = {
+    "half a character": {"key_set": b'{"keys": "\xff"}'},
+    "lists within lists": {"key_set": b'{"keys": ' + b"[" * 100_000},
+    "no list": {"key_set": b'{"keys": 7}'},
+    "no object": {"key_set": b"[]"},
+    "a place that is none": {"jwks_uri": "https://elsewhere.example:9x/keys"},
+    "a place with a character that is none": {"jwks_uri": "https://xn--\u00e9.example/keys"},
+}
 
 
-@pytest.mark.parametrize("said", WHAT_NOBODY_CAN_READ, ids=str)
+@pytest.mark.parametrize("what", list(WHAT_NOBODY_CAN_READ))
 async def test_a_provider_that_can_not_be_understood_is_asked_again(  # noqa: PLR0917
-    http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys, said: dict[str, Any],
+    http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys, what: str,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
+    said = WHAT_NOBODY_CAN_READ[what]
     city_provider.key_set = said.get("key_set", b"")
     right = city_provider.configuration
-    city_provider.configuration = right | said
+    city_provider.configuration = right | {name: value for name, value in said.items() if name != "key_set"}
     await keys.look_again()
     assert "the keys of the identity provider can't be had" in capfd.readouterr().err
     assert ((await ask(http, token())).status_code, keys.generation) == (200, 0)
@@ -386,12 +388,13 @@ async def test_while_there_are_no_keys_nobody_waits_for_them(  # noqa: PLR0917
     core: Core, clock: Clock, settings: Settings, city_provider: Provider, token: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
     city_provider.broken = True
     async with httpx.AsyncClient() as asking:
         keys = ProviderKeys(settings, asking)
         await keys.look_again()
         asked = len(city_provider.asked)
+        later_s = time.monotonic() + 60
+        monkeypatch.setattr(keys_module, "time", SimpleNamespace(monotonic=lambda: later_s))
         with pytest.raises(KeysUnknown):
             await Identities(keys, settings, core.secret, clock).actor(f"Bearer {token()}".encode())
         assert len(city_provider.asked) == asked
