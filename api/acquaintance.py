@@ -22,15 +22,11 @@ class Acquaintance:
 
         Raises infra.log.Unavailable.
         """
-        found: people.Person = await self._state(people.stream(person))
+        found: people.Person = await self.state(people.stream(person))
         return found.known
 
-    async def bearer(self, identity_digest: str) -> str:
-        """Who is registered with this identity number, likewise; "" for nobody."""
-        found: people.Identity = await self._state(people.identity_stream(identity_digest))
-        return found.person or ""
-
-    async def _state(self, stream: str) -> Any:
+    async def state(self, stream: str) -> Any:
+        """The state of a stream without what is personal in it, likewise. It is others' too: only to be read."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((stream, answer))
         if self._asking is None or self._asking.done():

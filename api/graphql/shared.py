@@ -19,6 +19,7 @@ from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
 from api.telemetry import UNKNOWN, Requests
+from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
 from domain.people import dependants
@@ -163,8 +164,9 @@ class Context:
         known, now = self.actor.known_person, self.services.now()
         if self.actor.identity and (self._anew or known.until is None or now >= known.until):
             async with self._available():
-                bearer = await self.services.acquaintance.bearer(self.actor.identity)
-            known.remember(bearer, now)
+                stream = people.identity_stream(self.actor.identity)
+                bearer: people.Identity = await self.services.acquaintance.state(stream)
+            known.remember(bearer.person or "", now)
         self._person = known.person
         return known.person
 
