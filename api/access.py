@@ -237,6 +237,8 @@ RULES: dict[str, Rule] = {
 async def role_for(name: str, context: Context, arguments: Arguments) -> Role | None:
     """In which of their roles the actor may ask this of a root field; None if in none."""
     rule = RULES[name]
+    if name.startswith("Mutation."):
+        context.look_anew()
     for role in context.actor.roles:
         if scope := rule.get(role):
             verdict = scope.covers(context, arguments)

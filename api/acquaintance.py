@@ -1,6 +1,7 @@
-"""Who is known: each booking asks for its patient, and all that ask at the same time are answered by one question."""
+"""Who is known: each booking asks for patient and actor; all that ask at the same time are answered by one question."""
 
 import asyncio
+from typing import Any
 
 from domain import people
 from infra.log import Log
@@ -13,7 +14,7 @@ class Acquaintance:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._waiting: list[tuple[str, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[Any]]] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def knows(self, person: str) -> bool:
@@ -21,8 +22,13 @@ class Acquaintance:
 
         Raises infra.log.Unavailable.
         """
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((person, answer))
+        found: people.Person = await self.state(people.stream(person))
+        return found.known
+
+    async def state(self, stream: str) -> Any:
+        """The state of a stream without what is personal in it, likewise. It is others' too: only to be read."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((stream, answer))
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         return await answer
@@ -30,15 +36,14 @@ class Acquaintance:
     async def _ask(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:AT_ONCE_MAX], self._waiting[AT_ONCE_MAX:]
-            streams = {person: people.stream(person) for person, _ in batch}
             try:
                 # Nothing personal is needed to tell that, so no key is asked for.
-                found = await self._log.load(streams.values(), personal=False)
+                found = await self._log.load({stream for stream, _ in batch}, personal=False)
             except Exception as error:
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)
                 continue
-            for person, answer in batch:
+            for stream, answer in batch:
                 if not answer.done():  # its caller may have gone
-                    answer.set_result(found[streams[person]].state.known)
+                    answer.set_result(found[stream].state)

@@ -52,8 +52,7 @@ def is_foreign(headers: Headers) -> bool:
 
 async def token_ended(context: Context) -> None:
     """Wait until the token is no longer good by which somebody was let in; for ever if there is none."""
-    actor, services = context.actor, context.services
-    while not actor.has_ended(services.now()):  # noqa: ASYNC110 (that is no event: time goes by)
+    while context.services.identities.still_good(context.actor):  # noqa: ASYNC110 (that is no event: time goes by)
         await asyncio.sleep(TOKEN_CHECKED_EVERY_S)
 
 

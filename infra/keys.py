@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import httpx
 import msgspec
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
 from infra.logging import log_failure
@@ -23,6 +22,7 @@ DEVELOPMENT_ALGORITHMS = ("Ed25519",)
 REFRESH_EVERY_S = 600
 RETRY_S = 5  # while there are no keys yet
 LOOK_AGAIN_MIN_S = 10  # anybody can name a key that nobody has
+KEPT_MAX_S = 24 * 3_600  # while the provider does not answer: it may be gone for good, and so its word on who left
 FETCH_TIMEOUT_S = 5
 FETCH_BYTES_MAX = 256 * 1024
 KEYS_MAX = 50
@@ -34,13 +34,16 @@ class WrongKeys(Exception):
 
 
 class Keys(Protocol):
-    """Where keys come from. `generation` grows when a key that was good is no longer."""
+    """Where keys come from. `generation` grows when a key that was good is no longer.
+
+    `now` is None while they are not known, and empty if the provider has none: then no token is good.
+    """
 
     issuer: str
     algorithms: tuple[str, ...]
     development: bool
     generation: int
-    now: KeySet | None  # None while they are not known
+    now: KeySet | None
 
     async def look_again(self) -> None:
         """Ask for keys that are new, unless that was done just now."""
@@ -101,7 +104,7 @@ class DevelopmentKeys:
 class ProviderKeys:
     """The keys of an OpenID Connect provider, looked up every REFRESH_EVERY_S, and when a token names an unknown one.
 
-    While the provider does not answer, what it said last stays good.
+    While the provider does not answer, what it said last stays good, for KEPT_MAX_S at most.
     """
 
     development = False
@@ -113,30 +116,41 @@ class ProviderKeys:
         self.now: KeySet | None = None
         self._url = settings.oidc_jwks_url
         self._http = http
-        self._asked_at_s = float("-inf")
+        self._asked_at_s = self._answered_at_s = float("-inf")
         self._asking = asyncio.Lock()
 
     async def keep(self) -> None:
         """Look them up again and again, until cancelled."""
         while True:
             await self.look_again()
-            await asyncio.sleep(REFRESH_EVERY_S if self.now else RETRY_S)
+            await asyncio.sleep(RETRY_S if self.now is None else REFRESH_EVERY_S)
 
     async def look_again(self) -> None:
         wanted_at_s = time.monotonic()
         async with self._asking:
             # What was asked for after we came, or just before, is as new as it gets.
-            if self._asked_at_s > wanted_at_s or wanted_at_s - self._asked_at_s < (LOOK_AGAIN_MIN_S if self.now else 1):
+            recent = self._asked_at_s > wanted_at_s or wanted_at_s - self._asked_at_s < LOOK_AGAIN_MIN_S
+            if recent and self.now is not None:
                 return
             self._asked_at_s = time.monotonic()
             try:
-                found = await self._fetch_keys()
-            except (httpx.HTTPError, WrongKeys, TimeoutError) as error:
+                self._replace(await self._fetch_keys())
+            except Exception as error:  # whatever a provider says, it is asked again
                 log_failure("the keys of the identity provider can't be had", error)
-                return
-            if self.now and not {_print(key) for key in self.now.keys} <= {_print(key) for key in found.keys}:
-                self.generation += 1
-            self.now = found
+                self._drop_old()
+
+    def _replace(self, found: KeySet) -> None:
+        kept = {_print(key) for key in found.keys}
+        if self.now and not {_print(key) for key in self.now.keys} <= kept:
+            self.generation += 1
+        self.now, self._answered_at_s = found, time.monotonic()
+        if not found:
+            log_failure("the identity provider has no key that checks signatures: no token is good", WrongKeys())
+
+    def _drop_old(self) -> None:
+        if self.now is not None and time.monotonic() - self._answered_at_s > KEPT_MAX_S:
+            self.now = None
+            self.generation += 1
 
     async def _fetch_keys(self) -> KeySet:
         url = self._url or await self._discovered()
@@ -162,20 +176,20 @@ class ProviderKeys:
                     raise WrongKeys("it answers too much")
         try:
             return msgspec.json.decode(bytes(body), type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ValueError, RecursionError):
             raise WrongKeys("it does not answer an object in JSON") from None
 
 
 def public_keys(said: Mapping[str, Any]) -> KeySet:
-    """Those of a key set that check signatures; others in it are none of ours. Raises WrongKeys if none is left."""
+    """Those of a key set that check signatures; others in it are none of ours. Raises WrongKeys for what is no set."""
     keys = said.get("keys")
+    if not isinstance(keys, list):
+        raise WrongKeys("it answers no set of keys")
     found = []
-    for key in keys[:KEYS_MAX] if isinstance(keys, list) else []:
+    for key in keys[:KEYS_MAX]:
         if isinstance(key, dict) and key.get("kty") in KEY_KINDS and key.get("use", "sig") == "sig" and "d" not in key:
-            with suppress(JoseError, ValueError, TypeError, KeyError):  # a kind that the library does not know
+            with suppress(Exception):  # of a kind that the library does not know, or nonsense: the others are good
                 found += KeySet.import_key_set({"keys": [key]}).keys
-    if not found:
-        raise WrongKeys("it serves no keys that check signatures")
     return KeySet(found)
 
 

@@ -288,13 +288,13 @@ class PeopleMutation:
     @strawberry.mutation(description="Say that somebody acts for another. It counts once an officer has confirmed it.")
     async def declare_dependant(self, info: Info, input: Input[DeclareDependantInput]) -> DeclareDependantPayload:
         said = {"guardian": input.guardian, "dependant": input.dependant, "relation": input.relation.value}
-        by = {"declared_by": info.context.login}
+        by = {"declared_by": info.context.actor.name}
         return await _about_dependant(info, input, dependants.DeclareDependant, said, DeclareDependantPayload, **by)
 
     @strawberry.mutation(description="Confirm as an officer that somebody acts for another.")
     async def confirm_dependant(self, info: Info, input: Input[ConfirmDependantInput]) -> ConfirmDependantPayload:
         said = {"guardian": input.guardian, "dependant": input.dependant, "relation": input.relation.value}
-        by = {"confirmed_by": info.context.login}
+        by = {"confirmed_by": info.context.actor.name}
         return await _about_dependant(info, input, dependants.ConfirmDependant, said, ConfirmDependantPayload, **by)
 
     @strawberry.mutation(description="End it: the guardian acts for the dependant no more.")

@@ -153,6 +153,8 @@ class Context:
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
+        self._anew = False
+        self._person = ""  # found in this request
         # Of a subscription: what it follows, and what it tells. See api/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
@@ -184,12 +186,17 @@ class Context:
         Raises like `state`.
         """
         known, now = self.actor.known_person, self.services.now()
-        if self.actor.identity and (known.until is None or now >= known.until):
-            bearer: people.Identity = await self.state(people.identity_stream(self.actor.identity))
-            if not bearer.person:
-                return ""
-            known.remember(bearer.person, now)
+        if self.actor.identity and (self._anew or known.until is None or now >= known.until):
+            async with self._available():
+                stream = people.identity_stream(self.actor.identity)
+                bearer: people.Identity = await self.services.acquaintance.state(stream)
+            known.remember(bearer.person or "", now)
+        self._person = known.person
         return known.person
+
+    def look_anew(self) -> None:
+        """Before something is done: by what is only remembered, nobody acts as a person whom they are no longer."""
+        self._anew, self._person = True, ""
 
     async def acts_for(self, person: str) -> bool:
         """Whether a citizen may ask and do what this person may: themselves, or a dependant. Raises like `state`."""
@@ -201,12 +208,6 @@ class Context:
         return dependants.acts_for(states[guardian], states[dependant], self.services.now())
 
     @property
-    def login(self) -> str:
-        """The actor's login as a keyed hash, for who must not be the same: 26 letters and digits."""
-        services = self.services
-        return services.core.secret.subject_digest(services.keys.issuer, self.actor.subject)
-
-    @property
     def hospitals_seen(self) -> frozenset[str] | None:
         """Of which hospitals a patient's appointments are shown; None for all."""
         return self.actor.hospitals if self.role == "hospital_clerk" else None
@@ -214,11 +215,11 @@ class Context:
     def _key(self, name: str) -> Key:
         """An idempotency key of the actor's, and what the log keeps of who they are.
 
-        That is the role with the person whose it is, the login (see `Actor.name`), and the program they use.
+        That is the role with the person whose it is, the login (see `Actor.login_as`), and the program they use.
         """
         actor = self.actor
-        person = f":{actor.known_person.person}" if self.role == "citizen" and actor.known_person.person else ""
-        return Key(actor.subject, name, by=f"{self.role}{person} {actor.name} {actor.client}")
+        person = f":{self._person}" if self.role == "citizen" and self._person else ""
+        return Key(actor.account, name, by=f"{self.role}{person} {actor.login_as(self.role)} {actor.client}")
 
     async def state(self, stream: str) -> Any:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
@@ -258,7 +259,7 @@ class Context:
             )
         core = self.services.core
         try:
-            command = make(core.secret.new_id(kind.__name__, self.actor.subject, key, content))
+            command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
         own = self._key(key)
@@ -266,6 +267,7 @@ class Context:
             return command, await self._repeated(own, content, kind)
         outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
         self.written = outcome.position
+        self.actor.known_person.forget()  # it may have made them somebody, or nobody
         return command, outcome
 
     async def _knows(self, person: str) -> bool:

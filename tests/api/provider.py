@@ -2,19 +2,24 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
 
 SigningKey = RSAKey | ECKey | OKPKey | OctKey
 
 
 class Provider:
-    """What it serves can be changed: `keys`, `configuration`, `broken` for one that answers nothing of use."""
+    """What it serves can be changed: `keys`, `configuration`, `broken` for one that answers nothing of use.
+
+    `key_set` is what it serves instead of its keys, byte by byte.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -22,24 +27,43 @@ class Provider:
         self.keys: list[SigningKey] = [self.rsa]
         self.configuration = {"issuer": url, "jwks_uri": f"{url}/keys"}
         self.broken = False
+        self.key_set = b""
         self.asked: list[str] = []
 
-    def answer(self, path: str) -> dict[str, Any] | None:
+    def answer(self, path: str) -> bytes:
+        """The body; empty for a fault."""
         self.asked.append(path)
         if self.broken:
-            return None
+            return b""
         if path == "/.well-known/openid-configuration":
-            return self.configuration
-        return {"keys": [{"kty": "made-up", "kid": "x"}, *(key.as_dict(private=False) for key in self.keys)]}
+            return json.dumps(self.configuration).encode()
+        keys = [{"kty": "made-up", "kid": "x"}, *(key.as_dict(private=False) for key in self.keys)]
+        return self.key_set or json.dumps({"keys": keys}).encode()
 
-    def token(self, key: SigningKey | None = None, *, algorithm: str = "RS256", **claims: Any) -> str:
+    def token(
+        self,
+        key: SigningKey | None = None,
+        *,
+        algorithm: str = "RS256",
+        header: Mapping[str, Any] = MappingProxyType({"typ": "JWT"}),
+        **claims: Any,
+    ) -> str:
         """Signed by the first key unless told otherwise; a claim that is None is left out."""
         key = key or self.rsa
         said = {"iss": self.url, "aud": "igob", "sub": "ana"} | claims
-        header = {"alg": algorithm, "kid": str(key.kid)}
         return jwt.encode(
-            header, {name: value for name, value in said.items() if value is not None}, key, algorithms=[algorithm]
+            {"alg": algorithm, "kid": str(key.kid), **header},
+            {name: value for name, value in said.items() if value is not None},
+            key,
+            registry=_registry(algorithm),
+            default_type=None,
         )
+
+
+def _registry(algorithm: str) -> JWSRegistry:
+    registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = 8_192
+    return registry
 
 
 @contextmanager
@@ -51,7 +75,7 @@ def provider() -> Iterator[Provider]:
             found = served.answer(self.path)
             self.send_response(200 if found else 500)
             self.end_headers()
-            self.wfile.write(json.dumps(found).encode())
+            self.wfile.write(found)
 
         def log_message(self, *_: Any) -> None:
             return

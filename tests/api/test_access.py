@@ -360,6 +360,68 @@ async def test_the_log_says_who_it_was(client: Client, town: Town) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
+async def test_who_works_for_the_city_and_comes_as_a_citizen_is_logged_as_one(client: Client, town: Town) -> None:
+    client.act_as(Login(subject="rosa@city.bo", roles=["hospital_clerk"], hospitals=["la-merced"], identity=CI["Eva"]))
+    for slot, name in ((5, "Eva"), (6, "Juan")):
+        wanted = {"idempotencyKey": name, "agenda": AGENDA, "slot": slot, "patient": opaque(name)}
+        assert not (await client.data(HOLD, input=wanted))["errors"]
+    (private,), (at_work,) = town.execute("SELECT actor FROM event_log WHERE event = 'hold_taken.v1' ORDER BY position")
+    assert re.fullmatch(rf"citizen:{opaque('Eva')} [a-z2-7]{{26}} -", str(private))
+    assert at_work == "hospital_clerk rosa@city.bo -"
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    ("document", "wanted"),
+    [
+        (ERASE, {"person": opaque("Ana")}),
+        (CANCEL, {"appointment": visit("Ana", AGENDA).appointment}),
+        (HOLD, {"agenda": AGENDA, "slot": 5, "patient": opaque("Ana")}),
+    ],
+)
+async def test_whoever_bears_a_number_no_longer_does_nothing_as_who_they_were(
+    client: Client, core: Core, document: str, wanted: dict[str, Any]
+) -> None:
+    client.act_as(LOGINS["citizen"])
+    token = client.http.headers["authorization"]
+    shown = "query ($id: ID!) { person(id: $id) { givenNames } }"
+    assert await client.data(shown, id=opaque("Ana")) == {"givenNames": "Ana"}
+    client.act_as(LOGINS["developer"])
+    new = {"idempotencyKey": "c", "person": opaque("Ana"), "identity": "8888888"}
+    assert (await client.data(CORRECT, input=new))["errors"] == []
+    before = await core.log.head()
+    client.http.headers["authorization"] = token
+    refused = (await client.data(document, input={"idempotencyKey": "k", **wanted}))["errors"]
+    assert ([error["code"] for error in refused], await core.log.head()) == (["forbidden"], before)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+async def test_whoever_was_erased_and_comes_again_is_not_logged_as_who_they_were(client: Client, town: Town) -> None:
+    client.act_as(Login(subject="eva", identity=CI["Eva"]))
+    assert (await client.data(ERASE, input={"idempotencyKey": "e", "person": opaque("Eva")}))["errors"] == []
+    wanted = {"idempotencyKey": "k", "identity": CI["Eva"], "givenNames": "Eva", "familyNames": "Q",
+              "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+    new = (await client.data(REGISTER, input=wanted))["person"]["id"]
+    held = {"idempotencyKey": "h", "agenda": AGENDA, "slot": 5, "patient": new}
+    assert (await client.data(HOLD, input=held))["errors"] == []
+    said = town.execute("SELECT event, actor FROM event_log ORDER BY position DESC LIMIT 4")
+    logged = {str(event): str(actor).split()[0] for event, actor in said}
+    assert (logged["hold_taken.v1"], logged["person_registered.v1"]) == (f"citizen:{new}", "citizen")
+
+
+@pytest.mark.anyio
+async def test_a_login_that_is_called_like_a_part_of_the_program_has_its_own_keys(client: Client, core: Core) -> None:
+    await core.lane.submit(hospital("la-merced"), key("k", actor="import"))
+    client.act_as(Login(subject="import", roles=["administrator"]))
+    document, variables = SAMPLES["Mutation.registerHospital"](place("administrator", own=False), "administrator")
+    variables["input"]["idempotencyKey"] = "k"
+    assert (await client.data(document, **variables))["errors"] == []
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
 async def test_one_persons_key_is_not_another_ones(client: Client) -> None:
     wanted = {"idempotencyKey": "k", "agenda": AGENDA, "slot": 5}
     client.act_as(Login(subject="eva", identity=CI["Eva"]))

@@ -48,6 +48,15 @@ async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[s
     assert len(asked) == 2
 
 
+async def test_bearers_of_numbers_are_asked_for_along_with_people(core: Core, asked: list[list[str]]) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    asked.clear()
+    acquaintance = Acquaintance(core.log)
+    numbers = [people.identity_stream(core.secret.identity_digest(number)) for number in ("1000001", "1000002")]
+    *bearers, known = await asyncio.gather(*(acquaintance.state(one) for one in numbers), acquaintance.knows(ana))
+    assert ([one.person for one in bearers], known, len(asked)) == ([ana, None], True, 1)
+
+
 async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:

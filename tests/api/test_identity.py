@@ -4,8 +4,10 @@ import asyncio
 import base64
 import hmac
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,7 +17,16 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from api.app import Application
 from api.graphql.shared import Services
-from api.identity import SKEW_S, TOKEN_LENGTH_MAX, TOKENS_MAX, Actor, Identities, WrongToken
+from api.identity import (
+    ANONYMOUS,
+    SKEW_S,
+    TOKEN_LENGTH_MAX,
+    TOKENS_MAX,
+    Actor,
+    Identities,
+    KeysUnknown,
+    WrongToken,
+)
 from infra import keys as keys_module
 from infra.core import Core
 from infra.keys import DevelopmentKeys, Keys, Login, ProviderKeys, WrongKeys, development_token, keys_of, public_keys
@@ -117,6 +128,10 @@ def bad_tokens(token: Callable[..., str], one: Provider, clock: Clock) -> dict[s
         "of nobody in particular": token(sub=""),
         "of somebody with a line break": token(sub="ana\nluis"),
         "of a number": token(sub=7),
+        "that ends a session": token(header={"typ": "logout+jwt"}),
+        "of a type that is none": token(header={"typ": ""}),
+        "that tells a program who somebody is": token(typ="ID"),
+        "that is there to get others by": token(typ="Refresh"),
         "signed by nobody": encoded({"alg": "none"}, claims) + ".",
         "signed with the public key": with_hmac(claims, pem),
         "signed with a stranger's key": token(stranger),
@@ -158,6 +173,21 @@ async def test_the_clocks_may_differ_a_little(http: httpx.AsyncClient, token: Ca
     now = int(clock().timestamp())
     for claims in ({"exp": now - SKEW_S + 1}, {"nbf": now + SKEW_S}, {"iat": now + SKEW_S}):
         assert (await ask(http, token(**claims))).status_code == 200
+
+
+@pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", None])
+async def test_a_token_may_say_that_it_is_one(http: httpx.AsyncClient, token: Callable[..., str], typ: str) -> None:
+    one = token(header={"typ": typ} if typ else {}, typ="Bearer")
+    assert (await ask(http, one)).status_code == 200
+
+
+async def test_a_header_may_be_long(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
+    assert (await ask(http, token(header={"x5c": ["A" * 4_000]}))).status_code == 200
+
+
+async def test_an_end_may_be_the_last_second_of_all(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
+    one = token(exp=253_402_300_799)
+    assert [(await ask(http, one)).status_code for _ in range(3)] == [200] * 3
 
 
 async def test_a_token_that_is_known_ends_too(http: httpx.AsyncClient, token: Callable[..., str], clock: Clock) -> None:
@@ -214,6 +244,103 @@ async def test_a_key_that_was_withdrawn_is_good_for_nothing(
     assert (await ask(http, stolen)).status_code == 401
 
 
+@pytest.mark.parametrize("key_set", [b"", b'{"keys": []}'])  # with a key of a kind that nobody knows, and with none
+async def test_a_provider_that_withdrew_all_keys_lets_nobody_in(  # noqa: PLR0917
+    http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys, key_set: bytes,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
+    stolen = token()
+    assert (await ask(http, stolen)).status_code == 200
+    city_provider.keys, city_provider.key_set = [], key_set
+    await keys.look_again()
+    assert (await ask(http, stolen)).status_code == 401
+    assert "no token is good" in capfd.readouterr().err
+    city_provider.keys, city_provider.key_set = [RSAKey.generate_key(2048, {"kid": "second"})], b""
+    assert (await ask(http, token(city_provider.keys[0]))).status_code == 200
+
+
+WHAT_NOBODY_CAN_READ: dict[str, dict[str, Any]] = {
+    "half a character": {"key_set": b'{"keys": "\xff"}'},
+    "lists within lists": {"key_set": b'{"keys": ' + b"[" * 100_000},
+    "no list": {"key_set": b'{"keys": 7}'},
+    "no object": {"key_set": b"[]"},
+    "a place that is none": {"jwks_uri": "https://elsewhere.example:9x/keys"},
+    "a place with a character that is none": {"jwks_uri": "https://xn--\u00e9.example/keys"},
+}
+
+
+@pytest.mark.parametrize("what", list(WHAT_NOBODY_CAN_READ))
+async def test_a_provider_that_can_not_be_understood_is_asked_again(  # noqa: PLR0917
+    http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys, what: str,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
+    said = WHAT_NOBODY_CAN_READ[what]
+    city_provider.key_set = said.get("key_set", b"")
+    right = city_provider.configuration
+    city_provider.configuration = right | {name: value for name, value in said.items() if name != "key_set"}
+    await keys.look_again()
+    assert "the keys of the identity provider can't be had" in capfd.readouterr().err
+    assert ((await ask(http, token())).status_code, keys.generation) == (200, 0)
+    city_provider.key_set, city_provider.configuration = b"", right
+    new = RSAKey.generate_key(2048, {"kid": "second"})
+    city_provider.keys.append(new)
+    assert (await ask(http, token(new))).status_code == 200
+
+
+async def test_a_provider_that_is_away_for_too_long_has_no_word_any_more(  # noqa: PLR0917
+    http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
+    one = token()
+    assert (await ask(http, one)).status_code == 200
+    city_provider.broken = True
+    await keys.look_again()
+    assert (await ask(http, one)).status_code == 200
+    monkeypatch.setattr(keys_module, "KEPT_MAX_S", 0)
+    await keys.look_again()
+    assert (await ask(http, one)).status_code == 503
+    city_provider.broken = False
+    await keys.look_again()
+    assert (await ask(http, one)).status_code == 200
+    assert "can't be had" in capfd.readouterr().err
+
+
+async def test_who_was_known_is_asked_of_the_keys_again_when_one_was_withdrawn(  # noqa: PLR0917
+    core: Core, clock: Clock, settings: Settings, city_provider: Provider, keys: Keys, token: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
+    second = RSAKey.generate_key(2048, {"kid": "second"})
+    city_provider.keys.append(second)
+    identities = Identities(keys, settings, core.secret, clock)
+    actors = [await identities.actor(f"Bearer {token(key)}".encode()) for key in (None, second)]
+    assert [identities.still_good(one) for one in actors] == [True, True]
+    city_provider.keys = [second]
+    await keys.look_again()
+    for _ in range(2):
+        assert [identities.still_good(one) for one in actors] == [False, True]
+    clock.wait(HOUR_S + SKEW_S)
+    assert not identities.still_good(actors[1])
+    assert identities.still_good(ANONYMOUS)
+
+
+async def test_nobody_is_still_good_when_no_keys_are_known(  # noqa: PLR0917
+    core: Core, clock: Clock, settings: Settings, city_provider: Provider, keys: Keys, token: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    identities = Identities(keys, settings, core.secret, clock)
+    one = await identities.actor(f"Bearer {token()}".encode())
+    for name in ("LOOK_AGAIN_MIN_S", "KEPT_MAX_S"):
+        monkeypatch.setattr(keys_module, name, 0)
+    city_provider.broken = True
+    await keys.look_again()
+    assert not identities.still_good(one)
+    assert "can't be had" in capfd.readouterr().err
+
+
 async def test_keys_are_asked_for_seldom_however_many_tokens_name_unknown_ones(
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider
 ) -> None:
@@ -257,6 +384,23 @@ async def test_before_the_provider_answered_nobody_can_be_known(  # noqa: PLR091
     assert "the keys of the identity provider can't be had" in capfd.readouterr().err
 
 
+async def test_while_there_are_no_keys_nobody_waits_for_them(  # noqa: PLR0917
+    core: Core, clock: Clock, settings: Settings, city_provider: Provider, token: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    city_provider.broken = True
+    async with httpx.AsyncClient() as asking:
+        keys = ProviderKeys(settings, asking)
+        await keys.look_again()
+        asked = len(city_provider.asked)
+        later_s = time.monotonic() + 60
+        monkeypatch.setattr(keys_module, "time", SimpleNamespace(monotonic=lambda: later_s))
+        with pytest.raises(KeysUnknown):
+            await Identities(keys, settings, core.secret, clock).actor(f"Bearer {token()}".encode())
+        assert len(city_provider.asked) == asked
+    assert "can't be had" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"issuer": "https://elsewhere.example"}, {"jwks_uri": "http://elsewhere.example/keys"}, {"jwks_uri": None}],
@@ -289,8 +433,11 @@ def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
         "e",
     ]
     assert [key.kid for key in public_keys({"keys": [*others, good.as_dict(private=False)]})] == ["a"]
+    empty: dict[str, Any]
+    for empty in ({"keys": others}, {"keys": []}):
+        assert not public_keys(empty)
     nothing: dict[str, Any]
-    for nothing in ({"keys": others}, {"keys": []}, {"keys": "x"}, {}):
+    for nothing in ({"keys": "x"}, {}):
         with pytest.raises(WrongKeys):
             public_keys(nothing)
 
@@ -307,18 +454,26 @@ async def actor(identities: Identities, client: Client, login: Login) -> Actor:
 async def test_a_token_says_who_it_is(identities: Identities, client: Client) -> None:
     login = Login(subject="rosa", roles=["hospital_clerk", "made-up"], hospitals=["la-merced", "NO"], client="window")
     clerk = await actor(identities, client, login)
-    assert (clerk.roles, clerk.subject, clerk.name, clerk.client) == (("hospital_clerk",), "rosa", "rosa", "window")
+    assert (clerk.roles, clerk.subject, clerk.client) == (("hospital_clerk",), "rosa", "window")
     assert clerk.hospitals == {"la-merced"}
+    assert clerk.login_as("hospital_clerk") == "rosa"
+
+
+async def test_nothing_that_shows_an_actor_shows_the_token(identities: Identities, client: Client) -> None:
+    token = client.token(Login(subject="rosa"))
+    assert token.rpartition(".")[2] not in repr(await identities.actor(f"Bearer {token}".encode()))
 
 
 async def test_whoever_has_an_identity_number_is_a_citizen(identities: Identities, client: Client, core: Core) -> None:
     ana = await actor(identities, client, Login(subject="ana@example.org", identity="04.820.193 lp"))
     assert ana.roles == ("citizen",)
     assert ana.identity == core.secret.identity_digest("4820193")
-    assert "ana" not in ana.name  # the log is for ever
-    assert ana.name == (await actor(identities, client, Login(subject="ana@example.org"))).name
+    assert "ana" not in ana.login_as("citizen")  # the log is for ever
+    again = await actor(identities, client, Login(subject="ana@example.org"))
+    assert ana.login_as("citizen") == again.login_as("citizen") == again.login_as("anonymous")
     clerk = await actor(identities, client, Login(subject="rosa", roles=["auditor"], identity="4820193"))
     assert clerk.roles == ("citizen", "auditor")
+    assert "rosa" not in clerk.login_as("citizen")
 
 
 @pytest.mark.parametrize("identity", ["", "x", "0"])
@@ -373,12 +528,18 @@ async def test_another_installations_token_is_none_of_ours(client: Client, clock
 async def test_a_number_that_passed_to_another_registration_is_looked_up_again(client: Client, clock: Clock) -> None:
     document = """mutation ($input: RegisterPersonInput!) { registerPerson(input: $input) { person { id } } }"""
     ana = {"identity": "4820193", "givenNames": "Ana", "familyNames": "M", "birthDate": "1990-05-17", "sex": "F"}
-    client.act_as(Login(subject="ana", identity="4820193"))
+    tablet = Login(subject="ana", identity="4820193", client="tablet")
+    client.act_as(Login(subject="ana", identity="4820193", client="phone"))
     first = (await client.data(document, input={"idempotencyKey": "1", **ana}))["person"]["id"]
+    seen = "query ($id: ID!) { person(id: $id) { givenNames } }"
+    client.act_as(tablet)
+    assert await client.data(seen, id=first) == {"givenNames": "Ana"}
+    client.act_as(Login(subject="ana", identity="4820193", client="phone"))
     erased = 'mutation ($id: ID!) { erasePerson(input: {idempotencyKey: "e", person: $id}) { errors { code } } }'
     assert (await client.data(erased, id=first))["errors"] == []
     second = (await client.data(document, input={"idempotencyKey": "2", **ana}))["person"]["id"]
     assert first != second
+    assert await client.data(seen, id=second) == {"givenNames": "Ana"}  # what this token did is known to it
+    client.act_as(tablet)
     clock.wait(60)
-    mine = await client.data("query ($id: ID!) { person(id: $id) { givenNames } }", id=second)
-    assert mine == {"givenNames": "Ana"}
+    assert await client.data(seen, id=second) == {"givenNames": "Ana"}

@@ -23,6 +23,7 @@ import psutil
 
 from bench.login import DEVELOPER, SECRET, bearer
 from infra.embedded import OWNER, EmbeddedPostgres
+from infra.keys import DEVELOPMENT_ISSUER
 from infra.secret import Secret
 from tests.faults.truth import Row, check_laws, read_log, written_by
 from tests.serving import Serving, called, postmaster_of
@@ -269,7 +270,7 @@ class City:
         written = written_by(rows)
         secret = Secret(bytes.fromhex(SECRET))
         for key, told in last.items():
-            found = written.get(secret.key_name(DEVELOPER.subject, key), [])
+            found = written.get(secret.key_name(f"{DEVELOPMENT_ISSUER} {DEVELOPER.subject}", key), [])
             positions = [row.position for row in found]
             if told.answer and told.is_final and not told.code:
                 assert positions == [int(told.answer["position"]) - 1, int(told.answer["position"])], told
