@@ -1,5 +1,6 @@
 """Settings and the secret: typed, checked, never silently another."""
 
+import resource
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.secret import Secret, load_secret
-from infra.serve import refuse_strangers
+from infra.serve import CONNECTIONS_MAX, connections_for, refuse_strangers
 from infra.settings import SettingError, Settings, from_environment, is_loopback
 
 
@@ -117,3 +118,20 @@ def test_a_wrapped_key_opens_again() -> None:
     key = secret.new_subject_key()
     assert secret.wrap(key) != key
     assert secret.unwrap(secret.wrap(key)) == key
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [
+        (1, 1),
+        (256, 64),
+        (1_024, 256),
+        (4_096, 1_096),
+        (6_000, 3_000),
+        (8_000, CONNECTIONS_MAX),
+        (1_048_576, CONNECTIONS_MAX),
+        (resource.RLIM_INFINITY, CONNECTIONS_MAX),
+    ],
+)
+def test_a_worker_takes_as_many_connections_as_it_may_open_files_for(files: int, connections: int) -> None:
+    assert connections_for(files) == connections
