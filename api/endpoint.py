@@ -78,10 +78,11 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _reply(self, scope: Scope, receive: Receive) -> _Reply:
-        media = JSON
+        media, method = JSON, scope["method"]
+        # Of whoever is refused the body is not read: another request could not follow it.
+        last = {} if method == "GET" else {"connection": "close"}
         try:
             headers = headers_of(scope)
-            method = scope["method"]
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
             media = _media(headers.get(b"accept", b"*/*"))
@@ -90,10 +91,10 @@ class Endpoint:
             return await self._answered(said, context, media, only_reads=method == "GET")
         except _Refusal as refusal:
             self._requests.turned_away("error")
-            return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
+            return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers | last)
         except TurnedAway as away:
             self._requests.turned_away("error")
-            return _Reply(away.status, media, {"errors": [away.error]}, away.headers)
+            return _Reply(away.status, media, {"errors": [away.error]}, away.headers | last)
         except Malformed as fault:
             self._requests.turned_away("error")
             return _Reply(400, media, {"errors": [{"message": str(fault)}]})
