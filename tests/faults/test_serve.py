@@ -73,7 +73,7 @@ def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(tmp_pa
 def test_without_access_control_it_serves_nobody_but_this_machine(tmp_path: Path, host: str) -> None:
     refused = igob("serve", "--host", host, "--data-dir", str(tmp_path / "city"))
     assert refused.returncode == 1
-    assert "IGOB_DEVELOPMENT_ACTOR" in refused.stderr
+    assert "IGOB_OIDC_ISSUER" in refused.stderr
     assert "127.0.0.1, ::1 or localhost" in refused.stderr
     assert not (tmp_path / "city").exists()
 
