@@ -96,10 +96,11 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _reply(self, scope: Scope, receive: Receive) -> _Reply | _Stream:
-        media = JSON
+        media, method = JSON, scope["method"]
+        # Of whoever is refused the body is not read: another request could not follow it.
+        last = {} if method == "GET" else {"connection": "close"}
         try:
             headers = headers_of(scope)
-            method = scope["method"]
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
             wanted = _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX])
@@ -113,10 +114,10 @@ class Endpoint:
             return await self._answered(said, context, wanted, only_reads=method == "GET")
         except _Refusal as refusal:
             self._requests.turned_away("error")
-            return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers)
+            return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers | last)
         except TurnedAway as away:
             self._requests.turned_away(away.outcome)
-            return _Reply(away.status, media, {"errors": [away.error]}, away.headers)
+            return _Reply(away.status, media, {"errors": [away.error]}, {**away.headers, **last})
         except Malformed as fault:
             self._requests.turned_away("error")
             return _Reply(400, media, {"errors": [{"message": str(fault)}]})

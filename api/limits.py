@@ -43,11 +43,12 @@ ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a question or a comma
 COST_MAX = 5_000  # values in the answer, if every page is full
 OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that is told to stop has longer, see infra/serve.py
 PAGE_SIZE_MAX = 100  # of a list
+VALUES_MAX = 20_000  # in variables, lists and objects counted too; an agenda of 5,000 slots has 15,008
 ADDRESSES_MAX = 1_000  # of clients, remembered
 
 
 class LoopbackOnly:
-    """Answers 403 to everybody but this machine, where the development key is good: it can make anybody's token.
+    """Refuses everybody but this machine, where the development key is good: it can make anybody's token.
 
     The address of the listening socket can't tell: any server can be told to serve the application anywhere. A page
     elsewhere must not reach it through a name of its own either, so it answers to the machine's own names alone.
@@ -57,13 +58,18 @@ class LoopbackOnly:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or (is_local(scope) and _is_own_name(_host_of(scope))):
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        local = is_local(scope)
+        if local and _is_own_name(_host_of(scope)):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
         else:
-            message = "Without an identity provider (IGOB_OIDC_ISSUER) only clients on the same machine are served."
-            refusal = JSONResponse({"errors": [{"message": message}]}, status_code=403)
+            message = "Without an identity provider (IGOB_OIDC_ISSUER) only clients on the same machine are served,"
+            message += " by its name localhost or its address."
+            refusal = JSONResponse({"errors": [{"message": message}]}, status_code=400 if local else 403)
             await refusal(scope, receive, send)
 
 
@@ -152,6 +158,19 @@ def check_request(said: Any) -> None:
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
             raise Malformed(f"`{name}` must be an object, null or absent.")
+    if _has_more_values(said.get("variables"), VALUES_MAX):
+        raise Malformed(f"`variables` has more than {VALUES_MAX} values.")
+
+
+def _has_more_values(value: Any, most: int) -> bool:
+    """Whether there are more than so many values in a JSON value, itself counted. It is no deeper than JSON is read."""
+    count, waiting = 1, [value]
+    while waiting and count <= most:
+        part = waiting.pop()
+        if isinstance(part, dict | list):
+            count += len(part)
+            waiting += part.values() if isinstance(part, dict) else part
+    return count > most
 
 
 def is_local(scope: Scope) -> bool:

@@ -128,14 +128,17 @@ class _Connection:
         return message
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "websocket.close":
+            # Said when nobody receives any more: Granian does not close meanwhile, and the client need not answer.
+            self._farewell = message
+            self._ended.set()
+            return
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._send(message)
         except TimeoutError:
             self._cut_off(TRY_AGAIN_LATER, DEAF)
             raise OSError("the client does not read") from None
-        if message["type"] == "websocket.close":
-            self._ended.set()  # whether the client answers it or not
 
 
 def _check_message(message: Message) -> None:

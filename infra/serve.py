@@ -5,6 +5,7 @@ import atexit
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,7 +19,8 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
@@ -34,8 +36,12 @@ READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
 STOP_TIMEOUT_S = 40  # more than any request takes: those in hand are answered first
-AT_ONCE_MAX = 4_000  # connections of a worker; beyond, Granian lets all newcomers wait: live ones must leave room
 PARENT_POLL_S = 0.25
+CONNECTIONS_MAX = 5_000  # of a worker, WebSockets not counted; whoever comes then waits until another leaves
+BACKLOG_MAX = 1_024  # who may wait
+HEAD_TIMEOUT_MS = 30_000  # for a request's head; a connection may be idle for so long, too
+HEAD_BYTES_MAX = 64 * 1024  # of a request's line and headers
+OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
 PROJECTOR = [sys.executable, "-c", "from infra.cli import main; main()", "projections", "run"]
 SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
 
@@ -93,18 +99,32 @@ def serve(
 
 
 def _granian(host: str, port: int, workers: int) -> MPServer:
+    """A server whose connections all end by themselves if nothing comes.
+
+    Without HTTP/2: where it might be spoken, Granian waits for ever for a connection's first bytes.
+    """
     return MPServer(
         "api.app:create_app",
         factory=True,
         address=host,
         port=port,
         workers=workers,
-        backpressure=AT_ONCE_MAX,
         interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_BYTES_MAX),
+        backlog=BACKLOG_MAX,
+        backpressure=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
         log_level=LogLevels.warning,
     )
+
+
+def connections_for(files: int) -> int:
+    """How many connections a worker takes at a time that may open so many files, or any number (RLIM_INFINITY)."""
+    if files == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return max(1, min(CONNECTIONS_MAX, files - OTHER_FILES_MAX), min(CONNECTIONS_MAX, files // 4))
 
 
 def _serve_workers(make: Callable[[], MPServer], ready: threading.Event, say: Callable[[str], None]) -> None:

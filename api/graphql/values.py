@@ -6,6 +6,7 @@ while validating, and those of variables when it begins to execute.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from graphql import (
@@ -34,6 +35,7 @@ from api.messages import Language
 from domain.errors import Hint, Rejected
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits
+WRONG_VALUES_MAX = 50  # that are looked for in variables: the library tells of no more
 
 HINTS: dict[str, Hint] = {"Date": "date", "Instant": "instant", "Position": "position", "Int": "whole_number"}
 
@@ -89,12 +91,26 @@ def translate_wrong_values(
             error.message, error.extensions = said.message, said.extensions
 
 
+class _Enough(Exception):
+    """Nobody is told of what is wrong beyond this."""
+
+
 def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, value: Any) -> list[Rejected]:
-    """All that is wrong with a variable's value, in the library's order: it tells where in English words alone."""
+    """What is wrong with a variable's value, in the library's order: it tells where in English words alone.
+
+    No more than WRONG_VALUES_MAX, however much there is.
+    """
     found: list[Rejected] = []
     kind: Any = type_from_ast(schema, node.type)
     name = node.variable.name.value
-    validate_input_value(value, kind, lambda said, path: found.append(_refusal(name, kind, said, path)))
+
+    def report(said: GraphQLError, path: list[str | int]) -> None:
+        found.append(_refusal(name, kind, said, path))
+        if len(found) == WRONG_VALUES_MAX:
+            raise _Enough
+
+    with suppress(_Enough):
+        validate_input_value(value, kind, report, hide_suggestions=True)
     return found
 
 

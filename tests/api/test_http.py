@@ -197,6 +197,18 @@ async def test_what_is_not_plain_json_is_not_read(client: Client, headers: dict[
     assert answer.json()["errors"][0]["message"]
 
 
+async def test_a_connection_ends_with_a_request_whose_body_was_not_read(client: Client) -> None:
+    """Servers close it; whoever is not told so sends the next request in vain."""
+    wrong: dict[str, dict[str, str]] = {"415": {"content-type": "text/plain"}, "401": {"authorization": "Bearer x"}}
+    for status, headers in wrong.items():
+        answer = await client.http.post("/graphql", content=json.dumps(RIGHT), headers=headers)
+        assert (str(answer.status_code), answer.headers["connection"]) == (status, "close")
+        answer = await client.http.get("/graphql", params=RIGHT, headers=headers)
+        assert "connection" not in answer.headers
+    answer = await client.http.post("/graphql", json=RIGHT)
+    assert "connection" not in answer.headers
+
+
 @pytest.mark.parametrize("content_type", ["Application/JSON", f'{JSON}; charset="UTF-8"', f"{JSON};charset=utf-8; x=y"])
 async def test_json_is_read_however_it_is_written(client: Client, content_type: str) -> None:
     headers = {"content-type": content_type, "content-encoding": "identity"}

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -20,6 +20,7 @@ from api.limits import (
     FIELDS_MAX,
     PAGE_SIZE_MAX,
     ROOT_FIELDS_MAX,
+    VALUES_MAX,
     cost,
 )
 from infra.core import Core
@@ -252,6 +253,24 @@ async def test_malformed_bodies_are_the_clients_fault(client: Client, body: byte
     answer = await client.http.post("/graphql", content=body, headers=JSON)
     assert answer.status_code == 400
     assert message in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "nested",
+    [
+        lambda n: [0] * n,
+        lambda n: {f"x{k}": 0 for k in range(n)},
+        lambda n: [[0] * 9] * (n // 10) + [0] * (n % 10),
+        lambda n: [{"a": [{}]}] * (n // 3) + [{}] * (n % 3),
+    ],
+)
+async def test_variables_have_so_many_values_and_no_more(client: Client, nested: Callable[[int], Any]) -> None:
+    for more, status in ((0, 200), (1, 400)):
+        said = {"query": "{ __typename }", "variables": {"a": nested(VALUES_MAX - 2 + more)}}
+        answer = await client.http.post("/graphql", json=said)
+        assert answer.status_code == status
+    assert answer.json()["errors"][0]["message"] == f"`variables` has more than {VALUES_MAX} values."
 
 
 @pytest.mark.anyio

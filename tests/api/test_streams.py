@@ -279,8 +279,8 @@ async def test_a_guardian_is_told_nothing_any_more_when_that_has_ended(url: str,
     submit = core.lane.submit
     await submit(person("Eva", core, ci="6000001"), key("Eva"))
     for command in (
-        build(dependants.DeclareDependant, guardian=eva, dependant=ana, relation="CARE"),
-        build(dependants.ConfirmDependant, guardian=eva, dependant=ana),
+        build(dependants.DeclareDependant, guardian=eva, dependant=ana, relation="CARE", declared_by=opaque("x")),
+        build(dependants.ConfirmDependant, guardian=eva, dependant=ana, relation="CARE", confirmed_by=opaque("y")),
     ):
         await submit(command, key(type(command).__name__))
     guardian = {"authorization": bearer(Login(subject="eva", identity="6000001"))}

@@ -1,9 +1,11 @@
 """Values that are not of their type: refused before anything is asked, in words and codes of ours."""
 
+import itertools
 from typing import Any
 
 import pytest
 
+from api.graphql import values
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, PUBLISH, REGISTER, SLOTS
 
@@ -113,3 +115,17 @@ async def test_what_is_wrong_with_the_document_itself_is_the_library_s_to_say(cl
     assert error["message"] == "Variable '$n' is never used."
     (error,) = (await client.ask("{ hospitals { nodes { id } } }"))["errors"]
     assert "of type 'Int!' is required" in error["message"]
+
+
+async def test_of_many_wrong_values_some_are_told_and_no_others_looked_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for = itertools.count()
+    refusal = values._refusal
+    monkeypatch.setattr(values, "_refusal", lambda *about: next(looked_for) < 0 or refusal(*about))
+    answer = await client.ask(PUBLISH, input=AGENDA | {"slots": [{}] * 5_000}, language="en")
+    assert next(looked_for) == values.WRONG_VALUES_MAX
+    told = [error["extensions"] for error in answer["errors"] if "extensions" in error]
+    assert len(told) == values.WRONG_VALUES_MAX
+    assert told[0] == {"code": "invalid_input", "path": ["slots", "0", "start"]}
+    assert told[-1] == {"code": "invalid_input", "path": ["slots", "24", "minutes"]}

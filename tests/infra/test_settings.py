@@ -1,6 +1,7 @@
 """Settings and the secret: typed, checked, never silently another."""
 
 import base64
+import resource
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.secret import Secret, _opaque, load_secret
-from infra.serve import refuse_strangers
+from infra.serve import CONNECTIONS_MAX, connections_for, refuse_strangers
 from infra.settings import SettingError, Settings, from_environment, is_loopback
 
 
@@ -129,3 +130,20 @@ def test_opaque_names_are_base_32() -> None:
     for number in range(200):
         digest = sha256(bytes([number])).digest()
         assert _opaque(digest) == base64.b32encode(digest[:16]).decode().rstrip("=").lower()
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [
+        (1, 1),
+        (256, 64),
+        (1_024, 256),
+        (4_096, 1_096),
+        (6_000, 3_000),
+        (8_000, CONNECTIONS_MAX),
+        (1_048_576, CONNECTIONS_MAX),
+        (resource.RLIM_INFINITY, CONNECTIONS_MAX),
+    ],
+)
+def test_a_worker_takes_as_many_connections_as_it_may_open_files_for(files: int, connections: int) -> None:
+    assert connections_for(files) == connections

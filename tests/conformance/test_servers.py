@@ -1,0 +1,175 @@
+"""One application, two servers: what is told of HTTP, WebSockets, limits and stopping holds under both."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+
+from api.limits import BODY_BYTES_MAX
+from api.sockets import MESSAGE_BYTES_MAX
+from bench.login import bearer
+from tests.following import AGENDA, Ward, follower, open_socket
+from tests.serving import CHECKOUT, READY_S, STOP_S, environment, igob
+
+pytestmark = pytest.mark.anyio
+
+SERVERS = {
+    "granian": ["granian", "--interface", "asgi", "--http", "1", "--factory", "api.app:create_app", "--port"],
+    "uvicorn": ["uvicorn", "--factory", "api.app:create_app", "--log-level", "warning", "--port"],
+}
+STOPPED = (0, -signal.SIGTERM)  # uvicorn ends by the signal that told it to
+
+
+class Served:
+    """A server as its own command starts it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.said = (folder.parent / f"{name}-{port}.log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *SERVERS[name], str(port)],
+            cwd=CHECKOUT, env=environment(IGOB_DATA_DIR=str(folder)), stdout=self.said, stderr=self.said,
+        )  # fmt: skip
+        self.url = f"http://127.0.0.1:{port}"
+
+    def wait_until_ready(self) -> None:
+        deadline_s = time.monotonic() + READY_S
+        while time.monotonic() < deadline_s and self.process.poll() is None:
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"not ready: {self.output()}")
+
+    def output(self) -> str:
+        self.said.seek(0)
+        return self.said.read()
+
+    def stop(self) -> int:
+        """Its exit status."""
+        self.process.terminate()
+        return self.process.wait(STOP_S)
+
+
+@contextmanager
+def serving(name: str, folder: Path) -> Iterator[Served]:
+    server = Served(name, folder)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+        server.said.close()
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """On a database that runs by itself."""
+    folder = tmp_path_factory.mktemp(request.param) / "city"
+    for what in ("start", "migrate"):
+        done = igob("db", what, "--data-dir", str(folder))
+        assert done.returncode == 0, done.stderr
+    try:
+        with serving(request.param, folder) as server:
+            yield server
+    finally:
+        assert igob("db", "stop", "--data-dir", str(folder)).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def ward(served: Served) -> Ward:
+    return Ward(served.url)
+
+
+@pytest.fixture
+def http(served: Served) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=served.url, headers={"Authorization": bearer()}, trust_env=False) as http:
+        yield http
+
+
+RIGHT = {"query": "{ __typename }"}
+JSON = {"Content-Type": "application/json"}
+
+
+def test_http(http: httpx.Client) -> None:
+    answers = [http.post("/graphql", json=RIGHT), http.get("/graphql", params=RIGHT)]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["data"]) == (200, {"__typename": "Query"})
+        assert answer.headers["cache-control"] == "no-store"
+    answer = http.put("/graphql", json=RIGHT)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert http.post("/graphql", content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
+    assert http.post("/graphql", json=RIGHT, headers={"Accept": "text/html"}).status_code == 406
+    answer = http.post("/graphql", json=RIGHT, headers={"Authorization": "Bearer x"})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert http.post("/graphql", json=RIGHT, headers={"Host": "evil.example"}).status_code == 400
+    assert http.get("/graphql/", params=RIGHT).status_code == 404
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert "igob_" in http.get("/metrics").text
+
+
+def test_limits(http: httpx.Client) -> None:
+    def ask(body: bytes) -> list[httpx.Response]:
+        """Its length said before, and not."""
+        return [http.post("/graphql", content=content, headers=JSON) for content in (body, iter([body]))]
+
+    padding = b" " * (BODY_BYTES_MAX - 27)
+    for answer in ask(b'{"query": "{ __typename }"' + padding + b"}"):
+        assert answer.status_code == 200
+    for answer in ask(b'{"query": "{ __typename }"' + padding + b" }"):
+        assert answer.status_code == 413
+    for answer in ask(b"[]"):
+        assert answer.status_code == 400
+
+
+async def test_a_change_is_told(served: Served, ward: Ward) -> None:
+    agenda = ward.publish()
+    async with follower(served.url) as one:
+        await one.follow(AGENDA, id=agenda)
+        assert (await one.told())["agenda"] == {"id": agenda, "freeSlots": 20}
+        _, position = await asyncio.to_thread(ward.book, agenda)
+        told = await one.told()
+        assert (told["position"], told["agenda"]["freeSlots"]) == (position - 1, 19)
+
+
+async def test_how_connections_end(served: Served) -> None:
+    async with follower(served.url) as one:
+        await one.socket.send(b"no text")
+        assert (await one.closed())[0] == 4400
+    async with follower(served.url) as one:
+        await one.socket.send(" " * (MESSAGE_BYTES_MAX + 1))
+        assert (await one.closed())[0] == 4400
+    async with open_socket(served.url) as opened:
+        await opened.send('{"type": "connection_init", "payload": {"Authorization": "Bearer x"}}')
+        with pytest.raises(websockets.ConnectionClosedError):
+            await opened.recv()
+        assert (opened.close_code, opened.close_reason) == (4403, "token_invalid")
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with open_socket(served.url, headers={"Origin": "https://evil.example"}):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_told_to_stop_it_ends_connections_and_stops(served: Served, ward: Ward) -> None:
+    with serving(served.name, served.folder) as server:
+        async with follower(server.url) as one:
+            await one.follow(AGENDA, id=ward.publish())
+            await one.told()
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            assert (await one.closed())[0] not in (0, 1000)  # not as if there were nothing more to tell
+            assert await stopping in STOPPED
+        assert "Traceback" not in server.output()

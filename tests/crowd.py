@@ -1,0 +1,75 @@
+"""Followers of agendas in a process of their own: `python -m tests.crowd URL FOLLOWERS AGENDA…`.
+
+There nothing else keeps them from noting at once when they were told something.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tests.following import AGENDA
+from tests.lean import LeanSocket, open_lean
+from tests.serving import CHECKOUT, environment
+
+OPENED_AT_ONCE = 50
+TOLD_TIMEOUT_S = 30
+
+Told = list[tuple[float, dict[str, Any]]]  # when, by the clock on the wall, and what
+
+
+class Crowd:
+    """All have been told the state of theirs."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def told(self, last: Mapping[str, int]) -> list[tuple[str, Told]]:
+        """What each was told until the last position of the agenda they follow, which is named, too."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(last) + "\n")
+        self._process.stdin.flush()
+        found: list[tuple[str, Told]] = json.loads(self._process.stdout.readline())
+        return found
+
+
+@contextmanager
+def crowd(url: str, followers: int, agendas: list[str]) -> Iterator[Crowd]:
+    """So many followers, who share the agendas evenly, until the block ends."""
+    command = [sys.executable, "-m", "tests.crowd", url, str(followers), *agendas]
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+            yield Crowd(process)
+        finally:
+            process.kill()
+
+
+async def _follow(url: str, followers: int, agendas: list[str]) -> None:
+    places = asyncio.Semaphore(OPENED_AT_ONCE)
+
+    async def one(agenda: str) -> tuple[str, LeanSocket]:
+        async with places:
+            socket = await open_lean(url)
+            socket.say(type="subscribe", id="1", payload={"query": AGENDA, "variables": {"id": agenda}})
+            await socket.until(b'"next"')
+            return agenda, socket
+
+    all_of_them = await asyncio.gather(*(one(agendas[number % len(agendas)]) for number in range(followers)))
+    print("ready", flush=True)  # noqa: T201
+    last = json.loads(await asyncio.to_thread(sys.stdin.readline))
+    async with asyncio.timeout(TOLD_TIMEOUT_S):
+        for agenda, socket in all_of_them:
+            await socket.until(f'"position": "{last[agenda]}"'.encode())
+    print(json.dumps([(agenda, socket.told()) for agenda, socket in all_of_them]), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(_follow(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
