@@ -263,7 +263,8 @@ class Context:
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
         own = self._key(key)
-        if person and not await self._knows(person):
+        # Whoever bears an identity number was not erased, and of citizens that was looked up in this request.
+        if person not in ("", self._person) and not await self._knows(person):
             return command, await self._repeated(own, content, kind)
         outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
         self.written = outcome.position

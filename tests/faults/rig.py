@@ -38,6 +38,7 @@ REQUEST_TIMEOUT_S = 5.0
 PAUSE_S = 0.05  # between attempts
 BACK_TIMEOUT_S = 60
 POLL_S = 0.005
+ACCOUNT = f"{DEVELOPMENT_ISSUER} {DEVELOPER.subject}"  # whose keys they are, see Actor.account
 ASK_AGAIN = ("unavailable", "overloaded")
 
 HOSPITAL = """mutation ($input: RegisterHospitalInput!) { registerHospital(input: $input) {
@@ -270,7 +271,7 @@ class City:
         written = written_by(rows)
         secret = Secret(bytes.fromhex(SECRET))
         for key, told in last.items():
-            found = written.get(secret.key_name(f"{DEVELOPMENT_ISSUER} {DEVELOPER.subject}", key), [])
+            found = written.get(secret.key_name(ACCOUNT, key), [])
             positions = [row.position for row in found]
             if told.answer and told.is_final and not told.code:
                 assert positions == [int(told.answer["position"]) - 1, int(told.answer["position"])], told

@@ -15,11 +15,11 @@ import psutil
 import psycopg
 import pytest
 
-from bench.login import DEVELOPER, SECRET, bearer
+from bench.login import SECRET, bearer
 from infra.embedded import OWNER, EmbeddedPostgres
 from infra.secret import Secret
 from infra.serve import STOP_TIMEOUT_S
-from tests.faults.rig import BOOK, SLOTS_PER_AGENDA, City
+from tests.faults.rig import ACCOUNT, BOOK, SLOTS_PER_AGENDA, City
 from tests.faults.truth import check_laws, written_by
 from tests.serving import STOP_S
 
@@ -95,7 +95,7 @@ class Load:
         written = written_by(rows)
         secret = Secret(bytes.fromhex(SECRET))
         for one in self.asked:
-            found = [row.position for row in written.get(secret.key_name(DEVELOPER.subject, one.key), [])]
+            found = [row.position for row in written.get(secret.key_name(ACCOUNT, one.key), [])]
             if one.status:
                 assert (one.status, found) == (200, [one.position - 1, one.position]), one
             else:  # it came when the connection was about to be closed: nobody has read it

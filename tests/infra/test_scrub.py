@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from bench.login import SECRET
 from domain import people
 from domain.decider import build
 from infra import scrub as scrubbing
@@ -69,7 +70,7 @@ async def erase_one_of_many(core: Core, server: EmbeddedPostgres) -> bytes:
 
 
 async def test_after_scrubbing_an_erased_person_s_key_is_in_no_file_of_the_data_folder(own: EmbeddedPostgres) -> None:
-    settings = Settings(data_dir=own.folder)
+    settings = Settings(data_dir=own.folder, secret=SECRET)
     bring_up_to_date(settings)
     async with open_core(settings) as core:
         wrapped = await erase_one_of_many(core, own)
@@ -105,7 +106,7 @@ async def test_keys_that_an_old_transaction_may_look_at_are_not_said_to_be_gone(
 
 
 def test_wal_that_is_kept_for_somebody_is_told(own: EmbeddedPostgres) -> None:
-    bring_up_to_date(Settings(data_dir=own.folder))
+    bring_up_to_date(Settings(data_dir=own.folder, secret=SECRET))
     owner(own, "SELECT pg_create_physical_replication_slot('replica', true)", "SELECT pg_switch_wal()")
     refused = igob("db", "scrub", "--data-dir", str(own.folder))
     assert refused.returncode == 1
