@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,8 @@ pytestmark = pytest.mark.anyio
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 REGISTER = 'mutation m { registerHospital(input: {idempotencyKey: "k", hospital: "h", name: "H"}) { errors { code } } }'
+
+JOIN_TIMEOUT_S = 20
 
 
 @pytest.fixture
@@ -181,6 +184,8 @@ class Collector(BaseHTTPRequestHandler):
 
 
 def test_a_server_that_takes_no_spans_keeps_nobody_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(threading.enumerate())
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setattr("infra.tracing.CLOSE_TIMEOUT_S", 0.2)
@@ -190,6 +195,8 @@ def test_a_server_that_takes_no_spans_keeps_nobody_from_ending(monkeypatch: pyte
         begun_s = time.monotonic()
         spans.close()
         assert time.monotonic() - begun_s < 8  # the library alone: ten seconds
+    for thread in set(threading.enumerate()) - before:
+        thread.join(JOIN_TIMEOUT_S)  # it rolls dice while it tries again, and other tests mind that
 
 
 def test_spans_go_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
