@@ -254,6 +254,7 @@ def guard(schema: GraphQLSchema) -> None:
         for name, field in root.fields.items():
             full_name = f"{root.name}.{name}"
             RULES[full_name]
+            assert "attribute" not in field.extensions, "a plan would ask for it past the guard"
             if root is schema.subscription_type:
                 field.subscribe = _guarded(full_name, field.subscribe, _refused_by_error)
             else:

@@ -19,7 +19,7 @@ from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness
 from api.graphql.trusted import Trusted, load_trusted
 from api.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.limits import LoopbackOnly, is_local
-from api.messages import language_of
+from api.messages import LANGUAGE_LENGTH_MAX, language_of
 from api.rates import address_of
 from api.sockets import Subscriptions
 from api.streams import Streams
@@ -119,7 +119,7 @@ class Application:
             await asyncio.to_thread(self._spans.close)
 
     async def _introduced(self, headers: Headers, scope: Scope | None) -> Context:
-        language = language_of(headers.get(b"accept-language", b""))
+        language = language_of(headers.get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX])
         context = Context(
             self.services,
             actor=ANONYMOUS,

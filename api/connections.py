@@ -8,6 +8,8 @@ from contextlib import aclosing, contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from graphql import GraphQLError
+
 from api.graphql.execution import Answer, Asked, followed, refused
 from api.graphql.shared import Context, Headers, as_graphql_error
 from domain.errors import Rejected
@@ -86,12 +88,22 @@ async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, 
             question = _question(asked, context)
             known: str | None = text
             while known:
-                if not await context.may_still():
-                    yield refused([as_graphql_error(Rejected("forbidden"), context.language)], asked, context)
+                if errors := await _wrong_now(context):
+                    yield refused(errors, asked, context)
                     return
                 yield Told(known, position)
                 known = await following.answer(question)
                 position = following.position
+
+
+async def _wrong_now(context: Context) -> list[GraphQLError]:
+    """Why the follower may be told nothing any more, or it can't be found out; empty if they may."""
+    context.forget_reads()
+    try:
+        allowed = await context.may_still()
+    except GraphQLError as error:
+        return [error]
+    return [] if allowed else [as_graphql_error(Rejected("forbidden"), context.language)]
 
 
 def _question(asked: Asked, context: Context) -> Hashable:

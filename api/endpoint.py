@@ -39,6 +39,7 @@ GRAPHQL_JSON = "application/graphql-response+json"
 JSON = "application/json"
 ANY = ("application/*", "*/*")
 ACCEPT_LENGTH_MAX = 2_000
+CONTENT_TYPE_LENGTH_MAX = 200
 HEADERS_MAX = 200  # remembered, of each kind
 READ_ONLY = (OperationType.QUERY,)
 BOTH = (OperationType.QUERY, OperationType.MUTATION)
@@ -231,7 +232,7 @@ def _wrong_type(content_type: bytes) -> str:
 
 
 async def _said_in_body(headers: Headers, receive: Receive) -> dict[str, Any]:
-    if wrong := _wrong_type(headers.get(b"content-type", b"")):
+    if wrong := _wrong_type(headers.get(b"content-type", b"")[:CONTENT_TYPE_LENGTH_MAX]):
         raise _Refusal(415, wrong)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _Refusal(415, "A compressed body is not taken.")

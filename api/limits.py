@@ -210,6 +210,10 @@ class ExpandedSizeRule(ValidationRule):
     def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> None:
         self.here = self.fragments[node.name.value] = _Part()
 
+    def enter_selection_set(self, node: SelectionSetNode, *_: Any) -> None:
+        if not node.selections:  # the library takes it; what selects nothing would count for nothing
+            self.report_error(GraphQLError("A selection can't be empty.", node))
+
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         self.here.fields += 1
         self.here.aliases += node.alias is not None
@@ -279,13 +283,15 @@ def root_fields(document: DocumentNode, operation_name: str | None) -> int:
     """How many fields the operation has at its root, fragments expanded. The document must be valid."""
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     operation = get_operation_ast(document, operation_name)
-    left, names = [operation.selection_set] if operation else [], set()
+    left, names, spread = [operation.selection_set] if operation else [], set(), set()
     while left:
         for node in left.pop().selections:
             if isinstance(node, FieldNode):
                 names.add(node.alias.value if node.alias else node.name.value)
             elif isinstance(node, FragmentSpreadNode):
-                left.append(fragments[node.name.value].selection_set)
+                if node.name.value not in spread:  # each may spread the next one twice
+                    spread.add(node.name.value)
+                    left.append(fragments[node.name.value].selection_set)
             elif isinstance(node, InlineFragmentNode):
                 left.append(node.selection_set)
     return len(names)

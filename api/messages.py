@@ -10,6 +10,7 @@ from domain.errors import Code, Hint
 
 Language = Literal["es", "en"]
 HEADERS_MAX = 200  # remembered
+LANGUAGE_LENGTH_MAX = 200
 LANGUAGES: tuple[Language, ...] = ("es", "en")
 
 MESSAGES: dict[Code, dict[Language, str]] = {
@@ -277,7 +278,7 @@ def language_of(accept_language: bytes) -> Language:
     """The best language of ours for an Accept-Language header (RFC 9110 §12.5.4); Spanish when it wants neither."""
     best: Language = "es"
     best_quality = 0.0
-    for item in accept_language[:200].decode("latin-1").lower().split(","):
+    for item in accept_language.decode("latin-1").lower().split(","):
         tag, _, parameter = item.strip().partition(";")
         try:
             quality = float(parameter.strip().removeprefix("q=")) if parameter.strip() else 1.0

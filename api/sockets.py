@@ -17,7 +17,11 @@ from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, SubscribeMessage
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    PingMessage,
+    SubscribeMessage,
+)
 
 from api.connections import (
     CLOSE_TIMEOUT_S,
@@ -60,6 +64,7 @@ class Subscriptions:
 
     def __init__(self, introduce: Introduce, places: Places) -> None:
         self._protocol = _Protocol(introduce)
+        self._introduce = introduce
         self._places = places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,9 +74,21 @@ class Subscriptions:
             await receive()
             await send({"type": "websocket.accept"})  # browsers tell a page nothing of a handshake that fails
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many connections"})
+        elif reason := await self._turned_away(scope):
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": reason})
         else:
             with self._places.take():
                 await _Connection(self._protocol, scope, receive, send).serve()
+
+    async def _turned_away(self, scope: Scope) -> str:
+        """Why one more from this address is not let in; a place is taken before it is known for whom."""
+        try:
+            await self._introduce({}, scope)
+        except TurnedAway as away:
+            return str(away)
+        return ""
 
 
 class _Connection:
@@ -193,6 +210,14 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         if self._ending:
             self._ending.cancel()
         await super().shutdown()
+
+    async def handle_ping(self, message: PingMessage) -> None:
+        try:
+            self.context.charge()
+        except TurnedAway as away:
+            await self.websocket.close(TRY_AGAIN_LATER, str(away))
+        else:
+            await super().handle_ping(message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         context, said = self.context, cast("dict[str, Any]", message["payload"])

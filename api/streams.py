@@ -88,6 +88,9 @@ class _Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            for task in tasks[1:]:
+                if not task.cancelled() and (other := task.exception()) and not isinstance(other, OSError):
+                    log_failure("an event stream failed", other)
         telling = tasks[0]
         if not telling.cancelled() and (error := telling.exception()) and not isinstance(error, OSError):
             log_failure("a subscription failed", error)

@@ -28,6 +28,7 @@ from api.telemetry import SEVERAL, UNKNOWN
 TOKENS_MAX = 2_000
 CHARACTERS_MAX = 64 * 1024  # comments and strings are no tokens, and reading them is slow
 DOCUMENTS_MAX = 500
+PLANNED_FIELDS_MAX = 200  # of a document: a field takes more than a KiB, and as often as its object has possible types
 DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are looked at each time: parsed, they take seventy times as much
 
 # What makes a document right hangs on its text alone: our rules look neither at variables nor at who asks.
@@ -53,8 +54,9 @@ class Document:
         self._depends = depends_on_variables(node)
         self._costs: dict[str | None, int] = {}
         self._labels: dict[str | None, tuple[str, str]] = {}
-        self._asked: set[str | None] = set()
-        self._plans: dict[str | None, Plan | None] = {}
+        self._asked: set[int] = set()
+        self._plans: dict[int, Plan | None] = {}
+        self._planned = 0  # fields
         self._commands: dict[str | None, int] = {}
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
@@ -66,20 +68,18 @@ class Document:
 
         Most documents that are asked for once are never asked for again.
         """
-        if name not in self._plans:
-            if name in self._asked:
-                self._plans[name] = self._planned(schema, name)
-            elif self.operation(name):
-                self._asked.add(name)
-        return self._plans.get(name)
-
-    def _planned(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
         operation = self.operation(name)
-        assert operation
-        try:
-            return Plan(schema, self.node, operation)
-        except NotPlain:
+        if operation is None:
             return None
+        place = operation.loc.start if operation.loc else 0  # it may have no name, and be asked for by its name or none
+        if place not in self._plans and place in self._asked:
+            try:
+                plan = self._plans[place] = Plan(schema, self.node, operation, PLANNED_FIELDS_MAX - self._planned)
+                self._planned += plan.size
+            except NotPlain:
+                self._plans[place] = None
+        self._asked.add(place)
+        return self._plans.get(place)
 
     def label(self, name: str | None) -> tuple[str, str]:
         """Kind and root field of the operation of this name, in the schema's words; SEVERAL if it has not just one."""

@@ -10,7 +10,7 @@ from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType, exe
 from graphql.pyutils import is_awaitable
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
-from api.graphql.documents import Document, Documents, WrongDocument
+from api.graphql.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
 from api.graphql.plans import NotPlain
 from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error, freshness_shown
@@ -21,6 +21,8 @@ from infra.logging import log_failure
 
 # By whether clients may ask what the schema is.
 DOCUMENTS = {allowed: Documents(schema._schema, introspection=allowed) for allowed in (True, False)}
+
+CHARACTERS_CHARGED = 200  # of a document that is not remembered: each time so many, one request more
 
 # What Strawberry needs of the library's executor to find its own fields in it.
 _EXECUTOR: dict[str, Any] = {
@@ -80,6 +82,8 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
     except Rejected as refusal:
         raise WrongDocument([as_graphql_error(refusal, context.language)]) from None
     known: Document | None = services.trusted.understood.get(text)
+    if known is None and (beyond := len(text) - DOCUMENT_CHARACTERS_MAX) > 0:
+        context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is looked at each time
     document = known or DOCUMENTS[services.settings.introspection].understand(text)
     operation = document.operation(asked.operation_name)
     context.operation = document.label(asked.operation_name)

@@ -50,6 +50,7 @@ from graphql.utilities.coerce_input_value import coerce_default_value, coerce_in
 from api.graphql.shared import Context
 
 INT_MAX = 2**31 - 1
+NO_LISTS = (str, bytes, dict)  # though they can be gone through
 
 Path = tuple[Any, Any] | None  # of the place above, and the key or the index there
 Coerce = Callable[[Any], Any]
@@ -97,6 +98,11 @@ Complete = Callable[[Any, Path, _Run], Any]  # what is shown of a value, or a co
 class _Field:
     """A field of a selection: how to ask for it, and how to show what comes."""
 
+    __slots__ = ("arguments", "complete", "function", "get", "key", "leaf", "name", "nodes", "required")
+
+    arguments: "_Arguments"
+    complete: "Complete"
+
     def __init__(self, key: str, nodes: list[FieldNode], name: str, kind: Any) -> None:
         self.key = key
         self.nodes = nodes
@@ -104,9 +110,7 @@ class _Field:
         self.required = isinstance(kind, GraphQLNonNull)
         self.get: Callable[[Any], Any] | None = None  # an attribute
         self.function: Callable[..., Any] | None = None
-        self.arguments: _Arguments
         self.leaf: Coerce | None = None
-        self.complete: Complete
 
     def ask(self, source: Any, path: Path, run: _Run) -> Any:
         """Its value as it is shown, or a coroutine that gives it. Raises a GraphQLError if it can't be null and is."""
@@ -172,8 +176,10 @@ class _Variable(NamedTuple):
 class Plan:
     """How to execute an operation of a valid document."""
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode) -> None:
-        """Raises NotPlain."""
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, fields_max: int
+    ) -> None:
+        """Raises NotPlain, also if it would have more fields than that."""
         root = schema.get_root_type(operation.operation)
         if root is None or operation.operation is OperationType.SUBSCRIPTION or _holds(_Directives(), document):
             raise NotPlain
@@ -181,7 +187,9 @@ class Plan:
         self._variables = [_variable(schema, node) for node in operation.variable_definitions or ()]
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         nullable = {variable.name for variable in self._variables if variable.nullable}
-        self._fields = _Planner(schema, fragments, nullable).fields(root, [operation.selection_set])
+        planner = _Planner(schema, fragments, nullable, fields_max)
+        self._fields = planner.fields(root, [operation.selection_set])
+        self.size = planner.planned  # fields, once for each type that they may be of
         self._show = _show_object(self._fields)
 
     async def execute(self, variables: Mapping[str, Any], context: Context) -> ExecutionResult:
@@ -247,8 +255,14 @@ class _Planner:
     """Finds out what a document selects."""
 
     def __init__(
-        self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode], nullable: set[str]
+        self,
+        schema: GraphQLSchema,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        nullable: set[str],
+        fields_max: int,
     ) -> None:
+        self.planned = 0
+        self._fields_max = fields_max
         self._schema = schema
         self._fragments = fragments
         self._nullable = nullable
@@ -284,10 +298,14 @@ class _Planner:
         return other is kind
 
     def _field(self, kind: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> _Field:
+        self.planned += 1
+        if self.planned > self._fields_max:
+            raise NotPlain
         name = nodes[0].name.value
         if name == "__typename":
             field = _Field(key, nodes, f"{kind.name}.{name}", None)
             field.get = field.leaf = _always(kind.name)
+            field.complete = lambda value, _path, _run: value
             return field
         said = kind.fields.get(name)
         if said is None:  # what the schema is
@@ -385,6 +403,8 @@ def _show_object(fields: list[_Field]) -> Complete:
 
 def _show_list(item: Complete, field: _Field, *, required: bool) -> Complete:
     def show(values: Iterable[Any], path: Path, run: _Run) -> Any:
+        if type(values) in NO_LISTS:
+            raise GraphQLError(f"Expected Iterable, but did not find one for field '{field.name}'.")
         shown: list[Any] = []
         waiting: list[tuple[int, Coroutine[Any, Any, Any]]] = []
         try:

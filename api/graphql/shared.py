@@ -194,6 +194,10 @@ class Context:
         self._person = known.person
         return known.person
 
+    def forget_reads(self) -> None:
+        """Begin to count anew what is read, for the next of many answers."""
+        self._streams_read = 0
+
     def look_anew(self) -> None:
         """Before something is done: by what is only remembered, nobody acts as a person whom they are no longer."""
         self._anew, self._person = True, ""

@@ -22,6 +22,7 @@ from api.limits import (
     ROOT_FIELDS_MAX,
     VALUES_MAX,
     cost,
+    root_fields,
 )
 from infra.core import Core
 from infra.settings import Settings
@@ -454,3 +455,25 @@ async def test_a_page_of_another_origin_opens_no_web_socket(
     headers = [(b"host", host), *([(b"origin", origin)] if origin else [])]
     answer = await Asked(app, type="websocket", scheme="ws", subprotocols=["other"], headers=headers).by("127.0.0.1")
     assert ("websocket.accept" in answer.types) is served
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mutation { }",
+        "{ hospital(id: 1) { } }",
+        "mutation { ...f0 } fragment f60 on Mutation { } "
+        + " ".join(f"fragment f{n} on Mutation {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60)),
+    ],
+)
+async def test_what_selects_nothing_is_refused_and_costs_nothing(client: Client, text: str) -> None:
+    answer = await client.ask(text)
+    assert "A selection can't be empty." in [error["message"] for error in answer["errors"]]
+    assert "data" not in answer
+
+
+def test_root_fields_are_counted_once_however_often_fragments_are_spread() -> None:
+    chain = " ".join(f"fragment f{n} on Mutation {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60))
+    text = f"mutation {{ ...f0 b: x }} fragment f60 on Mutation {{ a: x }} {chain}"
+    assert root_fields(parse(text), None) == 2

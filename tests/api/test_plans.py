@@ -12,9 +12,9 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationDefin
 from graphql.pyutils import is_awaitable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis_graphql import queries
+from hypothesis_graphql import mutations, queries
 
-from api.graphql.documents import Document
+from api.graphql.documents import PLANNED_FIELDS_MAX, Document
 from api.graphql.plans import NotPlain, Plan
 from api.graphql.resolvers import ask_plainly
 from api.graphql.schema import schema as city_schema
@@ -155,7 +155,7 @@ def plan_of(text: str, name: str | None = None, schema: GraphQLSchema = SCHEMA) 
     assert validate(schema, document) == []
     operation = Document(document).operation(name)
     assert isinstance(operation, OperationDefinitionNode)
-    return Plan(schema, document, operation)
+    return Plan(schema, document, operation, PLANNED_FIELDS_MAX)
 
 
 def as_the_library(text: str, variables: dict[str, Any]) -> ExecutionResult:
@@ -211,6 +211,13 @@ def test_a_plan_does_what_the_library_does(text: str) -> None:
     check(text)
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(text=mutations(made.as_str()))
+def test_so_it_does_with_mutations(text: str) -> None:
+    check(text)
+
+
 LITERALS = """query ($w: Wish, $of: Colour! = RED, $n: String! = "n") {
   a: wished(wish: $w) b: wished(many: [{word: "x", inner: {word: "y", colour: BLUE}}]) c: wished(wish: null)
   thing(of: $of) { name __typename ... on Stone { weight } ...B } box(name: $n) { name } }
@@ -260,6 +267,8 @@ def test_variables_become_what_the_library_makes_of_them_or_are_left_to_it(varia
         "{ ... on Query { ...{ box { ...F } } } } fragment F on Box { later { ...G ...G } } fragment G on Box { name }",
         "{ context stone { name must: name } }",
         'mutation { a: do(what: "1") b: do(what: "2") }',
+        'mutation { __typename do(what: "1") t: __typename }',
+        "{ __typename stone { __typename } }",
     ],
 )
 def test_these_too(text: str) -> None:
@@ -315,6 +324,26 @@ def test_a_document_is_planned_when_it_is_asked_for_again() -> None:
     assert document.plan(SCHEMA, "A") is plan
     for name in ("B", "B", "C", "C", None, None):
         assert document.plan(SCHEMA, name) is None
+
+
+def test_what_is_planned_of_a_document_is_bounded() -> None:
+    some = "errors { code message path __typename }"
+    one = f'checkIn(input: {{idempotencyKey: "k", appointment: "a"}}) {{ {some} }}'
+    assert plan_of(f"mutation {{ {one} }}", schema=city_schema._schema)
+    with pytest.raises(NotPlain):
+        plan_of(f"mutation {{ {' '.join(f'a{n}: {one}' for n in range(8))} }}", schema=city_schema._schema)
+    each = " ".join(f"query A{n} {{ {' '.join(f'b{m}: stone {{ name }}' for m in range(20))} }}" for n in range(10))
+    document = Document(parse(each))
+    planned = [name for name in [f"A{n}" for n in range(10)] * 2 if document.plan(SCHEMA, name)]
+    assert planned == [f"A{n}" for n in range(PLANNED_FIELDS_MAX // 40)]
+
+
+def test_an_operation_is_planned_once_by_its_name_and_without() -> None:
+    document = Document(parse("query A { stone { name } }"))
+    assert document.plan(SCHEMA, "A") is None
+    plan = document.plan(SCHEMA, None)
+    assert plan
+    assert document.plan(SCHEMA, "A") is plan
 
 
 def test_bookings_are_planned() -> None:

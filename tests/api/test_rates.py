@@ -1,6 +1,10 @@
 """How often somebody may ask: each actor, each address of those without a token, by HTTP and by WebSocket."""
 
+import asyncio
+import json
+import math
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +17,8 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from api.app import Application
+from api.graphql.documents import DOCUMENT_CHARACTERS_MAX
+from api.graphql.execution import CHARACTERS_CHARGED
 from api.graphql.shared import Services
 from api.rates import BURST_S, PAYERS_MAX, Rate, Rates, address_of
 from bench.login import bearer
@@ -280,3 +286,30 @@ async def test_connections_and_subscriptions_count_as_well(url: str, services: S
         await one.follow(AGENDA, name="again", id="nowhere")  # the connection stays
         assert (await one.refused())["extensions"]["code"] != "too_many_requests"
     assert 'outcome="limited"} 2.0' in services.requests.metrics.page().decode()
+
+
+@pytest.mark.anyio
+async def test_a_long_document_counts_by_its_length_each_time(house: House) -> None:
+    long = {"query": "{ __typename }" + " " * (DOCUMENT_CHARACTERS_MAX + 4 * CHARACTERS_CHARGED)}
+    granted = math.ceil(ACTORS_PER_S * BURST_S / 6)  # the request itself, and five more; the last may be a debt
+    statuses = [(await house.ask(ANA, said=long)).status_code for _ in range(granted + 2)]
+    assert granted_then_refused(statuses, granted)
+
+
+@pytest.mark.anyio
+async def test_handshakes_and_pings_count_as_well(url: str) -> None:
+    async with open_socket(url) as socket:  # it says nothing, and the address has paid
+        for _ in range(STRANGERS_PER_S * BURST_S + 1):
+            async with open_socket(url) as other:
+                with suppress(websockets.ConnectionClosed, TimeoutError):
+                    await asyncio.wait_for(other.recv(), 0.2)
+                if other.close_code is not None:
+                    break
+        assert (other.close_code, other.close_reason) == (1013, "too_many_requests")
+        await socket.send(json.dumps({"type": "connection_init", "payload": {"Authorization": ANA}}))
+        assert json.loads(await socket.recv())["type"] == "connection_ack"
+        for _ in range(ACTORS_PER_S * BURST_S + 1):
+            with suppress(websockets.ConnectionClosed, TimeoutError):
+                await socket.send('{"type": "ping"}')
+                await socket.recv()
+        assert (socket.close_code, socket.close_reason) == (1013, "too_many_requests")

@@ -21,6 +21,7 @@ from domain.decider import build
 from domain.people import dependants
 from infra.core import Core
 from infra.keys import Login, development_token
+from infra.log import Unavailable
 from infra.settings import Settings
 from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
@@ -293,3 +294,28 @@ async def test_a_guardian_is_told_nothing_any_more_when_that_has_ended(url: str,
         assert (name, told["errors"][0]["extensions"], "data" in told) == ("next", {"code": "forbidden"}, False)
         assert (await one.event())[0] == "complete"
         assert (await other.event())[1]["data"]["appointment"]["appointment"]["state"] == "CANCELLED"
+
+
+async def test_when_it_can_not_be_seen_whether_one_may_only_that_one_is_told_so(
+    url: str, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    visit, _ = await book(core)
+    ana = {"Authorization": bearer(Login(subject="ana", identity="4820194"))}
+    load = core.log.load
+
+    async def load_no_agenda(streams: Any, **more: Any) -> Any:
+        if any(stream.startswith("agenda/") for stream in streams):
+            raise Unavailable
+        return await load(streams, **more)
+
+    async with follower(url, payload=ana) as one:
+        await one.follow(APPOINTMENT, name="a", id=visit)
+        await one.told()
+        await one.follow(AGENDA, name="b", id=ID)
+        await one.told()
+        monkeypatch.setattr(core.log, "load", load_no_agenda)
+        await core.lane.submit(build(CancelAppointment, appointment=visit), key("cancel"))
+        heard = {message["id"]: message for message in (await one.hear(), await one.hear())}
+    assert (heard["a"]["type"], heard["a"]["payload"][0]["extensions"]) == ("error", {"code": "unavailable"})
+    assert heard["b"]["type"] == "next"
