@@ -16,6 +16,7 @@ from infra.embedded import EmbeddedPostgres
 QUIET = Console(quiet=True)
 
 
+@pytest.mark.long
 def test_bookings_over_http_are_measured_with_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphql, "START_S", 0.5)
     monkeypatch.setattr(graphql, "WORKERS", (1,))

@@ -357,6 +357,7 @@ def shaken(street: Street, then: bytes = b"") -> socket.socket:
     return connection
 
 
+@pytest.mark.long
 def test_those_who_say_nothing_take_nobodys_place(street: Street) -> None:
     with ExitStack() as crowd:
         for _ in range(1_500):
