@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,12 @@ from joserfc.jws import JWSRegistry
 SigningKey = RSAKey | ECKey | OKPKey | OctKey
 
 
+@cache
+def rsa_key(name: str, which: int = 1, use: str = "sig") -> RSAKey:
+    """One of several of that name, always the same: each takes a tenth of a second to make."""
+    return RSAKey.generate_key(2048, {"kid": name, "use": use})
+
+
 class Provider:
     """What it serves can be changed: `keys`, `configuration`, `broken` for one that answers nothing of use.
 
@@ -23,7 +30,7 @@ class Provider:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.rsa = RSAKey.generate_key(2048, {"kid": "first", "use": "sig"})
+        self.rsa = rsa_key("first")
         self.keys: list[SigningKey] = [self.rsa]
         self.configuration = {"issuer": url, "jwks_uri": f"{url}/keys"}
         self.broken = False

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from api.app import Application
 from api.graphql.shared import Services
@@ -34,7 +34,7 @@ from infra.secret import Secret
 from infra.settings import SettingError, Settings
 from infra.views import Views
 from tests.api.conftest import Client
-from tests.api.provider import Provider, SigningKey, provider
+from tests.api.provider import Provider, SigningKey, provider, rsa_key
 from tests.conftest import Clock
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +107,7 @@ async def test_a_good_token_is_let_in(http: httpx.AsyncClient, token: Callable[.
 
 def bad_tokens(token: Callable[..., str], one: Provider, clock: Clock) -> dict[str, str]:
     now = int(clock().timestamp())
-    stranger = RSAKey.generate_key(2048, {"kid": "first"})
+    stranger = rsa_key("first", which=2)
     pem = one.rsa.raw_value.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[union-attr]
     good = token()
     claims = {"iss": one.url, "aud": "igob", "sub": "ana", "exp": now + HOUR_S, "roles": ["administrator"]}
@@ -135,7 +135,7 @@ def bad_tokens(token: Callable[..., str], one: Provider, clock: Clock) -> dict[s
         "signed by nobody": encoded({"alg": "none"}, claims) + ".",
         "signed with the public key": with_hmac(claims, pem),
         "signed with a stranger's key": token(stranger),
-        "signed with a key that nobody knows": token(RSAKey.generate_key(2048, {"kid": "nobody's"})),
+        "signed with a key that nobody knows": token(rsa_key("nobody's")),
         "signed by an algorithm that is not taken": token(algorithm="RS512"),
         "whose claims were changed": f"{head}.{said[:-2]}AA.{signature}",
         "whose signature was cut off": f"{head}.{said}.",
@@ -202,7 +202,7 @@ async def test_a_token_that_is_known_ends_too(http: httpx.AsyncClient, token: Ca
     [
         (lambda: ECKey.generate_key("P-256", {"kid": "ec"}), "ES256"),
         (lambda: OKPKey.generate_key("Ed25519", {"kid": "ed"}), "Ed25519"),
-        (lambda: RSAKey.generate_key(2048, {"kid": "ps"}), "PS256"),
+        (lambda: rsa_key("ps"), "PS256"),
     ],
 )
 async def test_other_algorithms_are_a_setting(  # noqa: PLR0917
@@ -227,7 +227,7 @@ async def test_a_new_key_is_looked_up_when_a_token_names_it(
 ) -> None:
     monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
     assert (await ask(http, token())).status_code == 200
-    new = RSAKey.generate_key(2048, {"kid": "second"})
+    new = rsa_key("second")
     city_provider.keys.append(new)
     assert (await ask(http, token(new))).status_code == 200
     assert (await ask(http, token())).status_code == 200  # the former one is there still
@@ -239,7 +239,7 @@ async def test_a_key_that_was_withdrawn_is_good_for_nothing(
     monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
     stolen = token()
     assert (await ask(http, stolen)).status_code == 200
-    city_provider.keys = [RSAKey.generate_key(2048, {"kid": "second"})]
+    city_provider.keys = [rsa_key("second")]
     assert (await ask(http, token(city_provider.keys[0]))).status_code == 200  # by which the new keys are learned
     assert (await ask(http, stolen)).status_code == 401
 
@@ -256,7 +256,7 @@ async def test_a_provider_that_withdrew_all_keys_lets_nobody_in(  # noqa: PLR091
     await keys.look_again()
     assert (await ask(http, stolen)).status_code == 401
     assert "no token is good" in capfd.readouterr().err
-    city_provider.keys, city_provider.key_set = [RSAKey.generate_key(2048, {"kid": "second"})], b""
+    city_provider.keys, city_provider.key_set = [rsa_key("second")], b""
     assert (await ask(http, token(city_provider.keys[0]))).status_code == 200
 
 
@@ -284,7 +284,7 @@ async def test_a_provider_that_can_not_be_understood_is_asked_again(  # noqa: PL
     assert "the keys of the identity provider can't be had" in capfd.readouterr().err
     assert ((await ask(http, token())).status_code, keys.generation) == (200, 0)
     city_provider.key_set, city_provider.configuration = b"", right
-    new = RSAKey.generate_key(2048, {"kid": "second"})
+    new = rsa_key("second")
     city_provider.keys.append(new)
     assert (await ask(http, token(new))).status_code == 200
 
@@ -313,7 +313,7 @@ async def test_who_was_known_is_asked_of_the_keys_again_when_one_was_withdrawn( 
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
-    second = RSAKey.generate_key(2048, {"kid": "second"})
+    second = rsa_key("second")
     city_provider.keys.append(second)
     identities = Identities(keys, settings, core.secret, clock)
     actors = [await identities.actor(f"Bearer {token(key)}".encode()) for key in (None, second)]
@@ -345,7 +345,7 @@ async def test_keys_are_asked_for_seldom_however_many_tokens_name_unknown_ones(
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider
 ) -> None:
     asked = len(city_provider.asked)
-    strange = token(RSAKey.generate_key(2048, {"kid": "nobody's"}))
+    strange = token(rsa_key("nobody's"))
     answers = await asyncio.gather(*(ask(http, strange) for _ in range(20)))
     assert {answer.status_code for answer in answers} == {401}
     assert len(city_provider.asked) <= asked + 2  # the configuration and the keys, once at most
@@ -424,10 +424,10 @@ async def test_where_the_keys_are_may_be_set(core: Core, city_provider: Provider
 
 
 def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
-    good = RSAKey.generate_key(2048, {"kid": "a"})
+    good = rsa_key("a")
     others = [
         OctKey.generate_key(256, {"kid": "b"}).as_dict(private=True),
-        RSAKey.generate_key(2048, {"kid": "c", "use": "enc"}).as_dict(private=False),
+        rsa_key("c", use="enc").as_dict(private=False),
         {"kty": "RSA", "kid": "d"},
         {"kty": "EC", "crv": "made-up", "x": "1", "y": "1"},
         "e",

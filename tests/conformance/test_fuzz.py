@@ -16,7 +16,7 @@ from bench.login import bearer
 from tests.following import Ward
 from tests.serving import Serving
 
-EXAMPLES = 80  # of each root field
+EXAMPLES = 25  # of each root field
 EXAMPLES_LONG = 500
 
 # What stands for things that are there: their ids are not known before they are made.
