@@ -1,12 +1,14 @@
 """Clients that exist, unchanged, under Node, against a real server: they follow an agenda and leave cleanly."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from bench.login import bearer
 from tests.following import Ward
 from tests.serving import Serving
 
@@ -27,6 +29,7 @@ def test_clients_that_exist_follow_an_agenda(tmp_path: Path) -> None:
         ran = subprocess.run(
             ["node", "follow.mjs", f"{serving.url()}/graphql", agenda, ward.ana],
             cwd=tmp_path / "clients", check=False, capture_output=True, text=True, timeout=CLIENTS_TIMEOUT_S,
+            env={**os.environ, "IGOB_TOKEN": bearer().removeprefix("Bearer ")},
         )  # fmt: skip
     finally:
         serving.stop()
