@@ -38,7 +38,8 @@ test-all: test  ## every test, also those that need Debian's PostgreSQL or long 
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
 		$(BIN)/python -m pytest -m "not long" tests/infra/test_log.py \
 		tests/infra/test_lane.py tests/infra/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
-		tests/projections tests/conformance tests/api
+		tests/projections tests/conformance/test_recorder.py tests/conformance/test_projection_runner.py \
+		tests/api/test_appointments.py tests/api/test_people.py tests/api/test_views.py tests/api/test_acquaintance.py
 
 bench: $(VENV)/.dev  ## micro-benchmarks; a dated result goes to bench/results/
 	$(BIN)/python -m bench.micro

@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from enum import Enum
 from typing import Any, cast
 
@@ -20,7 +21,21 @@ from api.graphql.resolvers import ask_plainly
 from api.graphql.schema import schema as city_schema
 from api.graphql.shared import Info
 
+# The library now and then cancels what it has not begun to await, and Python complains of that when it finds it.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
 CONTEXT: Any = object()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _found_here() -> Iterator[None]:
+    """And not while another module's tests run."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @strawberry.enum
@@ -203,15 +218,12 @@ def check(text: str, **variables: Any) -> ExecutionResult:
     return planned
 
 
-# The library now and then cancels what it has not begun to await.
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(text=queries(made.as_str()))
 def test_a_plan_does_what_the_library_does(text: str) -> None:
     check(text)
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(text=mutations(made.as_str()))
 def test_so_it_does_with_mutations(text: str) -> None:
@@ -277,13 +289,17 @@ def test_these_too(text: str) -> None:
 
 @pytest.mark.parametrize("field", ["missing", "must { name }", "deeper { missing }", "later { must { name } }"])
 def test_what_was_asked_already_is_waited_for_when_something_fails(field: str) -> None:
-    """Else Python complains of coroutines that nobody awaited, and this test with it."""
+    """Else Python complains of coroutines that nobody awaited."""
+    gc.collect()
     for text in (
         f"{{ box {{ later {{ name }} {field} fails {{ name }} }} box2: box {{ {field} }} }}",
         f"{{ box {{ things {{ name ... on Box {{ later {{ name }} {field} }} }} }} stone {{ some {{ {field} }} }} }}",
     ):
-        as_planned(text, {})
-    gc.collect()
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
+            as_planned(text, {})
+            gc.collect()
+        assert complaints == []
 
 
 def test_what_is_null_and_must_not_be_takes_with_it_what_it_is_in() -> None:

@@ -17,7 +17,7 @@ from tests.following import Ward
 from tests.serving import Serving
 
 EXAMPLES = 25  # of each root field
-EXAMPLES_LONG = 500
+EXAMPLES_LONG = 100
 
 # What stands for things that are there: their ids are not known before they are made.
 KNOWN = ["@hospital@", "@agenda@", "@appointment@", "@person@", "@specialty@", "@identity@", "@day@"]

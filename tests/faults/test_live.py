@@ -213,6 +213,7 @@ SLOT_LISTS = """subscription ($id: ID!) { agenda(id: $id) { position previous ag
   slots(first: 100) { nodes { number start minutes state heldUntil } } } } }"""
 
 
+@pytest.mark.long
 async def test_a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing(served: Served) -> None:
     agenda = served.ward.publish(slots=100)
     deaf = await open_lean(served.url)
