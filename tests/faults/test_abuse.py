@@ -41,6 +41,8 @@ GRAPHQL = "application/graphql-response+json"
 RIGHT = b'{"query": "{ __typename }"}'
 SLOT = {"start": "2027-01-05T12:00:00Z", "minutes": 1}
 
+pytestmark = pytest.mark.long
+
 
 class Street:
     """A server with one worker, and whoever is in front of it."""
@@ -357,7 +359,6 @@ def shaken(street: Street, then: bytes = b"") -> socket.socket:
     return connection
 
 
-@pytest.mark.long
 def test_those_who_say_nothing_take_nobodys_place(street: Street) -> None:
     with ExitStack() as crowd:
         for _ in range(1_500):
@@ -374,7 +375,6 @@ def test_those_who_say_nothing_take_nobodys_place(street: Street) -> None:
     wait_until_few(street)
 
 
-@pytest.mark.long
 def test_whoever_is_slow_is_given_a_time_and_no_more(street: Street) -> None:
     """Each of these sends a byte a second, or none."""
     slow = {
