@@ -70,8 +70,7 @@ def serving(name: str, folder: Path) -> Iterator[Served]:
         server.wait_until_ready()
         yield server
     finally:
-        server.process.kill()
-        server.process.wait()
+        server.stop()  # killed, Granian's would leave its worker behind
         server.said.close()
 
 
