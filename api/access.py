@@ -256,7 +256,7 @@ def guard(schema: GraphQLSchema) -> None:
             RULES[full_name]
             assert "attribute" not in field.extensions, "a plan would ask for it past the guard"
             if root is schema.subscription_type:
-                field.subscribe = _guarded(full_name, field.subscribe, _refused_by_error)
+                field.subscribe = _watched(full_name, _guarded(full_name, field.subscribe, _refused_by_error))
             else:
                 refused = _refused_in_payload(field) if root is schema.mutation_type else _refused_by_error
                 field.resolve = _guarded(full_name, field.resolve, refused)
@@ -269,11 +269,20 @@ def _guarded(name: str, ask: Any, refused: Refuse) -> Callable[..., Any]:
         if role is None:
             return refused(Rejected("forbidden" if context.actor.subject else "login_required"), info)
         context.role = role
-        context.may_still = partial(_may_still, name, context, arguments)
         answer = ask(source, info, **arguments)
         return await answer if type(answer) is CoroutineType else answer
 
     return guarded
+
+
+def _watched(name: str, ask: Callable[..., Any]) -> Callable[..., Any]:
+    """What is asked for once is told again and again: whoever tells it can see whether it may still be told."""
+
+    async def watched(source: Any, info: GraphQLResolveInfo[Context], **arguments: Any) -> Any:
+        info.context.may_still = partial(_may_still, name, info.context, arguments)
+        return await ask(source, info, **arguments)
+
+    return watched
 
 
 async def _may_still(name: str, context: Context, arguments: Arguments) -> bool:

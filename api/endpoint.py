@@ -7,7 +7,6 @@ docs/adr/0010-the-endpoint.md.
 import json
 import re
 import time
-import uuid
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -32,7 +31,7 @@ from api.limits import (
     read_body,
 )
 from api.streams import EVENT_STREAM, Streams, as_events
-from api.telemetry import CORRELATION, Requests
+from api.telemetry import CORRELATION, Requests, new_correlation
 from infra.logging import log_failure
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -125,7 +124,7 @@ class Endpoint:
         except Gone:
             raise
         except Exception as error:
-            number = str(uuid.uuid4())
+            number = new_correlation()
             log_failure("a request failed", error, id=number)
             self._requests.turned_away("failed")
             message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."

@@ -32,7 +32,11 @@ def correlation_of(headers: "Headers") -> str:
     said = headers.get(CORRELATION, b"")
     if _SOUND.fullmatch(said):
         return said.decode()
-    return trace_of(traceparent_of(headers)) or token_hex(16)
+    return trace_of(traceparent_of(headers)) or new_correlation()
+
+
+def new_correlation() -> str:
+    return token_hex(16)
 
 
 def traceparent_of(headers: "Headers") -> str:

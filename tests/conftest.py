@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,10 @@ from infra.log import Log
 from infra.migrate import migrate
 from infra.secret import Secret
 from infra.views import Views
+
+# A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SECRET = bytes.fromhex(login.SECRET)
 
@@ -99,6 +104,18 @@ async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
     await log.open()
     lane.start()
     yield Core(log=log, lane=lane, secret=town.secret)
+    await lane.stop()
+    await log.close()
+
+
+@pytest.fixture
+async def other_lane(town: Town, clock: Clock) -> AsyncIterator[Lane]:
+    """What another process has on the same log."""
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    await log.open()
+    lane.start()
+    yield lane
     await lane.stop()
     await log.close()
 

@@ -23,7 +23,7 @@ from graphql import (
 from api.graphql.plans import NotPlain, Plan
 from api.graphql.values import WrongValuesRule
 from api.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
-from api.telemetry import SEVERAL, UNKNOWN
+from api.telemetry import SEVERAL
 
 TOKENS_MAX = 2_000
 CHARACTERS_MAX = 64 * 1024  # comments and strings are no tokens, and reading them is slow
@@ -46,22 +46,41 @@ class WrongDocument(Exception):
         self.errors = errors
 
 
+class Operation:
+    """One of a document's operations, with what is found out of it once.
+
+    `label`: its kind and root field, in the schema's words; SEVERAL if it has not just one. `commands`: how many it is:
+    the root fields of a mutation, 0 for another kind.
+    """
+
+    def __init__(self, document: DocumentNode, node: OperationDefinitionNode) -> None:
+        self.node = node
+        selections = node.selection_set.selections
+        fields = {one.name.value if isinstance(one, FieldNode) else SEVERAL for one in selections}
+        self.label = node.operation.value, fields.pop() if len(fields) == 1 else SEVERAL
+        name = node.name.value if node.name else None
+        self.commands = root_fields(document, name) if node.operation is OperationType.MUTATION else 0
+        self.fixed_cost = None if depends_on_variables(document) else cost(document, name, {})
+        self.was_asked = self.is_rare = False
+        self.plan: Plan | None = None
+
+
 class Document:
     """A document that is valid."""
 
     def __init__(self, node: DocumentNode) -> None:
         self.node = node
-        self._depends = depends_on_variables(node)
-        self._costs: dict[str | None, int] = {}
-        self._labels: dict[str | None, tuple[str, str]] = {}
-        self._asked: set[int] = set()
-        self._plans: dict[int, Plan | None] = {}
-        self._planned = 0  # fields
-        self._commands: dict[str | None, int] = {}
+        self._operations: dict[str | None, Operation] = {}
+        self._planned_fields = 0
 
-    def operation(self, name: str | None) -> OperationDefinitionNode | None:
+    def operation(self, name: str | None) -> Operation | None:
         """The operation of this name, or the only one; None if there is no such."""
-        return get_operation_ast(self.node, name)
+        found = self._operations.get(name)
+        if found is None and (node := get_operation_ast(self.node, name)):
+            own_name = node.name.value if node.name else None  # by which the only one need not be asked for
+            found = self._operations.get(own_name) or Operation(self.node, node)
+            self._operations[own_name] = self._operations[name] = found
+        return found
 
     def plan(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
         """How to execute the operation of this name; None if the library has to, or it is asked for the first time.
@@ -71,44 +90,22 @@ class Document:
         operation = self.operation(name)
         if operation is None:
             return None
-        place = operation.loc.start if operation.loc else 0  # it may have no name, and be asked for by its name or none
-        if place not in self._plans and place in self._asked:
+        if operation.was_asked and operation.plan is None and not operation.is_rare:
             try:
-                plan = self._plans[place] = Plan(schema, self.node, operation, PLANNED_FIELDS_MAX - self._planned)
-                self._planned += plan.size
+                plan = Plan(schema, self.node, operation.node, PLANNED_FIELDS_MAX - self._planned_fields)
+                self._planned_fields += plan.size
+                operation.plan = plan
             except NotPlain:
-                self._plans[place] = None
-        self._asked.add(place)
-        return self._plans.get(place)
-
-    def label(self, name: str | None) -> tuple[str, str]:
-        """Kind and root field of the operation of this name, in the schema's words; SEVERAL if it has not just one."""
-        label = self._labels.get(name)
-        if label is None:
-            operation = self.operation(name)
-            if operation is None:
-                return UNKNOWN, UNKNOWN  # not kept: there are as many such names as clients like
-            selections = operation.selection_set.selections
-            fields = {one.name.value if isinstance(one, FieldNode) else SEVERAL for one in selections}
-            label = operation.operation.value, fields.pop() if len(fields) == 1 else SEVERAL
-            self._labels[name] = label
-        return label
-
-    def commands(self, name: str | None) -> int:
-        """How many commands the operation of this name is: the root fields of a mutation; 0 for another kind."""
-        if self.label(name)[0] != OperationType.MUTATION.value:
-            return 0
-        if name not in self._commands:
-            self._commands[name] = root_fields(self.node, name)
-        return self._commands[name]
+                operation.is_rare = True
+        operation.was_asked = True
+        return operation.plan
 
     def cost(self, name: str | None, variables: Mapping[str, Any]) -> int:
         """What the operation of this name costs, see `limits.cost`."""
-        if self._depends:
-            return cost(self.node, name, variables)
-        if name not in self._costs and self.operation(name):
-            self._costs[name] = cost(self.node, name, variables)
-        return self._costs.get(name, 0)
+        operation = self.operation(name)
+        if operation and operation.fixed_cost is not None:
+            return operation.fixed_cost
+        return cost(self.node, name, variables)
 
 
 class Documents:

@@ -86,14 +86,16 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
         context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is looked at each time
     document = known or DOCUMENTS[services.settings.introspection].understand(text)
     operation = document.operation(asked.operation_name)
-    context.operation = document.label(asked.operation_name)
-    if operation and operation.operation not in kinds:
-        raise NotHere(operation.operation)
+    if operation is None:
+        return document  # the library says what is wrong
+    context.operation = operation.label
+    if operation.node.operation not in kinds:
+        raise NotHere(operation.node.operation)
     context.cost = document.cost(asked.operation_name, asked.variables)
     if context.cost > COST_MAX:
         raise WrongDocument([as_graphql_error(Rejected("query_too_large", limit=COST_MAX), context.language)])
-    if (commands := document.commands(asked.operation_name)) > 1:
-        context.charge(commands - 1)  # the first is the request itself
+    if operation.commands > 1:
+        context.charge(operation.commands - 1)  # the first is the request itself
     return document
 
 

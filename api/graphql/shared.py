@@ -1,7 +1,6 @@
 """What every context's part of the schema uses: scalars, refusals, connections, and the way a command goes."""
 
 import re
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
@@ -20,7 +19,7 @@ from api.limits import PAGE_SIZE_MAX
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
 from api.rates import Rates
-from api.telemetry import UNKNOWN, Requests
+from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
@@ -167,7 +166,7 @@ class Context:
             self.services,
             actor=self.actor,
             language=self.language,
-            correlation=str(uuid.uuid4()),
+            correlation=new_correlation(),
             traceparent=self.traceparent,
             address=self.address,
         )

@@ -120,6 +120,15 @@ def _birth_date(person: Person, path: str) -> date:
     return person.registered.birth_date
 
 
+def _all_of_both(command: "DeclareDependant | ConfirmDependant") -> list[StreamName]:
+    return [
+        stream(command.guardian),
+        stream(command.dependant),
+        people.stream(command.guardian),
+        people.stream(command.dependant),
+    ]
+
+
 class DeclareDependant(Command):
     """Somebody says that they act for another; that counts once an officer has confirmed it.
 
@@ -132,15 +141,7 @@ class DeclareDependant(Command):
     declared_by: Annotated[LoginId, OPAQUE]
 
 
-@decides(
-    DeclareDependant,
-    reads=lambda c: [
-        stream(c.guardian),
-        stream(c.dependant),
-        people.stream(c.guardian),
-        people.stream(c.dependant),
-    ],
-)
+@decides(DeclareDependant, reads=_all_of_both)
 def declare_dependant(
     command: DeclareDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
 ) -> Decided:
@@ -200,15 +201,7 @@ class ConfirmDependant(Command):
     confirmed_by: Annotated[LoginId, OPAQUE]
 
 
-@decides(
-    ConfirmDependant,
-    reads=lambda c: [
-        stream(c.guardian),
-        stream(c.dependant),
-        people.stream(c.guardian),
-        people.stream(c.dependant),
-    ],
-)
+@decides(ConfirmDependant, reads=_all_of_both)
 def confirm_dependant(
     command: ConfirmDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
 ) -> Decided:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 import strawberry
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationDefinitionNode, execute, parse, validate
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, execute, parse, validate
 from graphql.pyutils import is_awaitable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -169,8 +169,8 @@ def plan_of(text: str, name: str | None = None, schema: GraphQLSchema = SCHEMA) 
     document = parse(text)
     assert validate(schema, document) == []
     operation = Document(document).operation(name)
-    assert isinstance(operation, OperationDefinitionNode)
-    return Plan(schema, document, operation, PLANNED_FIELDS_MAX)
+    assert operation
+    return Plan(schema, document, operation.node, PLANNED_FIELDS_MAX)
 
 
 def as_the_library(text: str, variables: dict[str, Any]) -> ExecutionResult:

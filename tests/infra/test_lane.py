@@ -55,22 +55,16 @@ async def test_of_many_who_want_one_slot_at_once_one_gets_it(core: Core) -> None
     assert codes(answers) == {"Outcome": 1, "slot_taken": 49}
 
 
-async def test_two_processes_on_one_log_give_no_slot_twice(core: Core, town: Town, clock: Clock) -> None:
+async def test_two_processes_on_one_log_give_no_slot_twice(core: Core, town: Town, other_lane: Lane) -> None:
     await open_agenda(core, slots=30)
-    other_log = Log(town.application, schema=town.schema, secret=town.secret)
-    other = Lane(other_log, secret=town.secret, queue_max=1_000, clock=clock)
-    await other_log.open()
-    other.start()
     answers = await asyncio.gather(
         *(
             lane.submit(booking(1 + n % 30, f"patient {name} {n}"), key(f"{name} {n}"))
             for n in range(60)
-            for name, lane in (("one", core.lane), ("other", other))
+            for name, lane in (("one", core.lane), ("other", other_lane))
         ),
         return_exceptions=True,
     )
-    await other.stop()
-    await other_log.close()
     assert codes(answers) == {"Outcome": 30, "slot_taken": 90}
     booked = town.execute("SELECT state->>'slot' FROM event_log WHERE event = 'appointment_booked.v1'")
     assert len(booked) == len(set(booked)) == 30
