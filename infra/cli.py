@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infra.city import City
     from infra.demo import DemoCity
     from infra.embedded import EmbeddedPostgres
+    from infra.keys import Login
     from projections.generations import Places
     from projections.projection import Decode, Projection
 from infra.settings import SettingError, Settings, from_environment
@@ -756,9 +757,26 @@ def token(
     with plain_errors():
         if unknown := set(roles) - GIVEN - {"developer"}:
             raise SettingError(f"there is no role {', '.join(sorted(unknown))} to give; see docs/access.md")
+        _check_login(login)
         settings = _settings(data_dir)
+        if not settings.secret and not (settings.data_dir / "secret").exists():
+            raise SettingError(f"{settings.data_dir} has no secret: it is no server's; see --data-dir and IGOB_SECRET")
         secret, lasts = load_secret(settings), timedelta(hours=hours)
         sys.stdout.write(development_token(secret, settings, login, begin=datetime.now(UTC), lasts=lasts) + "\n")
+
+
+def _check_login(login: "Login") -> None:
+    """Raise SettingError for what no token could mean: a server would take its bearer for nobody, and not say why."""
+    from domain.errors import Rejected
+    from domain.identifiers import SLUG, fits, parse_ci
+
+    try:
+        if login.identity:
+            parse_ci(login.identity)
+    except Rejected:
+        raise SettingError(f"{login.identity} is no identity number: 4820193, 4820193-1A, 4820193-1A LP") from None
+    if wrong := [code for code in login.hospitals if not fits(SLUG, code)]:
+        raise SettingError(f"{wrong[0]} is no hospital's code: la-merced")
 
 
 @app.command

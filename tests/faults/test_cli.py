@@ -356,6 +356,18 @@ def test_a_token_is_for_whom_it_is_asked(folder: Path) -> None:
     assert timedelta(hours=1.9) < rosa.expires_at - now < timedelta(hours=2.1)
     ana = asyncio.run(identities.actor(f"Bearer {igob('token', '--identity', '4820193').stdout.strip()}".encode()))
     assert ana.roles == ("citizen",)
+    for wanted, reason in (
+        (("--identity", "12"), "12 is no identity number"),
+        (("--hospital", "La Merced"), "La Merced is no hospital's code"),
+        (("--hours", "nan"), "hours"),
+    ):
+        wrong = igob("token", *wanted)
+        assert (wrong.returncode != 0, wrong.stdout) == (True, "")
+        assert reason in wrong.stderr.lower().replace("la merced", "La Merced")
+    nowhere = igob("token", "--data-dir", str(folder / "nothing"), IGOB_SECRET="")
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert "nothing has no secret" in nowhere.stderr.replace("\n", " ")
+    assert not (folder / "nothing").exists()
     refused = igob("token", "--role", "emperor")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "there is no role emperor" in refused.stderr
