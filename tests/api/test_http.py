@@ -4,7 +4,6 @@ in tests/conformance.
 
 import json
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -261,7 +260,7 @@ async def test_what_nobody_foresaw_is_told_by_its_number(
     assert error["extensions"] == {"code": "internal_error"}
     number = error["message"].rpartition(": ")[2][:-1]
     said = capsys.readouterr().err
-    assert str(UUID(number)) in said
+    assert number in said
     assert "ZeroDivisionError" in said
     assert "Ana" not in said + answer.text
 
