@@ -14,6 +14,10 @@ LANGUAGE_LENGTH_MAX = 200
 LANGUAGES: tuple[Language, ...] = ("es", "en")
 
 MESSAGES: dict[Code, dict[Language, str]] = {
+    "absent_too_long": {
+        "es": "Se le llamó y no estaba; solo podía volver hasta el {at}. Tome un turno nuevo.",
+        "en": "You were called and not there; you could come back until {at} only. Take a new turn.",
+    },
     "agenda_exists": {
         "es": "Ya hay una agenda distinta de este profesional para esa fecha.",
         "en": "There is another agenda of this practitioner on that date already.",
@@ -24,14 +28,34 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "The patient already has an appointment for this specialty and hospital, on {at}.",
     },
     "appointment_cancelled": {"es": "La ficha fue cancelada.", "en": "The appointment was cancelled."},
+    "appointment_elsewhere": {
+        "es": "Esa ficha es de otro hospital.",
+        "en": "That appointment is at another hospital.",
+    },
     "appointment_over": {
         "es": "La cita era el {at}: ya no se puede cancelar.",
         "en": "The appointment was on {at}: it can no longer be cancelled.",
     },
     "appointment_unknown": {"es": "No existe esa ficha.", "en": "There is no such appointment."},
+    "called_just_now": {
+        "es": "Acaba de llamarse: tiene tiempo de venir hasta el {at}.",
+        "en": "They were called just now: they have until {at} to come.",
+    },
     "checked_in_already": {
         "es": "El paciente ya se presentó a esta cita.",
         "en": "The patient has checked in for this appointment already.",
+    },
+    "counter_busy": {
+        "es": "La ventanilla todavía atiende el turno {number}.",
+        "en": "The counter still has turn {number}.",
+    },
+    "counter_paused": {
+        "es": "La ventanilla {counter} está en pausa.",
+        "en": "Counter {counter} is paused.",
+    },
+    "counter_unknown": {
+        "es": "Esta fila no tiene la ventanilla {counter}.",
+        "en": "This line has no counter {counter}.",
     },
     "declared_by_yourself": {
         "es": "Se declaró con este mismo acceso: otra persona debe confirmarlo.",
@@ -73,6 +97,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Quien está a cargo de otra persona debe tener {limit} años cumplidos.",
         "en": "A guardian must be {limit} years old.",
     },
+    "has_a_turn": {
+        "es": "Ya tiene un turno en esta fila: {number}.",
+        "en": "There is a turn in this line already: {number}.",
+    },
     "hold_limit_reached": {
         "es": "Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
         "en": "At most {limit} slots can be held at a time; the first is free again on {at}.",
@@ -100,9 +128,37 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "en": "Something went wrong on our side. If it happens again, tell us this number: {id}.",
     },
     "invalid_input": {"es": "Dato no válido: {hint}.", "en": "Not valid: {hint}."},
+    "line_closed": {
+        "es": "La fila cerró el {at}.",
+        "en": "The line closed on {at}.",
+    },
+    "line_exists": {
+        "es": "Esa fila ya está abierta, con otros datos.",
+        "en": "That line is open already, otherwise.",
+    },
+    "line_full": {
+        "es": "La fila ya dio sus {limit} turnos.",
+        "en": "The line has given all of its {limit} turns.",
+    },
+    "line_not_open_yet": {
+        "es": "La fila abre el {at}.",
+        "en": "The line opens on {at}.",
+    },
+    "line_unknown": {
+        "es": "No existe esa fila.",
+        "en": "There is no such line.",
+    },
     "login_required": {
         "es": "Para esto hay que identificarse: falta el token.",
         "en": "You have to log in for this: there is no token.",
+    },
+    "no_more_turns": {
+        "es": "Ya no se dan turnos en esta fila desde el {at}.",
+        "en": "No turns are given in this line since {at}.",
+    },
+    "nobody_waits": {
+        "es": "Nadie espera en la fila.",
+        "en": "Nobody waits in the line.",
     },
     "not_a_minor": {
         "es": "Esta persona ya cumplió {limit} años: no es menor de edad.",
@@ -115,6 +171,14 @@ MESSAGES: dict[Code, dict[Language, str]] = {
     "not_its_day": {
         "es": "La cita es el {at}: la llegada se registra ese mismo día.",
         "en": "The appointment is on {at}: check-in is on that day.",
+    },
+    "not_next": {
+        "es": "El siguiente es {number}.",
+        "en": "The next one is {number}.",
+    },
+    "not_preferential": {
+        "es": "La atención preferencial por edad es desde los {limit} años.",
+        "en": "Preference by age begins at {limit} years.",
     },
     "not_reached_yet": {
         "es": "La vista va por la posición {position} del registro y todavía no llega a la pedida; intente de nuevo.",
@@ -141,18 +205,38 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Se agotó el cupo de {limit} fichas para el canal {channel}.",
         "en": "The quota of {limit} appointments for the channel {channel} is used up.",
     },
+    "recalled_too_often": {
+        "es": "Ya se volvió a llamar {limit} veces.",
+        "en": "They were called again {limit} times already.",
+    },
+    "requeued_too_often": {
+        "es": "Ya volvió a la fila {limit} veces: tome un turno nuevo.",
+        "en": "You came back {limit} times already: take a new turn.",
+    },
+    "service_point_exists": {
+        "es": "Ya hay un punto de atención registrado con ese código: {name}.",
+        "en": "A service point is registered under that code already: {name}.",
+    },
+    "service_point_unknown": {
+        "es": "No existe el punto de atención {service_point}.",
+        "en": "There is no service point {service_point}.",
+    },
     "slot_taken": {"es": "El turno {slot} ya está tomado.", "en": "Slot {slot} is taken."},
     "slot_unknown": {
         "es": "La agenda no tiene el turno {slot}; va del 1 al {limit}.",
         "en": "The agenda has no slot {slot}; it goes from 1 to {limit}.",
     },
-    "too_far_ahead": {
-        "es": "Una agenda se publica con {limit} días de anticipación como máximo.",
-        "en": "An agenda is published at most {limit} days ahead.",
-    },
     "token_invalid": {
         "es": "El token no es válido o ya venció: identifíquese de nuevo.",
         "en": "The token is not valid or has expired: log in again.",
+    },
+    "too_early": {
+        "es": "Para esta ficha se dan turnos desde el {at}.",
+        "en": "Turns for this appointment are given from {at} on.",
+    },
+    "too_far_ahead": {
+        "es": "Una agenda se publica con {limit} días de anticipación como máximo.",
+        "en": "An agenda is published at most {limit} days ahead.",
     },
     "too_many_corrections": {
         "es": "Los datos de una persona se pueden corregir {limit} veces como máximo.",
@@ -178,6 +262,14 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "La consulta tardó más de {seconds} s y se interrumpió: pida menos de una vez, o repítala.",
         "en": "The query took longer than {seconds} s and was cut off: ask for less at once, or ask again.",
     },
+    "turn_elsewhere": {
+        "es": "El turno {number} no está en ese punto: {state}.",
+        "en": "Turn {number} is not at that point: {state}.",
+    },
+    "turn_unknown": {
+        "es": "No existe ese turno.",
+        "en": "There is no such turn.",
+    },
     "unavailable": {
         "es": "El servicio no está disponible por un momento; repita la solicitud con la misma clave.",
         "en": "The service is not available for a moment; repeat the request with the same key.",
@@ -192,6 +284,10 @@ HINTS: dict[Hint, dict[Language, str]] = {
     "agenda": {
         "es": "una agenda se nombra hospital/fecha/profesional, como la-merced/2027-01-15/p-0012",
         "en": "an agenda is named hospital/date/practitioner, like la-merced/2027-01-15/p-0012",
+    },
+    "another_line": {
+        "es": "una fila distinta de aquella en la que está el turno",
+        "en": "another line than the one in which the turn is",
     },
     "birth_date": {
         "es": "la fecha de nacimiento está en los últimos {limit} años",
@@ -216,24 +312,40 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "en": "a hospital's code is lower-case letters and digits joined by hyphens, like la-merced; not 26 in a row"
         " without a hyphen, which ids of people are",
     },
+    "idempotency_key": {
+        "es": "la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
+        "en": "an idempotency key is a text of 1 to {limit} visible characters",
+    },
     "identity_number": {
         "es": "un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento:"
         " 4820193, 4820193-1A, 4820193-1A LP",
         "en": "an identity number is 4 to 10 digits, with complement and department if it has them:"
         " 4820193, 4820193-1A, 4820193-1A LP",
     },
-    "idempotency_key": {
-        "es": "la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
-        "en": "an idempotency key is a text of 1 to {limit} visible characters",
-    },
     "instant": {
         "es": "un instante es ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
         "en": "an instant is ISO 8601 with its offset: 2027-01-15T08:00:00-04:00",
     },
     "length": {"es": "la longitud debe ser {bound}", "en": "its length must be {bound}"},
+    "line": {
+        "es": "una fila se nombra punto/servicio/fecha, como sopocachi/catastro/2027-01-15",
+        "en": "a line is named point/service/date, like sopocachi/cadastre/2027-01-15",
+    },
+    "line_date": {
+        "es": "el horario de una fila está en su fecha, en La Paz: {at}",
+        "en": "the hours of a line are on its date, in La Paz: {at}",
+    },
+    "line_times": {
+        "es": "una fila abre antes de dar su último turno, y cierra entonces o después",
+        "en": "a line opens before it gives its last turn, and closes then or later",
+    },
     "number": {"es": "el número debe ser {bound}", "en": "the number must be {bound}"},
     "once": {"es": "cada uno se dice una sola vez", "en": "each is said once only"},
     "one_of": {"es": "debe ser uno de {values}", "en": "it must be one of {values}"},
+    "one_of_two": {
+        "es": "o cuántos turnos antes o cuántos minutos antes, uno de los dos",
+        "en": "either how many turns before or how many minutes before",
+    },
     "opaque": {
         "es": "es un identificador que dio este sistema; se copia entero",
         "en": "it is an identifier that this system gave; copy it whole",
@@ -261,11 +373,26 @@ HINTS: dict[Hint, dict[Language, str]] = {
 }
 
 
+# A state, where a text speaks of it.
+STATES: dict[str, dict[Language, str]] = {
+    "WAITING": {"es": "espera", "en": "it waits"},
+    "CALLED": {"es": "se le llamó", "en": "it was called"},
+    "SERVING": {"es": "se le atiende", "en": "it is being served"},
+    "SERVED": {"es": "ya se le atendió", "en": "it was served"},
+    "ABSENT": {"es": "se le llamó y no estaba", "en": "it was called and nobody came"},
+    "LEFT": {"es": "dejó la fila", "en": "it left the line"},
+    "TRANSFERRED": {"es": "pasó a otra fila", "en": "it went on in another line"},
+    "UNSERVED": {"es": "la fila cerró antes", "en": "the line closed before"},
+}
+
+
 def message(code: Code, details: Mapping[str, Any], language: Language) -> str:
     """The text for a refusal; instants in it are those of La Paz."""
     shown = {name: _shown(value) for name, value in details.items()}
     if "hint" in details:
         shown["hint"] = HINTS[details["hint"]][language].format_map(shown)
+    if "state" in details:
+        shown["state"] = STATES[details["state"]][language]
     return MESSAGES[code][language].format_map(shown)
 
 

@@ -10,7 +10,10 @@ from domain.errors import Hint, Rejected
 
 _SLUG = "[a-z0-9](?:-?[a-z0-9]){0,39}"
 _OPAQUE = "[a-z2-7]{26}"  # 128 bits in base 32
-_AGENDA = f"{_SLUG}/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{_SLUG}"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_AGENDA = f"{_SLUG}/{_DATE}/{_SLUG}"
+_SERVICE = rf"(?!{_DATE}(?:/|\Z)){_SLUG}"  # never taken for a date: an agenda's name has one in its place
+_LINE = f"{_SLUG}/{_SERVICE}/{_DATE}"
 
 # What is not seen, in ranges, since `re` knows no categories: control and format characters, breaks of lines and
 # paragraphs, half characters (categories Cc Cf Zl Zp Cs), letters and signs without ink, and code points that are no
@@ -40,6 +43,10 @@ SubjectId: TypeAlias = str  # tells nothing about the person
 HoldId: TypeAlias = str
 AgendaId: TypeAlias = str  # hospital/date/practitioner
 AppointmentId: TypeAlias = str  # the agenda, then an opaque part
+ServicePointId: TypeAlias = str  # an office or a ward: sopocachi
+ServiceId: TypeAlias = str  # what is waited for: cadastre
+LineId: TypeAlias = str  # service point/service/date
+TurnId: TypeAlias = str  # the line, then an opaque part
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
 LoginId: TypeAlias = str  # keyed hash of a login: tells two apart, and nothing else
 
@@ -49,6 +56,9 @@ OPAQUE = pattern(rf"^{_OPAQUE}\Z", "opaque")
 HOSPITAL_CODE = pattern(rf"^(?!{_OPAQUE}\Z){_SLUG}\Z", "hospital_code")  # of a new one: never taken for a person
 AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", "agenda")
 APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", "opaque")
+SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", "slug")
+LINE_NAME = pattern(rf"^{_LINE}\Z", "line")
+TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", "opaque")
 NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", "text", max_length=120)
 DIGEST = pattern(r"^[0-9a-f]{64}\Z", "opaque")
 
@@ -58,7 +68,7 @@ def fits(form: Meta, text: str) -> bool:
     return re.search(form.pattern or "", text) is not None
 
 
-Kind = Literal["person", "hospital", "agenda", "appointment"]
+Kind = Literal["person", "hospital", "agenda", "appointment", "line", "turn"]
 
 # An opaque id is a slug, too: no hospital has such a code, see HOSPITAL_CODE.
 _KINDS: dict[Kind, Meta] = {
@@ -66,6 +76,8 @@ _KINDS: dict[Kind, Meta] = {
     "hospital": SLUG,
     "agenda": AGENDA_NAME,
     "appointment": APPOINTMENT_NAME,
+    "line": LINE_NAME,
+    "turn": TURN_NAME,
 }
 
 
@@ -86,6 +98,21 @@ def agenda_of(appointment: str) -> str:
 
 def hospital_of(name: str) -> str:
     """The hospital of an agenda or an appointment, likewise."""
+    return name.partition("/")[0]
+
+
+def line_id(service_point: str, service: str, day: date) -> str:
+    """One service on one day at a service point is one line."""
+    return f"{service_point}/{service}/{day.isoformat()}"
+
+
+def line_of(turn: str) -> str:
+    """The line in which a turn is: part of its name."""
+    return turn.rpartition("/")[0]
+
+
+def service_point_of(name: str) -> str:
+    """The service point of a line or a turn, likewise."""
     return name.partition("/")[0]
 
 

@@ -22,7 +22,7 @@ def appointment_state(agenda: Agenda, appointment: AppointmentId) -> Appointment
     return agenda.attendance.get(appointment, "BOOKED")
 
 
-def _slot_of_live(agenda: Agenda, appointment: AppointmentId) -> Slot:
+def live_slot(agenda: Agenda, appointment: AppointmentId) -> Slot:
     """The slot of an appointment that was booked and not cancelled. Raises Rejected."""
     booked = agenda.appointments.get(appointment)
     if booked is None:
@@ -44,7 +44,7 @@ class CheckIn(Command):
 
 @decides(CheckIn, reads=_reads)
 def check_in(command: CheckIn, agenda: Agenda, *, now: datetime) -> Decided:
-    slot = _slot_of_live(agenda, command.appointment)
+    slot = live_slot(agenda, command.appointment)
     if agenda.attendance.get(command.appointment) == "CHECKED_IN":
         return
     if local_date(now) != local_date(slot.start):
@@ -60,7 +60,7 @@ class MarkNoShow(Command):
 
 @decides(MarkNoShow, reads=_reads)
 def mark_no_show(command: MarkNoShow, agenda: Agenda, *, now: datetime) -> Decided:
-    slot = _slot_of_live(agenda, command.appointment)
+    slot = live_slot(agenda, command.appointment)
     attendance = agenda.attendance.get(command.appointment)
     if attendance == "NO_SHOW":
         return

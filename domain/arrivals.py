@@ -1,0 +1,125 @@
+"""How what is known elsewhere gives a place in a line: an appointment of today, or somebody's age.
+
+Here several contexts are known at once, as in a settlement; nowhere else. See docs/adr/0012.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from domain import people
+from domain.appointments.agenda import Agenda
+from domain.appointments.agenda import stream as agenda_stream
+from domain.appointments.attendance import CheckIn, check_in, live_slot
+from domain.calendar import local_date
+from domain.decider import Command, Decided, StreamName, decides
+from domain.errors import Rejected
+from domain.identifiers import (
+    APPOINTMENT_NAME,
+    LINE_NAME,
+    OPAQUE,
+    TURN_NAME,
+    AppointmentId,
+    LineId,
+    SubjectId,
+    TurnId,
+    agenda_of,
+    hospital_of,
+)
+from domain.people import Person
+from domain.people.dependants import birthday
+from domain.queues.line import LIVE, Line, TurnTaken, running
+from domain.queues.line import stream as line_stream
+from domain.queues.turns import Channel, taken
+
+PREFERENCE_AGE_YEARS = 60
+
+
+class TakeTurnByAge(Command):
+    """A preferential turn of somebody whose birth date is known: it is looked up."""
+
+    line: Annotated[LineId, LINE_NAME]
+    turn: Annotated[TurnId, TURN_NAME]
+    channel: Channel
+    person: Annotated[SubjectId, OPAQUE]
+
+
+@decides(TakeTurnByAge, reads=lambda c: [line_stream(c.line), people.stream(c.person)])
+def take_turn_by_age(command: TakeTurnByAge, line: Line, person: Person, *, now: datetime) -> Decided:
+    if command.turn in line.turns:
+        return
+    born = person.registered.birth_date if person.registered else None
+    if born is None or local_date(now) < birthday(born, PREFERENCE_AGE_YEARS):
+        raise Rejected("not_preferential", path="reason", limit=PREFERENCE_AGE_YEARS)
+    yield from taken(
+        line,
+        command.turn,
+        priority="PREFERENTIAL",
+        channel=command.channel,
+        person=command.person,
+        reason="AGE",
+        now=now,
+    )
+
+
+class TakeTurnForAppointment(Command):
+    """A turn of who has a ficha today, at the hospital of the line, from some time before it begins."""
+
+    line: Annotated[LineId, LINE_NAME]
+    turn: Annotated[TurnId, TURN_NAME]
+    channel: Channel
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+
+
+class CheckInToLine(Command):
+    """The patient is here, and waits from now on: a check-in, and a turn for the appointment in the same commit."""
+
+    line: Annotated[LineId, LINE_NAME]
+    turn: Annotated[TurnId, TURN_NAME]
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+
+
+def _reads(command: TakeTurnForAppointment | CheckInToLine) -> list[StreamName]:
+    return [line_stream(command.line), agenda_stream(agenda_of(command.appointment))]
+
+
+@decides(TakeTurnForAppointment, reads=_reads)
+def take_turn_for_appointment(command: TakeTurnForAppointment, line: Line, agenda: Agenda, *, now: datetime) -> Decided:
+    yield from _taken_for(command, line, agenda, channel=command.channel, now=now)
+
+
+@decides(CheckInToLine, reads=_reads)
+def check_in_to_line(command: CheckInToLine, line: Line, agenda: Agenda, *, now: datetime) -> Decided:
+    yield from check_in(CheckIn(appointment=command.appointment), agenda, now=now)
+    # Whoever took the turn at home has it already: they are only here now.
+    earlier = line.appointments.get(command.appointment)
+    if earlier is None or line.turns[earlier].state not in LIVE:
+        yield from _taken_for(command, line, agenda, channel="COUNTER", now=now)
+
+
+def _taken_for(
+    command: TakeTurnForAppointment | CheckInToLine, line: Line, agenda: Agenda, *, channel: Channel, now: datetime
+) -> Iterator[tuple[StreamName, TurnTaken]]:
+    if command.turn in line.turns:
+        return
+    opened = running(line, now, "line")
+    slot = live_slot(agenda, command.appointment)
+    if opened.hospital != hospital_of(command.appointment):
+        raise Rejected("appointment_elsewhere", path="appointment")
+    if local_date(now) != local_date(slot.start):
+        raise Rejected("not_its_day", path="appointment", at=slot.start)
+    from_when = slot.start - timedelta(minutes=opened.policy.early_minutes_max)
+    if now < from_when:
+        raise Rejected("too_early", path="appointment", at=from_when)
+    earlier = line.appointments.get(command.appointment)
+    if earlier and line.turns[earlier].state in LIVE | {"SERVED"}:
+        raise Rejected("has_a_turn", path="appointment", turn=earlier, number=line.turns[earlier].shown)
+    yield from taken(
+        line,
+        command.turn,
+        priority="APPOINTMENT",
+        channel=channel,
+        person=agenda.appointments[command.appointment].patient,
+        appointment=command.appointment,
+        now=now,
+    )

@@ -1,0 +1,167 @@
+"""What a counter does: it calls who is next, serves them, or finds that they are not there."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from domain.decider import Command, Decided, StreamName, decides
+from domain.errors import Rejected
+from domain.identifiers import LINE_NAME, TURN_NAME, LineId, TurnId
+from domain.queues.line import (
+    Counter,
+    CounterNumber,
+    Line,
+    ServiceFinished,
+    ServiceStarted,
+    Turn,
+    TurnAbsent,
+    TurnCalled,
+    TurnRecalled,
+    TurnState,
+    counter_of,
+    next_turn,
+    running,
+    stream,
+    stream_of,
+    told,
+)
+
+Outcome = Literal["DONE", "INCOMPLETE", "REFERRED"]
+
+
+class CallNext(Command):
+    """Call whoever is next by the policy."""
+
+    line: Annotated[LineId, LINE_NAME]
+    counter: CounterNumber
+
+
+@decides(CallNext, reads=lambda c: [stream(c.line)])
+def call_next(command: CallNext, line: Line, *, now: datetime) -> Decided:
+    running(line, now, "line")
+    _idle(line, command.counter)
+    turn = next_turn(line)
+    if turn is None:
+        raise Rejected("nobody_waits", path="line")
+    called = TurnCalled(turn=turn, counter=command.counter, called_at=now)
+    yield from ((stream(command.line), event) for event in told(line, [called], now))
+
+
+class CallTurn(Command):
+    """Call this one. It must be the next, unless the line's policy allows direct calls."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+    counter: CounterNumber
+
+
+@decides(CallTurn, reads=lambda c: [stream_of(c.turn)])
+def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
+    opened = running(line, now, "turn")
+    turn = turn_in(line, command.turn)
+    if turn.state == "CALLED" and turn.counter == command.counter:
+        return
+    _idle(line, command.counter)
+    refuse_unless(turn, "WAITING")
+    following = next_turn(line)
+    direct = following != command.turn
+    if direct and following and not opened.policy.direct_calls:
+        raise Rejected("not_next", path="turn", number=line.turns[following].shown)
+    called = TurnCalled(turn=command.turn, counter=command.counter, called_at=now, direct=direct)
+    yield from ((stream_of(command.turn), event) for event in told(line, [called], now))
+
+
+def _idle(line: Line, number: int) -> Counter:
+    """A counter that may call. Raises Rejected."""
+    counter = counter_of(line, number)
+    if counter.turn:
+        raise Rejected("counter_busy", path="counter", number=line.turns[counter.turn].shown)
+    if not counter.open:
+        raise Rejected("counter_paused", path="counter", counter=number)
+    return counter
+
+
+def turn_in(line: Line, turn: TurnId) -> Turn:
+    """A turn of the line. Raises Rejected."""
+    found = line.turns.get(turn)
+    if found is None:
+        raise Rejected("turn_unknown", path="turn")
+    return found
+
+
+def refuse_unless(turn: Turn, *states: TurnState) -> None:
+    if turn.state not in states:
+        raise Rejected("turn_elsewhere", path="turn", number=turn.shown, state=turn.state)
+
+
+class Recall(Command):
+    """Say the call again: they may not have heard it. Their time to come begins anew."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+
+
+class StartService(Command):
+    """They have come."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+
+
+class FinishService(Command):
+    turn: Annotated[TurnId, TURN_NAME]
+    outcome: Outcome = "DONE"
+
+
+class MarkAbsent(Command):
+    """They have not come, though their time to come is over."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+
+
+def _reads(command: Recall | StartService | FinishService | MarkAbsent) -> list[StreamName]:
+    return [stream_of(command.turn)]
+
+
+@decides(Recall, reads=_reads)
+def recall(command: Recall, line: Line, *, now: datetime) -> Decided:
+    opened = running(line, now, "turn")
+    turn = turn_in(line, command.turn)
+    refuse_unless(turn, "CALLED")
+    if turn.calls > opened.policy.recalls_max:
+        raise Rejected("recalled_too_often", path="turn", limit=opened.policy.recalls_max)
+    yield stream_of(turn.turn), TurnRecalled(turn=turn.turn, counter=turn.counter or 0, called_at=now)
+
+
+@decides(StartService, reads=_reads)
+def start_service(command: StartService, line: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    if turn.state == "SERVING":
+        return
+    refuse_unless(turn, "CALLED")
+    yield stream_of(turn.turn), ServiceStarted(turn=turn.turn, counter=turn.counter or 0, started_at=now)
+
+
+@decides(FinishService, reads=_reads)
+def finish_service(command: FinishService, line: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    if turn.state == "SERVED":
+        return
+    refuse_unless(turn, "SERVING")
+    finished = ServiceFinished(turn=turn.turn, counter=turn.counter or 0, finished_at=now, outcome=command.outcome)
+    yield stream_of(turn.turn), finished
+
+
+@decides(MarkAbsent, reads=_reads)
+def mark_absent(command: MarkAbsent, line: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    if turn.state == "ABSENT":
+        return
+    refuse_unless(turn, "CALLED")
+    absent_from = absent_at(line, turn)
+    if now < absent_from:
+        raise Rejected("called_just_now", path="turn", at=absent_from)
+    yield stream_of(turn.turn), TurnAbsent(turn=turn.turn, counter=turn.counter or 0, absent_at=now)
+
+
+def absent_at(line: Line, turn: Turn) -> datetime:
+    """From when on a turn that was called, and did not come, is absent."""
+    assert line.opened
+    assert turn.called_at
+    return turn.called_at + timedelta(seconds=line.opened.policy.call_timeout_s)

@@ -1,0 +1,473 @@
+"""A line: one service on one day at a service point, with its counters and its turns.
+
+Everything that happens in a line is on its one stream, so that each decision sees the whole line: numbers have no gaps,
+a counter has one turn, and who is called is who the policy says. Its day is in `opening`, the commands of who waits are
+in `turns`, those of who calls in `calling`.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+from msgspec.structs import replace
+
+from domain.decider import Event, Instant, State, StreamName, Value, copied, evolves
+from domain.errors import Rejected
+from domain.identifiers import (
+    AppointmentId,
+    HospitalId,
+    LineId,
+    SubjectId,
+    TurnId,
+    line_of,
+)
+from domain.queues.policy import Policy
+
+COUNTERS_MAX = 100
+TURNS_PER_LINE_MAX = 50_000
+LAST_CALLS_MAX = 10  # that the board shows
+
+TurnState = Literal["WAITING", "CALLED", "SERVING", "SERVED", "ABSENT", "LEFT", "TRANSFERRED", "UNSERVED"]
+CounterNumber = Annotated[int, Meta(ge=1, le=COUNTERS_MAX)]
+
+LETTERS: dict[str, str] = {"PREFERENTIAL": "P", "APPOINTMENT": "F", "NORMAL": "A"}  # F: ficha
+LIVE = frozenset({"WAITING", "CALLED", "SERVING"})  # of which a person has one at most
+
+
+def stream(line: LineId) -> StreamName:
+    return f"line/{line}"
+
+
+def stream_of(turn: TurnId) -> StreamName:
+    return stream(line_of(turn))
+
+
+def shown_number(priority: str, number: int) -> str:
+    """What is on the board and on the paper: A-017."""
+    return f"{LETTERS.get(priority, 'X')}-{number:03d}"
+
+
+REQUEUED_BEHIND = 2
+
+
+class LineOpened(Event, name="line_opened.v1"):
+    line: LineId
+    counters: list[int]
+    policy: Policy
+    opens_at: Instant
+    last_turn_at: Instant
+    closes_at: Instant
+    hospital: HospitalId | None = None
+
+
+class TurnTaken(Event, name="turn_taken.v1"):
+    """`since` is when the wait began: in another line, if the turn was `moved_from` there.
+
+    `ahead` turns would have been called before it then, with `counters` open: by that, waits are learned.
+    """
+
+    turn: TurnId
+    number: int
+    priority: str
+    channel: str
+    since: Instant
+    taken_at: Instant
+    ahead: int
+    counters: int
+    person: SubjectId | None = None
+    reason: str = ""
+    appointment: AppointmentId | None = None
+    moved_from: TurnId | None = None
+
+
+class TurnCalled(Event, name="turn_called.v1"):
+    """`direct`: it was not the next one."""
+
+    turn: TurnId
+    counter: int
+    called_at: Instant
+    direct: bool = False
+
+
+class TurnRecalled(Event, name="turn_recalled.v1"):
+    turn: TurnId
+    counter: int
+    called_at: Instant
+
+
+class ServiceStarted(Event, name="service_started.v1"):
+    turn: TurnId
+    counter: int
+    started_at: Instant
+
+
+class ServiceFinished(Event, name="service_finished.v1"):
+    turn: TurnId
+    counter: int
+    finished_at: Instant
+    outcome: str
+
+
+class TurnAbsent(Event, name="turn_absent.v1"):
+    turn: TurnId
+    counter: int
+    absent_at: Instant
+
+
+class TurnRequeued(Event, name="turn_requeued.v1"):
+    turn: TurnId
+    requeued_at: Instant
+
+
+class TurnLeft(Event, name="turn_left.v1"):
+    turn: TurnId
+    left_at: Instant
+
+
+class TurnTransferred(Event, name="turn_transferred.v1"):
+    """It goes on as `moved_to`, in another line."""
+
+    turn: TurnId
+    moved_to: TurnId
+    moved_at: Instant
+
+
+class CounterPaused(Event, name="counter_paused.v1"):
+    counter: int
+    paused_at: Instant
+
+
+class CounterResumed(Event, name="counter_resumed.v1"):
+    counter: int
+    resumed_at: Instant
+
+
+class NoticeAsked(Event, name="notice_asked.v1"):
+    """To be told when only `ahead` others are called before, or about `minutes` before the call."""
+
+    turn: TurnId
+    ahead: int | None = None
+    minutes: int | None = None
+
+
+class NoticeGiven(Event, name="notice_given.v1"):
+    """From here on it is told to whoever passes it on. `ahead` others are still called before."""
+
+    turn: TurnId
+    number: int
+    priority: str
+    ahead: int
+    given_at: Instant
+    person: SubjectId | None = None
+    minutes: int | None = None
+
+
+class LineClosed(Event, name="line_closed.v1"):
+    """`unserved` waited still: they are told."""
+
+    line: LineId
+    closed_at: Instant
+    unserved: list[TurnId]
+
+
+class Turn(Value):
+    """A place in the line. `calls` counts recalls too; `called_at` is the last of them, `first_called_at` the first."""
+
+    turn: TurnId
+    number: int
+    priority: str
+    since: Instant
+    taken_at: Instant
+    state: TurnState = "WAITING"
+    person: SubjectId | None = None
+    reason: str = ""
+    appointment: AppointmentId | None = None
+    counter: int | None = None
+    calls: int = 0
+    first_called_at: Instant | None = None
+    called_at: Instant | None = None
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    requeues: int = 0
+    moved_to: TurnId | None = None
+
+    @property
+    def shown(self) -> str:
+        return shown_number(self.priority, self.number)
+
+
+class Counter(Value):
+    """`turn` is whom it called or serves; `busy_since` when it called them. It finishes with them if it is paused."""
+
+    number: int
+    open: bool = True
+    turn: TurnId | None = None
+    busy_since: Instant | None = None
+
+
+class Notice(Value):
+    ahead: int | None = None
+    minutes: int | None = None
+
+
+class Line(State):
+    """`numbers` has the last number of each class. Who waits is in three lists, in the order of their calls.
+
+    `passed`: calls of others since the class of `at_least` began to wait, or since its last call.
+    `live` maps a person to the one turn with which they wait or are served, `appointments` a ficha to its last turn.
+    """
+
+    opened: LineOpened | None = None
+    closed: LineClosed | None = None
+    turns: dict[TurnId, Turn] = {}
+    numbers: dict[str, int] = {}
+    preferential: list[TurnId] = []
+    appointment: list[TurnId] = []
+    normal: list[TurnId] = []
+    passed: int = 0
+    counters: dict[int, Counter] = {}
+    last_calls: list[TurnId] = []
+    live: dict[SubjectId, TurnId] = {}
+    appointments: dict[AppointmentId, TurnId] = {}
+    notices: dict[TurnId, Notice] = {}
+
+    def queue(self, priority: str) -> list[TurnId]:
+        """Who of a class waits, the next first."""
+        if priority == "NORMAL":
+            return self.normal
+        return self.preferential if priority == "PREFERENTIAL" else self.appointment
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self.preferential) + len(self.appointment) + len(self.normal)
+
+    @property
+    def counters_open(self) -> int:
+        return sum(counter.open for counter in self.counters.values())
+
+
+@evolves("line", Line)
+def evolve(line: Line, event: Event) -> Line:
+    match event:
+        case LineOpened():
+            line.opened = event
+            line.counters = {number: Counter(number=number) for number in event.counters}
+        case TurnTaken():
+            _take(line, event)
+        case TurnCalled():
+            _call(line, event)
+        case CounterPaused() | CounterResumed():
+            counter = line.counters.get(event.counter)
+            if counter:
+                line.counters[event.counter] = replace(counter, open=isinstance(event, CounterResumed))
+        case NoticeAsked():
+            line.notices[event.turn] = Notice(ahead=event.ahead, minutes=event.minutes)
+        case NoticeGiven():
+            line.notices.pop(event.turn, None)
+        case LineClosed():
+            line.closed = event
+            for turn in event.unserved:
+                _end(line, turn, "UNSERVED", event.closed_at)
+        case _:
+            _go_on(line, event)
+    return line
+
+
+def _take(line: Line, event: TurnTaken) -> None:
+    turn = Turn(
+        turn=event.turn,
+        number=event.number,
+        priority=event.priority,
+        since=event.since,
+        taken_at=event.taken_at,
+        person=event.person,
+        reason=event.reason,
+        appointment=event.appointment,
+    )
+    line.turns[event.turn] = turn
+    line.numbers[event.priority] = event.number
+    if event.person:
+        line.live[event.person] = event.turn
+    if event.appointment:
+        line.appointments[event.appointment] = event.turn
+    queue = line.queue(event.priority)
+    at = len(queue)
+    if event.moved_from:  # it has waited elsewhere already
+        at = next((place for place, other in enumerate(queue) if line.turns[other].since > event.since), at)
+    queue.insert(at, event.turn)
+
+
+def _call(line: Line, event: TurnCalled) -> None:
+    turn = line.turns.get(event.turn)
+    if turn is None:
+        return
+    _unqueue(line, turn)
+    shared = line.opened.policy.at_least if line.opened else None
+    if shared is not None:
+        line.passed = line.passed + 1 if turn.priority != shared and line.queue(shared) else 0
+    line.turns[event.turn] = replace(
+        turn,
+        state="CALLED",
+        counter=event.counter,
+        calls=1,
+        called_at=event.called_at,
+        first_called_at=turn.first_called_at or event.called_at,
+    )
+    line.notices.pop(event.turn, None)
+    _announce(line, event.turn)
+    if counter := line.counters.get(event.counter):
+        line.counters[event.counter] = replace(counter, turn=event.turn, busy_since=event.called_at)
+
+
+def _announce(line: Line, turn: TurnId) -> None:
+    line.last_calls = [turn, *(other for other in line.last_calls if other != turn)][:LAST_CALLS_MAX]
+
+
+def _go_on(line: Line, event: Event) -> None:
+    """What becomes of one turn after it was taken."""
+    turn = line.turns.get(getattr(event, "turn", ""))
+    if turn is None:
+        return
+    match event:
+        case TurnRecalled():
+            line.turns[event.turn] = replace(turn, calls=turn.calls + 1, called_at=event.called_at)
+            _announce(line, event.turn)
+        case ServiceStarted():
+            line.turns[event.turn] = replace(turn, state="SERVING", started_at=event.started_at)
+        case ServiceFinished():
+            _end(line, event.turn, "SERVED", event.finished_at)
+        case TurnAbsent():
+            _end(line, event.turn, "ABSENT", event.absent_at)
+        case TurnRequeued():
+            line.turns[event.turn] = replace(
+                turn, state="WAITING", counter=None, ended_at=None, requeues=turn.requeues + 1
+            )
+            line.queue(turn.priority).insert(REQUEUED_BEHIND, event.turn)
+            if turn.person:
+                line.live[turn.person] = event.turn
+        case TurnLeft():
+            _end(line, event.turn, "LEFT", event.left_at)
+        case TurnTransferred():
+            line.turns[event.turn] = replace(turn, moved_to=event.moved_to)
+            _end(line, event.turn, "TRANSFERRED", event.moved_at)
+
+
+def _unqueue(line: Line, turn: Turn) -> None:
+    queue = line.queue(turn.priority)
+    if turn.state == "WAITING" and turn.turn in queue:
+        queue.remove(turn.turn)
+        if line.opened and turn.priority == line.opened.policy.at_least and not queue:
+            line.passed = 0
+
+
+def _end(line: Line, ended: TurnId, state: TurnState, at: datetime) -> None:
+    turn = line.turns.get(ended)
+    if turn is None:
+        return
+    _unqueue(line, turn)
+    line.turns[ended] = replace(turn, state=state, ended_at=at)
+    line.notices.pop(ended, None)
+    if turn.person and line.live.get(turn.person) == ended:
+        del line.live[turn.person]
+    counter = line.counters.get(turn.counter or 0)
+    if counter and counter.turn == ended:
+        line.counters[counter.number] = replace(counter, turn=None, busy_since=None)
+
+
+def calls_to_come(line: Line) -> Iterator[TurnId]:
+    """Who is called, one after the other, if nobody else comes and nobody goes: the policy, read from the line."""
+    if line.opened is None:
+        return
+    policy, passed = line.opened.policy, line.passed
+    queues = {priority: line.queue(priority) for priority in policy.order}
+    at = dict.fromkeys(queues, 0)
+    shared = policy.at_least
+    left = line.waiting
+    while left:
+        waits = [priority for priority in policy.order if at[priority] < len(queues[priority])]
+        due = shared in waits and passed >= policy.one_in - 1
+        priority = shared if due and shared else waits[0]
+        yield queues[priority][at[priority]]
+        at[priority] += 1
+        left -= 1
+        if shared is not None:
+            passed = passed + 1 if priority != shared and at[shared] < len(queues[shared]) else 0
+
+
+def next_turn(line: Line) -> TurnId | None:
+    """Who is to be called now; None if nobody waits."""
+    return next(calls_to_come(line), None)
+
+
+def ahead_of(line: Line, turn: TurnId) -> int:
+    """How many are called before a turn that waits, if nobody else comes."""
+    return next((place for place, other in enumerate(calls_to_come(line)) if other == turn), line.waiting)
+
+
+def ahead_of_new(line: Line, priority: str) -> int:
+    """How many would be called before one more of this class, if nobody else came.
+
+    Counted, not walked through: thousands may come in one second.
+    """
+    if line.opened is None:
+        return 0
+    policy, own = line.opened.policy, len(line.queue(priority))
+    earlier = policy.order[: policy.order.index(priority)]
+    first = sum(len(line.queue(other)) for other in earlier)
+    shared = policy.at_least
+    if shared is None:
+        return first + own
+    others_between = policy.one_in - 1
+    passed = min(line.passed, others_between)
+    if shared == priority:
+        return own + min(first, others_between * (own + 1) - passed)
+    between = 0 if shared in earlier else (passed + first + own) // others_between
+    return first + own + min(between, len(line.queue(shared)))
+
+
+def running(line: Line, now: datetime, path: str) -> LineOpened:
+    """What was said of a line in which something can be done now. Raises Rejected."""
+    opened = line.opened
+    if opened is None:
+        raise Rejected("line_unknown", path=path)
+    if line.closed or now >= opened.closes_at:
+        raise Rejected("line_closed", path=path, at=line.closed.closed_at if line.closed else opened.closes_at)
+    if now < opened.opens_at:
+        raise Rejected("line_not_open_yet", path=path, at=opened.opens_at)
+    return opened
+
+
+def told(line: Line, recorded: list[Event], now: datetime) -> Iterator[Event]:
+    """The same events, and after them the notices that fall due with them: in the same commit, so that none is late."""
+    yield from recorded
+    if not line.notices and not any(isinstance(event, NoticeAsked) for event in recorded):
+        return
+    after = copied(line)
+    for event in recorded:
+        after = evolve(after, event)
+    for place, turn in enumerate(calls_to_come(after)):
+        notice = after.notices.get(turn)
+        if notice and notice.ahead is not None and place <= notice.ahead:
+            yield notice_of(after.turns[turn], place, now)
+
+
+def notice_of(turn: Turn, ahead: int, now: datetime, minutes: int | None = None) -> NoticeGiven:
+    return NoticeGiven(
+        turn=turn.turn,
+        number=turn.number,
+        priority=turn.priority,
+        ahead=ahead,
+        given_at=now,
+        person=turn.person,
+        minutes=minutes,
+    )
+
+
+def counter_of(line: Line, number: int) -> Counter:
+    """A counter of the line. Raises Rejected."""
+    counter = line.counters.get(number)
+    if counter is None:
+        raise Rejected("counter_unknown", path="counter", counter=number)
+    return counter

@@ -1,0 +1,134 @@
+"""A line's day: it is opened, its counters pause and go on, it is closed."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import asdict
+
+from domain.calendar import local_date
+from domain.decider import Command, Decided, Instant, decides
+from domain.errors import Rejected
+from domain.identifiers import LINE_NAME, SERVICE_CODE, SLUG, LineId, ServiceId, ServicePointId, line_id
+from domain.queues import service_point as service_points
+from domain.queues.line import (
+    COUNTERS_MAX,
+    CounterNumber,
+    CounterPaused,
+    CounterResumed,
+    Line,
+    LineClosed,
+    LineOpened,
+    calls_to_come,
+    counter_of,
+    stream,
+)
+from domain.queues.policy import Policy, PolicyTerms
+from domain.queues.service_point import ServicePoint
+
+OPEN_AHEAD_DAYS_MAX = 31
+
+
+class OpenLine(Command):
+    """Of today or a day to come. Nobody gets a turn before `opens_at` or from `last_turn_at` on (None: `closes_at`)."""
+
+    service_point: Annotated[ServicePointId, SLUG]
+    service: Annotated[ServiceId, SERVICE_CODE]
+    date: date
+    counters: Annotated[list[CounterNumber], Meta(min_length=1, max_length=COUNTERS_MAX)]
+    opens_at: Instant
+    closes_at: Instant
+    last_turn_at: Instant | None = None
+    policy: PolicyTerms = PolicyTerms()
+
+    @property
+    def line(self) -> LineId:
+        return line_id(self.service_point, self.service, self.date)
+
+
+@decides(OpenLine, reads=lambda c: [service_points.stream(c.service_point), stream(c.line)])
+def open_line(command: OpenLine, point: ServicePoint, line: Line, *, now: datetime) -> Decided:
+    opened = LineOpened(
+        line=command.line,
+        counters=sorted(command.counters),
+        policy=Policy(**asdict(command.policy)),
+        opens_at=command.opens_at.astimezone(UTC),
+        last_turn_at=(command.last_turn_at or command.closes_at).astimezone(UTC),
+        closes_at=command.closes_at.astimezone(UTC),
+        hospital=point.registered.hospital if point.registered else None,
+    )
+    if line.opened == opened:
+        return
+    if line.opened:
+        raise Rejected("line_exists", path="service", line=command.line)
+    if point.registered is None:
+        raise Rejected("service_point_unknown", path="service_point", service_point=command.service_point)
+    today = local_date(now)
+    if command.date < today or command.closes_at <= now:
+        raise Rejected("in_the_past", path="date" if command.date < today else "closes_at", at=command.closes_at)
+    if command.date > today + timedelta(days=OPEN_AHEAD_DAYS_MAX):
+        raise Rejected("too_far_ahead", path="date", limit=OPEN_AHEAD_DAYS_MAX)
+    _refuse_wrong_times(command, opened)
+    if len(set(command.counters)) < len(command.counters):
+        raise Rejected("invalid_input", path="counters", hint="once")
+    if len(set(command.policy.order)) < len(command.policy.order):
+        raise Rejected("invalid_input", path="policy.order", hint="once")
+    yield stream(command.line), opened
+
+
+def _refuse_wrong_times(command: OpenLine, opened: LineOpened) -> None:
+    for path in ("opens_at", "last_turn_at", "closes_at"):
+        if local_date(getattr(opened, path)) != command.date:
+            raise Rejected("invalid_input", path=path, hint="line_date", at=command.date)
+    if not opened.opens_at < opened.last_turn_at <= opened.closes_at:
+        raise Rejected("invalid_input", path="last_turn_at" if command.last_turn_at else "closes_at", hint="line_times")
+
+
+class CloseLine(Command):
+    """Nobody is called any more; who is at a counter is served to the end. From `closes_at` on, anybody may say so."""
+
+    line: Annotated[LineId, LINE_NAME]
+
+
+@decides(CloseLine, reads=lambda c: [stream(c.line)])
+def close_line(command: CloseLine, line: Line, *, now: datetime) -> Decided:
+    if line.opened is None:
+        raise Rejected("line_unknown", path="line")
+    if line.closed:
+        return
+    unserved = list(calls_to_come(line))
+    yield stream(command.line), LineClosed(line=command.line, closed_at=now, unserved=unserved)
+
+
+class PauseCounter(Command):
+    """It finishes with whom it has, and calls nobody until it is resumed."""
+
+    line: Annotated[LineId, LINE_NAME]
+    counter: CounterNumber
+
+
+class ResumeCounter(Command):
+    line: Annotated[LineId, LINE_NAME]
+    counter: CounterNumber
+
+
+@decides(PauseCounter, reads=lambda c: [stream(c.line)])
+def pause_counter(command: PauseCounter, line: Line, *, now: datetime) -> Decided:
+    _refuse_closed(line)
+    if counter_of(line, command.counter).open:
+        yield stream(command.line), CounterPaused(counter=command.counter, paused_at=now)
+
+
+@decides(ResumeCounter, reads=lambda c: [stream(c.line)])
+def resume_counter(command: ResumeCounter, line: Line, *, now: datetime) -> Decided:
+    _refuse_closed(line)
+    if not counter_of(line, command.counter).open:
+        yield stream(command.line), CounterResumed(counter=command.counter, resumed_at=now)
+
+
+def _refuse_closed(line: Line) -> None:
+    """Counters may be got ready before the line opens."""
+    if line.opened is None:
+        raise Rejected("line_unknown", path="line")
+    if line.closed:
+        raise Rejected("line_closed", path="line", at=line.closed.closed_at)

@@ -1,0 +1,232 @@
+"""What somebody who waits does: take a turn, come back, go on in another line, leave, ask to be told."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from domain.decider import Command, Decided, StreamName, decides
+from domain.errors import Rejected
+from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, AppointmentId, LineId, SubjectId, TurnId, line_of
+from domain.queues.calling import refuse_unless, turn_in
+from domain.queues.line import (
+    TURNS_PER_LINE_MAX,
+    Line,
+    NoticeAsked,
+    Turn,
+    TurnLeft,
+    TurnRequeued,
+    TurnTaken,
+    TurnTransferred,
+    ahead_of,
+    ahead_of_new,
+    notice_of,
+    running,
+    stream,
+    stream_of,
+    told,
+)
+from domain.queues.policy import Priority
+
+NOTICE_AHEAD_MAX = 100
+NOTICE_MINUTES_MAX = 240
+
+Channel = Literal["WEB", "KIOSK", "COUNTER"]
+# What gives a preference. AGE of somebody who is known is looked up, not claimed: see domain/arrivals.py.
+Reason = Literal["AGE", "PREGNANT", "DISABILITY", "INFANT"]
+
+
+class TakeTurn(Command):
+    """Get a number. Somebody without a phone gets it on paper, as nobody in particular (None).
+
+    With a `reason`, of the class PREFERENTIAL.
+    """
+
+    line: Annotated[LineId, LINE_NAME]
+    turn: Annotated[TurnId, TURN_NAME]
+    channel: Channel
+    person: Annotated[SubjectId, OPAQUE] | None = None
+    reason: Reason | None = None
+
+
+@decides(TakeTurn, reads=lambda c: [stream(c.line)])
+def take_turn(command: TakeTurn, line: Line, *, now: datetime) -> Decided:
+    if command.person and command.reason == "AGE":
+        raise Rejected("invalid_input", path="reason", hint="one_of")
+    if command.person is None and command.channel == "WEB":
+        raise Rejected("invalid_input", path="person", hint="opaque")
+    yield from taken(
+        line,
+        command.turn,
+        priority="PREFERENTIAL" if command.reason else "NORMAL",
+        channel=command.channel,
+        person=command.person,
+        reason=command.reason or "",
+        now=now,
+    )
+
+
+def taken(
+    line: Line,
+    turn: TurnId,
+    *,
+    priority: Priority,
+    channel: Channel,
+    person: SubjectId | None,
+    now: datetime,
+    reason: str = "",
+    appointment: AppointmentId | None = None,
+) -> Iterator[tuple[StreamName, TurnTaken]]:
+    """A place for somebody new at the end of their class; nothing if it was said before. Raises Rejected."""
+    if turn in line.turns:
+        return
+    opened = running(line, now, "line")
+    if now >= opened.last_turn_at:
+        raise Rejected("no_more_turns", path="line", at=opened.last_turn_at)
+    yield (
+        stream_of(turn),
+        TurnTaken(
+            turn=turn,
+            number=_new_number(line, priority, person),
+            priority=priority,
+            channel=channel,
+            since=now,
+            taken_at=now,
+            ahead=ahead_of_new(line, priority),
+            counters=line.counters_open,
+            person=person,
+            reason=reason,
+            appointment=appointment,
+        ),
+    )
+
+
+def _new_number(line: Line, priority: str, person: SubjectId | None) -> int:
+    """The next number of a class, for a person who has no turn in the line. Raises Rejected."""
+    if person and person in line.live:
+        own = line.turns[line.live[person]]
+        raise Rejected("has_a_turn", path="person", turn=own.turn, number=own.shown)
+    if len(line.turns) >= TURNS_PER_LINE_MAX:
+        raise Rejected("line_full", path="line", limit=TURNS_PER_LINE_MAX)
+    return line.numbers.get(priority, 0) + 1
+
+
+class LeaveLine(Command):
+    """Give a turn up."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+
+
+@decides(LeaveLine, reads=lambda c: [stream_of(c.turn)])
+def leave_line(command: LeaveLine, line: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    if turn.state == "LEFT":
+        return
+    refuse_unless(turn, "WAITING", "CALLED", "ABSENT")
+    left = TurnLeft(turn=turn.turn, left_at=now)
+    yield from ((stream_of(turn.turn), event) for event in told(line, [left], now))
+
+
+class RequeueAbsent(Command):
+    """Who was called and not there has come after all: they are called after the next two of their class."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+
+
+@decides(RequeueAbsent, reads=lambda c: [stream_of(c.turn)])
+def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Decided:
+    opened = running(line, now, "turn")
+    turn = turn_in(line, command.turn)
+    if turn.state == "WAITING" and turn.requeues:
+        return
+    refuse_unless(turn, "ABSENT")
+    assert turn.ended_at
+    until = turn.ended_at + timedelta(seconds=opened.policy.requeue_within_s)
+    if now > until:
+        raise Rejected("absent_too_long", path="turn", at=until)
+    if turn.requeues >= opened.policy.requeues_max:
+        raise Rejected("requeued_too_often", path="turn", limit=opened.policy.requeues_max)
+    if turn.person and turn.person in line.live:
+        own = line.turns[line.live[turn.person]]
+        raise Rejected("has_a_turn", path="turn", turn=own.turn, number=own.shown)
+    yield stream_of(turn.turn), TurnRequeued(turn=turn.turn, requeued_at=now)
+
+
+class TransferTurn(Command):
+    """Go on in another line, with the wait so far and a number of that line."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+    to: Annotated[LineId, LINE_NAME]
+    moved_to: Annotated[TurnId, TURN_NAME]
+
+
+@decides(TransferTurn, reads=lambda c: [stream_of(c.turn), stream(c.to)])
+def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    if turn.moved_to == command.moved_to:
+        return
+    if command.to == line_of(command.turn):
+        raise Rejected("invalid_input", path="to", hint="another_line")
+    refuse_unless(turn, "WAITING", "CALLED", "SERVING")
+    running(other, now, "to")
+    priority = _class_in(line, other, turn)
+    number = _new_number(other, priority, turn.person)
+    moved = TurnTransferred(turn=turn.turn, moved_to=command.moved_to, moved_at=now)
+    yield from ((stream_of(turn.turn), event) for event in told(line, [moved], now))
+    yield (
+        stream_of(command.moved_to),
+        TurnTaken(
+            turn=command.moved_to,
+            number=number,
+            priority=priority,
+            channel="COUNTER",
+            since=turn.since,
+            taken_at=now,
+            ahead=ahead_of_new(other, priority),
+            counters=other.counters_open,
+            person=turn.person,
+            reason=turn.reason,
+            appointment=turn.appointment if priority == "APPOINTMENT" else None,
+            moved_from=turn.turn,
+        ),
+    )
+
+
+def _class_in(line: Line, other: Line, turn: Turn) -> str:
+    """Its class goes with it, but for a ficha's, where that counts nothing."""
+    same = line.opened and other.opened and line.opened.hospital == other.opened.hospital
+    return "NORMAL" if turn.priority == "APPOINTMENT" and not same else turn.priority
+
+
+class AskNotice(Command):
+    """Be told when only `ahead` others are before, or about `minutes` before the call. The last wish counts."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+    ahead: Annotated[int, Meta(ge=0, le=NOTICE_AHEAD_MAX)] | None = None
+    minutes: Annotated[int, Meta(ge=1, le=NOTICE_MINUTES_MAX)] | None = None
+
+
+@decides(AskNotice, reads=lambda c: [stream_of(c.turn)])
+def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    if (command.ahead is None) == (command.minutes is None):
+        raise Rejected("invalid_input", path="minutes", hint="one_of_two")
+    refuse_unless(turn, "WAITING")
+    asked = NoticeAsked(turn=turn.turn, ahead=command.ahead, minutes=command.minutes)
+    yield from ((stream_of(turn.turn), event) for event in told(line, [asked], now))
+
+
+class GiveNotice(Command):
+    """The time has come, by the expected wait: whoever asked to be told some minutes before is told."""
+
+    turn: Annotated[TurnId, TURN_NAME]
+
+
+@decides(GiveNotice, reads=lambda c: [stream_of(c.turn)])
+def give_notice(command: GiveNotice, line: Line, *, now: datetime) -> Decided:
+    turn = turn_in(line, command.turn)
+    notice = line.notices.get(turn.turn)
+    if notice is None or notice.minutes is None:
+        return  # given, or called meanwhile
+    yield stream_of(turn.turn), notice_of(turn, ahead_of(line, turn.turn), now, notice.minutes)
