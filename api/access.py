@@ -16,7 +16,7 @@ from api.graphql.shared import Context, as_graphql_error, explain
 from api.identity import ROLES, Role
 from domain.appointments import agenda as agendas
 from domain.errors import Rejected
-from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, parse_ci
+from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, line_of, parse_ci, service_point_of
 
 Arguments = Mapping[str, Any]  # as resolvers get them
 Verdict = bool | Coroutine[Any, Any, bool]
@@ -95,13 +95,42 @@ def own_identity(path: str) -> Scope:
 def own_appointment(path: str) -> Scope:
     """Appointments of the actor, and of those for whom they act."""
 
+    return Scope("own, dependants'", lambda context, arguments: _own_appointment(context, str(_said(arguments, path))))
+
+
+async def _own_appointment(context: Context, appointment: str) -> bool:
+    agenda: agendas.Agenda = await context.state(agendas.stream(agenda_of(appointment)))
+    booked = agenda.appointments.get(appointment)
+    return booked is not None and await context.acts_for(booked.patient)
+
+
+def own_service_point(path: str) -> Scope:
+    """What belongs to a service point at which the actor works; ids of lines and turns begin with it."""
+    return Scope(
+        "own service point",
+        lambda context, arguments: service_point_of(str(_said(arguments, path))) in context.actor.service_points,
+    )
+
+
+def own_turn(path: str) -> Scope:
+    """Turns of the actor, and of those for whom they act."""
+
     async def covers(context: Context, arguments: Arguments) -> bool:
-        appointment = str(_said(arguments, path))
-        agenda: agendas.Agenda = await context.state(agendas.stream(agenda_of(appointment)))
-        booked = agenda.appointments.get(appointment)
-        return booked is not None and await context.acts_for(booked.patient)
+        turn = str(_said(arguments, path))
+        person = await context.line(line_of(turn), lambda line: line.turns[turn].person if turn in line.turns else None)
+        return person is not None and await context.acts_for(person)
 
     return Scope("own, dependants'", covers)
+
+
+async def _own_wish(context: Context, arguments: Arguments) -> bool:
+    """A turn by WEB for a person, or a ficha, that is the actor's own or a dependant's."""
+    wish = arguments["input"]
+    if not _by_web(arguments) or (wish.person is None and wish.appointment is None):
+        return False
+    if wish.person is not None and not await context.acts_for(wish.person):
+        return False
+    return wish.appointment is None or bool(await _own_appointment(context, wish.appointment))
 
 
 def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scope:
@@ -180,6 +209,8 @@ RULES: dict[str, Rule] = {
     "Query.dependants": {"citizen": themselves("guardian"), **CLERKS, "procedures_officer": ALL, **WHO_READS_ALL},
     "Query.dayList": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
     "Query.utilisation": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
+    "Query.line": PUBLIC,
+    "Query.turn": PUBLIC,
     "Mutation.registerHospital": {"administrator": ALL, **WHO_DOES_ALL},
     "Mutation.publishAgenda": {"hospital_clerk": own_hospital("input.hospital"), **WHO_DOES_ALL},
     "Mutation.holdSlot": {
@@ -225,7 +256,32 @@ RULES: dict[str, Rule] = {
         **WHO_DOES_ALL,
     },
     "Mutation.erasePerson": {"citizen": themselves("input.person"), "administrator": ALL, **WHO_DOES_ALL},
+    "Mutation.registerServicePoint": {"administrator": ALL, **WHO_DOES_ALL},
+    "Mutation.openLine": {"counter_clerk": own_service_point("input.service_point"), **WHO_DOES_ALL},
+    "Mutation.closeLine": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},
+    "Mutation.pauseCounter": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},
+    "Mutation.resumeCounter": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},
+    "Mutation.takeTurn": {
+        "citizen": Scope("own, dependants', by WEB", _own_wish),
+        "counter_clerk": only(own_service_point("input.line"), "not by WEB", lambda arguments: not _by_web(arguments)),
+        **WHO_DOES_ALL,
+    },
+    "Mutation.callNext": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},
+    **{
+        f"Mutation.{name}": {"counter_clerk": own_service_point("input.turn"), **WHO_DOES_ALL}
+        for name in ("callTurn", "recall", "startService", "finishService", "markAbsent", "transferTurn")
+    },
+    **{
+        f"Mutation.{name}": {
+            "citizen": own_turn("input.turn"),
+            "counter_clerk": own_service_point("input.turn"),
+            **WHO_DOES_ALL,
+        }
+        for name in ("requeueAbsent", "leaveLine", "askNotice")
+    },
     "Subscription.agenda": PUBLIC,
+    "Subscription.line": PUBLIC,
+    "Subscription.turn": PUBLIC,
     "Subscription.appointment": {
         "citizen": own_appointment("id"),
         "hospital_clerk": own_hospital("id"),

@@ -7,7 +7,7 @@ slow finds the newest one when they come back for it: nothing is kept for them m
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -48,11 +48,11 @@ class Answer:
         return self.ready.is_set() and (self.text is None or time.monotonic() - self._made_at_s > SHARED_FOR_S)
 
 
-class Snapshot(msgspec.Struct, frozen=True, eq=False):
+class Snapshot(msgspec.Struct, eq=False):
     """A stream as it was at `position`, which is that of its last event; 0 if there is none yet.
 
-    `touched` tells for each appointment that events name where the last of them stands. `answers` has what was made of
-    the snapshot for clients, by question and `previous`.
+    `touched` tells for each appointment and each turn that events name where the last of them stands. `answers` has
+    what was made of the snapshot for clients, by question and `previous`; `computed` what is the same for all of them.
     """
 
     position: int
@@ -60,6 +60,7 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
     state: Any
     touched: dict[str, int]
     answers: dict[Hashable, Answer] = {}
+    computed: Any = None
 
     def then(self, stream: StreamName, news: Iterable[tuple[Entry, Event]]) -> "Snapshot":
         """The stream after these events too. Raises LogGap if a version is missing."""
@@ -70,10 +71,17 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
                 raise LogGap(f"version {entry.version} of a stream follows {version}")
             state = evolve(state, event)
             position, version = entry.position, entry.version
-            appointment = getattr(event, "appointment", None)
-            if appointment is not None:
-                touched[appointment] = position
+            for name in _names(event):
+                touched[name] = position
         return Snapshot(position=position, version=version, state=state, touched=touched)
+
+
+def _names(event: Any) -> Iterator[str]:
+    """The appointments and turns that an event is about."""
+    for field in ("appointment", "turn"):
+        if name := getattr(event, field, None):
+            yield name
+    yield from getattr(event, "unserved", ())
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -107,13 +115,17 @@ class _Followed:
         changed.set()
 
 
-class Following:
-    """One client's way along a stream, or along what happens to one appointment in it (`about`)."""
+# Where the last change that concerns a follower stands.
+Concerns = Callable[[Snapshot], int]
 
-    def __init__(self, followed: _Followed, *, after: int | None, about: str) -> None:
+
+class Following:
+    """One client's way along a stream, or along what `concerns` them in it."""
+
+    def __init__(self, followed: _Followed, *, after: int | None, concerns: Concerns) -> None:
         self._followed = followed
         self._seen = after
-        self._about = about
+        self._concerns = concerns
         self._making: tuple[Snapshot, Answer] | None = None
 
     @property
@@ -176,7 +188,7 @@ class Following:
         snapshot = self._now()
         if snapshot is None:
             return None
-        position = snapshot.touched.get(self._about, 0) if self._about else snapshot.position
+        position = self._concerns(snapshot)
         if self._seen is not None and position <= self._seen:
             return None
         return Change(position=position, previous=self._seen, snapshot=snapshot)
@@ -203,7 +215,9 @@ class Live:
         return len(self._followed)
 
     @asynccontextmanager
-    async def follow(self, stream: StreamName, *, after: int | None, about: str = "") -> AsyncIterator[Following]:
+    async def follow(
+        self, stream: StreamName, *, after: int | None, concerns: Concerns = lambda snapshot: snapshot.position
+    ) -> AsyncIterator[Following]:
         """Follow a stream from now on, or from `after` on, until the block ends.
 
         Raises Rejected: "position_unknown" if the log has not come so far, "overloaded" if too much is followed
@@ -214,7 +228,7 @@ class Live:
         if self._followers >= FOLLOWERS_MAX or self._weight_bytes > FOLLOWED_BYTES_MAX:
             raise Rejected("overloaded")
         followed = self._followed.setdefault(stream, _Followed())
-        following = Following(followed, after=after, about=about)
+        following = Following(followed, after=after, concerns=concerns)
         followed.followers += 1
         self._followers += 1
         if self._poller is None or self._poller.done():

@@ -285,6 +285,10 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "es": "una agenda se nombra hospital/fecha/profesional, como la-merced/2027-01-15/p-0012",
         "en": "an agenda is named hospital/date/practitioner, like la-merced/2027-01-15/p-0012",
     },
+    "alone": {
+        "es": "con una ficha no se dice nada más: ella dice de quién es el turno",
+        "en": "an appointment stands alone: it says whose turn it is",
+    },
     "another_line": {
         "es": "una fila distinta de aquella en la que está el turno",
         "en": "another line than the one in which the turn is",

@@ -81,6 +81,7 @@ Code = Literal[
 # With "invalid_input": what a right value looks like, in details as `hint`.
 Hint = Literal[
     "agenda",
+    "alone",
     "another_line",
     "birth_date",
     "cursor",

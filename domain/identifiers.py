@@ -47,6 +47,7 @@ ServicePointId: TypeAlias = str  # an office or a ward: sopocachi
 ServiceId: TypeAlias = str  # what is waited for: cadastre
 LineId: TypeAlias = str  # service point/service/date
 TurnId: TypeAlias = str  # the line, then an opaque part
+CallId: TypeAlias = str
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
 LoginId: TypeAlias = str  # keyed hash of a login: tells two apart, and nothing else
 

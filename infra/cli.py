@@ -723,6 +723,7 @@ def token(
     role: Annotated[list[str] | None, Parameter(negative="")] = None,
     identity: str = "",
     hospital: Annotated[list[str] | None, Parameter(negative="")] = None,
+    service_point: Annotated[list[str] | None, Parameter(negative="")] = None,
     subject: str = "developer",
     client: str = "igob-token",
     hours: Hours = 12,
@@ -739,6 +740,8 @@ def token(
         A citizen's identity number.
     hospital:
         Where a hospital clerk works, several times if you like.
+    service_point:
+        Where a counter clerk works, likewise.
     subject:
         The login.
     client:
@@ -753,7 +756,14 @@ def token(
     from infra.secret import load_secret
 
     roles = role if role is not None else ([] if identity else ["developer"])
-    login = Login(subject=subject, roles=roles, identity=identity, hospitals=hospital or (), client=client)
+    login = Login(
+        subject=subject,
+        roles=roles,
+        identity=identity,
+        hospitals=hospital or (),
+        service_points=service_point or (),
+        client=client,
+    )
     with plain_errors():
         if unknown := set(roles) - GIVEN - {"developer"}:
             raise SettingError(f"there is no role {', '.join(sorted(unknown))} to give; see docs/access.md")
@@ -775,8 +785,12 @@ def _check_login(login: "Login") -> None:
             parse_ci(login.identity)
     except Rejected:
         raise SettingError(f"{login.identity} is no identity number: 4820193, 4820193-1A, 4820193-1A LP") from None
-    if wrong := [code for code in login.hospitals if not fits(SLUG, code)]:
-        raise SettingError(f"{wrong[0]} is no hospital's code: la-merced")
+    for codes, what in (
+        (login.hospitals, "hospital's code: la-merced"),
+        (login.service_points, "service point's code: sopocachi"),
+    ):
+        if wrong := [code for code in codes if not fits(SLUG, code)]:
+            raise SettingError(f"{wrong[0]} is no {what}")
 
 
 @app.command

@@ -63,6 +63,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     roles: Sequence[str] = ()
     identity: str = ""
     hospitals: Sequence[str] = ()
+    service_points: Sequence[str] = ()
     client: str = "-"
 
 
@@ -80,6 +81,7 @@ def development_token(secret: Secret, settings: Settings, login: Login, *, begin
         settings.oidc_roles_claim: list(login.roles),
         settings.oidc_identity_claim: login.identity,
         "hospital": list(login.hospitals),
+        "service_point": list(login.service_points),
     }
     header = {"alg": DEVELOPMENT_ALGORITHMS[0], "kid": DEVELOPMENT_KEY_ID}
     return jwt.encode(header, claims, development_key(secret), algorithms=[*DEVELOPMENT_ALGORITHMS])

@@ -2,17 +2,23 @@
 
 import base64
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
+from domain.calendar import TIME_ZONE
 from domain.decider import build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
+from domain.queues.opening import OpenLine
+from domain.queues.service_point import RegisterServicePoint
+from domain.queues.turns import TakeTurn
 from infra.core import Core
 from infra.log import Key
 
 DAY = date(2027, 1, 5)
+TODAY = date(2027, 1, 4)  # by a test's clock
 FIRST_SLOT = datetime(2027, 1, 5, 12, tzinfo=UTC)
 AGENDA = agenda_id("la-merced", DAY, "p-01")
 
@@ -58,6 +64,37 @@ def person(name: str, core: Core, *, ci: str = "4820193") -> RegisterPerson:
         phone="+59171234567",
         email=f"{name.lower()}@example.org",
     )
+
+
+def service_point(code: str = "sopocachi", hospital: str | None = None) -> RegisterServicePoint:
+    return build(RegisterServicePoint, service_point=code, name=f"Oficina {code}", hospital=hospital)
+
+
+def open_line(
+    service_point: str = "sopocachi", service: str = "cadastre", *, day: date = TODAY, counters: int = 2, **policy: Any
+) -> OpenLine:
+    """A line of that day, from seven to four."""
+    begin = datetime.combine(day, time(7), TIME_ZONE).astimezone(UTC)
+    return build(
+        OpenLine,
+        service_point=service_point,
+        service=service,
+        date=day,
+        counters=list(range(1, counters + 1)),
+        opens_at=begin,
+        closes_at=begin + timedelta(hours=9),
+        policy=policy,
+    )
+
+
+def turn_of(name: str, line: str) -> str:
+    """A turn's id, for a name."""
+    return f"{line}/{opaque(f'{line} {name}')}"
+
+
+def take(line: str, name: str, *, reason: str | None = None) -> TakeTurn:
+    """A turn by WEB of somebody."""
+    return build(TakeTurn, line=line, turn=turn_of(name, line), channel="WEB", person=opaque(name), reason=reason)
 
 
 def booking(slot: int, patient: str, *, agenda: str = AGENDA, name: str = "") -> BookAppointment:

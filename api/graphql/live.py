@@ -1,4 +1,4 @@
-"""Live fields: an agenda or an appointment as it is, and again with each change, folded from the log itself."""
+"""Live fields: what an agenda, an appointment, a line or a turn is, and again with each change, folded from the log."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,20 +8,25 @@ import strawberry
 from graphql import GraphQLError, VariableNode
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
+from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
-from api.live import Following
+from api.lines import LineNow
+from api.live import Concerns, Following, Snapshot
 from domain.appointments import agenda as agendas
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
 from domain.decider import StreamName
 from domain.errors import Code, Rejected
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits
+from domain.queues import line as lines
 from infra.log import Unavailable
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
 
     from api.graphql.shared import Context
+
+STILL = lines.LIVE | {"ABSENT"}  # turns of which something may still become
 
 AFTER = "Go on from this position: the first message comes with the first change after it. Without: the state now."
 
@@ -47,16 +52,26 @@ class AppointmentChange(Told):
     appointment: Appointment = strawberry.field(description="The appointment as it is at `position`.")
 
 
+@strawberry.type(description="A line after one or more changes.")
+class LineChange(Told):
+    line: Line = strawberry.field(description="The board as it is at `position`, at the time of sending.")
+
+
+@strawberry.type(description="A turn after one or more changes in its line.")
+class TurnChange(Told):
+    turn: Turn = strawberry.field(description="The turn as it is at `position`, at the time of sending.")
+
+
 @asynccontextmanager
 async def _follow(
-    info: Info, stream: StreamName, *, after: Position | None, about: str = ""
+    info: Info, stream: StreamName, *, after: Position | None, concerns: Concerns = lambda snapshot: snapshot.position
 ) -> AsyncIterator[Following]:
     """Follow a stream for this operation. Refusals are raised as GraphQLErrors."""
     context = info.context
     if context.resumes_after is not None:
         after = context.resumes_after
     try:
-        async with context.services.live.follow(stream, after=after, about=about) as following:
+        async with context.services.live.follow(stream, after=after, concerns=concerns) as following:
             context.following = following
             context.after_variable = _after_variable(info)
             yield following
@@ -73,6 +88,27 @@ def _after_variable(info: Info) -> str | None:
         if argument.name.value == "after" and isinstance(argument.value, VariableNode):
             return argument.value.name.value
     return None
+
+
+def _touched(name: str) -> Concerns:
+    return lambda snapshot: snapshot.touched.get(name, 0)
+
+
+def _of_turn(turn: str) -> Concerns:
+    """Whatever changes in a line concerns who waits; what is over is over."""
+
+    def concerns(snapshot: Snapshot) -> int:
+        known = snapshot.state.turns.get(turn)
+        return snapshot.position if known is None or known.state in STILL else snapshot.touched[turn]
+
+    return concerns
+
+
+def _now(info: Info, snapshot: Snapshot) -> LineNow:
+    """The line of a snapshot, with what is computed of it once for all who follow it."""
+    if snapshot.computed is None:
+        snapshot.computed = LineNow(snapshot.state, info.context.services.now())
+    return cast("LineNow", snapshot.computed)
 
 
 def _unknown(info: Info, code: Code) -> GraphQLError:
@@ -129,7 +165,7 @@ class Subscription:
     ) -> AsyncGenerator[AppointmentChange, None]:
         if not fits(APPOINTMENT_NAME, id):
             refuse(info, "id", "opaque")
-        async with _follow(info, agendas.stream(agenda_of(id)), after=after, about=id) as following:
+        async with _follow(info, agendas.stream(agenda_of(id)), after=after, concerns=_touched(id)) as following:
             if id not in (await following.snapshot()).state.appointments:
                 raise _unknown(info, "appointment_unknown")
             while True:
@@ -140,6 +176,48 @@ class Subscription:
                     previous=_position(change.previous),
                     appointment=_appointment_in(change.snapshot.state, id),
                 )
+
+    @strawberry.subscription(
+        description="A line, the board: as it is, and again with each change. Slow clients skip states."
+    )
+    async def line(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")],
+        after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
+    ) -> AsyncGenerator[LineChange, None]:
+        if not fits(LINE_NAME, id):
+            refuse(info, "id", "line")
+        async with _follow(info, lines.stream(id), after=after) as following:
+            if (await following.snapshot()).state.opened is None:
+                raise _unknown(info, "line_unknown")
+            while True:
+                change = await following.change()
+                info.context.snapshot = change.snapshot
+                line = shown_line(_now(info, change.snapshot))
+                assert line is not None
+                yield LineChange(position=Position(change.position), previous=_position(change.previous), line=line)
+
+    @strawberry.subscription(
+        description="A turn, the follow-up: as it is, and again with each change in its line, until it is over."
+    )
+    async def turn(
+        self,
+        info: Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="The turn.")],
+        after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
+    ) -> AsyncGenerator[TurnChange, None]:
+        if not fits(TURN_NAME, id):
+            refuse(info, "id", "opaque")
+        async with _follow(info, lines.stream_of(id), after=after, concerns=_of_turn(id)) as following:
+            if id not in (await following.snapshot()).state.turns:
+                raise _unknown(info, "turn_unknown")
+            while True:
+                change = await following.change()
+                info.context.snapshot = change.snapshot
+                turn = shown_turn(_now(info, change.snapshot), id)
+                assert turn is not None
+                yield TurnChange(position=Position(change.position), previous=_position(change.previous), turn=turn)
 
 
 def _position(position: int | None) -> Position | None:

@@ -7,6 +7,7 @@ import strawberry
 
 from api.graphql.appointments import agenda_by_id, appointment_by_id, hospital_by_id
 from api.graphql.people import person_by_id
+from api.graphql.queues import line_by_id, turn_by_id
 from api.graphql.shared import Info, Node
 from domain.identifiers import Kind, kind_of_id
 
@@ -15,14 +16,16 @@ _BY_KIND: dict[Kind, Callable[[Info, str], Awaitable[Node | None]]] = {
     "hospital": hospital_by_id,
     "agenda": agenda_by_id,
     "appointment": appointment_by_id,
+    "line": line_by_id,
+    "turn": turn_by_id,
 }
 
 
 @strawberry.type
 class NodeQuery:
     @strawberry.field(
-        description="A hospital, an agenda, an appointment or a person by id, as the field of that name has it; null if"
-        " there is none."
+        description="A hospital, an agenda, an appointment, a line, a turn or a person by id, as the field of that name"
+        " has it; null if there is none."
     )
     async def node(
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="An id of any of these.")]

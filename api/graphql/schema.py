@@ -16,18 +16,19 @@ from api.graphql.attendance import AttendanceMutation
 from api.graphql.live import Subscription
 from api.graphql.nodes import NodeQuery
 from api.graphql.people import PeopleMutation, PeopleQuery
+from api.graphql.queues import HasATurn, NotBefore, NotNext, QueuesMutation, QueuesQuery
 from api.graphql.resolvers import ask_plainly
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
 from api.graphql.views import ViewsQuery
 
 
 @strawberry.type(description="What is known.")
-class Query(AppointmentsQuery, PeopleQuery, ViewsQuery, NodeQuery):
+class Query(AppointmentsQuery, PeopleQuery, QueuesQuery, ViewsQuery, NodeQuery):
     pass
 
 
 @strawberry.type(description="What may be done. Repeating a request with its idempotency key never does it twice.")
-class Mutation(AppointmentsMutation, AttendanceMutation, PeopleMutation):
+class Mutation(AppointmentsMutation, AttendanceMutation, PeopleMutation, QueuesMutation):
     pass
 
 
@@ -35,7 +36,18 @@ schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
-    types=[Refused, InvalidInput, TryAgainLater, SlotTaken, NotReleasedYet, HoldLimitReached, VisitConflict],
+    types=[
+        Refused,
+        InvalidInput,
+        TryAgainLater,
+        SlotTaken,
+        NotReleasedYet,
+        HoldLimitReached,
+        VisitConflict,
+        HasATurn,
+        NotBefore,
+        NotNext,
+    ],
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 

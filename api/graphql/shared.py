@@ -16,6 +16,7 @@ from api.acquaintance import Acquaintance
 from api.graphql.trusted import Trusted
 from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
+from api.lines import Lines
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
 from api.rates import Rates
@@ -25,6 +26,7 @@ from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
 from domain.identifiers import hospital_of
 from domain.people import dependants
+from domain.queues.line import Line
 from infra.core import Core
 from infra.keys import Keys
 from infra.lane import Outcome
@@ -121,6 +123,7 @@ class Services:
         self.now = now
         self.live = Live(core.log)
         self.acquaintance = Acquaintance(core.log)
+        self.lines = Lines(core.log)
 
 
 class Context:
@@ -240,6 +243,13 @@ class Context:
         async with self._available():
             loaded = await self.services.core.log.load(known)
         return {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in streams}
+
+    async def line(self, line: str, show: Callable[[Line], T]) -> T:
+        """What `show` makes of a line as it is in the log now, see `Lines.shown`. Raises like `state`."""
+        if not _can_be_stored(line):
+            return show(Line())
+        async with self._available():
+            return await self.services.lines.shown(line, show)
 
     async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""

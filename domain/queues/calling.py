@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from domain.decider import Command, Decided, StreamName, decides
 from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, TURN_NAME, LineId, TurnId
+from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, CallId, LineId, TurnId
 from domain.queues.line import (
     Counter,
     CounterNumber,
@@ -33,6 +33,7 @@ class CallNext(Command):
 
     line: Annotated[LineId, LINE_NAME]
     counter: CounterNumber
+    call: Annotated[CallId, OPAQUE] | None = None
 
 
 @decides(CallNext, reads=lambda c: [stream(c.line)])
@@ -42,7 +43,7 @@ def call_next(command: CallNext, line: Line, *, now: datetime) -> Decided:
     turn = next_turn(line)
     if turn is None:
         raise Rejected("nobody_waits", path="line")
-    called = TurnCalled(turn=turn, counter=command.counter, called_at=now)
+    called = TurnCalled(turn=turn, counter=command.counter, called_at=now, call=command.call)
     yield from ((stream(command.line), event) for event in told(line, [called], now))
 
 

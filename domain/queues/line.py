@@ -16,6 +16,7 @@ from domain.decider import Event, Instant, State, StreamName, Value, copied, evo
 from domain.errors import Rejected
 from domain.identifiers import (
     AppointmentId,
+    CallId,
     HospitalId,
     LineId,
     SubjectId,
@@ -82,12 +83,13 @@ class TurnTaken(Event, name="turn_taken.v1"):
 
 
 class TurnCalled(Event, name="turn_called.v1"):
-    """`direct`: it was not the next one."""
+    """`direct`: it was not the next one. By `call`, whoever asked for the next one learns again who that was."""
 
     turn: TurnId
     counter: int
     called_at: Instant
     direct: bool = False
+    call: CallId | None = None
 
 
 class TurnRecalled(Event, name="turn_recalled.v1"):
@@ -184,6 +186,7 @@ class Turn(Value):
     reason: str = ""
     appointment: AppointmentId | None = None
     counter: int | None = None
+    call: CallId | None = None
     calls: int = 0
     first_called_at: Instant | None = None
     called_at: Instant | None = None
@@ -311,6 +314,7 @@ def _call(line: Line, event: TurnCalled) -> None:
         turn,
         state="CALLED",
         counter=event.counter,
+        call=event.call,
         calls=1,
         called_at=event.called_at,
         first_called_at=turn.first_called_at or event.called_at,

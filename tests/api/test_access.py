@@ -24,17 +24,33 @@ from domain.people.dependants import DeclareDependant
 from infra.core import Core
 from infra.keys import Login
 from tests.api.conftest import Client
-from tests.city import AGENDA, agenda, booking, hospital, key, opaque, person
+from tests.city import (
+    AGENDA,
+    agenda,
+    booking,
+    hospital,
+    key,
+    opaque,
+    open_line,
+    person,
+    service_point,
+    take,
+    turn_of,
+)
 from tests.conftest import Clock, Town
 
 DOCS = Path(__file__).parents[2] / "docs" / "access.md"
+LINE, OTHER_LINE = open_line("sopocachi").line, open_line("centro").line
 OTHER_AGENDA = AGENDA.replace("la-merced", "san-juan")
 CI = {"Ana": "4820193", "Luis": "5000001", "Eva": "6000001", "Juan": "7000001"}
 # What only the person, and who works with them, may know.
 PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant"}
 
 LOGINS: dict[Role, Login | None] = {
-    **{role: Login(subject=f"a-{role}", roles=[role], hospitals=["la-merced"]) for role in ROLES},
+    **{
+        role: Login(subject=f"a-{role}", roles=[role], hospitals=["la-merced"], service_points=["sopocachi"])
+        for role in ROLES
+    },
     "anonymous": None,
     "citizen": Login(subject="ana", identity=CI["Ana"]),
 }
@@ -50,6 +66,8 @@ class Place(NamedTuple):
     person: str
     appointment: str
     channel: dict[Role, str]
+    line: str
+    turn: str
 
 
 def visit(name: str, where: str) -> BookAppointment:
@@ -58,10 +76,19 @@ def visit(name: str, where: str) -> BookAppointment:
 
 
 def place(role: Role, *, own: bool) -> Place:
-    """For a citizen own is what is Ana's, wherever; for a clerk what is at La Merced, whosoever."""
+    """For a citizen own is what is Ana's, wherever; for a clerk what is at La Merced or Sopocachi, whosoever."""
     name = "Ana" if own or role != "citizen" else "Luis"
     where = AGENDA if own or role == "citizen" else OTHER_AGENDA
-    return Place(where.partition("/")[0], where, opaque(name), visit(name, where).appointment, {"citizen": "WEB"})
+    line = LINE if own or role == "citizen" else OTHER_LINE
+    return Place(
+        hospital=where.partition("/")[0],
+        agenda=where,
+        person=opaque(name),
+        appointment=visit(name, where).appointment,
+        channel={"citizen": "WEB"},
+        line=line,
+        turn=turn_of(name, line),
+    )
 
 
 def query(field: str, arguments: str, selected: str, variables: Callable[[Place], dict[str, Any]]) -> Any:
@@ -160,6 +187,44 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
         "endDependency", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva")}
     ),
     "Mutation.erasePerson": mutation("erasePerson", lambda at, _: {"person": at.person}),
+    "Query.node line": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
+    "Query.node turn": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
+    "Query.line": query("line(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
+    "Query.turn": query("turn(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
+    "Mutation.registerServicePoint": mutation(
+        "registerServicePoint", lambda at, _: {"servicePoint": at.line.partition("/")[0], "name": "Oficina"}
+    ),
+    "Mutation.openLine": mutation(
+        "openLine",
+        lambda at, _: {
+            "servicePoint": at.line.partition("/")[0], "service": "taxes", "date": "2027-01-09", "counters": [1],
+            "opensAt": "2027-01-09T11:00:00Z", "closesAt": "2027-01-09T20:00:00Z",
+        },
+    ),
+    "Mutation.takeTurn": mutation(
+        "takeTurn",
+        lambda at, role: {
+            "line": at.line, "person": at.person, "channel": "WEB" if role in ("citizen", "developer") else "COUNTER",
+        },
+    ),
+    "Mutation.callNext": mutation("callNext", lambda at, _: {"line": at.line, "counter": 1}),
+    "Mutation.callTurn": mutation("callTurn", lambda at, _: {"turn": at.turn, "counter": 2}),
+    **{
+        f"Mutation.{name}": mutation(name, lambda at, _: {"line": at.line, "counter": 1})
+        for name in ("pauseCounter", "resumeCounter")
+    },
+    **{
+        f"Mutation.{name}": mutation(name, lambda at, _: {"turn": at.turn})
+        for name in ("recall", "startService", "finishService", "markAbsent", "requeueAbsent")
+    },
+    "Mutation.askNotice": mutation("askNotice", lambda at, _: {"turn": at.turn, "ahead": 1}),
+    "Mutation.transferTurn": mutation(
+        "transferTurn", lambda at, _: {"turn": at.turn, "to": OTHER_LINE if at.line == LINE else LINE}
+    ),
+    "Mutation.leaveLine": mutation("leaveLine", lambda at, _: {"turn": at.turn}),
+    "Mutation.closeLine": mutation("closeLine", lambda at, _: {"line": at.line}),
+    "Subscription.line": lambda at, _: (f'subscription {{ line(id: "{at.line}") {{ position }} }}', {}),
+    "Subscription.turn": lambda at, _: (f'subscription {{ turn(id: "{at.turn}") {{ position }} }}', {}),
     "Subscription.agenda": lambda at, _: (f'subscription {{ agenda(id: "{at.agenda}") {{ position }} }}', {}),
     "Subscription.appointment": lambda at, _: (
         f'subscription {{ appointment(id: "{at.appointment}") {{ position }} }}', {},
@@ -174,6 +239,15 @@ RULED_OUT = {
     "Mutation.checkIn": {"not_its_day"},
     "Mutation.markNoShow": {"not_begun_yet"},
     "Mutation.registerPerson": {"identity_taken"},
+    "Mutation.registerServicePoint": {"service_point_exists"},
+    "Mutation.takeTurn": {"has_a_turn"},
+    "Mutation.callNext": {"counter_busy"},
+    "Mutation.callTurn": {"counter_busy", "turn_elsewhere"},
+    "Mutation.transferTurn": {"has_a_turn", "turn_elsewhere"},
+    **{
+        f"Mutation.{name}": {"turn_elsewhere"}
+        for name in ("recall", "startService", "finishService", "markAbsent", "requeueAbsent")
+    },
 }
 
 
@@ -204,7 +278,7 @@ def promised() -> dict[str, dict[str, str]]:
 async def people(core: Core, town: Town) -> None:
     """Ana and Luis have an appointment each at La Merced and at San Juan, Eva and Juan have none; slots are free.
 
-    A clerk declared Eva to be in Ana's and in Luis's care.
+    Both wait in a line at Sopocachi and in one at Centro. A clerk declared Eva to be in Ana's and in Luis's care.
     """
     submit = core.lane.submit
     for code in ("la-merced", "san-juan"):
@@ -216,6 +290,12 @@ async def people(core: Core, town: Town) -> None:
     for where in (AGENDA, OTHER_AGENDA):
         for name in ("Ana", "Luis"):
             await submit(visit(name, where), key(f"{where} {name}"))
+    for line in (LINE, OTHER_LINE):
+        point = line.partition("/")[0]
+        await submit(service_point(point), key(point))
+        await submit(open_line(point), key(line))
+        for name in ("Ana", "Luis"):
+            await submit(take(line, name), key(f"{line} {name}"))
     for name in ("Ana", "Luis"):
         said = {"guardian": opaque(name), "dependant": opaque("Eva"), "relation": "CARE"}
         await submit(build(DeclareDependant, **said, declared_by=opaque("clerk")), key(f"declare {name}"))
