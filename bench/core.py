@@ -214,23 +214,12 @@ class Bench:
         return rate([wait for future in running for wait in future.result()], self.seconds)
 
     def table(self, clients: int) -> Rate:
-        """Prepared pgbench; its own report gives rate and mean, its log is not needed."""
-        script = self.server.folder / "book.sql"
-        script.write_text(
+        """A booking each, of any slot."""
+        said = (
             "\\set agenda random(1, 1000000000)\n\\set slot random(1, 30)\n\\set patient random(1, 1000000000)\n"
             "SELECT book(:agenda, :slot, :patient);\n"
         )
-        told = subprocess.run(
-            [
-                wheel_bin_dir() / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2",
-                "-T", str(max(round(self.seconds), 1)), "-f", script, "-h", self.server.socket, "-U", OWNER, "igob",
-            ],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-        tps = re.search(r"tps = ([0-9.]+)", told)
-        mean = re.search(r"latency average = ([0-9.]+) ms", told)
-        assert tps is not None and mean is not None, told  # noqa: PT018
-        return Rate(bookings_per_s=float(tps[1]), p50_ms=float(mean[1]), p99_ms=None)
+        return pgbench(self.server, said, clients, self.seconds)
 
     def stock(self, threads: int) -> Rate:
         application = Clinic(env=self._stock_env())
@@ -265,6 +254,23 @@ class Bench:
             "POSTGRES_USER": OWNER,
             "POSTGRES_PASSWORD": "",
         }
+
+
+def pgbench(server: EmbeddedPostgres, said: str, clients: int, seconds: float) -> Rate:
+    """What prepared pgbench makes of a script; its own report gives rate and mean, its log is not needed."""
+    script = server.folder / "said.sql"
+    script.write_text(said)
+    told = subprocess.run(
+        [
+            wheel_bin_dir() / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2",
+            "-T", str(max(round(seconds), 1)), "-f", script, "-h", server.socket, "-U", OWNER, "igob",
+        ],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    tps = re.search(r"tps = ([0-9.]+)", told)
+    mean = re.search(r"latency average = ([0-9.]+) ms", told)
+    assert tps is not None and mean is not None, told  # noqa: PT018
+    return Rate(bookings_per_s=float(tps[1]), p50_ms=float(mean[1]), p99_ms=None)
 
 
 class Schedule(Aggregate):

@@ -615,6 +615,26 @@ def bench_lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) 
     _report(result, show, json=json)
 
 
+@benches.command(name="line")
+def bench_line(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure turns taken in one line by 256 callers, beside a plain table with a counter: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each contender runs; medians are reported.
+    seconds:
+        How long each runs in a round. A line has 50,000 turns at most.
+    """
+    from bench.core import keep
+    from bench.line import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result, "line", result.measured_at)
+    _report(result, show, json=json)
+
+
 @benches.command(name="views")
 def bench_views(
     *,
