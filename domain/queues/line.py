@@ -174,7 +174,10 @@ class LineClosed(Event, name="line_closed.v1"):
 
 
 class Turn(Value):
-    """A place in the line. `calls` counts recalls too; `called_at` is the last of them, `first_called_at` the first."""
+    """A place in the line.
+
+    `counter` called it last; `calls` counts recalls by it too; `called_at` is the last of all, `first_called_at` the first.
+    """
 
     turn: TurnId
     number: int
@@ -345,9 +348,7 @@ def _go_on(line: Line, event: Event) -> None:
         case TurnAbsent():
             _end(line, event.turn, "ABSENT", event.absent_at)
         case TurnRequeued():
-            line.turns[event.turn] = replace(
-                turn, state="WAITING", counter=None, ended_at=None, requeues=turn.requeues + 1
-            )
+            line.turns[event.turn] = replace(turn, state="WAITING", ended_at=None, requeues=turn.requeues + 1)
             line.queue(turn.priority).insert(REQUEUED_BEHIND, event.turn)
             if turn.person:
                 line.live[turn.person] = event.turn
