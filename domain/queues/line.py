@@ -176,7 +176,7 @@ class LineClosed(Event, name="line_closed.v1"):
 class Turn(Value):
     """A place in the line.
 
-    `counter` called it last; `calls` counts recalls by it too; `called_at` is the last of all, `first_called_at` the first.
+    `counter` called it last, `calls` times; `called_at` is the last of all calls, `first_called_at` the first.
     """
 
     turn: TurnId
