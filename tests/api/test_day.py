@@ -1,0 +1,251 @@
+"""A whole day in two lines, played over GraphQL by clerks and citizens: log, board, follow-up and figures agree."""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from api.graphql.execution import Asked, followed
+from api.graphql.shared import Context
+from infra.core import Core
+from infra.keys import Login
+from tests.api.conftest import Client
+from tests.city import TODAY, key, opaque, open_line, person, service_point
+from tests.conftest import Clock, Town
+from tests.hall import CLERK, LINE, Hall
+
+pytestmark = pytest.mark.anyio
+
+TURNS = 600
+PEOPLE = 150
+COUNTERS = {"cadastre": 5, "taxes": 3}
+LINES = {service: open_line(service=service).line for service in COUNTERS}
+OPENS, CLOSES = (datetime(TODAY.year, TODAY.month, TODAY.day, hour, tzinfo=UTC) for hour in (11, 19))
+LUNCH = OPENS + timedelta(hours=5), OPENS + timedelta(hours=6)
+MINUTE = timedelta(minutes=1)
+FOLLOW = f"subscription ($id: ID!) {{ line(id: $id) {{ position previous line {{ {LINE} }} }} }}"
+
+
+class Day:
+    """What everybody does, in order of time. Chance is seeded; the program's clock is the day's."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self.hall = Hall(client)
+        self.client = client
+        self.clock = clock
+        self.chance = random.Random(7)
+        self.agenda: list[tuple[datetime, int, Callable[[], Awaitable[Any]]]] = []
+        self.order = itertools.count()
+        self.turns: list[str] = []
+        self.refused: Counter[str] = Counter()
+        self.people = {opaque(f"p{n}"): Login(subject=f"p{n}", identity=str(4_000_000 + n)) for n in range(PEOPLE)}
+        self.owners: dict[str, Login] = {}
+
+    def at(self, when: datetime, what: Callable[[], Awaitable[Any]]) -> None:
+        heapq.heappush(self.agenda, (when, next(self.order), what))
+
+    def later(self, seconds: float, what: Callable[[], Awaitable[Any]]) -> None:
+        self.at(self.clock.now + timedelta(seconds=seconds), what)
+
+    async def play(self) -> None:
+        for n in range(TURNS):
+            share = self.chance.random() ** 2  # most come early
+            self.at(OPENS + share * (CLOSES - OPENS) * 0.95, partial(self.arrive, by_web=n % 2 == 1))
+        for service, counters in COUNTERS.items():
+            for counter in range(1, counters + 1):
+                self.at(OPENS, partial(self.call, LINES[service], counter))
+        for counter in (1, 2):
+            for when, mutation in zip(LUNCH, ("pauseCounter", "resumeCounter"), strict=True):
+                self.at(when, partial(self.say, mutation, line=LINES["cadastre"], counter=counter))
+        for line in LINES.values():
+            self.at(CLOSES - 5 * MINUTE, partial(self.say, "closeLine", line=line))
+        while self.agenda:
+            self.clock.now, _, what = heapq.heappop(self.agenda)
+            await what()
+
+    async def say(self, mutation: str, login: Login = CLERK, **wanted: Any) -> Any:
+        """What it gives; None if it is refused, which is counted."""
+        self.client.act_as(login)
+        payload = await self.hall.ask(mutation, **wanted)
+        for error in payload["errors"]:
+            self.refused[f"{mutation} {error['code']}"] += 1
+        return payload.get("turn")
+
+    async def arrive(self, *, by_web: bool) -> None:
+        line = LINES["taxes" if self.chance.random() < 0.35 else "cadastre"]
+        wanted: dict[str, Any] = {"line": line, "reason": self.chance.choice([None, None, None, "INFANT"])}
+        name, login = self.chance.choice(list(self.people.items()))
+        if by_web:
+            turn = await self.say("takeTurn", login, channel="WEB", person=name, **wanted)
+        else:
+            login, turn = CLERK, await self.say("takeTurn", channel="KIOSK", **wanted)
+        if turn is None:
+            return
+        self.turns.append(turn["id"])
+        self.owners[turn["id"]] = login
+        if self.chance.random() < 0.2:
+            await self.say("askNotice", login, turn=turn["id"], ahead=3)
+        if self.chance.random() < 0.04:
+            self.later(self.chance.uniform(60, 1_800), lambda: self.say("leaveLine", login, turn=turn["id"]))
+
+    async def call(self, line: str, counter: int) -> None:
+        turn = await self.say("callNext", line=line, counter=counter)
+        if turn is None:
+            if self.clock.now < CLOSES - 6 * MINUTE:
+                self.later(60, lambda: self.call(line, counter))
+        elif self.chance.random() < 0.1:
+            self.later(90, lambda: self.miss(line, counter, turn["id"]))
+        else:
+            self.later(self.chance.uniform(5, 60), lambda: self.serve(line, counter, turn["id"]))
+
+    async def miss(self, line: str, counter: int, turn: str) -> None:
+        await self.say("markAbsent", turn=turn)
+        if self.chance.random() < 0.6:
+            self.later(120, lambda: self.say("requeueAbsent", self.owners.get(turn, CLERK), turn=turn))
+        await self.call(line, counter)
+
+    async def serve(self, line: str, counter: int, turn: str) -> None:
+        await self.say("startService", turn=turn)
+        self.later(self.chance.lognormvariate(5.8, 0.6), lambda: self.finish(line, counter, turn))
+
+    async def finish(self, line: str, counter: int, turn: str) -> None:
+        other = next(one for one in LINES.values() if one != line)
+        moved = None
+        if self.chance.random() < 0.1:
+            moved = await self.say("transferTurn", turn=turn, to=other)
+        if moved:
+            self.turns.append(moved["id"])
+            self.owners[moved["id"]] = self.owners[turn]
+        else:
+            await self.say("finishService", turn=turn)
+        await self.call(line, counter)
+
+
+async def follow(client: Client, line: str, told: list[Any]) -> None:
+    context = Context(client.services, actor=await client.services.identities.actor(b""), language="es", correlation="")
+    async for answer in followed(Asked(FOLLOW, {"id": line}, None), context):
+        assert answer.data, answer
+        told.append(answer.data["line"])
+
+
+class Ledger:
+    """What became of each turn, by the events in the log alone."""
+
+    def __init__(self, town: Town) -> None:
+        self.state: dict[str, str] = {}
+        self.number: dict[str, tuple[str, str, int]] = {}
+        self.counter: dict[tuple[str, int], str] = {}
+        self.notices: Counter[str] = Counter()
+        rows = town.execute("SELECT stream, event, state FROM event_log WHERE stream LIKE 'line/%%' ORDER BY position")
+        for stream, event, said in rows:
+            self._enter(str(stream).removeprefix("line/"), str(event).removesuffix(".v1"), said)
+
+    def _enter(self, line: str, event: str, said: Any) -> None:
+        turn, counter = said.get("turn", ""), (line, said.get("counter", 0))
+        match event:
+            case "turn_taken":
+                assert turn not in self.state
+                self.number[turn] = line, said["priority"], said["number"]
+            case "turn_called":
+                assert self.state[turn] == "WAITING"
+                assert counter not in self.counter, "it had somebody"
+                self.counter[counter] = turn
+            case "service_started":
+                assert (self.state[turn], self.counter[counter]) == ("CALLED", turn)
+            case "service_finished" | "turn_absent":
+                assert self.counter.pop(counter) == turn
+            case "turn_transferred":
+                self.counter = {at: who for at, who in self.counter.items() if who != turn}
+            case "notice_given":
+                self.notices[turn] += 1
+        states = {
+            "turn_taken": "WAITING", "turn_called": "CALLED", "turn_recalled": "CALLED", "service_started": "SERVING",
+            "service_finished": "SERVED", "turn_absent": "ABSENT", "turn_requeued": "WAITING", "turn_left": "LEFT",
+            "turn_transferred": "TRANSFERRED",
+        }  # fmt: skip
+        if event in states:
+            self.state[turn] = states[event]
+        self.state |= dict.fromkeys(said.get("unserved", ()), "UNSERVED")
+
+
+@pytest.fixture
+async def day(client: Client, core: Core, clock: Clock) -> Day:
+    """Before the doors open: two lines of eight counters in all, and people who are known."""
+    clock.now = OPENS - timedelta(minutes=30)
+    await core.lane.submit(service_point(), key("point"))
+    for service, counters in COUNTERS.items():
+        await core.lane.submit(open_line(service=service, counters=counters), key(service))
+    people = [person(f"p{n}", core, ci=str(4_000_000 + n)) for n in range(PEOPLE)]
+    await asyncio.gather(*(core.lane.submit(one, key(one.person)) for one in people))
+    return Day(Client(client.http, client.services), clock)  # read models are asked when the day is over
+
+
+@pytest.mark.timeout(180)
+async def test_a_whole_day_leaves_nothing_that_contradicts_itself(
+    client: Client, day: Day, core: Core, town: Town
+) -> None:
+    boards: dict[str, list[Any]] = {line: [] for line in LINES.values()}
+    following = [asyncio.create_task(follow(client, line, told)) for line, told in boards.items()]
+    await day.play()
+    ledger = Ledger(town)
+    await the_day_was_as_lively_as_it_should(day, ledger)
+    for line, told in boards.items():
+        await the_board_says_what_the_log_says(day.hall, line, told, ledger)
+    for task in following:
+        task.cancel()
+    await asyncio.gather(*following, return_exceptions=True)
+    await core_stops(client)
+    assert sorted(day.turns) == sorted(ledger.state)
+    for turn, state in ledger.state.items():
+        shown = await day.hall.turn(turn)
+        assert (shown["state"], shown["ahead"]) == (state, None)
+        assert int(shown["number"].partition("-")[2]) == ledger.number[turn][2]
+
+
+async def core_stops(client: Client) -> None:
+    """Nobody follows any more."""
+    await client.services.live.stop()
+
+
+async def the_day_was_as_lively_as_it_should(day: Day, ledger: Ledger) -> None:
+    states = Counter(ledger.state.values())
+    assert len(ledger.state) > TURNS * 0.8
+    assert set(states) == {"SERVED", "ABSENT", "LEFT", "TRANSFERRED", "UNSERVED"}
+    assert not ledger.counter, "a counter still has somebody"
+    assert ledger.notices
+    assert set(ledger.notices.values()) == {1}
+    expected = {
+        "takeTurn has_a_turn", "callNext nobody_waits", "callNext counter_paused", "callNext line_closed",
+        "leaveLine turn_elsewhere", "requeueAbsent line_closed", "requeueAbsent has_a_turn", "askNotice turn_elsewhere",
+        "transferTurn has_a_turn", "transferTurn line_closed", "takeTurn line_closed", "requeueAbsent turn_elsewhere",
+            "requeueAbsent requeued_too_often",
+    }  # fmt: skip
+    assert set(day.refused) <= expected, day.refused
+
+
+async def the_board_says_what_the_log_says(hall: Hall, line: str, told: list[Any], ledger: Ledger) -> None:
+    numbers: dict[str, list[int]] = {}
+    for of, priority, number in ledger.number.values():
+        if of == line:
+            numbers.setdefault(priority, []).append(number)
+    for given in numbers.values():
+        assert sorted(given) == list(range(1, len(given) + 1))
+    board = await hall.line(line)
+    assert (board["state"], board["waiting"], board["next"]) == ("CLOSED", 0, [])
+    assert {one["priority"]: one["taken"] for one in board["classes"]} == {
+        priority: len(numbers.get(priority, [])) for priority in ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
+    }
+    assert all(counter["turn"] is None for counter in board["counters"])
+    for _ in range(500):  # until the last change has come
+        if told and told[-1]["line"] == board:
+            break
+        await asyncio.sleep(0.02)
+    assert told[-1]["line"] == board
+    assert [one["previous"] for one in told] == [None, *(one["position"] for one in told[:-1])]
