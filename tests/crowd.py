@@ -1,4 +1,4 @@
-"""Followers of agendas in a process of their own: `python -m tests.crowd URL FOLLOWERS AGENDA…`.
+"""Followers of agendas or lines in a process of their own: `python -m tests.crowd URL FOLLOWERS agenda|line ID…`.
 
 There nothing else keeps them from noting at once when they were told something.
 """
@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tests.following import AGENDA
+from tests.following import AGENDA, BOARD
 from tests.lean import LeanSocket, open_lean
 from tests.serving import CHECKOUT, environment
 
+QUERIES = {"agenda": AGENDA, "line": BOARD}
 OPENED_AT_ONCE = 50
 TOLD_TIMEOUT_S = 30
 
@@ -28,7 +29,7 @@ class Crowd:
         self._process = process
 
     def told(self, last: Mapping[str, int]) -> list[tuple[str, Told]]:
-        """What each was told until the last position of the agenda they follow, which is named, too."""
+        """What each was told until the last position of what they follow, which is named, too."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(last) + "\n")
@@ -38,9 +39,9 @@ class Crowd:
 
 
 @contextmanager
-def crowd(url: str, followers: int, agendas: list[str]) -> Iterator[Crowd]:
-    """So many followers, who share the agendas evenly, until the block ends."""
-    command = [sys.executable, "-m", "tests.crowd", url, str(followers), *agendas]
+def crowd(url: str, followers: int, ids: list[str], *, kind: str = "agenda") -> Iterator[Crowd]:
+    """So many followers, who share the agendas or lines evenly, until the block ends."""
+    command = [sys.executable, "-m", "tests.crowd", url, str(followers), kind, *ids]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -52,24 +53,24 @@ def crowd(url: str, followers: int, agendas: list[str]) -> Iterator[Crowd]:
             process.kill()
 
 
-async def _follow(url: str, followers: int, agendas: list[str]) -> None:
+async def _follow(url: str, followers: int, kind: str, ids: list[str]) -> None:
     places = asyncio.Semaphore(OPENED_AT_ONCE)
 
-    async def one(agenda: str) -> tuple[str, LeanSocket]:
+    async def one(followed: str) -> tuple[str, LeanSocket]:
         async with places:
             socket = await open_lean(url)
-            socket.say(type="subscribe", id="1", payload={"query": AGENDA, "variables": {"id": agenda}})
+            socket.say(type="subscribe", id="1", payload={"query": QUERIES[kind], "variables": {"id": followed}})
             await socket.until(b'"next"')
-            return agenda, socket
+            return followed, socket
 
-    all_of_them = await asyncio.gather(*(one(agendas[number % len(agendas)]) for number in range(followers)))
+    all_of_them = await asyncio.gather(*(one(ids[number % len(ids)]) for number in range(followers)))
     print("ready", flush=True)  # noqa: T201
     last = json.loads(await asyncio.to_thread(sys.stdin.readline))
     async with asyncio.timeout(TOLD_TIMEOUT_S):
-        for agenda, socket in all_of_them:
-            await socket.until(f'"position": "{last[agenda]}"'.encode())
-    print(json.dumps([(agenda, socket.told()) for agenda, socket in all_of_them]), flush=True)  # noqa: T201
+        for followed, socket in all_of_them:
+            await socket.until(f'"position": "{last[followed]}"'.encode())
+    print(json.dumps([(followed, socket.told()) for followed, socket in all_of_them]), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    asyncio.run(_follow(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))
+    asyncio.run(_follow(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]))

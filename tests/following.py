@@ -26,6 +26,10 @@ AGENDA = """subscription ($id: ID!, $after: Position) {
   agenda(id: $id, after: $after) { position previous agenda { id freeSlots } } }"""
 APPOINTMENT = """subscription ($id: ID!, $after: Position) {
   appointment(id: $id, after: $after) { position previous appointment { id slot patient state } } }"""
+SHOWN = """id state waiting countersOpen counters { number open turn { number state } }
+  lastCalls { number counter calledAt calls state } next"""
+BOARD = f"""subscription ($id: ID!, $after: Position) {{
+  line(id: $id, after: $after) {{ position previous line {{ {SHOWN} }} }} }}"""
 
 HOSPITAL = """mutation { registerHospital(input: {idempotencyKey: "h", hospital: "h", name: "H"}) {
   errors { code } } }"""
