@@ -186,7 +186,7 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_o
     city = run_until_terminated(load())
     say(
         f"demo city: {city.hospitals} hospitals, {city.agendas} agendas, {city.people} people,"
-        f" {city.appointments} appointments"
+        f" {city.appointments} appointments, {city.lines} lines"
     )
     return city
 

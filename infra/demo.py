@@ -1,4 +1,4 @@
-"""A small city to try things on: La Paz's municipal hospitals, thirty days of agendas, invented people with bookings.
+"""A small city to try things on: La Paz's municipal hospitals, thirty days of agendas and lines, invented people.
 
 The same seed and first day make the same city, through the same commands as everybody's.
 """
@@ -22,6 +22,8 @@ from domain.decider import Command, build
 from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
+from domain.queues.opening import OpenLine
+from domain.queues.service_point import RegisterServicePoint
 from infra.core import Core
 from infra.log import Key, Unavailable
 from infra.secret import Secret
@@ -57,6 +59,9 @@ SPECIALTIES = (
     "psychology",
     "nutrition",
 )
+SERVICE_POINTS = {"sopocachi": "Plataforma de Atención Sopocachi", "max-paredes": "Plataforma de Atención Max Paredes"}
+SERVICES = ("cadastre", "taxes")
+COUNTERS = 4
 GIVEN_NAMES = {
     "F": ("Wara", "Nayra", "Lucía", "Carmen", "Rosario", "Elena", "Sami", "Beatriz"),
     "M": ("Inti", "Amaru", "Luis", "Mario", "Ramiro", "Tomás", "Illa", "Edwin"),
@@ -71,6 +76,7 @@ class DemoCity(msgspec.Struct, frozen=True):
     agendas: int
     people: int
     appointments: int
+    lines: int
 
 
 def practitioner(specialty: int) -> str:
@@ -93,6 +99,23 @@ def agendas(first_day: date) -> Iterator[PublishAgenda]:
                     practitioner=practitioner(number),
                     date=day,
                     slots=slots,
+                )
+
+
+def lines(first_day: date) -> Iterator[OpenLine]:
+    """Every service point and service. They are open all day, Sundays too, so that there is always one to try."""
+    for day in (first_day + timedelta(days=n) for n in range(DAYS)):
+        opens_at = datetime.combine(day, time(), TIME_ZONE)
+        for point in SERVICE_POINTS:
+            for service in SERVICES:
+                yield build(
+                    OpenLine,
+                    service_point=point,
+                    service=service,
+                    date=day,
+                    counters=list(range(1, COUNTERS + 1)),
+                    opens_at=opens_at,
+                    closes_at=opens_at + timedelta(days=1, seconds=-1),
                 )
 
 
@@ -191,8 +214,11 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
     patients = [person.person for person in registrations]
     wanted = [booking for booking in bookings(core, dice, seed, patients, first_day) if booking.agenda != last.agenda]
     founded = [build(RegisterHospital, hospital=code, name=name) for code, name in HOSPITALS.items()]
+    points = [build(RegisterServicePoint, service_point=code, name=name) for code, name in SERVICE_POINTS.items()]
+    queues = list(lines(first_day))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        total = len(founded) + len(published) + len(registrations) + len(wanted) + 1
+        parts: list[Sequence[Command]] = [founded, points, published, queues, registrations, wanted, [last]]
+        total = sum(len(part) for part in parts)
         task = progress.add_task("demo city", total=total)
 
         async def submit(commands: Sequence[Command], kind: str, *, may_collide: bool = going_on) -> int:
@@ -208,9 +234,11 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
         hospitals = await submit(founded, "hospital")
         opened = await submit(published, "agenda")
         registered = await submit(registrations, "person")
+        await submit(points, "service-point")
+        waiting = await submit(queues, "line", may_collide=True)  # none is opened more than a month ahead
         booked = await submit(wanted, "booking", may_collide=True)
         opened += await submit([last], "last-agenda")
-    return DemoCity(hospitals=hospitals, agendas=opened, people=registered, appointments=booked)
+    return DemoCity(hospitals=hospitals, agendas=opened, people=registered, appointments=booked, lines=waiting)
 
 
 async def _submit(core: Core, commands: Sequence[Command], keys: Sequence[Key], may_collide: bool) -> int:

@@ -13,9 +13,9 @@ from tests.serving import CHECKOUT, IGOB, environment, serving
 README_ADDRESS = "http://127.0.0.1:8000"
 
 
-def first_booking() -> str:
+def first_booking(heading: str = "## The first booking") -> str:
     """The shell lines of that section."""
-    section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## The first booking")[2]
+    section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition(heading)[2]
     found = re.search("```sh\n(.*?)```", section, re.DOTALL)
     assert found
     return found[1]
@@ -31,6 +31,8 @@ def test_the_first_booking_works_line_by_line(tmp_path: Path) -> None:
         assert hidden == {"patient": None}
         time.sleep(1.1)  # RUN counts seconds
         other = answers(lines)
+        *_, taken, called, seen = answers(lines + first_booking("## A turn in the line"))
+    judge_turn(taken["takeTurn"], called["callNext"], seen)
     judge(*other[:4])
     assert other[2]["bookAppointment"]["appointment"]["id"] != booked["bookAppointment"]["appointment"]["id"]
 
@@ -54,6 +56,17 @@ def judge(found: Any, held: Any, booked: Any, refused: Any) -> None:
     (error,) = refused["bookAppointment"]["errors"]
     assert error["__typename"] == "SlotTaken"
     assert len(error["alternatives"]) == 3
+
+
+def judge_turn(taken: Any, called: Any, seen: Any) -> None:
+    """The turn was the line's first, was called, and is on the board."""
+    assert taken["errors"] == called["errors"] == []
+    assert (taken["turn"]["number"], taken["turn"]["state"], taken["turn"]["ahead"]) == ("A-001", "WAITING", 0)
+    assert called["turn"] == {"number": "A-001", "state": "CALLED", "counter": 1}
+    assert seen["line"] == {
+        "waiting": 0, "countersOpen": 4, "lastCalls": [{"number": "A-001", "counter": 1}], "next": [],
+    }  # fmt: skip
+    assert (seen["turn"]["state"], seen["turn"]["counter"]) == ("CALLED", 1)
 
 
 def test_the_makefile_serves_where_the_readme_says(tmp_path: Path) -> None:
