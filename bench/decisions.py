@@ -132,7 +132,9 @@ def judge(history: Iterable[Operation], model: Decisions, *, steps_max: int = ST
     """Whether the domain explains a history of its commands."""
     history = list(history)
     verdict = check(model, history, steps_max=steps_max)
-    lost = [one for one in history if one.answer is None and isinstance(one.command, HoldSlot)]
+    told = {(one.key, one.content) for one in history if one.key and isinstance(one.answer, Accepted)}
+    holds = [one for one in history if one.answer is None and isinstance(one.command, HoldSlot)]
+    lost = [one for one in holds if (one.key, one.content) not in told]
     if verdict.kind == "rejected" and lost:
         reasons = [*verdict.reasons, f"it is not known when this was decided, if it was: {lost[0]}"]
         return msgspec.structs.replace(verdict, kind="undecided", reasons=reasons)

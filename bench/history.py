@@ -3,7 +3,9 @@
 A `Recorder` writes down what was asked and answered, and when. `check` looks for an order of these operations in which
 each follows on what those before it did, each answer is the one that a sequential model gives, and an operation that
 had returned before another was called comes before it. The search is that of Wing and Gong with Lowe's memory of where
-it has been. What is said about the log is part of the claim:
+it has been. What was asked several times under one key is one operation there: it happened at some moment after the
+first call and before the first answer, and as what comes after that changes nothing, each repetition has a place.
+What is said about the log is part of the claim:
 
 - accepted operations come in the order of their positions, and what one wrote has room between its neighbours;
 - one key has one content and one answer, however often it was asked;
@@ -14,7 +16,7 @@ it has been. What is said about the log is part of the claim:
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -122,7 +124,10 @@ class Model(Protocol[S]):
     def initial(self) -> S: ...
 
     def step(self, state: S, operation: Operation) -> list[Step[S]] | str:
-        """The ways in which the model gives this answer, any answer if there is none; else, in words, what it does."""
+        """The ways in which the model gives this answer, any answer if there is none; else, in words, what it does.
+
+        Once a key is known, what doesn't fit under it never will.
+        """
 
     def fingerprint(self, state: S) -> Hashable:
         """Equal for states that can't be told apart by anything that comes."""
@@ -131,7 +136,8 @@ class Model(Protocol[S]):
 class Verdict(msgspec.Struct, frozen=True):
     """`order`: numbers of the operations, as they may have happened. `reasons`: why there is no such order, in words.
 
-    Undecided is not accepted: the search ended at its limit of steps.
+    Undecided is not accepted: the search ended at its limit of steps, and tells what stood in its way where it came
+    furthest.
     """
 
     kind: Literal["accepted", "rejected", "undecided"]
@@ -152,15 +158,44 @@ def check(model: Model[S], operations: Iterable[Operation], *, steps_max: int = 
                 reasons.append(f"one key, two answers: {one}, said {one.answer}; {operation}, said {operation.answer}")
     if reasons:
         return Verdict(kind="rejected", reasons=reasons[:REASONS_MAX])
-    return _Search(model, [_as_known(operation, first) for operation in operations], steps_max).run()
+    return _Search(model, _called_once(operations, first), steps_max).run()
 
 
-def _as_known(operation: Operation, first: Mapping[str, Operation]) -> Operation:
-    """With the command that the accepted one under its key tells of: names made by the server are in it."""
-    accepted = first.get(operation.key)
-    if accepted is None or accepted.content != operation.content:
-        return operation
-    return msgspec.structs.replace(operation, command=accepted.command)
+def timeline(operations: Sequence[Operation]) -> str:
+    """A line for each, in the order of their calls: when it was called and when it returned, in ms since the first."""
+    ordered = sorted(operations, key=lambda operation: operation.called)
+    return "\n".join(
+        f"{(one.called - ordered[0].called) / 1e6:.3f}–"
+        f"{'' if one.returned is None else f'{(one.returned - ordered[0].called) / 1e6:.3f}'} {one} [{one.key}]"
+        for one in ordered
+    )
+
+
+class _Calls(msgspec.Struct, frozen=True):
+    """All calls of one operation: as if it had been called once, and those who asked, in the order of their calls."""
+
+    operation: Operation
+    asked: list[Operation]
+
+
+def _called_once(operations: Iterable[Operation], first: Mapping[str, Operation]) -> list[_Calls]:
+    """Calls of one key and content together, those refused alone: a refusal is not kept, so that each is decided anew.
+
+    `first`: of each key that was accepted, an operation that tells so.
+    """
+    together: dict[Hashable, list[Operation]] = {}
+    for one in operations:
+        alone = not one.key or isinstance(one.answer, Refused)
+        together.setdefault(one.number if alone else (one.key, one.content), []).append(one)
+    return [_as_one(sorted(asked, key=lambda one: one.called), first) for asked in together.values()]
+
+
+def _as_one(asked: list[Operation], first: Mapping[str, Operation]) -> _Calls:
+    """From the first call on, until the first answer; names made by the server are in the command that was accepted."""
+    told = min((one for one in asked if one.returned is not None), key=lambda one: one.returned or 0, default=asked[0])
+    accepted = first.get(told.key)
+    known = accepted.command if accepted and accepted.content == told.content else told.command
+    return _Calls(operation=msgspec.structs.replace(told, called=asked[0].called, command=known), asked=asked)
 
 
 class _Node(msgspec.Struct, Generic[S]):
@@ -182,28 +217,22 @@ class _Node(msgspec.Struct, Generic[S]):
 
 
 class _Search(Generic[S]):
-    def __init__(self, model: Model[S], operations: list[Operation], steps_max: int) -> None:
+    def __init__(self, model: Model[S], calls: list[_Calls], steps_max: int) -> None:
         self.model = model
-        self.operations = sorted(operations, key=lambda operation: operation.called)
+        self.asked = sorted(calls, key=lambda one: one.operation.called)
+        self.operations = [one.operation for one in self.asked]
         self.calls = [operation.called for operation in self.operations]
         self.steps_max = steps_max
         self.steps = 0
-        of_key = {o.key: o.answer.position for o in operations if o.key and isinstance(o.answer, Accepted)}
-        contents = {o.key: o.content for o in operations if o.key and isinstance(o.answer, Accepted)}
-        # Of one that was never answered too, if its key was accepted another time.
-        self.positions = [
-            o.answer.position
-            if isinstance(o.answer, Accepted)
-            else of_key.get(o.key)
-            if o.answer is None and contents.get(o.key) == o.content
-            else None
-            for o in self.operations
-        ]
-        answered = [(o.returned, i) for i, o in enumerate(self.operations) if o.answer and o.returned is not None]
+        self.positions = [o.answer.position if isinstance(o.answer, Accepted) else None for o in self.operations]
+        answered = [(o.returned, i) for i, o in enumerate(self.operations) if o.returned is not None]
         self.by_return = [index for _, index in sorted(answered)]
         self.answered = sum(1 << index for index in self.by_return)
-        placed = [(p, i) for i, p in enumerate(self.positions) if p is not None and self.operations[i].answer]
-        self.by_position = [index for _, index in sorted(placed)]
+        self.by_position = [index for _, index in sorted((p, i) for i, p in enumerate(self.positions) if p is not None)]
+        self.of_key: dict[str, list[int]] = {}
+        for index in self.by_return:
+            if self.operations[index].key:
+                self.of_key.setdefault(self.operations[index].key, []).append(index)
 
     def run(self) -> Verdict:
         root: _Node[S] = _Node(state=self.model.initial())
@@ -215,15 +244,25 @@ class _Search(Generic[S]):
                 continue
             seen.add(been)
             node, ways = self._settled(node)
-            if self.steps > self.steps_max:
-                return Verdict(kind="undecided", reasons=[f"not decided in {self.steps_max} steps"], steps=self.steps)
             if self._first_return(node) is None:
-                order = [self.operations[index].number for index in node.path()]
-                return Verdict(kind="accepted", order=order, steps=self.steps)
+                return Verdict(kind="accepted", order=self._order(node.path()), steps=self.steps)
             if (node.done & self.answered).bit_count() > (deepest.done & self.answered).bit_count():
                 deepest = node
+            if self.steps > self.steps_max:
+                reasons = [f"not decided in {self.steps_max} steps", *self._reasons(deepest)]
+                return Verdict(kind="undecided", reasons=reasons, steps=self.steps)
             stack += reversed(ways)  # the first is tried first
         return Verdict(kind="rejected", reasons=self._reasons(deepest), steps=self.steps)
+
+    def _order(self, path: list[int]) -> list[int]:
+        """The numbers of all that were asked: the first call did it, and repetitions come as early as they may."""
+        placed, now = [], self.calls[0] if self.calls else 0
+        for place, index in enumerate(path):
+            first, *again = self.asked[index].asked
+            now = max(now, first.called)
+            placed.append((now, 0, place, first.number))
+            placed += [(max(now, one.called), 1, place, one.number) for one in again if one.answer]
+        return [number for *_, number in sorted(placed)]
 
     def _first_return(self, node: _Node[S]) -> int | None:
         """Of the operations that are still to be placed, the one that returned first: none called later may precede it.
@@ -251,7 +290,7 @@ class _Search(Generic[S]):
             own = self.positions[index]
             if not node.done >> index & 1 and (own is None or own <= node.last or own == position):
                 found.append(index)
-        # What was never answered may be tried in vain; least so where its key tells its position.
+        # What was never answered may be tried in vain.
         return sorted(found, key=lambda i: (self.operations[i].answer is None, self.positions[i] is None))
 
     def _settled(self, node: _Node[S]) -> tuple[_Node[S], list[_Node[S]]]:
@@ -273,7 +312,16 @@ class _Search(Generic[S]):
             for step, last in found
             if not node.done >> index & 1 and (self.operations[index].answer or step.state is not node.state)
         ]
-        return node, goes_on
+        return node, [way for way in goes_on if way.state is node.state or self._keeps_its_key(way)]
+
+    def _keeps_its_key(self, node: _Node[S]) -> bool:
+        """Whether all other answers under the key of what was placed last still fit: they never will if not now.
+
+        So what was lost, and then refused when it was asked again, is not tried before that refusal.
+        """
+        others = [i for i in self.of_key.get(self.operations[node.index].key, []) if not node.done >> i & 1]
+        self.steps += len(others)
+        return all(not isinstance(self.model.step(node.state, self.operations[i]), str) for i in others)
 
     def _placed(self, node: _Node[S], index: int, state: S, last: int) -> _Node[S]:
         return _Node(state=state, done=node.done | 1 << index, last=last, before=node, index=index)

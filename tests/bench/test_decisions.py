@@ -241,3 +241,14 @@ def test_without_knowing_when_a_lost_hold_was_decided_nothing_is_called_wrong() 
     verdict = judged([lost, refused])
     assert verdict.kind == "undecided"
     assert "it is not known when this was decided" in verdict.reasons[-1]
+
+
+def test_a_lost_hold_that_was_asked_for_again_tells_when_it_was_decided() -> None:
+    client = OneClient()
+    held = client.asks(hold(ANA, 1, agenda=AGENDA.agenda, hold_s=2), 1, key="k")
+    refused = client.asks(book(LUIS, 1, agenda=AGENDA.agenda), 2.5)
+    again = client.asks(hold(ANA, 1, agenda=AGENDA.agenda, hold_s=2), 5, key="k")
+    lost = msgspec.structs.replace(held, called=-SECOND_NS, returned=None, answer=None)
+    assert judged([lost, refused, again]).order == [0, 1, 2]
+    late = msgspec.structs.replace(refused, called=4 * SECOND_NS, returned=4 * SECOND_NS)
+    assert judged([lost, late, again]).kind == "rejected"  # it had ended

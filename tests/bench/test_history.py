@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, permutations
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from bench.history import Accepted, Answer, Operation, Recorder, Refused, Step, check
+from bench.history import Accepted, Answer, Operation, Recorder, Refused, Step, check, timeline
 
 
 class Shelf(NamedTuple):
@@ -74,6 +75,47 @@ def test_many_answers_that_were_lost_are_placed_where_their_keys_tell() -> None:
     assert [number for number in verdict.order if number < 60] == list(happened)
 
 
+IMPOSSIBLE = take(0, 500, 510, Refused("taken"), number=9_000)  # nobody ever took it
+
+
+def test_many_that_were_lost_and_asked_again_hide_nothing() -> None:
+    """Each may have happened when it was first asked, or when it was asked again: that is one operation, not two."""
+    lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(1, 41)]
+    again = [
+        take(thing, 100 + thing, 200 + thing, Accepted(thing), key=f"k{thing}", number=100 + thing)
+        for thing in range(1, 41)
+    ]
+    assert check(Shelves(), [*lost, *again], steps_max=2_000).kind == "accepted"
+    verdict = check(Shelves(), [*lost, *again, IMPOSSIBLE], steps_max=2_000)
+    assert (verdict.kind, verdict.reasons) == (
+        "rejected",
+        ["#9000 ('take', 0), refused with taken: it is there, and never otherwise until here"],
+    )
+
+
+def test_many_that_were_lost_and_refused_when_asked_again_hide_nothing() -> None:
+    """What was refused under a key can't have happened before: nothing is gained by trying."""
+    lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(1, 41)]
+    others = [take(thing, 10, 90, Accepted(2 * thing), number=1_000 + thing) for thing in range(1, 41)]
+    again = [
+        take(thing, 100 + thing, 200 + thing, Refused("taken"), key=f"k{thing}", number=100 + thing)
+        for thing in range(1, 41)
+    ]
+    assert check(Shelves(), [*lost, *others, *again], steps_max=10_000).kind == "accepted"
+    verdict = check(Shelves(), [*lost, *others, *again, IMPOSSIBLE], steps_max=10_000)
+    assert (verdict.kind, verdict.reasons[0].split(",")[0]) == ("rejected", "#9000 ('take'")
+
+
+def test_what_was_lost_and_then_refused_may_happen_still() -> None:
+    """The first call came late: after the refusal of the second, and after what it was refused for was given back."""
+    taken, given = take(1, 0, 10, Accepted(1)), take(1, 40, 50, Accepted(2), number=40)
+    given = msgspec.structs.replace(given, command=("give", 1))
+    late, refused = take(1, 15, 0, None, key="k"), take(1, 20, 30, Refused("taken"), key="k")
+    because = take(1, 60, 70, Refused("taken"))
+    assert check(Shelves(), [taken, given, late, refused, because]).order == [0, 20, 40, 15, 60]
+    assert check(Shelves(), [taken, given, refused, because]).kind == "rejected"
+
+
 def test_of_two_who_took_one_thing_the_second_is_named_with_the_first() -> None:
     verdict = check(Shelves(), [take(1, 0, 10, Accepted(1)), take(1, 5, 15, Accepted(2))])
     assert verdict.kind == "rejected"
@@ -133,6 +175,18 @@ def test_a_lost_call_with_the_key_of_an_accepted_one_may_be_the_one_that_did_it(
     assert check(Shelves(), [refused, later]).kind == "rejected"
 
 
+def test_what_was_asked_three_times_has_happened_before_its_first_answer() -> None:
+    lost, later = take(1, 0, 0, None, key="k"), take(1, 50, 60, Accepted(1), key="k")
+    first = take(1, 10, 20, Accepted(1), key="k", number=1_000)
+    between, refused = take(2, 21, 40, Accepted(2)), take(1, 21, 40, Refused("taken"), number=22)
+    assert check(Shelves(), [lost, first, later, between, refused]).order == [0, 1_000, 22, 21, 50]
+    early = take(1, 5, 9, Refused("taken"))
+    assert check(Shelves(), [lost, first, later, early]).order == [0, 5, 1_000, 50]
+    assert check(Shelves(), [first, later, early]).kind == "rejected"
+    too_early = take(2, 61, 70, Accepted(0), number=61)
+    assert check(Shelves(), [lost, first, later, too_early]).kind == "rejected"
+
+
 def test_events_of_two_commands_need_a_place_each() -> None:
     history = [take(1, 0, 10, Accepted(1)), take(2, 0, 10, Accepted(1), number=7)]
     verdict = check(Shelves(), history)
@@ -144,6 +198,26 @@ def test_a_search_beyond_its_limit_is_not_accepted() -> None:
     history = [take(n, 0, 100, Accepted(n + 1), number=n) for n in range(20)]
     assert check(Shelves(), history).kind == "accepted"
     assert check(Shelves(), history, steps_max=10).kind == "undecided"
+
+
+def test_what_is_undecided_tells_where_it_came_furthest() -> None:
+    lost = [take(n, 0, 0, None, number=n) for n in range(1, 30)]
+    verdict = check(Shelves(), [*lost, IMPOSSIBLE], steps_max=1_000)
+    assert (verdict.kind, verdict.reasons) == (
+        "undecided",
+        [
+            "not decided in 1000 steps",
+            "#9000 ('take', 0), refused with taken: it is there, and never otherwise until here",
+        ],
+    )
+
+
+def test_a_timeline_has_a_line_for_each_call_with_its_times_and_key() -> None:
+    history = [take(2, 3_000_000, 0, None, key="k"), take(1, 1_000_000, 2_500_000, Accepted(4))]
+    assert timeline(history) == (
+        "0.000–1.500 #1000000 ('take', 1), accepted at position 4 []\n2.000– #3000000 ('take', 2), never answered [k]"
+    )
+    assert timeline([]) == ""
 
 
 def test_operations_without_positions_are_ordered_by_time_alone() -> None:
@@ -200,6 +274,24 @@ def followed(order: tuple[Operation, ...], position_of: dict[tuple[str, Hashable
     return True
 
 
+def in_time(order: tuple[Operation, ...]) -> bool:
+    """Whether nothing comes before what had returned when it was called."""
+    return not any(
+        late.returned is not None and late.returned < early.called
+        for place, early in enumerate(order)
+        for late in order[place + 1 :]
+    )
+
+
+def positions_told(history: list[Operation]) -> dict[tuple[str, Hashable], int]:
+    """Of each key and content that was accepted."""
+    return {
+        (one.key, one.content): one.answer.position
+        for one in history
+        if one.key and isinstance(one.answer, Accepted) and one.answer.position is not None
+    }
+
+
 def explained(history: list[Operation]) -> bool:
     """Whether any order at all explains the history."""
     accepted = [operation for operation in history if isinstance(operation.answer, Accepted) and operation.key]
@@ -207,19 +299,14 @@ def explained(history: list[Operation]) -> bool:
     for one in accepted:
         if answers.setdefault(one.key, (one.content, one.answer)) != (one.content, one.answer):
             return False
-    position_of = {(one.key, one.content): one.answer.position for one in accepted if isinstance(one.answer, Accepted)}
+    position_of = positions_told(history)
     told = [operation for operation in history if operation.answer]
     lost = [operation for operation in history if not operation.answer]
     return any(
-        followed(order, position_of)  # type: ignore[arg-type]
+        in_time(order) and followed(order, position_of)
         for size in range(len(lost) + 1)
         for happened in combinations(lost, size)
         for order in permutations([*told, *happened])
-        if not any(
-            late.returned is not None and late.returned < early.called
-            for place, early in enumerate(order)
-            for late in order[place + 1 :]
-        )
     )
 
 
@@ -262,3 +349,9 @@ def test_it_says_what_trying_every_order_says(history: list[Operation]) -> None:
     event(verdict.kind)
     assert verdict.kind == ("accepted" if explained(history) else "rejected")
     assert bool(verdict.reasons) == (verdict.kind == "rejected")
+    if verdict.kind == "accepted":
+        order = tuple(history[number] for number in verdict.order)
+        assert in_time(order)
+        assert followed(order, positions_told(history))
+        assert {one.number for one in history if one.answer} <= set(verdict.order)
+        assert len(order) == len(set(verdict.order))

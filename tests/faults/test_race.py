@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from bench.decisions import Decisions, judge
-from bench.history import Accepted, Operation, Recorder, Refused, Verdict
+from bench.history import Accepted, Operation, Recorder, Refused, Verdict, timeline
 from bench.race import CLOCK_SLACK, Client, Race, Wish, book, publish, rush
 from domain.decider import Command
 from domain.errors import Rejected
@@ -104,7 +104,7 @@ def rush_and_kill(city: tuple[Path, Serving], race: Race, number: int) -> list[O
         each.close()
     history = recorder.history()
     verdict = judge(history, model)
-    assert (verdict.kind, verdict.reasons) == ("accepted", [])
+    assert verdict.kind == "accepted", "\n".join([*verdict.reasons, "", timeline(history)])
     booked = {one.key: one.command.slot for one in history[before:] if isinstance(one.answer, Accepted)}
     assert sorted(booked.values()) == list(range(1, SLOTS + 1))
     assert len([row for row in log_of(folder) if row[2].get("appointment", "").startswith(agenda)]) == 2 * SLOTS
