@@ -126,7 +126,7 @@ class Model(Protocol[S]):
     def step(self, state: S, operation: Operation) -> list[Step[S]] | str:
         """The ways in which the model gives this answer, any answer if there is none; else, in words, what it does.
 
-        Once a key is known, what doesn't fit under it never will.
+        Once a key is known, what doesn't fit under it never will. What writes nothing changes nothing but that.
         """
 
     def fingerprint(self, state: S) -> Hashable:
@@ -312,7 +312,28 @@ class _Search(Generic[S]):
             for step, last in found
             if not node.done >> index & 1 and (self.operations[index].answer or step.state is not node.state)
         ]
-        return node, [way for way in goes_on if way.state is node.state or self._keeps_its_key(way)]
+        return node, [way for way in goes_on if self._may_go_on(way)]
+
+    def _may_go_on(self, node: _Node[S]) -> bool:
+        """Whether what was placed last bars nobody for ever, as far as that is seen at once."""
+        if node.before is None or node.state is node.before.state:
+            return True
+        lost = self.operations[node.index].answer is None
+        return self._keeps_its_key(node) and not (lost and self._leaves_behind(node))
+
+    def _leaves_behind(self, node: _Node[S]) -> bool:
+        """Whether somebody does not fit whose position the log has reached: they never will, then.
+
+        So what was lost is tried only where nobody else is known to have written.
+        """
+        for index in self.by_position:
+            position = self.positions[index]
+            assert position is not None
+            if position > node.last:
+                return False
+            if not node.done >> index & 1 and not self._fitting(node, index):
+                return True
+        return False
 
     def _keeps_its_key(self, node: _Node[S]) -> bool:
         """Whether all other answers under the key of what was placed last still fit: they never will if not now.

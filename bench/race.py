@@ -4,6 +4,8 @@ Round after round on an agenda of its own. What was asked and told, and when, is
 client alone would see it (`bench.history`), and against the log: positions without gaps, each slot once.
 """
 
+import base64
+import hashlib
 import http.client
 import os
 import re
@@ -36,7 +38,7 @@ from bench.machine import Machine, commit, database_facts, machine
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
-from domain.identifiers import AgendaId, SubjectId, agenda_of
+from domain.identifiers import AgendaId, AppointmentId, SubjectId, agenda_of
 from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.settings import PREFIX, Settings
 
@@ -125,7 +127,7 @@ class Wish(msgspec.Struct, frozen=True):
 def book(client: Client, recorder: Recorder, wish: Wish) -> None:
     """Ask for it, and write down what was told; nothing if no answer came."""
     command = BookAppointment(
-        agenda=wish.agenda, slot=wish.slot, patient=wish.patient, channel="WEB", appointment=f"{wish.agenda}/{'a' * 26}"
+        agenda=wish.agenda, slot=wish.slot, patient=wish.patient, channel="WEB", appointment=unknown_name(wish)
     )
     wanted = {"idempotencyKey": wish.key, "agenda": wish.agenda, "slot": wish.slot, "patient": wish.patient}
     number = recorder.called(command, key=wish.key, content=(wish.agenda, wish.slot, wish.patient))
@@ -135,6 +137,12 @@ def book(client: Client, recorder: Recorder, wish: Wish) -> None:
         said = {"appointment": told["id"], "slot": told["slot"]} if told else {}
         named = msgspec.structs.replace(command, appointment=told["id"]) if told else command
         recorder.answered(number, _answer(payload, said), command=named)
+
+
+def unknown_name(wish: Wish) -> AppointmentId:
+    """For an appointment whose name nobody told: of each wish another, or two that were lost would be taken for one."""
+    digest = hashlib.sha256(wish.key.encode()).digest()[:16]
+    return AppointmentId(f"{wish.agenda}/{base64.b32encode(digest).decode().rstrip('=').lower()}")
 
 
 def _answer(payload: dict[str, Any], said: dict[str, Any]) -> Answer:
