@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most tests wait, for a disk or for a program to start; each process has a PostgreSQL of its own.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: serve test check test-all bench lock clean help
 
@@ -24,7 +26,7 @@ serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in
 	$(BIN)/igob serve --demo
 
 test: $(VENV)/.dev  ## every test that needs Python and make alone
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
 check: $(VENV)/.dev  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

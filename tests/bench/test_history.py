@@ -106,6 +106,17 @@ def test_many_that_were_lost_and_refused_when_asked_again_hide_nothing() -> None
     assert (verdict.kind, verdict.reasons[0].split(",")[0]) == ("rejected", "#9000 ('take'")
 
 
+def test_many_that_were_lost_are_not_tried_where_others_are_known_to_have_written() -> None:
+    things = range(1, 41)
+    lost = [take(thing, 0, 0, None, number=thing) for thing in things]
+    others = [take(thing, 10, 1_000, Accepted(thing), number=1_000 + thing) for thing in things]
+    refused = [take(thing, 10, 1_000, Refused("taken"), number=2_000 + thing) for thing in things]
+    assert check(Shelves(), [*lost, *others, *refused], steps_max=10_000).kind == "accepted"
+    verdict = check(Shelves(), [*lost, *others, *refused, IMPOSSIBLE], steps_max=10_000)
+    assert (verdict.kind, len(verdict.reasons)) == ("rejected", 1)
+    assert "#9000 ('take', 0), refused with taken: it is there" in verdict.reasons[0]
+
+
 def test_what_was_lost_and_then_refused_may_happen_still() -> None:
     """The first call came late: after the refusal of the second, and after what it was refused for was given back."""
     taken, given = take(1, 0, 10, Accepted(1)), take(1, 40, 50, Accepted(2), number=40)

@@ -14,7 +14,9 @@ import bench.race
 import infra.cli
 from bench.history import Accepted, Operation, Recorder, Refused
 from bench.machine import Machine
-from bench.race import Client, Result, Round, Wish, log_faults
+from bench.race import Client, Result, Round, Wish, log_faults, unknown_name
+from domain.appointments.agenda import BookAppointment
+from domain.decider import build
 from tests.office import AGENDA, ANA, LUIS, appointment, book
 from tests.serving import igob
 
@@ -95,6 +97,15 @@ def test_what_leaves_open_whether_it_happened_is_no_answer() -> None:
     said = {"appointment": appointment(), "slot": 1}
     assert [one.answer for one in history] == [*[None] * 4, Refused("slot_taken"), Accepted(9, said)]
     assert history[-1].command.appointment == appointment()
+
+
+def test_an_appointment_that_nobody_told_of_has_a_name_of_its_wish_alone() -> None:
+    wish = Wish(key="k", agenda=AGENDA, slot=1, patient=ANA)
+    other = msgspec.structs.replace(wish, key="l")
+    assert unknown_name(wish) == unknown_name(wish) != unknown_name(other)
+    command = book(ANA, 1)
+    given = {name: getattr(command, name) for name in command.__struct_fields__} | {"appointment": unknown_name(wish)}
+    assert build(BookAppointment, **given).appointment == unknown_name(wish)  # of the form that is asked for
 
 
 def result(verdict: str, *faults: str) -> Result:
