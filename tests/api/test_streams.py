@@ -207,7 +207,7 @@ async def test_who_does_not_read_is_cut_off(
         f"content-length: {len(said)}\r\n\r\n{said}".encode()
     )
     try:
-        async with reader(url, AGENDA, id=OTHER) as other, asyncio.timeout(30):
+        async with reader(url, AGENDA, id=OTHER) as other, asyncio.timeout(120):
             await other.told()
             while services.live._followers < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
