@@ -1,0 +1,60 @@
+"""What is to be done in lines because time has passed: asked again and again by whoever does it."""
+
+from datetime import datetime
+
+import msgspec
+
+from domain.decider import Instant
+from domain.identifiers import LineId, TurnId
+from projections.lines import LINES
+from projections.query import Query
+
+
+class AbsentTurn(msgspec.Struct, frozen=True):
+    """Somebody who was called and, as far as the read model knows, did not come until `absent_from`."""
+
+    turn: TurnId
+    line: LineId
+    absent_from: Instant
+
+
+class LineToClose(msgspec.Struct, frozen=True):
+    """A line whose time was over at `closes_at`, and which nobody closed."""
+
+    line: LineId
+    closes_at: Instant
+
+
+def absent_turns(now: datetime, first: int) -> Query[AbsentTurn]:
+    """At most `first` turns that are called and whose time to come is over, those first whose was over first.
+
+    In lines that are closed too: their counters have to become free.
+    """
+    return Query(
+        projections=(LINES.name,),
+        select="""
+            SELECT c.turn, l.line, c.absent_from
+            FROM {lines} AS l CROSS JOIN LATERAL (
+                SELECT value->>'turn' AS turn, (value->>'called_at')::timestamptz
+                       + make_interval(secs => (l.policy->>'call_timeout_s')::int) AS absent_from
+                FROM json_each(l.counters)
+            ) AS c
+            WHERE l.absent_from <= %(now)s AND c.absent_from <= %(now)s
+            ORDER BY c.absent_from, c.turn LIMIT %(limit)s
+        """,
+        parameters={"now": now, "limit": first},
+        row=AbsentTurn,
+    )
+
+
+def lines_to_close(now: datetime, first: int) -> Query[LineToClose]:
+    """At most `first` lines that are not closed though it is time, those first whose time was over first."""
+    return Query(
+        projections=(LINES.name,),
+        select="""
+            SELECT line, closes_at FROM {lines} WHERE closed_at IS NULL AND closes_at <= %(now)s
+            ORDER BY closes_at, line LIMIT %(limit)s
+        """,
+        parameters={"now": now, "limit": first},
+        row=LineToClose,
+    )

@@ -1,0 +1,297 @@
+"""Where one waits today: one row a line, with its counters, how many wait, and what became of who came.
+
+Nothing in it depends on the present moment: `absent_from` says from when on somebody who was called is absent, and
+whoever asks compares.
+"""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from domain.decider import Event, Instant, Value
+from domain.identifiers import HospitalId, LineId, ServiceId, ServicePointId, TurnId
+from domain.queues.line import (
+    CounterPaused,
+    CounterResumed,
+    LineClosed,
+    LineOpened,
+    ServiceFinished,
+    ServiceStarted,
+    TurnAbsent,
+    TurnCalled,
+    TurnLeft,
+    TurnRecalled,
+    TurnRequeued,
+    TurnTaken,
+    TurnTransferred,
+)
+from domain.queues.policy import Policy
+from projections.projection import Entry, Projection, Row
+from projections.query import Query
+from projections.turns import TURNS
+
+
+class AtCounter(Value):
+    """A counter: whom it called or serves. `called_at` is their last call; None once they have come."""
+
+    open: bool = True
+    turn: TurnId | None = None
+    called_at: Instant | None = None
+
+
+class LineRow(Row):
+    """A line. `date` is a day in La Paz.
+
+    `taken` counts all turns that began here; the other counts say where they are now. Who is absent may still come back
+    or give up: `absent_turns` tells that from a wait. `absent_from`: when the first of those called is absent; None if
+    nobody is called. `last_at`: of its last event.
+    """
+
+    line: LineId
+    service_point: ServicePointId
+    service: ServiceId
+    date: date
+    hospital: HospitalId | None
+    opens_at: Instant
+    last_turn_at: Instant
+    closes_at: Instant
+    policy: Policy
+    counters: dict[int, AtCounter]
+    closed_at: Instant | None = None
+    last_at: Instant | None = None
+    absent_from: Instant | None = None
+    taken: int = 0
+    waiting: int = 0
+    called: int = 0
+    serving: int = 0
+    served: int = 0
+    left: int = 0
+    transferred: int = 0
+    unserved: int = 0
+    absent_turns: list[TurnId] = []
+
+
+def _opened(event: LineOpened) -> LineRow:
+    service_point, service, day = event.line.split("/")
+    return LineRow(
+        line=event.line,
+        service_point=service_point,
+        service=service,
+        date=date.fromisoformat(day),
+        hospital=event.hospital,
+        opens_at=event.opens_at,
+        last_turn_at=event.last_turn_at,
+        closes_at=event.closes_at,
+        policy=event.policy,
+        counters={number: AtCounter() for number in event.counters},
+    )
+
+
+def _evolve(row: LineRow | None, entry: Entry, _key: str) -> LineRow:
+    event = entry.event
+    if isinstance(event, LineOpened):
+        return _opened(event)
+    assert row is not None, "a line begins with being opened"
+    row.last_at = _moment(event)
+    match event:
+        case TurnTaken():
+            row.taken += 1
+            row.waiting += 1
+        case TurnRequeued():
+            row.absent_turns.remove(event.turn)
+            row.waiting += 1
+        case CounterPaused() | CounterResumed():
+            before = row.counters[event.counter]
+            row.counters[event.counter] = msgspec.structs.replace(before, open=isinstance(event, CounterResumed))
+        case LineClosed():
+            row.closed_at = event.closed_at
+            row.unserved += len(event.unserved)
+            row.waiting -= len(event.unserved)
+        case TurnCalled() | TurnRecalled() | ServiceStarted():
+            _at_counter(row, event)
+        case _:
+            _ended(row, event)
+    _count_counters(row)
+    return row
+
+
+def _moment(event: Event) -> datetime:
+    """When it happened: the one field that says so is called otherwise in each kind of event."""
+    moment: datetime = getattr(event, _MOMENTS[type(event)])
+    return moment
+
+
+def _at_counter(row: LineRow, event: TurnCalled | TurnRecalled | ServiceStarted) -> None:
+    if isinstance(event, TurnCalled):
+        row.waiting -= 1
+    called_at = None if isinstance(event, ServiceStarted) else event.called_at
+    before = row.counters[event.counter]
+    row.counters[event.counter] = msgspec.structs.replace(before, turn=event.turn, called_at=called_at)
+
+
+def _ended(row: LineRow, event: Event) -> None:
+    """Somebody is no longer in the line: they were at a counter, or absent, or else they waited."""
+    turn: TurnId = getattr(event, "turn")  # noqa: B009
+    at = next((number for number, counter in row.counters.items() if counter.turn == turn), None)
+    if at is not None:
+        row.counters[at] = AtCounter(open=row.counters[at].open)
+    elif turn in row.absent_turns:
+        row.absent_turns.remove(turn)
+    else:
+        row.waiting -= 1
+    match event:
+        case ServiceFinished():
+            row.served += 1
+        case TurnAbsent():
+            row.absent_turns.append(turn)
+        case TurnLeft():
+            row.left += 1
+        case TurnTransferred():
+            row.transferred += 1
+
+
+def _count_counters(row: LineRow) -> None:
+    calls = [counter.called_at for counter in row.counters.values() if counter.called_at]
+    row.called = len(calls)
+    row.serving = sum(counter.turn is not None for counter in row.counters.values()) - len(calls)
+    row.absent_from = min(calls) + timedelta(seconds=row.policy.call_timeout_s) if calls else None
+
+
+_MOMENTS: dict[type[Event], str] = {
+    TurnTaken: "taken_at",
+    TurnCalled: "called_at",
+    TurnRecalled: "called_at",
+    ServiceStarted: "started_at",
+    ServiceFinished: "finished_at",
+    TurnAbsent: "absent_at",
+    TurnRequeued: "requeued_at",
+    TurnLeft: "left_at",
+    TurnTransferred: "moved_at",
+    CounterPaused: "paused_at",
+    CounterResumed: "resumed_at",
+    LineClosed: "closed_at",
+}
+
+LINES = Projection(
+    name="lines",
+    version=1,
+    row=LineRow,
+    columns={
+        "line": 'text COLLATE "C"',
+        "service_point": 'text COLLATE "C"',
+        "service": 'text COLLATE "C"',
+        "date": "date",
+        "hospital": 'text COLLATE "C"',
+        "opens_at": "timestamptz",
+        "last_turn_at": "timestamptz",
+        "closes_at": "timestamptz",
+        "policy": "json",
+        "counters": "json",
+        "closed_at": "timestamptz",
+        "last_at": "timestamptz",
+        "absent_from": "timestamptz",
+        "taken": "int",
+        "waiting": "int",
+        "called": "int",
+        "serving": "int",
+        "served": "int",
+        "left": "int",
+        "transferred": "int",
+        "unserved": "int",
+        "absent_turns": "text[]",
+    },
+    indexes=("service_point, date, service", "absent_from", "closed_at, closes_at"),
+    fixed=("service_point", "service", "date", "hospital", "opens_at", "last_turn_at", "closes_at", "policy"),
+    events=(LineOpened, *_MOMENTS),
+    keys=lambda entry: (entry.stream.partition("/")[2],),
+    evolve=_evolve,
+)
+
+
+class LineSeen(msgspec.Struct, frozen=True):
+    """A line as it is listed. `waiting_since`: when the longest wait that still goes on began; None if nobody waits."""
+
+    line: LineId
+    service_point: ServicePointId
+    service: ServiceId
+    date: date
+    hospital: HospitalId | None
+    opens_at: Instant
+    last_turn_at: Instant
+    closes_at: Instant
+    closed_at: Instant | None
+    counters_open: int
+    taken: int
+    waiting_preferential: int
+    waiting_appointment: int
+    waiting_normal: int
+    waiting_since: Instant | None
+    called: int
+    serving: int
+    served: int
+    absent: int
+    left: int
+    transferred: int
+    unserved: int
+
+    @property
+    def waiting(self) -> int:
+        return self.waiting_preferential + self.waiting_appointment + self.waiting_normal
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a page of a list by date ended."""
+
+    date: date
+    service: ServiceId
+
+
+# Of a line `l`: counters that call, and who waits by class, which the row does not know: it has no list of them.
+COUNTERS_OPEN = "(SELECT count(*) FROM json_each(l.counters) AS c WHERE (c.value->>'open')::boolean)"
+_WAITING = """
+    SELECT count(*) FILTER (WHERE t.priority = 'PREFERENTIAL') AS waiting_preferential,
+           count(*) FILTER (WHERE t.priority = 'APPOINTMENT') AS waiting_appointment,
+           count(*) FILTER (WHERE t.priority = 'NORMAL') AS waiting_normal,
+           min(t.since) AS waiting_since
+    FROM {turns} AS t WHERE t.line = l.line AND t.state = 'WAITING'
+"""
+
+
+def of_service_point(
+    service_point: ServicePointId,
+    *,
+    on_or_after: date,
+    to: date | None,
+    service: ServiceId | None,
+    after: Place | None,
+    first: int,
+) -> Query[LineSeen]:
+    """At most `first` of a service point's lines from a day on, until another if it is said, by date and service."""
+    where = "service_point = %(service_point)s AND date >= %(on_or_after)s"
+    where += " AND date <= %(to)s" if to else ""
+    where += " AND service = %(service)s" if service else ""
+    where += " AND (date, service) > (%(after_date)s, %(after_service)s)" if after else ""
+    parameters: dict[str, Any] = {
+        "service_point": service_point,
+        "on_or_after": on_or_after,
+        "to": to,
+        "service": service,
+        "limit": first,
+    }
+    if after:
+        parameters |= {"after_date": after.date, "after_service": after.service}
+    return Query(
+        projections=(LINES.name, TURNS.name),
+        select=f"""
+            SELECT l.line, l.service_point, l.service, l.date, l.hospital, l.opens_at, l.last_turn_at, l.closes_at,
+                   l.closed_at, {COUNTERS_OPEN} AS counters_open, l.taken, w.*, l.called, l.serving, l.served,
+                   cardinality(l.absent_turns) AS absent, l.left, l.transferred, l.unserved
+            FROM (
+                SELECT * FROM {{lines}} WHERE {where} ORDER BY date, service LIMIT %(limit)s
+            ) AS l CROSS JOIN LATERAL ({_WAITING}) AS w
+            ORDER BY l.date, l.service
+        """,
+        parameters=parameters,
+        row=LineSeen,
+    )

@@ -1,0 +1,43 @@
+"""Where people wait: one row a service point, so that they can be listed with their names."""
+
+from domain.identifiers import HospitalId, ServicePointId
+from domain.queues.service_point import ServicePointRegistered
+from projections.projection import Entry, Projection, Row
+from projections.query import Query
+
+
+class ServicePointRow(Row):
+    """An office or a ward; `hospital` if it is one's."""
+
+    service_point: ServicePointId
+    name: str
+    hospital: HospitalId | None
+
+
+def _evolve(_row: ServicePointRow | None, entry: Entry, key: str) -> ServicePointRow:
+    event = entry.event
+    assert isinstance(event, ServicePointRegistered)
+    return ServicePointRow(service_point=key, name=event.name, hospital=event.hospital)
+
+
+SERVICE_POINTS = Projection(
+    name="service_points",
+    version=1,
+    row=ServicePointRow,
+    columns={"service_point": 'text COLLATE "C"', "name": "text", "hospital": 'text COLLATE "C"'},
+    indexes=(),
+    fixed=(),
+    events=(ServicePointRegistered,),
+    keys=lambda entry: (entry.stream.partition("/")[2],),
+    evolve=_evolve,
+)
+
+
+def service_points_after(begin: ServicePointId, *, first: int) -> Query[ServicePointRow]:
+    """At most `first` service points whose codes come after `begin`, in their order."""
+    return Query(
+        projections=(SERVICE_POINTS.name,),
+        select="SELECT * FROM {service_points} WHERE service_point > %(begin)s ORDER BY service_point LIMIT %(limit)s",
+        parameters={"begin": begin, "limit": first},
+        row=ServicePointRow,
+    )

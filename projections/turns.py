@@ -1,0 +1,286 @@
+"""Who waited where, for how long, and what became of it: one row a turn, for lists, figures and learning from."""
+
+from collections.abc import Collection
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from domain.calendar import TIME_ZONE
+from domain.decider import Event, Instant
+from domain.identifiers import AppointmentId, LineId, ServiceId, ServicePointId, SubjectId, TurnId, line_of
+from domain.queues.line import (
+    LineClosed,
+    ServiceFinished,
+    ServiceStarted,
+    TurnAbsent,
+    TurnCalled,
+    TurnLeft,
+    TurnRecalled,
+    TurnRequeued,
+    TurnState,
+    TurnTaken,
+    TurnTransferred,
+    shown_number,
+)
+from projections.projection import Entry, Projection, Row
+from projections.query import Query
+
+CALLED_TURNS_MAX = 5_000  # that anybody learns from at once
+
+
+class TurnRow(Row):
+    """A turn. `position` is where it was taken in the log: the order of taking. `hour` is that of taking, in La Paz.
+
+    `ahead` and `counters` are as when it was taken; `since`, `called_at`, `ended_at` and the others as in the domain's
+    `Turn`. Somebody who is absent has ended, until they come back.
+    """
+
+    turn: TurnId
+    position: int
+    line: LineId
+    service_point: ServicePointId
+    service: ServiceId
+    date: date
+    hour: int
+    number: int
+    priority: str
+    channel: str
+    person: SubjectId | None
+    reason: str
+    appointment: AppointmentId | None
+    since: Instant
+    taken_at: Instant
+    ahead: int
+    counters: int
+    moved_from: TurnId | None
+    state: TurnState = "WAITING"
+    counter: int | None = None
+    calls: int = 0
+    first_called_at: Instant | None = None
+    called_at: Instant | None = None
+    started_at: Instant | None = None
+    ended_at: Instant | None = None
+    outcome: str | None = None
+    moved_to: TurnId | None = None
+    requeues: int = 0
+
+    @property
+    def shown(self) -> str:
+        return shown_number(self.priority, self.number)
+
+
+def _taken(event: TurnTaken, position: int) -> TurnRow:
+    line = line_of(event.turn)
+    service_point, service, day = line.split("/")
+    return TurnRow(
+        turn=event.turn,
+        position=position,
+        line=line,
+        service_point=service_point,
+        service=service,
+        date=date.fromisoformat(day),
+        hour=event.taken_at.astimezone(TIME_ZONE).hour,
+        number=event.number,
+        priority=event.priority,
+        channel=event.channel,
+        person=event.person,
+        reason=event.reason,
+        appointment=event.appointment,
+        since=event.since,
+        taken_at=event.taken_at,
+        ahead=event.ahead,
+        counters=event.counters,
+        moved_from=event.moved_from,
+    )
+
+
+def _evolve(row: TurnRow | None, entry: Entry, _key: str) -> TurnRow:
+    event = entry.event
+    if isinstance(event, TurnTaken):
+        return _taken(event, entry.position)
+    assert row is not None, "a turn begins with being taken"
+    match event:
+        case TurnCalled():
+            row.state, row.counter, row.calls, row.called_at = "CALLED", event.counter, 1, event.called_at
+            row.first_called_at = row.first_called_at or event.called_at
+        case TurnRecalled():
+            row.calls, row.called_at = row.calls + 1, event.called_at
+        case ServiceStarted():
+            row.state, row.started_at = "SERVING", event.started_at
+        case TurnRequeued():
+            row.state, row.counter, row.ended_at, row.requeues = "WAITING", None, None, row.requeues + 1
+        case _:
+            _end(row, event)
+    return row
+
+
+def _end(row: TurnRow, event: Event) -> None:
+    match event:
+        case ServiceFinished():
+            row.state, row.ended_at, row.outcome = "SERVED", event.finished_at, event.outcome
+        case TurnAbsent():
+            row.state, row.ended_at = "ABSENT", event.absent_at
+        case TurnLeft():
+            row.state, row.ended_at = "LEFT", event.left_at
+        case TurnTransferred():
+            row.state, row.ended_at, row.moved_to = "TRANSFERRED", event.moved_at, event.moved_to
+        case LineClosed():
+            row.state, row.ended_at = "UNSERVED", event.closed_at
+
+
+def _keys(entry: Entry) -> tuple[str, ...]:
+    event: Any = entry.event
+    return tuple(event.unserved) if isinstance(event, LineClosed) else (event.turn,)
+
+
+TURNS = Projection(
+    name="turns",
+    version=1,
+    row=TurnRow,
+    columns={
+        "turn": 'text COLLATE "C"',
+        "position": "bigint",
+        "line": 'text COLLATE "C"',
+        "service_point": 'text COLLATE "C"',
+        "service": 'text COLLATE "C"',
+        "date": "date",
+        "hour": "smallint",
+        "number": "int",
+        "priority": "text",
+        "channel": "text",
+        "person": 'text COLLATE "C"',
+        "reason": "text",
+        "appointment": 'text COLLATE "C"',
+        "since": "timestamptz",
+        "taken_at": "timestamptz",
+        "ahead": "int",
+        "counters": "int",
+        "moved_from": 'text COLLATE "C"',
+        "state": "text",
+        "counter": "int",
+        "calls": "int",
+        "first_called_at": "timestamptz",
+        "called_at": "timestamptz",
+        "started_at": "timestamptz",
+        "ended_at": "timestamptz",
+        "outcome": "text",
+        "moved_to": 'text COLLATE "C"',
+        "requeues": "int",
+    },
+    indexes=(
+        "line, position",
+        "line, state, position",
+        "person, position",
+        "service_point, service, first_called_at, position",
+    ),
+    fixed=(
+        "position",
+        "line",
+        "service_point",
+        "service",
+        "date",
+        "hour",
+        "number",
+        "priority",
+        "channel",
+        "person",
+        "reason",
+        "appointment",
+        "since",
+        "taken_at",
+        "ahead",
+        "counters",
+        "moved_from",
+    ),
+    events=(
+        TurnTaken,
+        TurnCalled,
+        TurnRecalled,
+        ServiceStarted,
+        ServiceFinished,
+        TurnAbsent,
+        TurnRequeued,
+        TurnLeft,
+        TurnTransferred,
+        LineClosed,
+    ),
+    keys=_keys,
+    evolve=_evolve,
+)
+
+
+def of_person(
+    person: SubjectId, *, service_points: Collection[ServicePointId] | None = None, after: int | None, first: int
+) -> Query[TurnRow]:
+    """At most `first` of a person's turns that were taken before the one at position `after`, the newest first.
+
+    Those at these service points alone; at all of them if it is None.
+    """
+    where = "person = %(person)s"
+    where += "" if service_points is None else " AND service_point = ANY(%(service_points)s)"
+    where += "" if after is None else " AND position < %(after)s"
+    return Query(
+        projections=(TURNS.name,),
+        select=f"SELECT * FROM {{turns}} WHERE {where} ORDER BY position DESC LIMIT %(limit)s",
+        parameters={
+            "person": person,
+            "service_points": list(service_points or ()),
+            "after": after,
+            "limit": first,
+        },
+        row=TurnRow,
+    )
+
+
+def of_line(line: LineId, *, state: TurnState | None, after: int | None, first: int) -> Query[TurnRow]:
+    """At most `first` of a line's turns that were taken after the one at position `after`, in that order."""
+    where = "line = %(line)s"
+    where += "" if state is None else " AND state = %(state)s"
+    where += "" if after is None else " AND position > %(after)s"
+    return Query(
+        projections=(TURNS.name,),
+        select=f"SELECT * FROM {{turns}} WHERE {where} ORDER BY position LIMIT %(limit)s",
+        parameters={"line": line, "state": state, "after": after, "limit": first},
+        row=TurnRow,
+    )
+
+
+class CalledTurn(msgspec.Struct, frozen=True):
+    """What can be learned from a turn that was called: how things were when it was taken, and when what happened."""
+
+    turn: TurnId
+    priority: str
+    since: Instant
+    taken_at: Instant
+    ahead: int
+    counters: int
+    first_called_at: Instant
+    started_at: Instant | None
+    ended_at: Instant | None
+    state: TurnState
+    outcome: str | None
+    counter: int | None
+
+
+def called_before(
+    service_point: ServicePointId, service: ServiceId, moment: datetime, *, first: int
+) -> Query[CalledTurn]:
+    """At most `first`, CALLED_TURNS_MAX in all, of the turns first called before a moment, the last called first."""
+    return Query(
+        projections=(TURNS.name,),
+        select="""
+            SELECT turn, priority, since, taken_at, ahead, counters, first_called_at, started_at, ended_at, state,
+                   outcome, counter
+            FROM {turns}
+            WHERE service_point = %(service_point)s AND service = %(service)s AND first_called_at < %(moment)s
+            ORDER BY first_called_at DESC, position DESC LIMIT %(limit)s
+        """,
+        parameters={
+            "service_point": service_point,
+            "service": service,
+            "moment": moment,
+            "limit": min(first, CALLED_TURNS_MAX),
+        },
+        row=CalledTurn,
+    )
