@@ -1,0 +1,138 @@
+"""A line's figures: how many came, how long they waited and were served, how many gave up; now, by hour and by day."""
+
+from datetime import date, datetime
+
+import msgspec
+
+from domain.identifiers import LineId, ServiceId, ServicePointId
+from projections.lines import COUNTERS_OPEN, LINES
+from projections.query import Query
+from projections.turns import TURNS
+
+HISTORY_DAYS_MAX = 92
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How long something took, in seconds: half of all times were at most `p50_s`, nine of ten at most `p90_s`."""
+
+    p50_s: float
+    p90_s: float
+    mean_s: float
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """Of turns taken: how many of them, where they are by now, and how long it took.
+
+    `called` were called at least once, whatever became of them then. `wait` is from taking a turn to its first call,
+    `service` from its start to its end, of those served; None if there was none. `abandoned`: the part of all turns
+    that were given up, or absent and did not come back; 0 of none.
+    """
+
+    taken: int
+    called: int
+    served: int
+    absent: int
+    left: int
+    transferred: int
+    unserved: int
+    abandoned: float
+    wait: Spread | None
+    service: Spread | None
+
+
+class HourFigures(Figures, frozen=True, kw_only=True):
+    """Turns taken in an hour of the day, in La Paz; of all the day if `hour` is None."""
+
+    hour: int | None
+
+
+class DayFigures(Figures, frozen=True, kw_only=True):
+    """Turns of a service on a day in La Paz."""
+
+    date: date
+    service_code: ServiceId
+
+
+class LineNow(msgspec.Struct, frozen=True):
+    """A line at the moment of asking: `longest_wait_s` is of who has waited longest and waits still; None if nobody."""
+
+    waiting: int
+    longest_wait_s: float | None
+    counters_open: int
+
+
+def _spread(seconds: str, where: str) -> str:
+    """Two percentiles of one sorting, and the mean."""
+    return f"""
+        CASE WHEN count(*) FILTER (WHERE {where}) > 0 THEN (
+            SELECT json_build_object('p50_s', p[1], 'p90_s', p[2], 'mean_s', mean) FROM (VALUES (
+                percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY {seconds}) FILTER (WHERE {where}),
+                avg({seconds}) FILTER (WHERE {where})
+            )) AS v (p, mean)
+        ) END"""
+
+
+# Of turns `t`.
+_FIGURES = f"""
+    count(t.turn) AS taken,
+    count(t.first_called_at) AS called,
+    count(*) FILTER (WHERE t.state = 'SERVED') AS served,
+    count(*) FILTER (WHERE t.state = 'ABSENT') AS absent,
+    count(*) FILTER (WHERE t.state = 'LEFT') AS left,
+    count(*) FILTER (WHERE t.state = 'TRANSFERRED') AS transferred,
+    count(*) FILTER (WHERE t.state = 'UNSERVED') AS unserved,
+    coalesce(
+        count(*) FILTER (WHERE t.state IN ('LEFT', 'ABSENT'))::float8 / nullif(count(t.turn), 0), 0
+    ) AS abandoned,
+    {_spread("extract(epoch FROM t.first_called_at - t.taken_at)::float8", "t.first_called_at IS NOT NULL")} AS wait,
+    {_spread("extract(epoch FROM t.ended_at - t.started_at)::float8", "t.state = 'SERVED'")} AS service
+"""
+
+
+def by_hour(line: LineId) -> Query[HourFigures]:
+    """A line's figures by hour of taking, in their order, and last those of all its turns, also if there are none."""
+    return Query(
+        projections=(TURNS.name,),
+        select=f"""
+            SELECT t.hour, {_FIGURES} FROM {{turns}} AS t WHERE t.line = %(line)s
+            GROUP BY GROUPING SETS ((t.hour), ()) ORDER BY t.hour NULLS LAST
+        """,
+        parameters={"line": line},
+        row=HourFigures,
+    )
+
+
+def at_moment(line: LineId, now: datetime) -> Query[LineNow]:
+    """A line at a moment; no row for one that was never opened."""
+    return Query(
+        projections=(LINES.name, TURNS.name),
+        select=f"""
+            SELECT w.waiting, w.longest_wait_s, {COUNTERS_OPEN} AS counters_open
+            FROM {{lines}} AS l CROSS JOIN LATERAL (
+                SELECT count(*) AS waiting, extract(epoch FROM %(now)s - min(t.since))::float8 AS longest_wait_s
+                FROM {{turns}} AS t WHERE t.line = l.line AND t.state = 'WAITING'
+            ) AS w
+            WHERE l.line = %(line)s
+        """,
+        parameters={"line": line, "now": now},
+        row=LineNow,
+    )
+
+
+def by_day(service_point: ServicePointId, *, service: ServiceId | None, first: date, last: date) -> Query[DayFigures]:
+    """The figures of a service point's lines from `first` to `last`, by date and service; of one service if named.
+
+    Lines in which nobody took a turn are there too.
+    """
+    where = "l.service_point = %(service_point)s AND l.date BETWEEN %(first)s AND %(last)s"
+    where += " AND l.service = %(service)s" if service else ""
+    return Query(
+        projections=(LINES.name, TURNS.name),
+        select=f"""
+            SELECT l.date, l.service AS service_code, {_FIGURES}
+            FROM {{lines}} AS l LEFT JOIN {{turns}} AS t ON t.line = l.line
+            WHERE {where} GROUP BY l.date, l.service ORDER BY l.date, l.service
+        """,
+        parameters={"service_point": service_point, "service": service, "first": first, "last": last},
+        row=DayFigures,
+    )
