@@ -109,7 +109,7 @@ def _evolve(row: TurnRow | None, entry: Entry, _key: str) -> TurnRow:
         case ServiceStarted():
             row.state, row.started_at = "SERVING", event.started_at
         case TurnRequeued():
-            row.state, row.counter, row.ended_at, row.requeues = "WAITING", None, None, row.requeues + 1
+            row.state, row.ended_at, row.requeues = "WAITING", None, row.requeues + 1
         case _:
             _end(row, event)
     return row

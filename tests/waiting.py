@@ -1,73 +1,34 @@
-"""A service point with a line of today, for tests in which people wait."""
+"""People who wait, done on the log: short names for what tests of read models do again and again."""
 
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from domain.decider import build
-from domain.identifiers import line_id
 from domain.queues.calling import CallNext, FinishService, StartService
-from domain.queues.opening import OpenLine
-from domain.queues.service_point import RegisterServicePoint
-from domain.queues.turns import TakeTurn
 from infra.core import Core
-from tests.city import key, opaque
+from tests import city
+from tests.city import key, service_point
 
-TODAY = date(2027, 1, 4)  # of the test's clock when it begins
 OPENS_AT = datetime(2027, 1, 4, 11, tzinfo=UTC)  # 7 in La Paz
-LINE = line_id("sopocachi", "cadastre", TODAY)
+LINE = city.open_line().line
 
 
 def turn_of(name: str, line: str = LINE) -> str:
     """The turn with this name in a line."""
-    return f"{line}/{opaque(name)}"
-
-
-def service_point(code: str = "sopocachi", hospital: str | None = None) -> RegisterServicePoint:
-    return build(RegisterServicePoint, service_point=code, name=f"Office {code}", hospital=hospital)
-
-
-def opening(
-    service: str = "cadastre",
-    *,
-    point: str = "sopocachi",
-    day: date = TODAY,
-    counters: Sequence[int] = (1, 2),
-    hours: int = 9,
-    **policy: Any,
-) -> OpenLine:
-    """A line from 7 in the morning on, for so many hours."""
-    opens_at = OPENS_AT + (day - TODAY)
-    return build(
-        OpenLine,
-        service_point=point,
-        service=service,
-        date=day,
-        counters=list(counters),
-        opens_at=opens_at,
-        closes_at=opens_at + timedelta(hours=hours),
-        policy=policy,
-    )
-
-
-def taking(name: str, line: str = LINE, **more: Any) -> TakeTurn:
-    """A turn of somebody of this name, whom nobody else is."""
-    return build(
-        TakeTurn, **{"line": line, "turn": turn_of(name, line), "channel": "WEB", "person": opaque(name)} | more
-    )
+    return city.turn_of(name, line)
 
 
 async def open_line(core: Core, *, point: str = "sopocachi", service: str = "cadastre", **more: Any) -> str:
-    """A service point with a line, in the log: its name."""
-    command = opening(service, point=point, **more)
+    """A service point with a line: its name."""
+    command = city.open_line(point, service, **more)
     await core.lane.submit(service_point(point), key(point))
     await core.lane.submit(command, key(command.line))
     return command.line
 
 
-async def take(core: Core, name: str, line: str = LINE, **more: Any) -> str:
+async def take(core: Core, name: str, line: str = LINE, *, reason: str | None = None) -> str:
     """Somebody takes a turn: its id."""
-    command = taking(name, line, **more)
+    command = city.take(line, name, reason=reason)
     await core.lane.submit(command, key(command.turn))
     return command.turn
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from domain.decider import build
@@ -10,6 +11,7 @@ from domain.queues.opening import CloseLine
 from infra.core import Core
 from infra.views import Views
 from projections.due import absent_turns, lines_to_close
+from tests import city
 from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
@@ -96,14 +98,16 @@ async def test_who_is_called_still_when_the_line_is_closed_falls_due_too(
 async def test_lines_are_to_be_closed_from_their_end_on_until_somebody_does(
     core: Core, town: Town, views: Views, clock: Clock
 ) -> None:
-    later = await open_line(core, service="permits", hours=10)
-    await open_line(core, hours=9)
+    await open_line(core)
+    command = city.open_line(service="permits")
+    later = msgspec.structs.replace(command, closes_at=command.closes_at + timedelta(hours=1))
+    await core.lane.submit(later, key("later"))
     clock.now = OPENS_AT + timedelta(hours=9, seconds=-1)
     assert await to_close(town, views, clock) == []
     clock.wait(1)
     assert await to_close(town, views, clock) == [LINE]
     clock.wait(3_600)
-    assert await to_close(town, views, clock) == [LINE, later]
+    assert await to_close(town, views, clock) == [LINE, later.line]
     assert await to_close(town, views, clock, first=1) == [LINE]
     await core.lane.submit(build(CloseLine, line=LINE), key("close"))
-    assert await to_close(town, views, clock) == [later]
+    assert await to_close(town, views, clock) == [later.line]

@@ -13,10 +13,10 @@ from infra.core import Core
 from infra.views import Views
 from projections.line_figures import Spread, at_moment, by_day, by_hour
 from projections.query import Query
-from tests.city import key
+from tests.city import TODAY, key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
-from tests.waiting import LINE, TODAY, call, finish, open_line, start, take, turn_of
+from tests.waiting import LINE, call, finish, open_line, start, take, turn_of
 
 pytestmark = pytest.mark.anyio
 
