@@ -211,6 +211,15 @@ RULES: dict[str, Rule] = {
     "Query.utilisation": {"hospital_clerk": own_hospital("hospital"), **WHO_READS_ALL},
     "Query.line": PUBLIC,
     "Query.turn": PUBLIC,
+    "Query.servicePoints": PUBLIC,
+    "Query.lines": PUBLIC,
+    # Of whom a counter's clerk sees what was at their service points: see `Context.service_points_seen`.
+    "Query.turns": {"citizen": own_people("person"), "counter_clerk": ALL, **WHO_READS_ALL},
+    **{
+        f"Query.{name}": {"counter_clerk": own_service_point("line"), **WHO_READS_ALL}
+        for name in ("lineTurns", "lineFigures")
+    },
+    "Query.lineHistory": {"counter_clerk": own_service_point("service_point"), **WHO_READS_ALL},
     "Mutation.registerHospital": {"administrator": ALL, **WHO_DOES_ALL},
     "Mutation.publishAgenda": {"hospital_clerk": own_hospital("input.hospital"), **WHO_DOES_ALL},
     "Mutation.holdSlot": {

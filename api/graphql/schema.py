@@ -13,6 +13,7 @@ from api.graphql.appointments import (
     VisitConflict,
 )
 from api.graphql.attendance import AttendanceMutation
+from api.graphql.line_views import LineViewsQuery
 from api.graphql.live import Subscription
 from api.graphql.nodes import NodeQuery
 from api.graphql.people import PeopleMutation, PeopleQuery
@@ -23,7 +24,7 @@ from api.graphql.views import ViewsQuery
 
 
 @strawberry.type(description="What is known.")
-class Query(AppointmentsQuery, PeopleQuery, QueuesQuery, ViewsQuery, NodeQuery):
+class Query(AppointmentsQuery, PeopleQuery, QueuesQuery, ViewsQuery, LineViewsQuery, NodeQuery):
     pass
 
 

@@ -218,6 +218,11 @@ class Context:
         """Of which hospitals a patient's appointments are shown; None for all."""
         return self.actor.hospitals if self.role == "hospital_clerk" else None
 
+    @property
+    def service_points_seen(self) -> frozenset[str] | None:
+        """At which service points a person's turns are shown; None for all."""
+        return self.actor.service_points if self.role == "counter_clerk" else None
+
     def _key(self, name: str) -> Key:
         """An idempotency key of the actor's, and what the log keeps of who they are.
 

@@ -30,7 +30,7 @@ DAYS_MAX = 62
 DAYS_SHOWN = 30  # unless told otherwise
 WEEKS_MAX = 26
 
-_BEHIND = (
+BEHIND = (
     " How far behind the log the answer is stands in `extensions.freshness`; with `atLeast` it waits, a few seconds at"
     " most, until what stands at that position is in it."
 )
@@ -117,7 +117,7 @@ def _cursor(appointment: Appointment) -> str:
     return f"{appointment.start.isoformat()} {appointment.id}"
 
 
-def _period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
+def period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
     begin = first or local_date(info.context.services.now())
     try:
         end = last or begin + timedelta(days=days - 1)
@@ -128,7 +128,7 @@ def _period(first: Date | None, last: Date | None, info: Info, *, days: int, day
     return begin, end
 
 
-def _code(value: str | None, path: str, info: Info) -> str | None:
+def code(value: str | None, path: str, info: Info) -> str | None:
     if value is not None and not fits(SLUG, value):
         refuse(info, path, "slug")
     return value
@@ -138,7 +138,7 @@ def _code(value: str | None, path: str, info: Info) -> str | None:
 class ViewsQuery:
     @strawberry.field(
         description=f"Where a specialty has free slots, day by day, {DAYS_SHOWN} days from today on unless told"
-        f" otherwise, {DAYS_MAX} at most." + _BEHIND
+        f" otherwise, {DAYS_MAX} at most." + BEHIND
     )
     async def availability(
         self,
@@ -156,12 +156,12 @@ class ViewsQuery:
         ] = None,
         at_least: AtLeast = None,
     ) -> Availability:
-        first, last = _period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
-        _code(specialty, "specialty", info)
+        first, last = period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
+        code(specialty, "specialty", info)
         question = slots.free_by_day(
             specialty=specialty,
-            hospital=_code(hospital, "hospital", info),
-            practitioner=_code(practitioner, "practitioner", info),
+            hospital=code(hospital, "hospital", info),
+            practitioner=code(practitioner, "practitioner", info),
             first=first,
             last=last,
             now=info.context.services.now(),
@@ -183,7 +183,7 @@ class ViewsQuery:
 
     @strawberry.field(
         description="A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"
-        " or a practitioner if one is named." + _BEHIND
+        " or a practitioner if one is named." + BEHIND
     )
     async def agendas(
         self,
@@ -198,14 +198,14 @@ class ViewsQuery:
         at_least: AtLeast = None,
     ) -> Connection[Agenda]:
         first = page_size(first, info)
-        _code(hospital, "hospital", info)
+        code(hospital, "hospital", info)
         if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
             refuse(info, "after", "cursor")
         now = info.context.services.now()
         question = slots.agendas_from(
             hospital=hospital,
-            specialty=_code(specialty, "specialty", info),
-            practitioner=_code(practitioner, "practitioner", info),
+            specialty=code(specialty, "specialty", info),
+            practitioner=code(practitioner, "practitioner", info),
             begin=after or f"{hospital}/{on_or_after or local_date(now)}",
             first=first + 1,
         )
@@ -221,7 +221,7 @@ class ViewsQuery:
 
     @strawberry.field(
         description="Who comes to a hospital on a day, by start; cancelled appointments too. Of one specialty if it is"
-        " named." + _BEHIND
+        " named." + BEHIND
     )
     async def day_list(
         self,
@@ -235,11 +235,11 @@ class ViewsQuery:
         at_least: AtLeast = None,
     ) -> Connection[Appointment]:
         first = page_size(first, info)
-        _code(hospital, "hospital", info)
+        code(hospital, "hospital", info)
         question = visits.of_day(
             hospital,
             date,
-            specialty=_code(specialty, "specialty", info),
+            specialty=code(specialty, "specialty", info),
             after=_place(after, info),
             first=first + 1,
         )
@@ -248,7 +248,7 @@ class ViewsQuery:
 
     @strawberry.field(
         description="A person's appointments by start, cancelled ones too, from the read models: `patient` has them as"
-        " the log has them." + _BEHIND
+        " the log has them." + BEHIND
     )
     async def appointments(
         self,
@@ -268,7 +268,7 @@ class ViewsQuery:
         return page([_visit(row) for row in rows], first, _cursor)
 
     @strawberry.field(
-        description=f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + _BEHIND
+        description=f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + BEHIND
     )
     async def utilisation(
         self,
@@ -278,8 +278,8 @@ class ViewsQuery:
         to: Annotated[Date, strawberry.argument(description="The last day in La Paz.")],
         at_least: AtLeast = None,
     ) -> list[Utilisation]:
-        first, last = _period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
-        _code(hospital, "hospital", info)
+        first, last = period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
+        code(hospital, "hospital", info)
         rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
         return [
             Utilisation(

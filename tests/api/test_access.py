@@ -44,7 +44,7 @@ LINE, OTHER_LINE = open_line("sopocachi").line, open_line("centro").line
 OTHER_AGENDA = AGENDA.replace("la-merced", "san-juan")
 CI = {"Ana": "4820193", "Luis": "5000001", "Eva": "6000001", "Juan": "7000001"}
 # What only the person, and who works with them, may know.
-PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant"}
+PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant", "TurnRecord"}
 
 LOGINS: dict[Role, Login | None] = {
     **{
@@ -191,6 +191,18 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
     "Query.node turn": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
     "Query.line": query("line(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
     "Query.turn": query("turn(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
+    "Query.servicePoints": query("servicePoints(first: 1)", "", NODES, lambda at: {}),
+    "Query.lines": query(
+        'lines(servicePoint: $p, onOrAfter: "2027-01-04", first: 1)', "$p: ID!", NODES,
+        lambda at: {"p": at.line.partition("/")[0]},
+    ),
+    "Query.turns": query("turns(person: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}),
+    "Query.lineTurns": query("lineTurns(line: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.line}),
+    "Query.lineFigures": query("lineFigures(line: $id)", "$id: ID!", "waiting", lambda at: {"id": at.line}),
+    "Query.lineHistory": query(
+        'lineHistory(servicePoint: $p, onOrAfter: "2027-01-04", to: "2027-01-05")', "$p: ID!", "date",
+        lambda at: {"p": at.line.partition("/")[0]},
+    ),
     "Mutation.registerServicePoint": mutation(
         "registerServicePoint", lambda at, _: {"servicePoint": at.line.partition("/")[0], "name": "Oficina"}
     ),

@@ -33,8 +33,10 @@ BOUNDED = {
     "Line.counters": "domain.queues.line.COUNTERS_MAX",
     "Line.lastCalls": "domain.queues.line.LAST_CALLS_MAX",
     "Line.next": "api.graphql.queues.NEXT_SHOWN",
+    "LineFigures.hours": "the hours of a day",
     "LinePolicy.order": "the three classes",
     "Patient.holds": "domain.appointments.patient: two live holds",
+    "Query.lineHistory": "projections.line_figures.HISTORY_DAYS_MAX days of a service point's services",
     "Query.utilisation": "api.graphql.views.WEEKS_MAX weeks of a hospital's specialties",
     "SlotTaken.alternatives": "domain.appointments.agenda.ALTERNATIVES_MAX",
 }

@@ -12,6 +12,7 @@ from api.messages import HINTS, LANGUAGES, MESSAGES, language_of
 from domain.errors import Code, Hint
 from infra.core import Core
 from infra.log import READ_TIMEOUT_S, Unavailable
+from projections.catalogue import PROJECTIONS
 from tests.api.conftest import Client
 from tests.city import hospital, key
 from tests.conftest import Town
@@ -23,7 +24,7 @@ SNAPSHOT = Path(__file__).parents[2] / "docs" / "schema.graphql"
 async def test_health_and_readiness(client: Client) -> None:
     assert (await client.http.get("/healthz")).json() == {"status": "ok"}
     fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
-    views = {"availability": fresh, "appointments": fresh}
+    views = dict.fromkeys(PROJECTIONS, fresh)
     assert (await client.http.get("/readyz")).json() == {"status": "ready", "position": "0", "views": views}
 
 
