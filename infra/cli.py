@@ -448,7 +448,7 @@ def projections_rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
     Parameters
     ----------
     name:
-        Which one: availability, appointments.
+        Which one: availability, appointments, service_points, lines, turns.
     """
     from projections.runner import rebuild
 

@@ -209,7 +209,7 @@ def projectors(pid: int) -> list[psutil.Process]:
 def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:
     told = igob("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1
-    assert "there is no projection nothing; there are availability, appointments" in told.stderr
+    assert f"there is no projection nothing; there are {', '.join(PROJECTIONS)}" in told.stderr
     told = igob("projections", "verify", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1
     assert "projection availability was never built: run igob projections run" in told.stderr
