@@ -74,7 +74,7 @@ def _spread(seconds: str, where: str) -> str:
 
 # Of turns `t`.
 _FIGURES = f"""
-    count(t.turn) AS taken,
+    count(*) AS taken,
     count(t.first_called_at) AS called,
     count(*) FILTER (WHERE t.state = 'SERVED') AS served,
     count(*) FILTER (WHERE t.state = 'ABSENT') AS absent,
@@ -82,7 +82,7 @@ _FIGURES = f"""
     count(*) FILTER (WHERE t.state = 'TRANSFERRED') AS transferred,
     count(*) FILTER (WHERE t.state = 'UNSERVED') AS unserved,
     coalesce(
-        count(*) FILTER (WHERE t.state IN ('LEFT', 'ABSENT'))::float8 / nullif(count(t.turn), 0), 0
+        count(*) FILTER (WHERE t.state IN ('LEFT', 'ABSENT'))::float8 / nullif(count(*), 0), 0
     ) AS abandoned,
     {_spread("extract(epoch FROM t.first_called_at - t.taken_at)::float8", "t.first_called_at IS NOT NULL")} AS wait,
     {_spread("extract(epoch FROM t.ended_at - t.started_at)::float8", "t.state = 'SERVED'")} AS service
@@ -129,9 +129,11 @@ def by_day(service_point: ServicePointId, *, service: ServiceId | None, first: d
     return Query(
         projections=(LINES.name, TURNS.name),
         select=f"""
-            SELECT l.date, l.service AS service_code, {_FIGURES}
-            FROM {{lines}} AS l LEFT JOIN {{turns}} AS t ON t.line = l.line
-            WHERE {where} GROUP BY l.date, l.service ORDER BY l.date, l.service
+            SELECT l.date, l.service AS service_code, f.*
+            FROM {{lines}} AS l CROSS JOIN LATERAL (
+                SELECT {_FIGURES} FROM {{turns}} AS t WHERE t.line = l.line
+            ) AS f
+            WHERE {where} ORDER BY l.date, l.service
         """,
         parameters={"service_point": service_point, "service": service, "first": first, "last": last},
         row=DayFigures,

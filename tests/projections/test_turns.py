@@ -1,17 +1,25 @@
-"""What an estimate of waits learns from."""
+"""What an estimate of waits learns from; and an event that changes many rows."""
 
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 import projections.turns
+from domain.decider import build
+from domain.queues.line import LineClosed
+from domain.queues.opening import CloseLine
 from infra.core import Core
 from infra.views import Views
-from projections.turns import called_before
+from projections.generations import Places
+from projections.projection import Entry
+from projections.runner import connect, statuses
+from projections.turns import TURNS, called_before, of_line
+from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
-from tests.waiting import call, open_line, take, turn_of
+from tests.waiting import LINE, call, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
 
@@ -47,3 +55,32 @@ async def test_what_is_learned_from_is_what_was_called_before_a_moment_the_last_
     assert (row.first_called_at - row.taken_at, row.started_at, row.ended_at) == (timedelta(seconds=120), None, None)
     monkeypatch.setattr(projections.turns, "CALLED_TURNS_MAX", 1)
     assert await learned() == [turn_of("Luis")]
+
+
+async def test_a_closing_that_fails_at_one_turn_changes_none(core: Core, town: Town, views: Views) -> None:
+    """It is one event: its line is parked from there on, with all rows as they were."""
+    other = await open_line(core, service="permits")
+    await open_line(core)
+    for name in ("Ana", "Luis", "Eva"):
+        await take(core, name)
+    await take(core, "Juan", other)
+
+    def evolve(row: Any, entry: Entry, name: str) -> Any:
+        evolved = TURNS.evolve(row, entry, name)
+        if isinstance(entry.event, LineClosed) and name == turn_of("Luis"):
+            raise ValueError("no fold for it")
+        return evolved
+
+    with projector(town, [msgspec.structs.replace(TURNS, evolve=evolve)]) as projecting:
+        projecting.catch_up()
+        for line in (LINE, other):
+            await core.lane.submit(build(CloseLine, line=line), key(f"close {line}"))
+        projecting.catch_up()
+        states = [
+            [row.state for row in (await views.ask(of_line(line, state=None, after=None, first=9)))[0]]
+            for line in (LINE, other)
+        ]
+    assert states == [["WAITING"] * 3, ["UNSERVED"]]
+    with connect(town.application) as connection:
+        (status,) = statuses(connection, Places(town.schema), [TURNS])
+    assert (status.parked, status.position) == (1, await core.log.head())
