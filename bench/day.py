@@ -1,0 +1,272 @@
+"""Synthetic days of one service at one service point, for `igob bench eta`.
+
+People come in a rush at opening, over the day, and by appointment; counters open and pause, half of them at a time for
+lunch; some clerks are slower than others, and each has better and worse days; service times have a heavy tail; some
+people do not come when they are called, some leave. The line calls by a policy (bench/policy of `Line`): preferential
+first, then appointments, but at least one of the others in three. Nothing here knows how waits are estimated.
+"""
+
+import heapq
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from math import exp
+from random import Random
+from typing import Any, Literal
+
+import msgspec
+
+from domain.calendar import TIME_ZONE
+from domain.queues.wait import Priority
+
+Outcome = Literal["SERVED", "ABSENT", "LEFT", "NOT_CALLED"]
+
+NORMAL_IN = 3
+CALL_TIMEOUT_S = 90
+HOUR_S = 3600
+
+
+class Turn(msgspec.Struct, kw_only=True):
+    """One turn; instants are aware. `ended_at`: the counter was free again, or the turn left; None if nobody called it."""
+
+    number: int
+    priority: Priority
+    taken_at: datetime
+    called_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    counter: int = 0
+    outcome: Outcome = "NOT_CALLED"
+
+
+class Opening(msgspec.Struct, kw_only=True):
+    """From when until when a counter was open."""
+
+    counter: int
+    since: datetime
+    until: datetime
+
+
+class Day(msgspec.Struct, kw_only=True):
+    """What happened on one day."""
+
+    turns: list[Turn]
+    openings: list[Opening]
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service is like. `median_s` and `sigma`: of the lognormal service times; one in `tail_in` takes `tail` times
+    as long. `people` come on an average day. Hours are those of La Paz."""
+
+    name: str
+    median_s: float
+    sigma: float
+    people: int
+    counters: int
+    tail: float = 4.0
+    tail_in: int = 30
+    no_show: float = 0.07
+    leaves: float = 0.12
+    opens: int = 8
+    closes: int = 18
+
+
+SERVICES = (
+    Service(name="payments", median_s=110, sigma=0.9, people=640, counters=5),
+    Service(name="licences", median_s=330, sigma=0.7, people=255, counters=5),
+    Service(name="hearings", median_s=1300, sigma=0.45, people=112, counters=6, tail=2.5),
+)
+
+
+class Line:
+    """Who waits, in the order of the policy. Given as bench data, so that a replay calls people ahead by the same rule."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Priority, dict[int, Turn]] = {"PREFERENTIAL": {}, "APPOINTMENT": {}, "NORMAL": {}}
+        self.since_normal = 0
+
+    def __len__(self) -> int:
+        return sum(len(turns) for turns in self.waiting.values())
+
+    def add(self, turn: Turn) -> None:
+        self.waiting[turn.priority][turn.number] = turn
+
+    def remove(self, turn: Turn) -> None:
+        del self.waiting[turn.priority][turn.number]
+
+    def called(self, turn: Turn) -> None:
+        """Some turn was called, not always the one that the policy names."""
+        self.remove(turn)
+        self.since_normal = 0 if turn.priority == "NORMAL" else self.since_normal + 1
+
+    def order(self) -> Iterator[Turn]:
+        """All that wait, as they would be called if nobody else came."""
+        classes = [iter(turns.values()) for turns in self.waiting.values()]
+        first = [next(turns, None) for turns in classes]
+        since = self.since_normal
+        while True:
+            normal = first[2] is not None and since >= NORMAL_IN - 1
+            index = 2 if normal else next((index for index, turn in enumerate(first) if turn is not None), -1)
+            turn = first[index] if index >= 0 else None
+            if turn is None:
+                return
+            yield turn
+            first[index] = next(classes[index], None)
+            since = 0 if index == 2 else since + 1
+
+
+class Simulation:
+    """One day; seconds count from midnight in La Paz."""
+
+    def __init__(self, service: Service, day: date, random: Random) -> None:
+        self.service, self.random = service, random
+        self.midnight = datetime.combine(day, time(), TIME_ZONE).astimezone(UTC)
+        self.line = Line()
+        self.turns: list[Turn] = []
+        self.openings: list[Opening] = []
+        self.events: list[tuple[float, int, str, Any]] = []
+        self.made = 0
+        self.free: set[int] = set()
+        self.busy: set[int] = set()
+        self.since: dict[int, float] = {}
+        self.speed = {number: exp(random.gauss(0, 0.15)) for number in range(1, service.counters + 1)}
+        self.slow_today = exp(random.gauss(0, 0.08))
+
+    def at(self, second: float) -> datetime:
+        return self.midnight + timedelta(milliseconds=round(1000 * second))
+
+    def plan(self, second: float, what: str, about: Any) -> None:
+        self.made += 1
+        heapq.heappush(self.events, (second, self.made, what, about))
+
+    def arrivals(self) -> None:
+        """A rush from a quarter of an hour before opening, a morning, few at noon, an afternoon; appointments."""
+        service, random = self.service, self.random
+        opens, closes = service.opens * HOUR_S, (service.closes - 0.75) * HOUR_S
+        for _ in range(round(service.people * exp(random.gauss(0, 0.12)))):
+            kind = random.random()
+            if kind < 0.17:
+                second = opens - 900 + random.expovariate(1 / 1200)
+            elif kind < 0.55:
+                second = random.triangular(opens, opens + 5 * HOUR_S, opens + 1.5 * HOUR_S)
+            elif kind < 0.75:
+                second = random.uniform(opens, closes)
+            else:
+                second = random.triangular(opens + 5 * HOUR_S, closes, opens + 7 * HOUR_S)
+            who = random.random()
+            priority: Priority = "PREFERENTIAL" if who < 0.14 else "NORMAL"
+            if who > 0.85:
+                booked = round(second / 900) * 900
+                priority, second = "APPOINTMENT", booked + random.gauss(-400, 300)
+            if opens - 900 <= second < closes:
+                self.plan(second, "arrives", priority)
+
+    def shifts(self) -> None:
+        """When counters are open: most of the day, with a lunch break in two halves and now and then a pause."""
+        service, random = self.service, self.random
+        for counter in range(1, service.counters + 1):
+            if random.random() < 0.06 and counter > 1:
+                continue  # nobody is there today
+            lunch = (service.opens + 4 + counter % 2) * HOUR_S + random.uniform(-300, 300)
+            begins = service.opens * HOUR_S + max(0.0, random.gauss(60, 120))
+            ends = (service.closes + 1 if counter <= 2 else service.closes - random.choice((0, 0, 2))) * HOUR_S
+            breaks = [(lunch, lunch + HOUR_S + random.uniform(-300, 600))]
+            breaks += [
+                (second, second + random.uniform(300, 1200))
+                for second in (random.uniform(begins, ends) for _ in range(random.choice((0, 1, 1, 2))))
+            ]
+            self.plan(begins, "opens", counter)
+            for since, until in breaks:
+                self.plan(since, "pauses", counter)
+                self.plan(until, "opens", counter)
+            self.plan(ends, "ends", counter)
+
+    def run(self) -> Day:
+        self.arrivals()
+        self.shifts()
+        self.asked: dict[int, str] = {}  # what a counter does as soon as it is free
+        while self.events:
+            second, _, what, about = heapq.heappop(self.events)
+            getattr(self, what)(second, about)
+        return Day(turns=self.turns, openings=self.openings)
+
+    def arrives(self, second: float, priority: Priority) -> None:
+        turn = Turn(number=len(self.turns) + 1, priority=priority, taken_at=self.at(second))
+        self.turns.append(turn)
+        self.line.add(turn)
+        if self.random.random() < self.service.leaves:
+            self.plan(second + self.random.uniform(600, 5400), "leaves", turn)
+        if self.free:
+            counter = self.random.choice(sorted(self.free))
+            self.free.remove(counter)
+            self.busy.add(counter)
+            self.plan(second + self.random.uniform(2, 15), "calls", counter)
+
+    def leaves(self, second: float, turn: Turn) -> None:
+        if turn.called_at is None:
+            turn.ended_at, turn.outcome = self.at(second), "LEFT"
+            self.line.remove(turn)
+
+    def opens(self, second: float, counter: int) -> None:
+        self.asked.pop(counter, None)
+        if counter not in self.since and second < (self.service.closes + 1) * HOUR_S:
+            self.since[counter] = second
+            self.next(second, counter)
+
+    def pauses(self, second: float, counter: int) -> None:
+        self.asked[counter] = "pauses"
+        if counter in self.free:
+            self.next(second, counter)
+
+    def ends(self, second: float, counter: int) -> None:
+        self.pauses(second, counter)
+        self.events = [event for event in self.events if event[2:] != ("opens", counter)]
+        heapq.heapify(self.events)
+
+    def next(self, second: float, counter: int) -> None:
+        """A counter has nobody: it pauses, calls in a moment, or waits for somebody to come."""
+        self.busy.discard(counter)
+        self.free.discard(counter)
+        if self.asked.pop(counter, None):
+            self.openings.append(
+                Opening(counter=counter, since=self.at(self.since.pop(counter)), until=self.at(second))
+            )
+        elif self.line:
+            self.busy.add(counter)
+            self.plan(second + self.random.uniform(4, 30), "calls", counter)
+        else:
+            self.free.add(counter)
+
+    def calls(self, second: float, counter: int) -> None:
+        turn = next(self.line.order(), None)
+        if turn is None:
+            self.next(second, counter)
+            return
+        self.line.called(turn)
+        turn.called_at, turn.counter = self.at(second), counter
+        if self.random.random() < self.service.no_show:
+            turn.outcome, ends = "ABSENT", second + CALL_TIMEOUT_S + self.random.uniform(0, 10)
+        else:
+            begins = second + self.random.uniform(5, 50)
+            turn.outcome, turn.started_at = "SERVED", self.at(begins)
+            ends = begins + self.service_s(second, counter)
+        turn.ended_at = self.at(ends)
+        self.plan(ends, "next", counter)
+
+    def service_s(self, second: float, counter: int) -> float:
+        service, random = self.service, self.random
+        seconds = random.lognormvariate(0, service.sigma) * service.median_s * self.speed[counter] * self.slow_today
+        if random.randrange(service.tail_in) == 0:
+            seconds *= service.tail
+        slower = 1.12 if second > (service.opens + 6) * HOUR_S else 1.0  # tired, and harder cases
+        return min(max(10.0, seconds * slower), 3 * HOUR_S)
+
+
+def days(service: Service, *, seed: int, count: int, first: date = date(2026, 9, 1)) -> list[Day]:
+    """So many working days of a service; the same for the same seed."""
+    made = []
+    day = first
+    while len(made) < count:
+        if day.weekday() < 5:
+            made.append(Simulation(service, day, Random(f"{seed} {service.name} {day}")).run())
+        day += timedelta(days=1)
+    return made

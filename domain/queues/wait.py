@@ -1,0 +1,432 @@
+"""How long a turn will wait until it is first called: an interval with a known reliability.
+
+An expectation has two parts. The *point* is worked out: how many calls it takes, how often the counters that are open
+call, and how many are usually open later in the day. How far such points were off in the past makes the interval:
+ratios of the actual wait to the point are counted, by class and by how many were ahead, so that an interval covers what
+it says, whatever the point does not know (who will overtake, who will leave, which clerk is slow today). With little
+knowledge a wide prior speaks.
+
+Everything learned is whole numbers in tuples of fixed length, and halved when there are many of them, so that the last
+months count: the same facts in the same order give the same experience.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
+from math import erf, exp, log, sqrt
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from domain.calendar import TIME_ZONE
+from domain.decider import Instant, Value
+
+Priority: TypeAlias = Literal["PREFERENTIAL", "APPOINTMENT", "NORMAL"]
+PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+WAIT_MAX_S = 24 * 3600  # nobody is told more
+
+SLOT_S = 600
+SLOTS = 144
+BIAS_SLOTS = 48
+USE_BIAS = True
+STAYS_OPEN_S = 5400  # of a day
+
+# How many were ahead, at least, in each bucket but the first, where a counter was free for the turn.
+AHEAD_AT_LEAST = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90)
+BUCKETS = 1 + len(AHEAD_AT_LEAST)
+AHEAD_AT_MOST = (*(least - 1 for least in AHEAD_AT_LEAST[1:]), 10**6)
+
+# Ratios are counted by their logarithm, seconds of grace added to both sides: a wait of 0 s has one too.
+GRACE = 0.1
+LOG_LOWEST = -2.5
+LOG_STEP = 0.08
+BINS = 64
+COUNTS_MAX = 8192  # then the cell is halved
+PRIOR_WEIGHT = 40  # as many waits as the prior, or all classes together, count for
+
+# Busy times are counted by their logarithm too: how much longer somebody stays who has been there for so long.
+BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
+CALLS_MAX = 4096
+ASSUMED_S = 300
+ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
+HOUR_WEIGHT = 40  # as many calls as the whole day's mean counts for in one hour
+SHARE_WEIGHT = 20
+BIAS_WEIGHT = 60
+STAFFED_WEIGHT_S = 3600
+STAFFED_MAX_S = 60 * SLOT_S
+SPEED_MIN, SPEED_MAX = 0.1, 8.0
+IDLE_S = 10  # a free counter calls within so long
+
+
+class Tally(Value):
+    """How many, and how many seconds they took together."""
+
+    count: int = 0
+    seconds: int = 0
+
+    def plus(self, seconds: float) -> "Tally":
+        """One more; halved when there are many."""
+        count, total = self.count + 1, self.seconds + round(seconds)
+        return Tally(count=count // 2, seconds=total // 2) if count >= CALLS_MAX else Tally(count=count, seconds=total)
+
+
+class Experience(Value):
+    """What was learned of one service at one service point. Start with `Experience(assumed_s=…)`.
+
+    assumed_s: how long a counter is thought to be busy with a turn, until calls tell.
+    served: busy times of turns that came, by hour of the day in La Paz; absent: of calls that nobody answered.
+    busy: how many calls took how long, by BUSY_EDGES_S. called, left: how the waiting ended.
+    staffed_s, watched_s: by half-hour of the day, seconds of open counters, and seconds in which they were counted.
+    ratios: a cell for each class and bucket, BINS counts each, empty until something is known.
+    """
+
+    assumed_s: int = ASSUMED_S
+    served: tuple[Tally, ...] = (Tally(),) * 24
+    absent: Tally = Tally()
+    busy: tuple[int, ...] = (0,) * (len(BUSY_EDGES_S) + 1)
+    called: int = 0
+    left: int = 0
+    staffed_s: tuple[int, ...] = (0,) * SLOTS
+    watched_s: tuple[int, ...] = (0,) * SLOTS
+    bias: tuple[Tally, ...] = (Tally(),) * (len(PRIORITIES) * BIAS_SLOTS)
+    ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
+
+
+class Situation(Value):
+    """A turn that waits at `now`: its class, and how many would be called before it if nobody else came.
+
+    counters: of each open counter, since when it is busy (with a turn that was called or is served), None if it is free.
+    """
+
+    now: Instant
+    priority: Priority
+    ahead: int
+    counters: tuple[Instant | None, ...]
+
+
+class Basis(Value):
+    """What `waited` needs to know of an expectation once the turn was called. `point_s`: seconds at today's pace."""
+
+    at: Instant
+    cell: int
+    calls: float
+    scale: float
+    rests_s: tuple[int, ...]
+
+
+class Wait(Value):
+    """Seconds from now until the turn is called: an interval for nine of ten, one for every other, and the middle."""
+
+    low_90_s: int
+    low_50_s: int
+    middle_s: int
+    high_50_s: int
+    high_90_s: int
+    basis: Basis
+
+
+def served(experience: Experience, *, at: datetime, busy_s: float) -> Experience:
+    """A counter was busy so long with a turn called at `at`: until it called again, or was free with nobody waiting."""
+    hour = at.astimezone(TIME_ZONE).hour
+    tallies = experience.served
+    return msgspec.structs.replace(
+        experience,
+        served=(*tallies[:hour], tallies[hour].plus(busy_s), *tallies[hour + 1 :]),
+        busy=_counted(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
+    )
+
+
+def absent(experience: Experience, *, busy_s: float) -> Experience:
+    """A counter lost so long with a turn that was called and did not come."""
+    return msgspec.structs.replace(
+        experience,
+        absent=experience.absent.plus(busy_s),
+        busy=_counted(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
+    )
+
+
+def left(experience: Experience) -> Experience:
+    """A turn left the line, or was moved to another, before it was called."""
+    return _ended(experience, called=0, left=1)
+
+
+def called(experience: Experience) -> Experience:
+    """A turn was called for the first time."""
+    return _ended(experience, called=1, left=0)
+
+
+def _ended(experience: Experience, *, called: int, left: int) -> Experience:
+    called, left = experience.called + called, experience.left + left
+    half = called + left >= CALLS_MAX
+    return msgspec.structs.replace(
+        experience, called=called // 2 if half else called, left=left // 2 if half else left
+    )
+
+
+def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
+    """So many counters were open, 0 too, from `since` to `until`, within an hour or so, while the line was open."""
+    local = since.astimezone(TIME_ZONE)
+    second = local.hour * 3600 + local.minute * 60 + local.second
+    rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
+    open_s, seen_s = list(experience.staffed_s), list(experience.watched_s)
+    while rest > 0:
+        slot = second // SLOT_S % SLOTS
+        part = min(rest, SLOT_S - second % SLOT_S)
+        open_s[slot] += part * counters
+        seen_s[slot] += part
+        if seen_s[slot] >= STAFFED_MAX_S:
+            open_s[slot], seen_s[slot] = open_s[slot] // 2, seen_s[slot] // 2
+        second, rest = second + part, rest - part
+    return msgspec.structs.replace(experience, staffed_s=tuple(open_s), watched_s=tuple(seen_s))
+
+
+def waited(experience: Experience, expected: Basis, actual_s: float) -> Experience:
+    """A turn of which this was expected was called after so many seconds more.
+
+    Tell it of what was expected when the turn was taken, and each time when half of those ahead, or all, were gone.
+    """
+    made = _Curve(experience, expected.at, expected.rests_s).made(min(max(0.0, actual_s), WAIT_MAX_S))
+    ratio = log((made + GRACE) / (expected.calls + GRACE))
+    bin_ = min(max(int((ratio - LOG_LOWEST) / LOG_STEP), 0), BINS - 1)
+    cells = experience.ratios
+    if expected.cell % BUCKETS >= 2:
+        experience = _biased(experience, expected, ratio + log(expected.scale))
+    counted = _counted(cells[expected.cell] or (0,) * BINS, bin_, COUNTS_MAX)
+    return msgspec.structs.replace(
+        experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :])
+    )
+
+
+def _biased(experience: Experience, expected: Basis, ratio: float) -> Experience:
+    place = expected.cell // BUCKETS * BIAS_SLOTS + _slot(expected.at)
+    bias = experience.bias
+    return msgspec.structs.replace(
+        experience, bias=(*bias[:place], bias[place].plus(ratio * 1000), *bias[place + 1 :])
+    )
+
+
+def _slot(at: datetime) -> int:
+    local = at.astimezone(TIME_ZONE)
+    return (local.hour * 3600 + local.minute * 60) // 1800
+
+
+def _counted(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
+    more = (*counts[:index], counts[index] + 1, *counts[index + 1 :])
+    return tuple(count // 2 for count in more) if sum(more) >= most else more
+
+
+def expect(experience: Experience, situation: Situation) -> Wait | None:
+    """What to expect in this situation; None when no counter is open: nobody can say."""
+    turn = (situation.priority, situation.ahead)
+    return next(iter(expect_all(experience, situation.now, situation.counters, [turn])), None)
+
+
+def expect_all(
+    experience: Experience,
+    now: datetime,
+    counters: Sequence[datetime | None],
+    turns: Iterable[tuple[Priority, int]],
+) -> list[Wait]:
+    """What each of these turns has to expect, (class, people ahead) each, in their order; [] when no counter is open."""
+    if not counters:
+        return []
+    rests_s = _rests_s(experience, now, counters)
+    free = sum(1 for since in counters if since is None)
+    curve = _Curve(experience, now, rests_s)
+    needs: dict[Priority, _Needs] = {}
+    waits = []
+    for priority, ahead in turns:
+        need = needs.get(priority)
+        if need is None:
+            need = needs[priority] = _Needs(experience, priority, now)
+        cell, point, ends = need.calls(ahead, free=ahead < free)
+        seconds = [round(curve.time_s(end - GRACE)) if end > GRACE else 0 for end in ends]
+        waits.append(
+            Wait(
+                low_90_s=seconds[0],
+                low_50_s=seconds[1],
+                middle_s=seconds[2],
+                high_50_s=seconds[3],
+                high_90_s=seconds[4],
+                basis=Basis(at=now, cell=cell, calls=point, scale=need.scale, rests_s=rests_s),
+            )
+        )
+    return waits
+
+
+def busy_mean_s(experience: Experience, hour: int) -> float:
+    """How long a call keeps a counter busy at this hour, those that nobody answers among them."""
+    count = sum(tally.count for tally in experience.served)
+    seconds = sum(tally.seconds for tally in experience.served)
+    day_s = (seconds + experience.assumed_s * ASSUMED_WEIGHT) / (count + ASSUMED_WEIGHT)
+    here = experience.served[hour]
+    served_s = (here.seconds + day_s * HOUR_WEIGHT) / (here.count + HOUR_WEIGHT)
+    nobody = experience.absent
+    share = nobody.count / (nobody.count + count + SHARE_WEIGHT)
+    return max(1.0, served_s if not nobody.count else served_s * (1 - share) + share * nobody.seconds / nobody.count)
+
+
+class _Curve:
+    """How many calls a line can count on in how many seconds: at first by the counters that are open, then by those
+    that usually are at that time of the day."""
+
+    def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int]) -> None:
+        local = at.astimezone(TIME_ZONE)
+        second = local.hour * 3600 + local.minute * 60 + local.second
+        self.experience, self.counters = experience, len(rests_s)
+        self.mean_s = busy_mean_s(experience, local.hour)
+        self.slot, self.slot_ends = second // SLOT_S, float(SLOT_S - second % SLOT_S)
+        self.usual = _usually_open(experience, self.slot)
+        # Until its rest is over a counter makes one call, evenly likely at any time; then one in every mean_s.
+        self.rests = list(rests_s)
+        self.rate = sum(1 / rest for rest in rests_s)
+        self.worked = 0.0  # seconds of the counters that are open now
+        self.speed, self.others = 1.0, 0.0
+        self.times, self.calls = [0.0], [0.0]
+
+    def _extend(self) -> None:
+        """Go on to where the rate changes next: a rest is over, or a slot of the day."""
+        span = self.slot_ends - self.times[-1]
+        if self.rests and self.worked + span * self.speed >= self.rests[0]:
+            rest = self.rests.pop(0)
+            self._go((rest - self.worked) / self.speed)
+            self.worked = float(rest)
+            self.rate = max(self.rate + 1 / self.mean_s - 1 / rest, 1 / self.mean_s)
+            return
+        self._go(span)
+        self.slot, self.slot_ends = (self.slot + 1) % SLOTS, self.slot_ends + SLOT_S
+        usual = _usually_open(self.experience, self.slot)
+        if not self.usual or not usual:
+            self.speed, self.others = 1.0, 0.0
+            return
+        known = self.experience.watched_s[self.slot] / (self.experience.watched_s[self.slot] + STAFFED_WEIGHT_S)
+        still = 1 - known * (1 - exp(-self.times[-1] / STAYS_OPEN_S))
+        self.speed = still * min(max(1 + known * (usual / self.usual - 1), SPEED_MIN), SPEED_MAX)
+        self.others = (1 - still) * usual / self.mean_s
+
+    def _go(self, span: float) -> None:
+        self.calls.append(self.calls[-1] + span * (self.rate * self.speed + self.others))
+        self.times.append(self.times[-1] + span)
+        self.worked += span * self.speed
+
+    def time_s(self, calls: float) -> float:
+        """When so many calls are made."""
+        while self.calls[-1] <= calls:
+            if self.times[-1] > WAIT_MAX_S:
+                return float(WAIT_MAX_S)
+            self._extend()
+        return _between(self.calls, self.times, calls)
+
+    def made(self, seconds: float) -> float:
+        """How many calls are made by then."""
+        while self.times[-1] <= seconds:
+            self._extend()
+        return _between(self.times, self.calls, seconds)
+
+
+def _between(known: list[float], wanted: list[float], value: float) -> float:
+    after = bisect_right(known, value)
+    part = (value - known[after - 1]) / (known[after] - known[after - 1])
+    return wanted[after - 1] + part * (wanted[after] - wanted[after - 1])
+
+
+def _usually_open(experience: Experience, slot: int) -> float:
+    seen = experience.watched_s[slot]
+    return experience.staffed_s[slot] / seen if seen else 0.0
+
+
+def _rests_s(experience: Experience, now: datetime, counters: Sequence[datetime | None]) -> tuple[int, ...]:
+    """How much longer each counter will be busy, sorted; the mean as long as nothing is known."""
+    mean_s = busy_mean_s(experience, now.astimezone(TIME_ZONE).hour)
+    rests = (
+        IDLE_S if since is None else _rest_s(experience.busy, mean_s, (now - since).total_seconds()) for since in counters
+    )
+    return tuple(sorted(rests))
+
+
+def _rest_s(busy: tuple[int, ...], mean_s: float, elapsed_s: float) -> int:
+    first = bisect_right(BUSY_EDGES_S, elapsed_s) + 1
+    count, seconds = ASSUMED_WEIGHT, mean_s * ASSUMED_WEIGHT
+    for many, edge in zip(busy[first:], BUSY_EDGES_S[first - 1 :], strict=True):
+        count += many
+        seconds += many * (edge * 1.15 - elapsed_s)
+    return max(IDLE_S, round(seconds / count))
+
+
+class _Needs:
+    """How many calls the turns of one class need, at the quantiles. More people ahead never need fewer."""
+
+    def __init__(self, experience: Experience, priority: Priority, at: datetime) -> None:
+        self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
+        self.stay = 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
+        self.scale = 1.0
+        if USE_BIAS:
+            tally = experience.bias[PRIORITIES[priority] * BIAS_SLOTS + _slot(at)]
+            self.scale = exp(tally.seconds / 1000 / (tally.count + BIAS_WEIGHT))
+        self.at_once = _factors(experience, self.first_cell, 0)
+        self.factors: list[tuple[float, ...]] = []
+        self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
+
+    def point(self, ahead: int, bucket: int) -> float:
+        return (ahead * self.stay + 1) * (self.scale if bucket >= 2 else 1.0)
+
+    def _reach(self, bucket: int) -> None:
+        while len(self.factors) < bucket:
+            number = len(self.factors) + 1
+            if self.factors:  # a bucket begins where the one before it ended, at least
+                end = self.point(AHEAD_AT_MOST[number - 2], number - 1) + GRACE
+                pairs = zip(self.factors[-1], self.floors[-1], strict=True)
+                self.floors.append(tuple(max(end * factor, floor) for factor, floor in pairs))
+            self.factors.append(_factors(self.experience, self.first_cell, number))
+
+    def calls(self, ahead: int, *, free: bool) -> tuple[int, float, list[float]]:
+        """The cell, the point and its quantiles. `free`: there is a counter for each of those ahead and for the turn."""
+        bucket = bisect_right(AHEAD_AT_LEAST, ahead)
+        if len(self.factors) < bucket:
+            self._reach(bucket)
+        point = self.point(ahead, bucket)
+        graced = point + GRACE
+        ends = [
+            factor * graced if factor * graced > floor else floor
+            for factor, floor in zip(self.factors[bucket - 1], self.floors[bucket - 1], strict=True)
+        ]
+        if free:
+            bucket, point = 0, self.point(ahead, 0)
+            ends = [min(end, factor * (point + GRACE)) for end, factor in zip(ends, self.at_once, strict=True)]
+        return self.first_cell + bucket, point, ends
+
+
+def _prior(bucket: int) -> tuple[float, ...]:
+    """Shares of the bins when nothing is known: the fewer calls, the wider; and the busy time may be quite another."""
+    ahead = AHEAD_AT_LEAST[bucket - 1] if bucket else 0
+    sigma = sqrt(0.6**2 + 0.8**2 / (1 + ahead))
+    edges = [0.5 + erf((LOG_LOWEST + LOG_STEP * step) / sigma / sqrt(2)) / 2 for step in range(BINS + 1)]
+    return tuple((after - before) / (edges[-1] - edges[0]) for before, after in pairwise(edges))
+
+
+PRIORS = tuple(_prior(bucket) for bucket in range(BUCKETS))
+
+
+def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[float, ...]:
+    """The quantiles of the ratio in a cell: its own counts, those of all classes, the prior, each with its weight."""
+    weights = list(PRIORS[bucket])
+    everybody = [cell for cell in experience.ratios[bucket::BUCKETS] if cell]
+    own = experience.ratios[first_cell + bucket]
+    for counts in (([sum(column) for column in zip(*everybody, strict=True)], own) if everybody else ()):
+        if counts:
+            total = sum(counts) + PRIOR_WEIGHT
+            pairs = zip(counts, weights, strict=True)
+            weights = [(count + PRIOR_WEIGHT * weight) / total for count, weight in pairs]
+    sums, so_far = [], 0.0
+    for weight in weights:
+        so_far += weight
+        sums.append(so_far)
+    factors = []
+    for quantile in QUANTILES:
+        bin_ = min(bisect_left(sums, quantile), BINS - 1)
+        within = 1 - (sums[bin_] - quantile) / weights[bin_] if weights[bin_] else 0.5
+        factors.append(exp(LOG_LOWEST + LOG_STEP * (bin_ + min(max(within, 0.0), 1.0))))
+    return tuple(factors)
