@@ -19,7 +19,8 @@ from domain.calendar import TIME_ZONE
 from domain.queues import wait
 from domain.queues.wait import Basis, Experience, Priority, Wait
 
-TICK = timedelta(minutes=5)
+TICK = timedelta(minutes=10)
+NOTED_AGAIN = timedelta(minutes=10)
 Moment: TypeAlias = Literal["taken", "later"]
 _ORDER = ("ended", "closed", "opened", "left", "taken", "called", "ended_at_once", "tick")
 
@@ -114,6 +115,9 @@ class _Replayed:
             self.empty_at = at
         if self.since is None:
             self.since = at
+        if self.learning:
+            self._staff(at)
+            self.replay.experience = wait.taken(self.replay.experience, at=at, priority=turn.priority)
         self.line.add(turn)
         ahead = next(number for number, one in enumerate(self.line.order()) if one is turn)
         if self.learning:
@@ -134,7 +138,7 @@ class _Replayed:
         nearer = []
         for ahead, turn in enumerate(self.line.order()):
             notes = self.notes.get(turn.number)
-            if not notes or ahead < notes[-1].ahead and ahead * 2 <= notes[-1].ahead:
+            if not notes or ahead * 2 <= notes[-1].ahead > 0 or at - notes[-1].basis.at >= NOTED_AGAIN:
                 nearer.append((turn, ahead))
         if nearer:
             self._note(at, nearer)

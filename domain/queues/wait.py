@@ -30,8 +30,7 @@ WAIT_MAX_S = 24 * 3600  # nobody is told more
 
 SLOT_S = 600
 SLOTS = 144
-BIAS_SLOTS = 48
-USE_BIAS = True
+KEPT_MIN = 0.34
 STAYS_OPEN_S = 5400  # of a day
 
 # How many were ahead, at least, in each bucket but the first, where a counter was free for the turn.
@@ -54,7 +53,6 @@ ASSUMED_S = 300
 ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
 HOUR_WEIGHT = 40  # as many calls as the whole day's mean counts for in one hour
 SHARE_WEIGHT = 20
-BIAS_WEIGHT = 60
 STAFFED_WEIGHT_S = 3600
 STAFFED_MAX_S = 60 * SLOT_S
 SPEED_MIN, SPEED_MAX = 0.1, 8.0
@@ -91,7 +89,7 @@ class Experience(Value):
     left: int = 0
     staffed_s: tuple[int, ...] = (0,) * SLOTS
     watched_s: tuple[int, ...] = (0,) * SLOTS
-    bias: tuple[Tally, ...] = (Tally(),) * (len(PRIORITIES) * BIAS_SLOTS)
+    taken: tuple[int, ...] = (0,) * (len(PRIORITIES) * SLOTS)
     ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
 
 
@@ -113,7 +111,6 @@ class Basis(Value):
     at: Instant
     cell: int
     calls: float
-    scale: float
     rests_s: tuple[int, ...]
 
 
@@ -148,6 +145,17 @@ def absent(experience: Experience, *, busy_s: float) -> Experience:
     )
 
 
+def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experience:
+    """Somebody of this class joined the line."""
+    place = PRIORITIES[priority] * SLOTS + _second(at) // SLOT_S
+    return msgspec.structs.replace(experience, taken=_counted(experience.taken, place, 2**62))
+
+
+def _second(at: datetime) -> int:
+    local = at.astimezone(TIME_ZONE)
+    return local.hour * 3600 + local.minute * 60 + local.second
+
+
 def left(experience: Experience) -> Experience:
     """A turn left the line, or was moved to another, before it was called."""
     return _ended(experience, called=0, left=1)
@@ -171,7 +179,7 @@ def staffed(experience: Experience, *, since: datetime, until: datetime, counter
     local = since.astimezone(TIME_ZONE)
     second = local.hour * 3600 + local.minute * 60 + local.second
     rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
-    open_s, seen_s = list(experience.staffed_s), list(experience.watched_s)
+    open_s, seen_s, came = list(experience.staffed_s), list(experience.watched_s), list(experience.taken)
     while rest > 0:
         slot = second // SLOT_S % SLOTS
         part = min(rest, SLOT_S - second % SLOT_S)
@@ -179,8 +187,9 @@ def staffed(experience: Experience, *, since: datetime, until: datetime, counter
         seen_s[slot] += part
         if seen_s[slot] >= STAFFED_MAX_S:
             open_s[slot], seen_s[slot] = open_s[slot] // 2, seen_s[slot] // 2
+            came[slot::SLOTS] = [count // 2 for count in came[slot::SLOTS]]
         second, rest = second + part, rest - part
-    return msgspec.structs.replace(experience, staffed_s=tuple(open_s), watched_s=tuple(seen_s))
+    return msgspec.structs.replace(experience, staffed_s=tuple(open_s), watched_s=tuple(seen_s), taken=tuple(came))
 
 
 def waited(experience: Experience, expected: Basis, actual_s: float) -> Experience:
@@ -188,29 +197,16 @@ def waited(experience: Experience, expected: Basis, actual_s: float) -> Experien
 
     Tell it of what was expected when the turn was taken, and each time when half of those ahead, or all, were gone.
     """
-    made = _Curve(experience, expected.at, expected.rests_s).made(min(max(0.0, actual_s), WAIT_MAX_S))
+    actual_s = min(max(0.0, actual_s), WAIT_MAX_S)
+    rank, bucket = divmod(expected.cell, BUCKETS)
+    made = _Curve(experience, expected.at, expected.rests_s, rank).made(actual_s) if bucket else actual_s / IDLE_S
     ratio = log((made + GRACE) / (expected.calls + GRACE))
     bin_ = min(max(int((ratio - LOG_LOWEST) / LOG_STEP), 0), BINS - 1)
     cells = experience.ratios
-    if expected.cell % BUCKETS >= 2:
-        experience = _biased(experience, expected, ratio + log(expected.scale))
     counted = _counted(cells[expected.cell] or (0,) * BINS, bin_, COUNTS_MAX)
     return msgspec.structs.replace(
         experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :])
     )
-
-
-def _biased(experience: Experience, expected: Basis, ratio: float) -> Experience:
-    place = expected.cell // BUCKETS * BIAS_SLOTS + _slot(expected.at)
-    bias = experience.bias
-    return msgspec.structs.replace(
-        experience, bias=(*bias[:place], bias[place].plus(ratio * 1000), *bias[place + 1 :])
-    )
-
-
-def _slot(at: datetime) -> int:
-    local = at.astimezone(TIME_ZONE)
-    return (local.hour * 3600 + local.minute * 60) // 1800
 
 
 def _counted(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
@@ -235,23 +231,27 @@ def expect_all(
         return []
     rests_s = _rests_s(experience, now, counters)
     free = sum(1 for since in counters if since is None)
-    curve = _Curve(experience, now, rests_s)
-    needs: dict[Priority, _Needs] = {}
+    needs: dict[Priority, tuple[_Needs, _Curve]] = {}
     waits = []
     for priority, ahead in turns:
-        need = needs.get(priority)
-        if need is None:
-            need = needs[priority] = _Needs(experience, priority, now)
-        cell, point, ends = need.calls(ahead, free=ahead < free)
-        seconds = [round(curve.time_s(end - GRACE)) if end > GRACE else 0 for end in ends]
+        if priority not in needs:
+            needs[priority] = (
+                _Needs(experience, priority), _Curve(experience, now, rests_s, PRIORITIES[priority])
+            )
+        need, curve = needs[priority]
+        cell, point, ends = need.calls(ahead)
+        seconds = [curve.time_s(end) if end > 0 else 0.0 for end in ends]
+        if ahead < free:
+            cell, point = need.first_cell, 1.0
+            seconds = [max(0.0, min(pair)) for pair in zip(seconds, need.at_once_s, strict=True)]
         waits.append(
             Wait(
-                low_90_s=seconds[0],
-                low_50_s=seconds[1],
-                middle_s=seconds[2],
-                high_50_s=seconds[3],
-                high_90_s=seconds[4],
-                basis=Basis(at=now, cell=cell, calls=point, scale=need.scale, rests_s=rests_s),
+                low_90_s=round(seconds[0]),
+                low_50_s=round(seconds[1]),
+                middle_s=round(seconds[2]),
+                high_50_s=round(seconds[3]),
+                high_90_s=round(seconds[4]),
+                basis=Basis(at=now, cell=cell, calls=point, rests_s=rests_s),
             )
         )
     return waits
@@ -273,10 +273,10 @@ class _Curve:
     """How many calls a line can count on in how many seconds: at first by the counters that are open, then by those
     that usually are at that time of the day."""
 
-    def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int]) -> None:
+    def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int], rank: int) -> None:
         local = at.astimezone(TIME_ZONE)
         second = local.hour * 3600 + local.minute * 60 + local.second
-        self.experience, self.counters = experience, len(rests_s)
+        self.experience, self.rank = experience, rank
         self.mean_s = busy_mean_s(experience, local.hour)
         self.slot, self.slot_ends = second // SLOT_S, float(SLOT_S - second % SLOT_S)
         self.usual = _usually_open(experience, self.slot)
@@ -284,7 +284,7 @@ class _Curve:
         self.rests = list(rests_s)
         self.rate = sum(1 / rest for rest in rests_s)
         self.worked = 0.0  # seconds of the counters that are open now
-        self.speed, self.others = 1.0, 0.0
+        self.speed, self.others, self.overtaking = 1.0, 0.0, self._overtaking()
         self.times, self.calls = [0.0], [0.0]
 
     def _extend(self) -> None:
@@ -299,6 +299,7 @@ class _Curve:
         self._go(span)
         self.slot, self.slot_ends = (self.slot + 1) % SLOTS, self.slot_ends + SLOT_S
         usual = _usually_open(self.experience, self.slot)
+        self.overtaking = self._overtaking()
         if not self.usual or not usual:
             self.speed, self.others = 1.0, 0.0
             return
@@ -307,8 +308,14 @@ class _Curve:
         self.speed = still * min(max(1 + known * (usual / self.usual - 1), SPEED_MIN), SPEED_MAX)
         self.others = (1 - still) * usual / self.mean_s
 
+    def _overtaking(self) -> float:
+        """How many a second come at this time of the day who are called first."""
+        seen = self.experience.watched_s[self.slot]
+        return sum(self.experience.taken[self.slot : self.rank * SLOTS : SLOTS]) / (seen + SLOT_S)
+
     def _go(self, span: float) -> None:
-        self.calls.append(self.calls[-1] + span * (self.rate * self.speed + self.others))
+        rate = self.rate * self.speed + self.others
+        self.calls.append(self.calls[-1] + span * max(rate - self.overtaking, rate * KEPT_MIN))
         self.times.append(self.times[-1] + span)
         self.worked += span * self.speed
 
@@ -359,43 +366,35 @@ def _rest_s(busy: tuple[int, ...], mean_s: float, elapsed_s: float) -> int:
 class _Needs:
     """How many calls the turns of one class need, at the quantiles. More people ahead never need fewer."""
 
-    def __init__(self, experience: Experience, priority: Priority, at: datetime) -> None:
+    def __init__(self, experience: Experience, priority: Priority) -> None:
         self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
         self.stay = 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
-        self.scale = 1.0
-        if USE_BIAS:
-            tally = experience.bias[PRIORITIES[priority] * BIAS_SLOTS + _slot(at)]
-            self.scale = exp(tally.seconds / 1000 / (tally.count + BIAS_WEIGHT))
-        self.at_once = _factors(experience, self.first_cell, 0)
+        self.at_once_s = [(factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)]
         self.factors: list[tuple[float, ...]] = []
         self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
 
-    def point(self, ahead: int, bucket: int) -> float:
-        return (ahead * self.stay + 1) * (self.scale if bucket >= 2 else 1.0)
+    def point(self, ahead: int) -> float:
+        return ahead * self.stay + 1
 
     def _reach(self, bucket: int) -> None:
         while len(self.factors) < bucket:
             number = len(self.factors) + 1
             if self.factors:  # a bucket begins where the one before it ended, at least
-                end = self.point(AHEAD_AT_MOST[number - 2], number - 1) + GRACE
+                end = self.point(AHEAD_AT_MOST[number - 2]) + GRACE
                 pairs = zip(self.factors[-1], self.floors[-1], strict=True)
                 self.floors.append(tuple(max(end * factor, floor) for factor, floor in pairs))
             self.factors.append(_factors(self.experience, self.first_cell, number))
 
-    def calls(self, ahead: int, *, free: bool) -> tuple[int, float, list[float]]:
-        """The cell, the point and its quantiles. `free`: there is a counter for each of those ahead and for the turn."""
+    def calls(self, ahead: int) -> tuple[int, float, list[float]]:
+        """The cell, the point and its quantiles."""
         bucket = bisect_right(AHEAD_AT_LEAST, ahead)
         if len(self.factors) < bucket:
             self._reach(bucket)
-        point = self.point(ahead, bucket)
-        graced = point + GRACE
+        point = self.point(ahead)
         ends = [
-            factor * graced if factor * graced > floor else floor
+            max(factor * (point + GRACE), floor) - GRACE
             for factor, floor in zip(self.factors[bucket - 1], self.floors[bucket - 1], strict=True)
         ]
-        if free:
-            bucket, point = 0, self.point(ahead, 0)
-            ends = [min(end, factor * (point + GRACE)) for end, factor in zip(ends, self.at_once, strict=True)]
         return self.first_cell + bucket, point, ends
 
 
