@@ -2,7 +2,7 @@
 
 People come in a rush at opening, over the day, and by appointment; counters open and pause, half of them at a time for
 lunch; some clerks are slower than others, and each has better and worse days; service times have a heavy tail; some
-people do not come when they are called, some leave. The line calls by a policy (bench/policy of `Line`): preferential
+people do not come when they are called, some leave. The line calls by a policy (`Line`): preferential
 first, then appointments, but at least one of the others in three. Nothing here knows how waits are estimated.
 """
 
@@ -270,3 +270,8 @@ def days(service: Service, *, seed: int, count: int, first: date = date(2026, 9,
             made.append(Simulation(service, day, Random(f"{seed} {service.name} {day}")).run())
         day += timedelta(days=1)
     return made
+
+
+def histories(*, seed: int, count: int) -> dict[str, list[Day]]:
+    """So many working days of every service, by its name."""
+    return {service.name: days(service, seed=seed, count=count) for service in SERVICES}

@@ -705,6 +705,50 @@ def bench_graphql(
     _report(result, show, json=json)
 
 
+@benches.command(name="eta")
+def bench_eta(
+    *,
+    seed: Seed = 1,
+    seeds: Rounds = 3,
+    days: Annotated[int, Parameter(validator=Number(gte=2, lte=1_000))] = 30,
+    replay: Path | None = None,
+    write: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Hold expected waits against what happened, on synthetic days or a history of yours: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    seed:
+        0 to 9999. The same seed makes the same synthetic days.
+    seeds:
+        How many seeds, from that one on.
+    days:
+        How many synthetic days are learned, and as many held out, for each service and seed.
+    replay:
+        Replay this CSV file instead.
+    write:
+        Write synthetic days there as such a file, and measure nothing.
+    """
+    from bench.core import keep
+    from bench.day import histories
+    from bench.eta import replay_file, run, show
+    from bench.queue_csv import HistoryRefused, write_history
+
+    with plain_errors():
+        if write:
+            write_history(write, histories(seed=seed, count=days))
+            return
+        try:
+            result = replay_file(replay) if replay else run(seed=seed, seeds=seeds, count=days, console=console)
+        except HistoryRefused as refusal:
+            say(f"igob: {refusal}")
+            sys.exit(1)
+    if not replay:
+        keep(result, "eta", result.measured_at)
+    _report(result, show, json=json)
+
+
 @benches.command(name="race")
 def bench_race(
     *, clients: Clients = 200, slots: Slots = 30, workers: Workers = 3, rounds: Rounds = 10, json: Json = False

@@ -169,9 +169,7 @@ def called(experience: Experience) -> Experience:
 def _ended(experience: Experience, *, called: int, left: int) -> Experience:
     called, left = experience.called + called, experience.left + left
     half = called + left >= CALLS_MAX
-    return msgspec.structs.replace(
-        experience, called=called // 2 if half else called, left=left // 2 if half else left
-    )
+    return msgspec.structs.replace(experience, called=called // 2 if half else called, left=left // 2 if half else left)
 
 
 def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
@@ -204,9 +202,7 @@ def waited(experience: Experience, expected: Basis, actual_s: float) -> Experien
     bin_ = min(max(int((ratio - LOG_LOWEST) / LOG_STEP), 0), BINS - 1)
     cells = experience.ratios
     counted = _counted(cells[expected.cell] or (0,) * BINS, bin_, COUNTS_MAX)
-    return msgspec.structs.replace(
-        experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :])
-    )
+    return msgspec.structs.replace(experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :]))
 
 
 def _counted(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
@@ -235,9 +231,7 @@ def expect_all(
     waits = []
     for priority, ahead in turns:
         if priority not in needs:
-            needs[priority] = (
-                _Needs(experience, priority), _Curve(experience, now, rests_s, PRIORITIES[priority])
-            )
+            needs[priority] = (_Needs(experience, priority), _Curve(experience, now, rests_s, PRIORITIES[priority]))
         need, curve = needs[priority]
         cell, point, ends = need.calls(ahead)
         seconds = [curve.time_s(end) if end > 0 else 0.0 for end in ends]
@@ -349,7 +343,8 @@ def _rests_s(experience: Experience, now: datetime, counters: Sequence[datetime 
     """How much longer each counter will be busy, sorted; the mean as long as nothing is known."""
     mean_s = busy_mean_s(experience, now.astimezone(TIME_ZONE).hour)
     rests = (
-        IDLE_S if since is None else _rest_s(experience.busy, mean_s, (now - since).total_seconds()) for since in counters
+        IDLE_S if since is None else _rest_s(experience.busy, mean_s, (now - since).total_seconds())
+        for since in counters
     )
     return tuple(sorted(rests))
 
@@ -369,7 +364,9 @@ class _Needs:
     def __init__(self, experience: Experience, priority: Priority) -> None:
         self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
         self.stay = 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
-        self.at_once_s = [(factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)]
+        self.at_once_s = [
+            (factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)
+        ]
         self.factors: list[tuple[float, ...]] = []
         self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
 
@@ -414,7 +411,7 @@ def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[floa
     weights = list(PRIORS[bucket])
     everybody = [cell for cell in experience.ratios[bucket::BUCKETS] if cell]
     own = experience.ratios[first_cell + bucket]
-    for counts in (([sum(column) for column in zip(*everybody, strict=True)], own) if everybody else ()):
+    for counts in ([sum(column) for column in zip(*everybody, strict=True)], own) if everybody else ():
         if counts:
             total = sum(counts) + PRIOR_WEIGHT
             pairs = zip(counts, weights, strict=True)
