@@ -26,7 +26,7 @@ HOUR_S = 3600
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """One turn; instants are aware. `ended_at`: the counter was free again, or the turn left; None if nobody called it."""
+    """One turn; instants are aware. `ended_at`: the counter was free again, or the turn left; None if neither."""
 
     number: int
     priority: Priority
@@ -54,8 +54,11 @@ class Day(msgspec.Struct, kw_only=True):
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service is like. `median_s` and `sigma`: of the lognormal service times; one in `tail_in` takes `tail` times
-    as long. `people` come on an average day. Hours are those of La Paz."""
+    """What a service is like; hours are those of La Paz.
+
+    `median_s` and `sigma`: of the lognormal service times; one in `tail_in` takes `tail` times as long. `people` come on
+    an average day. `no_show` and `leaves` are shares: do not come when called, would leave within 10 to 90 minutes.
+    """
 
     name: str
     median_s: float
@@ -78,7 +81,7 @@ SERVICES = (
 
 
 class Line:
-    """Who waits, in the order of the policy. Given as bench data, so that a replay calls people ahead by the same rule."""
+    """Who waits, in the order of the policy: a replay counts people ahead by it as well."""
 
     def __init__(self) -> None:
         self.waiting: dict[Priority, dict[int, Turn]] = {"PREFERENTIAL": {}, "APPOINTMENT": {}, "NORMAL": {}}
@@ -263,7 +266,7 @@ class Simulation:
 
 def days(service: Service, *, seed: int, count: int, first: date = date(2026, 9, 1)) -> list[Day]:
     """So many working days of a service; the same for the same seed."""
-    made = []
+    made: list[Day] = []
     day = first
     while len(made) < count:
         if day.weekday() < 5:

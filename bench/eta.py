@@ -140,7 +140,7 @@ class _Replayed:
         self.line.add(turn)
         ahead = next(number for number, one in enumerate(self.line.order()) if one is turn)
         if self.learning:
-            self._note(at, [(turn, ahead)])
+            self._note_again(at)
         else:
             self._ask(at, "taken", [(turn, ahead)])
 
@@ -152,15 +152,18 @@ class _Replayed:
         for (turn, ahead), found in zip(turns, waits, strict=False):
             self.notes.setdefault(turn.number, []).append(Note(ahead, len(self.counters), found.basis))
 
-    def _note_nearer(self, at: datetime) -> None:
-        """Of those with half as many ahead as when something was last noted of them, or none any more."""
-        nearer = []
+    def _note_again(self, at: datetime) -> None:
+        """Of the new turn, and of those with half as many ahead as when noted last, or noted long ago.
+
+        When somebody comes is as good as any time. Right after a call would not be: then a service has just begun.
+        """
+        again = []
         for ahead, turn in enumerate(self.line.order()):
             notes = self.notes.get(turn.number)
-            if not notes or ahead * 2 <= notes[-1].ahead > 0 or at - notes[-1].basis.at >= NOTED_AGAIN:
-                nearer.append((turn, ahead))
-        if nearer:
-            self._note(at, nearer)
+            last = notes[-1] if notes else None
+            if last is None or ahead * 2 <= last.ahead > 0 or at - last.basis.at >= NOTED_AGAIN:
+                again.append((turn, ahead))
+        self._note(at, again)
 
     def _called(self, at: datetime, turn: Turn) -> None:
         self._cost(turn.counter, at)
@@ -176,7 +179,6 @@ class _Replayed:
                 experience = wait.waited(experience, note.basis, actual_s)
                 self.replay.seen.append((note.ahead, note.counters, actual_s))
             self.replay.experience = experience
-            self._note_nearer(at)
         for moment, when, ahead, counters, found in self.asked.pop(turn.number, ()):
             self.samples.append(Sample(moment, ahead, counters, quantiles(found), (at - when).total_seconds()))
 
@@ -194,7 +196,6 @@ class _Replayed:
             self.empty_at = at
         if self.learning:
             self.replay.experience = wait.left(self.replay.experience)
-            self._note_nearer(at)
 
     def _opened(self, at: datetime, opening: Opening) -> None:
         self._staff(at)
@@ -446,7 +447,7 @@ def _result(source: str, replay: Replay, began_load: float, **rows: list[Row]) -
         source=source,
         quantiles=wait.QUANTILES,
         us_per_expectation=us_per_expectation(replay.experience),
-        **rows,  # type: ignore[arg-type]
+        **rows,
     )
 
 

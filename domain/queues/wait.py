@@ -12,14 +12,14 @@ months count: the same facts in the same order give the same experience.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
-from math import erf, exp, log, sqrt
+from math import ceil, erf, exp, log, sqrt
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from domain.calendar import TIME_ZONE
+from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Instant, Value
 
 Priority: TypeAlias = Literal["PREFERENTIAL", "APPOINTMENT", "NORMAL"]
@@ -44,7 +44,10 @@ LOG_LOWEST = -2.5
 LOG_STEP = 0.08
 BINS = 64
 COUNTS_MAX = 8192  # then the cell is halved
-PRIOR_WEIGHT = 40  # as many waits as the prior, or all classes together, count for
+INDEPENDENT_A_DAY = 2
+WIDER_MAX = 1.5
+FAR_MAX = 0.495
+PRIOR_WEIGHT = 20  # as many waits as the prior, or all classes together, count for
 
 # Busy times are counted by their logarithm too: how much longer somebody stays who has been there for so long.
 BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
@@ -54,7 +57,7 @@ ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
 HOUR_WEIGHT = 40  # as many calls as the whole day's mean counts for in one hour
 SHARE_WEIGHT = 20
 STAFFED_WEIGHT_S = 3600
-STAFFED_MAX_S = 60 * SLOT_S
+WATCHED_MAX_S = 60 * SLOT_S
 SPEED_MIN, SPEED_MAX = 0.1, 8.0
 IDLE_S = 10  # a free counter calls within so long
 
@@ -90,13 +93,15 @@ class Experience(Value):
     staffed_s: tuple[int, ...] = (0,) * SLOTS
     watched_s: tuple[int, ...] = (0,) * SLOTS
     taken: tuple[int, ...] = (0,) * (len(PRIORITIES) * SLOTS)
+    days: int = 0
+    last_day: date | None = None
     ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
 
 
 class Situation(Value):
     """A turn that waits at `now`: its class, and how many would be called before it if nobody else came.
 
-    counters: of each open counter, since when it is busy (with a turn that was called or is served), None if it is free.
+    counters: of each open counter, since when it is busy with a turn (called, or in service), None if it is free.
     """
 
     now: Instant
@@ -148,7 +153,13 @@ def absent(experience: Experience, *, busy_s: float) -> Experience:
 def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experience:
     """Somebody of this class joined the line."""
     place = PRIORITIES[priority] * SLOTS + _second(at) // SLOT_S
-    return msgspec.structs.replace(experience, taken=_counted(experience.taken, place, 2**62))
+    day = local_date(at)
+    return msgspec.structs.replace(
+        experience,
+        taken=_counted(experience.taken, place, 2**62),
+        days=experience.days + (day != experience.last_day),
+        last_day=day,
+    )
 
 
 def _second(at: datetime) -> int:
@@ -183,7 +194,7 @@ def staffed(experience: Experience, *, since: datetime, until: datetime, counter
         part = min(rest, SLOT_S - second % SLOT_S)
         open_s[slot] += part * counters
         seen_s[slot] += part
-        if seen_s[slot] >= STAFFED_MAX_S:
+        if seen_s[slot] >= WATCHED_MAX_S:
             open_s[slot], seen_s[slot] = open_s[slot] // 2, seen_s[slot] // 2
             came[slot::SLOTS] = [count // 2 for count in came[slot::SLOTS]]
         second, rest = second + part, rest - part
@@ -222,7 +233,7 @@ def expect_all(
     counters: Sequence[datetime | None],
     turns: Iterable[tuple[Priority, int]],
 ) -> list[Wait]:
-    """What each of these turns has to expect, (class, people ahead) each, in their order; [] when no counter is open."""
+    """What each of these turns has to expect, (class, people ahead) each, in order; [] when no counter is open."""
     if not counters:
         return []
     rests_s = _rests_s(experience, now, counters)
@@ -243,8 +254,8 @@ def expect_all(
                 low_90_s=round(seconds[0]),
                 low_50_s=round(seconds[1]),
                 middle_s=round(seconds[2]),
-                high_50_s=round(seconds[3]),
-                high_90_s=round(seconds[4]),
+                high_50_s=ceil(seconds[3]),
+                high_90_s=ceil(seconds[4]),
                 basis=Basis(at=now, cell=cell, calls=point, rests_s=rests_s),
             )
         )
@@ -421,7 +432,9 @@ def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[floa
         so_far += weight
         sums.append(so_far)
     factors = []
-    for quantile in QUANTILES:
+    wider = min(1 + 1 / (INDEPENDENT_A_DAY * experience.days or 1), WIDER_MAX)
+    for level in QUANTILES:
+        quantile = 0.5 + min(max((level - 0.5) * wider, -FAR_MAX), FAR_MAX)
         bin_ = min(bisect_left(sums, quantile), BINS - 1)
         within = 1 - (sums[bin_] - quantile) / weights[bin_] if weights[bin_] else 0.5
         factors.append(exp(LOG_LOWEST + LOG_STEP * (bin_ + min(max(within, 0.0), 1.0))))
