@@ -56,8 +56,8 @@ class Day(msgspec.Struct, kw_only=True):
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """What a service is like; hours are those of La Paz.
 
-    `median_s` and `sigma`: of the lognormal service times; one in `tail_in` takes `tail` times as long. `people` come on
-    an average day. `no_show` and `leaves` are shares: do not come when called, would leave within 10 to 90 minutes.
+    `median_s` and `sigma`: of the lognormal service times; one in `tail_in` takes `tail` times as long. `people` come
+    on an average day. `no_show` and `leaves` are shares: do not come when called, would leave within 10 to 90 minutes.
     """
 
     name: str

@@ -104,9 +104,7 @@ def _instant(cells: Mapping[str, str], column: str) -> datetime | None:
 
 def openings_of(turns: Iterable[Turn]) -> list[Opening]:
     """When counters were open as far as their calls tell: from a call to the last end before a long pause."""
-    called = sorted(
-        (turn.counter, turn.called_at, turn.ended_at) for turn in turns if turn.called_at and turn.ended_at
-    )
+    called = sorted((turn.counter, turn.called_at, turn.ended_at) for turn in turns if turn.called_at and turn.ended_at)
     openings = []
     for counter, calls in groupby(called, key=lambda call: call[0]):
         first, *others = calls

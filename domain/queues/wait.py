@@ -1,13 +1,15 @@
 """How long a turn will wait until it is first called: an interval with a known reliability.
 
-An expectation has two parts. The *point* is worked out: how many calls it takes, how often the counters that are open
-call, and how many are usually open later in the day. How far such points were off in the past makes the interval:
-ratios of the actual wait to the point are counted, by class and by how many were ahead, so that an interval covers what
-it says, whatever the point does not know (who will overtake, who will leave, which clerk is slow today). With little
-knowledge a wide prior speaks.
+An expectation has two parts. The *curve* is worked out: how many calls a line can count on in how many seconds, from
+how long calls keep counters busy, which counters are open and for how long they have been busy, how many usually are
+open later in the day, and who usually comes and is called first. The *needs* were measured: how many calls of that
+curve it took until somebody with so many ahead was called, as ratios to the plain number, counted by class and by people
+ahead. Their quantiles make the interval, so that it covers what it says whatever the curve does not know (which clerk is
+slow today, who will leave). With little knowledge a wide prior speaks, and few days say little, however many waits they
+had: the waits of one day are alike.
 
-Everything learned is whole numbers in tuples of fixed length, and halved when there are many of them, so that the last
-months count: the same facts in the same order give the same experience.
+What is learned is whole numbers in tuples of bounded length, halved when there are many, so that the last months count:
+the same facts in the same order give the same experience.
 """
 
 from bisect import bisect_left, bisect_right
@@ -29,36 +31,36 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 WAIT_MAX_S = 24 * 3600  # nobody is told more
 
 SLOT_S = 600
-SLOTS = 144
-KEPT_MIN = 0.34
-STAYS_OPEN_S = 5400  # of a day
+SLOTS = 144  # of a day
+WATCHED_MAX_S = 60 * SLOT_S  # then the slot is halved
+STAFFED_WEIGHT_S = 3600  # so long a slot must have been watched to count as much as the counters of now
+STAYS_OPEN_S = 5400  # after so long it matters little how many were open at first
+SPEED_MIN, SPEED_MAX = 0.1, 8.0
+KEPT_MIN = 0.34  # of the calls at least go to those who are ahead or to the turn, however many come to overtake
 
 # How many were ahead, at least, in each bucket but the first, where a counter was free for the turn.
 AHEAD_AT_LEAST = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90)
 BUCKETS = 1 + len(AHEAD_AT_LEAST)
 AHEAD_AT_MOST = (*(least - 1 for least in AHEAD_AT_LEAST[1:]), 10**6)
 
-# Ratios are counted by their logarithm, seconds of grace added to both sides: a wait of 0 s has one too.
+# Ratios are counted by their logarithm, a part of a call added to both sides: where none was needed there is one too.
 GRACE = 0.1
 LOG_LOWEST = -2.5
 LOG_STEP = 0.08
 BINS = 64
 COUNTS_MAX = 8192  # then the cell is halved
-INDEPENDENT_A_DAY = 2
-WIDER_MAX = 1.5
-FAR_MAX = 0.495
 PRIOR_WEIGHT = 20  # as many waits as the prior, or all classes together, count for
+INDEPENDENT_A_DAY = 2  # a day says as much as so many waits that have nothing to do with each other
+WIDER_MAX = 1.5
+FAR_MAX = 0.495  # no quantile is asked for that is further from the middle
 
 # Busy times are counted by their logarithm too: how much longer somebody stays who has been there for so long.
 BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
-CALLS_MAX = 4096
+CALLS_MAX = 4096  # then they are halved
 ASSUMED_S = 300
 ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
 HOUR_WEIGHT = 40  # as many calls as the whole day's mean counts for in one hour
-SHARE_WEIGHT = 20
-STAFFED_WEIGHT_S = 3600
-WATCHED_MAX_S = 60 * SLOT_S
-SPEED_MIN, SPEED_MAX = 0.1, 8.0
+SHARE_WEIGHT = 20  # as many turns as nobody leaving, nobody absent counts for
 IDLE_S = 10  # a free counter calls within so long
 
 
@@ -80,7 +82,8 @@ class Experience(Value):
     assumed_s: how long a counter is thought to be busy with a turn, until calls tell.
     served: busy times of turns that came, by hour of the day in La Paz; absent: of calls that nobody answered.
     busy: how many calls took how long, by BUSY_EDGES_S. called, left: how the waiting ended.
-    staffed_s, watched_s: by half-hour of the day, seconds of open counters, and seconds in which they were counted.
+    staffed_s, watched_s: by slot of the day, seconds of open counters, and seconds in which they were counted.
+    taken: how many came meanwhile, by class and slot. days, last_day: on how many days somebody came.
     ratios: a cell for each class and bucket, BINS counts each, empty until something is known.
     """
 
@@ -111,7 +114,10 @@ class Situation(Value):
 
 
 class Basis(Value):
-    """What `waited` needs to know of an expectation once the turn was called. `point_s`: seconds at today's pace."""
+    """What `waited` needs to know of an expectation once the turn was called.
+
+    cell: of the ratios. calls: the plain number needed. rests_s: how much longer each open counter would be busy.
+    """
 
     at: Instant
     cell: int
@@ -152,11 +158,10 @@ def absent(experience: Experience, *, busy_s: float) -> Experience:
 
 def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experience:
     """Somebody of this class joined the line."""
-    place = PRIORITIES[priority] * SLOTS + _second(at) // SLOT_S
-    day = local_date(at)
+    place, day = PRIORITIES[priority] * SLOTS + _second(at) // SLOT_S, local_date(at)
     return msgspec.structs.replace(
         experience,
-        taken=_counted(experience.taken, place, 2**62),
+        taken=_one_more(experience.taken, place),
         days=experience.days + (day != experience.last_day),
         last_day=day,
     )
@@ -184,9 +189,8 @@ def _ended(experience: Experience, *, called: int, left: int) -> Experience:
 
 
 def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
-    """So many counters were open, 0 too, from `since` to `until`, within an hour or so, while the line was open."""
-    local = since.astimezone(TIME_ZONE)
-    second = local.hour * 3600 + local.minute * 60 + local.second
+    """So many counters were open, 0 too, from `since` to `until`: a day at most, while the line was open."""
+    second = _second(since)
     rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
     open_s, seen_s, came = list(experience.staffed_s), list(experience.watched_s), list(experience.taken)
     while rest > 0:
@@ -204,7 +208,9 @@ def staffed(experience: Experience, *, since: datetime, until: datetime, counter
 def waited(experience: Experience, expected: Basis, actual_s: float) -> Experience:
     """A turn of which this was expected was called after so many seconds more.
 
-    Tell it of what was expected when the turn was taken, and each time when half of those ahead, or all, were gone.
+    Tell it of what was expected when the turn was taken. And look again whenever somebody else takes a turn: of those
+    that wait, tell it also of what is expected once half of those ahead, or all, are gone since last noted, or ten
+    minutes later. Right after a call is no good moment to note it: then a service has just begun.
     """
     actual_s = min(max(0.0, actual_s), WAIT_MAX_S)
     rank, bucket = divmod(expected.cell, BUCKETS)
@@ -216,8 +222,12 @@ def waited(experience: Experience, expected: Basis, actual_s: float) -> Experien
     return msgspec.structs.replace(experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :]))
 
 
+def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:
+    return (*counts[:index], counts[index] + 1, *counts[index + 1 :])
+
+
 def _counted(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
-    more = (*counts[:index], counts[index] + 1, *counts[index + 1 :])
+    more = _one_more(counts, index)
     return tuple(count // 2 for count in more) if sum(more) >= most else more
 
 
@@ -275,14 +285,16 @@ def busy_mean_s(experience: Experience, hour: int) -> float:
 
 
 class _Curve:
-    """How many calls a line can count on in how many seconds: at first by the counters that are open, then by those
-    that usually are at that time of the day."""
+    """How many calls a line can count on in how many seconds, for a class of this rank.
+
+    At first by the counters that are open, the later the more by those that usually are at that time of the day. It is
+    made as far as it is asked for.
+    """
 
     def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int], rank: int) -> None:
-        local = at.astimezone(TIME_ZONE)
-        second = local.hour * 3600 + local.minute * 60 + local.second
+        second = _second(at)
         self.experience, self.rank = experience, rank
-        self.mean_s = busy_mean_s(experience, local.hour)
+        self.mean_s = busy_mean_s(experience, second // 3600)
         self.slot, self.slot_ends = second // SLOT_S, float(SLOT_S - second % SLOT_S)
         self.usual = _usually_open(experience, self.slot)
         # Until its rest is over a counter makes one call, evenly likely at any time; then one in every mean_s.
@@ -294,7 +306,7 @@ class _Curve:
 
     def _extend(self) -> None:
         """Go on to where the rate changes next: a rest is over, or a slot of the day."""
-        span = self.slot_ends - self.times[-1]
+        span = max(0.0, self.slot_ends - self.times[-1])
         if self.rests and self.worked + span * self.speed >= self.rests[0]:
             rest = self.rests.pop(0)
             self._go((rest - self.worked) / self.speed)
@@ -308,7 +320,8 @@ class _Curve:
         if not self.usual or not usual:
             self.speed, self.others = 1.0, 0.0
             return
-        known = self.experience.watched_s[self.slot] / (self.experience.watched_s[self.slot] + STAFFED_WEIGHT_S)
+        watched_s = self.experience.watched_s[self.slot]
+        known = watched_s / (watched_s + STAFFED_WEIGHT_S)
         still = 1 - known * (1 - exp(-self.times[-1] / STAYS_OPEN_S))
         self.speed = still * min(max(1 + known * (usual / self.usual - 1), SPEED_MIN), SPEED_MAX)
         self.others = (1 - still) * usual / self.mean_s
@@ -330,7 +343,7 @@ class _Curve:
             if self.times[-1] > WAIT_MAX_S:
                 return float(WAIT_MAX_S)
             self._extend()
-        return _between(self.calls, self.times, calls)
+        return min(_between(self.calls, self.times, calls), float(WAIT_MAX_S))
 
     def made(self, seconds: float) -> float:
         """How many calls are made by then."""
@@ -382,6 +395,7 @@ class _Needs:
         self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
 
     def point(self, ahead: int) -> float:
+        """The plain number: those ahead who will stay, and the turn itself."""
         return ahead * self.stay + 1
 
     def _reach(self, bucket: int) -> None:
@@ -431,11 +445,16 @@ def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[floa
     for weight in weights:
         so_far += weight
         sums.append(so_far)
-    factors = []
-    wider = min(1 + 1 / (INDEPENDENT_A_DAY * experience.days or 1), WIDER_MAX)
-    for level in QUANTILES:
-        quantile = 0.5 + min(max((level - 0.5) * wider, -FAR_MAX), FAR_MAX)
-        bin_ = min(bisect_left(sums, quantile), BINS - 1)
-        within = 1 - (sums[bin_] - quantile) / weights[bin_] if weights[bin_] else 0.5
-        factors.append(exp(LOG_LOWEST + LOG_STEP * (bin_ + min(max(within, 0.0), 1.0))))
-    return tuple(factors)
+    return tuple(_factor(sums, weights, level) for level in _levels(experience.days))
+
+
+def _levels(days: int) -> list[float]:
+    """Which quantiles of the past to take, so that one more day, as good as any before it, is covered as often."""
+    wider = min(1 + 1 / max(1, INDEPENDENT_A_DAY * days), WIDER_MAX)
+    return [0.5 + min(max((level - 0.5) * wider, -FAR_MAX), FAR_MAX) for level in QUANTILES]
+
+
+def _factor(sums: list[float], weights: list[float], level: float) -> float:
+    bin_ = min(bisect_left(sums, level), BINS - 1)
+    within = 1 - (sums[bin_] - level) / weights[bin_] if weights[bin_] else 0.5
+    return exp(LOG_LOWEST + LOG_STEP * (bin_ + min(max(within, 0.0), 1.0)))

@@ -1,6 +1,7 @@
 """Expected waits: laws that hold for whatever was learned, and what is learned of what."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -67,16 +68,16 @@ def test_more_people_ahead_never_make_a_wait_shorter(
     experience: Experience, now: datetime, busy: list[int | None], priority: Priority, ahead: list[int]
 ) -> None:
     told = expect_all(experience, now, since(now, busy), [(priority, number) for number in sorted(ahead)])
-    for fewer, more in zip(told, told[1:], strict=False):
+    for fewer, more in pairwise(told):
         assert all(low <= high for low, high in zip(ends(fewer), ends(more), strict=True))
 
 
-@given(experiences(), moments, counters, elapsed, priorities, st.integers(0, 200))
+@given(experiences(), moments, counters, elapsed, st.tuples(priorities, st.integers(0, 200)))
 def test_one_more_counter_never_makes_a_wait_longer(
-    experience: Experience, now: datetime, busy: list[int | None], new: int | None, priority: Priority, ahead: int
+    experience: Experience, now: datetime, busy: list[int | None], new: int | None, turn: tuple[Priority, int]
 ) -> None:
-    [few] = expect_all(experience, now, since(now, busy), [(priority, ahead)])
-    [many] = expect_all(experience, now, since(now, [*busy, new]), [(priority, ahead)])
+    [few] = expect_all(experience, now, since(now, busy), [turn])
+    [many] = expect_all(experience, now, since(now, [*busy, new]), [turn])
     assert all(shorter <= longer for shorter, longer in zip(ends(many), ends(few), strict=True))
 
 
@@ -211,7 +212,9 @@ def test_a_lunch_break_that_is_usual_is_counted_on() -> None:
                 experience, since=begin, until=begin + timedelta(hours=abs(hours) or 1), counters=open_
             )
     before_lunch, early = NOON - timedelta(minutes=5), NOON - timedelta(hours=2)
-    assert told(experience, situation(now=before_lunch)).middle_s > 1.5 * told(experience, situation(now=early)).middle_s
+    assert (
+        told(experience, situation(now=before_lunch)).middle_s > 1.5 * told(experience, situation(now=early)).middle_s
+    )
 
 
 def test_a_free_counter_calls_at_once_whoever_is_next() -> None:
