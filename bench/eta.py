@@ -510,27 +510,17 @@ def show(result: Result, console: Console) -> None:
             f" {row.never_called} never called, {row.nobody_could_say} taken with no counter open: not counted"
         )
     console.print(f"{result.us_per_expectation} µs for each expectation of a line of {LINE_LENGTH}")
-    console.print(result.machine.described())
+    console.print(result.machine.described().removesuffix("; "))
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
-    table = Table(title=title)
-    for name in (
-        "",
-        "told",
-        "n",
-        "50 %",
-        "90 %",
-        "width 50 s",
-        "width 90 s",
-        "pinball s",
-        "÷ plain",
-        "÷ spread",
-        "÷ constant",
-    ):
-        table.add_column(name, justify="right" if name not in ("", "told") else "left")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
+    for name in ("", "told"):
+        table.add_column(name, no_wrap=True)
+    for name in ("n", "50 %", "90 %", "wide", "wide", "loss", "÷plain", "÷spread", "÷const"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        for told, found in (("with the turn", row.taken), ("later", row.later)):
+        for told, found in (("first", row.taken), ("later", row.later)):
             if found:
                 table.add_row(
                     row.service if row.seed is None else f"{row.service}, {row.seed}",

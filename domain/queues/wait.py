@@ -3,10 +3,10 @@
 An expectation has two parts. The *curve* is worked out: how many calls a line can count on in how many seconds, from
 how long calls keep counters busy, which counters are open and for how long they have been busy, how many usually are
 open later in the day, and who usually comes and is called first. The *needs* were measured: how many calls of that
-curve it took until somebody with so many ahead was called, as ratios to the plain number, counted by class and by people
-ahead. Their quantiles make the interval, so that it covers what it says whatever the curve does not know (which clerk is
-slow today, who will leave). With little knowledge a wide prior speaks, and few days say little, however many waits they
-had: the waits of one day are alike.
+curve it took until somebody with so many ahead was called, as ratios to the plain number, counted by class and by
+people ahead. Their quantiles make the interval, so that it covers what it says whatever the curve does not know (which
+clerk is slow today, who will leave). With little knowledge a wide prior speaks, and few days say little, however many
+waits they had: the waits of one day are alike.
 
 What is learned is whole numbers in tuples of bounded length, halved when there are many, so that the last months count:
 the same facts in the same order give the same experience.
