@@ -26,7 +26,7 @@ from domain.queues.wait import Basis, Experience, Priority, Wait
 
 TICK = timedelta(minutes=10)
 NOTED_AGAIN = timedelta(minutes=10)
-LEARNED_DAYS_NEW = 2
+LEARNED_DAYS_NEW, HELD_OUT_DAYS_NEW = 2, 10
 FIRST_LEARNED, FIRST_HELD_OUT = date(2025, 1, 1), date(2026, 1, 1)
 LEARNED_SHARE = 0.7  # of the days of a history
 GRACE_S = 30
@@ -454,7 +454,7 @@ def _result(source: str, replay: Replay, began_load: float, **rows: list[Row]) -
 def run(*, seed: int, seeds: int, count: int, console: Console) -> Result:
     """Synthetic days: so many learned and so many held out, for each service and each of so many seeds."""
     load = round(psutil.getloadavg()[0], 1)
-    per_service, per_seed, new = [], [], []
+    per_seed: list[Row] = []
     todo = [(service, number) for service in SERVICES for number in range(seed, seed + seeds)]
     together: dict[str, HeldOut] = {}
     beginners: dict[str, HeldOut] = {}
@@ -467,11 +467,15 @@ def run(*, seed: int, seeds: int, count: int, console: Console) -> Result:
         per_seed.append(one.row())
         together.setdefault(service.name, HeldOut(service.name)).add(one)
         beginner = beginners.setdefault(service.name, HeldOut(service.name))
-        beginner.test(learned(known[:LEARNED_DAYS_NEW]), held_out)
-    per_service = [one.row() for one in together.values()]
-    new = [one.row() for one in beginners.values()]
-    source = f"synthetic days, {seeds} seeds from {seed}"
-    return _result(source, replay, load, rows=per_service, seeds=per_seed, new_service=new)
+        beginner.test(learned(known[:LEARNED_DAYS_NEW]), held_out[:HELD_OUT_DAYS_NEW])
+    return _result(
+        f"synthetic days, {seeds} seeds from {seed}",
+        replay,
+        load,
+        rows=[one.row() for one in together.values()],
+        seeds=per_seed,
+        new_service=[one.row() for one in beginners.values()],
+    )
 
 
 def replay_file(path: Path) -> Result:
@@ -517,7 +521,7 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
     for name in ("", "told"):
         table.add_column(name, no_wrap=True)
-    for name in ("n", "50 %", "90 %", "wide", "wide", "loss", "÷plain", "÷spread", "÷const"):
+    for name in ("n", "50 %", "90 %", "min", "min", "loss s", "plain", "spread", "const"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         for told, found in (("first", row.taken), ("later", row.later)):
@@ -528,8 +532,8 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
                     f"{found.expectations:,}",
                     f"{found.coverage_50:.1%}",
                     f"{found.coverage_90:.1%}",
-                    f"{found.width_50_s:,.0f}",
-                    f"{found.width_90_s:,.0f}",
+                    f"{found.width_50_s / 60:.1f}",
+                    f"{found.width_90_s / 60:.1f}",
                     f"{found.pinball_s:,.1f}",
                     f"{found.to_plain:.2f}",
                     f"{found.to_spread:.2f}",
