@@ -1,7 +1,6 @@
 """Expected waits held against what happened: the synthetic days, the replay, the score, the files."""
 
 import json
-import subprocess
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -16,7 +15,7 @@ from bench.eta import Sample, learned, pinball_s, replay_file, replay_history
 from bench.queue_csv import HistoryRefused, openings_of, read_history, write_history
 from domain.queues import wait
 from domain.queues.wait import Experience, Priority
-from tests.serving import IGOB
+from tests.serving import igob
 
 QUIET = Console(quiet=True)
 PAYMENTS, LICENCES, HEARINGS = SERVICES
@@ -262,18 +261,13 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_history_replays_it_and_says_what_is_wrong_with_another(tmp_path: Path) -> None:
-    def igob(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*IGOB, "bench", "eta", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-        )
-
-    assert igob("--write", tmp_path / "days.csv", "--days", "2", "--seed", "3").returncode == 0
-    replayed = igob("--replay", tmp_path / "days.csv", "--json")
+    assert igob("bench", "eta", "--write", str(tmp_path / "days.csv"), "--days", "2", "--seed", "3").returncode == 0
+    replayed = igob("bench", "eta", "--replay", str(tmp_path / "days.csv"), "--json")
     assert replayed.returncode == 0
     report = json.loads(replayed.stdout)
     assert [row["service"] for row in report["rows"]] == sorted(service.name for service in SERVICES)
     assert report["source"] == "days.csv"
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    refused = igob("--replay", tmp_path / "wrong.csv")
+    refused = igob("bench", "eta", "--replay", str(tmp_path / "wrong.csv"))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "igob: wrong.csv has no column taken_at" in refused.stderr
