@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from domain.calendar import TIME_ZONE
-from domain.queues.wait import Priority
+from domain.queues.policy import Priority
 
 Outcome = Literal["SERVED", "ABSENT", "LEFT", "NOT_CALLED"]
 
@@ -98,8 +98,9 @@ class Line:
 
     def called(self, turn: Turn) -> None:
         """Some turn was called, not always the one that the policy names."""
+        passed_over = turn.priority != "NORMAL" and bool(self.waiting["NORMAL"])
+        self.since_normal = self.since_normal + 1 if passed_over else 0
         self.remove(turn)
-        self.since_normal = 0 if turn.priority == "NORMAL" else self.since_normal + 1
 
     def order(self) -> Iterator[Turn]:
         """All that wait, as they would be called if nobody else came."""
@@ -113,8 +114,8 @@ class Line:
             if turn is None:
                 return
             yield turn
+            since = since + 1 if index != 2 and first[2] is not None else 0
             first[index] = next(classes[index], None)
-            since = 0 if index == 2 else since + 1
 
 
 class Simulation:

@@ -22,7 +22,8 @@ from bench.day import SERVICES, Day, Line, Opening, Turn, days
 from bench.machine import Machine, commit, machine
 from bench.queue_csv import History, HistoryRefused, read_history
 from domain.queues import wait
-from domain.queues.wait import Basis, Experience, Priority, Wait
+from domain.queues.policy import Priority
+from domain.queues.wait import Basis, Experience, Wait
 
 TICK = timedelta(minutes=10)
 NOTED_AGAIN = timedelta(minutes=10)

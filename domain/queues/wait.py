@@ -17,15 +17,14 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from itertools import pairwise
 from math import ceil, erf, exp, log, sqrt
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Instant, Value
+from domain.queues.policy import Priority
 
-Priority: TypeAlias = Literal["PREFERENTIAL", "APPOINTMENT", "NORMAL"]
-PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}
+PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}  # as lines usually call them
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 WAIT_MAX_S = 24 * 3600  # nobody is told more

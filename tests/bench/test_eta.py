@@ -14,7 +14,8 @@ from bench.day import NORMAL_IN, SERVICES, Day, Line, Opening, Turn, days, histo
 from bench.eta import Sample, learned, pinball_s, replay_file, replay_history
 from bench.queue_csv import HistoryRefused, openings_of, read_history, write_history
 from domain.queues import wait
-from domain.queues.wait import Experience, Priority
+from domain.queues.policy import Policy, Priority
+from domain.queues.wait import Experience
 from tests.serving import igob
 
 QUIET = Console(quiet=True)
@@ -87,9 +88,20 @@ def test_the_line_calls_one_normal_turn_in_three() -> None:
     line.add(turn(8, 8, priority="APPOINTMENT"))
     order = [one.number for one in line.order()]
     assert order == [0, 1, 6, 2, 3, 7, 4, 5, 8]
-    assert NORMAL_IN == 3
+    assert NORMAL_IN == Policy().one_in == 3
+    assert list(wait.PRIORITIES) == list(Policy().order)
     line.called(next(line.order()))
     assert [one.number for one in line.order()] == order[1:]
+
+
+def test_calls_while_no_normal_turn_waits_are_not_held_against_the_next() -> None:
+    line = Line()
+    for number in range(4):
+        line.add(turn(number, number, priority="PREFERENTIAL"))
+    line.called(next(line.order()))
+    line.called(next(line.order()))
+    line.add(turn(4, 4))
+    assert [one.number for one in line.order()] == [2, 3, 4]
 
 
 def test_a_turn_that_waits_is_asked_for_with_the_turn_and_every_ten_minutes() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.queues import wait
-from domain.queues.wait import Basis, Experience, Priority, Situation, Wait, expect, expect_all
+from domain.queues.policy import Priority
+from domain.queues.wait import Basis, Experience, Situation, Wait, expect, expect_all
 
 NOON = datetime(2026, 11, 26, 16, tzinfo=UTC)  # in La Paz
 
