@@ -131,7 +131,8 @@ class Simulation:
         self.made = 0
         self.free: set[int] = set()
         self.busy: set[int] = set()
-        self.since: dict[int, float] = {}
+        self.since: dict[int, float] = {}  # when each open counter opened
+        self.pausing: set[int] = set()  # counters that pause as soon as they are free
         self.speed = {number: exp(random.gauss(0, 0.15)) for number in range(1, service.counters + 1)}
         self.slow_today = exp(random.gauss(0, 0.08))
 
@@ -187,7 +188,6 @@ class Simulation:
     def run(self) -> Day:
         self.arrivals()
         self.shifts()
-        self.asked: dict[int, str] = {}  # what a counter does as soon as it is free
         while self.events:
             second, _, what, about = heapq.heappop(self.events)
             getattr(self, what)(second, about)
@@ -211,13 +211,13 @@ class Simulation:
             self.line.remove(turn)
 
     def opens(self, second: float, counter: int) -> None:
-        self.asked.pop(counter, None)
+        self.pausing.discard(counter)
         if counter not in self.since and second < (self.service.closes + 1) * HOUR_S:
             self.since[counter] = second
             self.next(second, counter)
 
     def pauses(self, second: float, counter: int) -> None:
-        self.asked[counter] = "pauses"
+        self.pausing.add(counter)
         if counter in self.free:
             self.next(second, counter)
 
@@ -230,7 +230,8 @@ class Simulation:
         """A counter has nobody: it pauses, calls in a moment, or waits for somebody to come."""
         self.busy.discard(counter)
         self.free.discard(counter)
-        if self.asked.pop(counter, None):
+        if counter in self.pausing:
+            self.pausing.remove(counter)
             self.openings.append(
                 Opening(counter=counter, since=self.at(self.since.pop(counter)), until=self.at(second))
             )
