@@ -117,7 +117,9 @@ def own_turn(path: str) -> Scope:
 
     async def covers(context: Context, arguments: Arguments) -> bool:
         turn = str(_said(arguments, path))
-        person = await context.line(line_of(turn), lambda line: line.turns[turn].person if turn in line.turns else None)
+        person = await context.line(
+            line_of(turn), lambda now: now.line.turns[turn].person if turn in now.line.turns else None
+        )
         return person is not None and await context.acts_for(person)
 
     return Scope("own, dependants'", covers)

@@ -114,6 +114,7 @@ class Application:
             sampling.cancel()
             watch.cancel()
             await self._services.live.stop()
+            self._services.experiences.stop()
             await views.close()
         if self._spans:
             await asyncio.to_thread(self._spans.close)

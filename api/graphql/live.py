@@ -10,7 +10,6 @@ from graphql import GraphQLError, VariableNode
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
-from api.lines import LineNow
 from api.live import Concerns, Following, Snapshot
 from domain.appointments import agenda as agendas
 from domain.appointments.attendance import appointment_state
@@ -19,6 +18,7 @@ from domain.decider import StreamName
 from domain.errors import Code, Rejected
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits
 from domain.queues import line as lines
+from infra.lines import LineNow
 from infra.log import Unavailable
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _of_turn(turn: str) -> Concerns:
 def _now(info: Info, snapshot: Snapshot) -> LineNow:
     """The line of a snapshot, with what is computed of it once for all who follow it."""
     if snapshot.computed is None:
-        snapshot.computed = LineNow(snapshot.state, info.context.services.now())
+        services, line = info.context.services, snapshot.state.opened.line
+        snapshot.computed = LineNow(snapshot.state, services.now(), services.experiences.of(line))
     return cast("LineNow", snapshot.computed)
 
 

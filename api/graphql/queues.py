@@ -21,7 +21,6 @@ from api.graphql.shared import (
     explain,
     refuse,
 )
-from api.lines import LineNow
 from domain import arrivals
 from domain.appointments import hospital as hospitals
 from domain.decider import Command, build
@@ -31,7 +30,9 @@ from domain.queues import calling, opening, turns
 from domain.queues import line as lines
 from domain.queues import service_point as service_points
 from domain.queues.policy import Policy, PolicyTerms
+from domain.queues.wait import Wait
 from infra.lane import Outcome
+from infra.lines import LineNow
 
 NEXT_SHOWN = 5
 
@@ -124,12 +125,31 @@ class Counter:
     turn: Call | None = strawberry.field(description="Whom it called or serves.")
 
 
+@strawberry.type(description="From so many seconds to so many, from now.")
+class WaitInterval:
+    from_seconds: int = strawberry.field(description="Rarely sooner.")
+    to_seconds: int = strawberry.field(description="Rarely later.")
+
+
+@strawberry.type(
+    description="How long it will take until a turn is called, by what this service was like: an interval with a known"
+    " reliability. It is wide where little is known, and made anew with each change in the line."
+)
+class ExpectedWait:
+    middle_seconds: int = strawberry.field(description="As often sooner as later.")
+    half: WaitInterval = strawberry.field(description="One of two turns is called in it.")
+    most: WaitInterval = strawberry.field(description="Nine of ten turns are called in it.")
+
+
 @strawberry.type(description="A class of a line.")
 class ClassOfLine:
     priority: Priority = strawberry.field(description="The class.")
     waiting: int = strawberry.field(description="How many of it wait.")
     taken: int = strawberry.field(description="How many numbers of it were given.")
     ahead: int = strawberry.field(description="How many would be called before one who takes a turn now.")
+    expected: ExpectedWait | None = strawberry.field(
+        description="What to expect for one who takes a turn now; null if no counter is open."
+    )
 
 
 @strawberry.type(description="One service on one day at a service point: the board. Numbers only, nobody's name.")
@@ -185,6 +205,24 @@ class Turn(Node):
     )
     moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
     notice: Notice | None = strawberry.field(description="When whoever has it wishes to be told.")
+    known: strawberry.Private[ExpectedWait | None]
+    just_taken: strawberry.Private[bool] = False  # then nobody has looked at the line yet
+
+    @strawberry.field(description="When it will be called; null if it does not wait, or no counter is open.")
+    async def expected(self, info: Info) -> ExpectedWait | None:
+        if not self.just_taken:
+            return self.known
+        return await info.context.line(self.line, lambda now: _expected(now.expected(self.id)))
+
+
+def _expected(wait: Wait | None) -> ExpectedWait | None:
+    if wait is None:
+        return None
+    return ExpectedWait(
+        middle_seconds=wait.middle_s,
+        half=WaitInterval(from_seconds=wait.low_50_s, to_seconds=wait.high_50_s),
+        most=WaitInterval(from_seconds=wait.low_90_s, to_seconds=wait.high_90_s),
+    )
 
 
 def _instant(at: Any) -> Instant | None:
@@ -250,6 +288,7 @@ def shown_line(now: LineNow) -> Line | None:
                 waiting=len(line.queue(priority)),
                 taken=line.numbers.get(priority, 0),
                 ahead=lines.ahead_of_new(line, priority),
+                expected=_expected(now.expected_of_new(priority)) if _state(now, said) is LineState.OPEN else None,
             )
             for priority in said.policy.order
         ],
@@ -292,6 +331,7 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
         back_until=_back_until(line, turn, policy),
         moved_to=strawberry.ID(turn.moved_to) if turn.moved_to else None,
         notice=Notice(ahead=notice.ahead, minutes=notice.minutes) if notice else None,
+        known=_expected(now.expected(id)),
     )
 
 
@@ -303,21 +343,16 @@ def _back_until(line: lines.Line, turn: lines.Turn, policy: Policy) -> Instant |
 
 
 async def line_by_id(info: Info, id: str) -> Line | None:
-    now = info.context.services.now()
-    return await info.context.line(id, lambda line: shown_line(LineNow(line, now)))
+    return await info.context.line(id, shown_line)
 
 
 async def turn_by_id(info: Info, id: str) -> Turn | None:
-    now = info.context.services.now()
-    return await info.context.line(line_of(id), lambda line: shown_turn(LineNow(line, now), id))
+    return await info.context.line(line_of(id), lambda now: shown_turn(now, id))
 
 
 async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
     """The last turn of who has this ficha in a line."""
-    now = info.context.services.now()
-    return await info.context.line(
-        line, lambda state: shown_turn(LineNow(state, now), state.appointments.get(appointment, ""))
-    )
+    return await info.context.line(line, lambda now: shown_turn(now, now.line.appointments.get(appointment, "")))
 
 
 @strawberry.type(description="There is a turn in the line already: go on with that one.")
@@ -661,6 +696,8 @@ def just_taken(outcome: Outcome) -> Turn | None:
         back_until=None,
         moved_to=None,
         notice=None,
+        known=None,
+        just_taken=True,
     )
 
 
@@ -745,8 +782,7 @@ class QueuesMutation:
             )
         except Rejected as refusal:
             return CallNextPayload(errors=explain(refusal, info.context))
-        now = info.context.services.now()
-        called = await info.context.line(command.line, lambda line: _called(LineNow(line, now), command.call))
+        called = await info.context.line(command.line, lambda now: _called(now, command.call))
         return CallNextPayload(turn=called, position=Position(outcome.position))
 
     @strawberry.mutation(description="Call this turn: the next one, unless the line's policy allows direct calls.")

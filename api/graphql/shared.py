@@ -16,7 +16,6 @@ from api.acquaintance import Acquaintance
 from api.graphql.trusted import Trusted
 from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
-from api.lines import Lines
 from api.live import Following, Live, Snapshot
 from api.messages import Language, message
 from api.rates import Rates
@@ -24,12 +23,14 @@ from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
 from domain.decider import Command, fold
 from domain.errors import Hint, Rejected
-from domain.identifiers import hospital_of
+from domain.identifiers import LINE_NAME, fits, hospital_of
 from domain.people import dependants
 from domain.queues.line import Line
+from domain.queues.wait import Experience
 from infra.core import Core
 from infra.keys import Keys
 from infra.lane import Outcome
+from infra.lines import Experiences, LineNow, Lines
 from infra.log import Key, Unavailable
 from infra.settings import Settings
 from infra.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
@@ -124,6 +125,7 @@ class Services:
         self.live = Live(core.log)
         self.acquaintance = Acquaintance(core.log)
         self.lines = Lines(core.log)
+        self.experiences = Experiences(core.log, now)
 
 
 class Context:
@@ -249,12 +251,15 @@ class Context:
             loaded = await self.services.core.log.load(known)
         return {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in streams}
 
-    async def line(self, line: str, show: Callable[[Line], T]) -> T:
+    async def line(self, line: str, show: Callable[[LineNow], T]) -> T:
         """What `show` makes of a line as it is in the log now, see `Lines.shown`. Raises like `state`."""
-        if not _can_be_stored(line):
-            return show(Line())
+        services = self.services
+        if not fits(LINE_NAME, line):
+            return show(LineNow(Line(), services.now(), Experience()))
         async with self._available():
-            return await self.services.lines.shown(line, show)
+            return await services.lines.shown(
+                line, lambda state: show(LineNow(state, services.now(), services.experiences.of(line)))
+            )
 
     async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""

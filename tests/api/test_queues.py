@@ -1,5 +1,6 @@
 """Waiting in line over the API: what citizens, clerks and the board in the hall see."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,20 @@ from domain.queues.calling import CallNext, FinishService, StartService
 from infra.core import Core
 from infra.keys import Login
 from tests.api.conftest import DEVELOPER, Client
-from tests.city import DAY, agenda, booking, hospital, key, opaque, open_line, person, service_point, take, turn_of
+from tests.city import (
+    DAY,
+    TODAY,
+    agenda,
+    booking,
+    hospital,
+    key,
+    opaque,
+    open_line,
+    person,
+    service_point,
+    take,
+    turn_of,
+)
 from tests.conftest import Clock
 from tests.following import follower
 from tests.hall import CLERK, LINE, TURN, Hall
@@ -144,6 +158,62 @@ async def test_a_counter_pauses_and_a_line_closes(hall: Hall) -> None:
         assert (await hall.refused(mutation, **wanted))["code"] == "line_closed"
     await hall.do("startService", turn=turns[1]["id"])
     assert (await hall.do("finishService", turn=turns[1]["id"]))["state"] == "SERVED"
+
+
+EXPECTED = """expected { middleSeconds half { fromSeconds toSeconds } most { fromSeconds toSeconds } }"""
+EXPECT = f"""query ($line: ID!, $turn: ID!) {{
+  line(id: $line) {{ classes {{ priority {EXPECTED} }} }} turn(id: $turn) {{ {EXPECTED} }} }}"""
+TAKE = f"""mutation ($input: TakeTurnInput!) {{
+  takeTurn(input: $input) {{ turn {{ id {EXPECTED} }} errors {{ code }} }} }}"""
+
+
+def is_ordered(expected: dict[str, Any]) -> bool:
+    half, most, middle = expected["half"], expected["most"], expected["middleSeconds"]
+    ends = [most["fromSeconds"], half["fromSeconds"], middle, half["toSeconds"], most["toSeconds"]]
+    return ends == sorted(ends)
+
+
+async def test_what_to_expect_is_learned_from_the_days_before(hall: Hall, core: Core, clock: Clock) -> None:
+    """Each day ten people come at once, and each is served for twenty minutes."""
+    prior = await expect(hall, CADASTRE)
+    today = clock.now
+    for days_ago in range(12, 0, -1):
+        clock.now = today - timedelta(days=days_ago)
+        day = open_line(day=TODAY - timedelta(days=days_ago), counters=1)
+        await core.lane.submit(day, key(day.line))
+        taken = [(await hall.do("takeTurn", line=day.line, channel="KIOSK"))["id"] for _ in range(10)]
+        for turn in taken:
+            await hall.do("callNext", line=day.line, counter=1)
+            await hall.do("startService", turn=turn)
+            clock.wait(1_200)
+            await hall.do("finishService", turn=turn)
+    clock.now = today + timedelta(minutes=11)  # then it is learned again
+    await expect(hall, CADASTRE)
+    await hall.client.services.experiences.settled()
+    known = await expect(hall, CADASTRE)
+    assert prior["middleSeconds"] < 1_200 < known["middleSeconds"] < 3_600
+    await hall.do("pauseCounter", line=CADASTRE, counter=1)
+    longer = await expect(hall, CADASTRE)
+    assert longer["middleSeconds"] > known["middleSeconds"]
+    await hall.do("pauseCounter", line=CADASTRE, counter=2)
+    assert await expect(hall, CADASTRE) is None
+
+
+async def expect(hall: Hall, line: str) -> Any:
+    """What a turn has to expect that is just taken, with two waiting before at least; it leaves again."""
+    while (await hall.line(line))["waiting"] < 2:
+        await hall.do("takeTurn", line=line, channel="KIOSK")
+    number = (await hall.line(line))["classes"][2]["taken"]
+    wanted = {"idempotencyKey": f"e{number}", "line": line, "channel": "KIOSK"}
+    taken = (await hall.client.data(TAKE, input=wanted))["turn"]
+    shown = await hall.client.data(EXPECT, line=line, turn=taken["id"])
+    assert shown["turn"]["expected"] == taken["expected"]
+    await hall.do("leaveLine", turn=taken["id"])
+    assert (await hall.client.data(EXPECT, line=line, turn=taken["id"]))["turn"]["expected"] is None
+    for of in shown["line"]["classes"]:
+        assert of["expected"] is None or is_ordered(of["expected"])
+    assert taken["expected"] is None or is_ordered(taken["expected"])
+    return taken["expected"]
 
 
 async def test_a_request_that_is_repeated_is_answered_alike(hall: Hall) -> None:

@@ -1,0 +1,168 @@
+"""Learning from what happened in a line how long waits will be, event by event: see `wait`.
+
+The same log gives the same experience. `igob bench eta` replays days in the same way.
+"""
+
+from datetime import datetime, timedelta
+
+from domain.decider import Event, Value
+from domain.identifiers import TurnId
+from domain.queues import wait
+from domain.queues.line import (
+    CounterPaused,
+    CounterResumed,
+    Line,
+    LineClosed,
+    NoticeAsked,
+    NoticeGiven,
+    ServiceFinished,
+    Turn,
+    TurnAbsent,
+    TurnCalled,
+    TurnLeft,
+    TurnTaken,
+    TurnTransferred,
+    calls_to_come,
+    evolve,
+)
+from domain.queues.policy import Priority
+from domain.queues.wait import Basis, Experience
+
+NOTED_AGAIN = timedelta(minutes=10)
+
+
+class _Note(Value):
+    """What was expected of a turn that waits, when so many were ahead."""
+
+    ahead: int
+    basis: Basis
+
+
+class _Done(Value):
+    """A turn with which a counter was done, and nobody knows yet when it calls the next."""
+
+    called_at: datetime
+    ended_at: datetime
+    came: bool
+
+
+def class_of(priority: str) -> Priority:
+    """A class as waits are learned by it; of a word that is no longer one, the last."""
+    return next((known for known in wait.PRIORITIES if known == priority), "NORMAL")
+
+
+def counters_of(line: Line) -> list[datetime | None]:
+    """Of each counter that goes on calling, since when it is busy; None if it is free."""
+    return [counter.busy_since for counter in line.counters.values() if counter.open]
+
+
+class Learner:
+    """Goes through the events of one line, in order. `experience` is what is known so far, with what it began with."""
+
+    def __init__(self, experience: Experience) -> None:
+        self.experience = experience
+        self.line = Line()
+        self._notes: dict[TurnId, list[_Note]] = {}
+        self._done: dict[int, _Done] = {}
+        self._empty_at: datetime | None = None  # when nobody waited, last
+        self._watched_until: datetime | None = None  # since somebody came for the first time
+
+    def tell(self, event: Event) -> None:
+        """The next event."""
+        turn = self.line.turns.get(getattr(event, "turn", ""))
+        match event:
+            case TurnTaken():
+                self._taken(event)
+            case TurnCalled():
+                self._called(event, turn)
+            case ServiceFinished(finished_at=at) | TurnAbsent(absent_at=at):
+                self._ended(turn, at, came=isinstance(event, ServiceFinished))
+            case TurnLeft(left_at=at) | TurnTransferred(moved_at=at):
+                self._gone(turn, at)
+            case CounterPaused(paused_at=at) | CounterResumed(resumed_at=at):
+                self._watch(at)
+                self._cost(event.counter, None)
+            case LineClosed(closed_at=at):
+                self._watch(at)
+                self._notes.clear()
+        self.line = evolve(self.line, event)
+        if isinstance(event, TurnTaken):
+            self._note(event.taken_at)
+        elif not isinstance(event, NoticeAsked | NoticeGiven) and not self.line.waiting:
+            self._empty_at = self._at(event) or self._empty_at
+
+    def _at(self, event: Event) -> datetime | None:
+        for field in ("called_at", "left_at", "moved_at", "closed_at"):
+            if at := getattr(event, field, None):
+                return at  # type: ignore[no-any-return]
+        return None
+
+    def _taken(self, event: TurnTaken) -> None:
+        if not self.line.waiting:
+            self._empty_at = event.taken_at
+        if self._watched_until is None:
+            self._watched_until = event.taken_at
+        self._watch(event.taken_at)
+        self.experience = wait.taken(self.experience, at=event.taken_at, priority=class_of(event.priority))
+
+    def _note(self, at: datetime) -> None:
+        """What is expected of the new turn, and of those with half as many ahead as noted last, or noted long ago.
+
+        When somebody comes is as good a moment as any. Right after a call it is not: a service has just begun then.
+        """
+        again = []
+        for ahead, waiting in enumerate(calls_to_come(self.line)):
+            turn, notes = self.line.turns[waiting], self._notes.get(waiting)
+            last = notes[-1] if notes else None
+            if last is None:
+                if turn.first_called_at is None:
+                    again.append((turn, ahead))
+            elif ahead * 2 <= last.ahead > 0 or at - last.basis.at >= NOTED_AGAIN:
+                again.append((turn, ahead))
+        asked = [(class_of(turn.priority), ahead) for turn, ahead in again]
+        waits = wait.expect_all(self.experience, at, counters_of(self.line), asked)
+        for (turn, ahead), expected in zip(again, waits, strict=False):  # there are none while no counter is open
+            self._notes.setdefault(turn.turn, []).append(_Note(ahead=ahead, basis=expected.basis))
+
+    def _called(self, event: TurnCalled, turn: Turn | None) -> None:
+        self._cost(event.counter, event.called_at)
+        self._watch(event.called_at)
+        if turn is None or turn.first_called_at:
+            return
+        self.experience = wait.called(self.experience)
+        for note in self._notes.pop(event.turn, ()):
+            actual_s = (event.called_at - note.basis.at).total_seconds()
+            self.experience = wait.waited(self.experience, note.basis, actual_s)
+
+    def _ended(self, turn: Turn | None, at: datetime, *, came: bool) -> None:
+        counter = self.line.counters.get(turn.counter or 0) if turn else None
+        if counter and turn and counter.turn == turn.turn and counter.busy_since:
+            self._done[counter.number] = _Done(called_at=counter.busy_since, ended_at=at, came=came)
+
+    def _gone(self, turn: Turn | None, at: datetime) -> None:
+        if turn is None:
+            return
+        if turn.state == "WAITING":
+            self._notes.pop(turn.turn, None)
+            self.experience = wait.left(self.experience)
+        elif turn.state in ("CALLED", "SERVING"):
+            self._ended(turn, at, came=turn.state == "SERVING")
+
+    def _watch(self, at: datetime) -> None:
+        """So many counters were open since the last change."""
+        if self._watched_until:
+            since, self._watched_until = self._watched_until, at
+            self.experience = wait.staffed(self.experience, since=since, until=at, counters=self.line.counters_open)
+
+    def _cost(self, counter: int, next_at: datetime | None) -> None:
+        """How long the last turn kept a counter is known: until its next call, if somebody waited all the time."""
+        done = self._done.pop(counter, None)
+        if done is None:
+            return
+        waited_on = next_at is not None and (self._empty_at is None or self._empty_at < done.ended_at)
+        until = next_at if next_at is not None and waited_on else done.ended_at
+        busy_s = (until - done.called_at).total_seconds()
+        if done.came:
+            self.experience = wait.served(self.experience, at=done.called_at, busy_s=busy_s)
+        else:
+            self.experience = wait.absent(self.experience, busy_s=busy_s)

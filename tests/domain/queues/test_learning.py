@@ -1,0 +1,136 @@
+"""What a line's own log teaches about its waits."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from domain.decider import Event
+from domain.queues.learning import Learner, counters_of
+from domain.queues.line import (
+    CounterPaused,
+    LineOpened,
+    ServiceFinished,
+    ServiceStarted,
+    TurnAbsent,
+    TurnCalled,
+    TurnLeft,
+    TurnRequeued,
+    TurnTaken,
+)
+from domain.queues.policy import Policy
+from domain.queues.wait import Experience, busy_mean_s, expect
+from domain.queues.wait import Situation as Asked
+from tests.office import DAY, at
+
+LINE = f"sopocachi/cadastre/{DAY}"
+OPENS = at("07:00")
+
+
+def opened(counters: int = 1) -> LineOpened:
+    return LineOpened(
+        line=LINE,
+        counters=list(range(1, counters + 1)),
+        policy=Policy(),
+        opens_at=OPENS,
+        last_turn_at=at("16:00"),
+        closes_at=at("16:00"),
+    )
+
+
+def taken(number: int, when: datetime, *, ahead: int = 0) -> TurnTaken:
+    return TurnTaken(
+        turn=f"{LINE}/{number}",
+        number=number,
+        priority="NORMAL",
+        channel="KIOSK",
+        since=when,
+        taken_at=when,
+        ahead=ahead,
+        counters=1,
+    )
+
+
+def served(number: int, when: datetime, seconds: int) -> list[Event]:
+    turn = f"{LINE}/{number}"
+    return [
+        TurnCalled(turn=turn, counter=1, called_at=when),
+        ServiceStarted(turn=turn, counter=1, started_at=when + timedelta(seconds=5)),
+        ServiceFinished(turn=turn, counter=1, finished_at=when + timedelta(seconds=seconds), outcome="DONE"),
+    ]
+
+
+def day(turns: int, *, each_s: int) -> list[Event]:
+    """All come at the opening, and one counter serves them one after the other, so many seconds each."""
+    said: list[Event] = [opened(), *(taken(n, OPENS, ahead=n - 1) for n in range(1, turns + 1))]
+    for n in range(turns):
+        said += served(n + 1, OPENS + timedelta(seconds=each_s * n), each_s)
+    return said
+
+
+def learned(events: list[Event], experience: Experience | None = None) -> Learner:
+    learner = Learner(experience or Experience())
+    for event in events:
+        learner.tell(event)
+    return learner
+
+
+def test_a_service_that_takes_twenty_minutes_is_known_to_after_some_days() -> None:
+    experience = Experience()
+    asked = Asked(now=at("09:00"), priority="NORMAL", ahead=5, counters=(None,))
+    before = expect(experience, asked)
+    for _ in range(20):
+        experience = learned(day(20, each_s=1_200), experience).experience
+    after = expect(experience, asked)
+    assert before is not None
+    assert after is not None
+    assert before.high_50_s < 5_500 < after.low_50_s < after.high_50_s < 8_000
+    assert after.high_50_s / after.low_50_s < before.high_50_s / before.low_50_s
+
+
+def test_the_same_log_teaches_the_same_again() -> None:
+    events = day(10, each_s=300)
+    assert learned(events).experience == learned(events).experience
+
+
+def test_who_left_and_who_did_not_come_count_apart() -> None:
+    events: list[Event] = [
+        opened(),
+        *(taken(n, OPENS, ahead=n - 1) for n in range(1, 4)),
+        TurnLeft(turn=f"{LINE}/2", left_at=OPENS + timedelta(seconds=10)),
+        TurnCalled(turn=f"{LINE}/1", counter=1, called_at=OPENS + timedelta(seconds=20)),
+        TurnAbsent(turn=f"{LINE}/1", counter=1, absent_at=OPENS + timedelta(seconds=110)),
+        TurnCalled(turn=f"{LINE}/3", counter=1, called_at=OPENS + timedelta(seconds=120)),
+    ]
+    experience = learned(events).experience
+    assert (experience.left, experience.called, experience.absent.count) == (1, 2, 1)
+    assert experience.absent.seconds == 100  # until the next call: somebody waited all the time
+    # Back in the line, and called again: that was not its first wait.
+    back = learned(
+        [
+            *events,
+            TurnRequeued(turn=f"{LINE}/1", requeued_at=OPENS + timedelta(seconds=130)),
+            ServiceFinished(turn=f"{LINE}/3", counter=1, finished_at=OPENS + timedelta(seconds=240), outcome="DONE"),
+            TurnCalled(turn=f"{LINE}/1", counter=1, called_at=OPENS + timedelta(seconds=250)),
+        ]
+    ).experience
+    assert (back.called, sum(tally.count for tally in back.served)) == (2, 1)
+    assert sum(tally.seconds for tally in back.served) == 130
+
+
+@pytest.mark.parametrize(("gap_s", "busy_s"), [(0, 60), (30, 90)])
+def test_the_while_until_the_next_call_counts_if_somebody_waited(gap_s: int, busy_s: int) -> None:
+    events: list[Event] = [
+        opened(),
+        taken(1, OPENS),
+        taken(2, OPENS, ahead=1),
+        *served(1, OPENS, 60),
+        *served(2, OPENS + timedelta(seconds=60 + gap_s), 60),
+    ]
+    assert sum(tally.seconds for tally in learned(events).experience.served) == busy_s
+
+
+def test_nobody_expects_anything_while_no_counter_is_open() -> None:
+    learner = learned([opened(), CounterPaused(counter=1, paused_at=OPENS), taken(1, OPENS), *served(1, OPENS, 60)[:1]])
+    assert counters_of(learner.line) == []
+    assert learner.experience.called == 1
+    assert busy_mean_s(learner.experience, 7) == learner.experience.assumed_s
