@@ -9,7 +9,9 @@ import msgspec
 
 # Importing a context registers its events, folds and decisions.
 import domain.appointments
-import domain.people  # noqa: F401
+import domain.arrivals
+import domain.people
+import domain.queues  # noqa: F401
 from infra.cache import StateCache
 from infra.database import application_conninfo
 from infra.lane import Lane

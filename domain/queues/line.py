@@ -7,6 +7,7 @@ in `turns`, those of who calls in `calling`.
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -452,7 +453,8 @@ def told(line: Line, recorded: list[Event], now: datetime) -> Iterator[Event]:
     after = copied(line)
     for event in recorded:
         after = evolve(after, event)
-    for place, turn in enumerate(calls_to_come(after)):
+    farthest = max((wish.ahead for wish in after.notices.values() if wish.ahead is not None), default=-1)
+    for place, turn in enumerate(islice(calls_to_come(after), farthest + 1)):
         notice = after.notices.get(turn)
         if notice and notice.ahead is not None and place <= notice.ahead:
             yield notice_of(after.turns[turn], place, now)

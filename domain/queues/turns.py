@@ -5,14 +5,26 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
-from domain.decider import Command, Decided, StreamName, decides
+from domain.decider import Command, Decided, StreamName, copied, decides
 from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, AppointmentId, LineId, SubjectId, TurnId, line_of
+from domain.identifiers import (
+    LINE_NAME,
+    OPAQUE,
+    TURN_NAME,
+    AppointmentId,
+    LineId,
+    SubjectId,
+    TurnId,
+    hospital_of,
+    line_of,
+)
 from domain.queues.calling import refuse_unless, turn_in
 from domain.queues.line import (
     TURNS_PER_LINE_MAX,
     Line,
+    Notice,
     NoticeAsked,
     Turn,
     TurnLeft,
@@ -21,6 +33,7 @@ from domain.queues.line import (
     TurnTransferred,
     ahead_of,
     ahead_of_new,
+    evolve,
     notice_of,
     running,
     stream,
@@ -82,13 +95,16 @@ def taken(
     if turn in line.turns:
         return
     opened = running(line, now, "line")
+    if line_of(turn) != opened.line:
+        raise Rejected("invalid_input", path="turn", hint="opaque")
     if now >= opened.last_turn_at:
         raise Rejected("no_more_turns", path="line", at=opened.last_turn_at)
+    _refuse_another(line, person, "appointment" if appointment else "person")
     yield (
         stream_of(turn),
         TurnTaken(
             turn=turn,
-            number=_new_number(line, priority, person),
+            number=_new_number(line, priority, "line"),
             priority=priority,
             channel=channel,
             since=now,
@@ -102,13 +118,17 @@ def taken(
     )
 
 
-def _new_number(line: Line, priority: str, person: SubjectId | None) -> int:
-    """The next number of a class, for a person who has no turn in the line. Raises Rejected."""
+def _refuse_another(line: Line, person: SubjectId | None, path: str) -> None:
+    """A person has one live turn in a line at most. Raises Rejected."""
     if person and person in line.live:
         own = line.turns[line.live[person]]
-        raise Rejected("has_a_turn", path="person", turn=own.turn, number=own.shown)
+        raise Rejected("has_a_turn", path=path, turn=own.turn, number=own.shown)
+
+
+def _new_number(line: Line, priority: str, path: str) -> int:
+    """The next number of a class. Raises Rejected."""
     if len(line.turns) >= TURNS_PER_LINE_MAX:
-        raise Rejected("line_full", path="line", limit=TURNS_PER_LINE_MAX)
+        raise Rejected("line_full", path=path, limit=TURNS_PER_LINE_MAX)
     return line.numbers.get(priority, 0) + 1
 
 
@@ -147,9 +167,7 @@ def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Deci
         raise Rejected("absent_too_long", path="turn", at=until)
     if turn.requeues >= opened.policy.requeues_max:
         raise Rejected("requeued_too_often", path="turn", limit=opened.policy.requeues_max)
-    if turn.person and turn.person in line.live:
-        own = line.turns[line.live[turn.person]]
-        raise Rejected("has_a_turn", path="turn", turn=own.turn, number=own.shown)
+    _refuse_another(line, turn.person, "turn")
     yield stream_of(turn.turn), TurnRequeued(turn=turn.turn, requeued_at=now)
 
 
@@ -168,35 +186,43 @@ def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: dateti
         return
     if command.to == line_of(command.turn):
         raise Rejected("invalid_input", path="to", hint="another_line")
+    if line_of(command.moved_to) != command.to or command.moved_to in other.turns:
+        raise Rejected("invalid_input", path="moved_to", hint="opaque")
     refuse_unless(turn, "WAITING", "CALLED", "SERVING")
     running(other, now, "to")
-    priority = _class_in(line, other, turn)
-    number = _new_number(other, priority, turn.person)
+    _refuse_another(other, turn.person, "turn")
     moved = TurnTransferred(turn=turn.turn, moved_to=command.moved_to, moved_at=now)
+    arrived = _arrived(turn, other, command.moved_to, now)
     yield from ((stream_of(turn.turn), event) for event in told(line, [moved], now))
-    yield (
-        stream_of(command.moved_to),
-        TurnTaken(
-            turn=command.moved_to,
-            number=number,
-            priority=priority,
-            channel="COUNTER",
-            since=turn.since,
-            taken_at=now,
-            ahead=ahead_of_new(other, priority),
-            counters=other.counters_open,
-            person=turn.person,
-            reason=turn.reason,
-            appointment=turn.appointment if priority == "APPOINTMENT" else None,
-            moved_from=turn.turn,
-        ),
+    yield stream_of(arrived.turn), arrived
+
+
+def _arrived(turn: Turn, other: Line, moved_to: TurnId, now: datetime) -> TurnTaken:
+    """The same place in the other line. Its wait may put it before others there. Raises Rejected."""
+    priority = _class_in(other, turn)
+    arrived = TurnTaken(
+        turn=moved_to,
+        number=_new_number(other, priority, "to"),
+        priority=priority,
+        channel="COUNTER",
+        since=turn.since,
+        taken_at=now,
+        ahead=0,
+        counters=other.counters_open,
+        person=turn.person,
+        reason=turn.reason,
+        appointment=turn.appointment if priority == "APPOINTMENT" else None,
+        moved_from=turn.turn,
     )
+    return replace(arrived, ahead=ahead_of(evolve(copied(other), arrived), moved_to))
 
 
-def _class_in(line: Line, other: Line, turn: Turn) -> str:
+def _class_in(other: Line, turn: Turn) -> str:
     """Its class goes with it, but for a ficha's, where that counts nothing."""
-    same = line.opened and other.opened and line.opened.hospital == other.opened.hospital
-    return "NORMAL" if turn.priority == "APPOINTMENT" and not same else turn.priority
+    if turn.priority != "APPOINTMENT":
+        return turn.priority
+    counts = turn.appointment and other.opened and other.opened.hospital == hospital_of(turn.appointment)
+    return "APPOINTMENT" if counts else "NORMAL"
 
 
 class AskNotice(Command):
@@ -213,6 +239,8 @@ def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
     if (command.ahead is None) == (command.minutes is None):
         raise Rejected("invalid_input", path="minutes", hint="one_of_two")
     refuse_unless(turn, "WAITING")
+    if line.notices.get(turn.turn) == Notice(ahead=command.ahead, minutes=command.minutes):
+        return
     asked = NoticeAsked(turn=turn.turn, ahead=command.ahead, minutes=command.minutes)
     yield from ((stream_of(turn.turn), event) for event in told(line, [asked], now))
 
