@@ -1,46 +1,147 @@
-"""People who wait, done on the log: short names for what tests of read models do again and again."""
+"""The words of waiting in line, for the language in tests/office.py.
 
-from datetime import UTC, datetime
+    given(line_opened()).after(take("ana"), call(1)).when(call(2)).rejected("nobody_waits", path="line")
+
+LINE and OTHER are open from NOW on. A turn is called as its person is: "ana" has the turn "ana" of ANA.
+"""
+
+from datetime import datetime
 from typing import Any
 
-from domain.decider import build
-from domain.queues.calling import CallNext, FinishService, StartService
-from infra.core import Core
-from tests import city
-from tests.city import key, service_point
+from domain.decider import Event, Recorded
+from domain.identifiers import LineId, TurnId, line_id
+from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Outcome, Recall, StartService
+from domain.queues.line import Line, LineOpened, calls_to_come, stream
+from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
+from domain.queues.policy import Policy
+from domain.queues.turns import (
+    AskNotice,
+    Channel,
+    GiveNotice,
+    LeaveLine,
+    Reason,
+    RequeueAbsent,
+    TakeTurn,
+    TransferTurn,
+)
+from tests.office import DAY, NOW, Answer, Office, at, opaque
 
-OPENS_AT = datetime(2027, 1, 4, 11, tzinfo=UTC)  # 7 in La Paz
-LINE = city.open_line().line
-
-
-def turn_of(name: str, line: str = LINE) -> str:
-    """The turn with this name in a line."""
-    return city.turn_of(name, line)
-
-
-async def open_line(core: Core, *, point: str = "sopocachi", service: str = "cadastre", **more: Any) -> str:
-    """A service point with a line: its name."""
-    command = city.open_line(point, service, **more)
-    await core.lane.submit(service_point(point), key(point))
-    await core.lane.submit(command, key(command.line))
-    return command.line
-
-
-async def take(core: Core, name: str, line: str = LINE, *, reason: str | None = None) -> str:
-    """Somebody takes a turn: its id."""
-    command = city.take(line, name, reason=reason)
-    await core.lane.submit(command, key(command.turn))
-    return command.turn
+SOPOCACHI = "sopocachi"
+LINE = line_id(SOPOCACHI, "cadastre", DAY)
+OTHER = line_id(SOPOCACHI, "titles", DAY)
+OPENS, LAST_TURN, CLOSES = NOW, at("12:00"), at("12:30")
 
 
-async def call(core: Core, name: str, counter: int = 1, line: str = LINE) -> None:
-    """Call whoever is next; `name` tells calls apart."""
-    await core.lane.submit(build(CallNext, line=line, counter=counter), key(f"call {line} {name}"))
+def line_opened(
+    line: LineId = LINE,
+    *,
+    counters: int = 2,
+    opens_at: datetime = OPENS,
+    last_turn_at: datetime = LAST_TURN,
+    closes_at: datetime = CLOSES,
+    hospital: str | None = None,
+    **policy: Any,
+) -> Recorded:
+    """A line with so many counters; what is said of the policy, and else as it is."""
+    opened = LineOpened(
+        line=line,
+        counters=list(range(1, counters + 1)),
+        policy=Policy(**policy),
+        opens_at=opens_at,
+        last_turn_at=last_turn_at,
+        closes_at=closes_at,
+        hospital=hospital,
+    )
+    return stream(line), opened
 
 
-async def start(core: Core, turn: str) -> None:
-    await core.lane.submit(build(StartService, turn=turn), key(f"start {turn}"))
+def turn(name: str, line: LineId = LINE) -> TurnId:
+    return f"{line}/{opaque(name)}"
 
 
-async def finish(core: Core, turn: str, outcome: str = "DONE") -> None:
-    await core.lane.submit(build(FinishService, turn=turn, outcome=outcome), key(f"finish {turn}"))
+def take(name: str, line: LineId = LINE, *, reason: Reason | None = None, channel: Channel = "WEB") -> TakeTurn:
+    """Somebody who is known. Nobody who is claims an age, see tests/domain/test_arrivals.py."""
+    return TakeTurn(line=line, turn=turn(name, line), channel=channel, person=opaque(name), reason=reason)
+
+
+def take_paper(name: str, line: LineId = LINE, *, reason: Reason | None = None, channel: Channel = "KIOSK") -> TakeTurn:
+    """As nobody in particular."""
+    return TakeTurn(line=line, turn=turn(name, line), channel=channel, reason=reason)
+
+
+def call(counter: int = 1, line: LineId = LINE) -> CallNext:
+    return CallNext(line=line, counter=counter)
+
+
+def call_turn(name: str, counter: int = 1, line: LineId = LINE) -> CallTurn:
+    return CallTurn(turn=turn(name, line), counter=counter)
+
+
+def recall(name: str, line: LineId = LINE) -> Recall:
+    return Recall(turn=turn(name, line))
+
+
+def start(name: str, line: LineId = LINE) -> StartService:
+    return StartService(turn=turn(name, line))
+
+
+def finish(name: str, line: LineId = LINE, *, outcome: Outcome = "DONE") -> FinishService:
+    return FinishService(turn=turn(name, line), outcome=outcome)
+
+
+def mark_absent(name: str, line: LineId = LINE) -> MarkAbsent:
+    return MarkAbsent(turn=turn(name, line))
+
+
+def requeue(name: str, line: LineId = LINE) -> RequeueAbsent:
+    return RequeueAbsent(turn=turn(name, line))
+
+
+def leave(name: str, line: LineId = LINE) -> LeaveLine:
+    return LeaveLine(turn=turn(name, line))
+
+
+def transfer(name: str, to: LineId = OTHER, *, line: LineId = LINE) -> TransferTurn:
+    """It has the same name there."""
+    return TransferTurn(turn=turn(name, line), to=to, moved_to=turn(name, to))
+
+
+def ask_notice(name: str, line: LineId = LINE, *, ahead: int | None = None, minutes: int | None = None) -> AskNotice:
+    return AskNotice(turn=turn(name, line), ahead=ahead, minutes=minutes)
+
+
+def give_notice(name: str, line: LineId = LINE) -> GiveNotice:
+    return GiveNotice(turn=turn(name, line))
+
+
+def pause(counter: int = 1, line: LineId = LINE) -> PauseCounter:
+    return PauseCounter(line=line, counter=counter)
+
+
+def resume(counter: int = 1, line: LineId = LINE) -> ResumeCounter:
+    return ResumeCounter(line=line, counter=counter)
+
+
+def close(line: LineId = LINE) -> CloseLine:
+    return CloseLine(line=line)
+
+
+def line_state(office: Office, line: LineId = LINE) -> Line:
+    state: Line = office.state(stream(line))
+    return state
+
+
+def waiting(office: Office, line: LineId = LINE) -> list[str]:
+    """Who waits, by the numbers that are shown, in the order in which they will be called."""
+    state = line_state(office, line)
+    return [state.turns[waits].shown for waits in calls_to_come(state)]
+
+
+def turn_state(office: Office, name: str, line: LineId = LINE) -> str:
+    return line_state(office, line).turns[turn(name, line)].state
+
+
+def recorded(answer: Answer, kind: type[Event]) -> list[Any]:
+    """The events of one kind that were recorded, with no regard to their streams."""
+    assert answer.refusal is None, f"refused: {answer.refusal}"
+    return [event for _, event in answer.recorded if isinstance(event, kind)]

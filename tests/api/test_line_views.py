@@ -15,7 +15,7 @@ from infra.keys import Login
 from tests.api.conftest import Client
 from tests.city import TODAY, hospital, key, opaque, person, service_point
 from tests.conftest import Clock
-from tests.waiting import LINE, call, finish, open_line, start, take, turn_of
+from tests.waiting_log import LINE, call, finish, open_line, start, take, turn_of
 
 pytestmark = pytest.mark.anyio
 

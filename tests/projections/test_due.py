@@ -15,7 +15,7 @@ from tests import city
 from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
-from tests.waiting import LINE, OPENS_AT, call, open_line, start, take, turn_of
+from tests.waiting_log import LINE, OPENS_AT, call, open_line, start, take, turn_of
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from projections.query import Query
 from tests.city import TODAY, key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
-from tests.waiting import LINE, call, finish, open_line, start, take, turn_of
+from tests.waiting_log import LINE, call, finish, open_line, start, take, turn_of
 
 pytestmark = pytest.mark.anyio
 

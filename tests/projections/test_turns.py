@@ -19,7 +19,7 @@ from projections.turns import TURNS, called_before, of_line
 from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
-from tests.waiting import LINE, call, open_line, take, turn_of
+from tests.waiting_log import LINE, call, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
 

@@ -34,7 +34,7 @@ from projections.turns import TURNS, TurnRow, called_before, of_line
 from tests.city import TODAY, key, opaque, open_line, service_point
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector
-from tests.waiting import LINE, turn_of
+from tests.waiting_log import LINE, turn_of
 
 OTHER = LINE.replace("cadastre", "permits")
 LINES_THERE = (LINE, OTHER)

@@ -1,0 +1,44 @@
+"""A service point is registered once."""
+
+import pytest
+
+from domain.decider import build
+from domain.errors import Rejected
+from domain.queues.service_point import RegisterServicePoint, ServicePointRegistered, stream
+from tests.office import LA_MERCED, given
+from tests.waiting import SOPOCACHI
+
+REGISTER = RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma", hospital=LA_MERCED)
+REGISTERED = ServicePointRegistered(service_point=SOPOCACHI, name="Subalcaldía Cotahuma", hospital=LA_MERCED)
+
+
+def test_a_service_point_is_registered() -> None:
+    given().when(REGISTER).then((stream(SOPOCACHI), REGISTERED))
+
+
+def test_registering_it_again_is_nothing() -> None:
+    given(REGISTERED).when(REGISTER).nothing()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        RegisterServicePoint(service_point=SOPOCACHI, name="Otra", hospital=LA_MERCED),
+        RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma", hospital="cotahuma"),
+        RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma"),
+    ],
+)
+def test_nothing_about_it_is_said_otherwise_later(other: RegisterServicePoint) -> None:
+    said = given(REGISTERED).when(other)
+    said.rejected("service_point_exists", path="service_point", name="Subalcaldía Cotahuma")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "hint"),
+    [("service_point", "Sopocachi", "slug"), ("name", " ", "text"), ("hospital", "la merced", "slug")],
+)
+def test_its_fields_have_a_form(field: str, value: str, hint: str) -> None:
+    fields = {"service_point": SOPOCACHI, "name": "Subalcaldía", "hospital": LA_MERCED}
+    with pytest.raises(Rejected) as refusal:
+        build(RegisterServicePoint, **fields | {field: value})
+    assert (refusal.value.code, refusal.value.path, refusal.value.details["hint"]) == ("invalid_input", field, hint)
