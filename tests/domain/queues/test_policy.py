@@ -1,0 +1,123 @@
+"""Who is next: the published policy, by examples. tests/properties/test_lines.py judges it by its law."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.decider import Recorded
+from domain.queues.line import Line, TurnTaken, ahead_of_new, calls_to_come, next_turn, shown_number, stream
+from tests.office import NOW, Office, given
+from tests.waiting import (
+    LINE,
+    call,
+    call_turn,
+    leave,
+    line_opened,
+    line_state,
+    mark_absent,
+    requeue,
+    take_paper,
+    turn,
+    waiting,
+)
+
+
+def arrived(letter: str, number: int) -> Recorded:
+    """Somebody of a class is there, whose letter it is. The turn is called by both, in small letters."""
+    priority = {"P": "PREFERENTIAL", "F": "APPOINTMENT", "A": "NORMAL"}[letter]
+    name = letter.lower() + "abcdefghij"[number - 1]
+    return stream(LINE), TurnTaken(
+        turn=turn(name),
+        number=number,
+        priority=priority,
+        channel="KIOSK",
+        since=NOW,
+        taken_at=NOW,
+        ahead=0,
+        counters=1,
+    )
+
+
+def crowd(preferential: int = 0, appointments: int = 0, normal: int = 0, **policy: Any) -> Office:
+    classes = {"P": preferential, "F": appointments, "A": normal}
+    turns = [arrived(letter, number) for letter, many in classes.items() for number in range(1, many + 1)]
+    return given(line_opened(counters=20, **policy), *turns)
+
+
+def order(office: Office) -> str:
+    """The classes of who waits, in the order of their calls."""
+    return "".join(shown[0] for shown in waiting(office))
+
+
+def test_the_first_class_is_first_but_one_in_three_is_normal() -> None:
+    assert order(crowd(5, 2, 4)) == "PPAPPAPFAFA"
+    assert waiting(crowd(2, 1, 2)) == ["P-001", "P-002", "A-001", "F-001", "A-002"]
+
+
+@pytest.mark.parametrize(
+    ("one_in", "calls"), [(2, "PAPAPAPPPP"), (3, "PPAPPAPPAP"), (5, "PPPPAPPPAA"), (20, "PPPPPPPAAA")]
+)
+def test_how_many_are_between_is_said_by_the_policy(one_in: int, calls: str) -> None:
+    assert order(crowd(7, 0, 3, one_in=one_in)) == calls
+
+
+def test_without_a_share_the_others_wait_until_nobody_is_before_them() -> None:
+    assert order(crowd(3, 2, 2, at_least=None)) == "PPPFFAA"
+
+
+def test_the_order_is_data_and_so_is_who_has_a_share() -> None:
+    assert order(crowd(2, 2, 2, order=("NORMAL", "APPOINTMENT", "PREFERENTIAL"), at_least=None)) == "AAFFPP"
+    assert order(crowd(2, 2, 4, order=("NORMAL", "APPOINTMENT", "PREFERENTIAL"), at_least="PREFERENTIAL")) == "AAPAAPFF"
+    assert order(crowd(4, 2, 2, at_least="APPOINTMENT")) == "PPFPPFAA"
+    assert order(crowd(2, 1, 2, at_least="PREFERENTIAL")) == "PPFAA"
+
+
+def test_calls_count_only_while_somebody_of_the_share_waits() -> None:
+    office = crowd(6).after(call(1), call(2), call(3))
+    late = office.after(take_paper("late"))
+    assert order(late) == "PPAP"
+
+
+def test_after_a_call_of_the_share_it_begins_anew() -> None:
+    office = crowd(6, 0, 3).after(*(call(counter) for counter in (1, 2, 3, 4)))
+    assert order(office) == "PAPPA"
+
+
+def test_when_the_last_of_the_share_leaves_it_begins_anew() -> None:
+    office = crowd(6, 0, 1).after(call(1), call(2), leave("aa"))
+    assert order(office.after(take_paper("late"))) == "PPAPP"
+    stays = crowd(6, 0, 2).after(call(1), call(2), leave("aa"))
+    assert order(stays) == "APPPP"
+
+
+def test_a_direct_call_counts_like_the_others() -> None:
+    of_the_share = crowd(4, 0, 3, direct_calls=True).after(call(1), call(2), call_turn("ab", 3))
+    assert order(of_the_share) == "PPAA"
+    of_another = crowd(5, 0, 2, direct_calls=True).after(call(1), call(2), call_turn("pc", 3))
+    assert line_state(of_another).passed == 3
+    assert order(of_another) == "APPA"
+    overtaken = crowd(2, 0, 2, direct_calls=True).after(call_turn("ab", 1))
+    assert waiting(overtaken) == ["P-001", "P-002", "A-001"]
+
+
+def test_who_comes_back_takes_nobody_s_share() -> None:
+    later = NOW + timedelta(seconds=90)
+    office = crowd(1, 0, 4).after(call(1), call(2)).after(mark_absent("aa"), requeue("aa"), now=later)
+    assert waiting(office) == ["A-002", "A-003", "A-001", "A-004"]
+
+
+def test_a_line_that_is_no_line_calls_nobody() -> None:
+    assert next_turn(Line()) is None
+    assert list(calls_to_come(Line())) == []
+    assert ahead_of_new(Line(), "NORMAL") == 0
+
+
+def test_numbers_are_shown_by_class() -> None:
+    assert [shown_number(priority, 7) for priority in ("PREFERENTIAL", "APPOINTMENT", "NORMAL", "FRIENDS")] == [
+        "P-007",
+        "F-007",
+        "A-007",
+        "X-007",
+    ]
+    assert shown_number("NORMAL", 1_234) == "A-1234"
