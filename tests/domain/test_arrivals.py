@@ -150,20 +150,21 @@ def test_by_age_one_has_one_live_turn_too_in_a_line_that_gives_some() -> None:
 
 NEXT_DAY = DAY + timedelta(days=1)
 SLOT = at("09:00")
+FICHA = appointment()
 FROM = at("08:00")  # an hour before
 
 
-def at_the_hospital(**policy: int) -> Office:
+def at_the_hospital(*, early_minutes_max: int = 60) -> Office:
     """A ward's line from seven, and Ana's ficha for nine."""
     agenda = on_its_stream(published(first="09:00"))
-    return given(line_opened(hospital=LA_MERCED, **policy), agenda).after(book(ANA))
+    return given(line_opened(hospital=LA_MERCED, early_minutes_max=early_minutes_max), agenda).after(book(ANA))
 
 
-def take_for(name: str = "ana", ficha: AppointmentId = appointment()) -> TakeTurnForAppointment:
+def take_for(name: str = "ana", ficha: AppointmentId = FICHA) -> TakeTurnForAppointment:
     return TakeTurnForAppointment(line=LINE, turn=turn(name), channel="WEB", appointment=ficha)
 
 
-def come(name: str = "ana", ficha: AppointmentId = appointment()) -> CheckInToLine:
+def come(name: str = "ana", ficha: AppointmentId = FICHA) -> CheckInToLine:
     return CheckInToLine(line=LINE, turn=turn(name), appointment=ficha)
 
 

@@ -1,0 +1,488 @@
+"""Two lines of a ward on a morning, many people, any order: whatever is asked, each call can be checked by its policy.
+
+A machine asks for anything at any time and decides and folds as the lane does. Beside it, a register answers every
+question from what was accepted (tests/line_register.py), and the laws are read from the log alone.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from domain.arrivals import CheckInToLine, TakeTurnForAppointment
+from domain.decider import Command, Event, Recorded, StreamName, copied, decide, fold, fold_of
+from domain.errors import Rejected
+from domain.identifiers import line_of
+from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Recall, StartService
+from domain.queues.line import (
+    Line,
+    LineClosed,
+    LineOpened,
+    NoticeAsked,
+    NoticeGiven,
+    ServiceFinished,
+    TurnAbsent,
+    TurnCalled,
+    TurnLeft,
+    TurnRequeued,
+    TurnTaken,
+    TurnTransferred,
+    ahead_of_new,
+    calls_to_come,
+    stream,
+)
+from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
+from domain.queues.policy import Policy
+from domain.queues.turns import (
+    AskNotice,
+    GiveNotice,
+    LeaveLine,
+    Reason,
+    RequeueAbsent,
+    TakeTurn,
+    TransferTurn,
+)
+from tests.line_register import Register, Rules, Ticket
+from tests.office import (
+    ANA,
+    EVA,
+    LA_MERCED,
+    LUIS,
+    MOMENT,
+    appointment,
+    at,
+    book,
+    on_its_stream,
+    opaque,
+    published,
+    states_read,
+)
+from tests.waiting import LINE, OTHER
+
+T = TypeVar("T")
+
+LINES = (LINE, OTHER)
+COUNTERS = (1, 2, 3)
+OPENS, LAST_TURN, CLOSES = at("07:00"), at("07:40"), at("07:50")
+CLASSES = ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
+PEOPLE: tuple[str | None, ...] = (ANA, LUIS, EVA, None)
+PATIENTS = [opaque("patient" + letter) for letter in "abcdef"]
+FICHAS = [appointment("ficha" + letter) for letter in "abcdef"]
+
+lines = st.sampled_from(LINES)
+counters = st.sampled_from(COUNTERS)
+people = st.sampled_from(PEOPLE)
+reasons: st.SearchStrategy[Reason | None] = st.sampled_from([None, None, "PREGNANT", "INFANT"])
+nths = st.integers(0, 40)
+policies = st.builds(
+    Policy,
+    order=st.permutations(CLASSES).map(tuple),
+    at_least=st.sampled_from([*CLASSES, None]),
+    one_in=st.integers(2, 4),
+    direct_calls=st.booleans(),
+    recalls_max=st.integers(0, 2),
+    call_timeout_s=st.sampled_from([10, 60]),
+    requeue_within_s=st.sampled_from([0, 60, 600]),
+    requeues_max=st.integers(0, 2),
+    early_minutes_max=st.sampled_from([50, 720]),
+)
+hospitals = st.sampled_from([LA_MERCED, LA_MERCED, None])
+
+# Of each step the states in which it is fine, so that a machine that asks for anything gets somewhere.
+STEPS: dict[type[Any], tuple[str, ...]] = {
+    Recall: ("CALLED",),
+    StartService: ("CALLED",),
+    FinishService: ("SERVING",),
+    MarkAbsent: ("CALLED",),
+    LeaveLine: ("WAITING", "CALLED", "ABSENT"),
+    RequeueAbsent: ("ABSENT",),
+    GiveNotice: ("WAITING",),
+}
+MAY_BE_SAID_AGAIN = (Recall, AskNotice)
+
+
+class Reader:
+    """Reads the log of one line from its beginning, and says where it breaks the law. It knows no state but its own."""
+
+    def __init__(self, opened: LineOpened) -> None:
+        self.opened = opened
+        self.taken: dict[str, TurnTaken] = {}
+        self.waits: list[str] = []
+        self.came_back: set[str] = set()
+        self.at: dict[int, str] = {}
+        self.over: set[str] = set()
+        self.others = 0  # calls of others since somebody of the share began to wait, or since its last call
+        self.wishes: dict[str, NoticeAsked] = {}
+        self.closed = False
+
+    def kind(self, turn: str) -> str:
+        return self.taken[turn].priority
+
+    def read(self, happened: Event) -> None:
+        match happened:
+            case TurnTaken():
+                self.take(happened)
+            case TurnCalled():
+                self.call(happened)
+            case TurnRequeued():
+                assert happened.turn in self.over
+                self.over.discard(happened.turn)
+                self.waits.append(happened.turn)
+                self.came_back.add(happened.turn)
+            case NoticeAsked():
+                assert happened.turn in self.waits
+                self.wishes[happened.turn] = happened
+            case NoticeGiven():
+                self.tell(happened)
+            case LineClosed():
+                assert sorted(happened.unserved) == sorted(self.waits)
+                self.closed = True
+                self.end(*happened.unserved)
+            case TurnLeft() | TurnTransferred() | TurnAbsent() | ServiceFinished():
+                self.end(happened.turn)
+        if all(self.kind(turn) != self.opened.policy.at_least for turn in self.waits):
+            self.others = 0
+
+    def take(self, taken: TurnTaken) -> None:
+        assert taken.turn not in self.taken
+        earlier = [other.number for other in self.taken.values() if other.priority == taken.priority]
+        assert taken.number == len(earlier) + 1
+        assert self.opened.opens_at <= taken.taken_at < self.opened.closes_at
+        assert taken.moved_from or taken.taken_at < self.opened.last_turn_at
+        assert not self.closed
+        live = {other.person for other in self.taken.values() if other.turn not in self.over}
+        assert taken.person is None or taken.person not in live
+        self.taken[taken.turn] = taken
+        self.waits.append(taken.turn)
+
+    def call(self, called: TurnCalled) -> None:
+        assert called.turn in self.waits
+        assert called.counter not in self.at
+        assert self.opened.opens_at <= called.called_at < self.opened.closes_at
+        assert not self.closed
+        if called.direct:
+            assert self.opened.policy.direct_calls
+        else:
+            self.judge_the_class(self.kind(called.turn))
+            self.judge_the_wait(called.turn)
+        self.others = 0 if self.kind(called.turn) == self.opened.policy.at_least else self.others + 1
+        self.waits.remove(called.turn)
+        self.at[called.counter] = called.turn
+        self.wishes.pop(called.turn, None)
+
+    def judge_the_class(self, kind: str) -> None:
+        """Of any `one_in` calls in a row while somebody of the share waits one is of the share; else order counts."""
+        policy = self.opened.policy
+        waiting = {self.kind(turn) for turn in self.waits}
+        due = policy.at_least in waiting and self.others >= policy.one_in - 1
+        assert kind == policy.at_least or not due
+        assert due or not any(other in waiting for other in policy.order[: policy.order.index(kind)])
+
+    def judge_the_wait(self, turn: str) -> None:
+        """Of those of a class who never were absent, nobody is called before somebody who has waited longer."""
+        same = [self.taken[other] for other in self.waits if self.kind(other) == self.kind(turn)]
+        if turn not in self.came_back:
+            longest = min(other.since for other in same if other.turn not in self.came_back)
+            assert self.taken[turn].since == longest
+
+    def tell(self, given: NoticeGiven) -> None:
+        wish = self.wishes.pop(given.turn)  # once
+        assert given.turn in self.waits
+        assert given.minutes == wish.minutes
+        assert wish.ahead is None or given.ahead <= wish.ahead
+
+    def end(self, *turns: str) -> None:
+        for turn in turns:
+            assert turn in self.taken
+            assert turn not in self.over
+            self.over.add(turn)
+            self.wishes.pop(turn, None)
+        self.waits = [turn for turn in self.waits if turn not in turns]
+        self.at = {counter: turn for counter, turn in self.at.items() if turn not in turns}
+
+
+class Ward(RuleBasedStateMachine):
+    """Two lines, of which each has a policy of its own; people come and go, counters call, and time goes by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = at("06:58")
+        self.states: dict[StreamName, Any] = {}
+        self.log: list[Recorded] = []
+        self.asked = 0
+        self.said: list[Command] = []
+
+    @initialize(policies=st.tuples(policies, policies), hospitals=st.tuples(hospitals, hospitals))
+    def open(self, policies: tuple[Policy, Policy], hospitals: tuple[str | None, str | None]) -> None:
+        for line, policy, hospital in zip(LINES, policies, hospitals, strict=True):
+            opened = LineOpened(
+                line=line,
+                counters=list(COUNTERS),
+                policy=policy,
+                opens_at=OPENS,
+                last_turn_at=LAST_TURN,
+                closes_at=CLOSES,
+                hospital=hospital,
+            )
+            self.record([(stream(line), opened)])
+        agenda = published(slots=len(FICHAS))
+        self.record([on_its_stream(agenda)])
+        for slot, (patient, ficha) in enumerate(zip(PATIENTS, FICHAS, strict=True), start=1):
+            booking = book(patient, slot, name="ficha" + "abcdef"[slot - 1])
+            assert booking.appointment == ficha
+            self.record(decide(booking, states_read(booking, self.state), self.now))
+        starts = [slot.start for slot in agenda.slots]
+        fichas = dict(zip(FICHAS, zip(PATIENTS, starts, strict=True), strict=True))
+        rules = {line: _rules(policy, of) for line, policy, of in zip(LINES, policies, hospitals, strict=True)}
+        self.register = Register(rules, fichas)
+
+    # As the lane does it
+
+    def state(self, stream: StreamName) -> Any:
+        return self.states.setdefault(stream, fold(stream, ()))
+
+    def record(self, recorded: list[Recorded]) -> None:
+        for on, happened in recorded:
+            self.states[on] = fold_of(on).evolve(self.state(on), happened)
+        self.log.extend(recorded)
+
+    def ask(self, command: Command) -> list[Recorded] | Rejected:
+        states = states_read(command, self.state)
+        before = {name: copied(state) for name, state in states.items()}
+        answer: list[Recorded] | Rejected
+        try:
+            answer = decide(command, states, self.now)
+        except Rejected as refusal:
+            answer = refusal
+        assert states == before, f"deciding {command} changed what it read"
+        return answer
+
+    def submit(self, command: Command) -> None:
+        objections = self.register.against(command, self.now)
+        known = self.register.known(command, self.now)
+        answer = self.ask(command)
+        if known:
+            assert answer == [], f"{command} was said again, and not to no effect: {answer}"
+        elif isinstance(answer, Rejected):
+            event(answer.code)
+            assert answer.code in objections, f"{command} was refused: {answer}. Objections: {objections or 'none'}"
+        else:
+            event(type(command).__name__)
+            assert not objections, f"{command} was accepted against {objections}"
+            assert answer, f"{command} was accepted and nothing recorded"
+            self.accept(command, answer)
+
+    def accept(self, command: Any, answer: list[Recorded]) -> None:
+        line = command.line if hasattr(command, "line") else line_of(command.turn)
+        following = self.register.following(line)
+        place = self.register.places(line).get(getattr(command, "turn", ""))
+        told = self.register.accept(command, self.now)
+        if isinstance(command, GiveNotice):
+            assert place is not None
+            told = [(command.turn, place)]
+        self.said.append(command)
+        self.record(answer)
+        recorded = [happened for _, happened in answer]
+        given = [(notice.turn, notice.ahead) for notice in recorded if isinstance(notice, NoticeGiven)]
+        assert sorted(given) == sorted(told), f"{given} were told after {command}, {told} had asked"
+        for happened in recorded:
+            if isinstance(happened, TurnTaken):
+                self.judge_place(happened)
+            if isinstance(happened, TurnCalled):
+                assert following
+                assert happened.direct == (happened.turn != following.name)
+        if not isinstance(command, MAY_BE_SAID_AGAIN):
+            again = self.ask(command)
+            assert again == [] or isinstance(again, Rejected), f"{command} was said again at once: {again}"
+
+    def judge_place(self, taken: TurnTaken) -> None:
+        """What it says of itself is true, also how many are called before it."""
+        ticket = self.register.tickets[taken.turn]
+        said = (taken.number, taken.priority, taken.since, taken.person, taken.appointment, taken.ahead)
+        place = self.register.places(ticket.line)[ticket.name]
+        assert said == (ticket.number, ticket.kind, ticket.since, ticket.person, ticket.ficha, place)
+        assert taken.counters == len(COUNTERS) - len(self.register.sheets[ticket.line].paused)
+
+    def _name(self, line: str) -> str:
+        self.asked += 1
+        return f"{line}/{opaque(''.join('abcdefghij'[int(digit)] for digit in str(self.asked)))}"
+
+    def _some(self, nth: int, *states: str) -> list[Ticket]:
+        """One of those in such a state, or of all if no state is said; none if there is none."""
+        return _nth([t for t in self.register.tickets.values() if not states or t.state in states], nth)
+
+    # What people want
+
+    @rule(line=lines, person=people, reason=reasons)
+    def take(self, line: str, person: str | None, reason: Reason | None) -> None:
+        turn = self._name(line)
+        self.submit(TakeTurn(line=line, turn=turn, channel="KIOSK", person=person, reason=reason))
+
+    @rule(line=lines, reasons=st.lists(reasons, min_size=2, max_size=5))
+    def come_in_numbers(self, line: str, reasons: list[Reason | None]) -> None:
+        for reason in reasons:
+            self.take(line, None, reason)
+
+    @rule(line=lines, ficha=st.sampled_from(FICHAS), comes=st.booleans())
+    def use_ficha(self, line: str, ficha: str, comes: bool) -> None:
+        turn = self._name(line)
+        if comes:
+            self.submit(CheckInToLine(line=line, turn=turn, appointment=ficha))
+        else:
+            self.submit(TakeTurnForAppointment(line=line, turn=turn, channel="WEB", appointment=ficha))
+
+    @rule(line=lines, counter=counters)
+    def call_next(self, line: str, counter: int) -> None:
+        self.submit(CallNext(line=line, counter=counter))
+
+    @rule(line=lines, times=st.integers(2, 5))
+    def serve_some(self, line: str, times: int) -> None:
+        """One after the other, at the last counter."""
+        for _ in range(times):
+            self.call_next(line, COUNTERS[-1])
+            ticket = self.register.at_counter(line, COUNTERS[-1])
+            if ticket:
+                self.submit(StartService(turn=ticket.name))
+                self.submit(FinishService(turn=ticket.name))
+
+    @rule(nth=nths, counter=counters, waits=st.booleans())
+    def call_one(self, nth: int, counter: int, waits: bool) -> None:
+        for ticket in self._some(nth, *(["WAITING"] if waits else [])):
+            self.submit(CallTurn(turn=ticket.name, counter=counter))
+
+    @rule(nth=nths, step=st.sampled_from(list(STEPS)), likely=st.sampled_from([True, True, True, False]))
+    def go_on(self, nth: int, step: type[Any], likely: bool) -> None:
+        for ticket in self._some(nth, *(STEPS[step] if likely else ())):
+            self.submit(step(turn=ticket.name))
+
+    @rule(nth=nths, back=st.booleans())
+    def miss_a_call(self, nth: int, back: bool) -> None:
+        """And come back, or not."""
+        for ticket in self._some(nth, "CALLED"):
+            self.now += self.register.sheets[ticket.line].rules.call_timeout
+            self.submit(MarkAbsent(turn=ticket.name))
+            if back:
+                self.submit(RequeueAbsent(turn=ticket.name))
+
+    @rule(nth=nths, to=lines, live=st.sampled_from([True, True, False]))
+    def transfer(self, nth: int, to: str, live: bool) -> None:
+        for ticket in self._some(nth, *(["WAITING", "CALLED", "SERVING"] if live else [])):
+            self.submit(TransferTurn(turn=ticket.name, to=to, moved_to=self._name(to)))
+
+    @rule(nth=nths, ahead=st.integers(0, 6), minutes=st.sampled_from([None, None, 15]), waits=st.booleans())
+    def ask_to_be_told(self, nth: int, ahead: int, minutes: int | None, waits: bool) -> None:
+        for ticket in self._some(nth, *(["WAITING"] if waits else [])):
+            self.submit(AskNotice(turn=ticket.name, ahead=None if minutes else ahead, minutes=minutes))
+
+    @rule(line=lines, counter=counters, goes_on=st.booleans())
+    def pause_or_go_on(self, line: str, counter: int, goes_on: bool) -> None:
+        self.submit((ResumeCounter if goes_on else PauseCounter)(line=line, counter=counter))
+
+    @rule(line=lines, sure=st.integers(0, 5))
+    def close(self, line: str, sure: int) -> None:
+        if sure == 5:
+            self.submit(CloseLine(line=line))
+
+    @rule(nth=nths)
+    def say_again(self, nth: int) -> None:
+        for command in _nth(self.said, nth):
+            self.submit(command)
+
+    @rule(pause=st.sampled_from([MOMENT, timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5)]))
+    def wait(self, pause: timedelta) -> None:
+        self.now += pause
+
+    @rule()
+    def wait_until_it_opens_or_ends(self) -> None:
+        self.now = min((edge for edge in (OPENS, LAST_TURN, CLOSES) if edge > self.now), default=self.now)
+
+    # What is always true
+
+    @invariant()
+    def the_lines_show_what_was_accepted(self) -> None:
+        for line in LINES:
+            state: Line = self.state(stream(line))
+            sheet = self.register.sheets[line]
+            tickets = self.register.of(line)
+            assert {turn.turn: turn.state for turn in state.turns.values()} == {t.name: t.state for t in tickets}
+            for kind in CLASSES:
+                assert state.queue(kind) == [ticket.name for ticket in sheet.queue if ticket.kind == kind]
+            assert list(calls_to_come(state)) == list(self.register.places(line))
+            here = {t.person: t.name for t in tickets if t.person and t.state in {"WAITING", "CALLED", "SERVING"}}
+            assert state.live == here
+            busy = {number: self.register.at_counter(line, number) for number in COUNTERS}
+            assert {counter.number: counter.turn for counter in state.counters.values()} == {
+                number: ticket.name if ticket else None for number, ticket in busy.items()
+            }
+            assert {counter.number for counter in state.counters.values() if not counter.open} == sheet.paused
+            wishes = {ticket.name: ticket.wish for ticket in tickets if ticket.wish}
+            assert {turn: (wish.ahead, wish.minutes) for turn, wish in state.notices.items()} == wishes
+
+    @invariant()
+    def one_more_would_be_called_after_as_many_as_is_said(self) -> None:
+        for line in LINES:
+            state: Line = self.state(stream(line))
+            for kind in CLASSES:
+                one_more = copied(state)
+                one_more.queue(kind).append("one more")
+                simulated = list(calls_to_come(one_more)).index("one more")
+                assert ahead_of_new(state, kind) == simulated == self.register.place_of_one_more(line, kind)
+
+    def teardown(self) -> None:
+        """The log alone gives the same states, and keeps the law; its beginnings were judged with it."""
+        streams: dict[StreamName, list[Event]] = {name: [] for name in self.states}
+        for on, happened in self.log:
+            streams[on].append(happened)
+        assert self.states == {name: fold(name, events) for name, events in streams.items()}
+        for line in LINES:
+            opened, *rest = streams.get(stream(line), [None])
+            if isinstance(opened, LineOpened):
+                reader = Reader(opened)
+                for happened in rest:
+                    reader.read(happened)
+        self.judge_transfers([happened for _, happened in self.log])
+
+    def judge_transfers(self, log: list[Event]) -> None:
+        """Nobody is lost, nobody is doubled, and the wait goes with them."""
+        taken = {event.turn: event for event in log if isinstance(event, TurnTaken)}
+        went = {event.turn: event.moved_to for event in log if isinstance(event, TurnTransferred)}
+        came = {event.turn: event.moved_from for event in taken.values() if event.moved_from}
+        assert {to: turn for turn, to in went.items()} == came
+        for turn, to in went.items():
+            assert (taken[to].person, taken[to].since) == (taken[turn].person, taken[turn].since)
+
+
+def _nth(items: Iterable[T], nth: int) -> list[T]:
+    """One of them, or none if there are none."""
+    there = list(items)
+    return [there[nth % len(there)]] if there else []
+
+
+def _rules(policy: Policy, hospital: str | None) -> Rules:
+    return Rules(
+        opens_at=OPENS,
+        last_turn_at=LAST_TURN,
+        closes_at=CLOSES,
+        hospital=hospital,
+        order=policy.order,
+        share=policy.at_least,
+        one_in=policy.one_in,
+        direct_calls=policy.direct_calls,
+        recalls_max=policy.recalls_max,
+        call_timeout=timedelta(seconds=policy.call_timeout_s),
+        back_within=timedelta(seconds=policy.requeue_within_s),
+        returns_max=policy.requeues_max,
+        early=timedelta(minutes=policy.early_minutes_max),
+    )
+
+
+TestWard = Ward.TestCase
+TestWard.settings = settings(
+    deadline=None,
+    max_examples=100,
+    stateful_step_count=40,
+    suppress_health_check=[HealthCheck.too_slow],
+)
