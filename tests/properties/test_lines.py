@@ -5,7 +5,7 @@ question from what was accepted (tests/line_register.py), and the laws are read 
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, event, settings
@@ -76,6 +76,8 @@ lines = st.sampled_from(LINES)
 counters = st.sampled_from(COUNTERS)
 people = st.sampled_from(PEOPLE)
 reasons: st.SearchStrategy[Reason | None] = st.sampled_from([None, None, "PREGNANT", "INFANT"])
+Crowd = list[tuple[str | None, Reason | None]]
+crowds: st.SearchStrategy[Crowd] = st.lists(st.tuples(people, reasons), min_size=2, max_size=5)
 nths = st.integers(0, 40)
 policies = st.builds(
     Policy,
@@ -209,14 +211,25 @@ class Ward(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = at("06:58")
+        self.now = at("06:00")
         self.states: dict[StreamName, Any] = {}
         self.log: list[Recorded] = []
         self.asked = 0
         self.said: list[Command] = []
 
-    @initialize(policies=st.tuples(policies, policies), hospitals=st.tuples(hospitals, hospitals))
-    def open(self, policies: tuple[Policy, Policy], hospitals: tuple[str | None, str | None]) -> None:
+    @initialize(
+        policies=st.tuples(policies, policies),
+        hospitals=st.tuples(hospitals, hospitals),
+        begins=st.sampled_from([OPENS, OPENS, OPENS, OPENS - MOMENT, at("06:00")]),
+        crowds=st.tuples(crowds, crowds),
+    )
+    def open(
+        self,
+        policies: tuple[Policy, Policy],
+        hospitals: tuple[str | None, str | None],
+        begins: datetime,
+        crowds: tuple[Crowd, Crowd],
+    ) -> None:
         for line, policy, hospital in zip(LINES, policies, hospitals, strict=True):
             opened = LineOpened(
                 line=line,
@@ -238,6 +251,9 @@ class Ward(RuleBasedStateMachine):
         fichas = dict(zip(FICHAS, zip(PATIENTS, starts, strict=True), strict=True))
         rules = {line: _rules(policy, of) for line, policy, of in zip(LINES, policies, hospitals, strict=True)}
         self.register = Register(rules, fichas)
+        self.now = begins
+        for line, crowd in zip(LINES, crowds, strict=True):
+            self.come_in_numbers(line, crowd)
 
     # As the lane does it
 
@@ -321,10 +337,10 @@ class Ward(RuleBasedStateMachine):
         turn = self._name(line)
         self.submit(TakeTurn(line=line, turn=turn, channel="KIOSK", person=person, reason=reason))
 
-    @rule(line=lines, reasons=st.lists(reasons, min_size=2, max_size=5))
-    def come_in_numbers(self, line: str, reasons: list[Reason | None]) -> None:
-        for reason in reasons:
-            self.take(line, None, reason)
+    @rule(line=lines, crowd=crowds)
+    def come_in_numbers(self, line: str, crowd: Crowd) -> None:
+        for person, reason in crowd:
+            self.take(line, person, reason)
 
     @rule(line=lines, ficha=st.sampled_from(FICHAS), comes=st.booleans())
     def use_ficha(self, line: str, ficha: str, comes: bool) -> None:
@@ -377,6 +393,11 @@ class Ward(RuleBasedStateMachine):
         for ticket in self._some(nth, *(["WAITING"] if waits else [])):
             self.submit(AskNotice(turn=ticket.name, ahead=None if minutes else ahead, minutes=minutes))
 
+    @rule(nth=nths)
+    def give_a_notice(self, nth: int) -> None:
+        for ticket in _nth([ticket for ticket in self.register.tickets.values() if ticket.wish], nth):
+            self.submit(GiveNotice(turn=ticket.name))
+
     @rule(line=lines, counter=counters, goes_on=st.booleans())
     def pause_or_go_on(self, line: str, counter: int, goes_on: bool) -> None:
         self.submit((ResumeCounter if goes_on else PauseCounter)(line=line, counter=counter))
@@ -391,13 +412,14 @@ class Ward(RuleBasedStateMachine):
         for command in _nth(self.said, nth):
             self.submit(command)
 
-    @rule(pause=st.sampled_from([MOMENT, timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5)]))
+    @rule(pause=st.sampled_from([MOMENT, timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=2)]))
     def wait(self, pause: timedelta) -> None:
         self.now += pause
 
-    @rule()
-    def wait_until_it_opens_or_ends(self) -> None:
-        self.now = min((edge for edge in (OPENS, LAST_TURN, CLOSES) if edge > self.now), default=self.now)
+    @rule(sure=st.integers(0, 3))
+    def wait_until_it_opens_or_ends(self, sure: int) -> None:
+        if sure == 3 or self.now < OPENS:
+            self.now = min((edge for edge in (OPENS, LAST_TURN, CLOSES) if edge > self.now), default=self.now)
 
     # What is always true
 
@@ -438,10 +460,11 @@ class Ward(RuleBasedStateMachine):
             streams[on].append(happened)
         assert self.states == {name: fold(name, events) for name, events in streams.items()}
         for line in LINES:
-            opened, *rest = streams.get(stream(line), [None])
+            events = iter(streams.get(stream(line), ()))
+            opened = next(events, None)
             if isinstance(opened, LineOpened):
                 reader = Reader(opened)
-                for happened in rest:
+                for happened in events:
                     reader.read(happened)
         self.judge_transfers([happened for _, happened in self.log])
 
@@ -482,7 +505,7 @@ def _rules(policy: Policy, hospital: str | None) -> Rules:
 TestWard = Ward.TestCase
 TestWard.settings = settings(
     deadline=None,
-    max_examples=100,
+    max_examples=150,
     stateful_step_count=40,
     suppress_health_check=[HealthCheck.too_slow],
 )
