@@ -68,17 +68,16 @@ LINES = (LINE, OTHER)
 COUNTERS = (1, 2, 3)
 OPENS, LAST_TURN, CLOSES = at("07:00"), at("07:40"), at("07:50")
 CLASSES = ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
-PEOPLE: tuple[str | None, ...] = (ANA, LUIS, EVA, None)
+PEOPLE: tuple[str | None, ...] = (ANA, LUIS, EVA, None, None)
+REASONS: tuple[Reason | None, ...] = (None, None, "PREGNANT")
+PAUSES = (MOMENT, timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=2))
 PATIENTS = [opaque("patient" + letter) for letter in "abcdef"]
 FICHAS = [appointment("ficha" + letter) for letter in "abcdef"]
 
 lines = st.sampled_from(LINES)
 counters = st.sampled_from(COUNTERS)
-people = st.sampled_from(PEOPLE)
-reasons: st.SearchStrategy[Reason | None] = st.sampled_from([None, None, "PREGNANT", "INFANT"])
-Crowd = list[tuple[str | None, Reason | None]]
-crowds: st.SearchStrategy[Crowd] = st.lists(st.tuples(people, reasons), min_size=2, max_size=5)
 nths = st.integers(0, 40)
+crowds = st.lists(nths, min_size=2, max_size=8)
 policies = st.builds(
     Policy,
     order=st.permutations(CLASSES).map(tuple),
@@ -103,6 +102,11 @@ STEPS: dict[type[Any], tuple[str, ...]] = {
     RequeueAbsent: ("ABSENT",),
     GiveNotice: ("WAITING",),
 }
+# What is wished more often is here more than once.
+WISHES = [
+    *("take", "call_next", "serve", "leave", "transfer", "ask_notice", "take_a_step", "miss_a_call", "call_one") * 2,
+    *("take", "ask_notice", "use_ficha", "give_notice", "pause_or_resume", "close", "say_again", "wait"),
+]
 MAY_BE_SAID_AGAIN = (Recall, AskNotice)
 
 
@@ -116,6 +120,7 @@ class Reader:
         self.came_back: set[str] = set()
         self.at: dict[int, str] = {}
         self.over: set[str] = set()
+        self.absent: set[str] = set()  # they are over, but may come back, or leave
         self.others = 0  # calls of others since somebody of the share began to wait, or since its last call
         self.wishes: dict[str, NoticeAsked] = {}
         self.closed = False
@@ -130,8 +135,8 @@ class Reader:
             case TurnCalled():
                 self.call(happened)
             case TurnRequeued():
-                assert happened.turn in self.over
-                self.over.discard(happened.turn)
+                self.absent.remove(happened.turn)
+                self.over.remove(happened.turn)
                 self.waits.append(happened.turn)
                 self.came_back.add(happened.turn)
             case NoticeAsked():
@@ -143,8 +148,12 @@ class Reader:
                 assert sorted(happened.unserved) == sorted(self.waits)
                 self.closed = True
                 self.end(*happened.unserved)
+            case TurnLeft() if happened.turn in self.absent:
+                self.absent.remove(happened.turn)
             case TurnLeft() | TurnTransferred() | TurnAbsent() | ServiceFinished():
                 self.end(happened.turn)
+        if isinstance(happened, TurnAbsent):
+            self.absent.add(happened.turn)
         if all(self.kind(turn) != self.opened.policy.at_least for turn in self.waits):
             self.others = 0
 
@@ -228,7 +237,7 @@ class Ward(RuleBasedStateMachine):
         policies: tuple[Policy, Policy],
         hospitals: tuple[str | None, str | None],
         begins: datetime,
-        crowds: tuple[Crowd, Crowd],
+        crowds: tuple[list[int], list[int]],
     ) -> None:
         for line, policy, hospital in zip(LINES, policies, hospitals, strict=True):
             opened = LineOpened(
@@ -253,7 +262,8 @@ class Ward(RuleBasedStateMachine):
         self.register = Register(rules, fichas)
         self.now = begins
         for line, crowd in zip(LINES, crowds, strict=True):
-            self.come_in_numbers(line, crowd)
+            for nth in crowd:
+                self.take(line, 1, nth)
 
     # As the lane does it
 
@@ -332,93 +342,82 @@ class Ward(RuleBasedStateMachine):
 
     # What people want
 
-    @rule(line=lines, person=people, reason=reasons)
-    def take(self, line: str, person: str | None, reason: Reason | None) -> None:
-        turn = self._name(line)
-        self.submit(TakeTurn(line=line, turn=turn, channel="KIOSK", person=person, reason=reason))
+    @rule(wishes=st.lists(st.tuples(st.sampled_from(WISHES), lines, counters, nths), min_size=1, max_size=5))
+    def go_on(self, wishes: list[tuple[str, str, int, int]]) -> None:
+        """One rule for all: with many, an example would do without most of them."""
+        for wish, line, counter, nth in wishes:
+            getattr(self, wish)(line, counter, nth)
 
-    @rule(line=lines, crowd=crowds)
-    def come_in_numbers(self, line: str, crowd: Crowd) -> None:
-        for person, reason in crowd:
-            self.take(line, person, reason)
+    def take(self, line: str, counter: int, nth: int) -> None:
+        person, reason = PEOPLE[nth % len(PEOPLE)], REASONS[nth % len(REASONS)]
+        self.submit(TakeTurn(line=line, turn=self._name(line), channel="KIOSK", person=person, reason=reason))
 
-    @rule(line=lines, ficha=st.sampled_from(FICHAS), comes=st.booleans())
-    def use_ficha(self, line: str, ficha: str, comes: bool) -> None:
-        turn = self._name(line)
-        if comes:
+    def use_ficha(self, line: str, counter: int, nth: int) -> None:
+        turn, ficha = self._name(line), FICHAS[nth % len(FICHAS)]
+        if nth % 2:
             self.submit(CheckInToLine(line=line, turn=turn, appointment=ficha))
         else:
             self.submit(TakeTurnForAppointment(line=line, turn=turn, channel="WEB", appointment=ficha))
 
-    @rule(line=lines, counter=counters)
-    def call_next(self, line: str, counter: int) -> None:
+    def call_next(self, line: str, counter: int, nth: int) -> None:
         self.submit(CallNext(line=line, counter=counter))
 
-    @rule(line=lines, times=st.integers(2, 5))
-    def serve_some(self, line: str, times: int) -> None:
-        """One after the other, at the last counter."""
-        for _ in range(times):
-            self.call_next(line, COUNTERS[-1])
-            ticket = self.register.at_counter(line, COUNTERS[-1])
-            if ticket:
-                self.submit(StartService(turn=ticket.name))
-                self.submit(FinishService(turn=ticket.name))
+    def serve(self, line: str, counter: int, nth: int) -> None:
+        """Whoever is next there, to the end."""
+        self.call_next(line, counter, nth)
+        ticket = self.register.at_counter(line, counter)
+        if ticket:
+            self.submit(StartService(turn=ticket.name))
+            self.submit(FinishService(turn=ticket.name))
 
-    @rule(nth=nths, counter=counters, waits=st.booleans())
-    def call_one(self, nth: int, counter: int, waits: bool) -> None:
-        for ticket in self._some(nth, *(["WAITING"] if waits else [])):
+    def call_one(self, line: str, counter: int, nth: int) -> None:
+        for ticket in self._some(nth, *(["WAITING"] if nth % 4 else [])):
             self.submit(CallTurn(turn=ticket.name, counter=counter))
 
-    @rule(nth=nths, step=st.sampled_from(list(STEPS)), likely=st.sampled_from([True, True, True, False]))
-    def go_on(self, nth: int, step: type[Any], likely: bool) -> None:
-        for ticket in self._some(nth, *(STEPS[step] if likely else ())):
+    def take_a_step(self, line: str, counter: int, nth: int) -> None:
+        step = list(STEPS)[nth % len(STEPS)]
+        for ticket in self._some(nth, *(STEPS[step] if nth % 4 else [])):
             self.submit(step(turn=ticket.name))
 
-    @rule(nth=nths, back=st.booleans())
-    def miss_a_call(self, nth: int, back: bool) -> None:
+    def leave(self, line: str, counter: int, nth: int) -> None:
+        for ticket in self._some(nth, "WAITING"):
+            self.submit(LeaveLine(turn=ticket.name))
+
+    def miss_a_call(self, line: str, counter: int, nth: int) -> None:
         """And come back, or not."""
         for ticket in self._some(nth, "CALLED"):
             self.now += self.register.sheets[ticket.line].rules.call_timeout
             self.submit(MarkAbsent(turn=ticket.name))
-            if back:
+            if nth % 3:
                 self.submit(RequeueAbsent(turn=ticket.name))
 
-    @rule(nth=nths, to=lines, live=st.sampled_from([True, True, False]))
-    def transfer(self, nth: int, to: str, live: bool) -> None:
-        for ticket in self._some(nth, *(["WAITING", "CALLED", "SERVING"] if live else [])):
-            self.submit(TransferTurn(turn=ticket.name, to=to, moved_to=self._name(to)))
+    def transfer(self, line: str, counter: int, nth: int) -> None:
+        for ticket in self._some(nth, *(["WAITING", "CALLED", "SERVING"] if nth % 4 else [])):
+            self.submit(TransferTurn(turn=ticket.name, to=line, moved_to=self._name(line)))
 
-    @rule(nth=nths, ahead=st.integers(0, 6), minutes=st.sampled_from([None, None, 15]), waits=st.booleans())
-    def ask_to_be_told(self, nth: int, ahead: int, minutes: int | None, waits: bool) -> None:
-        for ticket in self._some(nth, *(["WAITING"] if waits else [])):
-            self.submit(AskNotice(turn=ticket.name, ahead=None if minutes else ahead, minutes=minutes))
+    def ask_notice(self, line: str, counter: int, nth: int) -> None:
+        for ticket in self._some(nth, *(["WAITING"] if nth % 8 else [])):
+            minutes = 15 if nth % 5 == 0 else None
+            self.submit(AskNotice(turn=ticket.name, ahead=None if minutes else nth % 4, minutes=minutes))
 
-    @rule(nth=nths)
-    def give_a_notice(self, nth: int) -> None:
+    def give_notice(self, line: str, counter: int, nth: int) -> None:
         for ticket in _nth([ticket for ticket in self.register.tickets.values() if ticket.wish], nth):
             self.submit(GiveNotice(turn=ticket.name))
 
-    @rule(line=lines, counter=counters, goes_on=st.booleans())
-    def pause_or_go_on(self, line: str, counter: int, goes_on: bool) -> None:
-        self.submit((ResumeCounter if goes_on else PauseCounter)(line=line, counter=counter))
+    def pause_or_resume(self, line: str, counter: int, nth: int) -> None:
+        self.submit((PauseCounter if nth % 3 == 0 else ResumeCounter)(line=line, counter=counter))
 
-    @rule(line=lines, sure=st.integers(0, 5))
-    def close(self, line: str, sure: int) -> None:
-        if sure == 5:
+    def close(self, line: str, counter: int, nth: int) -> None:
+        if nth == 40:
             self.submit(CloseLine(line=line))
 
-    @rule(nth=nths)
-    def say_again(self, nth: int) -> None:
+    def say_again(self, line: str, counter: int, nth: int) -> None:
         for command in _nth(self.said, nth):
             self.submit(command)
 
-    @rule(pause=st.sampled_from([MOMENT, timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=2)]))
-    def wait(self, pause: timedelta) -> None:
-        self.now += pause
-
-    @rule(sure=st.integers(0, 3))
-    def wait_until_it_opens_or_ends(self, sure: int) -> None:
-        if sure == 3 or self.now < OPENS:
+    def wait(self, line: str, counter: int, nth: int) -> None:
+        self.now += PAUSES[nth % len(PAUSES)]
+        if nth == 40 or self.now < OPENS:
             self.now = min((edge for edge in (OPENS, LAST_TURN, CLOSES) if edge > self.now), default=self.now)
 
     # What is always true
@@ -505,7 +504,7 @@ def _rules(policy: Policy, hospital: str | None) -> Rules:
 TestWard = Ward.TestCase
 TestWard.settings = settings(
     deadline=None,
-    max_examples=150,
-    stateful_step_count=40,
+    max_examples=120,
+    stateful_step_count=20,
     suppress_health_check=[HealthCheck.too_slow],
 )
