@@ -68,7 +68,7 @@ LINES = (LINE, OTHER)
 COUNTERS = (1, 2, 3)
 OPENS, LAST_TURN, CLOSES = at("07:00"), at("07:40"), at("07:50")
 CLASSES = ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
-PEOPLE: tuple[str | None, ...] = (ANA, LUIS, EVA, None, None)
+PEOPLE = (ANA, LUIS, EVA, opaque("rosa"), opaque("juan"), None, None)
 REASONS: tuple[Reason | None, ...] = (None, None, "PREGNANT")
 PAUSES = (MOMENT, timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=2))
 PATIENTS = [opaque("patient" + letter) for letter in "abcdef"]
@@ -105,7 +105,18 @@ STEPS: dict[type[Any], tuple[str, ...]] = {
 # What is wished more often is here more than once.
 WISHES = [
     *("take", "call_next", "serve", "leave", "transfer", "ask_notice", "take_a_step", "miss_a_call", "call_one") * 2,
-    *("take", "ask_notice", "use_ficha", "give_notice", "pause_or_resume", "close", "say_again", "wait"),
+    *(
+        "use_ficha",
+        "use_ficha",
+        "take",
+        "ask_notice",
+        "begin_anew",
+        "give_notice",
+        "pause_or_resume",
+        "close",
+        "say_again",
+        "wait",
+    ),
 ]
 MAY_BE_SAID_AGAIN = (Recall, AskNotice)
 
@@ -391,6 +402,13 @@ class Ward(RuleBasedStateMachine):
             if nth % 3:
                 self.submit(RequeueAbsent(turn=ticket.name))
 
+    def begin_anew(self, line: str, counter: int, nth: int) -> None:
+        """Who was absent takes another turn, and then may want the old one, too."""
+        for ticket in self._some(nth, "ABSENT"):
+            turn = self._name(ticket.line)
+            self.submit(TakeTurn(line=ticket.line, turn=turn, channel="KIOSK", person=ticket.person))
+            self.submit((LeaveLine if nth % 2 else RequeueAbsent)(turn=ticket.name))
+
     def transfer(self, line: str, counter: int, nth: int) -> None:
         for ticket in self._some(nth, *(["WAITING", "CALLED", "SERVING"] if nth % 4 else [])):
             self.submit(TransferTurn(turn=ticket.name, to=line, moved_to=self._name(line)))
@@ -504,7 +522,7 @@ def _rules(policy: Policy, hospital: str | None) -> Rules:
 TestWard = Ward.TestCase
 TestWard.settings = settings(
     deadline=None,
-    max_examples=120,
+    max_examples=200,
     stateful_step_count=20,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -91,12 +91,18 @@ def test_when_the_last_of_the_share_leaves_it_begins_anew() -> None:
     assert order(stays) == "APPPP"
 
 
+def crowd_after_a_direct_call() -> Office:
+    """P-004 and two normal ones wait, the first of them more than due: APA would be called."""
+    return crowd(4, 0, 2, direct_calls=True).after(call(1), call(2), call_turn("pc", 3))
+
+
 def test_a_direct_call_counts_like_the_others() -> None:
     of_the_share = crowd(4, 0, 3, direct_calls=True).after(call(1), call(2), call_turn("ab", 3))
     assert order(of_the_share) == "PPAA"
     of_another = crowd(5, 0, 2, direct_calls=True).after(call(1), call(2), call_turn("pc", 3))
     assert line_state(of_another).passed == 3
     assert order(of_another) == "APPA"
+    assert ahead_of_new(line_state(crowd_after_a_direct_call()), "PREFERENTIAL") == 2
     overtaken = crowd(2, 0, 2, direct_calls=True).after(call_turn("ab", 1))
     assert waiting(overtaken) == ["P-001", "P-002", "A-001"]
 
