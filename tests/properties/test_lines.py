@@ -484,6 +484,8 @@ class Ward(RuleBasedStateMachine):
                 for happened in events:
                     reader.read(happened)
         self.judge_transfers([happened for _, happened in self.log])
+        for line in LINES:  # any event on any state, also those of the other line
+            fold(stream(line), (happened for _, happened in reversed(self.log)))
 
     def judge_transfers(self, log: list[Event]) -> None:
         """Nobody is lost, nobody is doubled, and the wait goes with them."""
