@@ -185,6 +185,7 @@ def test_the_report_on_synthetic_days() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_intervals_hold_what_they_say_on_days_held_out() -> None:
     result = eta.run(seed=11, seeds=2, count=25, console=QUIET)
     for row in result.rows:
