@@ -30,6 +30,14 @@ LINES = {service: open_line(service=service).line for service in COUNTERS}
 OPENS, CLOSES = (datetime(TODAY.year, TODAY.month, TODAY.day, hour, tzinfo=UTC) for hour in (11, 19))
 LUNCH = OPENS + timedelta(hours=5), OPENS + timedelta(hours=6)
 MINUTE = timedelta(minutes=1)
+COUNTS = "taken called served absent left transferred unserved"
+FIGURES = f"""query ($line: ID!) {{ lineFigures(line: $line) {{
+  waiting countersOpen total {{ {COUNTS} abandoned wait {{ meanSeconds }} service {{ meanSeconds }} }}
+  hours {{ hour figures {{ {COUNTS} }} }} }} }}"""
+RECORDS = """query ($line: ID!, $after: String) { lineTurns(line: $line, first: 100, after: $after) {
+  nodes { id number state firstCalledAt takenAt } pageInfo { endCursor hasNextPage } } }"""
+HISTORY = f"""query ($day: Date!) {{ lineHistory(servicePoint: "sopocachi", onOrAfter: $day, to: $day) {{
+  service figures {{ {COUNTS} }} }} }}"""
 FOLLOW = f"subscription ($id: ID!) {{ line(id: $id) {{ position previous line {{ {LINE} }} }} }}"
 
 
@@ -143,6 +151,7 @@ class Ledger:
         self.number: dict[str, tuple[str, str, int]] = {}
         self.counter: dict[tuple[str, int], str] = {}
         self.notices: Counter[str] = Counter()
+        self.called: set[str] = set()
         rows = town.execute("SELECT stream, event, state FROM event_log WHERE stream LIKE 'line/%%' ORDER BY position")
         for stream, event, said in rows:
             self._enter(str(stream).removeprefix("line/"), str(event).removesuffix(".v1"), said)
@@ -157,6 +166,7 @@ class Ledger:
                 assert self.state[turn] == "WAITING"
                 assert counter not in self.counter, "it had somebody"
                 self.counter[counter] = turn
+                self.called.add(turn)
             case "service_started":
                 assert (self.state[turn], self.counter[counter]) == ("CALLED", turn)
             case "service_finished" | "turn_absent":
@@ -203,10 +213,46 @@ async def test_a_whole_day_leaves_nothing_that_contradicts_itself(
     await asyncio.gather(*following, return_exceptions=True)
     await core_stops(client)
     assert sorted(day.turns) == sorted(ledger.state)
+    for line in LINES.values():
+        await the_figures_say_what_the_log_says(client, line, ledger)
     for turn, state in ledger.state.items():
         shown = await day.hall.turn(turn)
         assert (shown["state"], shown["ahead"]) == (state, None)
         assert int(shown["number"].partition("-")[2]) == ledger.number[turn][2]
+
+
+async def the_figures_say_what_the_log_says(client: Client, line: str, ledger: Ledger) -> None:
+    client.act_as(CLERK)
+    states = Counter(state for turn, state in ledger.state.items() if ledger.number[turn][0] == line)
+    figures = await client.data(FIGURES, line=line)
+    counted = {
+        "taken": states.total(),
+        **{state.lower(): states[state] for state in ("SERVED", "ABSENT", "LEFT", "TRANSFERRED", "UNSERVED")},
+        "called": sum(ledger.number[turn][0] == line for turn in ledger.called),
+    }
+    total = figures["total"]
+    assert {name: total[name] for name in counted} == counted
+    assert figures["waiting"] == 0
+    assert total["abandoned"] == pytest.approx((states["LEFT"] + states["ABSENT"]) / states.total(), abs=0.001)
+    assert {name: sum(hour["figures"][name] for hour in figures["hours"]) for name in counted} == counted
+    (history,) = [one for one in await client.data(HISTORY, day=str(TODAY)) if LINES[one["service"]] == line]
+    assert history["figures"] == counted
+    records, after = [], None
+    while True:
+        page = await client.data(RECORDS, line=line, after=after)
+        records += page["nodes"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+        after = page["pageInfo"]["endCursor"]
+    assert {one["id"]: one["state"] for one in records} == {
+        turn: state for turn, state in ledger.state.items() if ledger.number[turn][0] == line
+    }
+    waits = [seconds_between(one["takenAt"], one["firstCalledAt"]) for one in records if one["firstCalledAt"]]
+    assert total["wait"]["meanSeconds"] == pytest.approx(sum(waits) / len(waits), abs=0.1)
+
+
+def seconds_between(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
 async def core_stops(client: Client) -> None:
