@@ -65,6 +65,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Esta persona ya está declarada con otra relación; termine primero esa.",
         "en": "This person is declared under another relation already; end that one first.",
     },
+    "delivery_unknown": {
+        "es": "No existe esa entrega, o todavía no se intentó.",
+        "en": "There is no such delivery, or it was not tried yet.",
+    },
     "dependency_over": {
         "es": "Esa dependencia ya terminó; si hace falta, declárela de nuevo.",
         "en": "That dependency is over; declare it again if it is needed.",
@@ -213,6 +217,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Ya volvió a la fila {limit} veces: tome un turno nuevo.",
         "en": "You came back {limit} times already: take a new turn.",
     },
+    "resent_too_often": {
+        "es": "Una entrega se reenvía {limit} veces a lo más.",
+        "en": "A delivery is sent again {limit} times at most.",
+    },
     "service_point_exists": {
         "es": "Ya hay un punto de atención registrado con ese código: {name}.",
         "en": "A service point is registered under that code already: {name}.",
@@ -258,6 +266,10 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Una conexión puede seguir {limit} cosas a la vez como máximo.",
         "en": "A connection can follow at most {limit} things at a time.",
     },
+    "too_many_webhooks": {
+        "es": "Hay {limit} webhooks a lo más; quite primero uno.",
+        "en": "There are {limit} webhooks at most; remove one first.",
+    },
     "took_too_long": {
         "es": "La consulta tardó más de {seconds} s y se interrumpió: pida menos de una vez, o repítala.",
         "en": "The query took longer than {seconds} s and was cut off: ask for less at once, or ask again.",
@@ -278,6 +290,7 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "El paciente tiene otra cita a esa hora, el {at}.",
         "en": "The patient has another appointment at that time, on {at}.",
     },
+    "webhook_unknown": {"es": "No existe ese webhook.", "en": "There is no such webhook."},
 }
 
 HINTS: dict[Hint, dict[Language, str]] = {
@@ -370,6 +383,12 @@ HINTS: dict[Hint, dict[Language, str]] = {
         "en": "the text is one line without invisible characters, and can't be empty",
     },
     "type": {"es": "falta o no es del tipo pedido", "en": "it is missing or not of the kind asked for"},
+    "webhook_url": {
+        "es": "la dirección de un webhook empieza con https://, es de 500 caracteres a lo más y no tiene usuario ni #;"
+        " con http://, solo en esta máquina",
+        "en": "a webhook's URL begins with https://, has 500 characters at most, and neither a user nor a #; with"
+        " http://, on this machine only",
+    },
     "whole_number": {
         "es": "debe ser un número entero, de -{limit} a {limit}",
         "en": "it must be a whole number, from -{limit} to {limit}",

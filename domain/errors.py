@@ -19,6 +19,7 @@ Code = Literal[
     "counter_unknown",
     "declared_by_yourself",
     "declared_otherwise",
+    "delivery_unknown",
     "dependency_over",
     "dependency_unknown",
     "document_not_trusted",
@@ -59,6 +60,7 @@ Code = Literal[
     "quota_exhausted",
     "recalled_too_often",
     "requeued_too_often",
+    "resent_too_often",
     "service_point_exists",
     "service_point_unknown",
     "slot_taken",
@@ -71,11 +73,13 @@ Code = Literal[
     "too_many_holds_today",
     "too_many_requests",
     "too_many_subscriptions",
+    "too_many_webhooks",
     "took_too_long",
     "turn_elsewhere",
     "turn_unknown",
     "unavailable",
     "visits_overlap",
+    "webhook_unknown",
 ]
 
 # With "invalid_input": what a right value looks like, in details as `hint`.
@@ -108,6 +112,7 @@ Hint = Literal[
     "slug",
     "text",
     "type",
+    "webhook_url",
     "whole_number",
 ]
 

@@ -48,6 +48,8 @@ ServiceId: TypeAlias = str  # what is waited for: cadastre
 LineId: TypeAlias = str  # service point/service/date
 TurnId: TypeAlias = str  # the line, then an opaque part
 CallId: TypeAlias = str
+WebhookId: TypeAlias = str  # sms-gateway
+DeliveryId: TypeAlias = str  # the webhook, then the event's position
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
 LoginId: TypeAlias = str  # keyed hash of a login: tells two apart, and nothing else
 
@@ -61,6 +63,15 @@ SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", "slug")
 LINE_NAME = pattern(rf"^{_LINE}\Z", "line")
 TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", "opaque")
 NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", "text", max_length=120)
+DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", "opaque")
+# Read by others on their way: https, or it stays on this machine.
+WEBHOOK_URL = pattern(
+    r"^(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"|http://(?:127\.0\.0\.1|localhost|\[::1\]))"
+    r"(?::[0-9]{1,5})?(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?\Z",
+    "webhook_url",
+    max_length=500,
+)
 DIGEST = pattern(r"^[0-9a-f]{64}\Z", "opaque")
 
 
@@ -115,6 +126,11 @@ def line_of(turn: str) -> str:
 def service_point_of(name: str) -> str:
     """The service point of a line or a turn, likewise."""
     return name.partition("/")[0]
+
+
+def webhook_of(delivery: str) -> str:
+    """The webhook of a delivery: part of its name."""
+    return delivery.partition("/")[0]
 
 
 _CI = re.compile(

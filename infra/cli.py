@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from infra.demo import DemoCity
     from infra.embedded import EmbeddedPostgres
     from infra.keys import Login
+    from infra.scheduler import Source
+    from infra.views import Views
     from projections.generations import Places
     from projections.projection import Decode, Projection
 from infra.settings import SettingError, Settings, from_environment
@@ -391,6 +393,34 @@ def run_projections(*, data_dir: DataDir = None) -> None:
             pass
         runner.stop()
         working.join()
+
+
+@app.command
+def scheduler(*, data_dir: DataDir = None) -> None:
+    """Do what falls due by time, and send webhooks, until told to stop. `igob serve` starts it by itself."""
+    import asyncio
+    from contextlib import nullcontext
+
+    from infra.database import running
+    from infra.scheduler import schedule
+    from infra.serve import is_part_of_server
+    from projections.deliveries import due_deliveries
+
+    async def work() -> None:
+        told, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+        await schedule(settings, sources=_due_by_time, due=due_deliveries, told=told)
+
+    with plain_errors():
+        settings = _settings(data_dir)
+        with nullcontext() if is_part_of_server() else running(settings, "igob scheduler", say):
+            asyncio.run(work())
+
+
+def _due_by_time(views: "Views") -> list["Source"]:
+    """Everything that falls due by time alone. Add to it whatever does so from now on."""
+    return []
 
 
 def _decoder() -> "Decode":

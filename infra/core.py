@@ -11,7 +11,8 @@ import msgspec
 import domain.appointments
 import domain.arrivals
 import domain.people
-import domain.queues  # noqa: F401
+import domain.queues
+import domain.webhooks  # noqa: F401
 from infra.cache import StateCache
 from infra.database import application_conninfo
 from infra.lane import Lane

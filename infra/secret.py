@@ -15,7 +15,7 @@ from infra.settings import SettingError, Settings
 SECRET_BYTES = 32
 SUBJECT_KEY_BYTES = 32
 DIGEST_BYTES = 32
-PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject")
+PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject", "webhook")
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -74,6 +74,10 @@ class Secret:
     def development_seed(self) -> bytes:
         """What the key that signs development tokens is made of."""
         return self._keyed("token", b"")
+
+    def webhook_key(self, webhook: str, generation: int) -> bytes:
+        """What is sent to a webhook is signed by: 32 bytes, others with each generation."""
+        return self._keyed("webhook", b"", webhook, str(generation))
 
     def check(self) -> bytes:
         """What a database remembers to know its secret again."""

@@ -42,7 +42,8 @@ BACKLOG_MAX = 1_024  # who may wait
 HEAD_TIMEOUT_MS = 30_000  # for a request's head; a connection may be idle for so long, too
 HEAD_BYTES_MAX = 64 * 1024  # of a request's line and headers
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
-PROJECTOR = [sys.executable, "-c", "from infra.cli import main; main()", "projections", "run"]
+IGOB = [sys.executable, "-c", "from infra.cli import main; main()"]
+PARTS = {"projector": [*IGOB, "projections", "run"], "scheduler": [*IGOB, "scheduler"]}  # each a process of its own
 SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
 
 
@@ -84,7 +85,7 @@ def serve(
         threads = [
             threading.Thread(target=_announce, args=(host, port, done, ready, say), daemon=True),
             threading.Thread(target=_watch_database, args=(server, done, say), daemon=True),
-            threading.Thread(target=_keep_projecting, args=(done, say), daemon=True),
+            *(threading.Thread(target=_keep_running, args=(name, done, say), daemon=True) for name in PARTS),
         ]
         try:
             for thread in threads:
@@ -210,28 +211,28 @@ def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
             signal.signal(known, before)
 
 
-def _keep_projecting(done: threading.Event, say: Callable[[str], None]) -> None:
-    """Have a process of its own keep the read models up to date; another if that dies."""
+def _keep_running(name: str, done: threading.Event, say: Callable[[str], None]) -> None:
+    """Have one of the parts as a process of its own; another if that dies."""
     while not done.is_set():
         # A session of its own: Ctrl-C is for us, who stop it.
         try:
-            projector = subprocess.Popen(PROJECTOR, start_new_session=True)
+            part = subprocess.Popen(PARTS[name], start_new_session=True)
         except OSError as error:
-            say(f"the projector does not start: {error}")
+            say(f"the {name} does not start: {error}")
             done.wait(RESTART_PAUSE_S)
             continue
-        while projector.poll() is None and not done.wait(WATCH_EVERY_S):
+        while part.poll() is None and not done.wait(WATCH_EVERY_S):
             pass
         if not done.is_set():
-            say("the projector died; starting it again")
+            say(f"the {name} died; starting it again")
             done.wait(WORKERS_PAUSE_S)
             continue
-        projector.terminate()
+        part.terminate()
         try:
-            projector.wait(STOP_TIMEOUT_S)
+            part.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            projector.kill()
-            projector.wait()
+            part.kill()
+            part.wait()
 
 
 def _url(host: str, port: int) -> str:

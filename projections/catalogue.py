@@ -2,11 +2,13 @@
 
 from projections.appointments import APPOINTMENTS
 from projections.availability import AVAILABILITY
+from projections.deliveries import DELIVERIES, OUTBOX, WEBHOOKS
 from projections.lines import LINES
 from projections.projection import Projection
 from projections.service_points import SERVICE_POINTS
 from projections.turns import TURNS
 
 PROJECTIONS: dict[str, Projection] = {
-    one.name: one for one in (AVAILABILITY, APPOINTMENTS, SERVICE_POINTS, LINES, TURNS)
+    one.name: one
+    for one in (AVAILABILITY, APPOINTMENTS, SERVICE_POINTS, LINES, TURNS, OUTBOX, WEBHOOKS, DELIVERIES)
 }

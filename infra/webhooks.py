@@ -1,0 +1,189 @@
+"""Sending what is due to webhooks, signed as Standard Webhooks say, and recording what came of it.
+
+At least once: what was sent and could not be recorded is sent again, under the same id. See docs/webhooks.md.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import httpx
+import msgspec
+
+from domain.errors import Rejected
+from domain.webhooks import Failure, RecordAttempt
+from infra.core import Core
+from infra.log import Key
+from infra.secret import Secret
+from infra.views import Question, Views
+
+ACTOR = "system"
+TIMEOUT_S = 10.0  # until the status is there
+AT_ONCE_MAX = 4  # to one webhook: who does not answer keeps nobody else waiting
+EACH_MAX = 32  # of one webhook, in hand
+ANSWER_BYTES_MAX = 16 * 1024  # read, so that the connection may be used again; nobody looks at it
+ANSWER_TIMEOUT_S = 1.0
+STOP_WAIT_S = 3.0  # for what is being sent; what does not end by then is sent again after the next start
+SECRET_PREFIX = "whsec_"  # noqa: S105 (what tells a secret, not one)
+
+
+class Message(Protocol):
+    """What projections/deliveries.py finds to be due."""
+
+    @property
+    def delivery(self) -> str: ...
+    @property
+    def webhook(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def happened_at(self) -> datetime: ...
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+# What is due at a moment: at most so many of each webhook, of what was never tried only after these positions.
+Due = Callable[[datetime, int, int, Mapping[str, int]], Question[Message]]
+
+
+def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
+    """A webhook's secret, as its receiver has it."""
+    return SECRET_PREFIX + base64.b64encode(secret.webhook_key(webhook, generation)).decode()
+
+
+def body_of(message: Message) -> bytes:
+    """What is sent: JSON."""
+    return msgspec.json.encode(
+        {
+            "type": message.kind,
+            "timestamp": message.happened_at.astimezone(UTC),
+            "position": str(message.position),
+            "data": message.data,
+        }
+    )
+
+
+def signed(key: bytes, delivery: str, body: bytes, now: datetime) -> dict[str, str]:
+    """The headers of a message: its id is the same whenever it is sent; signed are id, time and body."""
+    timestamp = str(int(now.timestamp()))
+    digest = hmac.digest(key, b".".join((delivery.encode(), timestamp.encode(), body)), hashlib.sha256)
+    return {
+        "content-type": "application/json",
+        "user-agent": "igob-core",
+        "webhook-id": delivery,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+class Courier:
+    """Takes what is due to webhooks, many at once. `tick` it again and again, in one process at a time.
+
+    What is being sent, or was recorded further on in the log than the read models are, is not taken again.
+    """
+
+    def __init__(
+        self, core: Core, views: Views, http: httpx.AsyncClient, due: Due, clock: Callable[[], datetime]
+    ) -> None:
+        self._core = core
+        self._views = views
+        self._http = http
+        self._due = due
+        self._clock = clock
+        self._at_least = 0
+        self._settled = 0
+        self._settled_of: dict[str, int] = {}
+        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._recorded: dict[str, int] = {}
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_MAX))
+
+    async def begin(self) -> None:
+        """Another may have sent something until now: look at nothing older than that. Raises Unavailable."""
+        self._at_least = await self._core.log.head()
+        self._settled, self._settled_of = 0, {}
+
+    async def tick(self) -> None:
+        """Begin to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
+        question = self._due(self._clock(), EACH_MAX, self._settled, self._settled_of)
+        rows, freshness = await self._views.ask(question, at_least=self._at_least)
+        self._recorded = {name: position for name, position in self._recorded.items() if position > freshness.position}
+        self._settled, self._settled_of = freshness.position, {}
+        for row in rows:
+            if row.attempts == 0:
+                first = min(row.position, self._settled_of.get(row.webhook, row.position))
+                self._settled_of[row.webhook] = first
+            if row.delivery not in self._in_hand and row.delivery not in self._recorded:
+                self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row))
+        self._settled_of = {name: first - 1 for name, first in self._settled_of.items()}
+
+    async def stop(self) -> None:
+        """Wait a little for what is being sent."""
+        tasks = list(self._in_hand.values())
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=STOP_WAIT_S)
+        for task in late:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def _deliver(self, message: Message) -> None:
+        try:
+            async with self._places[message.webhook]:
+                status, error = await self._post(message)
+            record = RecordAttempt(delivery=message.delivery, attempt=message.attempts + 1, status=status, error=error)
+            key = Key(ACTOR, f"attempt:{message.delivery}:{record.attempt}")
+            with suppress(Rejected):  # it is sent again, unless somebody else said what came of it
+                outcome = await self._core.lane.submit(record, key)
+                self._recorded[message.delivery] = outcome.position
+        finally:
+            del self._in_hand[message.delivery]
+
+    async def _post(self, message: Message) -> tuple[int | None, Failure | None]:
+        """The status of the answer, or why there is none. Redirections are not followed: they are no 2xx."""
+        body = body_of(message)
+        key = self._core.secret.webhook_key(message.webhook, message.generation)
+        headers = signed(key, message.delivery, body, self._clock())
+        status = None
+        try:
+            async with asyncio.timeout(TIMEOUT_S) as time_out:
+                async with self._http.stream("POST", message.url, content=body, headers=headers) as answer:
+                    status = answer.status_code
+                    time_out.reschedule(asyncio.get_running_loop().time() + ANSWER_TIMEOUT_S)
+                    await _drop(answer)
+        except (TimeoutError, httpx.TimeoutException):
+            return (status, None) if status else (None, "timeout")
+        except httpx.ConnectError:
+            return None, "unreachable"
+        except Exception:  # whatever somebody else's program does, or a library makes of it
+            return (status, None) if status else (None, "broken")
+        return status, None
+
+
+async def _drop(answer: httpx.Response) -> None:
+    dropped = 0
+    async for part in answer.aiter_raw():
+        dropped += len(part)
+        if dropped > ANSWER_BYTES_MAX:
+            return
+
+
+@asynccontextmanager
+async def open_http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose waits `Courier` bounds; each webhook has its own connections."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
+    async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, follow_redirects=False, trust_env=False) as http:
+        yield http

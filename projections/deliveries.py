@@ -1,0 +1,271 @@
+"""What is told to the outside, to whom, and what became of it: three tables, since a fold knows its own row alone.
+
+`outbox` has a row for each event that is told, `webhooks` one for each that is registered, and `deliveries` one for
+each event and webhook of which something is known. What is to be sent is their product; nothing else keeps it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from domain.decider import Instant
+from domain.identifiers import DeliveryId, WebhookId, line_of, webhook_of
+from domain.queues.line import LineClosed, NoticeGiven, shown_number
+from domain.webhooks import (
+    DeliveryAttempted,
+    DeliveryRequested,
+    DeliveryState,
+    Kind,
+    WebhookRegistered,
+    WebhookRemoved,
+)
+from projections.projection import Entry, Projection, Row
+from projections.query import Query
+
+HISTORY_MAX = 20  # attempts that a row remembers, the last ones
+
+
+class OutboxRow(Row):
+    """An event that is told, and what of it. `happened_at` as the event has it."""
+
+    message: str
+    position: int
+    kind: Kind
+    happened_at: Instant
+    data: dict[str, Any]
+
+
+def _told(_row: OutboxRow | None, entry: Entry, key: str) -> OutboxRow | None:
+    event: Any = entry.event
+    if isinstance(event, NoticeGiven):
+        data = {
+            "turn": event.turn,
+            "line": line_of(event.turn),
+            "number": shown_number(event.priority, event.number),
+            "ahead": event.ahead,
+            "minutes": event.minutes,
+            "person": event.person,
+        }
+        return OutboxRow(key, entry.position, "notice_given", event.given_at, data)
+    return OutboxRow(
+        key, entry.position, "line_closed", event.closed_at, {"line": event.line, "unserved": event.unserved}
+    )
+
+
+OUTBOX = Projection(
+    name="outbox",
+    version=1,
+    row=OutboxRow,
+    columns={
+        "message": 'text COLLATE "C"',
+        "position": "bigint",
+        "kind": "text",
+        "happened_at": "timestamptz",
+        "data": "jsonb",
+    },
+    indexes=("position",),
+    fixed=("position", "kind", "happened_at"),
+    events=(NoticeGiven, LineClosed),
+    keys=lambda entry: (str(entry.position),),
+    evolve=_told,
+)
+
+
+class WebhookRow(Row):
+    """A webhook. Of each of its `kinds` it is told what stands in the log after the position in `since`."""
+
+    webhook: WebhookId
+    url: str
+    generation: int
+    kinds: list[str]
+    since: list[int]
+
+
+def _registered(row: WebhookRow | None, entry: Entry, _key: str) -> WebhookRow | None:
+    event = entry.event
+    if not isinstance(event, WebhookRegistered):
+        return None
+    known = dict(zip(row.kinds, row.since, strict=True)) if row else {}
+    since = [known.get(kind, entry.position) for kind in event.kinds]
+    return WebhookRow(event.webhook, event.url, event.generation, event.kinds, since)
+
+
+def _webhook(entry: Entry) -> tuple[str, ...]:
+    event: Any = entry.event
+    return (event.webhook,)
+
+
+WEBHOOKS = Projection(
+    name="webhooks",
+    version=1,
+    row=WebhookRow,
+    columns={
+        "webhook": 'text COLLATE "C"',
+        "url": "text",
+        "generation": "int",
+        "kinds": "text[]",
+        "since": "bigint[]",
+    },
+    indexes=(),
+    fixed=(),
+    events=(WebhookRegistered, WebhookRemoved),
+    keys=_webhook,
+    evolve=_registered,
+)
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """An answer's status, or the word for why there was none."""
+
+    attempted_at: Instant
+    status: int | None
+    error: str
+
+
+class DeliveryRow(Row):
+    """An event on its way to a webhook. `next_at` is when it is sent next; None if that is not to be."""
+
+    delivery: DeliveryId
+    webhook: WebhookId
+    position: int
+    state: DeliveryState
+    attempts: int
+    next_at: Instant | None
+    history: list[Attempt]
+
+
+def _delivered(row: DeliveryRow | None, entry: Entry, key: str) -> DeliveryRow:
+    event: Any = entry.event
+    row = row or DeliveryRow(key, webhook_of(key), int(key.partition("/")[2]), "PENDING", 0, None, [])
+    if isinstance(event, DeliveryRequested):
+        row.state, row.next_at = "PENDING", event.requested_at
+        return row
+    row.state, row.next_at, row.attempts = event.state, event.next_at, event.attempt
+    attempt = Attempt(attempted_at=event.attempted_at, status=event.status, error=event.error)
+    row.history = [*row.history, attempt][-HISTORY_MAX:]
+    return row
+
+
+def _delivery(entry: Entry) -> tuple[str, ...]:
+    event: Any = entry.event
+    return (event.delivery,)
+
+
+DELIVERIES = Projection(
+    name="deliveries",
+    version=1,
+    row=DeliveryRow,
+    columns={
+        "delivery": 'text COLLATE "C"',
+        "webhook": 'text COLLATE "C"',
+        "position": "bigint",
+        "state": "text",
+        "attempts": "int",
+        "next_at": "timestamptz",
+        "history": "jsonb",
+    },
+    indexes=("webhook, next_at", "webhook, state, position"),
+    fixed=("webhook", "position"),
+    events=(DeliveryAttempted, DeliveryRequested),
+    keys=_delivery,
+    evolve=_delivered,
+)
+
+
+class DueDelivery(msgspec.Struct, frozen=True):
+    """Something to send now: what, to whom, and how often it was sent already."""
+
+    delivery: DeliveryId
+    webhook: WebhookId
+    url: str
+    generation: int
+    position: int
+    kind: Kind
+    happened_at: Instant
+    data: dict[str, Any]
+    attempts: int
+    due_at: Instant
+
+
+def due_deliveries(now: datetime, each: int, settled: int, settled_of: Mapping[WebhookId, int]) -> Query[DueDelivery]:
+    """At most `each` that were never tried, the first of the log first, and `each` that failed, of each webhook.
+
+    Up to `settled`, or what `settled_of` has of a webhook, all is known to have been tried once: it need not be looked
+    at again for what was not.
+    """
+    return Query(
+        projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
+        select="""
+            SELECT w.webhook || '/' || due.position AS delivery, w.webhook, w.url, w.generation, due.*
+            FROM {webhooks} AS w
+            LEFT JOIN unnest(%(names)s::text[], %(settled_of)s::bigint[]) AS s (webhook, position)
+                ON s.webhook = w.webhook
+            CROSS JOIN LATERAL (
+                (SELECT o.position, o.kind, o.happened_at, o.data, 0 AS attempts, o.happened_at AS due_at
+                FROM {outbox} AS o
+                WHERE o.position > coalesce(s.position, %(settled)s)
+                    AND o.position > w.since[array_position(w.kinds, o.kind)]
+                    AND NOT EXISTS (
+                        SELECT FROM {deliveries} AS d WHERE d.delivery = w.webhook || '/' || o.position
+                    )
+                ORDER BY o.position LIMIT %(each)s)
+                UNION ALL
+                (SELECT o.position, o.kind, o.happened_at, o.data, d.attempts, d.next_at
+                FROM {deliveries} AS d JOIN {outbox} AS o ON o.position = d.position
+                WHERE d.webhook = w.webhook AND d.next_at <= %(now)s
+                ORDER BY d.next_at LIMIT %(each)s)
+            ) AS due
+            ORDER BY due.due_at, due.position
+        """,
+        parameters={
+            "now": now.astimezone(UTC),
+            "each": each,
+            "settled": settled,
+            "names": list(settled_of),
+            "settled_of": list(settled_of.values()),
+        },
+        row=DueDelivery,
+    )
+
+
+class ShownDelivery(msgspec.Struct, frozen=True):
+    """An event and what became of telling it to a webhook; never tried, it is PENDING since `happened_at`."""
+
+    delivery: DeliveryId
+    position: int
+    kind: Kind
+    happened_at: Instant
+    state: DeliveryState
+    attempts: int
+    next_at: Instant | None
+    history: list[Attempt]
+
+
+def of_webhook(
+    webhook: WebhookId, *, state: DeliveryState | None, before: int | None, first: int
+) -> Query[ShownDelivery]:
+    """At most `first` of a webhook's deliveries before that position, the last of the log first; of one state only.
+
+    None of a webhook that is not registered.
+    """
+    return Query(
+        projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
+        select="""
+            SELECT w.webhook || '/' || o.position AS delivery, o.position, o.kind, o.happened_at,
+                coalesce(d.state, 'PENDING') AS state, coalesce(d.attempts, 0) AS attempts,
+                CASE WHEN d.delivery IS NULL THEN o.happened_at ELSE d.next_at END AS next_at,
+                coalesce(d.history, '[]') AS history
+            FROM {webhooks} AS w
+            CROSS JOIN {outbox} AS o
+            LEFT JOIN {deliveries} AS d ON d.delivery = w.webhook || '/' || o.position
+            WHERE w.webhook = %(webhook)s
+                AND (d.delivery IS NOT NULL OR o.position > w.since[array_position(w.kinds, o.kind)])
+                AND (%(state)s::text IS NULL OR coalesce(d.state, 'PENDING') = %(state)s)
+                AND o.position < coalesce(%(before)s::bigint, 9223372036854775807)
+            ORDER BY o.position DESC LIMIT %(first)s
+        """,
+        parameters={"webhook": webhook, "state": state, "before": before, "first": first},
+        row=ShownDelivery,
+    )
