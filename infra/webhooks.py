@@ -130,15 +130,17 @@ class Courier:
                 self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row))
         self._settled_of = {name: first - 1 for name, first in self._settled_of.items()}
 
+    async def idle(self, timeout_s: float | None = None) -> None:
+        """Wait until what was begun is sent and recorded."""
+        if self._in_hand:
+            await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
+
     async def stop(self) -> None:
         """Wait a little for what is being sent."""
-        tasks = list(self._in_hand.values())
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=STOP_WAIT_S)
-        for task in late:
+        await self.idle(STOP_WAIT_S)
+        for task in self._in_hand.values():
             task.cancel()
-        await asyncio.wait(tasks)
+        await self.idle()
 
     async def _deliver(self, message: Message) -> None:
         try:

@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 (the library's name)
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         got = Got(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         server = self.server

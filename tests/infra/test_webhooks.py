@@ -1,7 +1,7 @@
 """Webhooks on a real log, sent to a real receiver: at least once, signed, one after the other or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from projections.deliveries import ShownDelivery, due_deliveries, of_webhook
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
-from tests.receiving import Got, Receiver, receiving
+from tests.receiving import Receiver, receiving
 
 pytestmark = pytest.mark.anyio
 
@@ -71,11 +71,13 @@ class Post:
         return await self.do(AskNotice, turn=turn, ahead=100)
 
     async def tick(self) -> None:
-        """Look once, and wait until all that was begun has ended."""
+        """Look once, with read models that are up to date, and wait until all that was begun has ended."""
         self.projecting.catch_up()
+        await self.look()
+
+    async def look(self) -> None:
         await self.courier.tick()
-        while self.courier._in_hand:
-            await asyncio.sleep(0.005)
+        await self.courier.idle()
 
     async def shown(self, hook: str = HOOK) -> list[ShownDelivery]:
         self.projecting.catch_up()
@@ -124,3 +126,233 @@ async def test_a_notice_is_sent_once_it_is_given(post: Post, receiver: Receiver,
     (shown,) = await post.shown()
     assert (shown.state, shown.attempts, shown.next_at) == ("DELIVERED", 1, None)
     assert [(one.status, one.error) for one in shown.history] == [(200, "")]
+
+
+async def test_a_closed_line_tells_who_waited_still(post: Post, receiver: Receiver) -> None:
+    for name in ("ana", "luis"):
+        await post.do(TakeTurn, line=LINE, turn=f"{LINE}/{opaque(name)}", channel="KIOSK")
+    position = await post.do(CloseLine, line=LINE)
+    await post.tick()
+    (got,) = receiver.got
+    said = msgspec.json.decode(got.body)
+    assert (said["type"], said["position"]) == ("line_closed", str(position))
+    assert said["data"] == {"line": LINE, "unserved": [f"{LINE}/{opaque(name)}" for name in ("ana", "luis")]}
+
+
+async def test_what_fails_is_sent_again_later_and_later_and_given_up(
+    post: Post, receiver: Receiver, clock: Clock
+) -> None:
+    receiver.answer = lambda got: 500
+    await post.notice("ana")
+    waits = []
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        await post.tick()
+        (shown,) = await post.shown()
+        assert (shown.attempts, len(receiver.got)) == (attempt, attempt)
+        if shown.next_at:
+            waits.append(shown.next_at - clock.now)
+            clock.now = shown.next_at - timedelta(seconds=0.001)
+            await post.tick()
+            assert len(receiver.got) == attempt  # not too early
+            clock.now = shown.next_at
+    assert (shown.state, shown.next_at) == ("GIVEN_UP", None)
+    assert {one.status for one in shown.history} == {500}
+    assert len(set(receiver.ids())) == 1
+    assert all(pause <= wait <= pause * 1.2 for pause, wait in zip(BACK_OFF, waits, strict=True))
+    clock.wait(10 * 24 * 3_600)
+    await post.tick()
+    assert len(receiver.got) == ATTEMPTS_MAX
+
+
+async def test_what_was_given_up_or_arrived_can_be_sent_again(post: Post, receiver: Receiver, clock: Clock) -> None:
+    receiver.answer = lambda got: 410  # gone: no second attempt
+    position = await post.notice("ana")
+    await post.tick()
+    assert [one.state for one in await post.shown()] == ["GIVEN_UP"]
+    receiver.answer = lambda got: 202
+    for times in (2, 3):
+        await post.do(ResendDelivery, delivery=f"{HOOK}/{position}")
+        (shown,) = await post.shown()
+        assert (shown.state, shown.next_at) == ("PENDING", clock.now)
+        await post.tick()
+        (shown,) = await post.shown()
+        assert (shown.state, shown.attempts, len(receiver.got)) == ("DELIVERED", times, times)
+    assert [one.status for one in shown.history] == [410, 202, 202]
+    assert len(set(receiver.ids())) == 1
+
+
+async def test_what_was_asked_for_again_is_tried_as_often_as_before(
+    post: Post, receiver: Receiver, clock: Clock
+) -> None:
+    receiver.answer = lambda got: 410
+    position = await post.notice("ana")
+    await post.tick()
+    receiver.answer = lambda got: 500
+    await post.do(ResendDelivery, delivery=f"{HOOK}/{position}")
+    await post.tick()
+    (shown,) = await post.shown()
+    assert (shown.state, shown.attempts) == ("PENDING", 2)
+    assert shown.next_at
+    assert BACK_OFF[0] <= shown.next_at - clock.now < BACK_OFF[1]
+
+
+async def test_a_redirection_is_not_followed(post: Post, receiver: Receiver) -> None:
+    receiver.answer = lambda got: 307
+    await post.notice("ana")
+    await post.tick()
+    assert [got.path for got in receiver.got] == ["/hook"]
+    (shown,) = await post.shown()
+    assert (shown.state, [one.status for one in shown.history]) == ("PENDING", [307])
+
+
+async def test_who_is_not_there_or_does_not_answer_or_speaks_something_else_is_told_apart(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.webhooks, "TIMEOUT_S", 0.3)
+    receiver.answer = receiver.hang
+    nobody = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = nobody.sockets[0].getsockname()[1]
+    nobody.close()
+    await nobody.wait_closed()
+
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example.org ESMTP\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as mail:
+        other = mail.sockets[0].getsockname()[1]
+        for name, where in (("nobody", port), ("mail", other), ("beyond", 99_999)):
+            url = f"http://127.0.0.1:{where}/"
+            await post.do(RegisterWebhook, webhook=name, url=url, name="x", kinds=["notice_given"])
+        await post.notice("ana")
+        await post.tick()
+    found = {name: (await post.shown(name))[0].history[0] for name in (HOOK, "nobody", "mail", "beyond")}
+    assert {name: (one.status, one.error) for name, one in found.items()} == {
+        HOOK: (None, "timeout"),
+        "nobody": (None, "unreachable"),
+        "mail": (None, "broken"),
+        "beyond": (None, "broken"),
+    }
+
+
+async def test_an_answer_is_not_waited_for_to_its_end(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.webhooks, "ANSWER_TIMEOUT_S", 0.2)
+    written = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        for _ in range(10_000):
+            writer.write(bytes(10_000))
+            written += 10_000
+            try:
+                await writer.drain()
+            except OSError:
+                break
+        writer.close()
+
+    async with await asyncio.start_server(endless, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await post.do(RegisterWebhook, webhook="endless", url=url, name="x", kinds=["notice_given"])
+        await post.notice("ana")
+        await post.tick()
+        (shown,) = await post.shown("endless")
+    assert (shown.state, shown.history[0].status) == ("DELIVERED", 200)
+    assert written < 50_000_000
+
+
+async def test_who_does_not_answer_keeps_nobody_else_waiting(
+    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.webhooks, "TIMEOUT_S", 1.0)
+    receiver.answer = receiver.hang
+    with receiving() as prompt:
+        await post.do(RegisterWebhook, webhook="prompt", url=prompt.url, name="x", kinds=["notice_given"])
+        for number in range(12):
+            await post.notice(f"p{number}")
+        post.projecting.catch_up()
+        await post.courier.tick()
+        async with asyncio.timeout(SOON_S):
+            while len(prompt.got) < 12:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert len(receiver.got) == infra.webhooks.AT_ONCE_MAX
+        receiver.release.set()
+        await post.tick()
+        assert prompt.at_once_most <= infra.webhooks.AT_ONCE_MAX
+        assert sorted(prompt.ids()) == sorted(set(prompt.ids()))
+    assert receiver.at_once_most == infra.webhooks.AT_ONCE_MAX
+
+
+async def test_while_the_read_models_lag_nothing_is_sent_twice(post: Post, receiver: Receiver) -> None:
+    await post.notice("ana")
+    post.projecting.catch_up()
+    for _ in range(3):
+        await post.look()
+    assert len(receiver.got) == 1
+    await post.tick()
+    assert len(receiver.got) == 1
+    assert post.courier._recorded == {}
+
+
+async def test_a_webhook_is_told_what_comes_after_it_was_registered(post: Post, receiver: Receiver, core: Core) -> None:
+    before = await post.notice("ana")
+    await post.do(RegisterWebhook, webhook="late", url=receiver.url, name="x", kinds=["line_closed"])
+    await post.do(RegisterWebhook, webhook="gone", url=receiver.url, name="x", kinds=["notice_given"])
+    await post.do(RemoveWebhook, webhook="gone")
+    middle = await post.notice("luis")
+    await post.do(RegisterWebhook, webhook="late", url=receiver.url, name="x", kinds=["line_closed", "notice_given"])
+    after = await post.notice("eva")
+    closed = await post.do(CloseLine, line=LINE)
+    await post.tick()
+    own = {f"{HOOK}/{position}" for position in (before, middle, after, closed)}
+    assert set(receiver.ids()) == own | {f"late/{after}", f"late/{closed}"}
+    assert len(receiver.got) == 6
+    assert [one.position for one in await post.shown("late")] == [closed, after]
+    assert await post.shown("gone") == []
+
+
+async def test_another_one_goes_on_where_one_was(post: Post, receiver: Receiver, town: Town, clock: Clock) -> None:
+    """A second one, with nothing in mind, sends what the first did not, and nothing else."""
+    receiver.answer = lambda got: 500 if got.id.endswith(f"/{failing}") else 200
+    failing = await post.notice("ana")
+    await post.notice("luis")
+    await post.tick()
+    last = await post.notice("eva")
+    async with posting(town, post.core, post.views, clock) as other:
+        await other.tick()
+        assert [name.rpartition("/")[2] for name in receiver.ids()[2:]] == [str(last)]
+        clock.wait(10)
+        receiver.answer = lambda got: 200
+        await other.tick()
+    assert receiver.ids()[3:] == [f"{HOOK}/{failing}"]
+
+
+async def test_what_could_not_be_recorded_is_sent_again(
+    post: Post, receiver: Receiver, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await post.notice("ana")
+    with monkeypatch.context() as patch:
+        patch.setattr(core.lane, "queue_max", 0)  # as overloaded as it gets
+        await post.tick()
+    await post.tick()
+    await post.tick()
+    assert len(receiver.got) == 2
+    assert len(set(receiver.ids())) == 1
+    assert [(one.state, one.attempts) for one in await post.shown()] == [("DELIVERED", 1)]
+
+
+async def test_a_call_counts_as_the_notice(post: Post, receiver: Receiver) -> None:
+    """Who was called need not be told any more."""
+    for name in ("ana", "luis"):
+        await post.do(TakeTurn, line=LINE, turn=f"{LINE}/{opaque(name)}", channel="KIOSK")
+    await post.do(AskNotice, turn=f"{LINE}/{opaque('luis')}", ahead=0)
+    await post.tick()
+    assert receiver.got == []
+    called = await post.do(CallNext, line=LINE, counter=1)
+    await post.tick()
+    (got,) = receiver.got
+    assert msgspec.json.decode(got.body)["data"]["number"] == "A-002"
+    assert int(got.id.partition("/")[2]) == called
