@@ -222,6 +222,8 @@ RULES: dict[str, Rule] = {
         for name in ("lineTurns", "lineFigures")
     },
     "Query.lineHistory": {"counter_clerk": own_service_point("service_point"), **WHO_READS_ALL},
+    "Query.webhooks": {"administrator": ALL, **WHO_READS_ALL},
+    "Query.deliveries": {"administrator": ALL, **WHO_READS_ALL},
     "Mutation.registerHospital": {"administrator": ALL, **WHO_DOES_ALL},
     "Mutation.publishAgenda": {"hospital_clerk": own_hospital("input.hospital"), **WHO_DOES_ALL},
     "Mutation.holdSlot": {
@@ -290,6 +292,9 @@ RULES: dict[str, Rule] = {
         }
         for name in ("requeueAbsent", "leaveLine", "askNotice")
     },
+    "Mutation.registerWebhook": {"administrator": ALL, **WHO_DOES_ALL},
+    "Mutation.removeWebhook": {"administrator": ALL, **WHO_DOES_ALL},
+    "Mutation.resendDelivery": {"administrator": ALL, **WHO_DOES_ALL},
     "Subscription.agenda": PUBLIC,
     "Subscription.line": PUBLIC,
     "Subscription.turn": PUBLIC,

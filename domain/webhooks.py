@@ -83,22 +83,26 @@ class RegisterWebhook(Command):
 def register_webhook(command: RegisterWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if len(set(command.kinds)) < len(command.kinds):
         raise Rejected("invalid_input", path="kinds", hint="once")
-    registered = WebhookRegistered(
-        webhook=command.webhook,
-        url=command.url,
-        name=command.name,
-        kinds=sorted(command.kinds),
-        generation=command.generation,
-    )
     known = webhooks.live.get(command.webhook)
-    if known == registered:
+    if known == registered(command):
         return
     lowest = known.generation if known else webhooks.generations.get(command.webhook, 0) + 1
     if command.generation < lowest:
         raise Rejected("invalid_input", path="generation", hint="number", bound=f">= {lowest}")
     if known is None and len(webhooks.live) >= WEBHOOKS_MAX:
         raise Rejected("too_many_webhooks", path="webhook", limit=WEBHOOKS_MAX)
-    yield WEBHOOKS, registered
+    yield WEBHOOKS, registered(command)
+
+
+def registered(command: RegisterWebhook) -> WebhookRegistered:
+    """What is known of a webhook once it is registered so."""
+    return WebhookRegistered(
+        webhook=command.webhook,
+        url=command.url,
+        name=command.name,
+        kinds=sorted(command.kinds),
+        generation=command.generation,
+    )
 
 
 class RemoveWebhook(Command):

@@ -419,8 +419,20 @@ def scheduler(*, data_dir: DataDir = None) -> None:
 
 
 def _due_by_time(views: "Views") -> list["Source"]:
-    """Everything that falls due by time alone. Add to it whatever does so from now on."""
-    return []
+    """Everything that falls due by time alone: whatever does so from now on is added here."""
+    from domain.queues.calling import MarkAbsent
+    from domain.queues.opening import CloseLine
+    from infra.scheduler import Job, asked
+    from projections.due import AbsentTurn, LineToClose, absent_turns, lines_to_close
+
+    def absent(row: AbsentTurn) -> Job:
+        # With the time, since who comes back is called anew.
+        return Job(MarkAbsent(turn=row.turn), f"absent:{row.turn}:{row.absent_from.isoformat()}")
+
+    def over(row: LineToClose) -> Job:
+        return Job(CloseLine(line=row.line), f"close:{row.line}")
+
+    return [asked(views, absent_turns, absent), asked(views, lines_to_close, over)]
 
 
 def _decoder() -> "Decode":

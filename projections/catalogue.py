@@ -9,6 +9,5 @@ from projections.service_points import SERVICE_POINTS
 from projections.turns import TURNS
 
 PROJECTIONS: dict[str, Projection] = {
-    one.name: one
-    for one in (AVAILABILITY, APPOINTMENTS, SERVICE_POINTS, LINES, TURNS, OUTBOX, WEBHOOKS, DELIVERIES)
+    one.name: one for one in (AVAILABILITY, APPOINTMENTS, SERVICE_POINTS, LINES, TURNS, OUTBOX, WEBHOOKS, DELIVERIES)
 }

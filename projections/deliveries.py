@@ -243,9 +243,7 @@ class ShownDelivery(msgspec.Struct, frozen=True):
     history: list[Attempt]
 
 
-def of_webhook(
-    webhook: WebhookId, *, state: DeliveryState | None, before: int | None, first: int
-) -> Query[ShownDelivery]:
+def of_webhook(webhook: WebhookId, *, state: str | None, before: int | None, first: int) -> Query[ShownDelivery]:
     """At most `first` of a webhook's deliveries before that position, the last of the log first; of one state only.
 
     None of a webhook that is not registered.

@@ -21,15 +21,16 @@ from api.graphql.queues import HasATurn, NotBefore, NotNext, QueuesMutation, Que
 from api.graphql.resolvers import ask_plainly
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
 from api.graphql.views import ViewsQuery
+from api.graphql.webhooks import WebhooksMutation, WebhooksQuery
 
 
 @strawberry.type(description="What is known.")
-class Query(AppointmentsQuery, PeopleQuery, QueuesQuery, ViewsQuery, LineViewsQuery, NodeQuery):
+class Query(AppointmentsQuery, PeopleQuery, QueuesQuery, ViewsQuery, LineViewsQuery, WebhooksQuery, NodeQuery):
     pass
 
 
 @strawberry.type(description="What may be done. Repeating a request with its idempotency key never does it twice.")
-class Mutation(AppointmentsMutation, AttendanceMutation, PeopleMutation, QueuesMutation):
+class Mutation(AppointmentsMutation, AttendanceMutation, PeopleMutation, QueuesMutation, WebhooksMutation):
     pass
 
 

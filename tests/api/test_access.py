@@ -146,6 +146,14 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
         'utilisation(hospital: $h, onOrAfter: "2027-01-05", to: "2027-01-06")', "$h: ID!", "slots",
         lambda at: {"h": at.hospital},
     ),
+    "Query.webhooks": query("webhooks", "", "id", lambda at: {}),
+    "Query.deliveries": query('deliveries(webhook: "sms", first: 1)', "", NODES, lambda at: {}),
+    "Mutation.registerWebhook": mutation(
+        "registerWebhook",
+        lambda at, _: {"webhook": "sms", "name": "SMS", "url": "https://sms.example.org", "kinds": ["NOTICE_GIVEN"]},
+    ),
+    "Mutation.removeWebhook": mutation("removeWebhook", lambda at, _: {"webhook": "sms"}),
+    "Mutation.resendDelivery": mutation("resendDelivery", lambda at, _: {"delivery": "sms/1"}),
     "Mutation.registerHospital": mutation(
         "registerHospital", lambda at, _: {"hospital": at.hospital, "name": f"Hospital {at.hospital}"}
     ),
@@ -260,6 +268,8 @@ RULED_OUT = {
         f"Mutation.{name}": {"turn_elsewhere"}
         for name in ("recall", "startService", "finishService", "markAbsent", "requeueAbsent")
     },
+    "Mutation.removeWebhook": {"webhook_unknown"},
+    "Mutation.resendDelivery": {"webhook_unknown"},
 }
 
 

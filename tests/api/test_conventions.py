@@ -35,10 +35,13 @@ BOUNDED = {
     "Line.next": "api.graphql.queues.NEXT_SHOWN",
     "LineFigures.hours": "the hours of a day",
     "LinePolicy.order": "the three classes",
+    "Delivery.history": "projections.deliveries.HISTORY_MAX",
     "Patient.holds": "domain.appointments.patient: two live holds",
     "Query.lineHistory": "projections.line_figures.HISTORY_DAYS_MAX days of a service point's services",
+    "Query.webhooks": "domain.webhooks.WEBHOOKS_MAX",
     "Query.utilisation": "api.graphql.views.WEEKS_MAX weeks of a hospital's specialties",
     "SlotTaken.alternatives": "domain.appointments.agenda.ALTERNATIVES_MAX",
+    "Webhook.kinds": "domain.webhooks.Kind",
 }
 
 DEPRECATION = re.compile(r"Use `([^`]+)`; goes on ([0-9]{4}-[0-9]{2}-[0-9]{2}) or later\.")
