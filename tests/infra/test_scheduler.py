@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -12,41 +12,33 @@ import pytest
 import infra.scheduler
 from domain.decider import build
 from domain.queues.calling import CallNext, MarkAbsent
-from domain.queues.opening import OpenLine
-from domain.queues.service_point import RegisterServicePoint
-from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent, TakeTurn
+from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent
 from infra.cli import _due_by_time
 from infra.core import Core
 from infra.scheduler import Job, Scheduler, Source
 from infra.views import Views
 from infra.webhooks import Courier, open_http
 from projections.deliveries import due_deliveries
-from tests.city import key, opaque
+from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
+from tests.waiting import LINE, open_line, take
 
 pytestmark = pytest.mark.anyio
 
-LINE = "sopocachi/cadastre/2027-01-04"
 SOON_S = 10
 
 
 class Hall:
     """A line, and what happens in it."""
 
-    def __init__(self, core: Core, clock: Clock) -> None:
+    def __init__(self, core: Core) -> None:
         self.core = core
-        self.clock = clock
         self._numbers = 0
 
     async def do(self, kind: Any, **fields: Any) -> int:
         self._numbers += 1
         return (await self.core.lane.submit(build(kind, **fields), key(f"hall {self._numbers}"))).position
-
-    async def take(self, name: str) -> str:
-        turn = f"{LINE}/{opaque(name)}"
-        await self.do(TakeTurn, line=LINE, turn=turn, channel="KIOSK")
-        return turn
 
     async def happened(self) -> list[str]:
         """The names of the line's events, without those that open it and give turns."""
@@ -57,7 +49,7 @@ class Hall:
     async def until(self, *wanted: str) -> None:
         """Wait for exactly these, and see that nothing more comes."""
         async with asyncio.timeout(SOON_S):
-            while await self.happened() != list(wanted):
+            while await self.happened() != list(wanted):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         assert await self.happened() == list(wanted)
@@ -65,18 +57,8 @@ class Hall:
 
 @pytest.fixture
 async def hall(core: Core, clock: Clock) -> Hall:
-    hall = Hall(core, clock)
-    await hall.do(RegisterServicePoint, service_point="sopocachi", name="Sopocachi")
-    await hall.do(
-        OpenLine,
-        service_point="sopocachi",
-        service="cadastre",
-        date=clock.now.date(),
-        counters=[1],
-        opens_at=clock.now,
-        closes_at=clock.now + timedelta(hours=3),
-    )
-    return hall
+    await open_line(core, hours=4)  # one has passed
+    return Hall(core)
 
 
 class Office:
@@ -129,7 +111,7 @@ async def office(
 
 
 async def test_who_does_not_come_is_absent_each_time(hall: Hall, office: Office, clock: Clock) -> None:
-    turn = await hall.take("ana")
+    turn = await take(hall.core, "ana")
     async with office.scheduling():
         await hall.do(CallNext, line=LINE, counter=1)
         await hall.until("turn_called")
@@ -144,7 +126,7 @@ async def test_who_does_not_come_is_absent_each_time(hall: Hall, office: Office,
 
 
 async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office, clock: Clock) -> None:
-    await hall.take("ana")
+    await take(hall.core, "ana")
     async with office.scheduling():
         clock.wait(3 * 3_600 - 1)
         await asyncio.sleep(0.1)
@@ -154,20 +136,20 @@ async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office
 
 
 async def test_what_fell_due_while_nobody_looked_is_done_later(hall: Hall, office: Office, clock: Clock) -> None:
-    await hall.take("ana")
+    await take(hall.core, "ana")
     await hall.do(CallNext, line=LINE, counter=1)
     clock.wait(4 * 3_600)
     await asyncio.sleep(0.1)
     assert await hall.happened() == ["turn_called"]
     async with office.scheduling():
         async with asyncio.timeout(SOON_S):
-            while len(await hall.happened()) < 3:
+            while len(await hall.happened()) < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert sorted(await hall.happened()) == ["line_closed", "turn_absent", "turn_called"]
 
 
 async def test_of_two_one_works_until_it_goes(hall: Hall, office: Office, clock: Clock) -> None:
-    await hall.take("ana")
+    await take(hall.core, "ana")
     asked: list[str] = []
 
     def watched(name: str) -> Source:
@@ -213,7 +195,7 @@ async def test_who_loses_the_connection_with_the_lock_takes_it_again(
 async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
     hall: Hall, office: Office, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    turn = await hall.take("ana")
+    turn = await take(hall.core, "ana")
 
     async def broken(now: datetime) -> list[Job]:
         raise ValueError("4820193")
@@ -243,5 +225,5 @@ async def _given(turn: str, wish: int) -> list[Job]:
 
 async def _until(so: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON_S):
-        while not so():
+        while not so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -12,9 +12,8 @@ import pytest
 import infra.webhooks
 from domain.decider import build
 from domain.queues.calling import CallNext
-from domain.queues.opening import CloseLine, OpenLine
-from domain.queues.service_point import RegisterServicePoint
-from domain.queues.turns import AskNotice, TakeTurn
+from domain.queues.opening import CloseLine
+from domain.queues.turns import AskNotice
 from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.core import Core
 from infra.views import Views
@@ -24,10 +23,10 @@ from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
 from tests.receiving import Receiver, receiving
+from tests.waiting import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
 
-LINE = "sopocachi/cadastre/2027-01-04"
 HOOK = "sms-gateway"
 SOON_S = 10
 
@@ -52,23 +51,9 @@ class Post:
         self._numbers += 1
         return (await self.core.lane.submit(build(kind, **fields), key(f"post {self._numbers}"))).position
 
-    async def open_line(self, clock: Clock) -> None:
-        await self.do(RegisterServicePoint, service_point="sopocachi", name="Sopocachi")
-        await self.do(
-            OpenLine,
-            service_point="sopocachi",
-            service="cadastre",
-            date=clock.now.date(),
-            counters=[1],
-            opens_at=clock.now,
-            closes_at=clock.now + timedelta(hours=3),
-        )
-
     async def notice(self, name: str) -> int:
         """Somebody takes a turn and is told at once that at most so many are before them: the notice's position."""
-        turn = f"{LINE}/{opaque(name)}"
-        await self.do(TakeTurn, line=LINE, turn=turn, channel="WEB", person=opaque(name))
-        return await self.do(AskNotice, turn=turn, ahead=100)
+        return await self.do(AskNotice, turn=await take(self.core, name), ahead=100)
 
     async def tick(self) -> None:
         """Look once, with read models that are up to date, and wait until all that was begun has ended."""
@@ -99,7 +84,7 @@ async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIt
 async def post(town: Town, core: Core, views: Views, clock: Clock, receiver: Receiver) -> AsyncIterator[Post]:
     """With a line, and the receiver registered for all there is."""
     async with posting(town, core, views, clock) as one:
-        await one.open_line(clock)
+        await open_line(core)
         await one.do(RegisterWebhook, webhook=HOOK, url=receiver.url, name="SMS", kinds=["notice_given", "line_closed"])
         yield one
 
@@ -115,7 +100,7 @@ async def test_a_notice_is_sent_once_it_is_given(post: Post, receiver: Receiver,
         "timestamp": "2027-01-04T12:00:00Z",
         "position": str(position),
         "data": {
-            "turn": f"{LINE}/{opaque('ana')}",
+            "turn": turn_of("ana"),
             "line": LINE,
             "number": "A-001",
             "ahead": 0,
@@ -130,13 +115,13 @@ async def test_a_notice_is_sent_once_it_is_given(post: Post, receiver: Receiver,
 
 async def test_a_closed_line_tells_who_waited_still(post: Post, receiver: Receiver) -> None:
     for name in ("ana", "luis"):
-        await post.do(TakeTurn, line=LINE, turn=f"{LINE}/{opaque(name)}", channel="KIOSK")
+        await take(post.core, name)
     position = await post.do(CloseLine, line=LINE)
     await post.tick()
     (got,) = receiver.got
     said = msgspec.json.decode(got.body)
     assert (said["type"], said["position"]) == ("line_closed", str(position))
-    assert said["data"] == {"line": LINE, "unserved": [f"{LINE}/{opaque(name)}" for name in ("ana", "luis")]}
+    assert said["data"] == {"line": LINE, "unserved": [turn_of(name) for name in ("ana", "luis")]}
 
 
 async def test_what_fails_is_sent_again_later_and_later_and_given_up(
@@ -347,8 +332,8 @@ async def test_what_could_not_be_recorded_is_sent_again(
 async def test_a_call_counts_as_the_notice(post: Post, receiver: Receiver) -> None:
     """Who was called need not be told any more."""
     for name in ("ana", "luis"):
-        await post.do(TakeTurn, line=LINE, turn=f"{LINE}/{opaque(name)}", channel="KIOSK")
-    await post.do(AskNotice, turn=f"{LINE}/{opaque('luis')}", ahead=0)
+        await take(post.core, name)
+    await post.do(AskNotice, turn=turn_of("luis"), ahead=0)
     await post.tick()
     assert receiver.got == []
     called = await post.do(CallNext, line=LINE, counter=1)

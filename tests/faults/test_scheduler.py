@@ -1,0 +1,230 @@
+"""The process that does what is due is killed, doubled, absent for a while: all is done, and told at least once."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from domain.calendar import local_date
+from domain.decider import build
+from domain.queues.calling import CallNext
+from domain.queues.opening import CloseLine
+from domain.queues.turns import AskNotice
+from domain.webhooks import DeliveryAttempted, RegisterWebhook
+from infra.core import Core, open_core
+from infra.embedded import APPLICATION, EmbeddedPostgres
+from infra.settings import Settings
+from tests.city import key
+from tests.conftest import SECRET, Clock, Town
+from tests.faults.rig import wait_for
+from tests.faults.test_own_database import url
+from tests.faults.test_projector import projecting
+from tests.receiving import Receiver, receiving
+from tests.serving import CHECKOUT, IGOB, called, environment, gql, serving
+from tests.waiting import OPENS_AT, TODAY, open_line, take
+
+START_S = 30
+HOOK = "sms"
+REGISTER = """mutation ($input: RegisterWebhookInput!) { registerWebhook(input: $input) { secret errors { code } } }"""
+DELIVERIES = """{ deliveries(webhook: "sms", first: 9) { nodes { kind state attempts history { status } } } }"""
+
+
+@contextmanager
+def scheduling(town: Town, server: EmbeddedPostgres) -> Iterator["subprocess.Popen[bytes]"]:
+    settings = {"IGOB_DATABASE_URL": url(server, APPLICATION), "IGOB_SECRET": SECRET.hex(), "IGOB_SCHEMA": town.schema}
+    process = subprocess.Popen([*IGOB, "scheduler"], cwd=CHECKOUT, env=environment(**settings), stderr=sys.stderr)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Noon in La Paz of a day that is over: what is due by the time of the processes, and what is not by this one."""
+    clock = Clock()
+    today = local_date(datetime.now(UTC))
+    clock.now = OPENS_AT + (today - TODAY) - timedelta(days=1) + timedelta(hours=5)
+    return clock
+
+
+@pytest.fixture
+async def line(core: Core, clock: Clock) -> str:
+    """Open for years, by a clock that nobody else has."""
+    return await open_line(core, day=local_date(clock.now))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as one:
+        yield one
+
+
+async def register(core: Core, receiver: Receiver, **more: Any) -> None:
+    said = {"webhook": HOOK, "url": receiver.url, "name": "SMS", "kinds": ["notice_given", "line_closed"]}
+    await core.lane.submit(build(RegisterWebhook, **said | more), key("webhook"))
+
+
+async def notice(core: Core, name: str, line: str) -> str:
+    """What the message about it is called."""
+    asked = build(AskNotice, turn=await take(core, name, line), ahead=100)
+    return f"{HOOK}/{(await core.lane.submit(asked, key(f'ask {name}'))).position}"
+
+
+async def until(so: Callable[[], bool], timeout_s: float = START_S) -> None:
+    await asyncio.to_thread(wait_for, so, timeout_s=timeout_s)
+
+
+async def attempts(core: Core) -> list[DeliveryAttempted]:
+    events = [core.log.event(entry) for entry in await everything(core)]
+    return [event for event in events if isinstance(event, DeliveryAttempted)]
+
+
+async def everything(core: Core) -> list[Any]:
+    found: list[Any] = []
+    while more := await core.log.since(found[-1].position if found else 0):
+        found += more
+    return found
+
+
+async def recorded(core: Core, names: set[str]) -> None:
+    """Wait until of each of these it is known that it arrived."""
+    async with asyncio.timeout(START_S):
+        while not {one.delivery for one in await attempts(core) if one.state == "DELIVERED"} >= names:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.anyio
+async def test_killed_after_it_was_sent_and_before_it_was_recorded_it_is_sent_again(
+    core: Core, town: Town, server: EmbeddedPostgres, line: str, receiver: Receiver
+) -> None:
+    await register(core, receiver)
+    receiver.answer = receiver.hang  # it has it, and whoever sent it does not know
+    with projecting(town, server), ExitStack() as first:
+        process = first.enter_context(scheduling(town, server))
+        name = await notice(core, "ana", line)
+        await until(lambda: receiver.ids() == [name])
+        process.kill()
+        first.close()
+        receiver.answer = lambda got: 200
+        receiver.release.set()
+        with scheduling(town, server):
+            await recorded(core, {name})
+            assert receiver.ids() == [name, name]
+    assert receiver.got[0].body == receiver.got[1].body
+    assert [one.attempt for one in await attempts(core)] == [1]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kills", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+async def test_of_two_that_are_killed_in_turn_nothing_is_lost_and_nothing_done_twice(
+    core: Core, town: Town, server: EmbeddedPostgres, line: str, receiver: Receiver, kills: int
+) -> None:
+    await register(core, receiver)
+    names: set[str] = set()
+    with projecting(town, server), ExitStack() as running:
+        processes = [running.enter_context(scheduling(town, server)) for _ in range(2)]
+        for number in range(kills):
+            for n in range(10):
+                names.add(await notice(core, f"{number} {n}", line))
+            await until(lambda: bool(set(receiver.ids()) & names))
+            processes.pop(0).kill()
+            processes.append(running.enter_context(scheduling(town, server)))
+        await recorded(core, names)
+    assert set(receiver.ids()) == names
+    times = Counter((one.delivery, one.attempt) for one in await attempts(core))
+    assert set(times.values()) == {1}
+    # What was under way at a kill, and nothing else, came twice.
+    assert len(receiver.got) <= len(names) + 4 * kills
+
+
+@pytest.mark.anyio
+async def test_what_fell_due_while_none_was_there_is_done_and_told_once_one_is(
+    core: Core, town: Town, server: EmbeddedPostgres, line: str, clock: Clock, receiver: Receiver
+) -> None:
+    """By the clock of the processes the line is over since yesterday, and who was called did not come."""
+    await register(core, receiver)
+    for name in ("ana", "luis", "eva"):
+        await take(core, name, line)
+    await core.lane.submit(build(CallNext, line=line, counter=1), key("call"))
+    with projecting(town, server), scheduling(town, server) as one, scheduling(town, server) as other:
+        await until(lambda: len(receiver.got) == 1)
+        await recorded(core, set(receiver.ids()))
+        async with asyncio.timeout(START_S):
+            while "turn_absent.v1" not in (names := [entry.name for entry in await core.log.history(f"line/{line}")]):
+                await asyncio.sleep(0.02)
+        for process in (one, other):
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(START_S) for process in (one, other)] == [0, 0]
+    assert sorted(names[-2:]) == ["line_closed.v1", "turn_absent.v1"]
+    said = msgspec.json.decode(receiver.got[0].body)
+    assert said["type"] == "line_closed"
+    assert len(said["data"]["unserved"]) == 2
+
+
+@pytest.mark.anyio
+async def test_told_to_stop_it_does_not_wait_long_for_who_does_not_answer(
+    core: Core, town: Town, server: EmbeddedPostgres, line: str, receiver: Receiver
+) -> None:
+    await register(core, receiver)
+    receiver.answer = receiver.hang
+    with projecting(town, server), scheduling(town, server) as process:
+        await notice(core, "ana", line)
+        await until(lambda: len(receiver.got) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, START_S) == 0
+
+
+def schedulers(pid: int) -> list[psutil.Process]:
+    return called(psutil.Process(pid).children(), "scheduler")
+
+
+def test_a_server_starts_its_scheduler_again_and_stops_it(tmp_path: Path, receiver: Receiver) -> None:
+    with serving(tmp_path / "city") as server:
+        address = server.url()
+        said = {"idempotencyKey": "k", "webhook": HOOK, "name": "SMS", "url": receiver.url, "kinds": ["LINE_CLOSED"]}
+        told = gql(address, REGISTER, input=said)["data"]["registerWebhook"]
+        assert (told["errors"], told["secret"][:6]) == ([], "whsec_")
+        (first,) = schedulers(server.process.pid)
+        first.send_signal(signal.SIGKILL)
+        asyncio.run(close_a_line(tmp_path / "city"))
+        wait_for(lambda: schedulers(server.process.pid) not in ([], [first]), timeout_s=START_S)
+        (second,) = schedulers(server.process.pid)
+        wait_for(lambda: len(receiver.got) == 1, timeout_s=START_S)
+        wait_for(lambda: gql(address, DELIVERIES)["data"]["deliveries"]["nodes"] == [
+            {"kind": "LINE_CLOSED", "state": "DELIVERED", "attempts": 1, "history": [{"status": 200}]}
+        ], timeout_s=START_S)  # fmt: skip
+        assert server.stop() == 0
+        assert not second.is_running()
+    assert "the scheduler died; starting it again" in server.output
+
+
+async def close_a_line(folder: Path) -> None:
+    """A command of ours beside the server."""
+    database = f"postgresql://{APPLICATION}@/igob?host={EmbeddedPostgres(folder).socket}"
+    async with open_core(Settings(database_url=database, secret=SECRET.hex())) as core:
+        tomorrow = local_date(datetime.now(UTC)) + timedelta(days=1)
+        line = await open_line(core, day=tomorrow)
+        await core.lane.submit(build(CloseLine, line=line), key("close"))
+
+
+def test_a_scheduler_ends_with_a_server_that_was_killed(tmp_path: Path) -> None:
+    with serving(tmp_path / "city") as server:
+        server.url()
+        (scheduler,) = schedulers(server.process.pid)
+        server.process.kill()
+        psutil.wait_procs([scheduler], timeout=START_S)
+        assert not scheduler.is_running()
+    with serving(tmp_path / "city") as server:  # takes the database over, and stops it
+        server.url()
