@@ -190,13 +190,14 @@ def test_a_server_starts_its_projector_again_and_stops_it(tmp_path: Path) -> Non
     assert "the projector died; starting it again" in server.output
 
 
-def test_a_projector_ends_with_a_server_that_was_killed(tmp_path: Path) -> None:
+def test_projector_and_scheduler_end_with_a_server_that_was_killed(tmp_path: Path) -> None:
     with serving(tmp_path / "city") as server:
         server.url()
-        (projector_process,) = projectors(server.process.pid)
+        parts = called(psutil.Process(server.process.pid).children(), "infra.cli")
+        assert len(parts) == 2
         server.process.kill()
-        psutil.wait_procs([projector_process], timeout=START_S)
-        assert not projector_process.is_running()
+        psutil.wait_procs(parts, timeout=START_S)
+        assert not any(part.is_running() for part in parts)
     with serving(tmp_path / "city") as server:  # takes the database over, and stops it
         server.url()
     assert postmaster_of(tmp_path / "city") is None

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ from infra.settings import Settings
 from tests.city import key
 from tests.conftest import SECRET, Clock, Town
 from tests.faults.rig import wait_for
-from tests.faults.test_own_database import url
-from tests.faults.test_projector import projecting
 from tests.receiving import Receiver, receiving
 from tests.serving import CHECKOUT, IGOB, called, environment, gql, serving
 from tests.waiting import OPENS_AT, TODAY, open_line, take
@@ -40,9 +38,11 @@ DELIVERIES = """{ deliveries(webhook: "sms", first: 9) { nodes { kind state atte
 
 
 @contextmanager
-def scheduling(town: Town, server: EmbeddedPostgres) -> Iterator["subprocess.Popen[bytes]"]:
-    settings = {"IGOB_DATABASE_URL": url(server, APPLICATION), "IGOB_SECRET": SECRET.hex(), "IGOB_SCHEMA": town.schema}
-    process = subprocess.Popen([*IGOB, "scheduler"], cwd=CHECKOUT, env=environment(**settings), stderr=sys.stderr)
+def running(town: Town, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """One of the parts of `igob serve`, on the town."""
+    database = f"postgresql://{APPLICATION}@/igob?host={town.application_parameters['host']}"
+    settings = {"IGOB_DATABASE_URL": database, "IGOB_SECRET": SECRET.hex(), "IGOB_SCHEMA": town.schema}
+    process = subprocess.Popen([*IGOB, *arguments], cwd=CHECKOUT, env=environment(**settings), stderr=sys.stderr)
     try:
         yield process
     finally:
@@ -50,18 +50,24 @@ def scheduling(town: Town, server: EmbeddedPostgres) -> Iterator["subprocess.Pop
         process.wait()
 
 
+def scheduling(town: Town) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    return running(town, "scheduler")
+
+
+def projecting(town: Town) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    return running(town, "projections", "run")
+
+
 @pytest.fixture
 def clock() -> Clock:
-    """Noon in La Paz of a day that is over: what is due by the time of the processes, and what is not by this one."""
+    """Noon in La Paz of tomorrow: what happens in a line then is not due by the time of the processes."""
     clock = Clock()
-    today = local_date(datetime.now(UTC))
-    clock.now = OPENS_AT + (today - TODAY) - timedelta(days=1) + timedelta(hours=5)
+    clock.now = OPENS_AT + (local_date(datetime.now(UTC)) - TODAY) + timedelta(days=1, hours=5)
     return clock
 
 
 @pytest.fixture
 async def line(core: Core, clock: Clock) -> str:
-    """Open for years, by a clock that nobody else has."""
     return await open_line(core, day=local_date(clock.now))
 
 
@@ -101,25 +107,25 @@ async def everything(core: Core) -> list[Any]:
 async def recorded(core: Core, names: set[str]) -> None:
     """Wait until of each of these it is known that it arrived."""
     async with asyncio.timeout(START_S):
-        while not {one.delivery for one in await attempts(core) if one.state == "DELIVERED"} >= names:
+        while not {one.delivery for one in await attempts(core) if one.state == "DELIVERED"} >= names:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.anyio
 async def test_killed_after_it_was_sent_and_before_it_was_recorded_it_is_sent_again(
-    core: Core, town: Town, server: EmbeddedPostgres, line: str, receiver: Receiver
+    core: Core, town: Town, line: str, receiver: Receiver
 ) -> None:
     await register(core, receiver)
     receiver.answer = receiver.hang  # it has it, and whoever sent it does not know
-    with projecting(town, server), ExitStack() as first:
-        process = first.enter_context(scheduling(town, server))
+    with projecting(town), ExitStack() as first:
+        process = first.enter_context(scheduling(town))
         name = await notice(core, "ana", line)
         await until(lambda: receiver.ids() == [name])
         process.kill()
         first.close()
         receiver.answer = lambda got: 200
         receiver.release.set()
-        with scheduling(town, server):
+        with scheduling(town):
             await recorded(core, {name})
             assert receiver.ids() == [name, name]
     assert receiver.got[0].body == receiver.got[1].body
@@ -129,18 +135,18 @@ async def test_killed_after_it_was_sent_and_before_it_was_recorded_it_is_sent_ag
 @pytest.mark.anyio
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 async def test_of_two_that_are_killed_in_turn_nothing_is_lost_and_nothing_done_twice(
-    core: Core, town: Town, server: EmbeddedPostgres, line: str, receiver: Receiver, kills: int
+    core: Core, town: Town, line: str, receiver: Receiver, kills: int
 ) -> None:
     await register(core, receiver)
     names: set[str] = set()
-    with projecting(town, server), ExitStack() as running:
-        processes = [running.enter_context(scheduling(town, server)) for _ in range(2)]
+    with projecting(town), ExitStack() as stack:
+        processes = [stack.enter_context(scheduling(town)) for _ in range(2)]
         for number in range(kills):
             for n in range(10):
                 names.add(await notice(core, f"{number} {n}", line))
             await until(lambda: bool(set(receiver.ids()) & names))
             processes.pop(0).kill()
-            processes.append(running.enter_context(scheduling(town, server)))
+            processes.append(stack.enter_context(scheduling(town)))
         await recorded(core, names)
     assert set(receiver.ids()) == names
     times = Counter((one.delivery, one.attempt) for one in await attempts(core))
@@ -151,18 +157,20 @@ async def test_of_two_that_are_killed_in_turn_nothing_is_lost_and_nothing_done_t
 
 @pytest.mark.anyio
 async def test_what_fell_due_while_none_was_there_is_done_and_told_once_one_is(
-    core: Core, town: Town, server: EmbeddedPostgres, line: str, clock: Clock, receiver: Receiver
+    core: Core, town: Town, clock: Clock, receiver: Receiver
 ) -> None:
     """By the clock of the processes the line is over since yesterday, and who was called did not come."""
+    clock.wait(-48 * 3_600)
+    line = await open_line(core, day=local_date(clock.now))
     await register(core, receiver)
     for name in ("ana", "luis", "eva"):
         await take(core, name, line)
     await core.lane.submit(build(CallNext, line=line, counter=1), key("call"))
-    with projecting(town, server), scheduling(town, server) as one, scheduling(town, server) as other:
+    with projecting(town), scheduling(town) as one, scheduling(town) as other:
         await until(lambda: len(receiver.got) == 1)
         await recorded(core, set(receiver.ids()))
         async with asyncio.timeout(START_S):
-            while "turn_absent.v1" not in (names := [entry.name for entry in await core.log.history(f"line/{line}")]):
+            while len(names := [entry.name for entry in await core.log.history(f"line/{line}")]) < 7:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         for process in (one, other):
             process.send_signal(signal.SIGTERM)
@@ -175,11 +183,11 @@ async def test_what_fell_due_while_none_was_there_is_done_and_told_once_one_is(
 
 @pytest.mark.anyio
 async def test_told_to_stop_it_does_not_wait_long_for_who_does_not_answer(
-    core: Core, town: Town, server: EmbeddedPostgres, line: str, receiver: Receiver
+    core: Core, town: Town, line: str, receiver: Receiver
 ) -> None:
     await register(core, receiver)
     receiver.answer = receiver.hang
-    with projecting(town, server), scheduling(town, server) as process:
+    with projecting(town), scheduling(town) as process:
         await notice(core, "ana", line)
         await until(lambda: len(receiver.got) == 1)
         process.send_signal(signal.SIGTERM)
@@ -187,7 +195,7 @@ async def test_told_to_stop_it_does_not_wait_long_for_who_does_not_answer(
 
 
 def schedulers(pid: int) -> list[psutil.Process]:
-    return called(psutil.Process(pid).children(), "scheduler")
+    return called(psutil.Process(pid).children(), "main() scheduler")
 
 
 def test_a_server_starts_its_scheduler_again_and_stops_it(tmp_path: Path, receiver: Receiver) -> None:
@@ -217,14 +225,3 @@ async def close_a_line(folder: Path) -> None:
         tomorrow = local_date(datetime.now(UTC)) + timedelta(days=1)
         line = await open_line(core, day=tomorrow)
         await core.lane.submit(build(CloseLine, line=line), key("close"))
-
-
-def test_a_scheduler_ends_with_a_server_that_was_killed(tmp_path: Path) -> None:
-    with serving(tmp_path / "city") as server:
-        server.url()
-        (scheduler,) = schedulers(server.process.pid)
-        server.process.kill()
-        psutil.wait_procs([scheduler], timeout=START_S)
-        assert not scheduler.is_running()
-    with serving(tmp_path / "city") as server:  # takes the database over, and stops it
-        server.url()
