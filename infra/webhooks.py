@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -17,9 +17,10 @@ import httpx
 import msgspec
 
 from domain.errors import Rejected
+from domain.queues.line import Line, stream
 from domain.webhooks import Failure, RecordAttempt
 from infra.core import Core
-from infra.log import Key
+from infra.log import Key, Log, Unavailable
 from infra.secret import Secret
 from infra.views import Question, Views
 
@@ -65,14 +66,24 @@ def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
     return SECRET_PREFIX + base64.b64encode(secret.webhook_key(webhook, generation)).decode()
 
 
-def body_of(message: Message) -> bytes:
-    """What is sent: JSON."""
+async def body_of(message: Message, log: Log) -> bytes:
+    """What is sent: JSON, the same whenever it is. Who waited when a line closed is read in the line's own stream.
+
+    Raises Unavailable.
+    """
+    data = dict(message.data)
+    if message.kind == "line_closed":
+        line: Line = await log.state(stream(data["line"]))
+        data["unserved"] = [
+            {"turn": turn.turn, "number": turn.shown, "person": turn.person}
+            for turn in (line.turns[name] for name in data["unserved"])
+        ]
     return msgspec.json.encode(
         {
             "type": message.kind,
             "timestamp": message.happened_at.astimezone(UTC),
             "position": str(message.position),
-            "data": message.data,
+            "data": data,
         }
     )
 
@@ -148,15 +159,19 @@ class Courier:
                 status, error = await self._post(message)
             record = RecordAttempt(delivery=message.delivery, attempt=message.attempts + 1, status=status, error=error)
             key = Key(ACTOR, f"attempt:{message.delivery}:{record.attempt}")
-            with suppress(Rejected):  # it is sent again, unless somebody else said what came of it
-                outcome = await self._core.lane.submit(record, key)
-                self._recorded[message.delivery] = outcome.position
+            outcome = await self._core.lane.submit(record, key)
+            self._recorded[message.delivery] = outcome.position
+        except (Rejected, Unavailable):
+            return  # it is sent again, unless somebody else said what came of it
         finally:
             del self._in_hand[message.delivery]
 
     async def _post(self, message: Message) -> tuple[int | None, Failure | None]:
-        """The status of the answer, or why there is none. Redirections are not followed: they are no 2xx."""
-        body = body_of(message)
+        """The status of the answer, or why there is none. Redirections are not followed: they are no 2xx.
+
+        Raises Unavailable.
+        """
+        body = await body_of(message, self._core.log)
         key = self._core.secret.webhook_key(message.webhook, message.generation)
         headers = signed(key, message.delivery, body, self._clock())
         status = None

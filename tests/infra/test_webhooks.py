@@ -121,7 +121,11 @@ async def test_a_closed_line_tells_who_waited_still(post: Post, receiver: Receiv
     (got,) = receiver.got
     said = msgspec.json.decode(got.body)
     assert (said["type"], said["position"]) == ("line_closed", str(position))
-    assert said["data"] == {"line": LINE, "unserved": [turn_of(name) for name in ("ana", "luis")]}
+    waited = [
+        {"turn": turn_of(name), "number": f"A-00{number}", "person": opaque(name)}
+        for number, name in enumerate(("ana", "luis"), start=1)
+    ]
+    assert said["data"] == {"line": LINE, "unserved": waited}
 
 
 async def test_what_fails_is_sent_again_later_and_later_and_given_up(
