@@ -36,6 +36,7 @@ from infra.settings import PREFIX, Settings, from_environment
 from infra.tracing import open_spans
 from infra.views import Freshness, Views
 from projections.catalogue import PROJECTIONS
+from projections.deliveries import DELIVERIES, overdue
 
 GRAPHQL_PATH = "/graphql"
 READY_TIMEOUT_S = 3
@@ -152,9 +153,20 @@ class Application:
             lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(PROJECTIONS))
         except Exception as error:  # all else is told nevertheless
             log_failure("the read models' lag is not known", error)
+        due = await self._overdue() if lags.get(DELIVERIES.name) else None
         self._sample()
-        page = await asyncio.to_thread(self._requests.metrics.page, lags)
+        page = await asyncio.to_thread(self._requests.metrics.page, lags, due)
         return Response(page, media_type=CONTENT_TYPE)
+
+    async def _overdue(self) -> tuple[int, float] | None:
+        """How many messages to webhooks are due, and for how many seconds the first of them is; None if not known."""
+        now = self.services.now()
+        try:
+            (found,), _ = await _within(READY_TIMEOUT_S, self.services.views.ask(overdue(now)))
+        except Exception as error:  # all else is told nevertheless
+            log_failure("it is not known what is due to webhooks", error)
+            return None
+        return found.messages, max((now - found.since).total_seconds(), 0.0) if found.since else 0.0
 
     async def _keep_sampling(self) -> None:
         """So that another worker, when it is asked for all, can tell of this one too."""

@@ -157,22 +157,26 @@ class Metrics:
         for name, gauge in self._gauges.items():
             gauge.set(getattr(found, name))
 
-    def page(self, lags: Mapping[str, Lag | None] | None = None) -> bytes:
-        """Everything in Prometheus' text format, of all workers that share it, with the read models' lag if known."""
+    def page(self, lags: Mapping[str, Lag | None] | None = None, overdue: tuple[int, float] | None = None) -> bytes:
+        """Everything in Prometheus' text format, of all workers that share it.
+
+        With the read models' lag, and how many messages to webhooks are due and for how many seconds, if known.
+        """
         registry = self._registry
         if self._shared:
             for place in _dead(self._shared.folder):
                 mark_process_dead(place, str(self._shared.folder))  # type: ignore[no-untyped-call]
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._shared.folder))  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + generate_latest(_Lags(lags or {}))
+        return generate_latest(registry) + generate_latest(_Lags(lags or {}, overdue))
 
 
 class _Lags(Collector):
-    """The read models' lag at this moment: it is the city's, not a process's."""
+    """The read models' lag at this moment, and that of webhooks: it is the city's, not a process's."""
 
-    def __init__(self, lags: Mapping[str, Lag | None]) -> None:
+    def __init__(self, lags: Mapping[str, Lag | None], overdue: tuple[int, float] | None) -> None:
         self._lags = {name: lag for name, lag in lags.items() if lag}
+        self._overdue = overdue
 
     def collect(self) -> Iterator[Metric]:
         events = GaugeMetricFamily(
@@ -186,6 +190,12 @@ class _Lags(Collector):
             seconds.add_metric([name], lag.lag_s)
         yield events
         yield seconds
+        if self._overdue:
+            messages, oldest_s = self._overdue
+            yield GaugeMetricFamily("igob_webhook_due_messages", "Messages to webhooks that are due.", value=messages)
+            yield GaugeMetricFamily(
+                "igob_webhook_oldest_due_seconds", "For how long the first of them has been due.", value=oldest_s
+            )
 
 
 def share() -> Shared | None:

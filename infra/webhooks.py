@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -101,6 +101,15 @@ def signed(key: bytes, delivery: str, body: bytes, now: datetime) -> dict[str, s
     }
 
 
+def settled_of(due: Iterable[Message]) -> dict[str, int]:
+    """Of each webhook the position up to which all was tried once, if there is something that was not."""
+    found: dict[str, int] = {}
+    for message in due:
+        if message.attempts == 0:
+            found[message.webhook] = min(message.position - 1, found.get(message.webhook, message.position))
+    return found
+
+
 class Courier:
     """Takes what is due to webhooks, many at once. `tick` it again and again, in one process at a time.
 
@@ -132,14 +141,10 @@ class Courier:
         question = self._due(self._clock(), EACH_MAX, self._settled, self._settled_of)
         rows, freshness = await self._views.ask(question, at_least=self._at_least)
         self._recorded = {name: position for name, position in self._recorded.items() if position > freshness.position}
-        self._settled, self._settled_of = freshness.position, {}
+        self._settled, self._settled_of = freshness.position, settled_of(rows)
         for row in rows:
-            if row.attempts == 0:
-                first = min(row.position, self._settled_of.get(row.webhook, row.position))
-                self._settled_of[row.webhook] = first
             if row.delivery not in self._in_hand and row.delivery not in self._recorded:
                 self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row))
-        self._settled_of = {name: first - 1 for name, first in self._settled_of.items()}
 
     async def idle(self, timeout_s: float | None = None) -> None:
         """Wait until what was begun is sent and recorded."""

@@ -166,7 +166,7 @@ DELIVERIES = Projection(
         "next_at": "timestamptz",
         "history": "jsonb",
     },
-    indexes=("webhook, next_at", "webhook, state, position"),
+    indexes=("webhook, next_at", "webhook, position"),
     fixed=("webhook", "position"),
     events=(DeliveryAttempted, DeliveryRequested),
     keys=_delivery,
@@ -227,6 +227,33 @@ def due_deliveries(now: datetime, each: int, settled: int, settled_of: Mapping[W
             "settled_of": list(settled_of.values()),
         },
         row=DueDelivery,
+    )
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """How many messages are due, and since when the first of them is; None if none is."""
+
+    messages: int
+    since: Instant | None
+
+
+def overdue(now: datetime) -> Query[Overdue]:
+    """What of all webhooks is due: what was to be sent again by now, and what comes after the last that was tried."""
+    return Query(
+        projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
+        select="""
+            SELECT count(*) AS messages, min(due.due_at) AS since
+            FROM {webhooks} AS w CROSS JOIN LATERAL (
+                SELECT o.happened_at AS due_at FROM {outbox} AS o
+                WHERE o.position > w.since[array_position(w.kinds, o.kind)] AND o.position > coalesce((
+                    SELECT max(d.position) FROM {deliveries} AS d WHERE d.webhook = w.webhook
+                ), 0)
+                UNION ALL
+                SELECT d.next_at FROM {deliveries} AS d WHERE d.webhook = w.webhook AND d.next_at <= %(now)s
+            ) AS due
+        """,
+        parameters={"now": now.astimezone(UTC)},
+        row=Overdue,
     )
 
 

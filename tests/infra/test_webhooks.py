@@ -1,9 +1,11 @@
 """Webhooks on a real log, sent to a real receiver: at least once, signed, one after the other or not at all."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +19,7 @@ from domain.queues.turns import AskNotice
 from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.core import Core
 from infra.views import Views
-from infra.webhooks import Courier, open_http
+from infra.webhooks import Courier, open_http, shown_secret
 from projections.deliveries import ShownDelivery, due_deliveries, of_webhook
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
@@ -27,6 +29,7 @@ from tests.waiting import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
 
+DOCS = Path(__file__).parents[2] / "docs" / "webhooks.md"
 HOOK = "sms-gateway"
 SOON_S = 10
 
@@ -345,3 +348,48 @@ async def test_a_call_counts_as_the_notice(post: Post, receiver: Receiver) -> No
     (got,) = receiver.got
     assert msgspec.json.decode(got.body)["data"]["number"] == "A-002"
     assert int(got.id.partition("/")[2]) == called
+
+
+async def test_a_receiver_as_the_docs_have_it_takes_what_was_sent_and_nothing_else(
+    post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
+    program: dict[str, Any] = {}
+    exec(example[0], program)  # noqa: S102 (our own docs)
+    receive = program["receive"]
+    secret = shown_secret(post.core.secret, HOOK, 1)
+    position = await post.notice("ana")
+    await post.tick()
+    (got,) = receiver.got
+    monkeypatch.setattr("time.time", lambda: clock().timestamp())
+    assert receive(secret, got.headers, got.body)["position"] == str(position)
+    other = {**got.headers, "webhook-id": "sms-gateway/1"}
+    later = {**got.headers, "webhook-timestamp": str(int(clock.now.timestamp()) + 1)}
+    unsigned = {**got.headers, "webhook-signature": "v1,"}
+    for wrong in (other, later, unsigned):
+        with pytest.raises(ValueError, match="not signed"):
+            receive(secret, wrong, got.body)
+    with pytest.raises(ValueError, match="not signed"):
+        receive(secret, got.headers, got.body.replace(b"A-001", b"A-002"))
+    for unlike in (shown_secret(post.core.secret, HOOK, 2), shown_secret(post.core.secret, "other", 1)):
+        with pytest.raises(ValueError, match="not signed"):
+            receive(unlike, got.headers, got.body)
+    clock.wait(301)
+    with pytest.raises(ValueError, match="long ago"):
+        receive(secret, got.headers, got.body)
+
+
+async def test_a_new_generation_signs_by_another_secret(post: Post, receiver: Receiver) -> None:
+    receiver.answer = lambda got: 500
+    await post.notice("ana")
+    await post.tick()
+    kinds = ["notice_given"]
+    await post.do(RegisterWebhook, webhook=HOOK, url=receiver.url, name="SMS", kinds=kinds, generation=2)
+    (shown,) = await post.shown()
+    await post.do(ResendDelivery, delivery=shown.delivery)
+    await post.tick()
+    first, second = receiver.got
+    assert (first.id, first.body, first.headers["webhook-timestamp"]) == (
+        second.id, second.body, second.headers["webhook-timestamp"],
+    )  # fmt: skip
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
