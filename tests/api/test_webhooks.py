@@ -1,5 +1,6 @@
 """Webhooks over GraphQL: registering, the secret, what became of deliveries, sending again."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -143,3 +144,32 @@ async def test_who_was_removed_is_told_nothing_and_shown_nothing(client: Client,
 async def test_wrong_arguments_are_refused(client: Client, arguments: str, path: str) -> None:
     answer = await client.ask(f"{{ deliveries({arguments}) {{ nodes {{ id }} }} }}")
     assert answer["errors"][0]["extensions"] == {"code": "invalid_input", "path": [path]}
+
+
+async def test_the_metrics_tell_what_is_due_and_since_when(client: Client, core: Core, clock: Any) -> None:
+    async def told() -> list[float]:
+        client.projector.catch_up()  # type: ignore[union-attr]
+        page = (await client.http.get("/metrics")).text
+        return [
+            float(page.partition(f"\n{name} ")[2].partition("\n")[0])
+            for name in ("igob_webhook_due_messages", "igob_webhook_oldest_due_seconds")
+        ]
+
+    await open_line(core)
+    await register(client)
+    assert await told() == [0, 0]
+    turn = await take(core, "ana")
+    asked = await core.lane.submit(build(AskNotice, turn=turn, ahead=100), key("ask"))
+    clock.wait(60)
+    closed = await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    assert await told() == [2, 60]
+    await attempt(core, f"sms/{asked.position}", 1, status=500)
+    assert await told() == [1, 0]
+    await attempt(core, f"sms/{closed.position}", 1, status=200)
+    assert await told() == [0, 0]
+    clock.wait(7)
+    ((_, next_at),) = [
+        (row["state"], row["nextAt"]) for row in (await client.data(DELIVERIES, first=9, state="PENDING"))["nodes"]
+    ]
+    late_s = (clock.now - datetime.fromisoformat(next_at)).total_seconds()
+    assert await told() == [1, late_s]
