@@ -404,13 +404,14 @@ def scheduler(*, data_dir: DataDir = None) -> None:
     from infra.database import running
     from infra.scheduler import schedule
     from infra.serve import is_part_of_server
-    from projections.deliveries import due_deliveries
+    from infra.webhooks import Outbox
+    from projections.deliveries import due_deliveries, stretch
 
     async def work() -> None:
         told, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
-        await schedule(settings, sources=_due_by_time, due=due_deliveries, told=told)
+        await schedule(settings, sources=_due_by_time, outbox=Outbox(stretch, due_deliveries), told=told)
 
     with plain_errors():
         settings = _settings(data_dir)

@@ -22,7 +22,7 @@ from infra.logging import log_failure
 from infra.serve import PARENT_POLL_S, server_is_gone
 from infra.settings import Settings
 from infra.views import BeyondLog, NeverBuilt, NotReached, Question, Views
-from infra.webhooks import ACTOR, Courier, Due, open_http
+from infra.webhooks import ACTOR, Courier, Outbox, open_http
 
 POLL_S = 0.25
 STANDBY_POLL_S = 0.5  # to take over from one that has gone
@@ -150,14 +150,14 @@ class Scheduler:
 
 
 async def schedule(
-    settings: Settings, *, sources: Callable[[Views], Sequence[Source]], due: Due, told: asyncio.Event
+    settings: Settings, *, sources: Callable[[Views], Sequence[Source]], outbox: Outbox, told: asyncio.Event
 ) -> None:
     """Do what is due on the database of the settings until `told`, or `igob serve` is gone. Raises Unavailable."""
     conninfo = application_conninfo(settings)
     async with open_core(settings) as core, open_http() as http:
         views = Views(conninfo, schema=settings.schema)
         await views.open()
-        courier = Courier(core, views, http, due, lambda: datetime.now(UTC))
+        courier = Courier(core, views, http, outbox, lambda: datetime.now(UTC))
         scheduler = Scheduler(core, conninfo, schema=settings.schema, sources=sources(views), courier=courier)
         working = asyncio.create_task(scheduler.run())
         while not told.is_set() and not server_is_gone():

@@ -28,6 +28,7 @@ ACTOR = "system"
 TIMEOUT_S = 10.0  # until the status is there
 AT_ONCE_MAX = 4  # to one webhook: who does not answer keeps nobody else waiting
 EACH_MAX = 32  # of one webhook, in hand
+STRETCH_EVENTS = 50_000  # looked through at a time, for what was never tried
 ANSWER_BYTES_MAX = 16 * 1024  # read, so that the connection may be used again; nobody looks at it
 ANSWER_TIMEOUT_S = 1.0
 STOP_WAIT_S = 3.0  # for what is being sent; what does not end by then is sent again after the next start
@@ -57,8 +58,18 @@ class Message(Protocol):
     def attempts(self) -> int: ...
 
 
-# What is due at a moment: at most so many of each webhook, of what was never tried only after these positions.
-Due = Callable[[datetime, int, int, Mapping[str, int]], Question[Message]]
+class Stretch(Protocol):
+    """Where a stretch of the outbox ends; None if that is its end."""
+
+    @property
+    def until(self) -> int | None: ...
+
+
+class Outbox(msgspec.Struct, frozen=True):
+    """The questions of projections/deliveries.py."""
+
+    stretch: Callable[[int, int], Question[Stretch]]
+    due: Callable[[datetime, int, int, Mapping[str, int], int | None], Question[Message]]
 
 
 def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
@@ -117,12 +128,12 @@ class Courier:
     """
 
     def __init__(
-        self, core: Core, views: Views, http: httpx.AsyncClient, due: Due, clock: Callable[[], datetime]
+        self, core: Core, views: Views, http: httpx.AsyncClient, outbox: Outbox, clock: Callable[[], datetime]
     ) -> None:
         self._core = core
         self._views = views
         self._http = http
-        self._due = due
+        self._outbox = outbox
         self._clock = clock
         self._at_least = 0
         self._settled = 0
@@ -138,10 +149,13 @@ class Courier:
 
     async def tick(self) -> None:
         """Begin to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
-        question = self._due(self._clock(), EACH_MAX, self._settled, self._settled_of)
+        (stretch,), _ = await self._views.ask(self._outbox.stretch(self._settled, STRETCH_EVENTS))
+        question = self._outbox.due(self._clock(), EACH_MAX, self._settled, self._settled_of, stretch.until)
         rows, freshness = await self._views.ask(question, at_least=self._at_least)
         self._recorded = {name: position for name, position in self._recorded.items() if position > freshness.position}
-        self._settled, self._settled_of = freshness.position, settled_of(rows)
+        # What one read model has and another not yet is looked at again.
+        self._settled = freshness.position if stretch.until is None else min(stretch.until, freshness.position)
+        self._settled_of = settled_of(rows)
         for row in rows:
             if row.delivery not in self._in_hand and row.delivery not in self._recorded:
                 self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row))

@@ -24,6 +24,7 @@ from domain.webhooks import (
 from projections.projection import Entry, Projection, Row
 from projections.query import Query
 
+LAST = 2**63 - 1  # beyond all positions
 HISTORY_MAX = 20  # attempts that a row remembers, the last ones
 
 
@@ -166,7 +167,7 @@ DELIVERIES = Projection(
         "next_at": "timestamptz",
         "history": "jsonb",
     },
-    indexes=("webhook, next_at", "webhook, position"),
+    indexes=("webhook, next_at", "webhook, position", "webhook, state, position"),
     fixed=("webhook", "position"),
     events=(DeliveryAttempted, DeliveryRequested),
     keys=_delivery,
@@ -189,14 +190,36 @@ class DueDelivery(msgspec.Struct, frozen=True):
     due_at: Instant
 
 
-def due_deliveries(now: datetime, each: int, settled: int, settled_of: Mapping[WebhookId, int]) -> Query[DueDelivery]:
+class Stretch(msgspec.Struct, frozen=True):
+    """Where a stretch of the outbox ends; None if that is its end."""
+
+    until: int | None
+
+
+def stretch(settled: int, messages: int) -> Query[Stretch]:
+    """The next `messages` events after a position: as many are looked through at a time."""
+    return Query(
+        projections=(OUTBOX.name,),
+        select="""
+            SELECT CASE WHEN count(*) = %(messages)s THEN max(position) END AS until
+            FROM (SELECT position FROM {outbox} WHERE position > %(settled)s ORDER BY position LIMIT %(messages)s) AS o
+        """,
+        parameters={"settled": settled, "messages": messages},
+        row=Stretch,
+    )
+
+
+def due_deliveries(
+    now: datetime, each: int, settled: int, settled_of: Mapping[WebhookId, int], until: int | None
+) -> Query[DueDelivery]:
     """At most `each` that were never tried, the first of the log first, and `each` that failed, of each webhook.
 
-    Up to `settled`, or what `settled_of` has of a webhook, all is known to have been tried once: it need not be looked
-    at again for what was not.
+    Up to `settled`, or what `settled_of` has of a webhook, all is known to have been tried once, and what comes after
+    `until` is not looked at yet: there may be millions of events.
     """
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
+        # OFFSET 0: one look into the index for each event, whatever the planner thinks of parameters it does not know.
         select="""
             SELECT w.webhook || '/' || due.position AS delivery, w.webhook, w.url, w.generation, due.*
             FROM {webhooks} AS w
@@ -204,12 +227,12 @@ def due_deliveries(now: datetime, each: int, settled: int, settled_of: Mapping[W
                 ON s.webhook = w.webhook
             CROSS JOIN LATERAL (
                 (SELECT o.position, o.kind, o.happened_at, o.data, 0 AS attempts, o.happened_at AS due_at
-                FROM {outbox} AS o
-                WHERE o.position > coalesce(s.position, %(settled)s)
-                    AND o.position > w.since[array_position(w.kinds, o.kind)]
-                    AND NOT EXISTS (
-                        SELECT FROM {deliveries} AS d WHERE d.delivery = w.webhook || '/' || o.position
-                    )
+                FROM {outbox} AS o LEFT JOIN LATERAL (
+                    SELECT true AS tried FROM {deliveries} AS d
+                    WHERE d.webhook = w.webhook AND d.position = o.position OFFSET 0
+                ) AS d ON true
+                WHERE o.position > coalesce(s.position, %(settled)s) AND o.position <= %(until)s
+                    AND o.position > w.since[array_position(w.kinds, o.kind)] AND d.tried IS NULL
                 ORDER BY o.position LIMIT %(each)s)
                 UNION ALL
                 (SELECT o.position, o.kind, o.happened_at, o.data, d.attempts, d.next_at
@@ -225,6 +248,7 @@ def due_deliveries(now: datetime, each: int, settled: int, settled_of: Mapping[W
             "settled": settled,
             "names": list(settled_of),
             "settled_of": list(settled_of.values()),
+            "until": LAST if until is None else until,
         },
         row=DueDelivery,
     )
@@ -271,26 +295,44 @@ class ShownDelivery(msgspec.Struct, frozen=True):
 
 
 def of_webhook(webhook: WebhookId, *, state: str | None, before: int | None, first: int) -> Query[ShownDelivery]:
-    """At most `first` of a webhook's deliveries before that position, the last of the log first; of one state only.
+    """At most `first` of a webhook's deliveries before that position, the last of the log first.
 
+    Of one state alone, if it is given: those that are PENDING without what is being sent for the first time just now.
     None of a webhook that is not registered.
     """
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
-        select="""
-            SELECT w.webhook || '/' || o.position AS delivery, o.position, o.kind, o.happened_at,
-                coalesce(d.state, 'PENDING') AS state, coalesce(d.attempts, 0) AS attempts,
-                CASE WHEN d.delivery IS NULL THEN o.happened_at ELSE d.next_at END AS next_at,
-                coalesce(d.history, '[]') AS history
-            FROM {webhooks} AS w
-            CROSS JOIN {outbox} AS o
-            LEFT JOIN {deliveries} AS d ON d.delivery = w.webhook || '/' || o.position
-            WHERE w.webhook = %(webhook)s
-                AND (d.delivery IS NOT NULL OR o.position > w.since[array_position(w.kinds, o.kind)])
-                AND (%(state)s::text IS NULL OR coalesce(d.state, 'PENDING') = %(state)s)
-                AND o.position < coalesce(%(before)s::bigint, 9223372036854775807)
-            ORDER BY o.position DESC LIMIT %(first)s
-        """,
-        parameters={"webhook": webhook, "state": state, "before": before, "first": first},
+        select=_ALL if state is None else _OF_STATE,
+        parameters={"webhook": webhook, "state": state, "before": LAST if before is None else before, "first": first},
         row=ShownDelivery,
     )
+
+
+_SHOWN = """
+    SELECT w.webhook || '/' || o.position AS delivery, o.position, o.kind, o.happened_at,
+        coalesce(d.state, 'PENDING') AS state, coalesce(d.attempts, 0) AS attempts,
+        CASE WHEN d.delivery IS NULL THEN o.happened_at ELSE d.next_at END AS next_at,
+        coalesce(d.history, '[]') AS history
+    FROM {webhooks} AS w CROSS JOIN {outbox} AS o LEFT JOIN LATERAL (
+        SELECT * FROM {deliveries} AS d WHERE d.webhook = w.webhook AND d.position = o.position OFFSET 0
+    ) AS d ON true
+    WHERE w.webhook = %(webhook)s AND o.position < %(before)s
+"""
+_ALL = f"""
+    {_SHOWN} AND (d.delivery IS NOT NULL OR o.position > w.since[array_position(w.kinds, o.kind)])
+    ORDER BY o.position DESC LIMIT %(first)s
+"""
+_OF_STATE = f"""
+    SELECT * FROM (
+        (SELECT d.delivery, d.position, o.kind, o.happened_at, d.state, d.attempts, d.next_at, d.history
+        FROM {{webhooks}} AS w JOIN {{deliveries}} AS d USING (webhook) JOIN {{outbox}} AS o ON o.position = d.position
+        WHERE w.webhook = %(webhook)s AND d.state = %(state)s AND d.position < %(before)s
+        ORDER BY d.position DESC LIMIT %(first)s)
+        UNION ALL
+        ({_SHOWN} AND %(state)s = 'PENDING' AND d.delivery IS NULL
+        AND o.position > w.since[array_position(w.kinds, o.kind)] AND o.position > coalesce((
+            SELECT max(d.position) FROM {{deliveries}} AS d WHERE d.webhook = %(webhook)s
+        ), 0)
+        ORDER BY o.position DESC LIMIT %(first)s)
+    ) AS found ORDER BY position DESC LIMIT %(first)s
+"""

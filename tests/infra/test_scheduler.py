@@ -17,8 +17,8 @@ from infra.cli import _due_by_time
 from infra.core import Core
 from infra.scheduler import Job, Scheduler, Source
 from infra.views import Views
-from infra.webhooks import Courier, open_http
-from projections.deliveries import due_deliveries
+from infra.webhooks import Courier, Outbox, open_http
+from projections.deliveries import due_deliveries, stretch
 from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
@@ -78,7 +78,7 @@ class Office:
                 self._town.application,
                 schema=self._town.schema,
                 sources=_due_by_time(self._views) if sources is None else sources,
-                courier=Courier(self._core, self._views, http, due_deliveries, self._clock),
+                courier=Courier(self._core, self._views, http, Outbox(stretch, due_deliveries), self._clock),
                 clock=self._clock,
             )
             working = asyncio.create_task(scheduler.run())

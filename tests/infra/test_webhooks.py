@@ -19,8 +19,8 @@ from domain.queues.turns import AskNotice
 from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.core import Core
 from infra.views import Views
-from infra.webhooks import Courier, open_http, shown_secret
-from projections.deliveries import ShownDelivery, due_deliveries, of_webhook
+from infra.webhooks import Courier, Outbox, open_http, shown_secret
+from projections.deliveries import ShownDelivery, due_deliveries, of_webhook, stretch
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
@@ -76,7 +76,7 @@ class Post:
 async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Post]:
     with projector(town) as projecting:
         async with open_http() as http:
-            post = Post(core, views, projecting, Courier(core, views, http, due_deliveries, clock))
+            post = Post(core, views, projecting, Courier(core, views, http, Outbox(stretch, due_deliveries), clock))
             projecting.catch_up()
             await post.courier.begin()
             yield post
@@ -320,6 +320,26 @@ async def test_another_one_goes_on_where_one_was(post: Post, receiver: Receiver,
         receiver.answer = lambda got: 200
         await other.tick()
     assert receiver.ids()[3:] == [f"{HOOK}/{failing}"]
+
+
+async def test_a_long_outbox_is_looked_through_in_stretches(
+    post: Post, receiver: Receiver, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever begins with nothing in mind finds the one that was never tried, however far it is."""
+    monkeypatch.setattr(infra.webhooks, "STRETCH_EVENTS", 3)
+    for number in range(10):
+        await post.notice(f"p{number}")
+    for _ in range(8):
+        await post.tick()
+    assert len(receiver.got) == 10
+    last = await post.notice("last")
+    async with posting(town, post.core, post.views, clock) as other:
+        ticks = 0
+        while len(receiver.got) == 10:
+            await other.tick()
+            ticks += 1
+        assert ticks == 4
+    assert receiver.ids()[10:] == [f"{HOOK}/{last}"]
 
 
 async def test_what_could_not_be_recorded_is_sent_again(

@@ -125,11 +125,11 @@ async def test_what_is_due_is_what_the_log_says(core: Core, town: Town, views: V
                 patch.setattr(projections.building, "PAGE_EVENTS_MAX", dice.choice([1, 2, 7, 5_000]))
                 patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
                 projecting.catch_up()
-            rows, fresh = await views.ask(due_deliveries(clock.now, 1_000, settled, of))
+            rows, fresh = await views.ask(due_deliveries(clock.now, 1_000, settled, of, None))
             assert {row.delivery: row.attempts for row in rows} == told.due(clock.now)
             seen += len(rows)
             settled, of = fresh.position, settled_of(rows)
-            few, _ = await views.ask(due_deliveries(clock.now, 1, 0, {}))
+            few, _ = await views.ask(due_deliveries(clock.now, 1, 0, {}, None))
             assert {row.webhook for row in few} == {row.webhook for row in rows}
     assert seen > 100
     for projection in (OUTBOX, WEBHOOKS, DELIVERIES):
