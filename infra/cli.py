@@ -488,11 +488,11 @@ def projections_parked(*, data_dir: DataDir = None, json: Json = False) -> None:
 def projections_rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
     """Make a read model anew from the first event, beside the one that is read meanwhile; then switch.
 
-        Parameters
-        ----------
-        name:
-                Which one, as `igob projections status` names them.
-        """
+    Parameters
+    ----------
+    name:
+            Which one, as `igob projections status` names them.
+    """
     from projections.runner import rebuild
 
     with _on_views(data_dir, "igob projections rebuild") as (conninfo, places):

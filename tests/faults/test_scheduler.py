@@ -24,12 +24,12 @@ from domain.webhooks import DeliveryAttempted, RegisterWebhook
 from infra.core import Core, open_core
 from infra.embedded import APPLICATION, EmbeddedPostgres
 from infra.settings import Settings
-from tests.city import key
+from tests.city import TODAY, key
 from tests.conftest import SECRET, Clock, Town
 from tests.faults.rig import wait_for
 from tests.receiving import Receiver, receiving
 from tests.serving import CHECKOUT, IGOB, called, environment, gql, serving
-from tests.waiting import OPENS_AT, TODAY, open_line, take
+from tests.waiting import OPENS_AT, open_line, take
 
 START_S = 30
 HOOK = "sms"

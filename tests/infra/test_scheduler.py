@@ -57,7 +57,7 @@ class Hall:
 
 @pytest.fixture
 async def hall(core: Core, clock: Clock) -> Hall:
-    await open_line(core, hours=4)  # one has passed
+    await open_line(core)  # for eight hours more
     return Hall(core)
 
 
@@ -128,7 +128,7 @@ async def test_who_does_not_come_is_absent_each_time(hall: Hall, office: Office,
 async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office, clock: Clock) -> None:
     await take(hall.core, "ana")
     async with office.scheduling():
-        clock.wait(3 * 3_600 - 1)
+        clock.wait(8 * 3_600 - 1)
         await asyncio.sleep(0.1)
         assert await hall.happened() == []
         clock.wait(1)
@@ -138,7 +138,7 @@ async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office
 async def test_what_fell_due_while_nobody_looked_is_done_later(hall: Hall, office: Office, clock: Clock) -> None:
     await take(hall.core, "ana")
     await hall.do(CallNext, line=LINE, counter=1)
-    clock.wait(4 * 3_600)
+    clock.wait(9 * 3_600)
     await asyncio.sleep(0.1)
     assert await hall.happened() == ["turn_called"]
     async with office.scheduling():

@@ -28,10 +28,9 @@ from infra.webhooks import settled_of
 from projections.deliveries import DELIVERIES, OUTBOX, WEBHOOKS, due_deliveries
 from projections.generations import Places
 from projections.runner import verify
-from tests.city import key
+from tests.city import key, open_line, service_point, take
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector
-from tests.waiting import opening, service_point, taking
 
 HOOKS = ("a", "b", "c")
 KINDS = (["notice_given"], ["line_closed"], ["line_closed", "notice_given"])
@@ -90,7 +89,7 @@ def wish(dice: random.Random, count: int, told: Told, due: dict[str, int]) -> li
         case 1 if dice.random() < 0.3:
             return [build(RemoveWebhook, webhook=dice.choice(HOOKS))]
         case 2:
-            command = opening(dice.choice(SERVICES))
+            command = open_line(service=dice.choice(SERVICES))
             return [command, build(CloseLine, line=command.line)]
         case 3 if told.deliveries:
             return [build(ResendDelivery, delivery=dice.choice(sorted(told.deliveries)))]
@@ -99,9 +98,9 @@ def wish(dice: random.Random, count: int, told: Told, due: dict[str, int]) -> li
             said = {"status": dice.choice([200, 410, 500, 500, 500])}
             return [build(RecordAttempt, delivery=name, attempt=due[name] + 1, **said)]
         case _:
-            command = opening("notices")
-            take = taking(f"person {count}", command.line, channel="KIOSK")
-            return [command, take, build(AskNotice, turn=take.turn, ahead=100)]
+            command = open_line(service="notices")
+            taken = take(command.line, f"person {count}")
+            return [command, taken, build(AskNotice, turn=taken.turn, ahead=100)]
 
 
 @pytest.mark.anyio
