@@ -21,6 +21,7 @@ from domain.queues.line import Line, stream
 from domain.webhooks import Failure, RecordAttempt
 from infra.core import Core
 from infra.log import Key, Log, Unavailable
+from infra.logging import log_failure
 from infra.secret import Secret
 from infra.views import Question, Views
 
@@ -174,14 +175,17 @@ class Courier:
 
     async def _deliver(self, message: Message) -> None:
         try:
-            async with self._places[message.webhook]:
+            async with self._places[message.webhook]:  # until it is recorded: so many at most come twice
                 status, error = await self._post(message)
-            record = RecordAttempt(delivery=message.delivery, attempt=message.attempts + 1, status=status, error=error)
-            key = Key(ACTOR, f"attempt:{message.delivery}:{record.attempt}")
-            outcome = await self._core.lane.submit(record, key)
-            self._recorded[message.delivery] = outcome.position
+                attempt = message.attempts + 1
+                record = RecordAttempt(delivery=message.delivery, attempt=attempt, status=status, error=error)
+                key = Key(ACTOR, f"attempt:{message.delivery}:{attempt}")
+                outcome = await self._core.lane.submit(record, key)
+                self._recorded[message.delivery] = outcome.position
         except (Rejected, Unavailable):
             return  # it is sent again, unless somebody else said what came of it
+        except Exception as error:
+            log_failure("a message can't be sent", error, delivery=message.delivery)
         finally:
             del self._in_hand[message.delivery]
 
