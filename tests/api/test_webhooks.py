@@ -14,7 +14,7 @@ from infra.keys import Login
 from infra.webhooks import shown_secret
 from tests.api.conftest import Client
 from tests.city import key
-from tests.waiting import LINE, open_line, take
+from tests.waiting_log import LINE, open_line, take
 
 pytestmark = pytest.mark.anyio
 

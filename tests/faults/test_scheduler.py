@@ -29,7 +29,7 @@ from tests.conftest import SECRET, Clock, Town
 from tests.faults.rig import wait_for
 from tests.receiving import Receiver, receiving
 from tests.serving import CHECKOUT, IGOB, called, environment, gql, serving
-from tests.waiting import OPENS_AT, open_line, take
+from tests.waiting_log import OPENS_AT, open_line, take
 
 START_S = 30
 HOOK = "sms"

@@ -22,7 +22,7 @@ from projections.deliveries import due_deliveries, stretch
 from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
-from tests.waiting import LINE, open_line, take
+from tests.waiting_log import LINE, open_line, take
 
 pytestmark = pytest.mark.anyio
 

@@ -25,7 +25,7 @@ from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
 from tests.receiving import Receiver, receiving
-from tests.waiting import LINE, open_line, take, turn_of
+from tests.waiting_log import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
 
