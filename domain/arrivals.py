@@ -112,7 +112,7 @@ def _taken_for(
     if now < from_when:
         raise Rejected("too_early", path="appointment", at=from_when)
     earlier = line.appointments.get(command.appointment)
-    if earlier and line.turns[earlier].state in LIVE | {"SERVED"}:
+    if earlier and line.turns[earlier].state in LIVE | {"SERVED", "TRANSFERRED"}:
         raise Rejected("has_a_turn", path="appointment", turn=earlier, number=line.turns[earlier].shown)
     yield from taken(
         line,

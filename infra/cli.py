@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from infra.demo import DemoCity
     from infra.embedded import EmbeddedPostgres
     from infra.keys import Login
+    from infra.log import Log
     from infra.scheduler import Source
     from infra.views import Views
     from projections.generations import Places
@@ -419,12 +420,12 @@ def scheduler(*, data_dir: DataDir = None) -> None:
             asyncio.run(work())
 
 
-def _due_by_time(views: "Views") -> list["Source"]:
+def _due_by_time(views: "Views", log: "Log") -> list["Source"]:
     """Everything that falls due by time alone: whatever does so from now on is added here."""
     from domain.queues.calling import MarkAbsent
     from domain.queues.opening import CloseLine
-    from infra.scheduler import Job, asked
-    from projections.due import AbsentTurn, LineToClose, absent_turns, lines_to_close
+    from infra.scheduler import Job, Wishes, asked
+    from projections.due import AbsentTurn, LineToClose, absent_turns, lines_to_close, lines_with_wishes
 
     def absent(row: AbsentTurn) -> Job:
         # With the time, since who comes back is called anew.
@@ -433,7 +434,8 @@ def _due_by_time(views: "Views") -> list["Source"]:
     def over(row: LineToClose) -> Job:
         return Job(CloseLine(line=row.line), f"close:{row.line}")
 
-    return [asked(views, absent_turns, absent), asked(views, lines_to_close, over)]
+    wishes = Wishes(views, log, lines_with_wishes)
+    return [asked(views, absent_turns, absent), asked(views, lines_to_close, over), wishes.source]
 
 
 def _decoder() -> "Decode":

@@ -140,6 +140,12 @@ class Experiences:
             known.learning = asyncio.create_task(self._learn(known, service_point, service, now))
         return known.experience
 
+    def learned(self, line: LineId) -> bool:
+        """Whether what was there to learn when it was asked for first has been learned."""
+        service_point, service, _ = line.split("/")
+        known = self._known.get((service_point, service))
+        return known is not None and known.at is not None
+
     async def settled(self) -> None:
         """Wait until what was asked for is learned."""
         await asyncio.gather(*(known.learning for known in self._known.values() if known.learning))

@@ -7,17 +7,20 @@ comes late, or twice. One works at a time, by an advisory lock; a second one wai
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
 
 from domain.decider import Command
 from domain.errors import Rejected
+from domain.identifiers import TurnId
+from domain.queues.turns import GiveNotice
 from infra.core import Core, open_core
 from infra.database import application_conninfo
-from infra.log import CONNECTION, Key, Unavailable
+from infra.lines import Experiences, LineNow, Lines
+from infra.log import CONNECTION, Key, Log, Unavailable
 from infra.logging import log_failure
 from infra.serve import PARENT_POLL_S, server_is_gone
 from infra.settings import Settings
@@ -25,6 +28,7 @@ from infra.views import BeyondLog, NeverBuilt, NotReached, Question, Views
 from infra.webhooks import ACTOR, Courier, Outbox, open_http
 
 POLL_S = 0.25
+LOOKED_AGAIN_S = 2.0
 STANDBY_POLL_S = 0.5  # to take over from one that has gone
 RETRY_S = 1.0
 LOCK_TIMEOUT_S = 10
@@ -53,6 +57,43 @@ def asked(views: Views, due: Callable[[datetime, int], Question[T]], job: Callab
         return [job(row) for row in rows]
 
     return source
+
+
+class Wishes:
+    """Who wished to be told some minutes before their call: due once one of four is called within that time by now.
+
+    So three of four have at least as long as they wished. It is looked at every LOOKED_AGAIN_S.
+    """
+
+    def __init__(self, views: Views, log: Log, lines: Callable[[datetime, int], Question[Any]]) -> None:
+        self._views = views
+        self._asked = lines
+        self._lines = Lines(log)
+        self._now = datetime.now(UTC)
+        self._experiences = Experiences(log, lambda: self._now)
+        self._looked_at: datetime | None = None
+
+    async def source(self, now: datetime) -> list[Job]:
+        """The notices that are due by the expected wait."""
+        if self._looked_at and timedelta(0) <= now - self._looked_at < timedelta(seconds=LOOKED_AGAIN_S):
+            return []
+        self._looked_at = self._now = now
+        rows, _ = await self._views.ask(self._asked(now, DUE_MAX))
+        found = []
+        for row in rows:
+            experience = self._experiences.of(row.line)
+            if not self._experiences.learned(row.line):
+                continue  # soon: nobody is told by a guess
+            found += await self._lines.shown(row.line, lambda line, known=experience: _due(LineNow(line, now, known)))  # type: ignore[misc]
+        # Said twice it is nothing; but who wishes again, and has the same minutes, is not who was told.
+        return [Job(GiveNotice(turn=turn), f"notice:{turn}:{now.isoformat()}") for turn in found]
+
+
+def _due(now: LineNow) -> list[TurnId]:
+    """Whose wish has come due."""
+    wishes = {turn: wish.minutes for turn, wish in now.line.notices.items() if wish.minutes is not None}
+    waits = {turn: now.expected(turn) for turn in wishes}
+    return [turn for turn, wait in waits.items() if wait and wait.low_50_s <= wishes[turn] * 60]
 
 
 class Scheduler:
@@ -150,7 +191,7 @@ class Scheduler:
 
 
 async def schedule(
-    settings: Settings, *, sources: Callable[[Views], Sequence[Source]], outbox: Outbox, told: asyncio.Event
+    settings: Settings, *, sources: Callable[[Views, Log], Sequence[Source]], outbox: Outbox, told: asyncio.Event
 ) -> None:
     """Do what is due on the database of the settings until `told`, or `igob serve` is gone. Raises Unavailable."""
     conninfo = application_conninfo(settings)
@@ -158,7 +199,7 @@ async def schedule(
         views = Views(conninfo, schema=settings.schema)
         await views.open()
         courier = Courier(core, views, http, outbox, lambda: datetime.now(UTC))
-        scheduler = Scheduler(core, conninfo, schema=settings.schema, sources=sources(views), courier=courier)
+        scheduler = Scheduler(core, conninfo, schema=settings.schema, sources=sources(views, core.log), courier=courier)
         working = asyncio.create_task(scheduler.run())
         while not told.is_set() and not server_is_gone():
             with suppress(TimeoutError):

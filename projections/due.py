@@ -8,6 +8,7 @@ from domain.decider import Instant
 from domain.identifiers import LineId, TurnId
 from projections.lines import LINES
 from projections.query import Query
+from projections.turns import TURNS
 
 
 class AbsentTurn(msgspec.Struct, frozen=True):
@@ -16,6 +17,12 @@ class AbsentTurn(msgspec.Struct, frozen=True):
     turn: TurnId
     line: LineId
     absent_from: Instant
+
+
+class LineWithWishes(msgspec.Struct, frozen=True):
+    """A line in which somebody waits who wishes to be told some minutes before their call."""
+
+    line: LineId
 
 
 class LineToClose(msgspec.Struct, frozen=True):
@@ -44,6 +51,16 @@ def absent_turns(now: datetime, first: int) -> Query[AbsentTurn]:
         """,
         parameters={"now": now, "limit": first},
         row=AbsentTurn,
+    )
+
+
+def lines_with_wishes(now: datetime, first: int) -> Query[LineWithWishes]:
+    """At most `first` lines in which somebody wishes to be told by time. When that is due, `now` alone can't tell."""
+    return Query(
+        projections=(TURNS.name,),
+        select="SELECT DISTINCT line FROM {turns} WHERE notice_minutes IS NOT NULL ORDER BY line LIMIT %(limit)s",
+        parameters={"limit": first},
+        row=LineWithWishes,
     )
 
 

@@ -11,6 +11,8 @@ from domain.decider import Event, Instant
 from domain.identifiers import AppointmentId, LineId, ServiceId, ServicePointId, SubjectId, TurnId, line_of
 from domain.queues.line import (
     LineClosed,
+    NoticeAsked,
+    NoticeGiven,
     ServiceFinished,
     ServiceStarted,
     TurnAbsent,
@@ -33,7 +35,8 @@ class TurnRow(Row):
     """A turn. `position` is where it was taken in the log: the order of taking. `hour` is that of taking, in La Paz.
 
     `ahead` and `counters` are as when it was taken; `since`, `called_at`, `ended_at` and the others as in the domain's
-    `Turn`. Somebody who is absent has ended, until they come back.
+    `Turn`. Somebody who is absent has ended, until they come back. `notice_minutes`: so long before the call they wish
+    to be told, and were not yet.
     """
 
     turn: TurnId
@@ -64,6 +67,7 @@ class TurnRow(Row):
     outcome: str | None = None
     moved_to: TurnId | None = None
     requeues: int = 0
+    notice_minutes: int | None = None
 
     @property
     def shown(self) -> str:
@@ -100,6 +104,8 @@ def _evolve(row: TurnRow | None, entry: Entry, _key: str) -> TurnRow:
     if isinstance(event, TurnTaken):
         return _taken(event, entry.position)
     assert row is not None, "a turn begins with being taken"
+    if not isinstance(event, ServiceStarted | TurnRecalled):
+        row.notice_minutes = event.minutes if isinstance(event, NoticeAsked) else None
     match event:
         case TurnCalled():
             row.state, row.counter, row.calls, row.called_at = "CALLED", event.counter, 1, event.called_at
@@ -167,12 +173,14 @@ TURNS = Projection(
         "outcome": "text",
         "moved_to": 'text COLLATE "C"',
         "requeues": "int",
+        "notice_minutes": "smallint",
     },
     indexes=(
         "line, position",
         "line, state, position",
         "person, position",
         "service_point, service, first_called_at, position",
+        "notice_minutes, line",
     ),
     fixed=(
         "position",
@@ -195,6 +203,8 @@ TURNS = Projection(
     ),
     events=(
         TurnTaken,
+        NoticeAsked,
+        NoticeGiven,
         TurnCalled,
         TurnRecalled,
         ServiceStarted,

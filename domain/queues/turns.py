@@ -194,7 +194,10 @@ def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: dateti
     moved = TurnTransferred(turn=turn.turn, moved_to=command.moved_to, moved_at=now)
     arrived = _arrived(turn, other, command.moved_to, now)
     yield from ((stream_of(turn.turn), event) for event in told(line, [moved], now))
-    yield stream_of(arrived.turn), arrived
+    # A wish to be told goes along.
+    wish = line.notices.get(turn.turn)
+    asked = [NoticeAsked(turn=arrived.turn, ahead=wish.ahead, minutes=wish.minutes)] if wish else []
+    yield from ((stream_of(arrived.turn), event) for event in told(other, [arrived, *asked], now))
 
 
 def _arrived(turn: Turn, other: Line, moved_to: TurnId, now: datetime) -> TurnTaken:

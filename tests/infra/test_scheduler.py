@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
 import infra.scheduler
 from domain.decider import build
 from domain.queues.calling import CallNext, MarkAbsent
+from domain.queues.opening import PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent
 from infra.cli import _due_by_time
 from infra.core import Core
@@ -19,6 +21,7 @@ from infra.scheduler import Job, Scheduler, Source
 from infra.views import Views
 from infra.webhooks import Courier, Outbox, open_http
 from projections.deliveries import due_deliveries, stretch
+from tests import city
 from tests.city import key
 from tests.conftest import Clock, Town
 from tests.projecting import projector
@@ -77,7 +80,7 @@ class Office:
                 self._core,
                 self._town.application,
                 schema=self._town.schema,
-                sources=_due_by_time(self._views) if sources is None else sources,
+                sources=_due_by_time(self._views, self._core.log) if sources is None else sources,
                 courier=Courier(self._core, self._views, http, Outbox(stretch, due_deliveries), self._clock),
                 clock=self._clock,
             )
@@ -96,6 +99,7 @@ async def office(
 ) -> AsyncIterator[Office]:
     for name in ("POLL_S", "STANDBY_POLL_S", "RETRY_S"):
         monkeypatch.setattr(infra.scheduler, name, 0.02)
+    monkeypatch.setattr(infra.scheduler, "LOOKED_AGAIN_S", 0)
     with projector(town) as projecting:
         done = asyncio.Event()
 
@@ -227,3 +231,35 @@ async def _until(so: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON_S):
         while not so():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+async def test_who_wishes_it_is_told_some_minutes_before(hall: Hall, office: Office, clock: Clock) -> None:
+    """One counter, five minutes each as far as anybody knows; Eva has three people before her."""
+    await hall.do(PauseCounter, line=LINE, counter=2)
+    turns = [await take(hall.core, name) for name in ("ana", "luis", "juan", "eva")]
+    await hall.do(AskNotice, turn=turns[3], minutes=1)
+    async with office.scheduling():
+        await hall.until("counter_paused", "notice_asked")
+        await hall.do(AskNotice, turn=turns[3], minutes=240)
+        await hall.until("counter_paused", "notice_asked", "notice_asked", "notice_given")
+        told = (await hall.core.log.history(f"line/{LINE}"))[-1]
+        assert msgspec.json.decode(told.state) | {"given_at": ""} == {
+            "turn": turns[3], "number": 4, "priority": "NORMAL", "ahead": 3, "given_at": "",
+            "person": city.opaque("eva"), "minutes": 240,
+        }  # fmt: skip
+        await hall.do(AskNotice, turn=turns[3], minutes=240)  # again
+        clock.wait(3)
+        await hall.until(*["counter_paused", "notice_asked"], *["notice_asked", "notice_given"] * 2)
+
+
+async def test_nobody_is_told_by_time_while_no_counter_is_open(hall: Hall, office: Office, clock: Clock) -> None:
+    turn = await take(hall.core, "ana")
+    for counter in (1, 2):
+        await hall.do(PauseCounter, line=LINE, counter=counter)
+    await hall.do(AskNotice, turn=turn, minutes=240)
+    async with office.scheduling():
+        clock.wait(3)
+        await hall.until("counter_paused", "counter_paused", "notice_asked")
+        await hall.do(ResumeCounter, line=LINE, counter=1)
+        clock.wait(3)
+        await hall.until("counter_paused", "counter_paused", "notice_asked", "counter_resumed", "notice_given")

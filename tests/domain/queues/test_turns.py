@@ -8,6 +8,7 @@ from domain.decider import Command, Event, build
 from domain.errors import Rejected
 from domain.queues import turns
 from domain.queues.line import (
+    Notice,
     NoticeAsked,
     NoticeGiven,
     TurnLeft,
@@ -493,11 +494,11 @@ def test_asking_the_same_again_is_nothing_until_it_was_told() -> None:
     assert told(office.after(call()).when(ask_notice("f", ahead=4))) == [(turn("f"), 4)]
 
 
-def test_with_a_turn_its_wish_is_over() -> None:
+def test_with_a_turn_its_wish_is_over_or_goes_along() -> None:
     office = six().after(ask_notice("f", minutes=5), ask_notice("e", minutes=5), ask_notice("d", minutes=5))
     office = office.after(leave("f"), transfer("e"))
     assert list(line_state(office).notices) == [turn("d")]
-    assert list(line_state(office, OTHER).notices) == []
+    assert line_state(office, OTHER).notices == {turn("e", OTHER): Notice(minutes=5)}
     for command in (close(), leave("d"), transfer("d")):
         assert line_state(office.after(command)).notices == {}
 
