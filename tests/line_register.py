@@ -167,7 +167,7 @@ class Register:
             yield "appointment_elsewhere"
         if now < begins - rules.early:
             yield "too_early"
-        if used in (*HERE, "SERVED"):
+        if used in (*HERE, "SERVED", "TRANSFERRED"):
             yield "has_a_turn"
 
     def against_calling(self, command: CallNext, now: datetime) -> Iterator[str]:
@@ -317,8 +317,9 @@ class Register:
         ticket.state, ticket.counter, ticket.returns = "WAITING", None, ticket.returns + 1
 
     def go_on(self, command: TransferTurn, now: datetime) -> None:
-        """In the other line, before the first of its class who has waited less."""
+        """In the other line, before the first of its class who has waited less; a wish to be told goes along."""
         ticket = self.tickets[command.turn]
+        wish = ticket.wish
         self.become(ticket, "TRANSFERRED", now)
         ticket.went_to = command.moved_to
         there = self.sheets[command.to]
@@ -326,7 +327,7 @@ class Register:
         if ficha and ficha.split("/")[0] != there.rules.hospital:
             kind, ficha = "NORMAL", None
         less = [other for other in there.queue if other.kind == kind and other.since > ticket.since]
-        moved = Ticket(command.moved_to, command.to, kind, 0, ticket.person, ficha, ticket.since)
+        moved = Ticket(command.moved_to, command.to, kind, 0, ticket.person, ficha, ticket.since, wish=wish)
         self._put(moved, before=less[0] if less else None)
 
     def wish(self, command: AskNotice, now: datetime) -> None:

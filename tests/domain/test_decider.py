@@ -29,6 +29,7 @@ from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent,
 from domain.queues.opening import CloseLine, OpenLine, PauseCounter, ResumeCounter
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import AskNotice, GiveNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
+from domain.webhooks import RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
 from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 from tests.waiting import LINE, OTHER, turn
 
@@ -94,6 +95,10 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     StartService: {"turn": turn("ana")},
     FinishService: {"turn": turn("ana"), "outcome": "REFERRED"},
     MarkAbsent: {"turn": turn("ana")},
+    RegisterWebhook: {"webhook": "sms", "url": "https://example.org/hook", "name": "SMS", "kinds": ["notice_given"]},
+    RemoveWebhook: {"webhook": "sms"},
+    RecordAttempt: {"delivery": "sms/17", "attempt": 1, "status": 200},
+    ResendDelivery: {"delivery": "sms/17"},
 }
 
 SLUGS = [(RegisterHospital, "hospital")] + [(PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")]
