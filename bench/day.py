@@ -2,12 +2,12 @@
 
 People come in a rush at opening, over the day, and by appointment; counters open and pause, half of them at a time for
 lunch; some clerks are slower than others, and each has better and worse days; service times have a heavy tail; some
-people do not come when they are called, some leave. The line calls by a policy (`Line`): preferential
-first, then appointments, but at least one of the others in three. Nothing here knows how waits are estimated.
+people do not come when they are called, some leave. Who is called next is who the domain's own line says, by the usual
+policy. Nothing here knows how waits are estimated.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from math import exp
 from random import Random
@@ -16,11 +16,29 @@ from typing import Any, Literal
 import msgspec
 
 from domain.calendar import TIME_ZONE
-from domain.queues.policy import Priority
+from domain.decider import Event
+from domain.identifiers import TurnId
+from domain.queues.line import (
+    CounterPaused,
+    CounterResumed,
+    Line,
+    LineClosed,
+    LineOpened,
+    ServiceFinished,
+    ServiceStarted,
+    TurnAbsent,
+    TurnCalled,
+    TurnLeft,
+    TurnTaken,
+    ahead_of_new,
+    calls_to_come,
+    evolve,
+    next_turn,
+)
+from domain.queues.policy import Policy, Priority
 
 Outcome = Literal["SERVED", "ABSENT", "LEFT", "NOT_CALLED"]
 
-NORMAL_IN = 3
 CALL_TIMEOUT_S = 90
 HOUR_S = 3600
 
@@ -80,42 +98,108 @@ SERVICES = (
 )
 
 
-class Line:
-    """Who waits, in the order of the policy: a replay counts people ahead by it as well."""
+_ORDER = ("ended", "paused", "resumed", "left", "taken", "called", "started", "gone_at_once")
+LINE = "bench/replayed/day"
+
+
+def turn_id(turn: Turn) -> TurnId:
+    return f"{LINE}/{turn.number}"
+
+
+def taken(turn: Turn, line: Line) -> TurnTaken:
+    return TurnTaken(
+        turn=turn_id(turn),
+        number=turn.number,
+        priority=turn.priority,
+        channel="KIOSK",
+        since=turn.taken_at,
+        taken_at=turn.taken_at,
+        ahead=ahead_of_new(line, turn.priority),
+        counters=line.counters_open,
+    )
+
+
+def called(turn: Turn, at: datetime) -> TurnCalled:
+    return TurnCalled(turn=turn_id(turn), counter=turn.counter, called_at=at)
+
+
+def ended(turn: Turn, at: datetime) -> Event:
+    """It left, or its counter was done with it."""
+    if turn.called_at is None:
+        return TurnLeft(turn=turn_id(turn), left_at=at)
+    if turn.outcome == "ABSENT":
+        return TurnAbsent(turn=turn_id(turn), counter=turn.counter, absent_at=at)
+    return ServiceFinished(turn=turn_id(turn), counter=turn.counter, finished_at=at, outcome="DONE")
+
+
+def opened(numbers: Iterable[int], at: datetime, until: datetime) -> LineOpened:
+    """A line with the policy that lines have unless something else is said."""
+    return LineOpened(
+        line=LINE, counters=sorted(numbers), policy=Policy(), opens_at=at, last_turn_at=until, closes_at=until
+    )
+
+
+def events_of(day: Day) -> list[tuple[datetime, Event]]:
+    """What is in the log of such a day's line, in order: no counter is open before its first opening, or first call."""
+    found = sorted(
+        [*_of_openings(day.openings), *(one for turn in day.turns for one in _of_turn(turn))], key=lambda one: one[:3]
+    )
+    if not found:
+        return []
+    begins, ends = found[0][0], found[-1][0]
+    numbers = {turn.counter for turn in day.turns if turn.called_at} | {one.counter for one in day.openings}
+    log = _Log()
+    log.add(begins, opened(numbers, begins, ends))
+    for number in sorted(numbers):
+        log.add(begins, CounterPaused(counter=number, paused_at=begins))
+    for at, _, _, about in found:
+        if isinstance(about, Turn):
+            log.add(at, taken(about, log.line))
+            continue
+        if isinstance(about, TurnCalled) and not log.line.counters[about.counter].open:
+            log.add(at, CounterResumed(counter=about.counter, resumed_at=at))
+        log.add(at, about)
+    log.add(ends, LineClosed(line=LINE, closed_at=ends, unserved=list(calls_to_come(log.line))))
+    return log.events
+
+
+class _Log:
+    """Events of a line, and the line that they make."""
 
     def __init__(self) -> None:
-        self.waiting: dict[Priority, dict[int, Turn]] = {"PREFERENTIAL": {}, "APPOINTMENT": {}, "NORMAL": {}}
-        self.since_normal = 0
+        self.events: list[tuple[datetime, Event]] = []
+        self.line = Line()
 
-    def __len__(self) -> int:
-        return sum(len(turns) for turns in self.waiting.values())
+    def add(self, at: datetime, event: Event) -> None:
+        self.events.append((at, event))
+        self.line = evolve(self.line, event)
 
-    def add(self, turn: Turn) -> None:
-        self.waiting[turn.priority][turn.number] = turn
 
-    def remove(self, turn: Turn) -> None:
-        del self.waiting[turn.priority][turn.number]
+def _left(turn: Turn) -> bool:
+    return turn.outcome == "LEFT" and turn.ended_at is not None
 
-    def called(self, turn: Turn) -> None:
-        """Some turn was called, not always the one that the policy names."""
-        passed_over = turn.priority != "NORMAL" and bool(self.waiting["NORMAL"])
-        self.since_normal = self.since_normal + 1 if passed_over else 0
-        self.remove(turn)
 
-    def order(self) -> Iterator[Turn]:
-        """All that wait, as they would be called if nobody else came."""
-        classes = [iter(turns.values()) for turns in self.waiting.values()]
-        first = [next(turns, None) for turns in classes]
-        since = self.since_normal
-        while True:
-            normal = first[2] is not None and since >= NORMAL_IN - 1
-            index = 2 if normal else next((index for index, turn in enumerate(first) if turn is not None), -1)
-            turn = first[index] if index >= 0 else None
-            if turn is None:
-                return
-            yield turn
-            since = since + 1 if index != 2 and first[2] is not None else 0
-            first[index] = next(classes[index], None)
+def _of_openings(openings: Iterable[Opening]) -> Iterator[tuple[datetime, int, int, Event]]:
+    for one in openings:
+        resumed = CounterResumed(counter=one.counter, resumed_at=one.since)
+        yield one.since, _ORDER.index("resumed"), one.counter, resumed
+        yield one.until, _ORDER.index("paused"), one.counter, CounterPaused(counter=one.counter, paused_at=one.until)
+
+
+def _of_turn(turn: Turn) -> Iterator[tuple[datetime, int, int, Event | Turn]]:
+    begins, ends = turn.taken_at, turn.ended_at
+    yield begins, _ORDER.index("taken"), turn.number, turn
+    if turn.called_at:
+        begins = turn.called_at
+        yield begins, _ORDER.index("called"), turn.number, called(turn, begins)
+        if turn.started_at and ends and begins <= turn.started_at < ends:
+            started = ServiceStarted(turn=turn_id(turn), counter=turn.counter, started_at=turn.started_at)
+            yield turn.started_at, _ORDER.index("started"), turn.number, started
+    elif not _left(turn):
+        return
+    if ends:
+        kind = "gone_at_once" if ends <= begins else "ended" if turn.called_at else "left"
+        yield max(ends, begins), _ORDER.index(kind), turn.number, ended(turn, max(ends, begins))
 
 
 class Simulation:
@@ -124,7 +208,7 @@ class Simulation:
     def __init__(self, service: Service, day: date, random: Random) -> None:
         self.service, self.random = service, random
         self.midnight = datetime.combine(day, time(), TIME_ZONE).astimezone(UTC)
-        self.line = Line()
+        self.line = evolve(Line(), opened(range(1, service.counters + 1), self.midnight, self.midnight))
         self.turns: list[Turn] = []
         self.openings: list[Opening] = []
         self.events: list[tuple[float, int, str, Any]] = []
@@ -196,7 +280,7 @@ class Simulation:
     def arrives(self, second: float, priority: Priority) -> None:
         turn = Turn(number=len(self.turns) + 1, priority=priority, taken_at=self.at(second))
         self.turns.append(turn)
-        self.line.add(turn)
+        self.line = evolve(self.line, taken(turn, self.line))
         if self.random.random() < self.service.leaves:
             self.plan(second + self.random.uniform(600, 5400), "leaves", turn)
         if self.free:
@@ -208,7 +292,7 @@ class Simulation:
     def leaves(self, second: float, turn: Turn) -> None:
         if turn.called_at is None:
             turn.ended_at, turn.outcome = self.at(second), "LEFT"
-            self.line.remove(turn)
+            self.line = evolve(self.line, ended(turn, turn.ended_at))
 
     def opens(self, second: float, counter: int) -> None:
         self.pausing.discard(counter)
@@ -235,19 +319,20 @@ class Simulation:
             self.openings.append(
                 Opening(counter=counter, since=self.at(self.since.pop(counter)), until=self.at(second))
             )
-        elif self.line:
+        elif self.line.waiting:
             self.busy.add(counter)
             self.plan(second + self.random.uniform(4, 30), "calls", counter)
         else:
             self.free.add(counter)
 
     def calls(self, second: float, counter: int) -> None:
-        turn = next(self.line.order(), None)
-        if turn is None:
+        following = next_turn(self.line)
+        if following is None:
             self.next(second, counter)
             return
-        self.line.called(turn)
+        turn = self.turns[self.line.turns[following].number - 1]
         turn.called_at, turn.counter = self.at(second), counter
+        self.line = evolve(self.line, called(turn, turn.called_at))
         if self.random.random() < self.service.no_show:
             turn.outcome, ends = "ABSENT", second + CALL_TIMEOUT_S + self.random.uniform(0, 10)
         else:

@@ -18,15 +18,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.day import SERVICES, Day, Line, Opening, Turn, days
+from bench.day import SERVICES, Day, days, events_of
 from bench.machine import Machine, commit, machine
 from bench.queue_csv import History, HistoryRefused, read_history
+from domain.decider import Event
+from domain.identifiers import TurnId
 from domain.queues import wait
+from domain.queues.learning import Learner, Note
+from domain.queues.line import Line, TurnCalled, TurnTaken, ahead_of_new, calls_to_come, evolve
 from domain.queues.policy import Priority
-from domain.queues.wait import Basis, Experience, Wait
+from domain.queues.wait import Experience, Wait
+from infra.lines import LineNow
 
 TICK = timedelta(minutes=10)
-NOTED_AGAIN = timedelta(minutes=10)
 LEARNED_DAYS_NEW, HELD_OUT_DAYS_NEW = 2, 10
 FIRST_LEARNED, FIRST_HELD_OUT = date(2025, 1, 1), date(2026, 1, 1)
 LEARNED_SHARE = 0.7  # of the days of a history
@@ -34,7 +38,6 @@ GRACE_S = 30
 LINE_LENGTH = 300
 TIMED_TIMES = 20
 Moment: TypeAlias = Literal["taken", "later"]
-_ORDER = ("ended", "closed", "opened", "left", "taken", "called", "ended_at_once", "tick")
 
 
 class Sample(msgspec.Struct):
@@ -47,191 +50,90 @@ class Sample(msgspec.Struct):
     actual_s: float
 
 
-class Note(msgspec.Struct):
-    """What was expected of a turn that waits, at how many ahead."""
+class _Recorded(Learner):
+    """Keeps what the simpler ways learn from: people ahead, counters and actual wait of every note."""
 
-    ahead: int
-    counters: int
-    basis: Basis
+    def __init__(self, experience: Experience, seen: list[tuple[int, int, float]]) -> None:
+        super().__init__(experience)
+        self.seen = seen
 
-
-def events_of(day: Day, *, ticks: bool) -> list[tuple[datetime, int, int, Turn | Opening | None]]:
-    """What happened, in order."""
-    found: list[tuple[datetime, str, int, Turn | Opening | None]] = []
-    for opening in day.openings:
-        found.append((opening.since, "opened", opening.counter, opening))
-        found.append((opening.until, "closed", opening.counter, opening))
-    for turn in day.turns:
-        found.append((turn.taken_at, "taken", turn.number, turn))
-        if turn.called_at:
-            found.append((turn.called_at, "called", turn.number, turn))
-            if turn.ended_at:
-                late = turn.ended_at <= turn.called_at
-                found.append(
-                    (max(turn.ended_at, turn.called_at), "ended_at_once" if late else "ended", turn.number, turn)
-                )
-        elif turn.outcome == "LEFT" and turn.ended_at:
-            found.append((max(turn.ended_at, turn.taken_at), "left", turn.number, turn))
-    if ticks and found:
-        at, last = min(found)[0], max(found, key=lambda one: one[0])[0]
-        while at < last:
-            found.append((at, "tick", 0, None))
-            at += TICK
-    return sorted((at, _ORDER.index(kind), number, about) for at, kind, number, about in found)
+    def waited(self, note: Note, actual_s: float) -> None:
+        super().waited(note, actual_s)
+        self.seen.append((note.ahead, len(note.basis.rests_s), actual_s))
 
 
 class Replay:
-    """Tells an experience what happens, as the read model of a line does, and asks it what to expect."""
+    """Tells an experience what happens, and asks it what to expect, as the city's own process does."""
 
     def __init__(self, experience: Experience) -> None:
         self.experience = experience
         self.days = 0
-        self.busy_s: list[float] = []  # of calls, and of services alone: what the simpler ways learn from
         self.service_s: list[float] = []
-        self.seen: list[tuple[int, int, float]] = []  # ahead, counters, actual wait; of every note
+        self.seen: list[tuple[int, int, float]] = []
+
+    @property
+    def busy_mean_s(self) -> float:
+        """How long a call kept a counter busy."""
+        tallies = [*self.experience.served, self.experience.absent]
+        count = sum(tally.count for tally in tallies)
+        return sum(tally.seconds for tally in tallies) / count if count else wait.ASSUMED_S
 
     def learn(self, day: Day) -> None:
         """Learn from what happened on a day."""
         self.days += 1
-        _Replayed(self, day, learning=True).run()
+        learner = _Recorded(self.experience, self.seen)
+        for _, event in events_of(day):
+            learner.tell(event)
+        self.experience = learner.experience
+        self.service_s += [
+            (turn.ended_at - turn.started_at).total_seconds() for turn in day.turns if turn.started_at and turn.ended_at
+        ]
 
-    def test(self, day: Day) -> list[Sample]:
-        """What would have been expected on a day, and what came of it."""
-        return _Replayed(self, day, learning=False).run()
+    def test(self, day: Day, *, today: bool = False) -> list[Sample]:
+        """What would have been expected on a day, and what came of it; `today`: that day is learned too, as it goes."""
+        tested = _Tested(self.experience, today=today)
+        tick: datetime | None = None
+        for at, event in events_of(day):
+            tick = tick or at
+            while tick < at:
+                tested.tick(tick)
+                tick += TICK
+            tested.tell(at, event)
+        return tested.samples
 
 
-class _Replayed:
-    """One day of a replay."""
+class _Tested:
+    """One day on which people ask."""
 
-    def __init__(self, replay: Replay, day: Day, *, learning: bool) -> None:
-        self.replay, self.day, self.learning = replay, day, learning
+    def __init__(self, experience: Experience, *, today: bool) -> None:
+        self.experience = experience
+        self.today = Learner(experience) if today else None
         self.line = Line()
-        self.counters: dict[int, datetime | None] = {}
-        self.done: dict[int, Turn] = {}  # of a counter: the last turn, until it is known how long it cost
-        self.empty_at: datetime | None = None
-        self.notes: dict[int, list[Note]] = {}
-        self.asked: dict[int, list[tuple[Moment, datetime, int, int, Wait]]] = {}
+        self.asked: dict[TurnId, list[tuple[Moment, datetime, int, int, Wait]]] = {}
         self.samples: list[Sample] = []
-        self.since: datetime | None = None
 
-    def run(self) -> list[Sample]:
-        for at, kind, _, about in events_of(self.day, ticks=not self.learning):
-            getattr(self, "_" + _ORDER[kind])(at, about)
-        if self.learning:
-            for counter in list(self.done):
-                self._cost(counter, None)
-        return self.samples
+    def tell(self, at: datetime, event: Event) -> None:
+        if isinstance(event, TurnTaken):
+            found = LineNow(self.line, at, self.experience).expected_of_new(event.priority)
+            self._keep(event.turn, "taken", at, ahead_of_new(self.line, event.priority), found)
+        elif isinstance(event, TurnCalled):
+            for moment, when, ahead, counters, told in self.asked.pop(event.turn, ()):
+                self.samples.append(Sample(moment, ahead, counters, quantiles(told), (at - when).total_seconds()))
+        self.line = evolve(self.line, event)
+        if self.today:
+            self.today.tell(event)
 
-    def _expect(self, at: datetime, turns: Sequence[tuple[Priority, int]]) -> list[Wait]:
-        return wait.expect_all(self.replay.experience, at, list(self.counters.values()), turns)
+    def tick(self, at: datetime) -> None:
+        """Everybody asks. Then what happened today is learned, if it is."""
+        now = LineNow(self.line, at, self.experience)
+        for ahead, turn in enumerate(calls_to_come(self.line)):
+            self._keep(turn, "later", at, ahead, now.expected(turn))
+        if self.today:
+            self.experience = self.today.experience
 
-    def _ask(self, at: datetime, moment: Moment, turns: Sequence[tuple[Turn, int]]) -> None:
-        waits = self._expect(at, [(turn.priority, ahead) for turn, ahead in turns])
-        for (turn, ahead), found in zip(turns, waits, strict=False):
-            self.asked.setdefault(turn.number, []).append((moment, at, ahead, len(self.counters), found))
-
-    def _taken(self, at: datetime, turn: Turn) -> None:
-        if not self.line:
-            self.empty_at = at
-        if self.since is None:
-            self.since = at
-        if self.learning:
-            self._staff(at)
-            self.replay.experience = wait.taken(self.replay.experience, at=at, priority=turn.priority)
-        self.line.add(turn)
-        ahead = next(number for number, one in enumerate(self.line.order()) if one is turn)
-        if self.learning:
-            self._note_again(at)
-        else:
-            self._ask(at, "taken", [(turn, ahead)])
-
-    def _tick(self, at: datetime, _: None) -> None:
-        self._ask(at, "later", [(turn, ahead) for ahead, turn in enumerate(self.line.order())])
-
-    def _note(self, at: datetime, turns: Sequence[tuple[Turn, int]]) -> None:
-        waits = self._expect(at, [(turn.priority, ahead) for turn, ahead in turns])
-        for (turn, ahead), found in zip(turns, waits, strict=False):
-            self.notes.setdefault(turn.number, []).append(Note(ahead, len(self.counters), found.basis))
-
-    def _note_again(self, at: datetime) -> None:
-        """Of the new turn, and of those with half as many ahead as when noted last, or noted long ago.
-
-        When somebody comes is as good as any time. Right after a call would not be: then a service has just begun.
-        """
-        again = []
-        for ahead, turn in enumerate(self.line.order()):
-            notes = self.notes.get(turn.number)
-            last = notes[-1] if notes else None
-            if last is None or ahead * 2 <= last.ahead > 0 or at - last.basis.at >= NOTED_AGAIN:
-                again.append((turn, ahead))
-        self._note(at, again)
-
-    def _called(self, at: datetime, turn: Turn) -> None:
-        self._cost(turn.counter, at)
-        self.line.called(turn)
-        if not self.line:
-            self.empty_at = at
-        self._staff(at)
-        self.counters[turn.counter] = at
-        if self.learning:
-            experience = wait.called(self.replay.experience)
-            for note in self.notes.pop(turn.number, ()):
-                actual_s = (at - note.basis.at).total_seconds()
-                experience = wait.waited(experience, note.basis, actual_s)
-                self.replay.seen.append((note.ahead, note.counters, actual_s))
-            self.replay.experience = experience
-        for moment, when, ahead, counters, found in self.asked.pop(turn.number, ()):
-            self.samples.append(Sample(moment, ahead, counters, quantiles(found), (at - when).total_seconds()))
-
-    def _ended(self, at: datetime, turn: Turn) -> None:
-        if turn.counter in self.counters:
-            self.counters[turn.counter] = None
-        self.done[turn.counter] = turn
-
-    _ended_at_once = _ended
-
-    def _left(self, at: datetime, turn: Turn) -> None:
-        self.line.remove(turn)
-        self.notes.pop(turn.number, None)
-        if not self.line:
-            self.empty_at = at
-        if self.learning:
-            self.replay.experience = wait.left(self.replay.experience)
-
-    def _opened(self, at: datetime, opening: Opening) -> None:
-        self._staff(at)
-        self.counters[opening.counter] = None
-
-    def _closed(self, at: datetime, opening: Opening) -> None:
-        self._staff(at)
-        self.counters.pop(opening.counter, None)
-        self._cost(opening.counter, None)
-
-    def _staff(self, at: datetime) -> None:
-        """Counters were open since the last change."""
-        if self.learning and self.since:
-            self.replay.experience = wait.staffed(
-                self.replay.experience, since=self.since, until=at, counters=len(self.counters)
-            )
-            self.since = at
-
-    def _cost(self, counter: int, next_at: datetime | None) -> None:
-        """The last call's cost is known: with the while until the next, if somebody waited all the time."""
-        turn = self.done.pop(counter, None)
-        if turn is None or not self.learning or turn.called_at is None or turn.ended_at is None:
-            return
-        waited_on = next_at is not None and (self.empty_at is None or self.empty_at < turn.ended_at)
-        until = next_at if next_at is not None and waited_on else turn.ended_at
-        busy_s = (until - turn.called_at).total_seconds()
-        self.replay.busy_s.append(busy_s)
-        if turn.started_at:
-            self.replay.service_s.append((turn.ended_at - turn.started_at).total_seconds())
-        experience = self.replay.experience
-        self.replay.experience = (
-            wait.absent(experience, busy_s=busy_s)
-            if turn.outcome == "ABSENT"
-            else wait.served(experience, at=turn.called_at, busy_s=busy_s)
-        )
+    def _keep(self, turn: TurnId, moment: Moment, at: datetime, ahead: int, found: Wait | None) -> None:
+        if found:
+            self.asked.setdefault(turn, []).append((moment, at, ahead, self.line.counters_open, found))
 
 
 def quantiles(found: Wait) -> tuple[int, ...]:
@@ -252,13 +154,13 @@ Way: TypeAlias = Callable[[Sample], Sequence[float]]  # the quantiles that a way
 
 def plain(replay: Replay) -> Way:
     """People ahead × mean ÷ counters: a point, said at every quantile; the mean is that of what a call costs."""
-    mean_s = statistics.fmean(replay.busy_s or [wait.ASSUMED_S])
+    mean_s = replay.busy_mean_s
     return lambda sample: [sample.ahead * mean_s / sample.counters] * len(wait.QUANTILES)
 
 
 def spread(replay: Replay) -> Way:
     """The same with an interval: the point times the quantiles of how far it was off on the learned days."""
-    mean_s = statistics.fmean(replay.busy_s or [wait.ASSUMED_S])
+    mean_s = replay.busy_mean_s
     ratios = sorted(
         (actual + GRACE_S) / (ahead * mean_s / counters + GRACE_S) for ahead, counters, actual in replay.seen
     )

@@ -1,6 +1,6 @@
 """Learning from what happened in a line how long waits will be, event by event: see `wait`.
 
-The same log gives the same experience. `igob bench eta` replays days in the same way.
+The same log gives the same experience. `igob bench eta` learns by it, too.
 """
 
 from datetime import datetime, timedelta
@@ -13,8 +13,6 @@ from domain.queues.line import (
     CounterResumed,
     Line,
     LineClosed,
-    NoticeAsked,
-    NoticeGiven,
     ServiceFinished,
     Turn,
     TurnAbsent,
@@ -29,9 +27,10 @@ from domain.queues.policy import Priority
 from domain.queues.wait import Basis, Experience
 
 NOTED_AGAIN = timedelta(minutes=10)
+LOOKED_AGAIN = timedelta(seconds=30)  # who waits is looked through so often at most: hundreds come in one rush
 
 
-class _Note(Value):
+class Note(Value):
     """What was expected of a turn that waits, when so many were ahead."""
 
     ahead: int
@@ -62,9 +61,9 @@ class Learner:
     def __init__(self, experience: Experience) -> None:
         self.experience = experience
         self.line = Line()
-        self._notes: dict[TurnId, list[_Note]] = {}
+        self._notes: dict[TurnId, list[Note]] = {}
+        self._looked_at: datetime | None = None  # when all who wait were looked at, last
         self._done: dict[int, _Done] = {}
-        self._empty_at: datetime | None = None  # when nobody waited, last
         self._watched_until: datetime | None = None  # since somebody came for the first time
 
     def tell(self, event: Event) -> None:
@@ -87,42 +86,47 @@ class Learner:
                 self._notes.clear()
         self.line = evolve(self.line, event)
         if isinstance(event, TurnTaken):
-            self._note(event.taken_at)
-        elif not isinstance(event, NoticeAsked | NoticeGiven) and not self.line.waiting:
-            self._empty_at = self._at(event) or self._empty_at
+            self._note(event)
+        elif not self.line.waiting:
+            for counter in list(self._done):  # its next call is not late: there is nobody to call
+                self._cost(counter, None)
 
-    def _at(self, event: Event) -> datetime | None:
-        for field in ("called_at", "left_at", "moved_at", "closed_at"):
-            if at := getattr(event, field, None):
-                return at  # type: ignore[no-any-return]
-        return None
+    def waited(self, note: Note, actual_s: float) -> None:
+        """A turn was called so long after it was noted."""
+        self.experience = wait.waited(self.experience, note.basis, actual_s)
 
     def _taken(self, event: TurnTaken) -> None:
-        if not self.line.waiting:
-            self._empty_at = event.taken_at
         if self._watched_until is None:
             self._watched_until = event.taken_at
         self._watch(event.taken_at)
         self.experience = wait.taken(self.experience, at=event.taken_at, priority=class_of(event.priority))
 
-    def _note(self, at: datetime) -> None:
-        """What is expected of the new turn, and of those with half as many ahead as noted last, or noted long ago.
+    def _note(self, event: TurnTaken) -> None:
+        """Note what is expected of the new turn, and now and then of those who waited before.
 
         When somebody comes is as good a moment as any. Right after a call it is not: a service has just begun then.
         """
-        again = []
+        at = event.taken_at
+        look = self._looked_at is None or at - self._looked_at >= LOOKED_AGAIN
+        due = self._due(at) if look else [(self.line.turns[event.turn], event.ahead)]
+        asked = [(class_of(turn.priority), ahead) for turn, ahead in due]
+        bases = wait.bases(self.experience, at, counters_of(self.line), asked)
+        for (turn, ahead), basis in zip(due, bases, strict=False):  # there are none while no counter is open
+            self._notes.setdefault(turn.turn, []).append(Note(ahead=ahead, basis=basis))
+
+    def _due(self, at: datetime) -> list[tuple[Turn, int]]:
+        """Who waits and has half as many ahead as noted last, or was noted long ago, or never; and how many ahead."""
+        self._looked_at = at
+        due = []
         for ahead, waiting in enumerate(calls_to_come(self.line)):
             turn, notes = self.line.turns[waiting], self._notes.get(waiting)
             last = notes[-1] if notes else None
             if last is None:
                 if turn.first_called_at is None:
-                    again.append((turn, ahead))
+                    due.append((turn, ahead))
             elif ahead * 2 <= last.ahead > 0 or at - last.basis.at >= NOTED_AGAIN:
-                again.append((turn, ahead))
-        asked = [(class_of(turn.priority), ahead) for turn, ahead in again]
-        waits = wait.expect_all(self.experience, at, counters_of(self.line), asked)
-        for (turn, ahead), expected in zip(again, waits, strict=False):  # there are none while no counter is open
-            self._notes.setdefault(turn.turn, []).append(_Note(ahead=ahead, basis=expected.basis))
+                due.append((turn, ahead))
+        return due
 
     def _called(self, event: TurnCalled, turn: Turn | None) -> None:
         self._cost(event.counter, event.called_at)
@@ -131,8 +135,7 @@ class Learner:
             return
         self.experience = wait.called(self.experience)
         for note in self._notes.pop(event.turn, ()):
-            actual_s = (event.called_at - note.basis.at).total_seconds()
-            self.experience = wait.waited(self.experience, note.basis, actual_s)
+            self.waited(note, (event.called_at - note.basis.at).total_seconds())
 
     def _ended(self, turn: Turn | None, at: datetime, *, came: bool) -> None:
         counter = self.line.counters.get(turn.counter or 0) if turn else None
@@ -144,24 +147,24 @@ class Learner:
             return
         if turn.state == "WAITING":
             self._notes.pop(turn.turn, None)
-            self.experience = wait.left(self.experience)
+            if turn.first_called_at is None:
+                self.experience = wait.left(self.experience)
         elif turn.state in ("CALLED", "SERVING"):
             self._ended(turn, at, came=turn.state == "SERVING")
 
     def _watch(self, at: datetime) -> None:
-        """So many counters were open since the last change."""
-        if self._watched_until:
-            since, self._watched_until = self._watched_until, at
-            self.experience = wait.staffed(self.experience, since=since, until=at, counters=self.line.counters_open)
+        """So many counters were open since the last change, until the line's hours were over."""
+        if self._watched_until and self.line.opened:
+            since = self._watched_until
+            until = self._watched_until = max(since, min(at, self.line.opened.closes_at))
+            self.experience = wait.staffed(self.experience, since=since, until=until, counters=self.line.counters_open)
 
     def _cost(self, counter: int, next_at: datetime | None) -> None:
         """How long the last turn kept a counter is known: until its next call, if somebody waited all the time."""
         done = self._done.pop(counter, None)
         if done is None:
             return
-        waited_on = next_at is not None and (self._empty_at is None or self._empty_at < done.ended_at)
-        until = next_at if next_at is not None and waited_on else done.ended_at
-        busy_s = (until - done.called_at).total_seconds()
+        busy_s = ((next_at or done.ended_at) - done.called_at).total_seconds()
         if done.came:
             self.experience = wait.served(self.experience, at=done.called_at, busy_s=busy_s)
         else:

@@ -243,20 +243,17 @@ def expect_all(
     turns: Iterable[tuple[Priority, int]],
 ) -> list[Wait]:
     """What each of these turns has to expect, (class, people ahead) each, in order; [] when no counter is open."""
-    if not counters:
-        return []
-    rests_s = _rests_s(experience, now, counters)
+    turns = list(turns)
     free = sum(1 for since in counters if since is None)
     needs: dict[Priority, tuple[_Needs, _Curve]] = {}
     waits = []
-    for priority, ahead in turns:
+    for (priority, ahead), basis in zip(turns, bases(experience, now, counters, turns), strict=False):
         if priority not in needs:
-            needs[priority] = (_Needs(experience, priority), _Curve(experience, now, rests_s, PRIORITIES[priority]))
+            curve = _Curve(experience, now, basis.rests_s, PRIORITIES[priority])
+            needs[priority] = (_Needs(experience, priority), curve)
         need, curve = needs[priority]
-        cell, point, ends = need.calls(ahead)
-        seconds = [curve.time_s(end) if end > 0 else 0.0 for end in ends]
+        seconds = [curve.time_s(end) if end > 0 else 0.0 for end in need.calls(ahead)]
         if ahead < free:
-            cell, point = need.first_cell, 1.0
             seconds = [max(0.0, min(pair)) for pair in zip(seconds, need.at_once_s, strict=True)]
         waits.append(
             Wait(
@@ -265,10 +262,33 @@ def expect_all(
                 middle_s=round(seconds[2]),
                 high_50_s=ceil(seconds[3]),
                 high_90_s=ceil(seconds[4]),
-                basis=Basis(at=now, cell=cell, calls=point, rests_s=rests_s),
+                basis=basis,
             )
         )
     return waits
+
+
+def bases(
+    experience: Experience,
+    now: datetime,
+    counters: Sequence[datetime | None],
+    turns: Iterable[tuple[Priority, int]],
+) -> list[Basis]:
+    """What `waited` needs to know of these turns, as of `expect_all`, but at a small part of its cost."""
+    if not counters:
+        return []
+    rests_s, stay = _rests_s(experience, now, counters), _stay(experience)
+    free = sum(1 for since in counters if since is None)
+    found = []
+    for priority, ahead in turns:
+        bucket, calls = (0, 1.0) if ahead < free else (bisect_right(AHEAD_AT_LEAST, ahead), ahead * stay + 1)
+        found.append(Basis(at=now, cell=PRIORITIES[priority] * BUCKETS + bucket, calls=calls, rests_s=rests_s))
+    return found
+
+
+def _stay(experience: Experience) -> float:
+    """The share of those who wait that does not leave."""
+    return 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
 
 
 def busy_mean_s(experience: Experience, hour: int) -> float:
@@ -386,7 +406,7 @@ class _Needs:
 
     def __init__(self, experience: Experience, priority: Priority) -> None:
         self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
-        self.stay = 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
+        self.stay = _stay(experience)
         self.at_once_s = [
             (factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)
         ]
@@ -406,17 +426,16 @@ class _Needs:
                 self.floors.append(tuple(max(end * factor, floor) for factor, floor in pairs))
             self.factors.append(_factors(self.experience, self.first_cell, number))
 
-    def calls(self, ahead: int) -> tuple[int, float, list[float]]:
-        """The cell, the point and its quantiles."""
+    def calls(self, ahead: int) -> list[float]:
+        """How many it needs, at the quantiles."""
         bucket = bisect_right(AHEAD_AT_LEAST, ahead)
         if len(self.factors) < bucket:
             self._reach(bucket)
         point = self.point(ahead)
-        ends = [
+        return [
             max(factor * (point + GRACE), floor) - GRACE
             for factor, floor in zip(self.factors[bucket - 1], self.floors[bucket - 1], strict=True)
         ]
-        return self.first_cell + bucket, point, ends
 
 
 def _prior(bucket: int) -> tuple[float, ...]:

@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from bench import eta
-from bench.day import NORMAL_IN, SERVICES, Day, Line, Opening, Turn, days, histories
+from bench.day import SERVICES, Day, Opening, Turn, days, events_of, histories
 from bench.eta import Sample, learned, pinball_s, replay_file, replay_history
 from bench.queue_csv import HistoryRefused, openings_of, read_history, write_history
 from domain.queues import wait
+from domain.queues.line import Line, TurnCalled, TurnTaken, evolve, next_turn
 from domain.queues.policy import Policy, Priority
 from domain.queues.wait import Experience
 from tests.serving import igob
@@ -79,29 +80,65 @@ def test_no_counter_serves_two_at_once_or_while_it_is_closed() -> None:
                 assert any(since <= called and ended <= until for since, until in opens)
 
 
-def test_the_line_calls_one_normal_turn_in_three() -> None:
-    line = Line()
-    for number in range(6):
-        line.add(turn(number, number, priority="PREFERENTIAL"))
-    for number in range(6, 8):
-        line.add(turn(number, number))
-    line.add(turn(8, 8, priority="APPOINTMENT"))
-    order = [one.number for one in line.order()]
-    assert order == [0, 1, 6, 2, 3, 7, 4, 5, 8]
-    assert NORMAL_IN == Policy().one_in == 3
-    assert list(wait.PRIORITIES) == list(Policy().order)
-    line.called(next(line.order()))
-    assert [one.number for one in line.order()] == order[1:]
+def test_every_call_is_the_one_that_the_policy_names() -> None:
+    for service in (PAYMENTS, HEARINGS):
+        [made] = days(service, seed=3, count=1)
+        line = Line()
+        for _, event in events_of(made):
+            if isinstance(event, TurnCalled):
+                assert event.turn == next_turn(line)
+            line = evolve(line, event)
+        assert line.opened
+        assert line.opened.policy == Policy()
+        states = Counter(one.state for one in line.turns.values())
+        outcomes = Counter(one.outcome for one in made.turns)
+        assert {name: states[name] for name in ("SERVED", "ABSENT", "LEFT", "UNSERVED")} == {
+            **{name: outcomes[name] for name in ("SERVED", "ABSENT", "LEFT")},
+            "UNSERVED": outcomes["NOT_CALLED"],
+        }
+        assert sum(states.values()) == len(made.turns)
 
 
-def test_calls_while_no_normal_turn_waits_are_not_held_against_the_next() -> None:
-    line = Line()
-    for number in range(4):
-        line.add(turn(number, number, priority="PREFERENTIAL"))
-    line.called(next(line.order()))
-    line.called(next(line.order()))
-    line.add(turn(4, 4))
-    assert [one.number for one in line.order()] == [2, 3, 4]
+def test_a_counter_is_open_in_the_log_while_it_was_open() -> None:
+    day = Day(
+        turns=[served(1, 0, 1, 5), served(2, 2, 6, 9), served(3, 8, 40, 44)],
+        openings=[Opening(counter=1, since=at(1), until=at(9))],  # and it calls once more, half an hour later
+    )
+    line, seen = Line(), []
+    for moment, event in events_of(day):
+        if isinstance(event, TurnTaken):
+            assert (event.ahead, event.counters) == (line.waiting, line.counters_open)
+        line = evolve(line, event)
+        seen.append((moment, line.counters_open))
+    assert [(minute, [many for moment, many in seen if moment <= at(minute)][-1]) for minute in (0, 1, 8, 9, 40)] == [
+        (0, 0),
+        (1, 1),
+        (8, 1),
+        (9, 0),
+        (40, 1),
+    ]
+
+
+def test_what_happens_in_one_instant_is_in_order() -> None:
+    gone = turn(3, 2)
+    gone.outcome, gone.ended_at = "LEFT", at(2)
+    day = Day(turns=[served(1, 0, 0, 0), served(2, 0, 0, 4), gone], openings=[])
+    assert [type(event).__name__ for _, event in events_of(day)] == [
+        "LineOpened",
+        "CounterPaused",
+        "TurnTaken",
+        "TurnTaken",
+        "CounterResumed",
+        "TurnCalled",
+        "TurnCalled",
+        "ServiceStarted",
+        "ServiceFinished",
+        "TurnTaken",
+        "TurnLeft",
+        "ServiceFinished",
+        "LineClosed",
+    ]
+    assert events_of(Day(turns=[], openings=[])) == []
 
 
 def test_a_turn_that_waits_is_asked_for_with_the_turn_and_every_ten_minutes() -> None:
@@ -124,7 +161,20 @@ def test_nothing_of_a_held_out_day_is_learned_and_nothing_told_to_those_never_ca
     day = Day(turns=[served(1, 0, 0, 25), gone, turn(4, 3)], openings=[Opening(counter=1, since=at(-1), until=at(26))])
     replay = eta.Replay(Experience())
     assert len(replay.test(day)) == 1
+    assert len(replay.test(day, today=True)) == 1
     assert replay.experience == Experience()
+
+
+def test_what_happens_today_is_learned_as_the_day_goes_on() -> None:
+    turns = [served(number, 0, 20 * number, 20 * number + 19) for number in range(12)]
+    day = Day(turns=turns, openings=[Opening(counter=1, since=at(-1), until=at(300))])
+    replay = eta.Replay(Experience())
+
+    def far_off_s(*, today: bool) -> float:
+        later = [one for one in replay.test(day, today=today) if one.moment == "later"]
+        return sum(pinball_s(one.quantiles_s, one.actual_s) for one in later)
+
+    assert far_off_s(today=True) < 0.9 * far_off_s(today=False)  # twenty minutes each, where five are assumed
 
 
 def test_a_call_costs_the_while_until_the_next_only_if_somebody_waited() -> None:

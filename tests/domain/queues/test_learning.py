@@ -3,11 +3,13 @@
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from domain.decider import Event
 from domain.queues.learning import Learner, counters_of
 from domain.queues.line import (
     CounterPaused,
+    LineClosed,
     LineOpened,
     ServiceFinished,
     ServiceStarted,
@@ -16,9 +18,10 @@ from domain.queues.line import (
     TurnLeft,
     TurnRequeued,
     TurnTaken,
+    TurnTransferred,
 )
 from domain.queues.policy import Policy
-from domain.queues.wait import Experience, busy_mean_s, expect
+from domain.queues.wait import BUCKETS, Experience, busy_mean_s, expect
 from domain.queues.wait import Situation as Asked
 from tests.office import DAY, at
 
@@ -117,7 +120,7 @@ def test_who_left_and_who_did_not_come_count_apart() -> None:
     assert sum(tally.seconds for tally in back.served) == 130
 
 
-@pytest.mark.parametrize(("gap_s", "busy_s"), [(0, 60), (30, 90)])
+@pytest.mark.parametrize(("gap_s", "busy_s"), [(0, 60 + 60), (30, 90 + 60)])
 def test_the_while_until_the_next_call_counts_if_somebody_waited(gap_s: int, busy_s: int) -> None:
     events: list[Event] = [
         opened(),
@@ -127,6 +130,101 @@ def test_the_while_until_the_next_call_counts_if_somebody_waited(gap_s: int, bus
         *served(2, OPENS + timedelta(seconds=60 + gap_s), 60),
     ]
     assert sum(tally.seconds for tally in learned(events).experience.served) == busy_s
+
+
+def minute(number: float) -> datetime:
+    return OPENS + timedelta(minutes=number)
+
+
+def busy_s(events: list[Event]) -> list[int]:
+    """Of each hour in which somebody was served, the seconds."""
+    return [tally.seconds for tally in learned(events).experience.served if tally.count]
+
+
+def closed(when: datetime, *unserved: int) -> LineClosed:
+    return LineClosed(line=LINE, closed_at=when, unserved=[f"{LINE}/{number}" for number in unserved])
+
+
+def test_who_is_served_when_the_line_closes_counts_too() -> None:
+    began: list[Event] = [opened(), taken(1, OPENS), taken(2, OPENS, ahead=1), *served(1, OPENS, 240)]
+    called, started, finished = served(2, minute(4), 600)
+    assert busy_s([*began, called, started, closed(minute(5)), finished]) == [240 + 600]
+    assert busy_s([*began, closed(minute(5), 2)]) == [240]  # one waited, and nobody called them
+
+
+def test_a_counter_that_waits_for_somebody_to_come_back_is_not_busy() -> None:
+    """Nobody waits but who was called, and not there: the counter is free until they are."""
+    turn = f"{LINE}/1"
+    events: list[Event] = [
+        opened(counters=2),
+        taken(1, OPENS),
+        TurnCalled(turn=turn, counter=1, called_at=OPENS),
+        taken(2, minute(1)),
+        TurnCalled(turn=f"{LINE}/2", counter=2, called_at=minute(1)),
+        TurnAbsent(turn=turn, counter=1, absent_at=minute(2)),
+        ServiceStarted(turn=f"{LINE}/2", counter=2, started_at=minute(2)),
+        ServiceFinished(turn=f"{LINE}/2", counter=2, finished_at=minute(3), outcome="DONE"),
+        TurnRequeued(turn=turn, requeued_at=minute(9)),
+        TurnCalled(turn=turn, counter=2, called_at=minute(10)),
+    ]
+    experience = learned(events).experience
+    assert [tally.seconds for tally in experience.served if tally.count] == [120]
+    assert experience.absent.seconds == 120
+
+
+def test_a_counter_whose_last_one_in_line_left_was_not_busy_until_somebody_came() -> None:
+    events: list[Event] = [
+        opened(),
+        taken(1, OPENS),
+        taken(2, OPENS, ahead=1),
+        *served(1, OPENS, 60),
+        TurnLeft(turn=f"{LINE}/2", left_at=minute(2)),
+        taken(3, minute(20)),
+        *served(3, minute(21), 60),
+    ]
+    assert busy_s(events) == [120]
+
+
+def test_who_comes_back_and_leaves_was_called_once_and_did_not_leave_uncalled() -> None:
+    turn = f"{LINE}/1"
+    experience = learned(
+        [
+            opened(),
+            taken(1, OPENS),
+            TurnCalled(turn=turn, counter=1, called_at=OPENS),
+            TurnAbsent(turn=turn, counter=1, absent_at=minute(2)),
+            TurnRequeued(turn=turn, requeued_at=minute(3)),
+            TurnLeft(turn=turn, left_at=minute(4)),
+        ]
+    ).experience
+    assert (experience.called, experience.left) == (1, 0)
+
+
+def test_who_went_on_in_another_line_left_this_one_and_waits_there_from_then_on() -> None:
+    turn = f"{LINE}/2"
+    moved = TurnTransferred(turn=turn, moved_to="sopocachi/other/1", moved_at=minute(1))
+    experience = learned([opened(), taken(1, OPENS), taken(2, OPENS, ahead=1), moved]).experience
+    assert (experience.called, experience.left) == (0, 1)
+    arrived = replace(taken(9, minute(30)), since=OPENS, moved_from="sopocachi/other/1")
+    learner = learned([opened(), taken(1, minute(10)), arrived, *served(9, minute(31), 60)])
+    assert sum(learner.experience.ratios[2 * BUCKETS]) == 1  # a counter was free: a minute, not half an hour
+    assert learner.experience.ratios[2 * BUCKETS][-1] == 0
+
+
+def test_a_line_that_nobody_closes_at_its_hour_had_no_counters_open_until_somebody_did() -> None:
+    events: list[Event] = [opened(), taken(1, at("15:00")), *served(1, at("15:00"), 60), closed(at("23:00"))]
+    experience = learned(events).experience
+    assert sum(experience.watched_s) == sum(experience.staffed_s) == 3600
+
+
+def test_a_rush_is_looked_through_now_and_then_and_each_turn_noted_when_taken() -> None:
+    rush = [taken(n, OPENS + timedelta(milliseconds=100 * n), ahead=n - 1) for n in range(1, 201)]
+    calls = [TurnCalled(turn=f"{LINE}/{n}", counter=1, called_at=minute(n)) for n in range(1, 201)]
+    counts = [sum(cell) for cell in learned([opened(), *rush, *calls]).experience.ratios if cell]
+    assert sum(counts) == 200
+    later = [*rush, taken(201, minute(11), ahead=200), *calls]
+    counts = [sum(cell) for cell in learned([opened(), *later]).experience.ratios if cell]
+    assert sum(counts) == 2 * 200  # all were noted again, and the last is not called
 
 
 def test_nobody_expects_anything_while_no_counter_is_open() -> None:

@@ -92,6 +92,7 @@ def test_a_line_at_once_is_told_the_same_as_one_by_one(
         for priority, ahead in turns
     ]
     assert expect_all(experience, now, open_, turns) == one_by_one
+    assert wait.bases(experience, now, open_, turns) == [found.basis for found in one_by_one if found]
 
 
 @given(experiences())
