@@ -23,7 +23,7 @@ EXPERIENCES_MAX = 500  # services of which something is known
 LEARNED_DAYS_MAX = 28  # with a line
 LEARNED_BACK_DAYS_MAX = 100
 LEARNED_AGAIN_S = 600  # what happened today is learned again so often
-EVENTS_AT_ONCE = 20  # learning is work that nobody else gets in between
+AT_ONCE_S = 0.003  # learning is work that nobody else gets in between; one event takes some milliseconds at the worst
 
 T = TypeVar("T")
 
@@ -183,8 +183,11 @@ class Experiences:
 
     async def _learned(self, experience: Experience, line: LineId) -> Experience:
         learner = Learner(experience)
-        for number, entry in enumerate(await self._log.history(stream(line))):
-            if number % EVENTS_AT_ONCE == 0:
+        clock = asyncio.get_running_loop().time
+        entries, began = await self._log.history(stream(line)), clock()
+        for entry in entries:
+            if clock() - began >= AT_ONCE_S:
                 await asyncio.sleep(0)
+                began = clock()
             learner.tell(self._log.event(entry))
         return learner.experience

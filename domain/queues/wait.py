@@ -252,9 +252,10 @@ def expect_all(
             curve = _Curve(experience, now, basis.rests_s, PRIORITIES[priority])
             needs[priority] = (_Needs(experience, priority), curve)
         need, curve = needs[priority]
-        seconds = [curve.time_s(end) if end > 0 else 0.0 for end in need.calls(ahead)]
-        if ahead < free:
-            seconds = [max(0.0, min(pair)) for pair in zip(seconds, need.at_once_s, strict=True)]
+        seconds = need.at_once_s
+        if ahead >= free:  # then it is at least as long as it would be if a counter were free
+            pairs = zip(need.calls(ahead), seconds, strict=True)
+            seconds = [max(curve.time_s(calls) if calls > 0 else 0.0, least_s) for calls, least_s in pairs]
         waits.append(
             Wait(
                 low_90_s=round(seconds[0]),
@@ -408,7 +409,7 @@ class _Needs:
         self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
         self.stay = _stay(experience)
         self.at_once_s = [
-            (factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)
+            max(0.0, factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)
         ]
         self.factors: list[tuple[float, ...]] = []
         self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
