@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.day import SERVICES, Day, days, events_of
+from bench.day import SERVICES, Day, Service, days, events_of
 from bench.machine import Machine, commit, machine
 from bench.queue_csv import History, HistoryRefused, read_history
 from domain.decider import Event
@@ -28,7 +28,7 @@ from domain.queues.learning import Learner, Note
 from domain.queues.line import Line, TurnCalled, TurnTaken, ahead_of_new, calls_to_come, evolve
 from domain.queues.policy import Priority
 from domain.queues.wait import Experience, Wait
-from infra.lines import LineNow
+from infra.lines import LEARNED_DAYS_MAX, LineNow
 
 TICK = timedelta(minutes=10)
 LEARNED_DAYS_NEW, HELD_OUT_DAYS_NEW = 2, 10
@@ -36,6 +36,7 @@ FIRST_LEARNED, FIRST_HELD_OUT = date(2025, 1, 1), date(2026, 1, 1)
 LEARNED_SHARE = 0.7  # of the days of a history
 GRACE_S = 30
 LINE_LENGTH = 300
+ALL_SERVICES = "all services"
 TIMED_TIMES = 20
 Moment: TypeAlias = Literal["taken", "later"]
 
@@ -67,7 +68,8 @@ class Replay:
 
     def __init__(self, experience: Experience) -> None:
         self.experience = experience
-        self.days = 0
+        self.days = self.events = 0
+        self.learning_s = 0.0  # of CPU time
         self.service_s: list[float] = []
         self.seen: list[tuple[int, int, float]] = []
 
@@ -81,9 +83,12 @@ class Replay:
     def learn(self, day: Day) -> None:
         """Learn from what happened on a day."""
         self.days += 1
-        learner = _Recorded(self.experience, self.seen)
-        for _, event in events_of(day):
+        learner, events = _Recorded(self.experience, self.seen), events_of(day)
+        began = time.process_time()
+        for _, event in events:
             learner.tell(event)
+        self.learning_s += time.process_time() - began
+        self.events += len(events)
         self.experience = learner.experience
         self.service_s += [
             (turn.ended_at - turn.started_at).total_seconds() for turn in day.turns if turn.started_at and turn.ended_at
@@ -266,7 +271,9 @@ class Row(msgspec.Struct):
 class Result(msgspec.Struct):
     """`rows`: of each service over all seeds; `seeds`: of each seed; `new_service`: after two days alone.
 
-    `us_per_expectation`: of a line of 300 at once, microseconds of CPU time for each.
+    `today`: as `rows`, but each held-out day is learned as it goes on, too. `all_services`: `rows` together, and `today`
+    together. `us_per_expectation`: of a line of 300 at once, microseconds of CPU time for each. `us_per_event`: of each
+    event learned.
     """
 
     measured_at: str
@@ -275,7 +282,10 @@ class Result(msgspec.Struct):
     source: str
     quantiles: tuple[float, ...]
     us_per_expectation: float
+    us_per_event: float
     rows: list[Row]
+    today: list[Row]
+    all_services: list[Row]
     seeds: list[Row]
     new_service: list[Row]
 
@@ -288,7 +298,7 @@ class HeldOut:
         self.told: list[Told] = []
         self.learned_days = self.held_out_days = self.turns = self.never_called = 0
 
-    def test(self, replay: Replay, held_out: Sequence[Day]) -> None:
+    def test(self, replay: Replay, held_out: Sequence[Day], *, today: bool = False) -> "HeldOut":
         """Hold what `replay` expects against these days."""
         ways = plain(replay), spread(replay), constant(replay)
         self.learned_days = replay.days
@@ -296,7 +306,8 @@ class HeldOut:
             self.held_out_days += 1
             self.turns += len(day.turns)
             self.never_called += sum(1 for turn in day.turns if turn.called_at is None)
-            self.told += [Told(sample, *(way(sample) for way in ways)) for sample in replay.test(day)]
+            self.told += [Told(sample, *(way(sample) for way in ways)) for sample in replay.test(day, today=today)]
+        return self
 
     def add(self, other: "HeldOut") -> None:
         """All of another one's too."""
@@ -342,6 +353,29 @@ def us_per_expectation(experience: Experience) -> float:
     return round(1e6 * min(took_s) / LINE_LENGTH, 1)
 
 
+class _Services:
+    """What was told in each service, by its name: of what was learned before alone, and with today."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, HeldOut] = {}
+        self.today: dict[str, HeldOut] = {}
+
+    def test(self, service: str, replay: Replay, held_out: Sequence[Day]) -> HeldOut:
+        one = HeldOut(service).test(replay, held_out)
+        self.before.setdefault(service, HeldOut(service)).add(one)
+        self.today.setdefault(service, HeldOut(service)).test(replay, held_out, today=True)
+        return one
+
+    def rows(self) -> dict[str, list[Row]]:
+        told = [list(self.before.values()), list(self.today.values())]
+        together = [HeldOut(ALL_SERVICES), HeldOut(f"{ALL_SERVICES}, today")]
+        for sum_, services in zip(together, told, strict=True):
+            for one in services:
+                sum_.add(one)
+        rows, today, all_services = ([one.row() for one in some] for some in (*told, together))
+        return {"rows": rows, "today": today, "all_services": all_services}
+
+
 def _result(source: str, replay: Replay, began_load: float, **rows: list[Row]) -> Result:
     return Result(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -350,32 +384,31 @@ def _result(source: str, replay: Replay, began_load: float, **rows: list[Row]) -
         source=source,
         quantiles=wait.QUANTILES,
         us_per_expectation=us_per_expectation(replay.experience),
+        us_per_event=round(1e6 * replay.learning_s / max(1, replay.events), 1),
         **rows,
     )
 
 
-def run(*, seed: int, seeds: int, count: int, console: Console) -> Result:
-    """Synthetic days: so many learned and so many held out, for each service and each of so many seeds."""
+def run(*, seed: int, seeds: int, count: int, console: Console, of: Sequence[Service] = SERVICES) -> Result:
+    """Synthetic days: so many held out, and as many learned, if not too many, for each service and each seed."""
     load = round(psutil.getloadavg()[0], 1)
     per_seed: list[Row] = []
-    todo = [(service, number) for service in SERVICES for number in range(seed, seed + seeds)]
-    together: dict[str, HeldOut] = {}
-    beginners: dict[str, HeldOut] = {}
+    todo = [(service, number) for service in of for number in range(seed, seed + seeds)]
+    services, beginners = _Services(), dict[str, HeldOut]()
     for service, number in track(todo, console=console, transient=True, disable=not console.is_terminal):
-        known = days(service, seed=number, count=count, first=FIRST_LEARNED)
+        known = days(service, seed=number, count=min(count, LEARNED_DAYS_MAX), first=FIRST_LEARNED)
         held_out = days(service, seed=number, count=count, first=FIRST_HELD_OUT)
         replay = learned(known)
-        one = HeldOut(service.name, number)
-        one.test(replay, held_out)
+        one = services.test(service.name, replay, held_out)
+        one.seed = number
         per_seed.append(one.row())
-        together.setdefault(service.name, HeldOut(service.name)).add(one)
         beginner = beginners.setdefault(service.name, HeldOut(service.name))
         beginner.test(learned(known[:LEARNED_DAYS_NEW]), held_out[:HELD_OUT_DAYS_NEW])
     return _result(
         f"synthetic days, {seeds} seeds from {seed}",
         replay,
         load,
-        rows=[one.row() for one in together.values()],
+        **services.rows(),
         seeds=per_seed,
         new_service=[one.row() for one in beginners.values()],
     )
@@ -389,23 +422,22 @@ def replay_file(path: Path) -> Result:
 def replay_history(history: History, source: str) -> Result:
     """See `replay_file`. Raises HistoryRefused if no service has two days."""
     load = round(psutil.getloadavg()[0], 1)
-    rows = []
+    services = _Services()
     for service, all_days in history.items():
         known = min(max(1, round(LEARNED_SHARE * len(all_days))), len(all_days) - 1)
         if known:
-            replay = learned(all_days[:known])
-            one = HeldOut(service)
-            one.test(replay, all_days[known:])
-            rows.append(one.row())
-    if not rows:
+            replay = learned(all_days[max(0, known - LEARNED_DAYS_MAX) : known])
+            services.test(service, replay, all_days[known:])
+    if not services.before:
         raise HistoryRefused(f"{source} has no service with two days: one to learn from, one to hold out")
-    return _result(source, replay, load, rows=rows, seeds=[], new_service=[])
+    return _result(source, replay, load, **services.rows(), seeds=[], new_service=[])
 
 
 def show(result: Result, console: Console) -> None:
     """The result for people."""
     for title, rows in (
-        (result.source, result.rows),
+        (result.source, [*result.rows, *result.all_services]),
+        ("today is learned as it goes on, too", result.today),
         ("each seed", result.seeds),
         (f"a new service, {LEARNED_DAYS_NEW} days known", result.new_service),
     ):
@@ -417,6 +449,7 @@ def show(result: Result, console: Console) -> None:
             f" {row.never_called} never called, {row.nobody_could_say} taken with no counter open: not counted"
         )
     console.print(f"{result.us_per_expectation} µs for each expectation of a line of {LINE_LENGTH}")
+    console.print(f"{result.us_per_event} µs for each event learned")
     console.print(result.machine.described().removesuffix("; "))
 
 

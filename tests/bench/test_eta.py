@@ -221,8 +221,8 @@ def test_scores_count_what_is_within_and_compare_with_the_simpler_ways() -> None
 
 
 def test_the_report_on_synthetic_days() -> None:
-    result = eta.run(seed=5, seeds=1, count=2, console=QUIET)
-    assert [row.service for row in result.rows] == [service.name for service in SERVICES]
+    result = eta.run(seed=5, seeds=1, count=2, console=QUIET, of=[LICENCES, HEARINGS])
+    assert [row.service for row in result.rows] == ["licences", "hearings"]
     for row, of_seed, new in zip(result.rows, result.seeds, result.new_service, strict=True):
         assert (row.seed, of_seed.seed, row.held_out_days, new.learned_days) == (None, 5, 2, 2)
         assert row.taken == of_seed.taken
@@ -230,7 +230,18 @@ def test_the_report_on_synthetic_days() -> None:
         assert row.later
         assert row.taken.expectations == row.turns - row.never_called - row.nobody_could_say
         assert row.later.to_plain < 0.85
+    for row, with_today in zip(result.rows, result.today, strict=True):
+        assert with_today.turns == row.turns
+        assert with_today.taken
+        assert with_today.taken != row.taken
+    both = [row.taken for row in result.rows if row.taken]
+    alone, today = result.all_services
+    assert alone.taken
+    assert alone.taken.expectations == sum(found.expectations for found in both)
+    assert min(both, key=lambda found: found.coverage_90).coverage_90 < alone.taken.coverage_90
+    assert (alone.turns, today.turns) == (sum(row.turns for row in result.rows),) * 2
     assert 0 < result.us_per_expectation < 10_000
+    assert 0 < result.us_per_event < 10_000
     eta.show(result, QUIET)
 
 
