@@ -16,7 +16,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from itertools import pairwise
-from math import ceil, erf, exp, log, sqrt
+from math import erf, exp, log, sqrt
 
 import msgspec
 
@@ -49,7 +49,7 @@ LOG_STEP = 0.08
 BINS = 64
 COUNTS_MAX = 8192  # then the cell is halved
 PRIOR_WEIGHT = 20  # as many waits as the prior, or all classes together, count for
-INDEPENDENT_A_DAY = 2  # a day says as much as so many waits that have nothing to do with each other
+INDEPENDENT_A_DAY = 4  # a day says as much as so many waits that have nothing to do with each other
 WIDER_MAX = 1.5
 FAR_MAX = 0.495  # no quantile is asked for that is further from the middle
 
@@ -261,8 +261,8 @@ def expect_all(
                 low_90_s=round(seconds[0]),
                 low_50_s=round(seconds[1]),
                 middle_s=round(seconds[2]),
-                high_50_s=ceil(seconds[3]),
-                high_90_s=ceil(seconds[4]),
+                high_50_s=round(seconds[3]),
+                high_90_s=round(seconds[4]),
                 basis=basis,
             )
         )
