@@ -271,9 +271,8 @@ class Row(msgspec.Struct):
 class Result(msgspec.Struct):
     """`rows`: of each service over all seeds; `seeds`: of each seed; `new_service`: after two days alone.
 
-    `today`: as `rows`, but each held-out day is learned too as it goes on. `all_services`: `rows` together, and those of
-    `today`. `us_per_expectation`: of a line of 300 at once, microseconds of CPU time for each. `us_per_event`: of each
-    event learned.
+    `today`: as `rows`, but each held-out day is learned too as it goes on. `all_services`: of `rows`, and of `today`.
+    `us_per_expectation`: of a line of 300 at once, microseconds of CPU time for each. `us_per_event`: of each learned.
     """
 
     measured_at: str
