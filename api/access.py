@@ -282,7 +282,17 @@ RULES: dict[str, Rule] = {
     "Mutation.callNext": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},
     **{
         f"Mutation.{name}": {"counter_clerk": own_service_point("input.turn"), **WHO_DOES_ALL}
-        for name in ("callTurn", "recall", "startService", "finishService", "markAbsent", "transferTurn")
+        for name in ("callTurn", "recall", "startService", "finishService", "markAbsent")
+    },
+    "Mutation.transferTurn": {
+        "counter_clerk": Scope(
+            "own service point, to a line there",
+            lambda context, arguments: (
+                {service_point_of(str(_said(arguments, path))) for path in ("input.turn", "input.to")}
+                <= context.actor.service_points
+            ),
+        ),
+        **WHO_DOES_ALL,
     },
     **{
         f"Mutation.{name}": {

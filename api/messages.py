@@ -270,6 +270,14 @@ MESSAGES: dict[Code, dict[Language, str]] = {
         "es": "Hay {limit} webhooks a lo más; quite primero uno.",
         "en": "There are {limit} webhooks at most; remove one first.",
     },
+    "too_many_turns": {
+        "es": "Una persona puede tomar {limit} turnos en una fila, no más.",
+        "en": "A person may take {limit} turns in a line, no more.",
+    },
+    "too_many_wishes": {
+        "es": "Para un turno se puede pedir aviso {limit} veces, no más.",
+        "en": "One may ask to be told of a turn {limit} times, no more.",
+    },
     "took_too_long": {
         "es": "La consulta tardó más de {seconds} s y se interrumpió: pida menos de una vez, o repítala.",
         "en": "The query took longer than {seconds} s and was cut off: ask for less at once, or ask again.",

@@ -73,6 +73,8 @@ Code = Literal[
     "too_many_holds_today",
     "too_many_requests",
     "too_many_subscriptions",
+    "too_many_turns",
+    "too_many_wishes",
     "too_many_webhooks",
     "took_too_long",
     "turn_elsewhere",

@@ -6,7 +6,7 @@ Both are kept up to date by asking the log only for what is new. Nothing in a li
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from domain.calendar import local_date
@@ -19,24 +19,36 @@ from infra.logging import log_failure
 
 LINES_KEPT_MAX = 200
 LINES_BYTES_MAX = 32 * 2**20  # of their events; the states take some times that
-EXPERIENCES_MAX = 500  # services of which something is known
+EXPERIENCES_MAX = 100  # services of which something is known, each with its last line
 LEARNED_DAYS_MAX = 28  # with a line
 LEARNED_BACK_DAYS_MAX = 100
-LEARNED_AGAIN_S = 600  # what happened today is learned again so often
+LEARNED_AGAIN_S = 600  # what happened since is learned so often
+RETRY_S = 30
+PAUSE_S = 0.006
 AT_ONCE_S = 0.003  # learning is work that nobody else gets in between; one event takes some milliseconds at the worst
 
 T = TypeVar("T")
 
 
 class LineNow:
-    """A line at a moment, and what is computed of it once for all who ask."""
+    """A line at a moment.
 
-    def __init__(self, line: Line, now: datetime, experience: Experience) -> None:
+    One that is `lasting` never changes, and is shown to many: what each turn has to expect is computed for all at once.
+    """
+
+    def __init__(self, line: Line, now: datetime, experience: Experience, *, lasting: bool = False) -> None:
         self.line = line
         self.now = now
+        self.lasting = lasting
         self._experience = experience
         self._places: dict[TurnId, int] | None = None
         self._waits: dict[TurnId, Wait] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody is called any more: by the clock, whether somebody has closed it or not."""
+        opened = self.line.opened
+        return self.line.closed is not None or (opened is not None and opened.closes_at <= self.now)
 
     def ahead(self, turn: TurnId) -> int | None:
         """How many are called before a turn, if nobody else comes; None if it does not wait."""
@@ -46,19 +58,25 @@ class LineNow:
 
     def expected(self, turn: TurnId) -> Wait | None:
         """When a turn will be called; None if it does not wait, or no counter is open."""
+        ahead = None if self.is_over else self.ahead(turn)
+        if ahead is None:
+            return None
+        if not self.lasting:
+            return self._expect_one(self.line.turns[turn].priority, ahead)
         if self._waits is None:
-            turns = list(calls_to_come(self.line))
-            waits = self._expect([(self.line.turns[waiting].priority, ahead) for ahead, waiting in enumerate(turns)])
-            self._waits = dict(zip(turns, waits, strict=False))
+            assert self._places is not None
+            asked = [(class_of(self.line.turns[waiting].priority), place) for waiting, place in self._places.items()]
+            waits = expect_all(self._experience, self.now, counters_of(self.line), asked)
+            self._waits = dict(zip(self._places, waits, strict=False))  # there are none while no counter is open
         return self._waits.get(turn)
 
     def expected_of_new(self, priority: str) -> Wait | None:
         """When somebody of this class would be called who takes a turn now."""
-        return next(iter(self._expect([(priority, ahead_of_new(self.line, priority))])), None)
+        return None if self.is_over else self._expect_one(priority, ahead_of_new(self.line, priority))
 
-    def _expect(self, turns: list[tuple[str, int]]) -> list[Wait]:
-        asked = [(class_of(priority), ahead) for priority, ahead in turns]
-        return expect_all(self._experience, self.now, counters_of(self.line), asked)
+    def _expect_one(self, priority: str, ahead: int) -> Wait | None:
+        asked = [(class_of(priority), ahead)]
+        return next(iter(expect_all(self._experience, self.now, counters_of(self.line), asked)), None)
 
 
 class _Known:
@@ -82,69 +100,74 @@ class Lines:
 
         Raises infra.log.Unavailable.
         """
-        known = self._known.get(line) or _Known()
+        known = self._known.setdefault(line, _Known())
+        self._known.move_to_end(line)
         async with known.turn:
             before_bytes = known.loaded.weight_bytes
             try:
                 await self._log.catch_up({stream(line): known.loaded})
             except BaseException:
                 known.loaded.weight_bytes = before_bytes
-                self._forget(line)  # it may have changed halfway: it is read anew
+                self._forget(line, known)  # it may have changed halfway: it is read anew
                 known.loaded = Loaded(version=0, state=Line())
                 raise
             if self._known.get(line) is known:
                 self._bytes += known.loaded.weight_bytes - before_bytes
-                self._known.move_to_end(line)
-            elif known.loaded.version and line not in self._known:
-                self._known[line] = known
-                self._bytes += known.loaded.weight_bytes
             shown = show(known.loaded.state)
-        while len(self._known) > LINES_KEPT_MAX or self._bytes > LINES_BYTES_MAX:
-            self._forget(next(iter(self._known)))
+        if not known.loaded.version:
+            self._forget(line, known)
+        while len(self._known) > LINES_KEPT_MAX or (self._bytes > LINES_BYTES_MAX and len(self._known) > 1):
+            self._forget(*next(iter(self._known.items())))
         return shown
 
-    def _forget(self, line: LineId) -> None:
-        if forgotten := self._known.pop(line, None):
-            self._bytes -= forgotten.loaded.weight_bytes
+    def _forget(self, line: LineId, known: _Known) -> None:
+        if self._known.get(line) is known:
+            del self._known[line]
+            self._bytes -= known.loaded.weight_bytes
 
 
 class _Learned:
-    """What is known of a service at a service point: of the days before `day`, and of today until `at`."""
+    """What is known of a service at a service point, by its lines until `version` of `line`, the last of them."""
 
     def __init__(self) -> None:
-        self.day: date | None = None
-        self.before = Experience()
         self.experience = Experience()
-        self.at: datetime | None = None
+        self.learner = Learner(Experience())
+        self.line: LineId = ""
+        self.version = 0
+        self.done = False  # all that was there when it was asked for first
+        self.next_at: datetime | None = None
         self.learning: asyncio.Task[None] | None = None
 
 
 class Experiences:
-    """What lines were like, by service and service point. It is learned when somebody asks, in the background."""
+    """What lines were like, by service and service point. It is learned when somebody asks, in the background.
+
+    One service after another, and never more than a part of the time: whoever else works in this process goes on.
+    """
 
     def __init__(self, log: Log, now: Callable[[], datetime]) -> None:
         self._log = log
         self._now = now
         self._known: OrderedDict[tuple[str, str], _Learned] = OrderedDict()
+        self._one = asyncio.Lock()
 
     def of(self, line: LineId) -> Experience:
-        """What is known by now of this line's service; the honest prior until something is."""
-        service_point, service, _ = line.split("/")
-        known = self._known.setdefault((service_point, service), _Learned())
-        self._known.move_to_end((service_point, service))
+        """What is known by now of the service of a line that was opened; the honest prior until something is."""
+        known = self._known.setdefault(_service_of(line), _Learned())
+        self._known.move_to_end(_service_of(line))
         while len(self._known) > EXPERIENCES_MAX:
             self._let_go(self._known.popitem(last=False)[1])
         now = self._now()
-        stale = known.at is None or not timedelta(0) <= now - known.at < timedelta(seconds=LEARNED_AGAIN_S)
-        if stale and known.learning is None:
-            known.learning = asyncio.create_task(self._learn(known, service_point, service, now))
+        # A clock that stepped back has it looked at at once.
+        waits = known.next_at is not None and timedelta(0) < known.next_at - now <= timedelta(seconds=LEARNED_AGAIN_S)
+        if known.learning is None and not waits:
+            known.learning = asyncio.create_task(self._learn(known, line, now))
         return known.experience
 
     def learned(self, line: LineId) -> bool:
         """Whether what was there to learn when it was asked for first has been learned."""
-        service_point, service, _ = line.split("/")
-        known = self._known.get((service_point, service))
-        return known is not None and known.at is not None
+        known = self._known.get(_service_of(line))
+        return known is not None and known.done
 
     async def settled(self) -> None:
         """Wait until what was asked for is learned."""
@@ -158,36 +181,48 @@ class Experiences:
         if known.learning:
             known.learning.cancel()
 
-    async def _learn(self, known: _Learned, service_point: str, service: str, now: datetime) -> None:
+    async def _learn(self, known: _Learned, line: LineId, now: datetime) -> None:
+        again_s = RETRY_S
         try:
-            today = local_date(now)
-            if known.day != today:
-                known.before = known.experience = await self._of_days_before(today, service_point, service)
-                known.day = today
-            today_s = line_id(service_point, service, today)
-            known.experience = await self._learned(known.before, today_s)
-        except Exception as error:  # it is asked again later; until then less is known
+            async with self._one:
+                for name in await self._lines_until(line, now, begin=known.line):
+                    await self._go_on(known, name)
+                known.experience, known.done = known.learner.experience, True
+            again_s = LEARNED_AGAIN_S
+        except Exception as error:  # it is tried again; until then less is known
             log_failure("waits can't be learned", error)
+            known.learner, known.line, known.version = Learner(Experience()), "", 0
         finally:
-            known.at, known.learning = now, None
+            known.next_at, known.learning = now + timedelta(seconds=again_s), None
 
-    async def _of_days_before(self, today: date, service_point: str, service: str) -> Experience:
-        prefix = f"line/{service_point}/{service}/"
-        earliest = today - timedelta(days=LEARNED_BACK_DAYS_MAX)
-        names = await self._log.stream_names(prefix, after=f"{prefix}{earliest}", first=LEARNED_BACK_DAYS_MAX)
-        lines = [name.removeprefix("line/") for name in names if name < f"{prefix}{today}"]
-        experience = Experience()
-        for line in lines[-LEARNED_DAYS_MAX:]:
-            experience = await self._learned(experience, line)
-        return experience
+    async def _lines_until(self, line: LineId, now: datetime, *, begin: LineId) -> list[LineId]:
+        """Lines of the same service up to today's, from `begin` on: the last LEARNED_DAYS_MAX, in order."""
+        service_point, service = _service_of(line)
+        today = line_id(service_point, service, local_date(now))
+        earliest = line_id(service_point, service, local_date(now) - timedelta(days=LEARNED_BACK_DAYS_MAX))
+        names = await self._log.stream_names(
+            stream(line_id(service_point, service, local_date(now))).rpartition("/")[0] + "/",
+            after=stream(max(begin, earliest)),
+            first=LEARNED_BACK_DAYS_MAX,
+        )
+        lines = [name.partition("/")[2] for name in names]
+        first = [begin] if begin else []
+        return [*first, *[name for name in lines if begin < name <= today][-LEARNED_DAYS_MAX:]]
 
-    async def _learned(self, experience: Experience, line: LineId) -> Experience:
-        learner = Learner(experience)
+    async def _go_on(self, known: _Learned, line: LineId) -> None:
+        """Learn what is new in a line, or all of it if it comes after the one before."""
+        if line != known.line:
+            known.learner, known.line, known.version = Learner(known.learner.experience), line, 0
         clock = asyncio.get_running_loop().time
         entries, began = await self._log.history(stream(line)), clock()
-        for entry in entries:
+        for entry in entries[known.version :]:
             if clock() - began >= AT_ONCE_S:
-                await asyncio.sleep(0)
+                await asyncio.sleep(PAUSE_S)
                 began = clock()
-            learner.tell(self._log.event(entry))
-        return learner.experience
+            known.learner.tell(self._log.event(entry))
+            known.version += 1
+
+
+def _service_of(line: LineId) -> tuple[str, str]:
+    service_point, service, _ = line.split("/")
+    return service_point, service

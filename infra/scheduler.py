@@ -62,23 +62,26 @@ def asked(views: Views, due: Callable[[datetime, int], Question[T]], job: Callab
 class Wishes:
     """Who wished to be told some minutes before their call: due once one of four is called within that time by now.
 
-    So three of four have at least as long as they wished. It is looked at every LOOKED_AGAIN_S.
+    So three of four have at least as long as they wished. It is looked at every LOOKED_AGAIN_S, DUE_MAX lines at a
+    time, one after another.
     """
 
-    def __init__(self, views: Views, log: Log, lines: Callable[[datetime, int], Question[Any]]) -> None:
+    def __init__(self, views: Views, log: Log, lines: Callable[[str, int], Question[Any]]) -> None:
         self._views = views
         self._asked = lines
         self._lines = Lines(log)
         self._now = datetime.now(UTC)
         self._experiences = Experiences(log, lambda: self._now)
         self._looked_at: datetime | None = None
+        self._after = ""  # the line that was looked at last
 
     async def source(self, now: datetime) -> list[Job]:
         """The notices that are due by the expected wait."""
         if self._looked_at and timedelta(0) <= now - self._looked_at < timedelta(seconds=LOOKED_AGAIN_S):
             return []
         self._looked_at = self._now = now
-        rows, _ = await self._views.ask(self._asked(now, DUE_MAX))
+        rows, _ = await self._views.ask(self._asked(self._after, DUE_MAX))
+        self._after = rows[-1].line if len(rows) == DUE_MAX else ""
         found = []
         for row in rows:
             experience = self._experiences.of(row.line)

@@ -54,12 +54,13 @@ def absent_turns(now: datetime, first: int) -> Query[AbsentTurn]:
     )
 
 
-def lines_with_wishes(now: datetime, first: int) -> Query[LineWithWishes]:
-    """At most `first` lines in which somebody wishes to be told by time. When that is due, `now` alone can't tell."""
+def lines_with_wishes(after: LineId, first: int) -> Query[LineWithWishes]:
+    """At most `first` lines after this one in which somebody wishes to be told by time: when, no read model knows."""
     return Query(
         projections=(TURNS.name,),
-        select="SELECT DISTINCT line FROM {turns} WHERE notice_minutes IS NOT NULL ORDER BY line LIMIT %(limit)s",
-        parameters={"limit": first},
+        select="SELECT DISTINCT line FROM {turns} WHERE notice_minutes IS NOT NULL AND line > %(after)s"
+        " ORDER BY line LIMIT %(limit)s",
+        parameters={"after": after, "limit": first},
         row=LineWithWishes,
     )
 

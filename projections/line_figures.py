@@ -84,7 +84,7 @@ _FIGURES = f"""
     coalesce(
         count(*) FILTER (WHERE t.state IN ('LEFT', 'ABSENT'))::float8 / nullif(count(*), 0), 0
     ) AS abandoned,
-    {_spread("extract(epoch FROM t.first_called_at - t.taken_at)::float8", "t.first_called_at IS NOT NULL")} AS wait,
+    {_spread("extract(epoch FROM t.first_called_at - t.since)::float8", "t.first_called_at IS NOT NULL")} AS wait,
     {_spread("extract(epoch FROM t.ended_at - t.started_at)::float8", "t.state = 'SERVED'")} AS service
 """
 

@@ -125,6 +125,8 @@ def _moment(event: Event) -> datetime:
 def _at_counter(row: LineRow, event: TurnCalled | TurnRecalled | ServiceStarted) -> None:
     if isinstance(event, TurnCalled):
         row.waiting -= 1
+    if event.turn in row.absent_turns:  # who came late was served all the same
+        row.absent_turns.remove(event.turn)
     called_at = None if isinstance(event, ServiceStarted) else event.called_at
     before = row.counters[event.counter]
     row.counters[event.counter] = msgspec.structs.replace(before, turn=event.turn, called_at=called_at)

@@ -113,7 +113,7 @@ def _evolve(row: TurnRow | None, entry: Entry, _key: str) -> TurnRow:
         case TurnRecalled():
             row.calls, row.called_at = row.calls + 1, event.called_at
         case ServiceStarted():
-            row.state, row.started_at = "SERVING", event.started_at
+            row.state, row.started_at, row.ended_at = "SERVING", event.started_at, None
         case TurnRequeued():
             row.state, row.ended_at, row.requeues = "WAITING", None, row.requeues + 1
         case _:

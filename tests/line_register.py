@@ -37,6 +37,8 @@ class Ticket:
     returns: int = 0
     went_to: str | None = None
     wish: tuple[int | None, int | None] | None = None  # so many ahead, so many minutes
+    wishes: int = 0
+    moved: bool = False  # from another line
 
 
 @dataclass
@@ -155,6 +157,9 @@ class Register:
             yield "no_more_turns"
         if self.here(line, person):
             yield "has_a_turn"
+        own = [one for one in self.tickets.values() if one.line == line and one.person == person and not one.moved]
+        if person and len(own) >= 5:
+            yield "too_many_turns"
 
     def against_ficha(self, command: Any, now: datetime) -> Iterator[str]:
         person, begins = self.fichas[command.appointment]
@@ -202,7 +207,15 @@ class Register:
             yield "recalled_too_often"
 
     def against_start(self, command: StartService, now: datetime) -> Iterator[str]:
-        yield from self._against_state(self.tickets[command.turn], "CALLED")
+        ticket = self.tickets[command.turn]
+        yield from self._against_state(ticket, "CALLED", "ABSENT")
+        if ticket.state == "ABSENT":
+            sheet = self.sheets[ticket.line]
+            late = ticket.gone_at is not None and now - ticket.gone_at > sheet.rules.back_within
+            if sheet.closed_at or late or self.at_counter(ticket.line, ticket.counter or 0):
+                yield "turn_elsewhere"
+            if self.here(ticket.line, ticket.person):
+                yield "has_a_turn"
 
     def against_finish(self, command: FinishService, now: datetime) -> Iterator[str]:
         yield from self._against_state(self.tickets[command.turn], "SERVING")
@@ -238,7 +251,11 @@ class Register:
             yield "has_a_turn"
 
     def against_asking(self, command: AskNotice, now: datetime) -> Iterator[str]:
-        yield from self._against_state(self.tickets[command.turn], "WAITING")
+        ticket = self.tickets[command.turn]
+        yield from self.shut(ticket.line, now)
+        yield from self._against_state(ticket, "WAITING")
+        if ticket.wishes >= 5:
+            yield "too_many_wishes"
 
     def against_counters(self, command: PauseCounter | ResumeCounter, now: datetime) -> Iterator[str]:
         if self.sheets[command.line].closed_at:
@@ -312,8 +329,8 @@ class Register:
     def come_back(self, command: RequeueAbsent, now: datetime) -> None:
         ticket = self.tickets[command.turn]
         queue = self.sheets[ticket.line].queue
-        same = [other for other in queue if other.kind == ticket.kind]
-        queue.insert(queue.index(same[2]) if len(same) > 2 else len(queue), ticket)
+        new_here = [other for other in queue if other.kind == ticket.kind and not other.returns]
+        queue.insert(queue.index(new_here[2]) if len(new_here) > 2 else len(queue), ticket)
         ticket.state, ticket.counter, ticket.returns = "WAITING", None, ticket.returns + 1
 
     def go_on(self, command: TransferTurn, now: datetime) -> None:
@@ -328,10 +345,12 @@ class Register:
             kind, ficha = "NORMAL", None
         less = [other for other in there.queue if other.kind == kind and other.since > ticket.since]
         moved = Ticket(command.moved_to, command.to, kind, 0, ticket.person, ficha, ticket.since, wish=wish)
+        moved.moved, moved.wishes = True, int(wish is not None)
         self._put(moved, before=less[0] if less else None)
 
     def wish(self, command: AskNotice, now: datetime) -> None:
-        self.tickets[command.turn].wish = (command.ahead, command.minutes)
+        ticket = self.tickets[command.turn]
+        ticket.wish, ticket.wishes = (command.ahead, command.minutes), ticket.wishes + 1
 
     def tell(self, command: GiveNotice, now: datetime) -> None:
         self.tickets[command.turn].wish = None

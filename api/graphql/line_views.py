@@ -115,7 +115,7 @@ class TurnFigures:
     unserved: int = strawberry.field(description="Of those taken, turns that waited still when the line was closed.")
     abandoned: float = strawberry.field(description="The part that is `left` or `absent`: 0.25 is one in four.")
     wait: Spread | None = strawberry.field(
-        description="From taking a turn until its first call; null if none was called."
+        description="From taking a turn, in this line or the one before, until its first call; null if none was called."
     )
     service: Spread | None = strawberry.field(
         description="From the start of a service to its end; null if none was served."

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, cast
 
 import strawberry
@@ -10,7 +11,7 @@ from graphql import GraphQLError, VariableNode
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
-from api.live import Concerns, Following, Snapshot
+from api.live import SHARED_FOR_S, Concerns, Following, Snapshot
 from domain.appointments import agenda as agendas
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
@@ -105,11 +106,13 @@ def _of_turn(turn: str) -> Concerns:
 
 
 def _now(info: Info, snapshot: Snapshot) -> LineNow:
-    """The line of a snapshot, with what is computed of it once for all who follow it."""
-    if snapshot.computed is None:
-        services, line = info.context.services, snapshot.state.opened.line
-        snapshot.computed = LineNow(snapshot.state, services.now(), services.experiences.of(line))
-    return cast("LineNow", snapshot.computed)
+    """The line of a snapshot now, with what is computed of it for all who are told it at this time."""
+    services, computed = info.context.services, cast("LineNow | None", snapshot.computed)
+    now = services.now()
+    if computed is None or not timedelta(0) <= now - computed.now < timedelta(seconds=SHARED_FOR_S):
+        experience = services.experiences.of(snapshot.state.opened.line)
+        snapshot.computed = computed = LineNow(snapshot.state, now, experience, lasting=True)
+    return computed
 
 
 def _unknown(info: Info, code: Code) -> GraphQLError:

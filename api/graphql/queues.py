@@ -147,9 +147,16 @@ class ClassOfLine:
     waiting: int = strawberry.field(description="How many of it wait.")
     taken: int = strawberry.field(description="How many numbers of it were given.")
     ahead: int = strawberry.field(description="How many would be called before one who takes a turn now.")
-    expected: ExpectedWait | None = strawberry.field(
-        description="What to expect for one who takes a turn now; null if no counter is open."
+    line: strawberry.Private[str]
+    kept: strawberry.Private[LineNow | None]
+
+    @strawberry.field(
+        description="How long one will wait who takes a turn now; null if no turns are given, or no counter is open."
     )
+    async def expected(self, info: Info) -> ExpectedWait | None:
+        if self.kept:
+            return _expected_of_new(self.kept, self.priority)
+        return await info.context.line(self.line, lambda now: _expected_of_new(now, self.priority))
 
 
 @strawberry.type(description="One service on one day at a service point: the board. Numbers only, nobody's name.")
@@ -205,13 +212,16 @@ class Turn(Node):
     )
     moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
     notice: Notice | None = strawberry.field(description="When whoever has it wishes to be told.")
-    known: strawberry.Private[ExpectedWait | None]
-    just_taken: strawberry.Private[bool] = False  # then nobody has looked at the line yet
+    kept: strawberry.Private[LineNow | None]
 
-    @strawberry.field(description="When it will be called; null if it does not wait, or no counter is open.")
+    @strawberry.field(
+        description="How long it will wait until it is called; null if it does not wait, or no counter is open."
+    )
     async def expected(self, info: Info) -> ExpectedWait | None:
-        if not self.just_taken:
-            return self.known
+        if self.ahead is None:
+            return None
+        if self.kept:
+            return _expected(self.kept.expected(self.id))
         return await info.context.line(self.line, lambda now: _expected(now.expected(self.id)))
 
 
@@ -223,6 +233,13 @@ def _expected(wait: Wait | None) -> ExpectedWait | None:
         half=WaitInterval(from_seconds=wait.low_50_s, to_seconds=wait.high_50_s),
         most=WaitInterval(from_seconds=wait.low_90_s, to_seconds=wait.high_90_s),
     )
+
+
+def _expected_of_new(now: LineNow, priority: Priority) -> ExpectedWait | None:
+    said = now.line.opened
+    if said is None or _state(now, said) is not LineState.OPEN:
+        return None
+    return _expected(now.expected_of_new(priority.name))
 
 
 def _instant(at: Any) -> Instant | None:
@@ -256,7 +273,7 @@ def _call(turn: lines.Turn) -> Call:
 
 
 def _state(now: LineNow, said: lines.LineOpened) -> LineState:
-    if now.line.closed or said.closes_at <= now.now:
+    if now.is_over:
         return LineState.CLOSED
     if now.now < said.opens_at:
         return LineState.NOT_OPEN_YET
@@ -281,14 +298,15 @@ def shown_line(now: LineNow) -> Line | None:
         closed_at=_instant(line.closed and line.closed.closed_at),
         hospital=strawberry.ID(said.hospital) if said.hospital else None,
         policy=_policy(said.policy),
-        waiting=line.waiting,
+        waiting=0 if now.is_over else line.waiting,
         classes=[
             ClassOfLine(
                 priority=Priority[priority],
-                waiting=len(line.queue(priority)),
+                waiting=0 if now.is_over else len(line.queue(priority)),
                 taken=line.numbers.get(priority, 0),
                 ahead=lines.ahead_of_new(line, priority),
-                expected=_expected(now.expected_of_new(priority)) if _state(now, said) is LineState.OPEN else None,
+                line=said.line,
+                kept=now if now.lasting else None,
             )
             for priority in said.policy.order
         ],
@@ -302,7 +320,7 @@ def shown_line(now: LineNow) -> Line | None:
             for counter in line.counters.values()
         ],
         last_calls=[_call(line.turns[turn]) for turn in line.last_calls],
-        next=[line.turns[turn].shown for turn in islice(lines.calls_to_come(line), NEXT_SHOWN)],
+        next=[] if now.is_over else [line.turns[turn].shown for turn in islice(lines.calls_to_come(line), NEXT_SHOWN)],
     )
 
 
@@ -312,15 +330,16 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
     if turn is None or line.opened is None:
         return None
     policy, notice = line.opened.policy, line.notices.get(id)
+    unserved = turn.state == "WAITING" and now.is_over  # by the clock, also before the line was closed
     return Turn(
         id=strawberry.ID(id),
         line=strawberry.ID(line_of(id)),
         number=turn.shown,
         priority=Priority[turn.priority],
-        state=TurnState[turn.state],
+        state=TurnState.UNSERVED if unserved else TurnState[turn.state],
         since=Instant(turn.since),
         taken_at=Instant(turn.taken_at),
-        ahead=now.ahead(id),
+        ahead=None if unserved else now.ahead(id),
         counters_open=line.counters_open,
         counter=turn.counter,
         calls=turn.calls,
@@ -331,7 +350,7 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
         back_until=_back_until(line, turn, policy),
         moved_to=strawberry.ID(turn.moved_to) if turn.moved_to else None,
         notice=Notice(ahead=notice.ahead, minutes=notice.minutes) if notice else None,
-        known=_expected(now.expected(id)),
+        kept=now if now.lasting else None,
     )
 
 
@@ -696,8 +715,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
         back_until=None,
         moved_to=None,
         notice=None,
-        known=None,
-        just_taken=True,
+        kept=None,
     )
 
 

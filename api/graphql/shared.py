@@ -257,9 +257,13 @@ class Context:
         if not fits(LINE_NAME, line):
             return show(LineNow(Line(), services.now(), Experience()))
         async with self._available():
-            return await services.lines.shown(
-                line, lambda state: show(LineNow(state, services.now(), services.experiences.of(line)))
-            )
+            return await services.lines.shown(line, lambda state: show(self._line_now(line, state)))
+
+    def _line_now(self, line: str, state: Line) -> LineNow:
+        # Of a line that was never opened nothing is to be learned, however many ask.
+        services = self.services
+        experience = services.experiences.of(line) if state.opened else Experience()
+        return LineNow(state, services.now(), experience)
 
     async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from domain.decider import Command, Decided, StreamName, decides
 from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, CallId, LineId, TurnId
+from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, CallId, LineId, SubjectId, TurnId
 from domain.queues.line import (
     Counter,
     CounterNumber,
@@ -93,6 +93,13 @@ def refuse_unless(turn: Turn, *states: TurnState) -> None:
         raise Rejected("turn_elsewhere", path="turn", number=turn.shown, state=turn.state)
 
 
+def refuse_another(line: Line, person: SubjectId | None, path: str) -> None:
+    """A person has one live turn in a line at most. Raises Rejected."""
+    if person and person in line.live:
+        own = line.turns[line.live[person]]
+        raise Rejected("has_a_turn", path=path, turn=own.turn, number=own.shown)
+
+
 class Recall(Command):
     """Say the call again: they may not have heard it. Their time to come begins anew."""
 
@@ -100,7 +107,7 @@ class Recall(Command):
 
 
 class StartService(Command):
-    """They have come."""
+    """They have come: in time, or late, while the counter that called them is still free."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
@@ -135,8 +142,24 @@ def start_service(command: StartService, line: Line, *, now: datetime) -> Decide
     turn = turn_in(line, command.turn)
     if turn.state == "SERVING":
         return
-    refuse_unless(turn, "CALLED")
+    refuse_unless(turn, "CALLED", "ABSENT")
+    if turn.state == "ABSENT":
+        _refuse_gone(line, turn, now)
     yield stream_of(turn.turn), ServiceStarted(turn=turn.turn, counter=turn.counter or 0, started_at=now)
+
+
+def _refuse_gone(line: Line, turn: Turn, now: datetime) -> None:
+    """Who came late is served while their counter has nobody else, as long as they could come back to the line.
+
+    So it does not matter whether somebody has said already that they are absent. Raises Rejected.
+    """
+    assert line.opened
+    assert turn.ended_at
+    counter = line.counters.get(turn.counter or 0)
+    until = turn.ended_at + timedelta(seconds=line.opened.policy.requeue_within_s)
+    if counter is None or counter.turn or line.closed or now > until:
+        refuse_unless(turn, "CALLED")
+    refuse_another(line, turn.person, "turn")
 
 
 @decides(FinishService, reads=_reads)

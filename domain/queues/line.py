@@ -197,6 +197,7 @@ class Turn(Value):
     started_at: Instant | None = None
     ended_at: Instant | None = None
     requeues: int = 0
+    wishes: int = 0
     moved_to: TurnId | None = None
 
     @property
@@ -222,7 +223,8 @@ class Line(State):
     """`numbers` has the last number of each class. Who waits is in three lists, in the order of their calls.
 
     `passed`: calls of others since the class of `at_least` began to wait, or since its last call.
-    `live` maps a person to the one turn with which they wait or are served, `appointments` a ficha to its last turn.
+    `live` maps a person to the one turn with which they wait or are served, `times` to how many they took here,
+    `appointments` a ficha to its last turn.
     """
 
     opened: LineOpened | None = None
@@ -236,6 +238,7 @@ class Line(State):
     counters: dict[int, Counter] = {}
     last_calls: list[TurnId] = []
     live: dict[SubjectId, TurnId] = {}
+    times: dict[SubjectId, int] = {}
     appointments: dict[AppointmentId, TurnId] = {}
     notices: dict[TurnId, Notice] = {}
 
@@ -271,12 +274,14 @@ def evolve(line: Line, event: Event) -> Line:
                 line.counters[event.counter] = replace(counter, open=isinstance(event, CounterResumed))
         case NoticeAsked():
             line.notices[event.turn] = Notice(ahead=event.ahead, minutes=event.minutes)
+            if turn := line.turns.get(event.turn):
+                line.turns[event.turn] = replace(turn, wishes=turn.wishes + 1)
         case NoticeGiven():
             line.notices.pop(event.turn, None)
         case LineClosed():
             line.closed = event
-            for turn in event.unserved:
-                _end(line, turn, "UNSERVED", event.closed_at)
+            for unserved in event.unserved:
+                _end(line, unserved, "UNSERVED", event.closed_at)
         case _:
             _go_on(line, event)
     return line
@@ -297,6 +302,7 @@ def _take(line: Line, event: TurnTaken) -> None:
     line.numbers[event.priority] = event.number
     if event.person:
         line.live[event.person] = event.turn
+        line.times[event.person] = line.times.get(event.person, 0) + (event.moved_from is None)
     if event.appointment:
         line.appointments[event.appointment] = event.turn
     queue = line.queue(event.priority)
@@ -343,14 +349,14 @@ def _go_on(line: Line, event: Event) -> None:
             line.turns[event.turn] = replace(turn, calls=turn.calls + 1, called_at=event.called_at)
             _announce(line, event.turn)
         case ServiceStarted():
-            line.turns[event.turn] = replace(turn, state="SERVING", started_at=event.started_at)
+            _serve(line, turn, event)
         case ServiceFinished():
             _end(line, event.turn, "SERVED", event.finished_at)
         case TurnAbsent():
             _end(line, event.turn, "ABSENT", event.absent_at)
         case TurnRequeued():
             line.turns[event.turn] = replace(turn, state="WAITING", ended_at=None, requeues=turn.requeues + 1)
-            line.queue(turn.priority).insert(REQUEUED_BEHIND, event.turn)
+            _put_back(line, turn)
             if turn.person:
                 line.live[turn.person] = event.turn
         case TurnLeft():
@@ -358,6 +364,28 @@ def _go_on(line: Line, event: Event) -> None:
         case TurnTransferred():
             line.turns[event.turn] = replace(turn, moved_to=event.moved_to)
             _end(line, event.turn, "TRANSFERRED", event.moved_at)
+
+
+def _serve(line: Line, turn: Turn, event: ServiceStarted) -> None:
+    """They are at the counter that called them; also if they were said to be absent meanwhile."""
+    line.turns[event.turn] = replace(turn, state="SERVING", started_at=event.started_at, ended_at=None)
+    if turn.person:
+        line.live[turn.person] = event.turn
+    counter = line.counters.get(event.counter)
+    if counter and counter.turn != event.turn:
+        line.counters[event.counter] = replace(counter, turn=event.turn, busy_since=event.started_at)
+
+
+def _put_back(line: Line, turn: Turn) -> None:
+    """Behind the next two of its class who have not come back themselves, and behind those who have before it."""
+    queue, place, passed = line.queue(turn.priority), 0, 0
+    for other in queue:
+        if not line.turns[other].requeues:
+            if passed == REQUEUED_BEHIND:
+                break
+            passed += 1
+        place += 1
+    queue.insert(place, turn.turn)
 
 
 def _unqueue(line: Line, turn: Turn) -> None:

@@ -20,7 +20,7 @@ from domain.identifiers import (
     hospital_of,
     line_of,
 )
-from domain.queues.calling import refuse_unless, turn_in
+from domain.queues.calling import refuse_another, refuse_unless, turn_in
 from domain.queues.line import (
     TURNS_PER_LINE_MAX,
     Line,
@@ -42,6 +42,8 @@ from domain.queues.line import (
 )
 from domain.queues.policy import Priority
 
+TURNS_PER_PERSON_MAX = 5  # in a line: who leaves and comes again and again takes others' numbers
+WISHES_PER_TURN_MAX = 5  # each may become a message that somebody pays for
 NOTICE_AHEAD_MAX = 100
 NOTICE_MINUTES_MAX = 240
 
@@ -99,7 +101,10 @@ def taken(
         raise Rejected("invalid_input", path="turn", hint="opaque")
     if now >= opened.last_turn_at:
         raise Rejected("no_more_turns", path="line", at=opened.last_turn_at)
-    _refuse_another(line, person, "appointment" if appointment else "person")
+    path = "appointment" if appointment else "person"
+    refuse_another(line, person, path)
+    if person and line.times.get(person, 0) >= TURNS_PER_PERSON_MAX:
+        raise Rejected("too_many_turns", path=path, limit=TURNS_PER_PERSON_MAX)
     yield (
         stream_of(turn),
         TurnTaken(
@@ -116,13 +121,6 @@ def taken(
             appointment=appointment,
         ),
     )
-
-
-def _refuse_another(line: Line, person: SubjectId | None, path: str) -> None:
-    """A person has one live turn in a line at most. Raises Rejected."""
-    if person and person in line.live:
-        own = line.turns[line.live[person]]
-        raise Rejected("has_a_turn", path=path, turn=own.turn, number=own.shown)
 
 
 def _new_number(line: Line, priority: str, path: str) -> int:
@@ -167,7 +165,7 @@ def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Deci
         raise Rejected("absent_too_long", path="turn", at=until)
     if turn.requeues >= opened.policy.requeues_max:
         raise Rejected("requeued_too_often", path="turn", limit=opened.policy.requeues_max)
-    _refuse_another(line, turn.person, "turn")
+    refuse_another(line, turn.person, "turn")
     yield stream_of(turn.turn), TurnRequeued(turn=turn.turn, requeued_at=now)
 
 
@@ -190,7 +188,7 @@ def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: dateti
         raise Rejected("invalid_input", path="moved_to", hint="opaque")
     refuse_unless(turn, "WAITING", "CALLED", "SERVING")
     running(other, now, "to")
-    _refuse_another(other, turn.person, "turn")
+    refuse_another(other, turn.person, "turn")
     moved = TurnTransferred(turn=turn.turn, moved_to=command.moved_to, moved_at=now)
     arrived = _arrived(turn, other, command.moved_to, now)
     yield from ((stream_of(turn.turn), event) for event in told(line, [moved], now))
@@ -241,9 +239,12 @@ def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     if (command.ahead is None) == (command.minutes is None):
         raise Rejected("invalid_input", path="minutes", hint="one_of_two")
+    running(line, now, "turn")
     refuse_unless(turn, "WAITING")
     if line.notices.get(turn.turn) == Notice(ahead=command.ahead, minutes=command.minutes):
         return
+    if turn.wishes >= WISHES_PER_TURN_MAX:
+        raise Rejected("too_many_wishes", path="turn", limit=WISHES_PER_TURN_MAX)
     asked = NoticeAsked(turn=turn.turn, ahead=command.ahead, minutes=command.minutes)
     yield from ((stream_of(turn.turn), event) for event in told(line, [asked], now))
 

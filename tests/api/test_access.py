@@ -239,7 +239,7 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
     },
     "Mutation.askNotice": mutation("askNotice", lambda at, _: {"turn": at.turn, "ahead": 1}),
     "Mutation.transferTurn": mutation(
-        "transferTurn", lambda at, _: {"turn": at.turn, "to": OTHER_LINE if at.line == LINE else LINE}
+        "transferTurn", lambda at, _: {"turn": at.turn, "to": at.line.replace("cadastre", "taxes")}
     ),
     "Mutation.leaveLine": mutation("leaveLine", lambda at, _: {"turn": at.turn}),
     "Mutation.closeLine": mutation("closeLine", lambda at, _: {"line": at.line}),
@@ -315,7 +315,8 @@ async def people(core: Core, town: Town) -> None:
     for line in (LINE, OTHER_LINE):
         point = line.partition("/")[0]
         await submit(service_point(point), key(point))
-        await submit(open_line(point), key(line))
+        for service in ("cadastre", "taxes"):
+            await submit(open_line(point, service), key(f"{point} {service}"))
         for name in ("Ana", "Luis"):
             await submit(take(line, name), key(f"{line} {name}"))
     for name in ("Ana", "Luis"):

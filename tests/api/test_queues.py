@@ -175,7 +175,7 @@ def is_ordered(expected: dict[str, Any]) -> bool:
 
 async def test_what_to_expect_is_learned_from_the_days_before(hall: Hall, core: Core, clock: Clock) -> None:
     """Each day ten people come at once, and each is served for twenty minutes."""
-    prior = await expect(hall, CADASTRE)
+    prior = await expect(hall, TAXES)
     today = clock.now
     for days_ago in range(12, 0, -1):
         clock.now = today - timedelta(days=days_ago)
@@ -203,8 +203,8 @@ async def expect(hall: Hall, line: str) -> Any:
     """What a turn has to expect that is just taken, with two waiting before at least; it leaves again."""
     while (await hall.line(line))["waiting"] < 2:
         await hall.do("takeTurn", line=line, channel="KIOSK")
-    number = (await hall.line(line))["classes"][2]["taken"]
-    wanted = {"idempotencyKey": f"e{number}", "line": line, "channel": "KIOSK"}
+    number = f"{line}-{(await hall.line(line))['classes'][2]['taken']}"
+    wanted = {"idempotencyKey": f"e-{number}", "line": line, "channel": "KIOSK"}
     taken = (await hall.client.data(TAKE, input=wanted))["turn"]
     shown = await hall.client.data(EXPECT, line=line, turn=taken["id"])
     assert shown["turn"]["expected"] == taken["expected"]

@@ -143,7 +143,7 @@ def project(projection: Projection, rows: dict[str, Row | None], entry: Entry) -
         rows[name] = projection.evolve(rows.get(name), entry, name)
 
 
-ALIKE = [name for name in Turn.__struct_fields__ if name != "call"]
+ALIKE = [name for name in Turn.__struct_fields__ if name not in {"call", "wishes"}]
 
 
 def agree(line: Line, row: LineRow, turns: Iterable[TurnRow]) -> None:

@@ -18,7 +18,8 @@ from domain.queues.line import (
     TurnRecalled,
     stream,
 )
-from tests.office import MOMENT, NOW, Office, at, given
+from domain.queues.turns import TakeTurn
+from tests.office import MOMENT, NOW, Office, at, given, opaque
 from tests.waiting import (
     CLOSES,
     LAST_TURN,
@@ -246,7 +247,7 @@ OFFICES: dict[str, tuple[Office, datetime]] = {
 # Of each step the states from which it is taken, or which it has brought about.
 STEPS: list[tuple[Step, set[str]]] = [
     (recall, {"CALLED"}),
-    (start, {"CALLED", "SERVING"}),
+    (start, {"CALLED", "SERVING", "ABSENT"}),
     (finish, {"SERVING", "SERVED"}),
     (mark_absent, {"CALLED", "ABSENT"}),
 ]
@@ -259,6 +260,26 @@ def test_a_step_is_taken_from_where_it_leads_on(step: Step, fine: set[str], stat
     assert turn_state(office, "ana") == state
     if state not in fine:
         office.when(step("ana"), now=now).rejected("turn_elsewhere", path="turn", number="A-001", state=state)
+
+
+def test_who_comes_late_is_served_while_the_counter_has_nobody_else() -> None:
+    """Whether a clerk or the clock said already that they are absent makes no difference."""
+    absent = called().after(mark_absent("ana"), now=ABSENT_FROM)
+    late = absent.after(start("ana"), now=ABSENT_FROM + timedelta(minutes=2))
+    assert (turn_state(late, "ana"), line_state(late).counters[1].turn) == ("SERVING", turn("ana"))
+    late.when(call(1)).rejected("counter_busy", path="counter", number="A-001")
+    late.when(finish("ana")).accepted()
+    until = ABSENT_FROM + timedelta(minutes=15)
+    absent.when(start("ana"), now=until).accepted()
+    refused = [
+        absent.when(start("ana"), now=until + MOMENT),
+        absent.after(call(), now=ABSENT_FROM).when(start("ana"), now=ABSENT_FROM),
+        absent.after(close(), now=ABSENT_FROM).when(start("ana"), now=ABSENT_FROM),
+    ]
+    for answer in refused:
+        answer.rejected("turn_elsewhere", path="turn", number="A-001", state="ABSENT")
+    again = absent.after(TakeTurn(line=LINE, turn=turn("again"), channel="WEB", person=opaque("ana")), now=ABSENT_FROM)
+    again.when(start("ana"), now=ABSENT_FROM).rejected("has_a_turn", path="turn", number="A-003")
 
 
 @pytest.mark.parametrize("step", [step for step, _ in STEPS])

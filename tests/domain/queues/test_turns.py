@@ -257,6 +257,35 @@ def test_who_was_absent_comes_back_behind_the_next_two() -> None:
     assert waiting(absent().after(requeue("ana"), now=at("07:10"))) == ["A-001"]
 
 
+def test_nobody_who_comes_back_overtakes_who_came_back_before() -> None:
+    office = absent("eva", "luis", "rosa", "juan").after(requeue("ana"), now=ABSENT_AT)
+    office = office.after(call(), now=ABSENT_AT).after(mark_absent("eva"), now=ABSENT_AT + timedelta(seconds=90))
+    assert waiting(office) == ["A-003", "A-001", "A-004", "A-005"]
+    assert waiting(office.after(requeue("eva"), now=at("07:10"))) == ["A-003", "A-001", "A-004", "A-002", "A-005"]
+
+
+def test_one_takes_so_many_turns_in_a_line_and_no_more() -> None:
+    office = given(line_opened())
+    for n in range(5):
+        name = f"n{n + 2}"
+        office = office.after(TakeTurn(line=LINE, turn=turn(name), channel="WEB", person=opaque("ana")), leave(name))
+    one_more = TakeTurn(line=LINE, turn=turn("more"), channel="WEB", person=opaque("ana"))
+    office.when(one_more).rejected("too_many_turns", path="person", limit=5)
+    office.when(take("eva")).accepted()
+
+
+def test_one_asks_to_be_told_so_often_and_no_more() -> None:
+    office = given(line_opened()).after(take("ana"))
+    for _ in range(5):
+        office = office.after(ask_notice("ana", ahead=3))  # it is near already: told at once
+    office.when(ask_notice("ana", ahead=3)).rejected("too_many_wishes", path="turn", limit=5)
+
+
+def test_nobody_asks_to_be_told_in_a_line_whose_time_is_over() -> None:
+    office = given(line_opened()).after(take("ana"))
+    office.when(ask_notice("ana", ahead=3), now=CLOSES).rejected("line_closed", path="turn")
+
+
 def test_only_those_of_one_s_class_are_the_next_two() -> None:
     office = absent("eva", "luis", "rosa").after(*(take(name, reason="INFANT") for name in ("p", "q", "r")))
     back = office.after(requeue("ana"), now=ABSENT_AT)
