@@ -1,10 +1,8 @@
 """Who waited where, for how long, and what became of it: one row a turn, for lists, figures and learning from."""
 
 from collections.abc import Collection
-from datetime import date, datetime
+from datetime import date
 from typing import Any
-
-import msgspec
 
 from domain.calendar import TIME_ZONE
 from domain.decider import Event, Instant
@@ -27,8 +25,6 @@ from domain.queues.line import (
 )
 from projections.projection import Entry, Projection, Row
 from projections.query import Query
-
-CALLED_TURNS_MAX = 5_000  # that anybody learns from at once
 
 
 class TurnRow(Row):
@@ -179,7 +175,6 @@ TURNS = Projection(
         "line, position",
         "line, state, position",
         "person, position",
-        "service_point, service, first_called_at, position",
         "notice_minutes, line",
     ),
     fixed=(
@@ -253,44 +248,4 @@ def of_line(line: LineId, *, state: TurnState | None, after: int | None, first: 
         select=f"SELECT * FROM {{turns}} WHERE {where} ORDER BY position LIMIT %(limit)s",
         parameters={"line": line, "state": state, "after": after, "limit": first},
         row=TurnRow,
-    )
-
-
-class CalledTurn(msgspec.Struct, frozen=True):
-    """What can be learned from a turn that was called: how things were when it was taken, and when what happened."""
-
-    turn: TurnId
-    priority: str
-    since: Instant
-    taken_at: Instant
-    ahead: int
-    counters: int
-    first_called_at: Instant
-    started_at: Instant | None
-    ended_at: Instant | None
-    state: TurnState
-    outcome: str | None
-    counter: int | None
-
-
-def called_before(
-    service_point: ServicePointId, service: ServiceId, moment: datetime, *, first: int
-) -> Query[CalledTurn]:
-    """At most `first`, CALLED_TURNS_MAX in all, of the turns first called before a moment, the last called first."""
-    return Query(
-        projections=(TURNS.name,),
-        select="""
-            SELECT turn, priority, since, taken_at, ahead, counters, first_called_at, started_at, ended_at, state,
-                   outcome, counter
-            FROM {turns}
-            WHERE service_point = %(service_point)s AND service = %(service)s AND first_called_at < %(moment)s
-            ORDER BY first_called_at DESC, position DESC LIMIT %(limit)s
-        """,
-        parameters={
-            "service_point": service_point,
-            "service": service,
-            "moment": moment,
-            "limit": min(first, CALLED_TURNS_MAX),
-        },
-        row=CalledTurn,
     )

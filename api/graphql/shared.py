@@ -311,7 +311,7 @@ class Context:
         async with self._available():
             known = await core.log.known(core.lane.kept(key))
         if known is None or known[0] != core.secret.request_digest(kind.__name__, content):
-            raise Rejected("person_unknown", path="patient")
+            raise Rejected("person_unknown", path="patient" if "patient" in content else "person")
         return Outcome(position=known[1], replayed=True)
 
     async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:

@@ -30,7 +30,7 @@ from projections.line_figures import at_moment, by_hour
 from projections.lines import LINES, LineRow, of_service_point
 from projections.projection import Entry, Projection, Row
 from projections.runner import verify
-from projections.turns import TURNS, TurnRow, called_before, of_line
+from projections.turns import TURNS, TurnRow, of_line
 from tests.city import TODAY, key, opaque, open_line, service_point
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector
@@ -217,10 +217,6 @@ async def answers_agree(core: Core, views: Views, now: datetime) -> None:
         (*_, total), _ = await views.ask(by_hour(one.line))
         ended = Tally(turn.state for turn in line.turns.values())
         assert (total.taken, total.served, total.left) == (len(line.turns), ended["SERVED"], ended["LEFT"])
-        called, _ = await views.ask(called_before(one.service_point, one.service, now + timedelta(1), first=1_000))
-        assert {turn.turn for turn in called} == {
-            turn.turn for turn in line.turns.values() if turn.first_called_at is not None
-        }
     due = {
         turn.turn
         for line in lines.values()
