@@ -367,7 +367,7 @@ class _Services:
 
     def rows(self) -> dict[str, list[Row]]:
         told = [list(self.before.values()), list(self.today.values())]
-        together = [HeldOut(ALL_SERVICES), HeldOut(f"{ALL_SERVICES}, today")]
+        together = [HeldOut(ALL_SERVICES), HeldOut(ALL_SERVICES)]
         for sum_, services in zip(together, told, strict=True):
             for one in services:
                 sum_.add(one)
@@ -435,8 +435,8 @@ def replay_history(history: History, source: str) -> Result:
 def show(result: Result, console: Console) -> None:
     """The result for people."""
     for title, rows in (
-        (result.source, [*result.rows, *result.all_services]),
-        ("today is learned as it goes on, too", result.today),
+        (result.source, [*result.rows, *result.all_services[:1]]),
+        ("today is learned as it goes on, too", [*result.today, *result.all_services[1:]]),
         ("each seed", result.seeds),
         (f"a new service, {LEARNED_DAYS_NEW} days known", result.new_service),
     ):
