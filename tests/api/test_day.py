@@ -11,23 +11,30 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from api.graphql.execution import Asked, followed
 from api.graphql.shared import Context
+from api.live import POLL_S
+from domain.queues.opening import CloseLine
 from infra.core import Core
 from infra.keys import Login
 from tests.api.conftest import Client
-from tests.city import TODAY, key, opaque, open_line, person, service_point
+from tests.city import TODAY, build, key, opaque, open_line, person, service_point
 from tests.conftest import Clock, Town
 from tests.hall import CLERK, LINE, Hall
 
 pytestmark = pytest.mark.anyio
 
 TURNS = 600
+FOLLOWED_EVERY = 60  # of so many who come, one follows their turn
+TOLD_TRIES_MAX = 500
 PEOPLE = 150
 COUNTERS = {"cadastre": 5, "taxes": 3}
 LINES = {service: open_line(service=service).line for service in COUNTERS}
 OPENS, CLOSES = (datetime(TODAY.year, TODAY.month, TODAY.day, hour, tzinfo=UTC) for hour in (11, 19))
+BY_HAND, BY_TIME = LINES["cadastre"], LINES["taxes"]  # how each is closed
+LETTERS = {"PREFERENTIAL": "P", "APPOINTMENT": "F", "NORMAL": "A"}
 LUNCH = OPENS + timedelta(hours=5), OPENS + timedelta(hours=6)
 MINUTE = timedelta(minutes=1)
 COUNTS = "taken called served absent left transferred unserved"
@@ -38,7 +45,8 @@ RECORDS = """query ($line: ID!, $after: String) { lineTurns(line: $line, first: 
   nodes { id number state firstCalledAt takenAt } pageInfo { endCursor hasNextPage } } }"""
 HISTORY = f"""query ($day: Date!) {{ lineHistory(servicePoint: "sopocachi", onOrAfter: $day, to: $day) {{
   service figures {{ {COUNTS} }} }} }}"""
-FOLLOW = f"subscription ($id: ID!) {{ line(id: $id) {{ position previous line {{ {LINE} }} }} }}"
+FOLLOW_LINE = f"subscription ($id: ID!) {{ line(id: $id) {{ position previous line {{ {LINE} }} }} }}"
+FOLLOW_TURN = "subscription ($id: ID!) { turn(id: $id) { position previous turn { id number state } } }"
 
 
 class Day:
@@ -55,6 +63,12 @@ class Day:
         self.refused: Counter[str] = Counter()
         self.people = {opaque(f"p{n}"): Login(subject=f"p{n}", identity=str(4_000_000 + n)) for n in range(PEOPLE)}
         self.owners: dict[str, Login] = {}
+        self.told: dict[str, list[Any]] = {}  # of lines and of turns
+        self.following: list[asyncio.Task[None]] = []
+
+    def follow(self, question: str, name: str) -> None:
+        self.told[name] = []
+        self.following.append(asyncio.create_task(follow(self.client, question, name, self.told[name])))
 
     def at(self, when: datetime, what: Callable[[], Awaitable[Any]]) -> None:
         heapq.heappush(self.agenda, (when, next(self.order), what))
@@ -72,8 +86,8 @@ class Day:
         for counter in (1, 2):
             for when, mutation in zip(LUNCH, ("pauseCounter", "resumeCounter"), strict=True):
                 self.at(when, partial(self.say, mutation, line=LINES["cadastre"], counter=counter))
-        for line in LINES.values():
-            self.at(CLOSES - 5 * MINUTE, partial(self.say, "closeLine", line=line))
+        self.at(CLOSES - 5 * MINUTE, partial(self.say, "closeLine", line=BY_HAND))
+        self.at(CLOSES + MINUTE, self.tidy_up)
         while self.agenda:
             self.clock.now, _, what = heapq.heappop(self.agenda)
             await what()
@@ -86,6 +100,12 @@ class Day:
             self.refused[f"{mutation} {error['code']}"] += 1
         return payload.get("turn")
 
+    async def tidy_up(self) -> None:
+        """A line that its time has closed is recorded as closed a little later."""
+        board = await self.hall.line(BY_TIME)
+        assert (board["state"], board["closedAt"]) == ("CLOSED", None)
+        await self.client.services.core.lane.submit(build(CloseLine, line=BY_TIME), key("tidy up"))
+
     async def arrive(self, *, by_web: bool) -> None:
         line = LINES["taxes" if self.chance.random() < 0.35 else "cadastre"]
         wanted: dict[str, Any] = {"line": line, "reason": self.chance.choice([None, None, None, "INFANT"])}
@@ -96,6 +116,8 @@ class Day:
             login, turn = CLERK, await self.say("takeTurn", channel="KIOSK", **wanted)
         if turn is None:
             return
+        if len(self.turns) % FOLLOWED_EVERY == 0:
+            self.follow(FOLLOW_TURN, turn["id"])
         self.turns.append(turn["id"])
         self.owners[turn["id"]] = login
         if self.chance.random() < 0.2:
@@ -106,7 +128,7 @@ class Day:
     async def call(self, line: str, counter: int) -> None:
         turn = await self.say("callNext", line=line, counter=counter)
         if turn is None:
-            if self.clock.now < CLOSES - 6 * MINUTE:
+            if self.clock.now < CLOSES:
                 self.later(60, lambda: self.call(line, counter))
         elif self.chance.random() < 0.1:
             self.later(90, lambda: self.miss(line, counter, turn["id"]))
@@ -136,15 +158,39 @@ class Day:
         await self.call(line, counter)
 
 
-async def follow(client: Client, line: str, told: list[Any]) -> None:
+async def follow(client: Client, question: str, name: str, told: list[Any]) -> None:
+    """Keep what is told of a line or a turn, each with the time `at` which it was.
+
+    Of a turn just taken the process may not know yet, if somebody follows its line already: it is asked again.
+    """
     context = Context(client.services, actor=await client.services.identities.actor(b""), language="es", correlation="")
-    async for answer in followed(Asked(FOLLOW, {"id": line}, None), context):
-        assert answer.data, answer
-        told.append(answer.data["line"])
+    for _ in range(TOLD_TRIES_MAX):
+        async for answer in followed(Asked(question, {"id": name}, None), context):
+            if not answer.data:
+                assert [error.extensions["code"] for error in answer.errors] == ["turn_unknown"], answer
+                break
+            (said,) = answer.data.values()
+            told.append(said | {"at": client.services.now()})
+        assert not told, "it ended"
+        await asyncio.sleep(POLL_S)
+
+
+class Board:
+    """A line by its events so far: who waits, by turn, and of each counter whether it calls."""
+
+    def __init__(self, counters: list[int]) -> None:
+        self.waiting: set[str] = set()
+        self.taken = dict.fromkeys(LETTERS, 0)
+        self.open = dict.fromkeys(counters, True)
+        self.calls: list[tuple[str, int]] = []
+        self.closed = False
 
 
 class Ledger:
-    """What became of each turn, by the events in the log alone."""
+    """What became of each turn, by the events in the log alone; and of each line, what its board had to say after each.
+
+    `boards` has that by position, as `on_the_board` gives it; `history` each turn's states, with their positions.
+    """
 
     def __init__(self, town: Town) -> None:
         self.state: dict[str, str] = {}
@@ -152,37 +198,104 @@ class Ledger:
         self.counter: dict[tuple[str, int], str] = {}
         self.notices: Counter[str] = Counter()
         self.called: set[str] = set()
-        rows = town.execute("SELECT stream, event, state FROM event_log WHERE stream LIKE 'line/%%' ORDER BY position")
-        for stream, event, said in rows:
-            self._enter(str(stream).removeprefix("line/"), str(event).removesuffix(".v1"), said)
+        self.boards: dict[int, Any] = {}
+        self.history: dict[str, list[tuple[int, str]]] = {}
+        self._lines: dict[str, Board] = {}
+        rows = town.execute(
+            "SELECT position, stream, event, state FROM event_log WHERE stream LIKE 'line/%%' ORDER BY position"
+        )
+        for position, stream, event, said in rows:
+            line, name = str(stream).removeprefix("line/"), str(event).removesuffix(".v1")
+            self._enter(line, name, said)
+            for turn, state in self._moved(name, said).items():
+                self._put(line, turn, state)
+                self.history.setdefault(turn, []).append((position, state))
+            self.boards[position] = self._board(line)
 
     def _enter(self, line: str, event: str, said: Any) -> None:
         turn, counter = said.get("turn", ""), (line, said.get("counter", 0))
         match event:
+            case "line_opened":
+                self._lines[line] = Board(said["counters"])
+            case "line_closed":
+                self._lines[line].closed = True
+            case "counter_paused" | "counter_resumed":
+                self._lines[line].open[said["counter"]] = event == "counter_resumed"
             case "turn_taken":
                 assert turn not in self.state
                 self.number[turn] = line, said["priority"], said["number"]
+                self._lines[line].taken[said["priority"]] += 1
             case "turn_called":
                 assert self.state[turn] == "WAITING"
                 assert counter not in self.counter, "it had somebody"
                 self.counter[counter] = turn
                 self.called.add(turn)
+                calls = self._lines[line].calls
+                self._lines[line].calls = [(turn, said["counter"]), *(call for call in calls if call[0] != turn)][:10]
             case "service_started":
                 assert (self.state[turn], self.counter[counter]) == ("CALLED", turn)
             case "service_finished" | "turn_absent":
                 assert self.counter.pop(counter) == turn
-            case "turn_transferred":
+            case "turn_transferred" | "turn_left":
                 self.counter = {at: who for at, who in self.counter.items() if who != turn}
             case "notice_given":
                 self.notices[turn] += 1
+
+    def _moved(self, event: str, said: Any) -> dict[str, str]:
+        """The turns of which an event says a new state, and which."""
         states = {
             "turn_taken": "WAITING", "turn_called": "CALLED", "turn_recalled": "CALLED", "service_started": "SERVING",
             "service_finished": "SERVED", "turn_absent": "ABSENT", "turn_requeued": "WAITING", "turn_left": "LEFT",
             "turn_transferred": "TRANSFERRED",
         }  # fmt: skip
-        if event in states:
-            self.state[turn] = states[event]
-        self.state |= dict.fromkeys(said.get("unserved", ()), "UNSERVED")
+        found = {said["turn"]: states[event]} if event in states else {}
+        return found | dict.fromkeys(said.get("unserved", ()), "UNSERVED")
+
+    def _put(self, line: str, turn: str, state: str) -> None:
+        self.state[turn] = state
+        waiting = self._lines[line].waiting
+        if state == "WAITING":
+            waiting.add(turn)
+        else:
+            waiting.discard(turn)
+
+    def shown(self, turn: str) -> str:
+        _, priority, number = self.number[turn]
+        return f"{LETTERS[priority]}-{number:03d}"
+
+    def _board(self, line: str) -> Any:
+        board = self._lines[line]
+        waiting = Counter(self.number[turn][1] for turn in board.waiting)
+        at = {counter: self.counter.get((line, counter)) for counter in board.open}
+        return {
+            "waiting": waiting.total(),
+            "classes": {priority: (waiting[priority], board.taken[priority]) for priority in LETTERS},
+            "countersOpen": sum(board.open.values()),
+            "counters": {
+                counter: (board.open[counter], (self.shown(turn), self.state[turn]) if turn else None)
+                for counter, turn in at.items()
+            },
+            "lastCalls": [(self.shown(turn), counter, self.state[turn]) for turn, counter in board.calls],
+            "closed": board.closed,
+            "next": {self.shown(turn) for turn in board.waiting},
+        }
+
+    def state_at(self, turn: str, position: int) -> str:
+        return [state for at, state in self.history[turn] if at <= position][-1]
+
+
+def on_the_board(told: Any) -> Any:
+    """What is compared of a board that was told; `next` and `closed` are looked at apart."""
+    return {
+        "waiting": told["waiting"],
+        "classes": {one["priority"]: (one["waiting"], one["taken"]) for one in told["classes"]},
+        "countersOpen": told["countersOpen"],
+        "counters": {
+            one["number"]: (one["open"], (one["turn"]["number"], one["turn"]["state"]) if one["turn"] else None)
+            for one in told["counters"]
+        },
+        "lastCalls": [(one["number"], one["counter"], one["state"]) for one in told["lastCalls"]],
+    }
 
 
 @pytest.fixture
@@ -191,7 +304,8 @@ async def day(client: Client, core: Core, clock: Clock) -> Day:
     clock.now = OPENS - timedelta(minutes=30)
     await core.lane.submit(service_point(), key("point"))
     for service, counters in COUNTERS.items():
-        await core.lane.submit(open_line(service=service, counters=counters), key(service))
+        opening = replace(open_line(service=service, counters=counters), closes_at=CLOSES)
+        await core.lane.submit(opening, key(service))
     people = [person(f"p{n}", core, ci=str(4_000_000 + n)) for n in range(PEOPLE)]
     await asyncio.gather(*(core.lane.submit(one, key(one.person)) for one in people))
     return Day(Client(client.http, client.services), clock)  # read models are asked when the day is over
@@ -201,16 +315,21 @@ async def day(client: Client, core: Core, clock: Clock) -> Day:
 async def test_a_whole_day_leaves_nothing_that_contradicts_itself(
     client: Client, day: Day, core: Core, town: Town
 ) -> None:
-    boards: dict[str, list[Any]] = {line: [] for line in LINES.values()}
-    following = [asyncio.create_task(follow(client, line, told)) for line, told in boards.items()]
+    for line in LINES.values():
+        day.follow(FOLLOW_LINE, line)
     await day.play()
+    for name in day.told:
+        await the_last_is_told(day, name)
     ledger = Ledger(town)
     await the_day_was_as_lively_as_it_should(day, ledger)
-    for line, told in boards.items():
-        await the_board_says_what_the_log_says(day.hall, line, told, ledger)
-    for task in following:
+    for line in LINES.values():
+        await the_board_says_what_the_log_says(day.hall, line, day.told[line], ledger)
+        each_board_was_right_when_it_was_told(line, day.told[line], ledger)
+    for turn in set(day.told) - set(LINES.values()):
+        the_follow_up_says_what_the_log_says(turn, day.told[turn], ledger)
+    for task in day.following:
         task.cancel()
-    await asyncio.gather(*following, return_exceptions=True)
+    await asyncio.gather(*day.following, return_exceptions=True)
     await core_stops(client)
     assert sorted(day.turns) == sorted(ledger.state)
     for line in LINES.values():
@@ -274,6 +393,8 @@ async def the_day_was_as_lively_as_it_should(day: Day, ledger: Ledger) -> None:
             "requeueAbsent requeued_too_often",
     }  # fmt: skip
     assert set(day.refused) <= expected, day.refused
+    came = {refused.partition(" ")[2] for refused in day.refused}
+    assert came >= {"nobody_waits", "counter_paused", "has_a_turn", "line_closed"}, day.refused
 
 
 async def the_board_says_what_the_log_says(hall: Hall, line: str, told: list[Any], ledger: Ledger) -> None:
@@ -289,9 +410,42 @@ async def the_board_says_what_the_log_says(hall: Hall, line: str, told: list[Any
         priority: len(numbers.get(priority, [])) for priority in ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
     }
     assert all(counter["turn"] is None for counter in board["counters"])
-    for _ in range(500):  # until the last change has come
-        if told and told[-1]["line"] == board:
-            break
-        await asyncio.sleep(0.02)
-    assert told[-1]["line"] == board
+
+
+async def the_last_is_told(day: Day, name: str) -> None:
+    """Wait until what is told of a line or a turn is what is so."""
+    told = day.told[name]
+    field, now = ("line", await day.hall.line(name)) if name in LINES.values() else ("turn", await day.hall.turn(name))
+    for _ in range(TOLD_TRIES_MAX):
+        if told and all(now[part] == value for part, value in told[-1][field].items()):
+            return
+        await asyncio.sleep(POLL_S)
+    raise AssertionError((name, told[-1:], now))
+
+
+def each_is_after_the_one_before(told: list[Any]) -> None:
     assert [one["previous"] for one in told] == [None, *(one["position"] for one in told[:-1])]
+    positions = [int(one["position"]) for one in told]
+    assert positions == sorted(set(positions))
+
+
+def each_board_was_right_when_it_was_told(line: str, told: list[Any], ledger: Ledger) -> None:
+    each_is_after_the_one_before(told)
+    assert {one["line"]["countersOpen"] for one in told} >= ({3, 5} if line == LINES["cadastre"] else {3})
+    for one in told:
+        board, right = one["line"], ledger.boards[int(one["position"])]
+        compared = on_the_board(board)
+        assert compared == {name: right[name] for name in compared}, one
+        assert set(board["next"]) <= right["next"]
+        assert bool(board["next"]) == bool(right["next"])
+        closed = board["state"] == "CLOSED"
+        assert closed == right["closed"] or (closed and one["at"] >= CLOSES), one
+
+
+def the_follow_up_says_what_the_log_says(turn: str, told: list[Any], ledger: Ledger) -> None:
+    each_is_after_the_one_before(told)
+    for one in told:
+        right = ledger.shown(turn), ledger.state_at(turn, int(one["position"]))
+        assert (one["turn"]["number"], one["turn"]["state"]) == right, one
+    assert told[-1]["turn"]["state"] == ledger.state[turn]
+    assert int(told[-1]["position"]) >= ledger.history[turn][-1][0]
