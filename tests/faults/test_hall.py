@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -20,18 +19,20 @@ from bench.race import register
 from domain.calendar import local_date
 from infra.embedded import OWNER, EmbeddedPostgres
 from tests.crowd import crowd
-from tests.faults.test_race import oldest_of
 from tests.faults.test_serve import wait_until_ready
 from tests.faults.truth import read_log
-from tests.following import BOARD, SHOWN, follower
-from tests.serving import Serving, gql
+from tests.following import BOARD, SHOWN, TOLD_TIMEOUT_S, follower
+from tests.serving import READY_S, Serving, gql
 
 OPENS_IN_S = 4.0
-KILLS = 2
+WORKERS = 2
 TRIES_MAX = 20
+ANSWER_TIMEOUT_S = 1.0  # then the other process is asked
 BOARD_NOW = f"query ($id: ID!) {{ line(id: $id) {{ {SHOWN} }} }}"
+CALL = "mutation ($input: CallNextInput!) { callNext(input: $input) { position errors { code } } }"
 TAKE = """mutation ($input: TakeTurnInput!) { takeTurn(input: $input) {
-  turn { id number ahead } position errors { code ... on NotBefore { at } ... on HasATurn { turn } } } }"""
+  turn { id number ahead expected { middleSeconds } } position
+  errors { code ... on NotBefore { at } ... on HasATurn { turn } } } }"""
 
 
 class Office:
@@ -74,7 +75,7 @@ class Office:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    place = Office(tmp_path_factory.mktemp("hall") / "city", workers=2)
+    place = Office(tmp_path_factory.mktemp("hall") / "city", workers=WORKERS)
     yield place
     place.server.stop()
 
@@ -118,6 +119,9 @@ def all_get_one_number_in_order(office: Office, phones: int) -> None:
         turn["turn"]: f"A-{turn['number']:03d}" for turn in logged
     }
     assert [turn["ahead"] for turn in logged] == list(range(phones))
+    waits_s = [turn["expected"]["middleSeconds"] for turn in sorted(given, key=lambda turn: int(turn["number"][2:]))]
+    assert waits_s[0] >= 0
+    assert waits_s[-1] > waits_s[0]  # each by what was known of the line when they were answered
 
 
 def test_when_a_line_opens_everybody_gets_one_number_in_order(office: Office) -> None:
@@ -129,44 +133,104 @@ def test_when_a_line_opens_a_thousand_phones_get_one_number_each_in_order(office
     all_get_one_number_in_order(office, 1_000)
 
 
-@pytest.mark.anyio
-async def test_killed_between_a_call_and_its_push_everybody_ends_with_the_right_board(tmp_path: Path) -> None:
-    """Whatever was told before, whoever comes back with `after` has missed nothing and has the board as it is."""
-    office = await asyncio.to_thread(Office, tmp_path / "city", workers=1)
-    try:
-        line = await asyncio.to_thread(office.open)
-        for _ in range(8):
-            await asyncio.to_thread(office.do, "takeTurn", line=line, channel="KIOSK")
-        told: dict[int, list[Any]] = defaultdict(list)
-        for counter in range(1, KILLS + 1):
-            worker = await asyncio.to_thread(oldest_of, office.server.workers())
-            followers = [asyncio.create_task(follow_until_cut(office.url, line, told[n])) for n in range(20)]
-            await asyncio.sleep(1)  # by then they follow; whoever does not is cut off all the same
-            await asyncio.to_thread(office.do, "callNext", line=line, counter=counter)
-            worker.kill()
-            await asyncio.gather(*followers)
-            await asyncio.to_thread(wait_until_ready, office.url)
-        board = (await asyncio.to_thread(gql, office.url, BOARD_NOW, id=line))["data"]["line"]
-        assert [call["number"] for call in board["lastCalls"]] == ["A-002", "A-001"]
-        position = max(row.position for row in office.log(line))
-        for n in range(20):
-            if told[n][-1]["position"] < position:
-                async with follower(office.url, payload={}) as one:
-                    await one.follow(BOARD, id=line, after=str(told[n][-1]["position"]))
-                    told[n].append(await one.told())
-            assert told[n][-1]["line"] == board
-            assert [one["previous"] for one in told[n]] == [None, *(one["position"] for one in told[n][:-1])]
-    finally:
-        await asyncio.to_thread(office.server.stop)
+class Watcher:
+    """One who follows a board, and comes back with `after` whenever they are cut off.
 
+    `came_back` are the positions that they had been told last, each time.
+    """
 
-async def follow_until_cut(url: str, line: str, told: list[Any]) -> None:
-    after = {"after": str(told[-1]["position"])} if told else {}
-    with suppress(websockets.ConnectionClosed, websockets.InvalidMessage):
-        async with follower(url, payload={}) as one:
-            await one.follow(BOARD, id=line, **after)
+    def __init__(self, url: str, line: str) -> None:
+        self.told: list[Any] = []
+        self.came_back: list[int] = []
+        self._url = url
+        self._line = line
+
+    @property
+    def position(self) -> int:
+        return self.told[-1]["position"] if self.told else 0
+
+    async def watch(self) -> None:
+        while True:
+            with suppress(OSError, websockets.ConnectionClosed, websockets.InvalidHandshake):
+                await self._until_cut()
+            await asyncio.sleep(0.1)  # the process may not be there again yet
+
+    async def _until_cut(self) -> None:
+        async with follower(self._url, payload={}) as one:
+            if self.told:
+                self.came_back.append(self.position)
+            await one.follow(BOARD, id=self._line, **({"after": str(self.position)} if self.told else {}))
             while True:
-                told.append(await one.told())
+                self.told.append(await one.told())
+
+
+async def all_are_told(watchers: list[Watcher], position: int) -> None:
+    async with asyncio.timeout(TOLD_TIMEOUT_S):
+        while any(watcher.position < position for watcher in watchers):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def call_by_another(office: Office, line: str, counter: int) -> int:
+    """The position of a call, though one of the processes stands still: asked again until the other answers."""
+    wanted = {"idempotencyKey": f"{line}-{counter}", "line": line, "counter": counter}
+    for _ in range(TRIES_MAX):
+        with suppress(httpx.TransportError):
+            answer = httpx.post(
+                f"{office.url}/graphql",
+                json={"query": CALL, "variables": {"input": wanted}},
+                headers={"authorization": bearer()},
+                timeout=ANSWER_TIMEOUT_S,
+                verify=False,  # noqa: S501 (loopback)
+                trust_env=False,
+            )
+            return int(answer.json()["data"]["callNext"]["position"])
+    raise AssertionError("nobody answers")
+
+
+@pytest.mark.anyio
+async def test_killed_between_a_call_and_its_push_everybody_ends_with_the_right_board(office: Office) -> None:
+    """Whatever was told before, whoever comes back with `after` has missed nothing and has the board as it is.
+
+    A process that stands still from just before the call has told nobody of it when it is killed.
+    """
+    line = await asyncio.to_thread(office.open)
+    for _ in range(8):
+        await asyncio.to_thread(office.do, "takeTurn", line=line, channel="KIOSK")
+    position = (await asyncio.to_thread(office.log, line))[-1].position
+    watchers = [Watcher(office.url, line) for _ in range(20)]
+    watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
+    missed = 0
+    for counter, victim in enumerate(office.server.workers(), 1):  # each is killed once: Granian bears that at any age
+        await all_are_told(watchers, position)
+        victim.suspend()
+        try:
+            position = await asyncio.to_thread(call_by_another, office, line, counter)
+        finally:
+            victim.kill()
+        await all_are_told(watchers, position)
+        missed += sum(position > after for watcher in watchers for after in watcher.came_back)
+        for watcher in watchers:
+            watcher.came_back.clear()
+        await asyncio.to_thread(wait_for_workers, office, without=victim.pid)
+    for task in watching:
+        assert not task.done(), task
+        task.cancel()
+    await asyncio.gather(*watching, return_exceptions=True)
+    assert missed, "nobody missed a push"
+    board = (await asyncio.to_thread(gql, office.url, BOARD_NOW, id=line))["data"]["line"]
+    assert [call["number"] for call in board["lastCalls"]] == ["A-002", "A-001"]
+    for watcher in watchers:
+        assert watcher.told[-1]["line"] == board
+        assert [one["previous"] for one in watcher.told] == [None, *(one["position"] for one in watcher.told[:-1])]
+
+
+def wait_for_workers(office: Office, *, without: int) -> None:
+    """Until there are as many as before, and they answer."""
+    deadline = time.monotonic() + READY_S
+    while len([one for one in office.server.workers() if one.pid != without]) < WORKERS:
+        assert time.monotonic() < deadline, "no worker comes"
+        time.sleep(0.05)
+    wait_until_ready(office.url)
 
 
 def delays(office: Office, *, followers: int, calls: int, pause_s: float) -> list[float]:
