@@ -133,11 +133,11 @@ class Following:
         """Where what was told last stands; 0 if that was nothing."""
         return self._seen or 0
 
-    async def snapshot(self) -> Snapshot:
-        """The newest one, once there is one. Raises Unavailable if that takes too long."""
+    async def snapshot(self, having: Callable[[Any], bool] = lambda state: True) -> Snapshot:
+        """The newest one, once there is one whose state has this. Raises Unavailable if that takes too long."""
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
-                while (snapshot := self._now()) is None:
+                while (snapshot := self._now()) is None or not having(snapshot.state):
                     await self._followed.changed.wait()
         except TimeoutError:
             raise Unavailable("no state yet") from None

@@ -17,7 +17,7 @@ from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
 from domain.decider import StreamName
 from domain.errors import Code, Rejected
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits, line_of
 from domain.queues import line as lines
 from infra.lines import LineNow
 from infra.log import Unavailable
@@ -171,7 +171,11 @@ class Subscription:
             refuse(info, "id", "opaque")
         async with _follow(info, agendas.stream(agenda_of(id)), after=after, concerns=_touched(id)) as following:
             if id not in (await following.snapshot()).state.appointments:
-                raise _unknown(info, "appointment_unknown")
+                # Booked a moment ago, it is in the log, and here soon.
+                agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(id)))
+                if id not in agenda.appointments:
+                    raise _unknown(info, "appointment_unknown")
+                await following.snapshot(lambda state: id in state.appointments)
             while True:
                 change = await following.change()
                 info.context.snapshot = change.snapshot
@@ -215,7 +219,9 @@ class Subscription:
             refuse(info, "id", "opaque")
         async with _follow(info, lines.stream_of(id), after=after, concerns=_of_turn(id)) as following:
             if id not in (await following.snapshot()).state.turns:
-                raise _unknown(info, "turn_unknown")
+                if not await info.context.line(line_of(id), lambda now: id in now.line.turns):
+                    raise _unknown(info, "turn_unknown")
+                await following.snapshot(lambda state: id in state.turns)  # taken a moment ago
             while True:
                 change = await following.change()
                 info.context.snapshot = change.snapshot

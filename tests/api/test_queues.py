@@ -338,6 +338,20 @@ def finished(line: str, name: str, clerk: dict[str, Any]) -> list[Any]:
     return [StartService(turn=turn), FinishService(turn=turn), CallNext(**clerk)]
 
 
+async def test_a_turn_is_followed_in_the_moment_in_which_it_was_taken(url: str, core: Core) -> None:
+    """Though others follow the line already, by a state in which it is not yet."""
+    await open_lines(core)
+    async with follower(url, payload={}) as one, follower(url, payload={}) as other:
+        await one.follow(FOLLOW_LINE, id=CADASTRE)
+        await one.told()
+        for n in range(20):
+            await core.lane.submit(take(CADASTRE, f"p{n}"), key(f"take {n}"))
+            await other.follow(FOLLOW_TURN, name=str(n), id=turn_of(f"p{n}", CADASTRE))
+            told = await other.told()
+            assert (told["turn"]["number"], told["previous"]) == (f"A-{n + 1:03d}", None)
+            await other.say(type="complete", id=str(n))
+
+
 @pytest.mark.parametrize(
     ("document", "variables", "code"),
     [
