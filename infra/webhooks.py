@@ -1,6 +1,7 @@
 """Sending what is due to webhooks, signed as Standard Webhooks say, and recording what came of it.
 
-At least once: what was sent and could not be recorded is sent again, under the same id. See docs/webhooks.md.
+At least once: what was sent and not recorded when this process ends is sent again, under the same id. See
+docs/webhooks.md.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import hashlib
 import hmac
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ EACH_MAX = 32  # of one webhook, in hand
 STRETCH_EVENTS = 50_000  # looked through at a time, for what was never tried
 ANSWER_BYTES_MAX = 16 * 1024  # read, so that the connection may be used again; nobody looks at it
 ANSWER_TIMEOUT_S = 1.0
+RECORD_PAUSE_S = 1.0  # before what can't be recorded now is tried to be recorded again
 STOP_WAIT_S = 3.0  # for what is being sent; what does not end by then is sent again after the next start
 SECRET_PREFIX = "whsec_"  # noqa: S105 (what tells a secret, not one)
 
@@ -179,11 +181,9 @@ class Courier:
                 status, error = await self._post(message)
                 attempt = message.attempts + 1
                 record = RecordAttempt(delivery=message.delivery, attempt=attempt, status=status, error=error)
-                key = Key(ACTOR, f"attempt:{message.delivery}:{attempt}")
-                outcome = await self._core.lane.submit(record, key)
-                self._recorded[message.delivery] = outcome.position
-        except (Rejected, Unavailable):
-            return  # it is sent again, unless somebody else said what came of it
+                self._recorded[message.delivery] = await self._record(record)
+        except Unavailable:
+            return  # it was not sent
         except Exception as error:
             log_failure("a message can't be sent", error, delivery=message.delivery)
         finally:
@@ -211,6 +211,22 @@ class Courier:
         except Exception:  # whatever somebody else's program does, or a library makes of it
             return (status, None) if status else (None, "broken")
         return status, None
+
+    async def _record(self, record: RecordAttempt) -> int:
+        """From which position on the log has what came of it. It waits for that: what was sent is not sent again."""
+        key = Key(ACTOR, f"attempt:{record.delivery}:{record.attempt}")
+        while True:
+            with suppress(Exception):  # the lane tells what is wrong
+                return await self._heard(record, key)
+            await asyncio.sleep(RECORD_PAUSE_S)
+
+    async def _heard(self, record: RecordAttempt, key: Key) -> int:
+        try:
+            return (await self._core.lane.submit(record, key)).position
+        except Rejected as refusal:
+            if refusal.code != "idempotency_key_reused":
+                raise
+            return await self._core.log.head()  # another one sent it as well, and was heard
 
 
 async def _drop(answer: httpx.Response) -> None:

@@ -16,10 +16,11 @@ from domain.decider import build
 from domain.queues.calling import CallNext
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
-from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RegisterWebhook, RemoveWebhook, ResendDelivery
+from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.core import Core
+from infra.log import Key
 from infra.views import Views
-from infra.webhooks import Courier, Outbox, open_http, shown_secret
+from infra.webhooks import ACTOR, Courier, Outbox, open_http, shown_secret
 from projections.deliveries import ShownDelivery, due_deliveries, of_webhook, stretch
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
@@ -81,6 +82,17 @@ async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIt
             await post.courier.begin()
             yield post
             await post.courier.stop()
+
+
+@asynccontextmanager
+async def another(post: Post, clock: Clock) -> AsyncIterator[Courier]:
+    """A second courier at the same read models."""
+    async with open_http() as http:
+        courier = Courier(post.core, post.views, http, Outbox(stretch, due_deliveries), clock)
+        post.projecting.catch_up()
+        await courier.begin()
+        yield courier
+        await courier.stop()
 
 
 @pytest.fixture
@@ -342,18 +354,64 @@ async def test_a_long_outbox_is_looked_through_in_stretches(
     assert receiver.ids()[10:] == [f"{HOOK}/{last}"]
 
 
-async def test_what_could_not_be_recorded_is_sent_again(
+async def test_what_can_t_be_recorded_keeps_its_place_and_is_not_sent_again(
     post: Post, receiver: Receiver, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await post.notice("ana")
+    monkeypatch.setattr(infra.webhooks, "RECORD_PAUSE_S", 0.02)
+    count = infra.webhooks.AT_ONCE_MAX + 2
+    for number in range(count):
+        await post.notice(f"p{number}")
+    post.projecting.catch_up()
     with monkeypatch.context() as patch:
         patch.setattr(core.lane, "queue_max", 0)  # as overloaded as it gets
-        await post.tick()
+        for _ in range(20):
+            await post.courier.tick()
+            await post.courier.idle(0.05)
+        assert len(receiver.got) == infra.webhooks.AT_ONCE_MAX
+    await post.courier.idle()
     await post.tick()
+    assert len(receiver.got) == len(set(receiver.ids())) == count
+    assert {(one.state, one.attempts) for one in await post.shown()} == {("DELIVERED", 1)}
+
+
+async def test_what_was_not_recorded_when_one_ended_is_sent_again_by_the_next(
+    post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.webhooks, "STOP_WAIT_S", 0.5)
+    await post.notice("ana")
+    with monkeypatch.context() as patch:
+        patch.setattr(post.core.lane, "queue_max", 0)
+        async with another(post, clock) as first:
+            await first.tick()
+    assert len(receiver.got) == 1
     await post.tick()
     assert len(receiver.got) == 2
     assert len(set(receiver.ids())) == 1
     assert [(one.state, one.attempts) for one in await post.shown()] == [("DELIVERED", 1)]
+
+
+async def test_what_another_one_said_of_it_counts_also_while_the_read_models_lag(
+    post: Post, receiver: Receiver, clock: Clock
+) -> None:
+    """Both have it in hand, as when one was frozen: the second finds the attempt recorded, with another answer."""
+    receiver.answer = receiver.hang
+    await post.notice("ana")
+    async with another(post, clock) as other:
+        for one in (post.courier, other):
+            await one.tick()
+        async with asyncio.timeout(SOON_S):
+            while len(receiver.got) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        (delivery,) = set(receiver.ids())
+        record = build(RecordAttempt, delivery=delivery, attempt=1, status=410)
+        await post.core.lane.submit(record, Key(ACTOR, f"attempt:{delivery}:1"))
+        receiver.release.set()
+        for _ in range(3):
+            for one in (post.courier, other):
+                await one.idle()
+                await one.tick()
+    assert len(receiver.got) == 2
+    assert [(one.state, one.attempts) for one in await post.shown()] == [("GIVEN_UP", 1)]
 
 
 async def test_a_call_counts_as_the_notice(post: Post, receiver: Receiver) -> None:
