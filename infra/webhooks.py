@@ -127,7 +127,8 @@ def settled_of(due: Iterable[Message]) -> dict[str, int]:
 class Courier:
     """Takes what is due to webhooks, many at once. `tick` it again and again, in one process at a time.
 
-    What is being sent, or was recorded further on in the log than the read models are, is not taken again.
+    What is being sent, or was recorded further on in the log than the read models are, is not taken again. What waits
+    for its place is sent as the newest look has it: not at all, if its webhook was removed meanwhile.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Courier:
         self._at_least = 0
         self._settled = 0
         self._settled_of: dict[str, int] = {}
+        self._due: dict[str, Message] = {}
         self._in_hand: dict[str, asyncio.Task[None]] = {}
         self._recorded: dict[str, int] = {}
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_MAX))
@@ -148,7 +150,7 @@ class Courier:
     async def begin(self) -> None:
         """Another may have sent something until now: look at nothing older than that. Raises Unavailable."""
         self._at_least = await self._core.log.head()
-        self._settled, self._settled_of = 0, {}
+        self._settled, self._settled_of, self._due = 0, {}, {}
 
     async def tick(self) -> None:
         """Begin to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
@@ -159,9 +161,10 @@ class Courier:
         # What one read model has and another not yet is looked at again.
         self._settled = freshness.position if stretch.until is None else min(stretch.until, freshness.position)
         self._settled_of = settled_of(rows)
+        self._due = {row.delivery: row for row in rows}
         for row in rows:
             if row.delivery not in self._in_hand and row.delivery not in self._recorded:
-                self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row))
+                self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row.delivery, row.webhook))
 
     async def idle(self, timeout_s: float | None = None) -> None:
         """Wait until what was begun is sent and recorded."""
@@ -175,19 +178,22 @@ class Courier:
             task.cancel()
         await self.idle()
 
-    async def _deliver(self, message: Message) -> None:
+    async def _deliver(self, delivery: str, webhook: str) -> None:
         try:
-            async with self._places[message.webhook]:  # until it is recorded: so many at most come twice
+            async with self._places[webhook]:  # until it is recorded: so many at most come twice
+                message = self._due.get(delivery)
+                if message is None:
+                    return
                 status, error = await self._post(message)
                 attempt = message.attempts + 1
-                record = RecordAttempt(delivery=message.delivery, attempt=attempt, status=status, error=error)
-                self._recorded[message.delivery] = await self._record(record)
+                record = RecordAttempt(delivery=delivery, attempt=attempt, status=status, error=error)
+                self._recorded[delivery] = await self._record(record)
         except Unavailable:
             return  # it was not sent
         except Exception as error:
-            log_failure("a message can't be sent", error, delivery=message.delivery)
+            log_failure("a message can't be sent", error, delivery=delivery)
         finally:
-            del self._in_hand[message.delivery]
+            del self._in_hand[delivery]
 
     async def _post(self, message: Message) -> tuple[int | None, Failure | None]:
         """The status of the answer, or why there is none. Redirections are not followed: they are no 2xx.

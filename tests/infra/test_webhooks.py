@@ -414,6 +414,60 @@ async def test_what_another_one_said_of_it_counts_also_while_the_read_models_lag
     assert [(one.state, one.attempts) for one in await post.shown()] == [("GIVEN_UP", 1)]
 
 
+async def begin_many(post: Post, receiver: Receiver) -> int:
+    """As many under way as there may be, and some that wait for a place: how many in all."""
+    receiver.answer = receiver.hang
+    count = infra.webhooks.AT_ONCE_MAX + 2
+    for number in range(count):
+        await post.notice(f"p{number}")
+    post.projecting.catch_up()
+    await post.courier.tick()
+    async with asyncio.timeout(SOON_S):
+        while len(receiver.got) < infra.webhooks.AT_ONCE_MAX:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    return count
+
+
+async def go_on(post: Post, receiver: Receiver) -> None:
+    post.projecting.catch_up()
+    await post.courier.tick()
+    receiver.release.set()
+    await post.courier.idle()
+
+
+async def test_what_waits_for_its_place_is_not_sent_to_a_webhook_that_was_removed(
+    post: Post, receiver: Receiver
+) -> None:
+    await begin_many(post, receiver)
+    await post.do(RemoveWebhook, webhook=HOOK)
+    await go_on(post, receiver)
+    assert len(receiver.got) == infra.webhooks.AT_ONCE_MAX
+
+
+async def test_what_waits_for_its_place_goes_where_the_webhook_is_by_then(post: Post, receiver: Receiver) -> None:
+    count = await begin_many(post, receiver)
+    with receiving() as elsewhere:
+        moved = {"webhook": HOOK, "url": elsewhere.url, "name": "SMS", "kinds": ["notice_given"], "generation": 2}
+        await post.do(RegisterWebhook, **moved)
+        await go_on(post, receiver)
+        assert (len(receiver.got), len(elsewhere.got)) == (infra.webhooks.AT_ONCE_MAX, count - len(receiver.got))
+        signing = post.core.secret.webhook_key(HOOK, 2)
+        for got in elsewhere.got:
+            signed = infra.webhooks.signed(signing, got.id, got.body, post.courier._clock())
+            assert got.headers["webhook-signature"] == signed["webhook-signature"]
+
+
+async def test_what_waits_for_its_place_is_looked_at_again_by_who_begins_again(post: Post, receiver: Receiver) -> None:
+    """Another may have sent it meanwhile."""
+    count = await begin_many(post, receiver)
+    await post.courier.begin()
+    receiver.release.set()
+    await post.courier.idle()
+    assert len(receiver.got) == infra.webhooks.AT_ONCE_MAX
+    await post.tick()
+    assert len(receiver.got) == len(set(receiver.ids())) == count
+
+
 async def test_a_call_counts_as_the_notice(post: Post, receiver: Receiver) -> None:
     """Who was called need not be told any more."""
     for name in ("ana", "luis"):
