@@ -249,6 +249,11 @@ class Log:
             .format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
             .as_bytes()
         )
+        self._select_written = (
+            sql.SQL("SELECT 1 FROM {} WHERE notification_id = %s::bigint AND command_id = %s::text")
+            .format(sql.Identifier(schema, "events"))
+            .as_bytes()
+        )
         self._select_keys = (
             sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)")
             .format(sql.Identifier(schema, "subject_keys"))
@@ -329,6 +334,10 @@ class Log:
         """Digest and position of an accepted command, if its key is still kept. Raises Unavailable."""
         rows = await self._rows(self._select_known, (key.name,))
         return (rows[0][0], rows[0][1]) if rows else None
+
+    async def written(self, key: Key, position: int) -> bool:
+        """Whether the event there was written by the command of that key. Raises Unavailable."""
+        return bool(await self._rows(self._select_written, (position, key.name)))
 
     def batch(self) -> Batch:
         """A batch for `append`, empty."""

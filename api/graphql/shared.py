@@ -298,6 +298,14 @@ class Context:
         self.actor.known_person.forget()  # it may have made them somebody, or nobody
         return command, outcome
 
+    async def recorded(self, key: str, outcome: Outcome) -> bool:
+        """Whether a request under this key recorded something, now or when it came first. Raises like `state`."""
+        if not outcome.replayed:
+            return bool(outcome.recorded)
+        core = self.services.core
+        async with self._available():
+            return await core.log.written(core.lane.kept(self._key(key)), outcome.position)
+
     async def _knows(self, person: str) -> bool:
         """Whether somebody has this id and was not erased."""
         if not _can_be_stored(person):

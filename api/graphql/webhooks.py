@@ -164,8 +164,8 @@ class RegisterWebhookPayload(Payload):
     webhook: Webhook | None = strawberry.field(default=None, description="The webhook, as it was asked for.")
     secret: str | None = strawberry.field(
         default=None,
-        description="By which its messages are signed: give it to the receiver alone. No query shows it; the same"
-        " request under the same key does.",
+        description="By which its messages are signed: give it to the receiver alone. Null if nothing was changed by"
+        " this request. No query shows it; the same request under the same key does.",
     )
 
 
@@ -208,9 +208,12 @@ class WebhooksMutation:
             )
         except Rejected as refusal:
             return RegisterWebhookPayload(errors=explain(refusal, info.context))
+        secret = None
+        if await info.context.recorded(input.idempotency_key, outcome):
+            secret = shown_secret(info.context.services.core.secret, command.webhook, command.generation)
         return RegisterWebhookPayload(
             webhook=_webhook(hooks.registered(command)),
-            secret=shown_secret(info.context.services.core.secret, command.webhook, command.generation),
+            secret=secret,
             position=Position(outcome.position),
         )
 

@@ -55,6 +55,19 @@ async def test_the_secret_is_told_when_it_is_registered_and_when_that_is_repeate
     ]
 
 
+async def test_the_secret_is_told_to_nobody_who_changed_nothing(client: Client, core: Core) -> None:
+    client.act_as(Login(subject="boss", roles=["administrator"]))
+    told = await register(client)
+    nothing = {**told, "secret": None}
+    assert await register(client, "k2") == nothing
+    client.act_as(Login(subject="another", roles=["administrator"]))
+    for name in ("k", "k", "k3", "k3"):  # repeated, too: what it repeats changed nothing
+        assert await register(client, name) == nothing
+    assert (await register(client, "k4", kinds=["LINE_CLOSED"]))["secret"] == told["secret"]
+    client.act_as(Login(subject="boss", roles=["administrator"]))
+    assert await register(client) == told
+
+
 async def test_no_secret_is_in_the_log(client: Client, core: Core) -> None:
     told = await register(client)
     stored = b"".join(entry.state for entry in await core.log.since(0))
