@@ -1,9 +1,12 @@
 """What falls due by time is done, once, whoever comes late or twice."""
 
 import asyncio
+import inspect
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +20,7 @@ from domain.queues.opening import PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent
 from infra.cli import _due_by_time
 from infra.core import Core
-from infra.scheduler import Job, Scheduler, Source
+from infra.scheduler import Job, Scheduler, Source, Wishes
 from infra.views import Views
 from infra.webhooks import Courier, Outbox, open_http
 from projections.deliveries import due_deliveries, stretch
@@ -30,6 +33,14 @@ from tests.waiting_log import LINE, open_line, take
 pytestmark = pytest.mark.anyio
 
 SOON_S = 10
+
+
+def test_the_docs_name_every_command_that_is_sent_by_time() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = docs.partition("\n## The scheduler\n")[2].partition("\n## ")[0]
+    sent = {name for where in (_due_by_time, Wishes) for name in re.findall(r"Job\((\w+)\(", inspect.getsource(where))}
+    assert {GiveNotice.__name__, MarkAbsent.__name__} < sent
+    assert {name for name in sent if f"| `{name}`" not in told} == set()
 
 
 class Hall:
