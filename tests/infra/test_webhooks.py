@@ -374,6 +374,24 @@ async def test_what_can_t_be_recorded_keeps_its_place_and_is_not_sent_again(
     assert {(one.state, one.attempts) for one in await post.shown()} == {("DELIVERED", 1)}
 
 
+async def test_while_the_log_refuses_to_be_written_nothing_is_sent_twice(
+    post: Post, receiver: Receiver, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.webhooks, "RECORD_PAUSE_S", 0.05)
+    await post.notice("ana")
+    post.projecting.catch_up()
+    role = town.application_parameters["user"]
+    town.execute(f"REVOKE INSERT ON events FROM {role}")
+    for _ in range(10):
+        await post.courier.tick()
+        await post.courier.idle(0.1)
+    assert [(one.state, one.attempts) for one in await post.shown()] == [("PENDING", 0)]
+    town.execute(f"GRANT INSERT ON events TO {role}")
+    await post.courier.idle()
+    assert len(receiver.got) == 1
+    assert [(one.state, one.attempts) for one in await post.shown()] == [("DELIVERED", 1)]
+
+
 async def test_what_was_not_recorded_when_one_ended_is_sent_again_by_the_next(
     post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
