@@ -160,6 +160,16 @@ async def test_a_counter_pauses_and_a_line_closes(hall: Hall) -> None:
     assert (await hall.do("finishService", turn=turns[1]["id"]))["state"] == "SERVED"
 
 
+async def test_a_line_is_over_by_the_clock_before_anybody_closes_it(hall: Hall, clock: Clock) -> None:
+    """As docs/operations.md says of a scheduler that is away."""
+    turn = await hall.do("takeTurn", line=CADASTRE, channel="KIOSK")
+    clock.wait(24 * 3_600)
+    board = await hall.line(CADASTRE)
+    assert (board["state"], board["closedAt"], board["waiting"]) == ("CLOSED", None, 0)
+    assert (await hall.turn(turn["id"]))["state"] == "UNSERVED"
+    assert (await hall.refused("callNext", line=CADASTRE, counter=1))["code"] == "line_closed"
+
+
 EXPECTED = """expected { middleSeconds half { fromSeconds toSeconds } most { fromSeconds toSeconds } }"""
 EXPECT = f"""query ($line: ID!, $turn: ID!) {{
   line(id: $line) {{ classes {{ priority {EXPECTED} }} }} turn(id: $turn) {{ {EXPECTED} }} }}"""
