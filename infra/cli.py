@@ -669,7 +669,7 @@ def bench_line(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) 
     rounds:
         How often each contender runs; medians are reported.
     seconds:
-        How long each runs in a round. A line has 50,000 turns at most.
+        How long each runs in a round; ours until the line has all of its 50,000 turns, if that comes first.
     """
     from bench.core import keep
     from bench.line import run, show
