@@ -147,7 +147,9 @@ def wrong_in(line: Line) -> tuple[int, int]:
     turns = list(line.turns.values())
     numbers = {(turn.priority, turn.number) for turn in turns}
     persons = {turn.person for turn in turns}
-    highest = {priority: max(number for of, number in numbers if of == priority) for priority, _ in numbers}
+    highest: dict[str, int] = {}
+    for priority, number in numbers:
+        highest[priority] = max(number, highest.get(priority, 0))
     return sum(highest.values()) - len(numbers), 2 * len(turns) - len(numbers) - len(persons)
 
 
