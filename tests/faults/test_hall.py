@@ -136,12 +136,13 @@ def test_when_a_line_opens_a_thousand_phones_get_one_number_each_in_order(office
 class Watcher:
     """One who follows a board, and comes back with `after` whenever they are cut off.
 
-    `came_back` are the positions that they had been told last, each time.
+    `calls` has the positions of the calls until now; `missed` those of which they knew nothing when they came back.
     """
 
-    def __init__(self, url: str, line: str) -> None:
+    def __init__(self, url: str, line: str, calls: list[int]) -> None:
         self.told: list[Any] = []
-        self.came_back: list[int] = []
+        self.missed: set[int] = set()
+        self._calls = calls
         self._url = url
         self._line = line
 
@@ -157,8 +158,7 @@ class Watcher:
 
     async def _until_cut(self) -> None:
         async with follower(self._url, payload={}) as one:
-            if self.told:
-                self.came_back.append(self.position)
+            self.missed |= {call for call in self._calls if call > self.position}
             await one.follow(BOARD, id=self._line, **({"after": str(self.position)} if self.told else {}))
             while True:
                 self.told.append(await one.told())
@@ -197,26 +197,24 @@ async def test_killed_between_a_call_and_its_push_everybody_ends_with_the_right_
     for _ in range(8):
         await asyncio.to_thread(office.do, "takeTurn", line=line, channel="KIOSK")
     position = (await asyncio.to_thread(office.log, line))[-1].position
-    watchers = [Watcher(office.url, line) for _ in range(20)]
+    calls: list[int] = []
+    watchers = [Watcher(office.url, line, calls) for _ in range(20)]
     watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
-    missed = 0
     for counter, victim in enumerate(office.server.workers(), 1):  # each is killed once: Granian bears that at any age
         await all_are_told(watchers, position)
         victim.suspend()
         try:
             position = await asyncio.to_thread(call_by_another, office, line, counter)
+            calls.append(position)
         finally:
             victim.kill()
         await all_are_told(watchers, position)
-        missed += sum(position > after for watcher in watchers for after in watcher.came_back)
-        for watcher in watchers:
-            watcher.came_back.clear()
         await asyncio.to_thread(wait_for_workers, office, without=victim.pid)
     for task in watching:
         assert not task.done(), task
         task.cancel()
     await asyncio.gather(*watching, return_exceptions=True)
-    assert missed, "nobody missed a push"
+    assert set[int]().union(*(watcher.missed for watcher in watchers)) == set(calls), "nobody missed a push"
     board = (await asyncio.to_thread(gql, office.url, BOARD_NOW, id=line))["data"]["line"]
     assert [call["number"] for call in board["lastCalls"]] == ["A-002", "A-001"]
     for watcher in watchers:
