@@ -30,11 +30,9 @@ from domain.queues.line import (
     TurnCalled,
     TurnLeft,
     TurnTaken,
-    ahead_of_new,
-    calls_to_come,
     evolve,
-    next_turn,
 )
+from domain.queues.order import ahead_of_new, calls_to_come, next_turn
 from domain.queues.policy import Policy, Priority
 
 Outcome = Literal["SERVED", "ABSENT", "LEFT", "NOT_CALLED"]

@@ -25,9 +25,10 @@ from domain.decider import Event
 from domain.identifiers import TurnId
 from domain.queues import wait
 from domain.queues.learning import Learner, Note
-from domain.queues.line import Line, TurnCalled, TurnTaken, ahead_of_new, calls_to_come, evolve
+from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
+from domain.queues.order import ahead_of_new, calls_to_come
 from domain.queues.policy import Priority
-from domain.queues.wait import Experience, Wait
+from domain.queues.wait import Expectations, Experience, Wait
 from infra.lines import LEARNED_DAYS_MAX, LineNow
 
 TICK = timedelta(minutes=10)
@@ -119,8 +120,9 @@ class _Tested:
 
     def tell(self, at: datetime, event: Event) -> None:
         if isinstance(event, TurnTaken):
-            found = LineNow(self.line, at, self.experience).expected_of_new(event.priority)
-            self._keep(event.turn, "taken", at, ahead_of_new(self.line, event.priority), found)
+            ahead = ahead_of_new(self.line, event.priority)
+            found = LineNow(self.line, at, self.experience).expected(event.priority, ahead)
+            self._keep(event.turn, "taken", at, ahead, found)
         elif isinstance(event, TurnCalled):
             for moment, when, ahead, counters, told in self.asked.pop(event.turn, ()):
                 self.samples.append(Sample(moment, ahead, counters, quantiles(told), (at - when).total_seconds()))
@@ -132,7 +134,7 @@ class _Tested:
         """Everybody asks. Then what happened today is learned, if it is."""
         now = LineNow(self.line, at, self.experience)
         for ahead, turn in enumerate(calls_to_come(self.line)):
-            self._keep(turn, "later", at, ahead, now.expected(turn))
+            self._keep(turn, "later", at, ahead, now.expected(self.line.turns[turn].priority, ahead))
         if self.today:
             self.experience = self.today.experience
 
@@ -347,7 +349,9 @@ def us_per_expectation(experience: Experience) -> float:
     took_s = []
     for _ in range(TIMED_TIMES):
         began = time.process_time()
-        wait.expect_all(experience, now, counters, turns)
+        expectations = Expectations(experience, now, counters)
+        for priority, ahead in turns:
+            expectations.of(priority, ahead)
         took_s.append(time.process_time() - began)
     return round(1e6 * min(took_s) / LINE_LENGTH, 1)
 

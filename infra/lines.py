@@ -12,8 +12,9 @@ from typing import TypeVar
 from domain.calendar import local_date
 from domain.identifiers import LineId, TurnId, line_id
 from domain.queues.learning import Learner, class_of, counters_of
-from domain.queues.line import Line, ahead_of_new, calls_to_come, stream
-from domain.queues.wait import Experience, Wait, expect_all
+from domain.queues.line import Line, stream
+from domain.queues.order import calls_to_come
+from domain.queues.wait import Expectations, Experience, Wait
 from infra.log import Loaded, Log
 from infra.logging import log_failure
 
@@ -31,52 +32,28 @@ T = TypeVar("T")
 
 
 class LineNow:
-    """A line at a moment.
+    """A line at a moment. What is to be expected may be asked later, too, when the line itself has gone on."""
 
-    One that is `lasting` never changes, and is shown to many: what each turn has to expect is computed for all at once.
-    """
-
-    def __init__(self, line: Line, now: datetime, experience: Experience, *, lasting: bool = False) -> None:
+    def __init__(self, line: Line, now: datetime, experience: Experience) -> None:
         self.line = line
         self.now = now
-        self.lasting = lasting
-        self._experience = experience
+        opened = line.opened
+        # Nobody is called any more: by the clock, whether somebody has closed it or not.
+        self.is_over = line.closed is not None or (opened is not None and opened.closes_at <= now)
+        self._expectations = Expectations(experience, now, [] if self.is_over else counters_of(line))
         self._places: dict[TurnId, int] | None = None
-        self._waits: dict[TurnId, Wait] | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody is called any more: by the clock, whether somebody has closed it or not."""
-        opened = self.line.opened
-        return self.line.closed is not None or (opened is not None and opened.closes_at <= self.now)
 
     def ahead(self, turn: TurnId) -> int | None:
         """How many are called before a turn, if nobody else comes; None if it does not wait."""
+        if self.is_over or turn not in self.line.turns or self.line.turns[turn].state != "WAITING":
+            return None
         if self._places is None:
             self._places = {waiting: place for place, waiting in enumerate(calls_to_come(self.line))}
-        return self._places.get(turn)
+        return self._places[turn]
 
-    def expected(self, turn: TurnId) -> Wait | None:
+    def expected(self, priority: str, ahead: int | None) -> Wait | None:
         """When a turn will be called; None if it does not wait, or no counter is open."""
-        ahead = None if self.is_over else self.ahead(turn)
-        if ahead is None:
-            return None
-        if not self.lasting:
-            return self._expect_one(self.line.turns[turn].priority, ahead)
-        if self._waits is None:
-            assert self._places is not None
-            asked = [(class_of(self.line.turns[waiting].priority), place) for waiting, place in self._places.items()]
-            waits = expect_all(self._experience, self.now, counters_of(self.line), asked)
-            self._waits = dict(zip(self._places, waits, strict=False))  # there are none while no counter is open
-        return self._waits.get(turn)
-
-    def expected_of_new(self, priority: str) -> Wait | None:
-        """When somebody of this class would be called who takes a turn now."""
-        return None if self.is_over else self._expect_one(priority, ahead_of_new(self.line, priority))
-
-    def _expect_one(self, priority: str, ahead: int) -> Wait | None:
-        asked = [(class_of(priority), ahead)]
-        return next(iter(expect_all(self._experience, self.now, counters_of(self.line), asked)), None)
+        return None if ahead is None else self._expectations.of(class_of(priority), ahead)
 
 
 class _Known:
@@ -201,9 +178,7 @@ class Experiences:
         today = line_id(service_point, service, local_date(now))
         earliest = line_id(service_point, service, local_date(now) - timedelta(days=LEARNED_BACK_DAYS_MAX))
         names = await self._log.stream_names(
-            stream(line_id(service_point, service, local_date(now))).rpartition("/")[0] + "/",
-            after=stream(max(begin, earliest)),
-            first=LEARNED_BACK_DAYS_MAX,
+            stream(f"{service_point}/{service}/"), after=stream(max(begin, earliest)), first=LEARNED_BACK_DAYS_MAX
         )
         lines = [name.partition("/")[2] for name in names]
         first = [begin] if begin else []

@@ -95,7 +95,7 @@ class Wishes:
 def _due(now: LineNow) -> list[TurnId]:
     """Whose wish has come due."""
     wishes = {turn: wish.minutes for turn, wish in now.line.notices.items() if wish.minutes is not None}
-    waits = {turn: now.expected(turn) for turn in wishes}
+    waits = {turn: now.expected(now.line.turns[turn].priority, now.ahead(turn)) for turn in wishes}
     return [turn for turn, wait in waits.items() if wait and wait.low_50_s <= wishes[turn] * 60]
 
 

@@ -53,7 +53,7 @@ class DayFigures(Figures, frozen=True, kw_only=True):
     service_code: ServiceId
 
 
-class LineNow(msgspec.Struct, frozen=True):
+class LineMoment(msgspec.Struct, frozen=True):
     """A line at the moment of asking: `longest_wait_s` is of who has waited longest and waits still; None if nobody."""
 
     waiting: int
@@ -102,7 +102,7 @@ def by_hour(line: LineId) -> Query[HourFigures]:
     )
 
 
-def at_moment(line: LineId, now: datetime) -> Query[LineNow]:
+def at_moment(line: LineId, now: datetime) -> Query[LineMoment]:
     """A line at a moment; no row for one that was never opened."""
     return Query(
         projections=(LINES.name, TURNS.name),
@@ -115,7 +115,7 @@ def at_moment(line: LineId, now: datetime) -> Query[LineNow]:
             WHERE l.line = %(line)s
         """,
         parameters={"line": line, "now": now},
-        row=LineNow,
+        row=LineMoment,
     )
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from domain.decider import Event, Recorded
 from domain.identifiers import LineId, TurnId, line_id
 from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Outcome, Recall, StartService
-from domain.queues.line import Line, LineOpened, calls_to_come, stream
+from domain.queues.line import Line, LineOpened, stream
 from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
+from domain.queues.order import calls_to_come
 from domain.queues.policy import Policy
 from domain.queues.turns import (
     AskNotice,

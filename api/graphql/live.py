@@ -111,7 +111,7 @@ def _now(info: Info, snapshot: Snapshot) -> LineNow:
     now = services.now()
     if computed is None or not timedelta(0) <= now - computed.now < timedelta(seconds=SHARED_FOR_S):
         experience = services.experiences.of(snapshot.state.opened.line)
-        snapshot.computed = computed = LineNow(snapshot.state, now, experience, lasting=True)
+        snapshot.computed = computed = LineNow(snapshot.state, now, experience)
     return computed
 
 

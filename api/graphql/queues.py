@@ -26,7 +26,7 @@ from domain.appointments import hospital as hospitals
 from domain.decider import Command, build
 from domain.errors import Rejected
 from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of
-from domain.queues import calling, opening, turns
+from domain.queues import calling, opening, order, turns
 from domain.queues import line as lines
 from domain.queues import service_point as service_points
 from domain.queues.policy import Policy, PolicyTerms
@@ -147,16 +147,13 @@ class ClassOfLine:
     waiting: int = strawberry.field(description="How many of it wait.")
     taken: int = strawberry.field(description="How many numbers of it were given.")
     ahead: int = strawberry.field(description="How many would be called before one who takes a turn now.")
-    line: strawberry.Private[str]
-    kept: strawberry.Private[LineNow | None]
+    now: strawberry.Private[LineNow | None]
 
     @strawberry.field(
         description="How long one will wait who takes a turn now; null if no turns are given, or no counter is open."
     )
-    async def expected(self, info: Info) -> ExpectedWait | None:
-        if self.kept:
-            return _expected_of_new(self.kept, self.priority)
-        return await info.context.line(self.line, lambda now: _expected_of_new(now, self.priority))
+    def expected(self, info: Info) -> ExpectedWait | None:
+        return _expected(self.now.expected(self.priority.name, self.ahead)) if self.now else None
 
 
 @strawberry.type(description="One service on one day at a service point: the board. Numbers only, nobody's name.")
@@ -212,17 +209,17 @@ class Turn(Node):
     )
     moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
     notice: Notice | None = strawberry.field(description="When whoever has it wishes to be told.")
-    kept: strawberry.Private[LineNow | None]
+    now: strawberry.Private[LineNow | None]  # None of one just taken: nobody has looked at its line yet
 
     @strawberry.field(
         description="How long it will wait until it is called; null if it does not wait, or no counter is open."
     )
     async def expected(self, info: Info) -> ExpectedWait | None:
-        if self.ahead is None:
-            return None
-        if self.kept:
-            return _expected(self.kept.expected(self.id))
-        return await info.context.line(self.line, lambda now: _expected(now.expected(self.id)))
+        if self.now:
+            return _expected(self.now.expected(self.priority.name, self.ahead))
+        return await info.context.line(
+            self.line, lambda now: _expected(now.expected(self.priority.name, now.ahead(self.id)))
+        )
 
 
 def _expected(wait: Wait | None) -> ExpectedWait | None:
@@ -233,13 +230,6 @@ def _expected(wait: Wait | None) -> ExpectedWait | None:
         half=WaitInterval(from_seconds=wait.low_50_s, to_seconds=wait.high_50_s),
         most=WaitInterval(from_seconds=wait.low_90_s, to_seconds=wait.high_90_s),
     )
-
-
-def _expected_of_new(now: LineNow, priority: Priority) -> ExpectedWait | None:
-    said = now.line.opened
-    if said is None or _state(now, said) is not LineState.OPEN:
-        return None
-    return _expected(now.expected_of_new(priority.name))
 
 
 def _instant(at: Any) -> Instant | None:
@@ -286,12 +276,13 @@ def shown_line(now: LineNow) -> Line | None:
     if said is None:
         return None
     service_point, service, day = said.line.split("/")
+    state = _state(now, said)
     return Line(
         id=strawberry.ID(said.line),
         service_point=strawberry.ID(service_point),
         service=service,
         date=Date.fromisoformat(day),
-        state=_state(now, said),
+        state=state,
         opens_at=Instant(said.opens_at),
         last_turn_at=Instant(said.last_turn_at),
         closes_at=Instant(said.closes_at),
@@ -304,9 +295,8 @@ def shown_line(now: LineNow) -> Line | None:
                 priority=Priority[priority],
                 waiting=0 if now.is_over else len(line.queue(priority)),
                 taken=line.numbers.get(priority, 0),
-                ahead=lines.ahead_of_new(line, priority),
-                line=said.line,
-                kept=now if now.lasting else None,
+                ahead=order.ahead_of_new(line, priority),
+                now=now if state is LineState.OPEN else None,
             )
             for priority in said.policy.order
         ],
@@ -320,7 +310,7 @@ def shown_line(now: LineNow) -> Line | None:
             for counter in line.counters.values()
         ],
         last_calls=[_call(line.turns[turn]) for turn in line.last_calls],
-        next=[] if now.is_over else [line.turns[turn].shown for turn in islice(lines.calls_to_come(line), NEXT_SHOWN)],
+        next=[] if now.is_over else [line.turns[turn].shown for turn in islice(order.calls_to_come(line), NEXT_SHOWN)],
     )
 
 
@@ -339,7 +329,7 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
         state=TurnState.UNSERVED if unserved else TurnState[turn.state],
         since=Instant(turn.since),
         taken_at=Instant(turn.taken_at),
-        ahead=None if unserved else now.ahead(id),
+        ahead=now.ahead(id),
         counters_open=line.counters_open,
         counter=turn.counter,
         calls=turn.calls,
@@ -350,7 +340,7 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
         back_until=_back_until(line, turn, policy),
         moved_to=strawberry.ID(turn.moved_to) if turn.moved_to else None,
         notice=Notice(ahead=notice.ahead, minutes=notice.minutes) if notice else None,
-        kept=now if now.lasting else None,
+        now=now,
     )
 
 
@@ -422,6 +412,17 @@ class QueuesQuery:
         return await turn_by_id(info, id)
 
 
+@strawberry.input(description="Something that is done with a turn.")
+class _OfTurn(KeyedInput):
+    turn: strawberry.ID = strawberry.field(description="The turn.")
+
+
+@strawberry.input(description="Something that is done at a counter.")
+class _OfCounter(KeyedInput):
+    line: strawberry.ID = strawberry.field(description="The line.")
+    counter: int = strawberry.field(description="The counter's number.")
+
+
 @strawberry.input(description="A service point to register.")
 class RegisterServicePointInput(KeyedInput):
     service_point: strawberry.ID = strawberry.field(description="Its code: sopocachi.")
@@ -488,9 +489,8 @@ class CloseLinePayload(_LinePayload):
 
 
 @strawberry.input(description="A counter of a line.")
-class PauseCounterInput(KeyedInput):
-    line: strawberry.ID = strawberry.field(description="The line.")
-    counter: int = strawberry.field(description="The counter's number.")
+class PauseCounterInput(_OfCounter):
+    pass
 
 
 @strawberry.type(description="What came of pausing a counter.")
@@ -499,9 +499,8 @@ class PauseCounterPayload(_LinePayload):
 
 
 @strawberry.input(description="A counter of a line.")
-class ResumeCounterInput(KeyedInput):
-    line: strawberry.ID = strawberry.field(description="The line.")
-    counter: int = strawberry.field(description="The counter's number.")
+class ResumeCounterInput(_OfCounter):
+    pass
 
 
 @strawberry.type(description="What came of resuming a counter.")
@@ -533,9 +532,8 @@ class TakeTurnPayload(_TurnPayload):
 
 
 @strawberry.input(description="A counter that calls whoever is next.")
-class CallNextInput(KeyedInput):
-    line: strawberry.ID = strawberry.field(description="The line.")
-    counter: int = strawberry.field(description="The counter's number.")
+class CallNextInput(_OfCounter):
+    pass
 
 
 @strawberry.type(description="What came of calling the next.")
@@ -544,8 +542,7 @@ class CallNextPayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn that a counter calls.")
-class CallTurnInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class CallTurnInput(_OfTurn):
     counter: int = strawberry.field(description="The counter's number.")
 
 
@@ -555,8 +552,8 @@ class CallTurnPayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn to call again.")
-class RecallInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class RecallInput(_OfTurn):
+    pass
 
 
 @strawberry.type(description="What came of calling a turn again.")
@@ -565,8 +562,8 @@ class RecallPayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn whose service begins.")
-class StartServiceInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class StartServiceInput(_OfTurn):
+    pass
 
 
 @strawberry.type(description="What came of beginning a service.")
@@ -575,8 +572,7 @@ class StartServicePayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn whose service is over.")
-class FinishServiceInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class FinishServiceInput(_OfTurn):
     outcome: ServiceOutcome = strawberry.field(default=ServiceOutcome.DONE, description="What came of it.")
 
 
@@ -586,8 +582,8 @@ class FinishServicePayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn that was called, and nobody came.")
-class MarkAbsentInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class MarkAbsentInput(_OfTurn):
+    pass
 
 
 @strawberry.type(description="What came of marking a turn absent.")
@@ -596,8 +592,8 @@ class MarkAbsentPayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn that was absent and has come after all.")
-class RequeueAbsentInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class RequeueAbsentInput(_OfTurn):
+    pass
 
 
 @strawberry.type(description="What came of putting a turn in the line again.")
@@ -606,8 +602,7 @@ class RequeueAbsentPayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn that goes on in another line.")
-class TransferTurnInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class TransferTurnInput(_OfTurn):
     to: strawberry.ID = strawberry.field(description="The other line.")
 
 
@@ -617,8 +612,8 @@ class TransferTurnPayload(_TurnPayload):
 
 
 @strawberry.input(description="A turn to give up.")
-class LeaveLineInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class LeaveLineInput(_OfTurn):
+    pass
 
 
 @strawberry.type(description="What came of giving a turn up.")
@@ -627,8 +622,7 @@ class LeaveLinePayload(_TurnPayload):
 
 
 @strawberry.input(description="When to be told: by the number of others who are before, or by time; one of the two.")
-class AskNoticeInput(KeyedInput):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+class AskNoticeInput(_OfTurn):
     ahead: int | None = strawberry.field(default=None, description="When so many others are still before: 0 to 100.")
     minutes: int | None = strawberry.field(default=None, description="About so many minutes before: 1 to 240.")
 
@@ -715,7 +709,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
         back_until=None,
         moved_to=None,
         notice=None,
-        kept=None,
+        now=None,
     )
 
 

@@ -449,8 +449,9 @@ def _is_of_elsewhere(refusal: Rejected, context: Context) -> bool:
 
 
 def _names(path: str) -> list[str]:
-    """A path in the names of the schema."""
-    return [re.sub("_([a-z])", lambda match: match[1].upper(), part) for part in path.split(".")] if path else []
+    """A path in the names of the schema, which spells a unit out: call_timeout_s is callTimeoutSeconds."""
+    parts = [re.sub("_s$", "_seconds", part) for part in path.split(".")] if path else []
+    return [re.sub("_([a-z])", lambda match: match[1].upper(), part) for part in parts]
 
 
 def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:

@@ -18,12 +18,11 @@ from domain.queues.line import (
     TurnRecalled,
     TurnState,
     counter_of,
-    next_turn,
     running,
     stream,
     stream_of,
-    told,
 )
+from domain.queues.order import next_turn, told
 
 Outcome = Literal["DONE", "INCOMPLETE", "REFERRED"]
 

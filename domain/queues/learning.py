@@ -20,11 +20,11 @@ from domain.queues.line import (
     TurnLeft,
     TurnTaken,
     TurnTransferred,
-    calls_to_come,
     evolve,
 )
+from domain.queues.order import calls_to_come
 from domain.queues.policy import Priority
-from domain.queues.wait import Basis, Experience
+from domain.queues.wait import Basis, Expectations, Experience
 
 NOTED_AGAIN = timedelta(minutes=10)
 LOOKED_AGAIN = timedelta(seconds=30)  # who waits is looked through so often at most: hundreds come in one rush
@@ -109,10 +109,10 @@ class Learner:
         at = event.taken_at
         look = self._looked_at is None or at - self._looked_at >= LOOKED_AGAIN
         due = self._due(at) if look else [(self.line.turns[event.turn], event.ahead)]
-        asked = [(class_of(turn.priority), ahead) for turn, ahead in due]
-        bases = wait.bases(self.experience, at, counters_of(self.line), asked)
-        for (turn, ahead), basis in zip(due, bases, strict=False):  # there are none while no counter is open
-            self._notes.setdefault(turn.turn, []).append(Note(ahead=ahead, basis=basis))
+        expectations = Expectations(self.experience, at, counters_of(self.line))
+        for turn, ahead in due:
+            if basis := expectations.basis(class_of(turn.priority), ahead):
+                self._notes.setdefault(turn.turn, []).append(Note(ahead=ahead, basis=basis))
 
     def _due(self, at: datetime) -> list[tuple[Turn, int]]:
         """Who waits and has half as many ahead as noted last, or was noted long ago, or never; and how many ahead."""

@@ -19,10 +19,10 @@ from domain.queues.line import (
     Line,
     LineClosed,
     LineOpened,
-    calls_to_come,
     counter_of,
     stream,
 )
+from domain.queues.order import calls_to_come
 from domain.queues.policy import Policy, PolicyTerms
 from domain.queues.service_point import ServicePoint
 

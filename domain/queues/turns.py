@@ -31,15 +31,12 @@ from domain.queues.line import (
     TurnRequeued,
     TurnTaken,
     TurnTransferred,
-    ahead_of,
-    ahead_of_new,
     evolve,
-    notice_of,
     running,
     stream,
     stream_of,
-    told,
 )
+from domain.queues.order import ahead_of, ahead_of_new, notice_of, told
 from domain.queues.policy import Priority
 
 TURNS_PER_PERSON_MAX = 5  # in a line: who leaves and comes again and again takes others' numbers

@@ -13,8 +13,9 @@ the same facts in the same order give the same experience.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
+from functools import cached_property
 from itertools import pairwise
 from math import erf, exp, log, sqrt
 
@@ -98,18 +99,6 @@ class Experience(Value):
     days: int = 0
     last_day: date | None = None
     ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
-
-
-class Situation(Value):
-    """A turn that waits at `now`: its class, and how many would be called before it if nobody else came.
-
-    counters: of each open counter, since when it is busy with a turn (called, or in service), None if it is free.
-    """
-
-    now: Instant
-    priority: Priority
-    ahead: int
-    counters: tuple[Instant | None, ...]
 
 
 class Basis(Value):
@@ -230,61 +219,61 @@ def _counted(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
     return tuple(count // 2 for count in more) if sum(more) >= most else more
 
 
-def expect(experience: Experience, situation: Situation) -> Wait | None:
-    """What to expect in this situation; None when no counter is open: nobody can say."""
-    turn = (situation.priority, situation.ahead)
-    return next(iter(expect_all(experience, situation.now, situation.counters, [turn])), None)
+class Expectations:
+    """What turns of a line have to expect at one moment.
 
+    What is the same for all of them is found out once, when somebody asks: many cost little more than one.
+    `counters`: of each that goes on calling, since when it is busy with a turn (called, or in service), None if free.
+    """
 
-def expect_all(
-    experience: Experience,
-    now: datetime,
-    counters: Sequence[datetime | None],
-    turns: Iterable[tuple[Priority, int]],
-) -> list[Wait]:
-    """What each of these turns has to expect, (class, people ahead) each, in order; [] when no counter is open."""
-    turns = list(turns)
-    free = sum(1 for since in counters if since is None)
-    needs: dict[Priority, tuple[_Needs, _Curve]] = {}
-    waits = []
-    for (priority, ahead), basis in zip(turns, bases(experience, now, counters, turns), strict=False):
-        if priority not in needs:
-            curve = _Curve(experience, now, basis.rests_s, PRIORITIES[priority])
-            needs[priority] = (_Needs(experience, priority), curve)
-        need, curve = needs[priority]
+    def __init__(self, experience: Experience, now: datetime, counters: Sequence[datetime | None]) -> None:
+        self._experience = experience
+        self._now = now
+        self._counters = counters
+        self._free = sum(1 for since in counters if since is None)
+        self._of_class: dict[Priority, tuple[_Needs, _Curve]] = {}
+
+    @cached_property
+    def _rests_s(self) -> tuple[int, ...]:
+        return _rests_s(self._experience, self._now, self._counters)
+
+    @cached_property
+    def _stay(self) -> float:
+        return _stay(self._experience)
+
+    def basis(self, priority: Priority, ahead: int) -> Basis | None:
+        """What `waited` needs to know of a turn of this class with so many ahead, at a small part of the cost of `of`.
+
+        None when no counter goes on calling: nobody can say.
+        """
+        if not self._counters:
+            return None
+        bucket, calls = (0, 1.0)
+        if ahead >= self._free:
+            bucket, calls = bisect_right(AHEAD_AT_LEAST, ahead), ahead * self._stay + 1
+        return Basis(at=self._now, cell=PRIORITIES[priority] * BUCKETS + bucket, calls=calls, rests_s=self._rests_s)
+
+    def of(self, priority: Priority, ahead: int) -> Wait | None:
+        """What such a turn has to expect; None when no counter goes on calling."""
+        basis = self.basis(priority, ahead)
+        if basis is None:
+            return None
+        if priority not in self._of_class:
+            curve = _Curve(self._experience, self._now, self._rests_s, PRIORITIES[priority])
+            self._of_class[priority] = (_Needs(self._experience, priority), curve)
+        need, curve = self._of_class[priority]
         seconds = need.at_once_s
-        if ahead >= free:  # then it is at least as long as it would be if a counter were free
+        if ahead >= self._free:  # then it is at least as long as it would be if a counter were free
             pairs = zip(need.calls(ahead), seconds, strict=True)
             seconds = [max(curve.time_s(calls) if calls > 0 else 0.0, least_s) for calls, least_s in pairs]
-        waits.append(
-            Wait(
-                low_90_s=round(seconds[0]),
-                low_50_s=round(seconds[1]),
-                middle_s=round(seconds[2]),
-                high_50_s=round(seconds[3]),
-                high_90_s=round(seconds[4]),
-                basis=basis,
-            )
+        return Wait(
+            low_90_s=round(seconds[0]),
+            low_50_s=round(seconds[1]),
+            middle_s=round(seconds[2]),
+            high_50_s=round(seconds[3]),
+            high_90_s=round(seconds[4]),
+            basis=basis,
         )
-    return waits
-
-
-def bases(
-    experience: Experience,
-    now: datetime,
-    counters: Sequence[datetime | None],
-    turns: Iterable[tuple[Priority, int]],
-) -> list[Basis]:
-    """What `waited` needs to know of these turns, as of `expect_all`, but at a small part of its cost."""
-    if not counters:
-        return []
-    rests_s, stay = _rests_s(experience, now, counters), _stay(experience)
-    free = sum(1 for since in counters if since is None)
-    found = []
-    for priority, ahead in turns:
-        bucket, calls = (0, 1.0) if ahead < free else (bisect_right(AHEAD_AT_LEAST, ahead), ahead * stay + 1)
-        found.append(Basis(at=now, cell=PRIORITIES[priority] * BUCKETS + bucket, calls=calls, rests_s=rests_s))
-    return found
 
 
 def _stay(experience: Experience) -> float:

@@ -137,6 +137,14 @@ async def test_what_the_policy_says_is_what_happens(hall: Hall) -> None:
     assert refused["code"] == "counter_unknown"
 
 
+@pytest.mark.parametrize("field", ["callTimeoutSeconds", "requeueWithinSeconds", "oneIn"])
+async def test_a_wrong_policy_is_refused_where_the_schema_has_it(hall: Hall, field: str) -> None:
+    wanted = {"servicePoint": "sopocachi", "service": "x", "date": "2027-01-04", "counters": [1],
+              "opensAt": "2027-01-04T11:00:00Z", "closesAt": "2027-01-04T20:00:00Z"}  # fmt: skip
+    refused = await hall.refused("openLine", **wanted, policy={field: -1})
+    assert (refused["code"], refused["path"]) == ("invalid_input", ["policy", field])
+
+
 async def test_a_counter_pauses_and_a_line_closes(hall: Hall) -> None:
     turns = [await hall.do("takeTurn", line=CADASTRE, channel="KIOSK") for _ in range(3)]
     await hall.do("callNext", line=CADASTRE, counter=1)

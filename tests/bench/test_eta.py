@@ -14,7 +14,8 @@ from bench.day import SERVICES, Day, Opening, Turn, days, events_of, histories
 from bench.eta import Sample, learned, pinball_s, replay_file, replay_history
 from bench.queue_csv import HistoryRefused, openings_of, read_history, write_history
 from domain.queues import wait
-from domain.queues.line import Line, TurnCalled, TurnTaken, evolve, next_turn
+from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
+from domain.queues.order import next_turn
 from domain.queues.policy import Policy, Priority
 from domain.queues.wait import Experience
 from tests.serving import igob

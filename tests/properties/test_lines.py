@@ -30,11 +30,10 @@ from domain.queues.line import (
     TurnRequeued,
     TurnTaken,
     TurnTransferred,
-    ahead_of_new,
-    calls_to_come,
     stream,
 )
 from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
+from domain.queues.order import ahead_of_new, calls_to_come
 from domain.queues.policy import Policy
 from domain.queues.turns import (
     AskNotice,

@@ -21,8 +21,7 @@ from domain.queues.line import (
     TurnTransferred,
 )
 from domain.queues.policy import Policy
-from domain.queues.wait import BUCKETS, Experience, busy_mean_s, expect
-from domain.queues.wait import Situation as Asked
+from domain.queues.wait import BUCKETS, Expectations, Experience, busy_mean_s
 from tests.office import DAY, at
 
 LINE = f"sopocachi/cadastre/{DAY}"
@@ -79,11 +78,10 @@ def learned(events: list[Event], experience: Experience | None = None) -> Learne
 
 def test_a_service_that_takes_twenty_minutes_is_known_to_after_some_days() -> None:
     experience = Experience()
-    asked = Asked(now=at("09:00"), priority="NORMAL", ahead=5, counters=(None,))
-    before = expect(experience, asked)
+    before = Expectations(experience, at("09:00"), [None]).of("NORMAL", 5)
     for _ in range(20):
         experience = learned(day(20, each_s=1_200), experience).experience
-    after = expect(experience, asked)
+    after = Expectations(experience, at("09:00"), [None]).of("NORMAL", 5)
     assert before is not None
     assert after is not None
     assert before.high_50_s < 5_500 < after.low_50_s < after.high_50_s < 8_000

@@ -15,9 +15,9 @@ from domain.queues.line import (
     TurnRequeued,
     TurnTaken,
     TurnTransferred,
-    ahead_of,
     stream,
 )
+from domain.queues.order import ahead_of
 from domain.queues.turns import AskNotice, TakeTurn, TransferTurn
 from tests.office import LA_MERCED, MOMENT, NOW, Answer, Office, at, given, opaque
 from tests.waiting import (

@@ -1,7 +1,9 @@
 """Expected waits: laws that hold for whatever was learned, and what is learned of what."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from domain.queues import wait
 from domain.queues.policy import Priority
-from domain.queues.wait import Basis, Experience, Situation, Wait, expect, expect_all
+from domain.queues.wait import Basis, Expectations, Experience, Wait
 
 NOON = datetime(2026, 11, 26, 16, tzinfo=UTC)  # in La Paz
 
@@ -39,11 +41,20 @@ def experiences(draw: st.DrawFn) -> Experience:
             case 4:
                 experience = wait.taken(experience, at=at, priority=draw(priorities))
             case _:
-                turn = Situation(now=at, priority=draw(priorities), ahead=draw(st.integers(0, 99)), counters=(None, at))
-                told = expect(experience, turn)
+                told = Expectations(experience, at, (None, at)).of(draw(priorities), draw(st.integers(0, 99)))
                 assert told is not None
                 experience = wait.waited(experience, told.basis, draw(st.floats(0, 30_000)))
     return experience
+
+
+Turns = list[tuple[Priority, int]]  # of which class, and how many are ahead
+
+
+def expect_all(experience: Experience, now: datetime, counters: Sequence[datetime | None], turns: Turns) -> list[Wait]:
+    """Of one line, at once."""
+    expectations = Expectations(experience, now, counters)
+    found = [expectations.of(priority, ahead) for priority, ahead in turns]
+    return [one for one in found if one]
 
 
 def since(now: datetime, elapsed_s: list[int | None]) -> list[datetime | None]:
@@ -87,12 +98,10 @@ def test_a_line_at_once_is_told_the_same_as_one_by_one(
     experience: Experience, now: datetime, busy: list[int | None], turns: list[tuple[Priority, int]]
 ) -> None:
     open_ = since(now, busy)
-    one_by_one = [
-        expect(experience, Situation(now=now, priority=priority, ahead=ahead, counters=tuple(open_)))
-        for priority, ahead in turns
-    ]
+    one_by_one = [Expectations(experience, now, open_).of(priority, ahead) for priority, ahead in turns]
     assert expect_all(experience, now, open_, turns) == one_by_one
-    assert wait.bases(experience, now, open_, turns) == [found.basis for found in one_by_one if found]
+    expectations = Expectations(experience, now, open_)
+    assert [expectations.basis(*turn) for turn in turns] == [found.basis for found in one_by_one if found]
 
 
 @given(experiences())
@@ -101,8 +110,17 @@ def test_what_was_learned_is_plain_json_and_reads_back_the_same(experience: Expe
 
 
 def test_nobody_can_say_while_no_counter_is_open() -> None:
-    assert expect(Experience(), Situation(now=NOON, priority="NORMAL", ahead=3, counters=())) is None
-    assert expect_all(Experience(), NOON, [], [("NORMAL", 3)]) == []
+    nobody = Expectations(Experience(), NOON, [])
+    assert (nobody.of("NORMAL", 3), nobody.basis("NORMAL", 3)) == (None, None)
+
+
+class Situation(NamedTuple):
+    """A turn in a line with these counters."""
+
+    now: datetime
+    priority: Priority
+    ahead: int
+    counters: tuple[datetime | None, ...]
 
 
 def situation(ahead: int = 10, priority: Priority = "NORMAL", now: datetime = NOON) -> Situation:
@@ -110,7 +128,7 @@ def situation(ahead: int = 10, priority: Priority = "NORMAL", now: datetime = NO
 
 
 def told(experience: Experience, asked: Situation) -> Wait:
-    found = expect(experience, asked)
+    found = Expectations(experience, asked.now, asked.counters).of(asked.priority, asked.ahead)
     assert found is not None
     return found
 
