@@ -20,6 +20,7 @@ from api.graphql.trusted import Trusted, load_trusted
 from api.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.limits import LoopbackOnly, is_local
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
+from api.origins import Origins
 from api.rates import address_of
 from api.sockets import Subscriptions
 from api.streams import Streams
@@ -67,8 +68,9 @@ class Application:
         self._rest.get("/metrics")(self._metrics)
         self._places = Places()
         self._streams = Streams(self._places)
-        self._http = Endpoint(self._introduced, self._requests, self._streams)
-        self._sockets = Subscriptions(self._introduced, self._places)
+        origins = Origins(settings)
+        self._http = origins.told(Endpoint(self._introduced, self._requests, self._streams, origins))
+        self._sockets = Subscriptions(self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
             # Whoever has the development key is anybody: only this machine is served, by its own names.

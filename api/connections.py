@@ -6,12 +6,11 @@ import time
 from collections.abc import AsyncGenerator, Hashable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from graphql import GraphQLError
 
 from api.graphql.execution import Answer, Asked, followed, refused
-from api.graphql.shared import Context, Headers, as_graphql_error
+from api.graphql.shared import Context, as_graphql_error
 from domain.errors import Rejected
 
 CONNECTIONS_MAX = 2_000  # in this process
@@ -41,15 +40,6 @@ class Places:
             yield
         finally:
             self.taken -= 1
-
-
-def is_foreign(headers: Headers) -> bool:
-    """Whether a page of another origin asks. Programs other than browsers send no Origin."""
-    origin = headers.get(b"origin", b"").decode("latin-1").lower()
-    try:
-        return bool(origin) and urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1").lower()
-    except ValueError:
-        return True
 
 
 async def token_ended(context: Context) -> None:

@@ -16,7 +16,6 @@ import msgspec
 from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
-from api.connections import is_foreign
 from api.graphql.execution import Asked, NotHere, answer, refused
 from api.graphql.shared import Context, Headers, Introduce, Position, TurnedAway
 from api.limits import (
@@ -30,6 +29,7 @@ from api.limits import (
     parse_json,
     read_body,
 )
+from api.origins import Origins
 from api.streams import EVENT_STREAM, Streams, as_events
 from api.telemetry import CORRELATION, Requests, new_correlation
 from infra.logging import log_failure
@@ -70,10 +70,11 @@ class _Reply(NamedTuple):
 class Endpoint:
     """The ASGI application of one path, for HTTP alone."""
 
-    def __init__(self, introduce: Introduce, requests: Requests, streams: Streams) -> None:
+    def __init__(self, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins) -> None:
         self._introduce = introduce
         self._requests = requests
         self._streams = streams
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -106,8 +107,8 @@ class Endpoint:
             wanted = _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX])
             if wanted != EVENT_STREAM:
                 media = wanted
-            elif is_foreign(headers):
-                raise _Refusal(403, "Event streams are for pages of this very origin, and for programs.")
+            elif self._origins.is_foreign(headers):
+                raise _Refusal(403, "Event streams are for programs, and for pages of origins that may ask.")
             context = await self._introduce(headers, scope)  # before the body is read: strangers' may be long
             context.resumes_after = _last_told(headers)
             said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)

@@ -30,7 +30,6 @@ from api.connections import (
     SEND_TIMEOUT_S,
     Places,
     Told,
-    is_foreign,
     token_ended,
     told,
 )
@@ -38,8 +37,10 @@ from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Introduce, TurnedAway
 from api.limits import Malformed, check_request, headers_of, parse_json
+from api.origins import Origins
 from domain.errors import Rejected
 from infra.logging import log_failure
+from infra.settings import EVERY_ORIGIN
 
 SUBSCRIPTIONS_MAX = 20  # at a time, of one connection
 MESSAGE_BYTES_MAX = 64 * 1024  # from a client
@@ -58,17 +59,18 @@ UNAUTHORIZED = 401
 class Subscriptions:
     """The ASGI application of one path, for WebSockets: graphql-transport-ws, and nothing else.
 
-    Opens them to pages of this very host and to programs, while there are places, and watches each of them. A page
-    elsewhere could else act as the citizen whose browser it is in: browsers let any page open a WebSocket.
+    Opens them to pages that may ask and to programs, while there are places, and watches each of them. Browsers let any
+    page open a WebSocket, so it is here that others are refused.
     """
 
-    def __init__(self, introduce: Introduce, places: Places) -> None:
+    def __init__(self, introduce: Introduce, places: Places, origins: Origins) -> None:
         self._protocol = _Protocol(introduce)
         self._introduce = introduce
         self._places = places
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_foreign(headers_of(scope)):
+        if self._origins.is_foreign(headers_of(scope)):
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
         elif self._places.full:
             await receive()
@@ -287,6 +289,7 @@ class _Protocol(GraphQL[Context, None]):
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
+            allowed_origins=[EVERY_ORIGIN],  # Subscriptions lets in nobody else
             max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
         )
         self.introduce = introduce

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 PREFIX = "IGOB_"
+EVERY_ORIGIN = "*"
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 # Those by which who can check a token can't make one.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
@@ -45,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         metrics_local: whether metrics are told to this machine alone.
         requests_per_s: how often an actor may ask a process, in the long run; 0 = as often as they like.
         anonymous_per_s: how often those without a token may ask, all of an address together, likewise.
+        allowed_origins: whose pages may ask, beside those of the very host that is asked: origins with
+            commas between, or "*" for all.
         client_address_header: where a proxy that is trusted says a client's address; "" = the connection's counts.
         cache_mib: how much a process remembers of streams: MiB that their events take in the log, three times that in
             memory. An agenda of 40 slots with its bookings takes 8 KiB.
@@ -72,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_local: bool = True
     requests_per_s: int = 50
     anonymous_per_s: int = 100
+    allowed_origins: str = ""
     client_address_header: str = ""
 
     def __post_init__(self) -> None:
@@ -105,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             },
             "client_address_header": not re.fullmatch("[A-Za-z0-9-]{0,100}", self.client_address_header)
             and "the name of a header",
+            "allowed_origins": not all(one == EVERY_ORIGIN or _is_origin(one) for one in self.origins)
+            and "origins as browsers say them, https://citas.example.bo,https://turnos.example.bo, or * for all",
             "cache_mib": not 0 <= self.cache_mib <= 65_536 and "0 to 65536 MiB",
         }
         for field, what in wrong.items():
@@ -115,6 +121,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def algorithms(self) -> tuple[str, ...]:
         """`oidc_algorithms`, one by one."""
         return tuple(name.strip() for name in self.oidc_algorithms.split(","))
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """`allowed_origins`, one by one."""
+        return frozenset(one.strip().lower() for one in self.allowed_origins.split(",") if one.strip())
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -146,6 +157,12 @@ def _conninfo(text: str) -> dict[str, Any] | None:
 
 def _names_user(url: str) -> bool:
     return bool((_conninfo(url) or {}).get("user"))
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser says so of a page that nobody could change on its way: https, this machine, an app's own."""
+    origin = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
+    return origin is not None and (origin[1] != "http" or is_safe_url(text))
 
 
 def is_safe_url(url: str) -> bool:

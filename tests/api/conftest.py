@@ -121,10 +121,12 @@ async def serving(services: Services, app: Application | None = None) -> AsyncIt
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await running
-    await services.live.stop()
+    try:
+        yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+        await services.live.stop()
 
 
 @pytest.fixture

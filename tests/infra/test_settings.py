@@ -35,6 +35,19 @@ def test_what_is_set_is_read_and_typed() -> None:
         ("IGOB_REQUESTS_PER_S", "-1"),
         ("IGOB_REQUESTS_PER_S", "0.5"),
         ("IGOB_ANONYMOUS_PER_S", "1000001"),
+        *(
+            ("IGOB_ALLOWED_ORIGINS", value)
+            for value in (
+                "citas.example.bo",
+                "https://citas.example.bo/",
+                "http://citas.example.bo",
+                "null",
+                "https://*.example.bo",
+                "https://a.example https://b.example",
+                "https://",
+                "https://a.example,http://b.example",
+            )
+        ),
         ("IGOB_CLIENT_ADDRESS_HEADER", "X-Forwarded-For, X-Real-IP"),
         ("IGOB_OIDC_ISSUER", "http://id.example"),
         ("IGOB_OIDC_ISSUER", "id.example"),
@@ -55,6 +68,19 @@ def test_what_is_set_is_read_and_typed() -> None:
 def test_a_wrong_value_is_refused_with_its_name(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         from_environment({name: value})
+
+
+def test_origins_are_read_as_browsers_say_them() -> None:
+    said = "https://Citas.example.bo, http://localhost:5173,capacitor://localhost,https://[2001:db8::1]:8443,"
+    expected = {
+        "https://citas.example.bo",
+        "http://localhost:5173",
+        "capacitor://localhost",
+        "https://[2001:db8::1]:8443",
+    }
+    assert from_environment({"IGOB_ALLOWED_ORIGINS": said}).origins == expected
+    assert from_environment({"IGOB_ALLOWED_ORIGINS": "*"}).origins == {"*"}
+    assert Settings().origins == frozenset()
 
 
 @pytest.mark.parametrize(("host", "loopback"), [
