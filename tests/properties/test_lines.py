@@ -24,6 +24,7 @@ from domain.queues.line import (
     NoticeAsked,
     NoticeGiven,
     ServiceFinished,
+    ServiceStarted,
     TurnAbsent,
     TurnCalled,
     TurnLeft,
@@ -110,6 +111,7 @@ WISHES = [
         "take",
         "ask_notice",
         "begin_anew",
+        "come_late",
         "give_notice",
         "pause_or_resume",
         "close",
@@ -149,6 +151,8 @@ class Reader:
                 self.over.remove(happened.turn)
                 self.waits.append(happened.turn)
                 self.came_back.add(happened.turn)
+            case ServiceStarted() if happened.turn in self.absent:
+                self.come_late(happened)
             case NoticeAsked():
                 assert happened.turn in self.waits
                 self.wishes[happened.turn] = happened
@@ -174,10 +178,13 @@ class Reader:
         assert self.opened.opens_at <= taken.taken_at < self.opened.closes_at
         assert taken.moved_from or taken.taken_at < self.opened.last_turn_at
         assert not self.closed
-        live = {other.person for other in self.taken.values() if other.turn not in self.over}
-        assert taken.person is None or taken.person not in live
+        assert taken.person not in self.live()
         self.taken[taken.turn] = taken
         self.waits.append(taken.turn)
+
+    def live(self) -> set[str]:
+        """Who has a turn that is not over."""
+        return {taken.person for taken in self.taken.values() if taken.person and taken.turn not in self.over}
 
     def call(self, called: TurnCalled) -> None:
         assert called.turn in self.waits
@@ -208,6 +215,15 @@ class Reader:
         if turn not in self.came_back:
             longest = min(other.since for other in same if other.turn not in self.came_back)
             assert self.taken[turn].since == longest
+
+    def come_late(self, started: ServiceStarted) -> None:
+        """Served after all, by the counter that had called them and has nobody else."""
+        assert started.counter not in self.at
+        assert not self.closed
+        assert self.taken[started.turn].person not in self.live()
+        self.absent.remove(started.turn)
+        self.over.remove(started.turn)
+        self.at[started.counter] = started.turn
 
     def tell(self, given: NoticeGiven) -> None:
         wish = self.wishes.pop(given.turn)  # once
@@ -400,6 +416,12 @@ class Ward(RuleBasedStateMachine):
             self.submit(MarkAbsent(turn=ticket.name))
             if nth % 3:
                 self.submit(RequeueAbsent(turn=ticket.name))
+
+    def come_late(self, line: str, counter: int, nth: int) -> None:
+        """And be served to the end."""
+        for ticket in self._some(nth, "ABSENT"):
+            self.submit(StartService(turn=ticket.name))
+            self.submit(FinishService(turn=ticket.name))
 
     def begin_anew(self, line: str, counter: int, nth: int) -> None:
         """Who was absent takes another turn, and then may want the old one, too."""
