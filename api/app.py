@@ -25,6 +25,7 @@ from api.rates import address_of
 from api.sockets import Subscriptions
 from api.streams import Streams
 from api.telemetry import Requests, correlation_of, traceparent_of
+from api.web.pages import add_pages
 from domain.errors import Rejected
 from infra.core import open_core
 from infra.database import application_conninfo
@@ -66,6 +67,7 @@ class Application:
         self._rest.get("/healthz")(healthz)
         self._rest.get("/readyz")(self._readyz)
         self._rest.get("/metrics")(self._metrics)
+        add_pages(self._rest, settings)
         self._places = Places()
         self._streams = Streams(self._places)
         origins = Origins(settings)

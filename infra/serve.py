@@ -83,7 +83,12 @@ def serve(
         prepare()
         done, ready = threading.Event(), threading.Event()
         threads = [
-            threading.Thread(target=_announce, args=(host, port, done, ready, say), daemon=True),
+            threading.Thread(
+                target=_announce,
+                args=(host, port, done, ready, say),
+                kwargs={"explorable": settings.explorable},
+                daemon=True,
+            ),
             threading.Thread(target=_watch_database, args=(server, done, say), daemon=True),
             *(threading.Thread(target=_keep_running, args=(name, done, say), daemon=True) for name in PARTS),
         ]
@@ -239,7 +244,15 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _announce(host: str, port: int, done: threading.Event, ready: threading.Event, say: Callable[[str], None]) -> None:
+def _announce(
+    host: str,
+    port: int,
+    done: threading.Event,
+    ready: threading.Event,
+    say: Callable[[str], None],
+    *,
+    explorable: bool = False,
+) -> None:
     """Say the address as soon as the first worker is `ready`, and set that; a little later if read models lag."""
     where = _url(host, port)
     wait_until_s = time.monotonic() + VIEWS_WAIT_S
@@ -251,6 +264,8 @@ def _announce(host: str, port: int, done: threading.Event, ready: threading.Even
             if behind and time.monotonic() < wait_until_s:
                 continue
             say(f"iGob Core is ready: {where}/graphql")
+            if explorable:
+                say(f"try it in a browser: {where}/")
             if behind:
                 say(f"read models are still being built: {', '.join(behind)}")
             return

@@ -123,6 +123,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(name.strip() for name in self.oidc_algorithms.split(","))
 
     @property
+    def explorable(self) -> bool:
+        """Whether anybody may look at the schema and ask what they like of it."""
+        return self.introspection and not self.trusted_only
+
+    @property
     def origins(self) -> frozenset[str]:
         """`allowed_origins`, one by one."""
         return frozenset(one.strip().lower() for one in self.allowed_origins.split(",") if one.strip())

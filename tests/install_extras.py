@@ -1,5 +1,5 @@
 """Install what `make test-all` needs beyond Python, from Debian: PostgreSQL, 15 or newer, whose folder of binaries it
-prints, and Node with npm.
+prints, Node with npm, and Chromium.
 """
 
 import os
@@ -21,7 +21,11 @@ def debian_postgres() -> Path | None:
 def install() -> Path:
     """Install what is not there. Raises SystemExit with what to do if that is not possible."""
     missing = [] if debian_postgres() else ["postgresql"]
-    missing += [package for package, command in (("nodejs", "node"), ("npm", "npm")) if not shutil.which(command)]
+    missing += [
+        package
+        for package, command in (("nodejs", "node"), ("npm", "npm"), ("chromium", "chromium"))
+        if not shutil.which(command)
+    ]
     if missing:
         if os.geteuid() != 0:
             raise SystemExit(f"make test-all needs Debian's {', '.join(missing)}: apt-get install them, as root")

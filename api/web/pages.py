@@ -1,0 +1,39 @@
+"""The page at `/` on which anybody can look at the schema and try it out, in a browser without the internet."""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+
+from infra.settings import Settings
+
+FILES = {
+    "/": ("explorer.html", "text/html; charset=utf-8"),
+    "/explorer.css": ("explorer.css", "text/css; charset=utf-8"),
+    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in ("explorer.js", "sketch.js", "texts.js")},
+}
+HEADERS = {
+    # Whatever a page of ours is made to show, it runs nothing, asks nobody else, and lies in no other page.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+
+
+def add_pages(app: FastAPI, settings: Settings) -> None:
+    """Have the application show them, if by its settings they are of use to anybody."""
+    if not settings.explorable:
+        return
+    for path, (name, media) in FILES.items():
+        page = Response((Path(__file__).parent / name).read_bytes(), media_type=media, headers=HEADERS)
+        app.get(path)(_always(page))
+
+
+def _always(page: Response) -> Callable[[], Coroutine[Any, Any, Response]]:
+    async def shown() -> Response:
+        return page
+
+    return shown
