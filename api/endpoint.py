@@ -31,7 +31,7 @@ from api.limits import (
 )
 from api.origins import Origins
 from api.streams import EVENT_STREAM, Streams, as_events
-from api.telemetry import CORRELATION, Requests, new_correlation
+from api.telemetry import CORRELATION, Requests, correlation_of
 from infra.logging import log_failure
 
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -97,11 +97,17 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _reply(self, scope: Scope, receive: Receive) -> _Reply | _Stream:
+        headers = headers_of(scope)
+        found = await self._found(scope, headers, receive)
+        if isinstance(found, _Reply) and CORRELATION.decode() not in found.headers:  # nobody was introduced
+            return found._replace(headers={**found.headers, CORRELATION.decode(): correlation_of(headers)})
+        return found
+
+    async def _found(self, scope: Scope, headers: Headers, receive: Receive) -> _Reply | _Stream:
         media, method = JSON, scope["method"]
         # Of whoever is refused the body is not read: another request could not follow it.
         last = {} if method == "GET" else {"connection": "close"}
         try:
-            headers = headers_of(scope)
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
             wanted = _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX])
@@ -125,11 +131,12 @@ class Endpoint:
         except Gone:
             raise
         except Exception as error:
-            number = new_correlation()
+            number = correlation_of(headers)
             log_failure("a request failed", error, id=number)
             self._requests.turned_away("failed")
             message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
-            return _Reply(500, media, {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]})
+            body = {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]}
+            return _Reply(500, media, body, {CORRELATION.decode(): number})
 
     async def _answered(
         self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool

@@ -11,12 +11,8 @@ from api.telemetry import CORRELATION
 from infra.settings import EVERY_ORIGIN, Settings
 
 ASKED_AGAIN_AFTER_S = 3_600  # for so long a browser remembers that its page may ask
-HEADERS_SAID = (
-    "Authorization",
-    "Last-Event-ID",
-    "Traceparent",
-    CORRELATION.decode(),
-)  # beside those that every page may
+# Beside those that every page may say.
+HEADERS_SAID = ("Authorization", "Last-Event-ID", "Traceparent", "Tracestate", CORRELATION.decode())
 HEADERS_READ = ("Retry-After", "WWW-Authenticate", CORRELATION.decode())
 LOOPBACK = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 NONE = r"(?!)"
@@ -39,9 +35,10 @@ class Origins:
         if not origin or EVERY_ORIGIN in self._listed or origin in self._listed or self._local.fullmatch(origin):
             return False
         try:
-            return urlsplit(origin).netloc != headers.get(b"host", b"").decode("latin-1").lower()
+            scheme, host = urlsplit(origin)[:2]
         except ValueError:
             return True
+        return scheme not in ("http", "https") or host != headers.get(b"host", b"").decode("latin-1").lower()
 
     def told(self, app: ASGIApp) -> ASGIApp:
         """The application, of whose answers browsers are told which pages may read them."""

@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Send
 from api.connections import CLOSE_TIMEOUT_S, DEAF, PING_EVERY_S, SEND_TIMEOUT_S, Places, Told, token_ended, told
 from api.graphql.execution import Answer, Asked
 from api.graphql.shared import Context
+from api.telemetry import CORRELATION
 from infra.logging import log_failure
 
 EVENT_STREAM = "text/event-stream"
@@ -106,7 +107,8 @@ class _Stream:
                     await asyncio.sleep(LINGER_S)
 
     async def _tell(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        named = (CORRELATION, self._context.correlation.encode())
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, named]})
         await self._say(PING)  # there may be nothing to tell for long, and until then not even the headers are sent
         async with aclosing(told(self._asked, self._context)) as answers:
             async for answer in answers:

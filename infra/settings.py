@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import msgspec
 
 PREFIX = "IGOB_"
 EVERY_ORIGIN = "*"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+APP_SCHEMES = ("capacitor", "ionic")  # of pages that come with an app on a phone
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 # Those by which who can check a token can't make one.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
@@ -109,8 +112,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             },
             "client_address_header": not re.fullmatch("[A-Za-z0-9-]{0,100}", self.client_address_header)
             and "the name of a header",
-            "allowed_origins": not all(one == EVERY_ORIGIN or _is_origin(one) for one in self.origins)
-            and "origins as browsers say them, https://citas.example.bo,https://turnos.example.bo, or * for all",
+            "allowed_origins": not all(
+                self.oidc_issuer if one == EVERY_ORIGIN else _is_origin(one) for one in self.origins
+            )
+            and "origins as browsers say them, https://citas.example.bo,https://turnos.example.bo,"
+            f" or, where {PREFIX}OIDC_ISSUER is set, * for all",
             "cache_mib": not 0 <= self.cache_mib <= 65_536 and "0 to 65536 MiB",
         }
         for field, what in wrong.items():
@@ -166,8 +172,18 @@ def _names_user(url: str) -> bool:
 
 def _is_origin(text: str) -> bool:
     """Whether a browser says so of a page that nobody could change on its way: https, this machine, an app's own."""
-    origin = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", text)
-    return origin is not None and (origin[1] != "http" or is_safe_url(text))
+    try:
+        parts = urlsplit(text)
+        port, host = parts.port, parts.hostname or ""
+        if ":" in host:
+            host = f"[{IPv6Address(host)}]"
+    except ValueError:
+        return False
+    shown = "" if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
+    named = host.startswith("[") or re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", host)
+    return (
+        bool(named) and text == f"{parts.scheme}://{host}{shown}" and (parts.scheme in APP_SCHEMES or is_safe_url(text))
+    )
 
 
 def is_safe_url(url: str) -> bool:

@@ -6,7 +6,6 @@ import { TEXTS } from "./texts.js";
 const ENDPOINT = "/graphql";
 const ANSWERS_MAX = 50; // of a subscription, on the page: the oldest go
 const FOUND_MAX = 60; // fields or types shown for what is searched
-const TOKEN_KEPT = "igob.token";
 
 const TYPE = "kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 const INTROSPECTION = `{ __schema {
@@ -44,18 +43,25 @@ function speak(language) {
   for (const element of document.querySelectorAll("[data-label]")) element.ariaLabel = texts[element.dataset.label];
 }
 
-function headers(accept) {
-  const said = { "Content-Type": "application/json", Accept: accept, "Accept-Language": $("language").value };
-  const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
-  if (token) said.Authorization = `Bearer ${token}`;
-  return said;
+function send(accept, body, token, more = {}) {
+  const headers = { "Content-Type": "application/json", Accept: accept, "Accept-Language": $("language").value };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  return fetch(ENDPOINT, { method: "POST", headers, body, ...more });
 }
 
 // What is asked
 
 function operations(text) {
-  const plain = text.replace(/"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|#.*/g, "");
-  return [...plain.matchAll(/(?:^|\})\s*(query|mutation|subscription)\b\s*([_A-Za-z]\w*)?/g)].map(([, kind, name]) => ({ kind, name }));
+  const plain = text.replace(/"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|#.*|,/g, " ");
+  let depth = 0;
+  const outside = [...plain].map((sign) => {
+    if ("}])".includes(sign)) depth -= 1;
+    const kept = depth === 0 ? sign : "";
+    if ("{[(".includes(sign)) depth += 1;
+    return kept;
+  });
+  const heads = outside.join("").replace(/fragment\s+\w+\s+on\s+\w+/g, " ");
+  return [...heads.matchAll(/\b(query|mutation|subscription)\b\s*([_A-Za-z]\w*)?/g)].map(([, kind, name]) => ({ kind, name }));
 }
 
 function showOperations() {
@@ -66,9 +72,12 @@ function showOperations() {
   if (named.some(({ name }) => name === chosen)) $("operation").value = chosen;
 }
 
-function variables() {
-  const text = $("variables").value.trim();
-  return text ? JSON.parse(text) : {};
+// As it was written: numbers would lose digits on their way through JavaScript.
+function body(query, operationName) {
+  const written = $("variables").value.trim() || "{}";
+  JSON.parse(written);
+  const name = operationName ? `, "operationName": ${JSON.stringify(operationName)}` : "";
+  return `{"query": ${JSON.stringify(query)}, "variables": ${written}${name}}`;
 }
 
 async function ask() {
@@ -80,9 +89,11 @@ async function ask() {
   const kind = (found.find(({ name }) => name === operationName) ?? found[0])?.kind;
   $("answers").replaceChildren();
   $("summary").textContent = texts.asking;
+  const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
+  if (!/^[!-~]*$/.test(token)) return fail(texts.tokenWrong);
   let said;
   try {
-    said = JSON.stringify({ query, variables: variables(), operationName });
+    said = body(query, operationName);
   } catch {
     return fail(texts.variablesWrong);
   }
@@ -90,7 +101,7 @@ async function ask() {
   const begun = performance.now();
   try {
     const accept = kind === "subscription" ? "text/event-stream" : "application/graphql-response+json";
-    const answer = await fetch(ENDPOINT, { method: "POST", headers: headers(accept), body: said, signal: control.signal });
+    const answer = await send(accept, said, token, { signal: control.signal });
     if ((answer.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) await follow(answer);
     else summarise(answer, show(await answer.json()), performance.now() - begun);
   } catch (error) {
@@ -131,14 +142,21 @@ function summarise(answer, body, milliseconds) {
 
 async function follow(answer) {
   let told = 0;
+  let farewell = "";
   $("summary").textContent = texts.following;
-  for await (const { name, data } of events(answer.body)) {
-    if (name === "complete") return void ($("summary").textContent = `${texts.complete} · ${told}`);
-    if (name !== "next") continue;
-    show(JSON.parse(data));
-    $("summary").textContent = `${texts.following} · ${(told += 1)}`;
+  try {
+    for await (const { event, data, comment } of events(answer.body)) {
+      if (event === "complete") return void ($("summary").textContent = `${texts.complete} · ${told}`);
+      if (event === "next") {
+        show(JSON.parse(data));
+        $("summary").textContent = `${texts.following} · ${(told += 1)}`;
+      }
+      farewell = comment;
+    }
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
   }
-  $("summary").textContent = texts.cut;
+  $("summary").textContent = [texts.cut, farewell].filter(Boolean).join(" · "); // what was told stays
 }
 
 async function* events(stream) {
@@ -150,9 +168,8 @@ async function* events(stream) {
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();
     for (const part of parts) {
-      const lines = part.split("\n").map((line) => line.split(/: ?(.*)/s));
-      const of = (wanted) => lines.find(([name]) => name === wanted)?.[1] ?? "";
-      yield { name: of("event"), data: of("data") };
+      const fields = Object.fromEntries(part.split("\n").map((line) => line.split(/: ?(.*)/s)));
+      yield { event: fields.event, data: fields.data, comment: fields[""] };
     }
   }
 }
@@ -161,9 +178,7 @@ async function* events(stream) {
 
 async function learn() {
   try {
-    const answer = await fetch(ENDPOINT, {
-      method: "POST", headers: headers("application/json"), body: JSON.stringify({ query: INTROSPECTION }),
-    });
+    const answer = await send("application/json", JSON.stringify({ query: INTROSPECTION }), ""); // no token: it may have ended
     const { data, errors } = await answer.json();
     if (!data) throw new Error(errors?.[0]?.message);
     types = new Map(data.__schema.types.map((type) => [type.name, type]));
@@ -171,7 +186,9 @@ async function learn() {
       (types.get(data.__schema[`${kind}Type`]?.name)?.fields ?? []).map((field) => ({ kind, field })));
     search();
   } catch (error) {
-    $("found").replaceChildren(make("p", { className: "wrong", textContent: error.message || texts.unreachable }));
+    const why = error instanceof TypeError ? texts.unreachable : error.message;
+    const again = make("button", { type: "button", textContent: texts.again, onclick: learn });
+    $("found").replaceChildren(make("p", { className: "wrong", textContent: why }), again);
   }
 }
 
@@ -187,6 +204,7 @@ function look(name) {
 }
 
 function search() {
+  if (!types.size) return;
   const wanted = $("search").value.trim().toLowerCase();
   const fields = nearest(wanted, roots, ({ field }) => field.name);
   const named = wanted ? nearest(wanted, [...types.values()].filter(({ name }) => !name.startsWith("__")), ({ name }) => name) : [];
@@ -210,6 +228,15 @@ function described(thing) {
   return thing.description ? [make("p", { textContent: thing.description }), ...old] : old;
 }
 
+function members(things) {
+  const shown = things.map((thing) => {
+    const standard = thing.defaultValue ? ` = ${thing.defaultValue}` : "";
+    const typed = thing.type ? [": ", typeLink(thing.type), standard] : [];
+    return make("li", {}, thing.name, ...typed, ...described(thing), ...members(thing.args ?? []));
+  });
+  return shown.length ? [make("ul", {}, ...shown)] : [];
+}
+
 function shownField({ kind, field }) {
   const use = make("button", { type: "button", className: `link ${field.isDeprecated ? "old" : ""}`, textContent: field.name });
   use.onclick = () => {
@@ -221,43 +248,54 @@ function shownField({ kind, field }) {
     $("document").setSelectionRange(0, 0);
     $("document").scrollTop = 0;
   };
-  return make("article", {}, make("span", { className: "quiet", textContent: `${kind} ` }), use, ": ", typeLink(field.type), ...described(field));
+  return make("article", {}, make("span", { className: "quiet", textContent: `${kind} ` }), use, ": ", typeLink(field.type), ...described(field), ...members(field.args));
 }
 
 function shownType(type) {
-  const inside = [...(type.fields ?? []), ...(type.inputFields ?? [])].map((field) => {
-    const said = (field.args ?? []).map(({ name, type: of }) => `${name}: ${written(of)}`).join(", ");
-    return make("li", { className: field.isDeprecated ? "old" : "", title: field.description ?? "" }, field.name + (said ? `(${said})` : ""), ": ", typeLink(field.type));
-  });
-  const values = (type.enumValues ?? []).map(({ name, description }) => make("li", { title: description ?? "", textContent: name }));
-  const kinds = type.kind === "OBJECT" ? [] : (type.possibleTypes ?? []).map(({ name }) => make("li", {}, typeLink({ kind: "OBJECT", name })));
-  const list = make("ul", {}, ...inside, ...values, ...kinds);
-  return make("article", {}, make("span", { className: "quiet", textContent: `${type.kind.toLowerCase().replace("_", " ")} ` }), make("strong", { textContent: type.name }), ...described(type), list);
+  const inside = members([...(type.fields ?? []), ...(type.inputFields ?? []), ...(type.enumValues ?? [])]);
+  const kinds = (type.possibleTypes ?? []).map(({ name }) => make("li", {}, typeLink({ kind: "OBJECT", name })));
+  const kind = make("span", { className: "quiet", textContent: `${type.kind.toLowerCase().replace("_", " ")} ` });
+  const lists = kinds.length ? [...inside, make("ul", {}, ...kinds)] : inside;
+  return make("article", {}, kind, make("strong", { textContent: type.name }), ...described(type), ...lists);
 }
 
-// What is remembered: the document in this browser, the token until its tab is closed.
+// What is remembered: the document in this browser. Token and variables, which may name somebody, in this tab alone.
+
+const INPUTS = { document: () => localStorage, variables: () => sessionStorage, token: () => sessionStorage, language: () => localStorage };
+
+function remembered(id) {
+  try {
+    return INPUTS[id]().getItem(`igob.${id}`);
+  } catch {
+    return null; // the browser was told to keep nothing
+  }
+}
 
 function keep() {
   showOperations();
-  localStorage.setItem("igob.document", $("document").value);
-  localStorage.setItem("igob.variables", $("variables").value);
+  for (const [id, store] of Object.entries(INPUTS)) {
+    try {
+      store().setItem(`igob.${id}`, $(id).value);
+    } catch {
+      return;
+    }
+  }
 }
 
 function begin() {
-  const language = localStorage.getItem("igob.language") ?? (navigator.language.startsWith("en") ? "en" : "es");
+  const language = remembered("language") ?? (navigator.language.startsWith("en") ? "en" : "es");
   $("language").value = language;
   speak(language);
-  $("document").value = localStorage.getItem("igob.document") ?? texts.first;
-  $("variables").value = localStorage.getItem("igob.variables") ?? "";
-  $("token").value = sessionStorage.getItem(TOKEN_KEPT) ?? "";
+  $("document").value = remembered("document") ?? texts.first;
+  $("variables").value = remembered("variables") ?? "";
+  $("token").value = remembered("token") ?? "";
   showOperations();
   $("language").onchange = () => {
-    localStorage.setItem("igob.language", $("language").value);
+    keep();
     speak($("language").value);
     search();
   };
-  $("token").oninput = () => sessionStorage.setItem(TOKEN_KEPT, $("token").value);
-  $("document").oninput = $("variables").oninput = keep;
+  $("document").oninput = $("variables").oninput = $("token").oninput = keep;
   $("search").oninput = search;
   $("ask").onclick = ask;
   $("stop").onclick = () => {

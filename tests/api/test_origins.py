@@ -76,7 +76,7 @@ async def test_a_page_that_may_ask_may_by_each_way_and_others_by_none(
 
 
 async def test_a_preflight_says_what_a_page_may_send_and_needs_no_token(made: Make) -> None:
-    said = "Authorization, content-type,accept-language, last-event-id,traceparent,x-correlation-id"
+    said = "Authorization, content-type,accept-language, last-event-id,traceparent,tracestate,x-correlation-id"
     async with client_of(made(LISTED)) as http:
         asked = {"origin": OURS, "access-control-request-method": "POST", "access-control-request-headers": said}
         answer = await http.options("/graphql", headers=asked)
@@ -101,11 +101,12 @@ async def test_a_preflight_says_what_a_page_may_send_and_needs_no_token(made: Ma
 )
 async def test_a_page_can_read_why_it_was_refused(made: Make, more: dict[str, str], content: str, status: int) -> None:
     async with client_of(made(LISTED)) as http:
-        headers = {"origin": OURS, "content-type": "application/json"} | more
+        headers = {"origin": OURS, "content-type": "application/json", "x-correlation-id": "mine"} | more
         answer = await http.post("/graphql", content=content, headers=headers)
         assert answer.status_code == status
         assert answer.json()["errors"][0]["message"]
         assert readable(answer, OURS)
+        assert answer.headers["x-correlation-id"] == "mine"
         read = set(answer.headers["access-control-expose-headers"].lower().split(", "))
         assert {"retry-after", "www-authenticate", "x-correlation-id"} <= read
 
@@ -125,4 +126,5 @@ async def test_a_page_elsewhere_follows_an_agenda(made: Make, core: Core) -> Non
             assert (await one.told())["position"] == 2
         async with reader(url, AGENDA, id=ID, headers={"origin": OURS}) as other:
             assert readable(other.answer, OURS)
+            assert other.answer.headers["x-correlation-id"]
             assert (await other.told())["position"] == 2

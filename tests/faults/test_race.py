@@ -106,8 +106,9 @@ def rush_and_kill(server: Serving, log: str, clients: list[Client], recorder: Re
         holding.execute("SELECT la_paz.lock_log()")
         rushing.start()
         wait_for(lambda: len(recorder.history()) == before + len(wishes))
+        wait_for(lambda: sum(clients_of(server).values()) >= len(clients))  # connected is who was not accepted yet, too
         having = clients_of(server)
-        wait_for(lambda: holding.execute(WAITING).fetchone() == (len(having),))
+        wait_for(lambda: (holding.execute(WAITING).fetchone() or (0,))[0] >= len(having))
         max(having, key=having.__getitem__).kill()
     rushing.join()
 
@@ -119,6 +120,7 @@ def test_a_worker_that_is_killed_in_the_middle_leaves_every_answer_explained(cit
     recorder, model = Recorder(), Decisions(datetime.now(UTC), time.monotonic_ns(), slack=CLOCK_SLACK)
     client = Client(server.url())
     agenda = publish(client, recorder, 10, SLOTS)
+    client.close()
     before = len(recorder.history())
     wishes = [
         Wish(key=f"kill-{n}", agenda=agenda, slot=1 + n % SLOTS, patient=patient) for n, patient in enumerate(people)
@@ -132,7 +134,7 @@ def test_a_worker_that_is_killed_in_the_middle_leaves_every_answer_explained(cit
     by_key = {wish.key: wish for wish in wishes}
     for one in lost:
         book_until_told(server.url(), recorder, by_key[one.key])
-    for each in [client, *clients]:
+    for each in clients:
         each.close()
     history = recorder.history()
     verdict = judge(history, model)

@@ -46,6 +46,16 @@ def test_what_is_set_is_read_and_typed() -> None:
                 "https://a.example https://b.example",
                 "https://",
                 "https://a.example,http://b.example",
+                *("https://a.example:443", "http://localhost:80", "https://a.example:0443", "https://a.example:99999"),
+                *(
+                    "https://[2001:db8:0:0:0:0:0:1]",
+                    "https://[:::]",
+                    "https://..",
+                    "https://a@b.example",
+                    "https://a.example?",
+                ),
+                *("file://x", "ws://a.example", "javascript://x", "htps://a.example", "chrome"),
+                "*",  # without an identity provider
             )
         ),
         ("IGOB_CLIENT_ADDRESS_HEADER", "X-Forwarded-For, X-Real-IP"),
@@ -71,15 +81,17 @@ def test_a_wrong_value_is_refused_with_its_name(name: str, value: str) -> None:
 
 
 def test_origins_are_read_as_browsers_say_them() -> None:
-    said = "https://Citas.example.bo, http://localhost:5173,capacitor://localhost,https://[2001:db8::1]:8443,"
+    said = "https://Citas.example.bo, http://localhost:5173,capacitor://localhost,https://my_app.example,https://[2001:db8::1]:8443,"
     expected = {
+        "https://my_app.example",
         "https://citas.example.bo",
         "http://localhost:5173",
         "capacitor://localhost",
         "https://[2001:db8::1]:8443",
     }
     assert from_environment({"IGOB_ALLOWED_ORIGINS": said}).origins == expected
-    assert from_environment({"IGOB_ALLOWED_ORIGINS": "*"}).origins == {"*"}
+    known = {"IGOB_OIDC_ISSUER": "https://id.example"}
+    assert from_environment({"IGOB_ALLOWED_ORIGINS": "*", **known}).origins == {"*"}
     assert Settings().origins == frozenset()
 
 

@@ -132,7 +132,7 @@ class Reader:
         self.came_back: set[str] = set()
         self.at: dict[int, str] = {}
         self.over: set[str] = set()
-        self.absent: set[str] = set()  # they are over, but may come back, or leave
+        self.absent: dict[str, TurnAbsent] = {}  # they are over, but may come back, or leave
         self.others = 0  # calls of others since somebody of the share began to wait, or since its last call
         self.wishes: dict[str, NoticeAsked] = {}
         self.closed = False
@@ -147,12 +147,12 @@ class Reader:
             case TurnCalled():
                 self.call(happened)
             case TurnRequeued():
-                self.absent.remove(happened.turn)
+                del self.absent[happened.turn]
                 self.over.remove(happened.turn)
                 self.waits.append(happened.turn)
                 self.came_back.add(happened.turn)
-            case ServiceStarted() if happened.turn in self.absent:
-                self.come_late(happened)
+            case ServiceStarted():
+                self.start(happened)
             case NoticeAsked():
                 assert happened.turn in self.waits
                 self.wishes[happened.turn] = happened
@@ -163,11 +163,11 @@ class Reader:
                 self.closed = True
                 self.end(*happened.unserved)
             case TurnLeft() if happened.turn in self.absent:
-                self.absent.remove(happened.turn)
+                del self.absent[happened.turn]
             case TurnLeft() | TurnTransferred() | TurnAbsent() | ServiceFinished():
                 self.end(happened.turn)
         if isinstance(happened, TurnAbsent):
-            self.absent.add(happened.turn)
+            self.absent[happened.turn] = happened
         if all(self.kind(turn) != self.opened.policy.at_least for turn in self.waits):
             self.others = 0
 
@@ -216,12 +216,17 @@ class Reader:
             longest = min(other.since for other in same if other.turn not in self.came_back)
             assert self.taken[turn].since == longest
 
-    def come_late(self, started: ServiceStarted) -> None:
-        """Served after all, by the counter that had called them and has nobody else."""
+    def start(self, started: ServiceStarted) -> None:
+        """Who was absent is served after all by the counter that had called them, while it has nobody else."""
+        if started.turn not in self.absent:
+            assert self.at[started.counter] == started.turn
+            return
+        absent = self.absent.pop(started.turn)
+        assert started.counter == absent.counter
+        assert started.started_at <= absent.absent_at + timedelta(seconds=self.opened.policy.requeue_within_s)
         assert started.counter not in self.at
         assert not self.closed
         assert self.taken[started.turn].person not in self.live()
-        self.absent.remove(started.turn)
         self.over.remove(started.turn)
         self.at[started.counter] = started.turn
 
