@@ -34,7 +34,7 @@ check: $(VENV)/.dev  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-all: test  ## every test, also those that need Debian's PostgreSQL or long runs; installs that
+test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that
 	$(BIN)/python -m tests.install_extras
 	$(BIN)/python -m pytest -m long
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \

@@ -230,7 +230,7 @@ function described(thing) {
 
 function members(things) {
   const shown = things.map((thing) => {
-    const standard = thing.defaultValue ? ` = ${thing.defaultValue}` : "";
+    const standard = (thing.defaultValue ?? "null") === "null" ? "" : ` = ${thing.defaultValue}`;
     const typed = thing.type ? [": ", typeLink(thing.type), standard] : [];
     return make("li", {}, thing.name, ...typed, ...described(thing), ...members(thing.args ?? []));
   });
