@@ -1,5 +1,6 @@
 """Builds one generation of a read model: page by page of the log, each in one transaction with the checkpoint."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -66,12 +67,15 @@ class Building:
         table, key = places.table(generation), sql.Identifier(projection.key)
         self._page = (
             sql.SQL(
-                "SELECT notification_id, originator_id, topic, CASE WHEN wanted THEN state END FROM ("
+                "WITH page AS (SELECT * FROM ("
                 " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
                 " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS bytes_before"
                 " FROM (SELECT * FROM {} WHERE notification_id > %s AND notification_id <= %s"
-                " ORDER BY notification_id LIMIT %s) AS next"
-                ") AS page WHERE bytes_before < %s ORDER BY notification_id"
+                " ORDER BY notification_id LIMIT %s) AS next) AS measured WHERE bytes_before < %s)"
+                " SELECT first, last, events, notification_id, originator_id, topic, state"
+                " FROM (SELECT min(notification_id) AS first, max(notification_id) AS last, count(*) AS events"
+                " FROM page) AS whole"
+                " LEFT JOIN page ON wanted ORDER BY notification_id"
             )
             .format(places.events)
             .as_bytes()
@@ -131,22 +135,26 @@ class Building:
 
         Raises LogHasGap, Overtaken, psycopg.OperationalError. After any of these, begin with a new Building.
         """
-        page = self._connection.execute(
+        # Most of the log is of no concern to most read models: only how much of it there is comes here.
+        rows = self._connection.execute(
             self._page, (self._topics, self.position, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
         ).fetchall()
-        if not page:
+        first, last, events = rows[0][:3]
+        if not events:
             return 0
-        if page[0][0] != self.position + 1 or page[-1][0] != self.position + len(page):
-            raise LogHasGap(f"after position {self.position} come {page[0][0]} to {page[-1][0]} in {len(page)} events")
+        if first != self.position + 1 or last != self.position + events:
+            raise LogHasGap(f"after position {self.position} come {first} to {last} in {events} events")
+        page = [row[3:] for row in rows if row[3] is not None]
         parked: Failures = {}
-        with self._connection.transaction():
-            folded = self._folded(page, parked)
-            self._store(folded, parked, page[-1][0])
-        self.position = page[-1][0]
+        with self._connection.transaction() if page else nullcontext():  # to move on is one statement
+            if page:
+                self._store(self._folded(page, parked), parked)
+            self._move_to(last)
+        self.position = last
         self._parked |= {stream: position for stream, (position, _) in parked.items()}
         if self._kept_bytes > KEPT_BYTES_MAX:
             self._forget()
-        return len(page)
+        return int(events)
 
     def _folded(self, page: list[Any], parked: Failures) -> Folded:
         """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`."""
@@ -168,10 +176,10 @@ class Building:
         self._kept_bytes = 0
 
     def _entries(self, page: list[Any], parked: Failures) -> list[tuple[Entry, tuple[str, ...]]]:
-        """What counts of a page, and which rows it changes."""
+        """A page's events that count, and which rows each changes."""
         entries = []
         for position, stream, topic, state in page:
-            if state is None or self._is_missing(stream, position, parked):
+            if self._is_missing(stream, position, parked):
                 continue
             try:
                 entry = Entry(position=position, stream=stream, event=self._decode(topic, state))
@@ -217,7 +225,7 @@ class Building:
             getattr(row, self._projection.key): row for row in self._decode_rows(found)
         }
 
-    def _store(self, folded: Folded, parked: Failures, position: int) -> None:
+    def _store(self, folded: Folded, parked: Failures) -> None:
         changed, there = folded.changed, folded.there
         name, number = self.generation.name, self.generation.generation
         execute = self._connection.execute
@@ -233,7 +241,11 @@ class Building:
         for stream, (at, error) in parked.items():
             said = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]
             execute(self._park, (name, number, stream, at, said.replace("\0", "\\0")))
-        if execute(self._move, (position, name, number, self.generation.live, self.position)).rowcount != 1:
+
+    def _move_to(self, position: int) -> None:
+        name, number, live = self.generation.name, self.generation.generation, self.generation.live
+        moved = self._connection.execute(self._move, (position, name, number, live, self.position))
+        if moved.rowcount != 1:
             raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
 
     def _write(self, statement: bytes, rows: list[Any]) -> int:
