@@ -34,6 +34,7 @@ from api.streams import EVENT_STREAM, Streams, as_events
 from api.telemetry import CORRELATION, Requests, correlation_of
 from infra.logging import log_failure
 
+NAMED = CORRELATION.decode()
 GRAPHQL_JSON = "application/graphql-response+json"
 JSON = "application/json"
 ANY = ("application/*", "*/*")
@@ -97,14 +98,7 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _reply(self, scope: Scope, receive: Receive) -> _Reply | _Stream:
-        headers = headers_of(scope)
-        found = await self._found(scope, headers, receive)
-        if isinstance(found, _Reply) and CORRELATION.decode() not in found.headers:  # nobody was introduced
-            return found._replace(headers={**found.headers, CORRELATION.decode(): correlation_of(headers)})
-        return found
-
-    async def _found(self, scope: Scope, headers: Headers, receive: Receive) -> _Reply | _Stream:
-        media, method = JSON, scope["method"]
+        media, method, headers = JSON, scope["method"], headers_of(scope)
         # Of whoever is refused the body is not read: another request could not follow it.
         last = {} if method == "GET" else {"connection": "close"}
         try:
@@ -121,13 +115,13 @@ class Endpoint:
             return await self._answered(said, context, wanted, only_reads=method == "GET")
         except _Refusal as refusal:
             self._requests.turned_away("error")
-            return _Reply(refusal.status, media, {"errors": [{"message": str(refusal)}]}, refusal.headers | last)
+            return _turned_away(headers, refusal.status, media, {"message": str(refusal)}, refusal.headers | last)
         except TurnedAway as away:
             self._requests.turned_away(away.outcome)
-            return _Reply(away.status, media, {"errors": [away.error]}, {**away.headers, **last})
+            return _turned_away(headers, away.status, media, away.error, {**away.headers, **last})
         except Malformed as fault:
             self._requests.turned_away("error")
-            return _Reply(400, media, {"errors": [{"message": str(fault)}]})
+            return _turned_away(headers, 400, media, {"message": str(fault)})
         except Gone:
             raise
         except Exception as error:
@@ -135,8 +129,8 @@ class Endpoint:
             log_failure("a request failed", error, id=number)
             self._requests.turned_away("failed")
             message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
-            body = {"errors": [{"message": message, "extensions": {"code": "internal_error"}}]}
-            return _Reply(500, media, body, {CORRELATION.decode(): number})
+            failure = {"message": message, "extensions": {"code": "internal_error"}}
+            return _turned_away(headers, 500, media, failure, {NAMED: number})
 
     async def _answered(
         self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool
@@ -153,13 +147,20 @@ class Endpoint:
             message = f"Subscriptions are served as {EVENT_STREAM}, or over WebSockets by graphql-transport-ws."
             found = refused([GraphQLError(message)], asked, context)
         self._requests.answered(context, found.errors, begun_s)
-        named = {CORRELATION.decode(): context.correlation}
-        return _Reply(400 if media == GRAPHQL_JSON and not found.executed else 200, media, found.body(), named)
+        status = 400 if media == GRAPHQL_JSON and not found.executed else 200
+        return _Reply(status, media, found.body(), {NAMED: context.correlation})
 
     def _stream(self, asked: Asked, context: Context) -> _Stream:
         if not self._streams.room:
             raise _Refusal(503, "There are too many connections: try again later.", **{"retry-after": "5"})
         return _Stream(asked, context)
+
+
+def _turned_away(
+    headers: Headers, status: int, media: str, error: Mapping[str, Any], more: Mapping[str, str] = {}
+) -> _Reply:
+    """The answer to what did not come so far that it was looked at as GraphQL."""
+    return _Reply(status, media, {"errors": [error]}, {NAMED: correlation_of(headers), **more})
 
 
 @lru_cache(HEADERS_MAX)

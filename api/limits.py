@@ -45,6 +45,7 @@ OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that is told to
 PAGE_SIZE_MAX = 100  # of a list
 VALUES_MAX = 20_000  # in variables, lists and objects counted too; an agenda of 5,000 slots has 15,008
 ADDRESSES_MAX = 1_000  # of clients, remembered
+OWN_NAME = r"(localhost|127\.0\.0\.1|\[::1\]|::1)(:[0-9]{1,5})?"  # of this machine, with a port or without
 
 
 class LoopbackOnly:
@@ -80,7 +81,7 @@ def _host_of(scope: Scope) -> bytes:
 @lru_cache(ADDRESSES_MAX)
 def _is_own_name(host: bytes) -> bool:
     """Whether a `Host` is one of this machine's own names, with a port or without."""
-    return re.fullmatch(rb"(localhost|127\.0\.0\.1|\[::1\]|::1)(:[0-9]{1,5})?", host, re.IGNORECASE) is not None
+    return re.fullmatch(OWN_NAME.encode(), host, re.IGNORECASE) is not None
 
 
 class TooLarge(Exception):

@@ -7,6 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from api.graphql.shared import Headers
+from api.limits import OWN_NAME
 from api.telemetry import CORRELATION
 from infra.settings import EVERY_ORIGIN, Settings
 
@@ -14,7 +15,6 @@ ASKED_AGAIN_AFTER_S = 3_600  # for so long a browser remembers that its page may
 # Beside those that every page may say.
 HEADERS_SAID = ("Authorization", "Last-Event-ID", "Traceparent", "Tracestate", CORRELATION.decode())
 HEADERS_READ = ("Retry-After", "WWW-Authenticate", CORRELATION.decode())
-LOOPBACK = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?"
 NONE = r"(?!)"
 
 
@@ -27,7 +27,7 @@ class Origins:
 
     def __init__(self, settings: Settings) -> None:
         self._listed = settings.origins
-        self._local = re.compile(NONE if settings.oidc_issuer else LOOPBACK)
+        self._local = re.compile(NONE if settings.oidc_issuer else f"https?://{OWN_NAME}")
 
     def is_foreign(self, headers: Headers) -> bool:
         """Whether a page asks that may not."""

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 from graphql import get_introspection_query, parse
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from api.graphql.documents import Documents
 from api.graphql.schema import schema
@@ -152,6 +152,23 @@ def test_changes_are_followed_live_until_it_is_stopped(page: Page, city: str) ->
     page.click("#stop")
     expect(page.locator("#summary")).to_have_text("Detenido")
     expect(page.locator("#stop")).to_be_hidden()
+
+
+def test_who_asks_again_gets_the_last_answer_alone(page: Page) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/graphql", hold, times=1)
+    ask(page, "{ first: __typename }")
+    page.wait_for_function("document.querySelector('#summary').textContent.startsWith('Preguntando')")
+    ask(page, "{ second: __typename }")
+    assert answer(page)["data"] == {"second": "Query"}
+    held[0].fulfill(json={"data": {"first": "too late"}})
+    page.wait_for_timeout(200)
+    assert page.locator("#answers pre").count() == 1
+    assert answer(page)["data"] == {"second": "Query"}
 
 
 def test_refusals_are_shown_in_the_language_that_is_chosen(page: Page) -> None:

@@ -283,11 +283,12 @@ def parked(town: Town) -> list[Any]:
         return connection.execute(f"SELECT name, stream FROM {town.schema}_views.parked").fetchall()
 
 
-async def test_a_gap_in_the_log_stops_it(core: Core, town: Town) -> None:
+@pytest.mark.parametrize(("bookings", "gap"), [(3, 4), (3, 2), (0, 1)])  # in a page of which nothing counts, too
+async def test_a_gap_in_the_log_stops_it(core: Core, town: Town, bookings: int, gap: int) -> None:
     await open_agenda(core)
-    for slot in (1, 2, 3):
+    for slot in range(1, bookings + 1):
         await book(core, slot, f"patient {slot}")
-    town.execute("DELETE FROM events WHERE notification_id = 4")
+    town.execute("DELETE FROM events WHERE notification_id = %s", gap)
     with projector(town, [tally()]) as projecting, pytest.raises(LogHasGap):
         projecting.catch_up()
     with connect(town.application) as connection:
@@ -296,14 +297,16 @@ async def test_a_gap_in_the_log_stops_it(core: Core, town: Town) -> None:
     assert rows(town, "tally") == []
 
 
-async def test_who_was_overtaken_writes_nothing(core: Core, town: Town) -> None:
+@pytest.mark.parametrize("bookings", [0, 1])  # where nothing counted, too, and there is no more to do than to move on
+async def test_who_was_overtaken_writes_nothing(core: Core, town: Town, bookings: int) -> None:
     await open_agenda(core)
-    await book(core, 1, "ana")
+    for slot in range(1, bookings + 1):
+        await book(core, slot, "ana")
     with projector(town, [tally()]) as one, projector(town, [tally()]) as other:
         one.catch_up()
         with pytest.raises(Overtaken):
             other.catch_up()
-    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 1)]
+    assert rows(town, "tally") == [(f"agenda/{AGENDA}", 1)] * bookings
 
 
 class Running:
