@@ -10,10 +10,10 @@ from psycopg import sql
 
 from domain.decider import StreamName
 from projections.generations import Generation, Places
+from projections.pages import NO_END, Logged, Page, Pages
 from projections.projection import Decode, Entry, Projection, Row
+from projections.tail import Tail
 
-PAGE_EVENTS_MAX = 5_000
-PAGE_BYTES_MAX = 8 * 2**20  # of events; one is always taken, however large
 KEPT_BYTES_MAX = 64 * 2**20  # of rows as they were written, until all are forgotten
 ERROR_CHARACTERS_MAX = 500
 
@@ -23,10 +23,6 @@ Failures = dict[StreamName, tuple[int, Exception]]  # by stream the position, an
 
 class FoldFailed(Exception):
     """A fold raised what it has as its cause."""
-
-
-class LogHasGap(Exception):
-    """The log's positions are not 1, 2, 3 …: nothing may be built on it until somebody knows why."""
 
 
 class Overtaken(Exception):
@@ -43,7 +39,7 @@ class Folded(NamedTuple):
 class Building:
     """One generation, as far as it is. One at a time per generation: see runner.py.
 
-    The connection is in autocommit and for the building alone.
+    The connection is in autocommit and for the building alone. What is new is taken from the `tail`, if there is one.
     """
 
     def __init__(
@@ -53,6 +49,8 @@ class Building:
         projection: Projection,
         generation: Generation,
         decode: Decode,
+        *,
+        tail: Tail | None = None,
     ) -> None:
         self.generation = generation
         self.position = generation.position
@@ -60,26 +58,13 @@ class Building:
         self._projection = projection
         self._decode = decode
         self._topics = projection.topics()
+        self._pages = Pages(places)
+        self._tail = tail
         self._rows: dict[str, Row | None] = {}  # as they are in the table, which nobody else writes
         self._kept_bytes = 0
         self._encode = msgspec.json.Encoder().encode
         self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
         table, key = places.table(generation), sql.Identifier(projection.key)
-        self._page = (
-            sql.SQL(
-                "WITH page AS (SELECT * FROM ("
-                " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
-                " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS bytes_before"
-                " FROM (SELECT * FROM {} WHERE notification_id > %s AND notification_id <= %s"
-                " ORDER BY notification_id LIMIT %s) AS next) AS measured WHERE bytes_before < %s)"
-                " SELECT first, last, events, notification_id, originator_id, topic, state"
-                " FROM (SELECT min(notification_id) AS first, max(notification_id) AS last, count(*) AS events"
-                " FROM page) AS whole"
-                " LEFT JOIN page ON wanted ORDER BY notification_id"
-            )
-            .format(places.events)
-            .as_bytes()
-        )  # composed ones would be put together each time anew
         self._load = (
             sql.SQL("SELECT coalesce(json_agg(r), '[]')::text FROM {} AS r WHERE {} = ANY(%s)")
             .format(table, key)
@@ -130,33 +115,33 @@ class Building:
             ).fetchall()
         )
 
-    def step(self, *, until: int = 2**62) -> int:
+    def step(self, *, until: int = NO_END) -> int:
         """Fold the next page, at most `until` that position: how many events it had; 0 if there is nothing new.
 
         Raises LogHasGap, Overtaken, psycopg.OperationalError. After any of these, begin with a new Building.
         """
-        # Most of the log is of no concern to most read models: only how much of it there is comes here.
-        rows = self._connection.execute(
-            self._page, (self._topics, self.position, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
-        ).fetchall()
-        first, last, events = rows[0][:3]
-        if not events:
+        page = self._next_page(until)
+        if page is None:
             return 0
-        if first != self.position + 1 or last != self.position + events:
-            raise LogHasGap(f"after position {self.position} come {first} to {last} in {events} events")
-        page = [row[3:] for row in rows if row[3] is not None]
         parked: Failures = {}
-        with self._connection.transaction() if page else nullcontext():  # to move on is one statement
-            if page:
-                self._store(self._folded(page, parked), parked)
-            self._move_to(last)
-        self.position = last
+        with self._connection.transaction() if page.entries else nullcontext():  # to move on is one statement
+            if page.entries:
+                self._store(self._folded(page.entries, parked), parked)
+            self._move_to(page.last)
+        self.position = page.last
         self._parked |= {stream: position for stream, (position, _) in parked.items()}
         if self._kept_bytes > KEPT_BYTES_MAX:
             self._forget()
-        return int(events)
+        return page.events
 
-    def _folded(self, page: list[Any], parked: Failures) -> Folded:
+    def _next_page(self, until: int) -> Page | None:
+        """What follows, with those of its events that count."""
+        page = self._tail.after(self.position) if self._tail and until == NO_END else None
+        if page is None:
+            return self._pages.read(self._connection, self._topics, after=self.position, until=until)
+        return page._replace(entries=[entry for entry in page.entries if entry.topic in self._topics])
+
+    def _folded(self, page: list[Logged], parked: Failures) -> Folded:
         """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`."""
         entries = self._entries(page, parked)
         keys = {key for _, of_entry in entries for key in of_entry}
@@ -175,7 +160,7 @@ class Building:
         self._rows.clear()
         self._kept_bytes = 0
 
-    def _entries(self, page: list[Any], parked: Failures) -> list[tuple[Entry, tuple[str, ...]]]:
+    def _entries(self, page: list[Logged], parked: Failures) -> list[tuple[Entry, tuple[str, ...]]]:
         """A page's events that count, and which rows each changes."""
         entries = []
         for position, stream, topic, state in page:

@@ -1,7 +1,8 @@
 """Read models of a town, folded in this process: as far as the log is, whenever a test says so."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from domain.decider import Event
 from infra.codec import Codec
@@ -10,6 +11,7 @@ from projections.catalogue import PROJECTIONS
 from projections.generations import Generations, Places
 from projections.projection import Projection
 from projections.runner import connect
+from projections.tail import Tail
 from tests.conftest import Town
 
 _codec = Codec()
@@ -22,10 +24,14 @@ def decode(name: str, state: bytes) -> Event:
 class Projector:
     """Folds what is new into the live generations."""
 
-    def __init__(self, buildings: list[Building]) -> None:
+    def __init__(self, buildings: list[Building], look: Callable[[], None]) -> None:
         self._buildings = buildings
+        self._look = look
 
-    def catch_up(self) -> None:
+    def catch_up(self, *, look: bool = True) -> None:
+        """Unless somebody has a `look` at the log for all of them, each does so for itself."""
+        if look:
+            self._look()
         for building in self._buildings:
             while building.step():
                 pass
@@ -38,4 +44,7 @@ def projector(town: Town, projections: Iterable[Projection] = PROJECTIONS.values
     with connect(town.application) as connection:
         generations = Generations(connection, places)
         lives = [(one, generations.live(one.name) or generations.begin(one, live=True)) for one in projections]
-        yield Projector([Building(connection, places, one, live, decode) for one, live in lives])
+        tail = Tail(places)
+        tail.begin(connection)
+        buildings = [Building(connection, places, one, live, decode, tail=tail) for one, live in lives]
+        yield Projector(buildings, partial(tail.look, connection))

@@ -10,16 +10,17 @@ import msgspec
 import psycopg
 import pytest
 
-import projections.building
+import projections.pages
 import projections.runner
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked, CancelAppointment
 from domain.decider import build
 from infra.core import Core
 from infra.views import Views
 from projections.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
-from projections.building import Building, LogHasGap, Overtaken
+from projections.building import Building, Overtaken
 from projections.catalogue import PROJECTIONS
 from projections.generations import Generation, Generations, Places
+from projections.pages import LogHasGap
 from projections.projection import Entry, Projection, Row
 from projections.runner import Busy, Runner, connect, rebuild, statuses, verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque, open_agenda
@@ -86,7 +87,7 @@ async def until(condition: Any) -> None:
 
 
 async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projections.building, "PAGE_EVENTS_MAX", 3)
+    monkeypatch.setattr(projections.pages, "PAGE_EVENTS_MAX", 3)
     await open_two_agendas(core)
     for slot in range(1, 5):
         await book(core, slot, f"patient {slot}")
@@ -100,7 +101,7 @@ async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypa
 
 
 async def test_a_large_event_comes_alone(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projections.building, "PAGE_BYTES_MAX", 100)
+    monkeypatch.setattr(projections.pages, "PAGE_BYTES_MAX", 100)
     await open_two_agendas(core)
     with connect(town.application) as connection:
         generations = Generations(connection, Places(town.schema))
@@ -150,7 +151,7 @@ async def test_a_stream_with_two_bad_events_is_parked_at_the_first(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch, page_events: int, fails_first: bool
 ) -> None:
     """One that the fold can't take, and one that can't be read, in either order, in one page or each in its own."""
-    monkeypatch.setattr(projections.building, "PAGE_EVENTS_MAX", page_events)
+    monkeypatch.setattr(projections.pages, "PAGE_EVENTS_MAX", page_events)
     await open_agenda(core)
     await book(core, 1, "ana")
     first = await book(core, 2, "luis" if fails_first else "eva") - 1
@@ -465,7 +466,7 @@ async def test_a_runner_that_begins_while_its_table_is_replaced_takes_the_new_on
 async def test_a_rebuilding_that_was_cut_short_is_gone_on_with(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(projections.building, "PAGE_EVENTS_MAX", 2)
+    monkeypatch.setattr(projections.pages, "PAGE_EVENTS_MAX", 2)
     await open_agenda(core)
     for slot in range(1, 7):
         await book(core, slot, f"patient {slot}")

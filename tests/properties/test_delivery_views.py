@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import projections.building
+import projections.pages
 from domain.decider import Command, build, fold
 from domain.errors import Rejected
 from domain.queues.line import LineClosed, NoticeGiven
@@ -121,9 +122,9 @@ async def test_what_is_due_is_what_the_log_says(core: Core, town: Town, views: V
             if dice.random() < 0.5:
                 continue
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(projections.building, "PAGE_EVENTS_MAX", dice.choice([1, 2, 7, 5_000]))
+                patch.setattr(projections.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 7, 5_000]))
                 patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
-                projecting.catch_up()
+                projecting.catch_up(look=dice.random() < 0.5)
             rows, fresh = await views.ask(due_deliveries(clock.now, 1_000, settled, of, None))
             assert {row.delivery: row.attempts for row in rows} == told.due(clock.now)
             seen += len(rows)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import projections.building
+import projections.pages
 from domain.decider import DECISIONS, Command, build, decide, fold, fold_of
 from domain.errors import Rejected
 from domain.identifiers import line_of
@@ -188,9 +189,9 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
         for _ in range(30):
             await asyncio.gather(*(act() for _ in range(dice.randint(1, 8))))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(projections.building, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
+                patch.setattr(projections.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
                 patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
-                projecting.catch_up()
+                projecting.catch_up(look=dice.random() < 0.5)
             await answers_agree(core, views, clock.now)
     for name in ("service_points", "lines", "turns"):
         found = verify(town.application, Places(town.schema), PROJECTIONS[name], decode)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import projections.building
+import projections.pages
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import (
     AgendaPublished,
@@ -139,9 +140,9 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
         for _ in range(30):
             await asyncio.gather(*(office.act() for _ in range(dice.randint(1, 5))))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(projections.building, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
+                patch.setattr(projections.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
                 patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
-                projecting.catch_up()
+                projecting.catch_up(look=dice.random() < 0.5)
         await agree(core, views, clock)
     for projection in (AVAILABILITY, APPOINTMENTS):
         found = verify(town.application, Places(town.schema), projection, decode)
