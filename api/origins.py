@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.graphql.shared import Headers
 from api.limits import OWN_NAME
@@ -42,7 +42,7 @@ class Origins:
 
     def told(self, app: ASGIApp) -> ASGIApp:
         """The application, of whose answers browsers are told which pages may read them."""
-        return CORSMiddleware(
+        for_pages = CORSMiddleware(
             app,
             allow_origins=self._listed,
             allow_origin_regex=self._local.pattern,
@@ -51,3 +51,11 @@ class Origins:
             expose_headers=HEADERS_READ,
             max_age=ASKED_AGAIN_AFTER_S,
         )
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            # Whoever has no origin is no page, and nothing that is answered here may be kept for others (no-store): the
+            # middleware would copy his headers, to add that the answer hangs on an origin.
+            from_page = any(name == b"origin" for name, _ in scope["headers"])
+            await (for_pages if from_page else app)(scope, receive, send)
+
+        return serve
