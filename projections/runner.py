@@ -43,7 +43,10 @@ CONNECTION = {
     "keepalives_count": 4,
     # What is lost in a crash is folded again: no need to wait for the disk.
     "options": "-c synchronous_commit=off -c default_transaction_isolation=read\\ committed"
-    f" -c idle_in_transaction_session_timeout={IDLE_IN_PAGE_TIMEOUT_S}s",
+    f" -c idle_in_transaction_session_timeout={IDLE_IN_PAGE_TIMEOUT_S}s"
+    # Rows are looked up by key, whatever the statistics say: a plan that was made while the table was small would read
+    # all of it for each page, until somebody analyzes it.
+    " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
 }
 
 Say = Callable[[str], None]

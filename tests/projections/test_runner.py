@@ -100,6 +100,33 @@ async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypa
     assert rows(town, "tally") == [(f"agenda/{AGENDA}", 4)]
 
 
+async def test_rows_are_looked_up_by_key_however_small_the_table_was_at_first(core: Core, town: Town) -> None:
+    """A plan of a table that nobody has analyzed is kept until somebody does: it must not read all of it each time."""
+    await open_two_agendas(core)
+    followed = [tally(), PROJECTIONS["appointments"]]
+    with projector(town, followed) as projecting:
+        projecting.catch_up()
+    before = scans(town)  # to make an index takes one
+    with projector(town, followed) as projecting:
+        for slot in range(1, 13):  # more often than the driver, and then the server, make a new plan
+            await book(core, slot % 6 + 1, f"patient {slot}", "p-01" if slot <= 6 else "p-02")
+            projecting.catch_up()
+    for name, (whole, by_key) in scans(town).items():
+        assert whole == before[name][0], name
+        assert by_key >= before[name][1] + 12, name
+
+
+def scans(town: Town) -> dict[str, tuple[int, int]]:
+    """By table, how often all of it was read, and how often it was looked into by an index."""
+    with connect(town.application) as connection:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        found = connection.execute(
+            "SELECT relname, seq_scan, idx_scan FROM pg_stat_user_tables WHERE schemaname = %s AND relname LIKE %s",
+            (f"{town.schema}_views", "%_1"),
+        ).fetchall()
+    return {name: (whole, by_key) for name, whole, by_key in found}
+
+
 async def test_a_large_event_comes_alone(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.pages, "PAGE_BYTES_MAX", 100)
     await open_two_agendas(core)
