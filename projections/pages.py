@@ -67,7 +67,7 @@ class Pages:
 
         None if nothing follows yet. Raises LogHasGap, psycopg.OperationalError.
         """
-        # Most of the log is of no concern to most read models: only how much of it there is comes here.
+        # Most of the log is of no concern to most read models: of that, only how much there is comes here.
         rows = connection.execute(
             self._select, (topics, topics, after, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
         ).fetchall()

@@ -1,4 +1,4 @@
-"""Drives the read models: each follows the log on its own, one runner per projection however many are started.
+"""Drives the read models: each has a place of its own in the log, one runner per projection however many are started.
 
 A second one waits until the first has gone. When a version is raised, or somebody asks for it, a table is made anew
 beside the old one, which is read until the new one has caught up.
@@ -18,7 +18,7 @@ from psycopg import sql
 from projections.building import Building, Overtaken
 from projections.generations import Generation, Generations, Places
 from projections.projection import Decode, Projection
-from projections.tail import POLL_S, Tail
+from projections.tail import LOOK_ANYWAY_S, POLL_S, Ended, Tail
 
 BEHIND_EVENTS = 1_000  # as many at once: there is more to catch up with
 STANDBY_POLL_S = 0.5  # to take over from a runner that has gone
@@ -46,7 +46,8 @@ CONNECTION = {
     f" -c idle_in_transaction_session_timeout={IDLE_IN_PAGE_TIMEOUT_S}s"
     # Rows are looked up by key, whatever the statistics say: a plan that was made while the table was small would read
     # all of it for each page, until somebody analyzes it.
-    " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off",
+    " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+    " -c jit=off",  # nothing here is worth compiling
 }
 
 Say = Callable[[str], None]
@@ -98,6 +99,7 @@ class Runner:
         self._projections = list(projections)
         self._say = say
         self._tail = Tail(self._places)
+        self._followed = threading.Event()  # somebody has his place here: until then it would be read for nobody
         self._stop = threading.Event()
         self._said: set[str] = set()  # what fails, which was said
 
@@ -105,13 +107,16 @@ class Runner:
         self._stop.set()
 
     def run(self) -> None:
-        works: list[tuple[str, Work]] = [(END_OF_LOG, self._read_tail)]
-        works += [(f"projection {one.name}", partial(self._follow, one)) for one in self._projections]
-        threads = [threading.Thread(target=self._always, args=work, daemon=True) for work in works]
-        for thread in threads:
+        reading = threading.Thread(target=self._always, args=(END_OF_LOG, self._read_tail), daemon=True)
+        threads = [
+            threading.Thread(target=self._always, args=(_called(one), partial(self._follow, one)), daemon=True)
+            for one in self._projections
+        ]
+        for thread in (reading, *threads):
             thread.start()
         for thread in threads:
             thread.join()
+        reading.join(LOOK_ANYWAY_S)  # whoever hangs in a question has nothing to finish
 
     def _always(self, name: str, work: Work) -> None:
         """Whatever happens to one of them, the others go on, and so does it when the cause has gone."""
@@ -119,19 +124,25 @@ class Runner:
             try:
                 with connect(self._conninfo) as connection:
                     work(connection)
-            except Overtaken:
-                self._stop.wait(POLL_S)  # there is another generation now
+            except (Overtaken, Ended):
+                self._stop.wait(POLL_S)  # there is another generation, or another connection, now
             except Exception as error:
+                if isinstance(error, psycopg.OperationalError):
+                    self._tail.end()
                 if name not in self._said:  # once is enough while it lasts
                     self._say(f"{name}: {type(error).__name__}: {error}")
                 self._said.add(name)
                 self._stop.wait(RETRY_S)
 
     def _read_tail(self, connection: psycopg.Connection) -> None:
+        while not self._followed.wait(STANDBY_POLL_S):
+            if self._stop.is_set():
+                return
         self._tail.begin(connection)
+        pause_s = POLL_S
         try:
-            while not self._stop.wait(POLL_S):
-                self._tail.look(connection)
+            while not self._stop.wait(pause_s):
+                pause_s = 0 if self._tail.look(connection) >= BEHIND_EVENTS else POLL_S
                 self._said.discard(END_OF_LOG)
         finally:
             self._tail.end()
@@ -157,14 +168,21 @@ class Runner:
             if live.version != projection.version:
                 return  # told to stop
         building = Building(connection, self._places, projection, live, self._decode, tail=self._tail)
+        self._followed.set()
         while not self._stop.is_set():
             try:
                 folded = building.step()
             except psycopg.errors.UndefinedTable as error:
                 raise Overtaken(str(error)) from error  # another is live now, or somebody dropped it: look again
-            self._said.discard(f"projection {projection.name}")  # it works: what fails from now on is worth saying
+            self._said.discard(_called(projection))  # it works: what fails from now on is worth saying
+            if not folded:
+                self._stop.wait(POLL_S)  # whatever the tail says, there is nothing for us
             if folded < BEHIND_EVENTS:
-                self._tail.wait(building.position, self._stop)  # what comes meanwhile costs as little as one event
+                self._tail.wait(building.position, self._stop)
+
+
+def _called(projection: Projection) -> str:
+    return f"projection {projection.name}"
 
 
 def rebuild(
