@@ -24,7 +24,7 @@ def decode(name: str, state: bytes) -> Event:
 class Projector:
     """Folds what is new into the live generations."""
 
-    def __init__(self, buildings: list[Building], look: Callable[[], None]) -> None:
+    def __init__(self, buildings: list[Building], look: Callable[[], int]) -> None:
         self._buildings = buildings
         self._look = look
 
