@@ -40,7 +40,6 @@ class Tail:
         """From now on `look` is called, every POLL_S; what is there already is not read."""
         head = self._places.head(connection)
         with self._news:
-            self._kept.clear()
             self._last, self._is_read, self._looked_at_s = head, True, time.monotonic()
 
     def look(self, connection: psycopg.Connection) -> int:

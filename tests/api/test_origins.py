@@ -75,6 +75,16 @@ async def test_a_page_that_may_ask_may_by_each_way_and_others_by_none(
     assert ("websocket.accept" in opened.types) is welcome
 
 
+@pytest.mark.parametrize("content", ['{"query": "{ __typename }"}', "{"])
+async def test_who_is_no_page_is_told_nothing_of_pages_and_nobody_keeps_the_answer(made: Make, content: str) -> None:
+    """It does not say that it hangs on an origin: that is sound for as long as it may not be kept for others."""
+    async with client_of(made(LISTED)) as http:
+        answer = await http.post("/graphql", content=content, headers={"content-type": "application/json"})
+    assert answer.headers["cache-control"] == "no-store"
+    assert "vary" not in answer.headers
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
 async def test_a_preflight_says_what_a_page_may_send_and_needs_no_token(made: Make) -> None:
     said = "Authorization, content-type,accept-language, last-event-id,traceparent,tracestate,x-correlation-id"
     async with client_of(made(LISTED)) as http:

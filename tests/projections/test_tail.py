@@ -162,7 +162,7 @@ async def test_without_it_read_models_look_for_themselves(
         patch.setattr(Tail, "look", broken)
         with Running(town, tally()) as running:
             await book(core, 1, "ana")
-            await until(lambda: position(town, "tally") == 4)
+            await until(lambda: position(town, "tally") == 4 and running.said)
             patch.undo()
             await book(core, 2, "luis")
             await until(lambda: position(town, "tally") == 6)
