@@ -54,6 +54,8 @@ CLERKS = 1_000  # each with a token of their own, who book in turn
 SLOTS = 40  # of an agenda, a minute each
 HOSPITAL = "h"
 OPEN_SHARE = 0.5  # of the best closed rate
+QUIET_PER_S = 300  # of the second open loop: an office day
+WORKER_MODULE = "api.worker"  # in the command line of a process that answers requests
 START_S, START_CONNECTIONS = 5.0, 64  # asked of a server that has just started, and not counted: V8 compiles as it goes
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
@@ -63,8 +65,9 @@ BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $inp
 class Result(msgspec.Struct, omit_defaults=True):
     """Medians over the rounds of that number of workers and connections that has the best; see `best_at`.
 
-    `open` is at half that rate, or half the peer's if it is slower; a wait counts from when its request was due. Of the
-    peer, the best of each round counts as its rate, and `ratio_to_peer` is the median of the rounds' ratios.
+    `open` is at half that rate, or half the peer's if it is slower, and `quiet` at QUIET_PER_S; a wait counts from when
+    its request was due. `worker_us` is the CPU time that the processes that answer took a request, in microseconds. Of
+    the peer, the best of each round counts as its rate, and `ratio_to_peer` is the median of the rounds' ratios.
     """
 
     measured_at: str
@@ -74,8 +77,10 @@ class Result(msgspec.Struct, omit_defaults=True):
     graphql_bookings_per_s: float
     p50_ms: float
     p99_ms: float
+    worker_us: float
     errors: dict[str, int]
     open: Rate
+    quiet: Rate
     rounds: dict[str, list[Rate]]
     peer: str = ""
     peer_best_at: str = ""
@@ -84,6 +89,7 @@ class Result(msgspec.Struct, omit_defaults=True):
     peer_p99_ms: float | None = None
     peer_errors: dict[str, int] | None = None
     peer_open: Rate | None = None
+    peer_quiet: Rate | None = None
     peer_rounds: dict[str, list[Rate]] | None = None
     ratio_to_peer: float | None = None
 
@@ -235,16 +241,21 @@ class Bench:
         assert postgres
         looked_at = {"server": served.pid, "postgresql": postgres}
         before = {name: cpu_of(pid) for name, pid in looked_at.items()}
+        workers = _workers(served.pid)
+        before_s = sum(map(cpu_of, workers))
         plan = Plan(served.url, who.work, who.asked, connections, self._seconds, per_s)
         asked, rate = self._pool.submit(load, plan).result()
         rate.cpu_s |= {name: round(cpu_of(pid) - before[name], 2) for name, pid in looked_at.items()}
+        if workers:
+            rate.worker_us = round((sum(map(cpu_of, workers)) - before_s) / asked * 1e6, 1)
         who.asked += asked
         return rate
 
-    def book_unhurried(self, who: Contender, per_s: float) -> Rate:
+    def book_unhurried(self, who: Contender, rates_per_s: tuple[float, ...]) -> list[Rate]:
+        """In the open loop, at each of these rates."""
         processes, connections = (int(part) for part in who.best().split(" × "))
         with self.serving(who, processes) as served:
-            return self.book(who, served, connections, per_s)
+            return [self.book(who, served, connections, per_s) for per_s in rates_per_s]
 
 
 def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE, with_peer: bool = False) -> Result:
@@ -273,15 +284,21 @@ def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE, 
                     who.rounds.setdefault(name, []).append(bench.book(who, served, connections))
             progress.advance(task)
         per_s = min(_median(who.rounds[who.best()]) for who in contenders) * OPEN_SHARE
-        unhurried = [bench.book_unhurried(who, per_s) for who in contenders]
+        unhurried = [bench.book_unhurried(who, (per_s, QUIET_PER_S)) for who in contenders]
         return _result(contenders, unhurried, machine(database_facts(server), load=before))
+
+
+def _workers(server_pid: int) -> list[int]:
+    """Processes of an `igob serve` that answer requests; none of a peer."""
+    children = psutil.Process(server_pid).children(recursive=True)
+    return [child.pid for child in children if WORKER_MODULE in " ".join(child.cmdline())]
 
 
 def _median(rates: list[Rate]) -> float:
     return statistics.median(rate.bookings_per_s for rate in rates)
 
 
-def _result(contenders: list[Contender], unhurried: list[Rate], where: Machine) -> Result:
+def _result(contenders: list[Contender], unhurried: list[list[Rate]], where: Machine) -> Result:
     ours = contenders[0]
     best = ours.rounds[ours.best()]
     result = Result(
@@ -292,8 +309,10 @@ def _result(contenders: list[Contender], unhurried: list[Rate], where: Machine) 
         graphql_bookings_per_s=_median(best),
         p50_ms=statistics.median(rate.p50_ms for rate in best),
         p99_ms=statistics.median(rate.p99_ms for rate in best),
-        errors=ours.errors(unhurried[0]),
-        open=unhurried[0],
+        worker_us=statistics.median(rate.worker_us or 0.0 for rate in best),
+        errors=ours.errors(*unhurried[0]),
+        open=unhurried[0][0],
+        quiet=unhurried[0][1],
         rounds=ours.rounds,
     )
     if len(contenders) > 1:
@@ -301,7 +320,7 @@ def _result(contenders: list[Contender], unhurried: list[Rate], where: Machine) 
     return result
 
 
-def _add_peer(result: Result, ours: list[Rate], who: Contender, unhurried: Rate) -> None:
+def _add_peer(result: Result, ours: list[Rate], who: Contender, unhurried: list[Rate]) -> None:
     theirs, best = who.best_of_rounds(), who.rounds[who.best()]
     ratios = [one.bookings_per_s / other for one, other in zip(ours, theirs, strict=True)]
     result.peer = who.versions
@@ -309,8 +328,8 @@ def _add_peer(result: Result, ours: list[Rate], who: Contender, unhurried: Rate)
     result.peer_bookings_per_s = statistics.median(theirs)
     result.peer_p50_ms = statistics.median(rate.p50_ms for rate in best)
     result.peer_p99_ms = statistics.median(rate.p99_ms for rate in best)
-    result.peer_errors = who.errors(unhurried)
-    result.peer_open = unhurried
+    result.peer_errors = who.errors(*unhurried)
+    result.peer_open, result.peer_quiet = unhurried
     result.peer_rounds = who.rounds
     result.ratio_to_peer = round(statistics.median(ratios), 2)
 
@@ -320,9 +339,10 @@ def by_contender(result: Result) -> dict[str, dict[str, list[Rate]]]:
     return {"igob": result.rounds} | ({result.peer: result.peer_rounds} if result.peer_rounds else {})
 
 
-def unhurried_by_contender(result: Result) -> dict[str, Rate]:
-    """The open loop of each, likewise."""
-    return {"igob": result.open} | ({result.peer: result.peer_open} if result.peer_open else {})
+def unhurried_by_contender(result: Result) -> dict[str, list[Rate]]:
+    """The open loops of each, likewise: at half of the best rate, and at QUIET_PER_S."""
+    theirs = [rate for rate in (result.peer_open, result.peer_quiet) if rate]
+    return {"igob": [result.open, result.quiet]} | ({result.peer: theirs} if theirs else {})
 
 
 def errors_by_contender(result: Result) -> dict[str, dict[str, int]]:
@@ -334,11 +354,13 @@ def show(result: Result, console: Console) -> None:
     """The result for people: medians over the rounds, and the range."""
     for who, rounds in by_contender(result).items():
         console.print(_table(f"{who}: bookings a second over HTTP, {result.measured_at} {result.commit}", rounds))
-    for who, rate in unhurried_by_contender(result).items():
-        console.print(
-            f"{who}, not waiting for answers, {rate.bookings_per_s:,.0f}/s: p50 {rate.p50_ms} ms,"
-            f" p90 {rate.p90_ms} ms, p99 {rate.p99_ms} ms, p99.9 {rate.p99_9_ms} ms, worst {rate.worst_ms} ms"
-        )
+    for who, rates in unhurried_by_contender(result).items():
+        for rate in rates:
+            console.print(
+                f"{who}, not waiting for answers, {rate.bookings_per_s:,.0f}/s: p50 {rate.p50_ms} ms,"
+                f" p90 {rate.p90_ms} ms, p99 {rate.p99_ms} ms, p99.9 {rate.p99_9_ms} ms, worst {rate.worst_ms} ms"
+            )
+    console.print(f"igob: {result.worker_us} µs of a worker's CPU a booking at {result.best_at}")
     for who, errors in errors_by_contender(result).items():
         console.print(f"{who}, errors: {errors or 'none'}")
     if result.ratio_to_peer:

@@ -30,7 +30,8 @@ class Rate(msgspec.Struct):
     """Bookings answered a second, and how long clients waited for answers of any kind, in milliseconds.
 
     `errors`: what was no booking, by code, also during the warm-up. `cpu_s`: CPU seconds by who took them, from
-    the first request to the last: `generator` (the clients), `server` and `postgresql`, if they were looked at.
+    the first request to the last: `generator` (the clients), `server` (all of its processes) and `postgresql`, if they
+    were looked at. `worker_us`: of the server's, what the processes that answer took a request, in microseconds.
     """
 
     bookings_per_s: float
@@ -41,6 +42,7 @@ class Rate(msgspec.Struct):
     worst_ms: float
     errors: dict[str, int]
     cpu_s: dict[str, float]
+    worker_us: float | None = None
 
     def generator_share(self) -> float:
         """How much of all the CPU time the clients took themselves, 0 to 1."""

@@ -165,7 +165,8 @@ def page(result: Result) -> str:
     unhurried = unhurried_by_contender(result)
     open_lines = [
         Line(f"{who}, {rate.bookings_per_s:,.0f} bookings/s", _percentiles(rate), number)
-        for number, (who, rate) in enumerate(unhurried.items())
+        for number, (who, rates) in enumerate(unhurried.items())
+        for rate in rates
     ]
     best = f"igob: {result.graphql_bookings_per_s:,.0f} bookings/s at {result.best_at} (processes × connections)."
     if result.ratio_to_peer:

@@ -28,9 +28,13 @@ def test_bookings_over_http_are_measured_with_and_without_waiting(monkeypatch: p
     assert 0 < result.p50_ms <= result.p99_ms
     assert 0 < result.open.bookings_per_s < result.graphql_bookings_per_s
     assert result.errors == {}
-    for rate in (result.open, *(rate for (rate,) in result.rounds.values())):
+    assert 0 < result.quiet.bookings_per_s <= graphql.QUIET_PER_S * 1.1
+    assert result.worker_us > 0
+    for rate in (result.open, result.quiet, *(rate for (rate,) in result.rounds.values())):
         assert set(rate.cpu_s) == {"generator", "server", "postgresql"}
         assert min(rate.cpu_s.values()) > 0
+        assert rate.worker_us
+        assert 0 < rate.worker_us * rate.bookings_per_s < 2e6  # two cores
         assert 0 < rate.generator_share() < 1
     told = msgspec.json.decode(msgspec.json.encode(result))
     assert not [name for name in told if "peer" in name]
@@ -102,6 +106,8 @@ def test_the_peer_is_measured_in_alternation_and_ends(monkeypatch: pytest.Monkey
     assert result.peer_bookings_per_s
     assert result.peer_open
     assert result.peer_open.cpu_s["server"] > 0
+    assert result.peer_open.worker_us is None
+    assert result.peer_quiet
     wanted = result.graphql_bookings_per_s / result.peer_bookings_per_s
     assert result.ratio_to_peer == pytest.approx(wanted, abs=0.01)
     assert result.peer in page(result)

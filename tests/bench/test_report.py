@@ -28,8 +28,10 @@ def result(*, with_peer: bool) -> Result:
         graphql_bookings_per_s=3_000,
         p50_ms=20,
         p99_ms=100,
+        worker_us=180.0,
         errors={"overloaded": 7},
         open=rate(1_500, 3),
+        quiet=rate(300, 2),
         rounds={f"{w} × {c}": [rate(w * c, 5), rate(w * c * 3, 7)] for w in (1, 2) for c in (8, 128)},
     )
     if not with_peer:
@@ -41,6 +43,7 @@ def result(*, with_peer: bool) -> Result:
         peer_bookings_per_s=4_000,
         peer_errors={},
         peer_open=rate(1_500, 6),
+        peer_quiet=rate(300, 4),
         peer_rounds={"1 × 64": [rate(4_000, 8)]},
         ratio_to_peer=0.75,
     )
@@ -60,14 +63,14 @@ def test_the_page_shows_each_contender_and_fetches_nothing() -> None:
     # Eight rates of ours, a tenth of whose CPU seconds the clients took.
     assert "<td>igob</td><td>8.0 s</td><td>48.0 s</td><td>24.0 s</td><td>10%</td>" in html
     rates, waits, unhurried = pictures(html)
-    assert [len(one.findall("polyline")) for one in (rates, waits, unhurried)] == [3, 6, 2]
+    assert [len(one.findall("polyline")) for one in (rates, waits, unhurried)] == [3, 6, 4]
     assert [text.text for text in rates.findall("text") if text.text in {"8", "64", "128"}] == ["8", "64", "128"]
 
 
 def test_without_a_peer_there_is_none() -> None:
     html = page(result(with_peer=False))
     assert "Ratio" not in html
-    assert [len(one.findall("polyline")) for one in pictures(html)] == [2, 4, 1]
+    assert [len(one.findall("polyline")) for one in pictures(html)] == [2, 4, 2]
 
 
 def test_medians_are_drawn_where_they_belong() -> None:
