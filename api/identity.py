@@ -135,7 +135,7 @@ class Identities:
         self._settings = settings
         self._secret = secret
         self._now = now
-        self._known: OrderedDict[str, tuple[Actor, datetime]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[Actor, datetime]] = OrderedDict()  # by the header as it came
         self._generation = keys.generation
         self._registry = JWSRegistry(algorithms=[*keys.algorithms], strict_check_header=False)
         self._registry.max_header_length = TOKEN_LENGTH_MAX
@@ -144,24 +144,24 @@ class Identities:
         """Whom the header `Authorization` names; nobody if it is empty. Raises WrongToken, KeysUnknown."""
         if not authorization:
             return ANONYMOUS
-        found = _BEARER.fullmatch(authorization)
-        if not found or len(found[1]) > TOKEN_LENGTH_MAX:
-            raise WrongToken("no bearer token")
-        token = found[1].decode()
         if self._generation != self._keys.generation:
             self._known.clear()  # a key is no longer good: perhaps it was stolen
             self._generation = self._keys.generation
         now = self._now()
-        known = self._known.get(token)
+        known = self._known.get(authorization)
         if known and now < known[1] and not known[0].has_ended(now):
-            self._known.move_to_end(token)
+            self._known.move_to_end(authorization)
             return known[0]
+        found = _BEARER.fullmatch(authorization)
+        if not found or len(found[1]) > TOKEN_LENGTH_MAX:
+            raise WrongToken("no bearer token")
+        token = found[1].decode()
         try:
             actor = self._actor_of(await self._claims(token, now), token)
         except _FAULTS as error:
             raise WrongToken(type(error).__name__) from None
-        self._known[token] = actor, now + timedelta(seconds=REMEMBERED_S)
-        self._known.move_to_end(token)
+        self._known[authorization] = actor, now + timedelta(seconds=REMEMBERED_S)
+        self._known.move_to_end(authorization)
         if len(self._known) > TOKENS_MAX:
             self._known.popitem(last=False)
         return actor
