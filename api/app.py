@@ -17,8 +17,9 @@ from api.graphql.execution import DOCUMENTS
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.trusted import Trusted, load_trusted
+from api.http_protocol import Response as PlainResponse
 from api.identity import ANONYMOUS, KeysUnknown, WrongToken
-from api.limits import LoopbackOnly, is_local
+from api.limits import LoopbackOnly, is_by_own_name, is_local, peer_of
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
 from api.origins import Origins
 from api.rates import address_of
@@ -33,7 +34,7 @@ from infra.keys import RETRY_S, keys_of
 from infra.log import Unavailable
 from infra.logging import log_failure
 from infra.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
-from infra.serve import become_worker, end_with_server, when_told_to_stop
+from infra.serve import end_with_server, when_told_to_stop
 from infra.settings import PREFIX, Settings, from_environment
 from infra.tracing import open_spans
 from infra.views import Freshness, Views
@@ -41,6 +42,7 @@ from projections.catalogue import PROJECTIONS
 from projections.deliveries import DELIVERIES, overdue
 
 GRAPHQL_PATH = "/graphql"
+GRAPHQL_PATH_BYTES = GRAPHQL_PATH.encode()
 READY_TIMEOUT_S = 3
 SAMPLE_EVERY_S = 1
 STUCK_AFTER_S = 5  # commands wait, and none has been answered for so long
@@ -71,7 +73,8 @@ class Application:
         self._places = Places()
         self._streams = Streams(self._places)
         origins = Origins(settings)
-        self._http = origins.told(Endpoint(self._introduced, self._requests, self._streams, origins))
+        self._endpoint = Endpoint(self._introduced, self._requests, self._streams, origins)
+        self._http = origins.told(self._endpoint)
         self._sockets = Subscriptions(self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
@@ -124,7 +127,19 @@ class Application:
         if self._spans:
             await asyncio.to_thread(self._spans.close)
 
-    async def _introduced(self, headers: Headers, scope: Scope | None) -> Context:
+    def takes(self, path: bytes, headers: Headers, peer: str) -> bool:
+        """Whether `answer` can answer a POST to this path, see api/http_protocol.py."""
+        if path != GRAPHQL_PATH_BYTES or not (
+            self._settings.oidc_issuer or is_by_own_name(peer, headers.get(b"host", b""))
+        ):
+            return False
+        return self._endpoint.answers_in_one_piece(headers)
+
+    async def answer(self, headers: Headers, body: bytes, peer: str) -> PlainResponse:
+        """The answer to a POST to the endpoint that it `takes`."""
+        return await self._endpoint.answer(headers, body, peer)
+
+    async def _introduced(self, headers: Headers, peer: str | None) -> Context:
         language = language_of(headers.get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX])
         context = Context(
             self.services,
@@ -132,7 +147,7 @@ class Application:
             language=language,
             correlation=correlation_of(headers),
             traceparent=traceparent_of(headers),
-            address=address_of(scope, headers, self.services.settings.client_address_header) if scope else "",
+            address="" if peer is None else address_of(peer, headers, self.services.settings.client_address_header),
         )
         try:
             context.actor = await self.services.identities.actor(headers.get(b"authorization", b""))
@@ -142,7 +157,7 @@ class Application:
             raise TurnedAway(401, Rejected("token_invalid"), language, **challenge) from None
         except KeysUnknown:
             raise TurnedAway(503, Rejected("unavailable"), language, **{"retry-after": str(RETRY_S)}) from None
-        if scope:
+        if peer is not None:
             context.charge()
         return context
 
@@ -150,7 +165,7 @@ class Application:
         return await readyz(self.services)
 
     async def _metrics(self, request: Request) -> Response:
-        if self.services.settings.metrics_local and not is_local(request.scope):
+        if self.services.settings.metrics_local and not is_local(peer_of(request.scope)):
             return JSONResponse({"status": f"for this machine alone, see {PREFIX}METRICS_LOCAL"}, status_code=403)
         lags: Mapping[str, Freshness | None] = {}
         try:
@@ -200,7 +215,6 @@ def trusted_of(settings: Settings) -> Trusted:
 
 def create_app() -> Application:
     """What servers call in each worker."""
-    become_worker()
     return Application(from_environment(), shared=share())
 
 

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.graphql.execution import Asked, NotHere, answer, refused
 from api.graphql.shared import Context, Headers, Introduce, Position, TurnedAway
+from api.http_protocol import Response
 from api.limits import (
     BODY_BYTES_MAX,
     BODY_READ_TIMEOUT_S,
@@ -27,6 +28,7 @@ from api.limits import (
     check_request,
     headers_of,
     parse_json,
+    peer_of,
     read_body,
 )
 from api.origins import Origins
@@ -43,6 +45,10 @@ CONTENT_TYPE_LENGTH_MAX = 200
 HEADERS_MAX = 200  # remembered, of each kind
 READ_ONLY = (OperationType.QUERY,)
 BOTH = (OperationType.QUERY, OperationType.MUTATION)
+HEADS = {
+    media: f"content-type: {media}; charset=utf-8\r\ncache-control: no-store\r\n".encode()
+    for media in (JSON, GRAPHQL_JSON)
+}
 
 
 class _Refusal(Exception):
@@ -68,8 +74,19 @@ class _Reply(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
+class _Request(NamedTuple):
+    """A request as a server hands it over. `body`: if it is known already; else it is received."""
+
+    method: str
+    headers: Headers
+    peer: str
+    query: bytes = b""
+    body: bytes | None = None
+    receive: Receive | None = None
+
+
 class Endpoint:
-    """The ASGI application of one path, for HTTP alone."""
+    """The application of one path, for HTTP alone: by ASGI, or in one piece (see api/http_protocol.py)."""
 
     def __init__(self, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins) -> None:
         self._introduce = introduce
@@ -78,8 +95,10 @@ class Endpoint:
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = headers_of(scope)
+        request = _Request(scope["method"], headers, peer_of(scope), scope["query_string"], receive=receive)
         try:
-            reply = await self._reply(scope, receive)
+            reply = await self._reply(request)
         except Gone:
             return
         if isinstance(reply, _Stream):
@@ -88,19 +107,36 @@ class Endpoint:
         body = _encoded(reply.body)
         if reply.media == EVENT_STREAM:
             body = as_events(body)
-        headers = [
+        said = [
             (b"content-type", f"{reply.media}; charset=utf-8".encode()),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             *((name.encode(), value.encode()) for name, value in reply.headers.items()),
         ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.start", "status": reply.status, "headers": said})
         await send({"type": "http.response.body", "body": body})
 
-    async def _reply(self, scope: Scope, receive: Receive) -> _Reply | _Stream:
-        media, method, headers = JSON, scope["method"], headers_of(scope)
+    @staticmethod
+    def answers_in_one_piece(headers: Headers) -> bool:
+        """Whether `answer` can answer a POST with these headers: unless an event stream may be wanted."""
+        try:
+            return _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX]) != EVENT_STREAM
+        except _Refusal:
+            return True
+
+    async def answer(self, headers: Headers, body: bytes, peer: str) -> Response:
+        """The whole answer to a POST that is here already."""
+        reply = await self._reply(_Request("POST", headers, peer, body=body))
+        assert isinstance(reply, _Reply)
+        head = HEADS[reply.media]
+        for name, value in reply.headers.items():
+            head += f"{name}: {value}\r\n".encode()
+        return Response(reply.status, head, _encoded(reply.body))
+
+    async def _reply(self, request: _Request) -> _Reply | _Stream:
+        media, method, headers = JSON, request.method, request.headers
         # Of whoever is refused the body is not read: another request could not follow it.
-        last = {} if method == "GET" else {"connection": "close"}
+        last = {} if method == "GET" or request.body is not None else {"connection": "close"}
         try:
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
@@ -109,9 +145,9 @@ class Endpoint:
                 media = wanted
             elif self._origins.is_foreign(headers):
                 raise _Refusal(403, "Event streams are for programs, and for pages of origins that may ask.")
-            context = await self._introduce(headers, scope)  # before the body is read: strangers' may be long
+            context = await self._introduce(headers, request.peer)  # before the body is read: strangers' may be long
             context.resumes_after = _last_told(headers)
-            said = _said_in_url(scope) if method == "GET" else await _said_in_body(headers, receive)
+            said = _said_in_url(request.query) if method == "GET" else await _said_in_body(request)
             return await self._answered(said, context, wanted, only_reads=method == "GET")
         except _Refusal as refusal:
             self._requests.turned_away("error")
@@ -216,9 +252,9 @@ def _is_utf8(charset: str) -> bool:
     return charset.strip().strip('"').lower() in ("utf-8", "utf8")
 
 
-def _said_in_url(scope: Scope) -> dict[str, Any]:
+def _said_in_url(query: bytes) -> dict[str, Any]:
     said: dict[str, Any] = {}
-    said.update(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    said.update(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     for name in ("variables", "extensions"):
         said[name] = parse_json(said[name], name) if said.get(name) else None
     said["operationName"] = said.get("operationName") or None  # empty is as if it were not there
@@ -239,20 +275,23 @@ def _wrong_type(content_type: bytes) -> str:
     return ""
 
 
-async def _said_in_body(headers: Headers, receive: Receive) -> dict[str, Any]:
+async def _said_in_body(request: _Request) -> dict[str, Any]:
+    headers, body = request.headers, request.body
     if wrong := _wrong_type(headers.get(b"content-type", b"")[:CONTENT_TYPE_LENGTH_MAX]):
         raise _Refusal(415, wrong)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _Refusal(415, "A compressed body is not taken.")
-    try:
-        body = await read_body(headers, receive)
-    except TooLarge:
-        raise _Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes.") from None
-    except TimeoutError:
-        raise _Refusal(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.") from None
-    said = parse_json(body, "body")
-    check_request(said)
-    return dict(said)
+    if body is None:
+        assert request.receive
+        try:
+            body = await read_body(headers, request.receive)
+        except TooLarge:
+            raise _Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes.") from None
+        except TimeoutError:
+            raise _Refusal(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.") from None
+    said: dict[str, Any] = parse_json(body, "body")
+    check_request(said, length_bytes=len(body))
+    return said
 
 
 def _encoded(body: dict[str, Any]) -> bytes:

@@ -44,6 +44,7 @@ COST_MAX = 5_000  # values in the answer, if every page is full
 OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that is told to stop has longer, see infra/serve.py
 PAGE_SIZE_MAX = 100  # of a list
 VALUES_MAX = 20_000  # in variables, lists and objects counted too; an agenda of 5,000 slots has 15,008
+VALUE_BYTES_MIN = 2  # a value of a list takes a digit and a comma at least
 ADDRESSES_MAX = 1_000  # of clients, remembered
 OWN_NAME = r"(localhost|127\.0\.0\.1|\[::1\]|::1)(:[0-9]{1,5})?"  # of this machine, with a port or without
 
@@ -62,7 +63,7 @@ class LoopbackOnly:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        local = is_local(scope)
+        local = is_local(peer_of(scope))
         if local and _is_own_name(_host_of(scope)):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -147,8 +148,11 @@ def _refuse_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
-def check_request(said: Any) -> None:
-    """Raise Malformed unless this is `{query or documentId, variables?, operationName?, extensions?}`."""
+def check_request(said: Any, *, length_bytes: int | None = None) -> None:
+    """Raise Malformed unless this is `{query or documentId, variables?, operationName?, extensions?}`.
+
+    `length_bytes` of its text, if known: a short text has not too many values, so they need not be counted.
+    """
     if not isinstance(said, dict):
         raise Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
     if not isinstance(said.get("query"), str) and (said.get("query") is not None or said.get("documentId") is None):
@@ -159,7 +163,8 @@ def check_request(said: Any) -> None:
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
             raise Malformed(f"`{name}` must be an object, null or absent.")
-    if _has_more_values(said.get("variables"), VALUES_MAX):
+    may_be_too_many = length_bytes is None or length_bytes >= VALUES_MAX * VALUE_BYTES_MIN
+    if may_be_too_many and _has_more_values(said.get("variables"), VALUES_MAX):
         raise Malformed(f"`variables` has more than {VALUES_MAX} values.")
 
 
@@ -174,9 +179,19 @@ def _has_more_values(value: Any, most: int) -> bool:
     return count > most
 
 
-def is_local(scope: Scope) -> bool:
+def peer_of(scope: Scope) -> str:
+    """The address at the other end of the connection; "" if it is not known."""
+    return str((scope.get("client") or ("",))[0])
+
+
+def is_local(peer: str) -> bool:
     """Whether this machine asks; not so if that is not known."""
-    return _is_loopback((scope.get("client") or ("",))[0])
+    return _is_loopback(peer)
+
+
+def is_by_own_name(peer: str, host: bytes) -> bool:
+    """Whether this machine asks, by a name of its own."""
+    return _is_loopback(peer) and _is_own_name(host)
 
 
 @lru_cache(ADDRESSES_MAX)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from starlette.types import Scope
-
 from domain.errors import Rejected
 from infra.settings import Settings
 
@@ -67,13 +65,13 @@ class Rates:
             raise Rejected("too_many_requests", seconds=wait_s)
 
 
-def address_of(scope: Scope, headers: Mapping[bytes, bytes], header: str) -> str:
+def address_of(peer: str, headers: Mapping[bytes, bytes], header: str) -> str:
     """By what a client counts: its address as the trusted proxy says it in that header, "" for none; else the peer's.
 
     Of a list only the last element counts: it is the proxy's own, all before it may be the client's invention.
     """
     said = headers.get(header.lower().encode(), b"").decode("latin-1").rpartition(",")[2] if header else ""
-    return _home(said) or _home((scope.get("client") or ("",))[0])
+    return _home(said) or _home(peer)
 
 
 @lru_cache(ADDRESSES_MAX)

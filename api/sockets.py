@@ -36,7 +36,7 @@ from api.connections import (
 from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Introduce, TurnedAway
-from api.limits import Malformed, check_request, headers_of, parse_json
+from api.limits import Malformed, check_request, headers_of, parse_json, peer_of
 from api.origins import Origins
 from domain.errors import Rejected
 from infra.logging import log_failure
@@ -87,7 +87,7 @@ class Subscriptions:
     async def _turned_away(self, scope: Scope) -> str:
         """Why one more from this address is not let in; a place is taken before it is known for whom."""
         try:
-            await self._introduce({}, scope)
+            await self._introduce({}, peer_of(scope))
         except TurnedAway as away:
             return str(away)
         return ""
@@ -192,7 +192,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             headers = headers_of(scope)
             try:
                 headers |= _authorization(said or {})
-                self.context = await self.view.introduce(headers, scope)
+                self.context = await self.view.introduce(headers, peer_of(scope))
             except TurnedAway as away:
                 self.connection_init_received = True
                 self.context.services.requests.turned_away(away.outcome)

@@ -1,9 +1,11 @@
-"""`igob serve`: the database, the API workers and their watchman, as one program that starts and stops as a whole."""
+"""`igob serve`: the database, the API workers, the projector and the scheduler, as one program that starts and stops as
+a whole.
+
+Each part is a process of its own, which is started again when it dies. The workers share one listening socket.
+"""
 
 import asyncio
-import atexit
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -13,16 +15,10 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import Any
-
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server import MPServer
 
 from infra.database import running
 from infra.embedded import EmbeddedPostgres
@@ -31,20 +27,20 @@ from infra.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
 RESTART_PAUSE_S = 5  # between attempts that fail
-WORKERS_PAUSE_S = 1  # before workers that died again and again are started anew
+WORKERS_PAUSE_S = 1  # before a part that died is started again
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
 STOP_TIMEOUT_S = 40  # more than any request takes: those in hand are answered first
+STOP_POLL_S = 0.2
 PARENT_POLL_S = 0.25
-CONNECTIONS_MAX = 5_000  # of a worker, WebSockets not counted; whoever comes then waits until another leaves
-BACKLOG_MAX = 1_024  # who may wait
-HEAD_TIMEOUT_MS = 30_000  # for a request's head; a connection may be idle for so long, too
-HEAD_BYTES_MAX = 64 * 1024  # of a request's line and headers
+CONNECTIONS_MAX = 5_000  # of a worker, WebSockets not counted; more are answered 503
+BACKLOG_MAX = 1_024  # connections that wait to be accepted
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
 IGOB = [sys.executable, "-c", "from infra.cli import main; main()"]
 PARTS = {"projector": [*IGOB, "projections", "run"], "scheduler": [*IGOB, "scheduler"]}  # each a process of its own
-SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its workers
+WORKER = [sys.executable, "-c", "from api.worker import main; main()"]  # infra must not import api
+SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its parts
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
@@ -69,62 +65,70 @@ def serve(
 
     `prepare` runs when the database is ready, before the first request.
 
-    Raises FolderHeld, EmbeddedError, MigrationError; SettingError also if the port is taken.
+    Raises FolderHeld, EmbeddedError, MigrationError; SettingError also if the port is taken; SystemExit if no worker
+    could start.
     """
     refuse_strangers(settings, host)
-    host = "127.0.0.1" if host == "localhost" else host  # Granian takes addresses only
-    port = _port_to_listen_on(host, port)
-    # Workers are processes of their own: they read the settings from the environment, as we did.
-    os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
-    os.environ[SERVED_BY] = str(os.getpid())
-    # Threads of ours run beside Granian: a fork could copy a lock that one of them holds.
-    multiprocessing.set_start_method("spawn", force=True)
-    with running(settings, "igob serve", say, alone=True) as server:
-        prepare()
-        done, ready = threading.Event(), threading.Event()
-        threads = [
-            threading.Thread(
-                target=_announce,
-                args=(host, port, done, ready, say),
-                kwargs={"explorable": settings.explorable},
-                daemon=True,
-            ),
-            threading.Thread(target=_watch_database, args=(server, done, say), daemon=True),
-            *(threading.Thread(target=_keep_running, args=(name, done, say), daemon=True) for name in PARTS),
-        ]
+    host = "127.0.0.1" if host == "localhost" else host  # one socket has one address; localhost may have two
+    with closing(_listen(host, port)) as listening:
+        port = listening.getsockname()[1]
+        # Parts are processes of their own: they read the settings from the environment, as we did.
+        os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
+        os.environ[SERVED_BY] = str(os.getpid())
+        with running(settings, "igob serve", say, alone=True) as server, shared_folder():
+            prepare()
+            _run_parts(server, listening, workers, say, url=_url(host, port), explorable=settings.explorable)
+
+
+def _run_parts(
+    server: EmbeddedPostgres | None,
+    listening: socket.socket,
+    workers: int,
+    say: Callable[[str], None],
+    *,
+    url: str,
+    explorable: bool,
+) -> None:
+    """Run everything beside the database until a signal says to stop. Raises SystemExit if no worker could start."""
+    stop, done, ready, failed = (threading.Event() for _ in range(4))
+    descriptor = listening.fileno()
+    worker = [*WORKER, str(descriptor)]
+
+    def keep_worker() -> None:
+        _keep_running("worker", worker, done, say, pass_fds=[descriptor], ready=ready, failed=failed)
+
+    watched = [
+        threading.Thread(target=_announce, args=(url, done, ready, say), kwargs={"explorable": explorable}),
+        threading.Thread(target=_watch_database, args=(server, done, say)),
+        *(threading.Thread(target=_keep_running, args=(name, part, done, say)) for name, part in PARTS.items()),
+        *(threading.Thread(target=keep_worker) for _ in range(workers)),
+    ]
+    with _told_to_stop(stop):
         try:
-            for thread in threads:
+            for thread in watched:
                 thread.start()
-            with shared_folder():
-                _serve_workers(lambda: _granian(host, port, workers), ready, say)
+            while not stop.wait(STOP_POLL_S) and not failed.is_set():
+                pass
         finally:
+            listening.close()  # who connects from now on goes elsewhere at once, instead of into a queue that ends
             done.set()
-            for thread in threads:
+            for thread in watched:
                 if thread.ident:  # started
                     thread.join()
+    if failed.is_set() and not stop.is_set():
+        say("no worker could start")
+        raise SystemExit(1)
 
 
-def _granian(host: str, port: int, workers: int) -> MPServer:
-    """A server whose connections all end by themselves if nothing comes.
-
-    Without HTTP/2: where it might be spoken, Granian waits for ever for a connection's first bytes.
-    """
-    return MPServer(
-        "api.app:create_app",
-        factory=True,
-        address=host,
-        port=port,
-        workers=workers,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,  # each request crosses from Granian's threads into the loop several times
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_BYTES_MAX),
-        backlog=BACKLOG_MAX,
-        backpressure=connections_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_TIMEOUT_S,
-        log_level=LogLevels.warning,
-    )
+@contextmanager
+def _told_to_stop(stop: threading.Event) -> Iterator[None]:
+    """Set the event at SIGINT or SIGTERM while the block runs."""
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def connections_for(files: int) -> int:
@@ -132,44 +136,6 @@ def connections_for(files: int) -> int:
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
     return max(1, min(CONNECTIONS_MAX, files - OTHER_FILES_MAX), min(CONNECTIONS_MAX, files // 4))
-
-
-def _serve_workers(make: Callable[[], MPServer], ready: threading.Event, say: Callable[[str], None]) -> None:
-    """Serve until told to stop. Granian replaces a worker that dies, but ends if that dies within seconds too.
-
-    Who was `ready` once goes on then: it is the machine that kills, for want of memory perhaps, not we who can't start.
-    """
-    granian = make()
-    while True:
-        try:
-            granian.serve()
-        except SystemExit:
-            if granian.interrupt_signal or not ready.is_set():
-                raise
-        else:
-            return
-        say("workers died again and again; starting all of them anew")
-        time.sleep(WORKERS_PAUSE_S)
-        former, granian = granian, make()
-        granian.on_startup(partial(_pass_on_stop, former, granian))
-
-
-def _pass_on_stop(former: MPServer, granian: MPServer) -> None:
-    """Until now the signals' handlers were the former one's."""
-    if former.interrupt_signal:
-        granian.interrupt_signal = True
-        granian.main_loop_interrupt.set()
-
-
-def become_worker() -> None:
-    """In a worker of `igob serve`, before anything else: leave it to the server alone to stop us."""
-    if not is_part_of_server():
-        return
-    # Ctrl-C goes to all of a terminal's group, and a Granian worker that is told twice to stop never does.
-    with suppress(PermissionError):  # a leader already
-        os.setsid()
-    # All is done by then. Threads of Granian's that wake up while the interpreter is taken down abort the process.
-    atexit.register(os._exit, 0)
 
 
 def is_part_of_server() -> bool:
@@ -216,12 +182,24 @@ def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
             signal.signal(known, before)
 
 
-def _keep_running(name: str, done: threading.Event, say: Callable[[str], None]) -> None:
-    """Have one of the parts as a process of its own; another if that dies."""
+def _keep_running(
+    name: str,
+    command: Sequence[str],
+    done: threading.Event,
+    say: Callable[[str], None],
+    *,
+    pass_fds: Sequence[int] = (),
+    ready: threading.Event | None = None,
+    failed: threading.Event | None = None,
+) -> None:
+    """Run one of the parts as a process of its own; another if that dies.
+
+    One that ends by itself before anything was `ready` would end so each time: then this sets `failed` and returns.
+    """
     while not done.is_set():
         # A session of its own: Ctrl-C is for us, who stop it.
         try:
-            part = subprocess.Popen(PARTS[name], start_new_session=True)
+            part = subprocess.Popen(command, start_new_session=True, pass_fds=pass_fds)
         except OSError as error:
             say(f"the {name} does not start: {error}")
             done.wait(RESTART_PAUSE_S)
@@ -229,15 +207,23 @@ def _keep_running(name: str, done: threading.Event, say: Callable[[str], None]) 
         while part.poll() is None and not done.wait(WATCH_EVERY_S):
             pass
         if not done.is_set():
+            if ready and failed and not ready.is_set() and part.returncode > 0:
+                failed.set()
+                return
             say(f"the {name} died; starting it again")
             done.wait(WORKERS_PAUSE_S)
             continue
-        part.terminate()
-        try:
-            part.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            part.kill()
-            part.wait()
+        _stop_part(name, part, say)
+
+
+def _stop_part(name: str, part: "subprocess.Popen[bytes]", say: Callable[[str], None]) -> None:
+    part.terminate()
+    try:
+        part.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        say(f"the {name} does not stop; killing it")
+        part.kill()
+        part.wait()
 
 
 def _url(host: str, port: int) -> str:
@@ -245,8 +231,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _announce(
-    host: str,
-    port: int,
+    url: str,
     done: threading.Event,
     ready: threading.Event,
     say: Callable[[str], None],
@@ -254,18 +239,17 @@ def _announce(
     explorable: bool = False,
 ) -> None:
     """Say the address as soon as the first worker is `ready`, and set that; a little later if read models lag."""
-    where = _url(host, port)
     wait_until_s = time.monotonic() + VIEWS_WAIT_S
     # Whatever one turn meets, an answer that is no HTTP for instance: the next looks again.
     while not done.wait(READY_POLL_S):
-        with suppress(Exception), urllib.request.urlopen(f"{where}/readyz", timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 (our own)
+        with suppress(Exception), urllib.request.urlopen(f"{url}/readyz", timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 (our own)
             ready.set()
             behind = [name for name, view in json.load(answer)["views"].items() if not view or view["lagEvents"]]
             if behind and time.monotonic() < wait_until_s:
                 continue
-            say(f"iGob Core is ready: {where}/graphql")
+            say(f"iGob Core is ready: {url}/graphql")
             if explorable:
-                say(f"try it in a browser: {where}/")
+                say(f"try it in a browser: {url}/")
             if behind:
                 say(f"read models are still being built: {', '.join(behind)}")
             return
@@ -284,12 +268,10 @@ def _watch_database(server: EmbeddedPostgres | None, done: threading.Event, say:
             done.wait(RESTART_PAUSE_S)
 
 
-def _port_to_listen_on(host: str, port: int) -> int:
-    """The port, or a free one for 0. Raises SettingError if it is taken or not ours to take."""
+def _listen(host: str, port: int) -> socket.socket:
+    """The socket that all workers share; port 0 is any free one. Raises SettingError if it is taken or not ours."""
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
     except OSError as error:
         raise SettingError(f"can't listen on {_url(host, port).removeprefix('http://')}: {error.strerror}") from error

@@ -92,7 +92,7 @@ class Serving:
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return called(children, "spawn_main")
+        return called(children, "api.worker")
 
     def stop(self) -> int:
         """Ask it to stop, and wait: its exit status."""

@@ -1,6 +1,5 @@
 """An operation's way: understood, bounded, executed, and answered in words that are the client's to read."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -106,7 +105,7 @@ async def answer(asked: Asked, context: Context, kinds: Collection[OperationType
     except WrongDocument as wrong:
         return refused(wrong.errors, asked, context)
     try:
-        async with asyncio.timeout(OPERATION_TIMEOUT_S):
+        with context.services.deadlines.limit(OPERATION_TIMEOUT_S):
             result = await _executed(document, asked, context)
     except TimeoutError:
         return _cut_off(context)

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Generic, NewType, NoReturn, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError
-from starlette.types import Scope
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
 from api.acquaintance import Acquaintance
+from api.deadlines import Deadlines
 from api.graphql.trusted import Trusted
 from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
@@ -122,6 +122,7 @@ class Services:
         self.views = views
         self.settings = settings
         self.now = now
+        self.deadlines = Deadlines()
         self.live = Live(core.log)
         self.acquaintance = Acquaintance(core.log)
         self.lines = Lines(core.log)
@@ -379,8 +380,8 @@ AtLeast = Annotated[
 Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
 
 Headers = Mapping[bytes, bytes]  # by name in small letters
-# Who asks, and from where: that is counted. None for what is counted later. Raises TurnedAway.
-Introduce = Callable[[Headers, Scope | None], Awaitable[Context]]
+# Who asks, and from which peer's address: that is counted. None for what is counted later. Raises TurnedAway.
+Introduce = Callable[[Headers, str | None], Awaitable[Context]]
 TOO_MANY = 429
 
 

@@ -20,10 +20,11 @@ import psutil
 import pytest
 
 from api.graphql.documents import CHARACTERS_MAX, DOCUMENTS_MAX, TOKENS_MAX
+from api.http_protocol import HEAD_BYTES_MAX, IDLE_TIMEOUT_S
 from api.limits import BODY_BYTES_MAX, BODY_READ_TIMEOUT_S, VALUES_MAX
 from api.sockets import INIT_TIMEOUT_S
+from api.worker import WEBSOCKET_BYTES_MAX
 from bench.login import bearer
-from infra.serve import HEAD_BYTES_MAX, HEAD_TIMEOUT_MS
 from tests.api.test_limits import doubling, nested
 from tests.serving import Serving
 
@@ -298,7 +299,7 @@ LARGE = b" " * BODY_BYTES_MAX
         ([post(*[f"X-{n}: a" for n in range(200)])], 431),
         ([b"GET /graphql?query=" + b"a" * HEAD_BYTES_MAX + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"], 414),
         ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 500 + b"\r\n\r\n"], 400),
-        ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], None),
+        ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 400),
     ],
     ids=["right", "old", "other host", "no host", "announced", "digits", "two lengths", "negative", "chunked",
          "many chunks", "long header", "many headers", "long line", "tls", "http/2"],
@@ -348,7 +349,8 @@ SHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
 )
-FRAME = struct.pack("!BBQI", 0x81, 0x80 | 127, 1_000_000, 0) + b"a" * 100_000  # the beginning of one
+FRAME = struct.pack("!BBQI", 0x81, 0x80 | 127, WEBSOCKET_BYTES_MAX, 0) + b"a" * 100_000  # the beginning of one
+TOO_LARGE = struct.pack("!BBQI", 0x81, 0x80 | 127, WEBSOCKET_BYTES_MAX + 1, 0)
 
 
 def shaken(street: Street, then: bytes = b"") -> socket.socket:
@@ -357,6 +359,11 @@ def shaken(street: Street, then: bytes = b"") -> socket.socket:
     assert b" 101 " in connection.recv(4_096)
     connection.sendall(then)
     return connection
+
+
+def test_a_message_that_announces_too_much_is_refused_before_it_comes(street: Street) -> None:
+    with shaken(street, TOO_LARGE) as connection:
+        assert heard(connection, SLACK_S)[2:4] == struct.pack("!H", 1009)
 
 
 def test_those_who_say_nothing_take_nobodys_place(street: Street) -> None:
@@ -386,7 +393,7 @@ def test_whoever_is_slow_is_given_a_time_and_no_more(street: Street) -> None:
         post("Content-Length: 1000"): b" ",
         post(CHUNKED): b"1\r\n \r\n",
     }
-    last_s = time.monotonic() + max(BODY_READ_TIMEOUT_S, HEAD_TIMEOUT_MS / 1_000) + SLACK_S
+    last_s = time.monotonic() + max(BODY_READ_TIMEOUT_S, IDLE_TIMEOUT_S) + SLACK_S
     with ExitStack() as crowd:
         these = [(said, [crowd.enter_context(street.connect(said)) for _ in range(200)]) for said in slow]
         while time.monotonic() < last_s:

@@ -1,0 +1,69 @@
+"""Bounds on how long requests take, with one timer for all of them: a timer for each costs as much as a small query."""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any
+
+
+class Deadlines:
+    """Cancels tasks that take longer than they may. Of one event loop, whose tasks all have the same time."""
+
+    def __init__(self) -> None:
+        self._limits: dict[Limit, None] = {}  # in the order in which they end
+        self._timer: asyncio.TimerHandle | None = None
+
+    def limit(self, timeout_s: float) -> "Limit":
+        """A block of the current task that raises TimeoutError if it takes longer than this."""
+        return Limit(self, timeout_s)
+
+    def begin(self, limit: "Limit", timeout_s: float) -> None:
+        self._limits[limit] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+
+    def end(self, limit: "Limit") -> None:
+        self._limits.pop(limit, None)
+
+    def _expire(self) -> None:
+        """Cancel what is over, and look again when the next one would be."""
+        self._timer = None
+        now_s = time.monotonic()
+        for limit in list(self._limits):
+            if limit.ends_at_s > now_s:
+                self._timer = asyncio.get_running_loop().call_later(limit.ends_at_s - now_s, self._expire)
+                return
+            del self._limits[limit]
+            limit.expire()
+
+
+class Limit:
+    """A context manager, see `Deadlines.limit`."""
+
+    __slots__ = ("_deadlines", "_expired", "_task", "_timeout_s", "ends_at_s")
+
+    def __init__(self, deadlines: Deadlines, timeout_s: float) -> None:
+        self._deadlines = deadlines
+        self._timeout_s = timeout_s
+        self._expired = False
+        self._task: asyncio.Task[Any] | None = None
+        self.ends_at_s = 0.0
+
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self.ends_at_s = time.monotonic() + self._timeout_s
+        self._deadlines.begin(self, self._timeout_s)
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        self._deadlines.end(self)
+        if self._expired:
+            assert self._task
+            # As asyncio.timeout does it: somebody else may have cancelled the task, too.
+            if self._task.uncancel() <= 0 and kind is asyncio.CancelledError:
+                raise TimeoutError
+
+    def expire(self) -> None:
+        """Its time is over: cancel what it limits."""
+        self._expired = True
+        assert self._task
+        self._task.cancel()
