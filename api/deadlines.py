@@ -12,6 +12,7 @@ class Deadlines:
     def __init__(self) -> None:
         self._limits: dict[Limit, None] = {}  # in the order in which they end
         self._timer: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None  # asking for it each time would ask the system each time
 
     def limit(self, timeout_s: float) -> "Limit":
         """A block of the current task that raises TimeoutError if it takes longer than this."""
@@ -20,18 +21,20 @@ class Deadlines:
     def begin(self, limit: "Limit", timeout_s: float) -> None:
         self._limits[limit] = None
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+            self.loop = asyncio.get_running_loop()
+            self._timer = self.loop.call_later(timeout_s, self._expire)
 
     def end(self, limit: "Limit") -> None:
         self._limits.pop(limit, None)
 
     def _expire(self) -> None:
         """Cancel what is over, and look again when the next one would be."""
+        assert self.loop
         self._timer = None
         now_s = time.monotonic()
         for limit in list(self._limits):
             if limit.ends_at_s > now_s:
-                self._timer = asyncio.get_running_loop().call_later(limit.ends_at_s - now_s, self._expire)
+                self._timer = self.loop.call_later(limit.ends_at_s - now_s, self._expire)
                 return
             del self._limits[limit]
             limit.expire()
@@ -50,7 +53,7 @@ class Limit:
         self.ends_at_s = 0.0
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._deadlines.loop)
         self.ends_at_s = time.monotonic() + self._timeout_s
         self._deadlines.begin(self, self._timeout_s)
 

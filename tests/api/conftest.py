@@ -15,8 +15,11 @@ from psycopg import AsyncConnection
 
 from api.app import Application
 from api.graphql.shared import Services
+from api.http_protocol import Connections
+from api.worker import config_for
 from infra.core import Core
 from infra.keys import DevelopmentKeys, Login, development_token
+from infra.serve import CONNECTIONS_MAX
 from infra.settings import Settings
 from infra.views import Views
 from tests.city import booking, key, person
@@ -114,10 +117,14 @@ async def services(core: Core, views: Views, clock: Clock) -> Services:
 
 
 @asynccontextmanager
-async def serving(services: Services, app: Application | None = None) -> AsyncIterator[str]:
-    """A server whose application works on the test's log."""
+async def serving(
+    services: Services, app: Application | None = None, connections: Connections | None = None
+) -> AsyncIterator[str]:
+    """A worker whose application works on the test's log."""
     app = app or Application(Settings(), services)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="warning"))
+    config = config_for(app, connections or Connections(CONNECTIONS_MAX))
+    config.lifespan, config.port = "off", 0  # the services are open already
+    server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
