@@ -140,26 +140,33 @@ class Application:
         return await self._endpoint.answer(headers, body, peer)
 
     async def _introduced(self, headers: Headers, peer: str | None) -> Context:
-        language = language_of(headers.get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX])
+        services = self.services
         context = Context(
-            self.services,
+            services,
             actor=ANONYMOUS,
-            language=language,
+            language=language_of(headers.get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX]),
             correlation=correlation_of(headers),
             traceparent=traceparent_of(headers),
-            address="" if peer is None else address_of(peer, headers, self.services.settings.client_address_header),
         )
         try:
-            context.actor = await self.services.identities.actor(headers.get(b"authorization", b""))
+            context.actor = await services.identities.actor(headers.get(b"authorization", b""))
         except WrongToken:
+            self._count_address(context, headers, peer)
             context.charge()  # whoever guesses asks, too
             challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
-            raise TurnedAway(401, Rejected("token_invalid"), language, **challenge) from None
+            raise TurnedAway(401, Rejected("token_invalid"), context.language, **challenge) from None
         except KeysUnknown:
-            raise TurnedAway(503, Rejected("unavailable"), language, **{"retry-after": str(RETRY_S)}) from None
+            raise TurnedAway(503, Rejected("unavailable"), context.language, **{"retry-after": str(RETRY_S)}) from None
+        if not context.actor.subject:
+            self._count_address(context, headers, peer)
         if peer is not None:
             context.charge()
         return context
+
+    def _count_address(self, context: Context, headers: Headers, peer: str | None) -> None:
+        """Requests of nobody in particular are counted by address."""
+        if peer is not None:
+            context.address = address_of(peer, headers, self.services.settings.client_address_header)
 
     async def _readyz(self) -> JSONResponse:
         return await readyz(self.services)

@@ -31,10 +31,11 @@ REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet", "took_too_long"}  #
 
 def correlation_of(headers: "Headers") -> str:
     """By what a request is known: what its client calls it if that has the form, else its trace, else a new name."""
-    said = headers.get(CORRELATION, b"")
-    if _SOUND.fullmatch(said):
+    said = headers.get(CORRELATION)
+    if said is not None and _SOUND.fullmatch(said):
         return said.decode()
-    return trace_of(traceparent_of(headers)) or new_correlation()
+    traceparent = traceparent_of(headers)
+    return (traceparent and trace_of(traceparent)) or new_correlation()
 
 
 def _random_ids() -> Iterator[str]:
@@ -53,7 +54,8 @@ def new_correlation() -> str:
 
 
 def traceparent_of(headers: "Headers") -> str:
-    return headers.get(b"traceparent", b"").decode("latin-1").strip()
+    said = headers.get(b"traceparent")
+    return "" if said is None else said.decode("latin-1").strip()
 
 
 class Requests:
