@@ -148,7 +148,7 @@ class _Connection:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "websocket.close":
-            # Said when nobody receives any more: Granian does not close meanwhile, and the client need not answer.
+            # Sent when nobody receives any more: the server does not close meanwhile, and the client need not answer.
             self._farewell = message
             self._ended.set()
             return

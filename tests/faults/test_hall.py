@@ -200,7 +200,7 @@ async def test_killed_between_a_call_and_its_push_everybody_ends_with_the_right_
     calls: list[int] = []
     watchers = [Watcher(office.url, line, calls) for _ in range(20)]
     watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
-    for counter, victim in enumerate(office.server.workers(), 1):  # each is killed once: Granian bears that at any age
+    for counter, victim in enumerate(office.server.workers(), 1):  # each is killed once
         await all_are_told(watchers, position)
         victim.suspend()
         try:

@@ -35,7 +35,6 @@ CLIENTS = 200
 SLOTS = 30
 TOLD_TRIES_MAX = 10
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-STARTED_S = 6  # Granian takes a worker that dies younger than that for one that can't start
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +90,6 @@ def clients_of(server: Serving) -> dict[psutil.Process, int]:
     return {worker: count for worker, count in counted.items() if count}
 
 
-def wait_until_no_worker_is_new(server: Serving) -> None:
-    youngest = max(worker.create_time() for worker in server.workers())
-    time.sleep(max(0.0, youngest + STARTED_S - time.time()))
-
-
 def rush_and_kill(server: Serving, log: str, clients: list[Client], recorder: Recorder, wishes: list[Wish]) -> None:
     """All ask while somebody holds the log, so that nobody is answered; a worker whose batch waits for it is killed.
     What it asked of the database may still happen, when the log is free again.
@@ -126,7 +120,6 @@ def test_a_worker_that_is_killed_in_the_middle_leaves_every_answer_explained(cit
         Wish(key=f"kill-{n}", agenda=agenda, slot=1 + n % SLOTS, patient=patient) for n, patient in enumerate(people)
     ]
     clients = [Client(server.url()) for _ in wishes]
-    wait_until_no_worker_is_new(server)
     rush_and_kill(server, log, clients, recorder, wishes)
     lost = [one for one in recorder.history() if one.answer is None]
     assert len(lost) >= CLIENTS // PROCESSES

@@ -20,7 +20,7 @@ from tests.serving import CHECKOUT, environment
 
 pytestmark = pytest.mark.anyio
 
-STREAMS = 1_100  # more than the 1,024 that Granian would serve at once if it were not told
+STREAMS = 1_100  # more than the backlog of the listening socket
 OPENED_AT_ONCE = 50
 STOP_TIMEOUT_S = 10
 
