@@ -274,4 +274,5 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
     except OSError as error:
-        raise SettingError(f"can't listen on {_url(host, port).removeprefix('http://')}: {error.strerror}") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)  # its own text has the address once more
+        raise SettingError(f"can't listen on {_url(host, port).removeprefix('http://')}: {reason}") from error

@@ -327,8 +327,8 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
     done, ready, said = threading.Event(), threading.Event(), list[str]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
-        port = listener.getsockname()[1]
-        announcer = threading.Thread(target=serve._announce, args=("127.0.0.1", port, done, ready, said.append))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        announcer = threading.Thread(target=serve._announce, args=(url, done, ready, said.append))
         announcer.start()
         behind = b'{"views": {"one": {"lagEvents": 1}, "other": null}}'
         caught_up = b'{"views": {"one": {"lagEvents": 0}, "other": {"lagEvents": 0}}}'
@@ -341,7 +341,7 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
                 client.sendall(answer)
         announcer.join(WAIT_S)
     done.set()
-    assert said == [f"iGob Core is ready: http://127.0.0.1:{port}/graphql"]
+    assert said == [f"iGob Core is ready: {url}/graphql"]
     assert ready.is_set()
 
 
