@@ -114,10 +114,9 @@ class Views:
         """
         if at_least:
             await self.reach(question.projections, at_least)
-        parameters = {**question.parameters, "projections": list(question.projections)}
         try:
             ((position, head, lag_s, found),) = await self._readers.rows(
-                self._statement(question), parameters, prepare=True
+                self._statement(question), question.parameters, prepare=True
             )
         except NOT_THERE:
             raise NeverBuilt from None
@@ -134,18 +133,20 @@ class Views:
 
     def _statement(self, question: Question[Any]) -> bytes:
         """One statement, so that rows and freshness are of one snapshot."""
-        if question.select not in self._statements:
+        statement = self._statements.get(question.select)
+        if statement is None:
             tables = {name: sql.Identifier(self._views, name) for name in question.projections}
-            self._statements[question.select] = (
+            # The names are written into it: they are the question's own, and a parameter would be an array.
+            each = [sql.SQL("SELECT * FROM {}({})").format(self._freshness, name) for name in question.projections]
+            statement = self._statements[question.select] = (
                 sql.SQL(
                     "SELECT min(f.position), max(f.head), max(f.lag_s),"
-                    " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found)"
-                    " FROM unnest(%(projections)s::text[]) AS p (name) LEFT JOIN LATERAL {}(p.name) AS f ON true"
+                    " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found) FROM ({}) AS f"
                 )
-                .format(sql.SQL(question.select).format(**tables), self._freshness)
+                .format(sql.SQL(question.select).format(**tables), sql.SQL(" UNION ALL ").join(each))
                 .as_bytes()
             )
-        return self._statements[question.select]
+        return statement
 
     async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
         """How far each read model is; None for one that was never built. Raises Unavailable."""
