@@ -17,6 +17,7 @@ from api.app import Application
 from api.graphql.shared import Services
 from infra.core import Core
 from infra.keys import DevelopmentKeys, Login, development_token
+from infra.prepared import Prepared
 from infra.settings import Settings
 from infra.views import Views
 from tests.city import booking, key, person
@@ -98,13 +99,18 @@ async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIte
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every statement that is sent to the database."""
     statements: list[Any] = []
-    execute = AsyncConnection.execute
+    execute, ask = AsyncConnection.execute, Prepared.ask
 
     async def counting(self: Any, *arguments: Any, **options: Any) -> Any:
         statements.append(arguments[0])
         return await execute(self, *arguments, **options)
 
+    async def asking(*arguments: Any) -> Any:
+        statements.append(arguments[1])
+        return await ask(*arguments)
+
     monkeypatch.setattr(AsyncConnection, "execute", counting)
+    monkeypatch.setattr(Prepared, "ask", asking)
     return statements
 
 
