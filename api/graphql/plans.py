@@ -560,8 +560,9 @@ def _shower(kind: GraphQLScalarType | GraphQLEnumType) -> Coerce:
     if kind.name == "Int":
         return lambda value: value if type(value) is int and -INT_MAX <= value <= INT_MAX else show(value)
     if isinstance(kind, GraphQLEnumType):
-        names = {member: show(member) for member in getattr(kind, "wrapped_cls", ())}
-        return lambda value: names[value] if value in names else show(value)
+        # By identity: members stay where they are, and their own hash is computed in Python, for each value shown.
+        names = {id(member): show(member) for member in getattr(kind, "wrapped_cls", ())}
+        return lambda value: names.get(id(value)) or show(value)
     return show
 
 
