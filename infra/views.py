@@ -3,19 +3,23 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from struct import Struct
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from infra.log import Readers, Unavailable
+from infra.prepared import Prepared, Statement
 
 # What a process can ask for keeps two of the database's busy. More of them take turns on the same cores, so that each
 # answer takes longer: with four, the slowest of a hundred took 13 ms instead of 9.
 CONNECTIONS_MAX = 2
 REACH_POLL_S = 0.005
 REACH_TIMEOUT_S = 3.0
+
+BIGINT, DOUBLE = Struct("!q"), Struct("!d")  # as PostgreSQL sends them in binary format
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -90,9 +94,9 @@ class Views:
             .format(sql.Identifier(self._views, "generations"), self._freshness)
             .as_bytes()
         )
-        self._readers = Readers(conninfo, connections_max=CONNECTIONS_MAX)
+        self._readers = Prepared(conninfo, connections_max=CONNECTIONS_MAX)
         self._watchers = Readers(conninfo, connections_max=1)  # slow answers must not make it look as if nothing moved
-        self._statements: dict[str, bytes] = {}
+        self._statements: dict[str, Statement] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._reached: dict[str, int] = {}  # positions that were seen: they never go back
         self._head = 0  # of the log, as seen with them
@@ -114,15 +118,12 @@ class Views:
         """
         if at_least:
             await self.reach(question.projections, at_least)
-        parameters = {**question.parameters, "projections": list(question.projections)}
         try:
-            ((position, head, lag_s, found),) = await self._readers.rows(
-                self._statement(question), parameters, prepare=True
-            )
+            result = await self._readers.ask(self._statement(question), question.parameters)
         except NOT_THERE:
             raise NeverBuilt from None
-        freshness = Freshness(position=position, lag_events=max(head - position, 0), lag_s=round(lag_s, 3))
-        if position < at_least:
+        freshness, found = _read(result)
+        if freshness.position < at_least:
             raise NotReached(at_least, freshness)  # not seen so far: a switch never goes back
         decoder = self._decoders.get(question.row)
         if decoder is None:
@@ -132,20 +133,23 @@ class Views:
         except msgspec.ValidationError:  # it was made by another version
             raise NeverBuilt from None
 
-    def _statement(self, question: Question[Any]) -> bytes:
+    def _statement(self, question: Question[Any]) -> Statement:
         """One statement, so that rows and freshness are of one snapshot."""
-        if question.select not in self._statements:
+        statement = self._statements.get(question.select)
+        if statement is None:
             tables = {name: sql.Identifier(self._views, name) for name in question.projections}
-            self._statements[question.select] = (
+            # The names are written into it: they are the question's own, and a parameter would be an array.
+            each = [sql.SQL("SELECT * FROM {}({})").format(self._freshness, name) for name in question.projections]
+            text = (
                 sql.SQL(
                     "SELECT min(f.position), max(f.head), max(f.lag_s),"
-                    " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found)"
-                    " FROM unnest(%(projections)s::text[]) AS p (name) LEFT JOIN LATERAL {}(p.name) AS f ON true"
+                    " (SELECT coalesce(json_agg(found), '[]')::text FROM ({}) AS found) FROM ({}) AS f"
                 )
-                .format(sql.SQL(question.select).format(**tables), self._freshness)
-                .as_bytes()
+                .format(sql.SQL(question.select).format(**tables), sql.SQL(" UNION ALL ").join(each))
+                .as_string()
             )
-        return self._statements[question.select]
+            statement = self._statements[question.select] = Statement(text)
+        return statement
 
     async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
         """How far each read model is; None for one that was never built. Raises Unavailable."""
@@ -192,3 +196,13 @@ class Views:
             self._reached[name] = position
             self._head = max(self._head, head)
         await asyncio.sleep(REACH_POLL_S)
+
+
+def _read(result: pq.abc.PGresult) -> tuple[Freshness, bytes]:
+    """The columns of `Views._statement`, in binary format: freshness, and rows as JSON. Raises NeverBuilt."""
+    columns = [result.get_value(0, column) for column in range(4)]
+    if None in columns:
+        raise NeverBuilt
+    place, end, lag, found = cast("list[bytes]", columns)
+    ((position,), (head,), (lag_s,)) = BIGINT.unpack(place), BIGINT.unpack(end), DOUBLE.unpack(lag)
+    return Freshness(position=position, lag_events=max(head - position, 0), lag_s=round(lag_s, 3)), found

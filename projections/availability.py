@@ -135,21 +135,22 @@ AVAILABILITY = Projection(
     evolve=_evolve,
 )
 
-# Of an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first. Most agendas begin later
-# and have no live hold: their slots need not be looked at one by one.
+# Of an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first (0 or NULL without one).
+# Most agendas begin later and have no live hold: their slots need not be looked at one by one.
 _SLOTS_FREE = """
     FROM generate_series(a.first_unbooked, length(a.unbooked)) AS n
     WHERE a.first_unbooked > 0 AND get_bit(a.unbooked, n - 1) = 1 AND a.starts[n] > %(now)s AND NOT EXISTS (
         SELECT FROM unnest(a.held, a.held_until) AS h (slot, until) WHERE h.slot = n AND h.until > %(now)s
     )
 """
+_IS_PLAIN = "a.first_start > %(now)s AND NOT %(now)s < ANY (a.held_until)"
 _FREE = f"""
-    CASE WHEN a.release_at > %(now)s THEN 0
-         WHEN a.first_start > %(now)s AND NOT %(now)s < ANY (a.held_until) THEN a.unbooked_count
-         ELSE (SELECT count(*) {_SLOTS_FREE}) END AS free,
-    CASE WHEN a.release_at > %(now)s THEN NULL
-         WHEN a.first_start > %(now)s AND NOT %(now)s < ANY (a.held_until) THEN a.first_unbooked
-         ELSE (SELECT min(n) {_SLOTS_FREE}) END AS slot
+    CASE WHEN a.release_at > %(now)s THEN 0 WHEN {_IS_PLAIN} THEN a.unbooked_count
+         ELSE (SELECT count(*)::int {_SLOTS_FREE}) END
+"""
+_SLOT = f"""
+    CASE WHEN a.release_at > %(now)s THEN NULL WHEN {_IS_PLAIN} THEN a.first_unbooked
+         ELSE (SELECT min(n) {_SLOTS_FREE}) END
 """
 
 
@@ -177,29 +178,30 @@ def free_by_day(
     last: date,
     now: datetime,
 ) -> Query[FreeDay]:
-    """The days from `first` to `last` that have agendas of a specialty; at one hospital, of one practitioner."""
+    """The days from `first` to `last` that have agendas of a specialty; at one hospital, of one practitioner.
+
+    One pass over the agendas gives the days; those of one day are read again for its first free slot. Keeping all of
+    them for that cost more than half of the query. Counts are `int`: PostgreSQL adds up `bigint` as `numeric`.
+    """
     where, parameters = _narrowed(specialty=specialty, hospital=hospital, practitioner=practitioner)
     return Query(
         projections=(AVAILABILITY.name,),
         select=f"""
-            WITH found AS MATERIALIZED (
-                SELECT a.date, a.agenda, a.free, a.slot, a.starts[a.slot] AS start, a.minutes[a.slot] AS minutes
-                FROM (
-                    SELECT a.date, a.agenda, a.starts, a.minutes, {_FREE} FROM {{availability}} AS a
-                    WHERE {where} AND a.date BETWEEN %(first)s AND %(last)s OFFSET 0
-                ) AS a
+            WITH days AS MATERIALIZED (
+                SELECT a.date, count(*) AS agendas, sum({_FREE}) AS free, min(a.starts[{_SLOT}]) AS start
+                FROM {{availability}} AS a WHERE {where} AND a.date BETWEEN %(first)s AND %(last)s GROUP BY a.date
             ),
-            days AS (
-                SELECT date, count(*) AS agendas, sum(free) AS free, min(start) FILTER (WHERE free > 0) AS start
-                FROM found GROUP BY date
+            next AS MATERIALIZED (
+                SELECT a.date, a.agenda, a.slot, a.minutes[a.slot] AS minutes
+                FROM (
+                    SELECT day.start, a.date, a.agenda, a.starts, a.minutes, {_SLOT} AS slot
+                    FROM (SELECT date, start FROM days WHERE free > 0 ORDER BY date LIMIT 1) AS day
+                    JOIN {{availability}} AS a ON {where} AND a.date = day.date OFFSET 0
+                ) AS a
+                WHERE a.starts[a.slot] = a.start ORDER BY a.agenda LIMIT 1
             )
             SELECT d.date, d.agendas, d.free, d.start, n.agenda, n.slot, n.minutes
-            FROM days AS d LEFT JOIN LATERAL (
-                SELECT f.agenda, f.slot, f.minutes FROM found AS f
-                WHERE d.date = (SELECT min(date) FROM days WHERE free > 0)
-                AND f.date = d.date AND f.start = d.start AND f.free > 0 ORDER BY f.agenda LIMIT 1
-            ) AS n ON true
-            ORDER BY d.date
+            FROM days AS d LEFT JOIN next AS n ON n.date = d.date ORDER BY d.date
         """,
         parameters=parameters | {"first": first, "last": last, "now": now},
         row=FreeDay,

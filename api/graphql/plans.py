@@ -93,12 +93,29 @@ def _steps(path: Path) -> list[str | int]:
 
 
 Complete = Callable[[Any, Path, _Run], Any]  # what is shown of a value, or a coroutine that gives it
+Quick = Callable[[Any], Any]  # the same of a value whose parts are all attributes; it raises any exception on a fault
+
+
+class _NotQuick(Exception):
+    """A value that the slow way has to look at."""
 
 
 class _Field:
     """A field of a selection: how to ask for it, and how to show what comes."""
 
-    __slots__ = ("arguments", "complete", "function", "get", "key", "leaf", "name", "nodes", "required")
+    __slots__ = (
+        "arguments",
+        "complete",
+        "function",
+        "get",
+        "key",
+        "leaf",
+        "name",
+        "nodes",
+        "plain",
+        "quick",
+        "required",
+    )
 
     arguments: "_Arguments"
     complete: "Complete"
@@ -111,6 +128,8 @@ class _Field:
         self.get: Callable[[Any], Any] | None = None  # an attribute
         self.function: Callable[..., Any] | None = None
         self.leaf: Coerce | None = None
+        self.quick: Quick | None = None  # for values that are not null; None: it takes more than attributes
+        self.plain: type | None = None  # values of this very type are shown as they are
 
     def ask(self, source: Any, path: Path, run: _Run) -> Any:
         """Its value as it is shown, or a coroutine that gives it. Raises a GraphQLError if it can't be null and is."""
@@ -304,7 +323,7 @@ class _Planner:
         name = nodes[0].name.value
         if name == "__typename":
             field = _Field(key, nodes, f"{kind.name}.{name}", None)
-            field.get = field.leaf = _always(kind.name)
+            field.get = field.leaf = field.quick = _always(kind.name)
             field.complete = lambda value, _path, _run: value
             return field
         said = kind.fields.get(name)
@@ -341,32 +360,33 @@ class _Planner:
 
     def _show(self, field: _Field, kind: Any, nodes: list[FieldNode]) -> None:
         inner = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+        field.complete, field.quick = self._completer(inner, field, nodes)
         if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
-            shows = _shower(inner)
-            field.complete = lambda value, _path, _run: shows(value)
+            field.plain = str if inner.name in ("String", "ID") else None
             if field.get is not None:
-                field.leaf = shows
-        else:
-            field.complete = self._completer(inner, field, nodes)
+                field.leaf = field.quick
 
-    def _completer(self, kind: Any, field: _Field, nodes: list[FieldNode]) -> Complete:
+    def _completer(self, kind: Any, field: _Field, nodes: list[FieldNode]) -> tuple[Complete, Quick | None]:
         """For a type that may be null; whoever asks looks at null."""
+        if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
+            shows = _shower(kind)
+            return lambda value, _path, _run: shows(value), shows
         if isinstance(kind, GraphQLList):
             item = kind.of_type
             required = isinstance(item, GraphQLNonNull)
-            return _show_list(
-                self._completer(item.of_type if required else item, field, nodes), field, required=required
-            )
-        if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
-            shows = _shower(kind)
-            return lambda value, _path, _run: shows(value)
+            complete, quick = self._completer(item.of_type if required else item, field, nodes)
+            return _quick_first(_show_list(complete, field, required=required), _quick_list(quick, required=required))
         selections = [node.selection_set for node in nodes if node.selection_set]
         if isinstance(kind, GraphQLObjectType):
-            return _show_object(self.fields(kind, selections))
-        possible = {
-            one.name: _show_object(self.fields(one, selections)) for one in self._schema.get_possible_types(kind)
-        }
-        return lambda value, path, run: possible[value.__strawberry_definition__.name](value, path, run)
+            return self._object(kind, selections)
+        possible = {one.name: self._object(one, selections) for one in self._schema.get_possible_types(kind)}
+        slow = {name: complete for name, (complete, _) in possible.items()}
+        fast = {name: quick for name, (_, quick) in possible.items() if quick}
+        return _quick_first(_show_one_of(slow), _quick_one_of(fast) if len(fast) == len(slow) else None)
+
+    def _object(self, kind: GraphQLObjectType, selections: list[SelectionSetNode]) -> tuple[Complete, Quick | None]:
+        fields = self.fields(kind, selections)
+        return _quick_first(_show_object(fields), _quick_object(fields))
 
 
 def _always(value: Any) -> Callable[[Any], Any]:
@@ -399,6 +419,76 @@ def _show_object(fields: list[_Field]) -> Complete:
         return _all_of(shown, waiting) if waiting else shown
 
     return show
+
+
+def _quick_first(slow: Complete, quick: Quick | None) -> tuple[Complete, Quick | None]:
+    """Show it by `quick`; on any fault do it again by `slow`, which finds out what is null then and why."""
+    if quick is None:
+        return slow, None
+
+    def complete(value: Any, path: Path, run: _Run) -> Any:
+        try:
+            return quick(value)
+        except Exception:
+            return slow(value, path, run)
+
+    return complete, quick
+
+
+def _show_one_of(possible: Mapping[str, Complete]) -> Complete:
+    return lambda value, path, run: possible[value.__strawberry_definition__.name](value, path, run)
+
+
+def _quick_one_of(possible: Mapping[str, Quick]) -> Quick:
+    return lambda value: possible[value.__strawberry_definition__.name](value)
+
+
+def _quick_object(fields: list[_Field]) -> Quick | None:
+    """None if there is a field that is more than an attribute."""
+    each = [
+        (field.key, field.get, field.plain, field.quick, field.required)
+        for field in fields
+        if field.get is not None and field.quick is not None
+    ]
+    if len(each) < len(fields):
+        return None
+
+    def show(source: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for key, get, plain, quick, required in each:
+            value = get(source)
+            if type(value) is plain:
+                shown[key] = value
+            elif value is not None:
+                shown[key] = quick(value)
+            elif required:
+                raise _NotQuick
+            else:
+                shown[key] = None
+        return shown
+
+    return show
+
+
+def _quick_list(item: Quick | None, *, required: bool) -> Quick | None:
+    if item is None:
+        return None
+    nothing = _never_nothing if required else _nothing
+
+    def show(values: Any) -> list[Any]:
+        if type(values) is not list:  # something else may be gone through only once
+            raise _NotQuick
+        return [nothing() if value is None else item(value) for value in values]
+
+    return show
+
+
+def _nothing() -> None:
+    """Shown of null where there may be null."""
+
+
+def _never_nothing() -> None:
+    raise _NotQuick
 
 
 def _show_list(item: Complete, field: _Field, *, required: bool) -> Complete:
@@ -470,8 +560,9 @@ def _shower(kind: GraphQLScalarType | GraphQLEnumType) -> Coerce:
     if kind.name == "Int":
         return lambda value: value if type(value) is int and -INT_MAX <= value <= INT_MAX else show(value)
     if isinstance(kind, GraphQLEnumType):
-        names = {member: show(member) for member in getattr(kind, "wrapped_cls", ())}
-        return lambda value: names[value] if value in names else show(value)
+        # By identity: members stay where they are, and their own hash is computed in Python, for each value shown.
+        names = {id(member): show(member) for member in getattr(kind, "wrapped_cls", ())}
+        return lambda value: names.get(id(value)) or show(value)
     return show
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, cast
 
@@ -107,6 +108,66 @@ class Stone(Thing):
         return [box("b1"), None]
 
 
+@strawberry.interface
+class Part:
+    name: str | None
+
+
+@strawberry.type
+class Nail(Part):
+    length: int
+
+
+@strawberry.type
+class Board(Part):
+    colour: Colour | None
+    nails: list[Nail]
+
+
+@strawberry.type
+class Crate:
+    """Nothing but attributes, all the way down."""
+
+    label: str
+    count: int | None
+    lid: Board | None
+    bottom: Board
+    parts: list[Part]
+    some: list[Board | None] | None
+    grid: list[list[int | None]]
+
+
+def board(name: str, *lengths: Any, colour: Any = Colour.RED) -> Board:
+    nails = [cast("Nail", None) if length is None else Nail(name=None, length=length) for length in lengths]
+    return Board(name=name, colour=colour, nails=nails)
+
+
+def crate(**changed: Any) -> Crate:
+    sound: dict[str, Any] = {
+        "label": "crate",
+        "count": 3,
+        "lid": None,
+        "bottom": board("bottom", 1, 2),
+        "parts": [Nail(name="nail", length=3), board("side")],
+        "some": [board("first", 4), None],
+        "grid": [[1, None], []],
+    }
+    return Crate(**sound | changed)
+
+
+CRATES: dict[str, Callable[[], Crate]] = {
+    "sound": crate,
+    "no-label": lambda: crate(label=None),
+    "other-types": lambda: crate(label=7, count="5", grid=((1,), (2,)), lid=board("lid", "6", colour="b")),
+    "once": lambda: crate(parts=iter([Nail(name=None, length=1)]), some=iter([None, board("late")])),
+    "null-nail": lambda: crate(lid=board("lid", 1, None), parts=[board("side", None)]),
+    "wrong-number": lambda: crate(count=2**31, some=[board("a", "x"), None, board("c", 2)]),
+    "wrong-colour": lambda: crate(lid=board("lid", colour="green"), bottom=board("bottom", colour="green")),
+    "no-lists": lambda: crate(some="text", grid=[[None], None]),
+    "not-of-it": lambda: crate(lid=Nail(name="n", length=1), parts=[crate(), 5]),
+}
+
+
 def box(name: str) -> Box:
     return Box(name=name, broken=cast("int", "no number"), colour=Colour.BLUE, missing=cast("str", None))
 
@@ -116,6 +177,14 @@ class Query:
     @strawberry.field
     async def box(self, info: Info, name: str = "box") -> Box | None:
         return cast("Box", await _soon(box(name)))
+
+    @strawberry.field
+    def crate(self, info: Info, which: str = "sound") -> Crate | None:
+        return CRATES[which]()
+
+    @strawberry.field
+    async def crates(self, info: Info) -> list[Crate | None]:
+        return [make() for make in CRATES.values()]
 
     @strawberry.field
     def stone(self, info: Info) -> Stone:
@@ -160,7 +229,7 @@ class Subscription:
         yield 1
 
 
-made = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscription, types=[Box, Stone])
+made = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscription, types=[Box, Stone, Nail, Board])
 SCHEMA: GraphQLSchema = made._schema
 ask_plainly(SCHEMA)
 
@@ -287,6 +356,32 @@ def test_these_too(text: str) -> None:
     check(text)
 
 
+CRATE = """label count __typename lid { ...B } bottom { ...B } grid some { name nails { length } }
+  parts { name ... on Nail { length } ... on Board { nails { name length } } }"""
+BOARD = "fragment B on Board { name colour nails { __typename length name } }"
+
+
+@pytest.mark.parametrize("which", CRATES)
+def test_what_is_attributes_alone_is_shown_as_the_library_shows_it(which: str) -> None:
+    for selected in (
+        CRATE,
+        "label",
+        "count grid",
+        "lid { ...B }",
+        "bottom { nails { __typename } } some { __typename }",
+    ):
+        check(f'{{ crate(which: "{which}") {{ {selected} }} stone {{ name }} }} {BOARD if "...B" in selected else ""}')
+
+
+crates = queries(made.as_str(), fields=["crates", "crate"])
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(text=crates)
+def test_so_are_documents_made_at_random_about_them(text: str) -> None:
+    check(text)
+
+
 @pytest.mark.parametrize("field", ["missing", "must { name }", "deeper { missing }", "later { must { name } }"])
 def test_what_was_asked_already_is_waited_for_when_something_fails(field: str) -> None:
     """Else Python complains of coroutines that nobody awaited."""
@@ -366,3 +461,13 @@ def test_bookings_are_planned() -> None:
     text = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
       appointment { id state } position errors { code message path ... on SlotTaken { alternatives { number } } } } }"""
     assert plan_of(text, schema=city_schema._schema)
+
+
+@given(instant=st.datetimes(timezones=st.just(UTC) | st.timezones(), allow_imaginary=False))
+def test_instants_are_shown_in_utc_as_the_standard_library_writes_them(instant: datetime) -> None:
+    try:
+        in_utc = instant.astimezone(UTC)
+    except OverflowError:
+        return
+    show = city_schema._schema.type_map["Instant"].coerce_output_value  # type: ignore[attr-defined]
+    assert show(instant) == in_utc.isoformat().replace("+00:00", "Z")

@@ -1,6 +1,7 @@
 """Read models agree with the domain, whatever happens and however the log is cut into pages."""
 
 import asyncio
+import itertools
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from domain.appointments.agenda import (
     AppointmentCancelled,
     CancelAppointment,
     HoldSlot,
+    PublishAgenda,
     Slot,
     SlotHeld,
     slot_state,
@@ -25,6 +27,7 @@ from domain.appointments.availability import free_count
 from domain.calendar import local_date
 from domain.decider import Command, Event, build, fold
 from domain.errors import Rejected
+from domain.identifiers import agenda_id
 from infra.core import Core
 from infra.views import Views
 from projections.appointments import APPOINTMENTS, of_day
@@ -179,3 +182,67 @@ async def agree(core: Core, views: Views, clock: Clock) -> None:
     assert {visit.appointment for visit in visits} == known
     assert {visit.appointment for visit in visits if visit.state == "BOOKED"} == live
     assert all(local_date(visit.start) == visit.date for visit in visits)
+
+
+DAYS = [DAY + timedelta(days=n) for n in range(4)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_next_free_slot_of_several_days_is_the_first_of_all(
+    core: Core, town: Town, views: Views, clock: Clock, seed: int
+) -> None:
+    """Also where the first days have no free slot: all booked, held, begun, or not released yet."""
+    dice = random.Random(seed)
+    await core.lane.submit(hospital(), key("hospital"))
+    agendas_of = await publish_days(core, clock, dice)
+    with projector(town) as projecting:
+        projecting.catch_up()
+    states = {name: await core.log.state(agendas.stream(name)) for name in agendas_of}
+    for now in (clock.now, *(BEGIN + timedelta(days=day, minutes=minute) for day in range(4) for minute in (-5, 21))):
+        free = [
+            (state.published.date, slot.start, name, slot.number, slot.minutes)
+            for name, state in states.items()
+            for slot in state.published.slots
+            if slot_state(state, slot.number, now) == "FREE"
+        ]
+        found, _ = await views.ask(
+            free_by_day(specialty="pediatrics", hospital=None, practitioner=None, first=DAYS[0], last=DAYS[-1], now=now)
+        )
+        assert [day.date for day in found] == DAYS
+        for day in found:
+            here = [one for one in free if one[0] == day.date]
+            assert (day.agendas, day.free) == (len(PRACTITIONERS), len(here))
+            assert day.start == min((start for _, start, *_ in here), default=None)
+        named = [(day.date, day.start, day.agenda, day.slot, day.minutes) for day in found if day.agenda]
+        assert named == sorted(free)[:1]
+
+
+async def publish_days(core: Core, clock: Clock, dice: random.Random) -> list[str]:
+    """Agendas of several days that begin at different times; of the first two days nearly nothing is left."""
+    names = []
+    for day, practitioner in itertools.product(DAYS, PRACTITIONERS):
+        begin = BEGIN + (day - DAY) + timedelta(minutes=10 * dice.randrange(3))
+        slots = [{"start": begin + timedelta(minutes=20 * n), "minutes": 20 + n} for n in range(SLOTS)]
+        release_at = dice.choice([None, None, begin - timedelta(minutes=5), begin + timedelta(days=1)])
+        command = build(
+            PublishAgenda,
+            hospital="la-merced",
+            specialty="pediatrics",
+            practitioner=practitioner,
+            date=day,
+            slots=slots,
+            release_at=release_at,
+        )
+        names.append(agenda_id("la-merced", day, practitioner))
+        await core.lane.submit(command, key(names[-1]))
+        if release_at:  # nobody may take a slot of it yet
+            continue
+        taken = range(1, SLOTS + 1) if day in DAYS[:2] else dice.sample(range(1, SLOTS + 1), 2)
+        for slot in taken:
+            patient = opaque(f"{names[-1]} {slot}")
+            wanted: Command = booking(slot, f"{names[-1]} {slot}", agenda=names[-1])
+            if dice.random() < 0.2:
+                wanted = build(HoldSlot, agenda=names[-1], slot=slot, patient=patient, hold=patient, hold_s=300)
+            await core.lane.submit(wanted, key(f"{names[-1]} {slot}"))
+    return names
