@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-import msgspec
+import orjson
 from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
@@ -296,6 +296,6 @@ async def _said_in_body(request: _Request) -> dict[str, Any]:
 
 def _encoded(body: dict[str, Any]) -> bytes:
     try:
-        return msgspec.json.encode(body)
-    except UnicodeEncodeError:  # half a character that the client said, and that we say again
+        return orjson.dumps(body)
+    except TypeError:  # half a character that the client said, and that we say again
         return json.dumps(body).encode()

@@ -10,6 +10,7 @@ from ipaddress import IPv6Address, ip_address
 from math import isfinite
 from typing import Any, NoReturn
 
+import msgspec
 from graphql import (
     ArgumentNode,
     DocumentNode,
@@ -125,7 +126,20 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 
 
 def parse_json(text: bytes | str, what: str) -> Any:
-    """The value of a JSON text, by the parser that the endpoint uses too. Raises Malformed."""
+    """The value of a JSON text, by the parser that the endpoint uses too. Raises Malformed.
+
+    msgspec takes a third of the standard library's time. What it refuses is tried by that: it takes escaped halves of
+    characters as well. Not orjson: it makes floats of integers beyond 64 bits without a word.
+    """
+    try:
+        return _decode_quickly(text)
+    except RecursionError:
+        raise Malformed(f"The {what} is nested too deeply.") from None
+    except ValueError:  # msgspec.DecodeError, UnicodeDecodeError
+        return _parse_slowly(text, what)
+
+
+def _parse_slowly(text: bytes | str, what: str) -> Any:
     try:
         return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)  # it would guess at UTF-16 else
     except RecursionError:
@@ -145,6 +159,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+_decode_quickly = msgspec.json.Decoder().decode
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
