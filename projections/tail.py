@@ -13,9 +13,7 @@ from projections.generations import Generation, Places
 from projections.pages import Page, Pages
 
 POLL_S = 0.02
-FRESH_S = (
-    0.08  # an event is in the read models after so long, of the 0.1 s that are promised: the rest is for surprises
-)
+FRESH_S = 0.07  # until an event is in the read models; 0.1 s are promised, the rest is for surprises
 REST_PER_WORK = 9  # pages take a tenth of the time, as far as FRESH_S allows
 LATE_S = 0.25  # after so long without a look nobody counts on the next
 LOOK_ANYWAY_S = 1.0  # whoever waits looks for himself then, whatever became of the one who reads
