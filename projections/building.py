@@ -206,17 +206,18 @@ class Building:
         return since is not None and position >= since
 
     def _provide_begun(self, entries: list[Keyed]) -> set[str]:
-        """Take it that there is no row where the first event begins one; the keys of these."""
+        """Assume that there is no row for keys whose first event begins one; returns these keys."""
         unseen: set[str] = set()
         if not self._begins:
             return unseen
         rows = self._rows
         seen: set[str] = set()
         for entry, keys in entries:
-            if type(entry.event) in self._begins:
-                new = [key for key in keys if key not in rows and key not in seen]
-                unseen.update(new)
-            seen.update(keys)
+            for key in keys:
+                if key not in rows and key not in seen:
+                    seen.add(key)
+                    if type(entry.event) in self._begins:
+                        unseen.add(key)
         rows |= dict.fromkeys(unseen)
         self._kept_bytes += sum(map(len, unseen))
         return unseen
@@ -256,7 +257,7 @@ class Building:
             self._refuse(page)
 
     def _refuse(self, page: Page) -> None:
-        """Say why the page was not written. Raises Overtaken."""
+        """Raise Overtaken with the reason why the page was not written."""
         name, number = self.generation.name, self.generation.generation
         if self._tail and page.written and not self._connection.execute(self._has, (page.last, page.written)).rowcount:
             self._tail.end()  # it was read from another server than this one

@@ -50,17 +50,17 @@ def look_every_s(work_s: float) -> float:
 
 
 class _Waiter:
-    """Somebody in `wait`. `since_s`: when it began to wait, or was moved."""
+    """A thread in `wait`. `since_s`: when it began to wait, or was last moved."""
 
     def __init__(self, lock: threading.Lock, position: int, follower: Follower | None) -> None:
-        self.news = threading.Condition(lock)  # its own: no thread wakes for what does not concern it
+        self.news = threading.Condition(lock)  # one for each thread: it wakes only for what concerns it
         self.position = position
         self.follower = follower
         self.is_moving = False
         self.since_s = time.monotonic()
 
     def is_idle_in(self, page: Page) -> bool:
-        """Whether it is where the page begins, and wants nothing of it."""
+        """Whether it is where the page begins and wants none of its events."""
         return (
             self.follower is not None
             and self.position == page.first - 1
@@ -71,8 +71,8 @@ class _Waiter:
 class Tail:
     """What was written lately: one thread reads it, the others are told and take what follows their own position.
 
-    It spares them questions. Who is behind what is kept here, or finds nobody reading, asks the log. Those who wait and
-    want nothing of a page are moved past it, all by one statement, without waking up.
+    It spares them questions. Who is behind what is kept here, or finds nobody reading, asks the log. Waiting followers
+    that want none of a page's events are moved past it by one statement for all of them; their threads do not wake up.
     """
 
     def __init__(self, places: Places) -> None:
@@ -87,7 +87,7 @@ class Tail:
         self._began_s = self._done_s = 0.0  # the last page: when it was looked for, when the last read model had it
         self._work_before_s = 0.0  # how long the page before took
         self._move = (
-            # Locked rows are left out: a switch may hold one for a second, and nobody shall wait for that here.
+            # Locked rows are left out: a switch may hold a lock for a second, and the next look must not wait for it.
             sql.SQL(
                 'UPDATE {generations} AS g SET "position" = %s FROM (SELECT g.name, g.generation'
                 " FROM unnest(%s::text[], %s::int[]) AS w (name, generation)"
@@ -106,7 +106,7 @@ class Tail:
             self._last, self._is_read, self._looked_at_s = head, True, time.monotonic()
 
     def look(self, connection: psycopg.Connection) -> int:
-        """Read a page of what is new, tell those who wait for it, move the others: how many events it had.
+        """Read a page of what is new, wake the threads that it concerns, move the others; returns its number of events.
 
         Raises LogHasGap, psycopg.OperationalError; Ended if `end` was called meanwhile.
         """
@@ -134,7 +134,7 @@ class Tail:
         return page.events
 
     def _move_past(self, page: Page, idle: list[_Waiter], connection: psycopg.Connection) -> None:
-        """Move those who want nothing of a page. Whoever can't be moved wakes up, and sees to it himself."""
+        """Move followers without interest past a page. A thread whose follower can't be moved wakes up and does it."""
         generations = [waiter.follower.generation for waiter in idle if waiter.follower]
         moved: set[str] = set()
         try:
@@ -145,7 +145,7 @@ class Tail:
             with self._lock:
                 for waiter in idle:
                     waiter.is_moving = False
-                    # One who has gone, because this took too long, finds out that he was overtaken.
+                    # A thread that stopped waiting, because this took too long, will find that it was overtaken.
                     if waiter.follower and waiter.follower.generation.name in moved and waiter in self._waiters:
                         waiter.position = waiter.follower.position = page.last
                         waiter.since_s = self._done_s = time.monotonic()
@@ -153,7 +153,7 @@ class Tail:
                         waiter.news.notify()
 
     def rest_s(self) -> float:
-        """How long to wait yet until the next look is due. Ask POLL_S after the last: most pages are done by then."""
+        """Time left until the next look is due. Ask POLL_S after the last one: most pages are done by then."""
         with self._lock:
             work_s = max(self._done_s - self._began_s, self._work_before_s)
             return max(self._began_s + look_every_s(work_s) - time.monotonic(), 0)
@@ -189,7 +189,7 @@ class Tail:
         """
         with self._lock:
             if self._is_read and time.monotonic() - self._looked_at_s < LATE_S:
-                self._done_s = time.monotonic()  # or, if more came meanwhile: so long at least
+                self._done_s = time.monotonic()  # a lower bound if a new page came meanwhile
                 with self._waiter(position, follower) as waiter:
                     self._wait(waiter)
                 return

@@ -595,7 +595,7 @@ class Latest(Row):
 
 
 def latest() -> Projection:
-    """Whatever was there before, a booking makes the row; that of the third slot takes it away."""
+    """A booking sets the row, whatever was there before; a booking of slot 3 deletes it."""
 
     def evolve(_row: Latest | None, entry: Entry, name: str) -> Latest | None:
         assert isinstance(entry.event, AppointmentBooked)
@@ -617,10 +617,10 @@ def latest() -> Projection:
 
 @pytest.mark.parametrize("remembered", [True, False])
 @pytest.mark.parametrize(("slots", "left"), [([1, 2], [2]), ([1, 3], []), ([3, 1], [1]), ([2, 3, 1], [1])])
-async def test_what_begins_a_row_may_come_for_one_that_is_there(
+async def test_an_event_that_begins_a_row_may_find_one(
     core: Core, town: Town, remembered: bool, slots: list[int], left: list[int]
 ) -> None:
-    """It is not looked up; PostgreSQL notices."""
+    """The row is not looked up beforehand: the primary key refuses the second one, and the page is folded again."""
     await open_agenda(core)
     with projector(town, [latest()]) as projecting:
         for slot in slots:
@@ -634,7 +634,7 @@ async def test_what_begins_a_row_may_come_for_one_that_is_there(
     assert verify(town.application, Places(town.schema), latest(), decode).different == 0
 
 
-async def test_rows_that_somebody_deleted_stop_a_page(core: Core, town: Town) -> None:
+async def test_a_page_that_changes_deleted_rows_is_not_written(core: Core, town: Town) -> None:
     await open_agenda(core)
     with projector(town, [tally()]) as projecting, connect(town.application) as connection:
         await book(core, 1, "ana")
@@ -647,10 +647,8 @@ async def test_rows_that_somebody_deleted_stop_a_page(core: Core, town: Town) ->
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_a_new_row_and_one_that_is_there_and_one_that_goes_are_one_page(
-    core: Core, town: Town, fails: bool
-) -> None:
-    """All of it or nothing, with a stream that is parked in it or without."""
+async def test_one_page_inserts_changes_and_deletes_rows(core: Core, town: Town, fails: bool) -> None:
+    """Also when a stream is parked in it."""
     await open_two_agendas(core)
     await core.lane.submit(agenda(practitioner="p-03"), key("agenda 3"))
     await core.lane.submit(agenda(practitioner="p-04"), key("agenda 4"))

@@ -302,7 +302,7 @@ def building(connection: psycopg.Connection, town: Town, projection: Projection,
 
 @contextmanager
 def waiting(tail: Tail, *buildings: Building) -> Iterator[list[threading.Thread]]:
-    """Threads that wait for what follows, one for each of these."""
+    """One waiting thread for each building."""
     threads = [
         threading.Thread(target=tail.wait, args=(one.position, threading.Event(), one.follower)) for one in buildings
     ]
@@ -320,7 +320,7 @@ def waiting(tail: Tail, *buildings: Building) -> Iterator[list[threading.Thread]
             thread.join(LONG_S)
 
 
-async def test_whoever_wants_nothing_of_a_page_is_moved_without_waking(
+async def test_read_models_without_interest_are_moved_without_waking_up(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projections.tail, "LOOK_ANYWAY_S", LONG_S)
@@ -344,8 +344,8 @@ async def test_whoever_wants_nothing_of_a_page_is_moved_without_waking(
     assert position(town, "tally") == 2
 
 
-async def test_whoever_is_behind_is_not_moved_but_wakes(core: Core, town: Town) -> None:
-    """What lies between was not looked at for it."""
+async def test_a_read_model_that_is_behind_is_not_moved(core: Core, town: Town) -> None:
+    """Nobody has checked the events between its position and the page."""
     await open_agenda(core)
     with reading(town) as (tail, connection):
         behind = building(connection, town, idle("idle"), tail)  # at 0, and the tail at 2
@@ -357,10 +357,10 @@ async def test_whoever_is_behind_is_not_moved_but_wakes(core: Core, town: Town) 
         assert position(town, "idle") == 4
 
 
-async def test_a_generation_that_somebody_holds_is_left_to_its_own_thread(
+async def test_a_locked_generation_is_left_to_its_own_thread(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A switch may hold it for a second: the others are not to wait for that."""
+    """A switch may lock it for a second. The others must not wait for that."""
     monkeypatch.setattr(projections.tail, "LOOK_ANYWAY_S", LONG_S)
     await open_agenda(core)
     with reading(town) as (tail, connection), connect(town.application) as other:
@@ -397,7 +397,7 @@ async def test_a_replaced_generation_is_not_moved(core: Core, town: Town, monkey
             old.step()
 
 
-async def test_a_move_that_fails_keeps_nobody(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_move_wakes_the_waiting_threads(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.tail, "LOOK_ANYWAY_S", LONG_S)
     await open_agenda(core)
     with reading(town) as (tail, connection), connect(town.application) as own:
@@ -415,10 +415,10 @@ async def test_a_move_that_fails_keeps_nobody(core: Core, town: Town, monkeypatc
     assert position(town, "idle") == 4
 
 
-async def test_whoever_did_not_wait_for_his_move_was_overtaken(
+async def test_a_thread_that_stopped_waiting_for_its_move_is_overtaken(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """He asked for himself, since it took too long; where he is now is not what he believes."""
+    """The move took too long. It changed the position in the table, but not the one in memory."""
     monkeypatch.setattr(projections.tail, "LOOK_ANYWAY_S", 0.1)
     await open_agenda(core)
     with reading(town) as (tail, connection), connect(town.application) as own:
@@ -440,7 +440,7 @@ async def test_whoever_did_not_wait_for_his_move_was_overtaken(
 
 
 async def test_idle_read_models_are_as_fresh_as_the_others(core: Core, town: Town) -> None:
-    """Their positions are in the table, so `atLeast` and the lag know nothing of how they were moved."""
+    """Their positions are in the table, so `atLeast` and the lag work as before."""
     await open_agenda(core)
     with Running(town, tally(), *(idle(f"idle_{number}") for number in range(10))) as running:
         for slot in range(1, 6):
@@ -450,7 +450,7 @@ async def test_idle_read_models_are_as_fresh_as_the_others(core: Core, town: Tow
     assert running.said == []
 
 
-async def test_an_event_is_decoded_once_for_all(core: Core, town: Town) -> None:
+async def test_an_event_is_decoded_once_for_all_read_models(core: Core, town: Town) -> None:
     await open_agenda(core)
     decoded: list[str] = []
 
@@ -476,7 +476,7 @@ async def test_an_event_is_decoded_once_for_all(core: Core, town: Town) -> None:
     assert [rows(town, one.name) for one in several] == [[(f"agenda/{AGENDA}", 2)]] * 3
 
 
-async def test_an_event_that_nobody_can_read_is_parked_in_each(core: Core, town: Town) -> None:
+async def test_an_undecodable_event_is_parked_in_each_read_model(core: Core, town: Town) -> None:
     await open_agenda(core)
     with reading(town) as (tail, connection):
         buildings = [
@@ -496,7 +496,7 @@ async def test_an_event_that_nobody_can_read_is_parked_in_each(core: Core, town:
 
 @pytest.mark.parametrize("interested", [True, False])
 async def test_a_page_of_another_log_is_refused(core: Core, town: Town, interested: bool) -> None:
-    """It was read from a server that this connection is no longer with; its last event is another one here."""
+    """It was read from another server. The log of this connection has another event at its last position."""
     await open_agenda(core)
     with reading(town) as (tail, connection):
         one = building(connection, town, tally() if interested else idle("tally"), tail)
@@ -507,7 +507,7 @@ async def test_a_page_of_another_log_is_refused(core: Core, town: Town, interest
         with pytest.raises(Overtaken, match="event 4 is another one"):
             one.step()
         assert (position(town, "tally"), rows(town, "tally")) == (2, [])
-        assert tail.after(2) is None  # nobody else takes it
+        assert tail.after(2) is None  # no other read model gets it
         again = building(connection, town, tally() if interested else idle("tally"), tail)
         assert again.step() == 2
     assert position(town, "tally") == 4
@@ -548,11 +548,11 @@ def test_pause_and_work_together_keep_events_fresh(work_s: float) -> None:
     assert every_s == POLL_S or every_s + work_s <= FRESH_S + 1e-9 < 0.1
 
 
-def test_looks_get_rarer_with_work_and_an_idle_city_is_looked_at_as_ever() -> None:
+def test_more_work_means_fewer_looks_and_little_work_changes_nothing() -> None:
     assert look_every_s(0) == look_every_s(0.002) == POLL_S
     assert POLL_S < look_every_s(0.004) < look_every_s(0.006)
     assert look_every_s(0.008) == pytest.approx(FRESH_S - 0.008)
-    assert look_every_s(0.5) == POLL_S  # more pauses would only make it later
+    assert look_every_s(0.5) == POLL_S  # a longer pause would only add delay
 
 
 async def test_the_next_look_is_due_by_what_the_last_page_took(
@@ -576,8 +576,8 @@ async def test_the_next_look_is_due_by_what_the_last_page_took(
         assert tail.rest_s() <= 1
 
 
-async def test_under_load_what_is_read_is_fresh(core: Core, town: Town) -> None:
-    """Whatever the pace, half of all looks find less than what is promised; the benchmark says so of 99 in 100."""
+async def test_read_models_stay_fresh_under_load(core: Core, town: Town) -> None:
+    """The median must hold on a busy machine too; the benchmark reports the 99th percentile."""
     await core.lane.submit(hospital(), key("hospital"))
     practitioners = [f"p-{n:02d}" for n in range(1, 31)]
     for practitioner in practitioners:
