@@ -59,6 +59,7 @@ class Building:
         self.generation = generation
         self.follower = Follower(generation, frozenset(projection.topics()))
         self._connection = connection
+        self._places = places
         self._projection = projection
         self._decode = decode
         self._topics = projection.topics()
@@ -78,23 +79,17 @@ class Building:
             .as_bytes()
         )
         self._statements = statements(places, projection, generation)
-        self._has = (
-            sql.SQL("SELECT FROM {} WHERE notification_id = %s AND timestamptz_send(recorded_at) = %s")
-            .format(places.events)
-            .as_bytes()
-        )
         self._park = (
             sql.SQL('INSERT INTO {} (name, generation, stream, "position", error) VALUES (%s, %s, %s, %s, %s)')
             .format(places.parked)
             .as_bytes()
         )
-        # From which position on a stream is missing.
-        self._parked: dict[str, int] = dict(
-            connection.execute(
-                sql.SQL('SELECT stream, "position" FROM {} WHERE name = %s AND generation = %s').format(places.parked),
-                (generation.name, generation.generation),
-            ).fetchall()
-        )
+        self._parked = self._parked_streams()  # from which position on a stream is missing
+
+    def _parked_streams(self) -> dict[StreamName, int]:
+        found = sql.SQL('SELECT stream, "position" FROM {} WHERE name = %s AND generation = %s')
+        parameters = (self.generation.name, self.generation.generation)
+        return dict(self._connection.execute(found.format(self._places.parked), parameters).fetchall())
 
     @property
     def position(self) -> int:
@@ -259,7 +254,10 @@ class Building:
     def _refuse(self, page: Page) -> None:
         """Raise Overtaken with the reason why the page was not written."""
         name, number = self.generation.name, self.generation.generation
-        if self._tail and page.written and not self._connection.execute(self._has, (page.last, page.written)).rowcount:
+        own = sql.SQL("SELECT FROM {} WHERE notification_id = %s AND timestamptz_send(recorded_at) = %s").format(
+            self._places.events
+        )
+        if self._tail and page.written and not self._connection.execute(own, (page.last, page.written)).rowcount:
             self._tail.end()  # it was read from another server than this one
             raise Overtaken(f"event {page.last} is another one in the log of generation {number} of {name}")
         raise Overtaken(f"generation {number} of {name} is not at position {self.position}, or lost rows")
