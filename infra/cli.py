@@ -711,6 +711,30 @@ def bench_views(
     _report(result, show, json=json)
 
 
+@benches.command(name="projector")
+def bench_projector(
+    *, rounds: Rounds = 5, seconds: Seconds = 3, bookings: PerSecond = 3_000, json: Json = False
+) -> None:
+    """Measure the projector's CPU time a booking, and what ten idle read models add to it: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each variant runs; medians are reported.
+    seconds:
+        How long each runs in a round.
+    bookings:
+        A second.
+    """
+    from bench.core import keep
+    from bench.projector import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, bookings_per_s=bookings, console=console)
+    keep(result, "projector", result.measured_at)
+    _report(result, show, json=json)
+
+
 @benches.command(name="graphql")
 def bench_graphql(
     *,

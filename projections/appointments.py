@@ -85,6 +85,7 @@ APPOINTMENTS = Projection(
     events=(VisitTaken, VisitGivenUp, PatientCheckedIn, NoShowMarked),
     keys=_keys,
     evolve=_evolve,
+    begins=(VisitTaken,),
 )
 
 

@@ -133,6 +133,7 @@ AVAILABILITY = Projection(
     events=(AgendaPublished, SlotHeld, AppointmentBooked, AppointmentCancelled),
     keys=lambda entry: (entry.stream.partition("/")[2],),
     evolve=_evolve,
+    begins=(AgendaPublished,),
 )
 
 # Of an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first (0 or NULL without one).

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from copy import deepcopy
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,12 +13,14 @@ from domain.decider import StreamName
 from projections.generations import Generation, Places
 from projections.pages import NO_END, Logged, Page, Pages
 from projections.projection import Decode, Entry, Projection, Row
-from projections.tail import Tail
+from projections.tail import Follower, Tail
+from projections.writing import statements
 
 KEPT_BYTES_MAX = 64 * 2**20  # of rows as they were written, until all are forgotten
 ERROR_CHARACTERS_MAX = 500
 
 
+Keyed = tuple[Entry, tuple[str, ...]]  # an event, and the keys of the rows that it changes
 Failures = dict[StreamName, tuple[int, Exception]]  # by stream the position, and what its fold, or reading it, raised
 
 
@@ -30,10 +33,11 @@ class Overtaken(Exception):
 
 
 class Folded(NamedTuple):
-    """Rows that a page changes, as they are after it (None: gone), and which keys had one before."""
+    """Rows that a page changes, as they are after it (None: gone); keys that had one before, and that may have."""
 
     changed: dict[str, Row | None]
     there: set[str]
+    unseen: set[str]
 
 
 class Building:
@@ -53,67 +57,44 @@ class Building:
         tail: Tail | None = None,
     ) -> None:
         self.generation = generation
-        self.position = generation.position
+        self.follower = Follower(generation, frozenset(projection.topics()))
         self._connection = connection
+        self._places = places
         self._projection = projection
         self._decode = decode
         self._topics = projection.topics()
+        self._begins = frozenset(projection.begins)
         self._pages = Pages(places)
         self._tail = tail
         self._rows: dict[str, Row | None] = {}  # as they are in the table, which nobody else writes
         self._kept_bytes = 0
         self._encode = msgspec.json.Encoder().encode
         self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
+        self._changed = msgspec.defstruct("Changed", [projection.key, *projection.changing], gc=False)
+        self._changing = attrgetter(*self._changed.__struct_fields__)
         table, key = places.table(generation), sql.Identifier(projection.key)
         self._load = (
             sql.SQL("SELECT coalesce(json_agg(r), '[]')::text FROM {} AS r WHERE {} = ANY(%s)")
             .format(table, key)
             .as_bytes()
         )
-        self._insert = (
-            sql.SQL("INSERT INTO {table} SELECT * FROM json_populate_recordset(NULL::{table}, %s::json)")
-            .format(table=table)
-            .as_bytes()
-        )
-        self._changed = msgspec.defstruct("Changed", [projection.key, *projection.changing], gc=False)
-        changing = [sql.Identifier(name) for name in projection.changing]
-        self._update = (
-            sql.SQL(
-                "UPDATE {table} AS r SET ({columns}) = ROW({new}) FROM json_to_recordset(%s::json) AS new ({types})"
-                " WHERE r.{key} = new.{key}"
-            )
-            .format(
-                table=table,
-                key=key,
-                columns=sql.SQL(", ").join(changing),
-                new=sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in changing),
-                types=sql.SQL(", ").join(
-                    sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(projection.columns[name]))
-                    for name in (projection.key, *projection.changing)
-                ),
-            )
-            .as_bytes()
-        )
-        self._delete = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, key).as_bytes()
-        self._move = (
-            sql.SQL(
-                'UPDATE {} SET "position" = %s WHERE name = %s AND generation = %s AND live = %s AND "position" = %s'
-            )
-            .format(places.generations)
-            .as_bytes()
-        )
+        self._statements = statements(places, projection, generation)
         self._park = (
             sql.SQL('INSERT INTO {} (name, generation, stream, "position", error) VALUES (%s, %s, %s, %s, %s)')
             .format(places.parked)
             .as_bytes()
         )
-        # From which position on a stream is missing.
-        self._parked: dict[str, int] = dict(
-            connection.execute(
-                sql.SQL('SELECT stream, "position" FROM {} WHERE name = %s AND generation = %s').format(places.parked),
-                (generation.name, generation.generation),
-            ).fetchall()
-        )
+        self._parked = self._parked_streams()  # from which position on a stream is missing
+
+    def _parked_streams(self) -> dict[StreamName, int]:
+        found = sql.SQL('SELECT stream, "position" FROM {} WHERE name = %s AND generation = %s')
+        parameters = (self.generation.name, self.generation.generation)
+        return dict(self._connection.execute(found.format(self._places.parked), parameters).fetchall())
+
+    @property
+    def position(self) -> int:
+        """The last event in it."""
+        return self.follower.position
 
     def step(self, *, until: int = NO_END) -> int:
         """Fold the next page, at most `until` that position: how many events it had; 0 if there is nothing new.
@@ -123,13 +104,12 @@ class Building:
         page = self._next_page(until)
         if page is None:
             return 0
-        parked: Failures = {}
-        with self._connection.transaction() if page.entries else nullcontext():  # to move on is one statement
-            if page.entries:
-                self._store(self._folded(page.entries, parked), parked)
-            self._move_to(page.last)
-        self.position = page.last
-        self._parked |= {stream: position for stream, (position, _) in parked.items()}
+        try:
+            self._take(page, look_up_all=False)
+        except psycopg.errors.UniqueViolation:  # an event that begins a row came for one that is there
+            self._forget()
+            self._take(page, look_up_all=True)
+        self.follower.position = page.last
         if self._kept_bytes > KEPT_BYTES_MAX:
             self._forget()
         return page.events
@@ -139,43 +119,62 @@ class Building:
         page = self._tail.after(self.position) if self._tail and until == NO_END else None
         if page is None:
             return self._pages.read(self._connection, self._topics, after=self.position, until=until)
-        return page._replace(entries=[entry for entry in page.entries if entry.topic in self._topics])
+        return page.wanted(self.follower.topics)
 
-    def _folded(self, page: list[Logged], parked: Failures) -> Folded:
+    def _take(self, page: Page, *, look_up_all: bool) -> None:
+        """Fold a page, and write what it changes and the new position, all or nothing."""
+        parked: Failures = {}
+        folded = self._folded(page.entries, parked, look_up_all=look_up_all)
+        with self._connection.transaction() if parked else nullcontext():  # else it is one statement
+            self._store(folded, page)
+            for stream, (at, error) in parked.items():
+                said = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX].replace("\0", "\\0")
+                self._connection.execute(
+                    self._park, (self.generation.name, self.generation.generation, stream, at, said)
+                )
+        self._parked |= {stream: position for stream, (position, _) in parked.items()}
+
+    def _folded(self, page: list[Logged], parked: Failures, *, look_up_all: bool) -> Folded:
         """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`."""
         entries = self._entries(page, parked)
-        keys = {key for _, of_entry in entries for key in of_entry}
-        self._provide(keys)
-        there = {key for key in keys if self._rows[key] is not None}
+        unseen = set() if look_up_all else self._provide_begun(entries)
+        self._provide(entries)
+        rows = self._rows
+        there = {key for _, keys in entries for key in keys if rows[key] is not None}
         try:
             changed = self._evolved(entries, parked, careful=False)
         except FoldFailed:
-            # It may have changed its rows halfway. That is rare: only now each row is copied beforehand.
+            # It may have changed its rows halfway. That is rare: only now each row is copied beforehand, and looked up.
             self._forget()
-            self._provide(keys)
+            self._provide(entries)
+            there, unseen = {key for _, keys in entries for key in keys if rows[key] is not None}, set()
             changed = self._evolved(entries, parked, careful=True)
-        return Folded({key: self._rows[key] for key in changed}, there)
+        return Folded({key: rows[key] for key in changed}, there, unseen)
 
     def _forget(self) -> None:
         self._rows.clear()
         self._kept_bytes = 0
 
-    def _entries(self, page: list[Logged], parked: Failures) -> list[tuple[Entry, tuple[str, ...]]]:
+    def _entries(self, page: list[Logged], parked: Failures) -> list[Keyed]:
         """A page's events that count, and which rows each changes."""
-        entries = []
-        for position, stream, topic, state in page:
-            if self._is_missing(stream, position, parked):
+        entries: list[Keyed] = []
+        keys = self._projection.keys
+        for logged in page:
+            if (parked or self._parked) and self._is_missing(logged.stream, logged.position, parked):
                 continue
             try:
-                entry = Entry(position=position, stream=stream, event=self._decode(topic, state))
-                entries.append((entry, self._projection.keys(entry)))
+                entry = logged.entry or self._decoded(logged)
+                entries.append((entry, keys(entry)))
             except Exception as error:  # whatever it is: the other streams go on
-                parked[stream] = (position, error)
+                parked[logged.stream] = (logged.position, error)
         return entries
 
-    def _evolved(
-        self, entries: list[tuple[Entry, tuple[str, ...]]], parked: Failures, *, careful: bool
-    ) -> dict[str, None]:
+    def _decoded(self, logged: Logged) -> Entry:
+        event = self._decode(logged.topic, logged.state)
+        logged.entry = Entry(position=logged.position, stream=logged.stream, event=event)
+        return logged.entry
+
+    def _evolved(self, entries: list[Keyed], parked: Failures, *, careful: bool) -> dict[str, None]:
         """Fold into the rows; the keys of those that changed. Unless `careful`, raises FoldFailed at a failure."""
         rows, evolve = self._rows, self._projection.evolve
         changed: dict[str, None] = {}
@@ -192,7 +191,8 @@ class Building:
                 rows |= before
                 parked[entry.stream] = (entry.position, error)
             else:
-                changed |= dict.fromkeys(keys)
+                for key in keys:
+                    changed[key] = None
         return changed
 
     def _is_missing(self, stream: StreamName, position: int, parked: Failures) -> bool:
@@ -200,41 +200,69 @@ class Building:
         since = parked[stream][0] if stream in parked else self._parked.get(stream)
         return since is not None and position >= since
 
-    def _provide(self, keys: set[str]) -> None:
-        missing = [key for key in keys if key not in self._rows]  # as a difference of sets it would go through all rows
+    def _provide_begun(self, entries: list[Keyed]) -> set[str]:
+        """Assume that there is no row for keys whose first event begins one; returns these keys."""
+        unseen: set[str] = set()
+        if not self._begins:
+            return unseen
+        rows = self._rows
+        seen: set[str] = set()
+        for entry, keys in entries:
+            for key in keys:
+                if key not in rows and key not in seen:
+                    seen.add(key)
+                    if type(entry.event) in self._begins:
+                        unseen.add(key)
+        rows |= dict.fromkeys(unseen)
+        self._kept_bytes += sum(map(len, unseen))
+        return unseen
+
+    def _provide(self, entries: list[Keyed]) -> None:
+        """Look up the rows that are not remembered."""
+        rows = self._rows
+        missing = list({key: None for _, keys in entries for key in keys if key not in rows})
         if not missing:
             return
         ((found,),) = self._connection.execute(self._load, (missing,)).fetchall()
         self._kept_bytes += len(found) + sum(map(len, missing))
-        self._rows |= dict.fromkeys(missing) | {
-            getattr(row, self._projection.key): row for row in self._decode_rows(found)
-        }
+        rows |= dict.fromkeys(missing) | {getattr(row, self._projection.key): row for row in self._decode_rows(found)}
 
-    def _store(self, folded: Folded, parked: Failures) -> None:
-        changed, there = folded.changed, folded.there
+    def _store(self, folded: Folded, page: Page) -> None:
+        """Move on, if it is where it was left, and write the rows, in one statement. Raises Overtaken."""
+        changed, there, unseen = folded
+        begun = [row for key, row in changed.items() if row is not None and key not in there]
+        altered = [row for key, row in changed.items() if row is not None and key in there]
+        gone = [key for key, row in changed.items() if row is None and (key in there or key in unseen)]
+        parameters: list[Any] = [page.last, self.position, page.written, page.last, page.written]
+        if begun:
+            parameters.append(self._text(begun))
+        if altered:
+            values = [self._changed(*self._changing(row)) for row in altered]
+            parameters.append(self._text(values))
+        if gone:
+            parameters.append(gone)
+        if altered:
+            parameters.append(len(altered))
+        statement = self._statements[bool(begun), bool(altered), bool(gone)]
+        try:
+            moved = self._connection.execute(statement, parameters, prepare=True).rowcount
+        except psycopg.errors.DivisionByZero:
+            moved = 0
+        if moved != 1:
+            self._refuse(page)
+
+    def _refuse(self, page: Page) -> None:
+        """Raise Overtaken with the reason why the page was not written."""
         name, number = self.generation.name, self.generation.generation
-        execute = self._connection.execute
-        if begun := [row for key, row in changed.items() if row is not None and key not in there]:
-            self._write(self._insert, begun)
-        if altered := [row for key, row in changed.items() if row is not None and key in there]:
-            fields = self._changed.__struct_fields__
-            values = [self._changed(*[getattr(row, name) for name in fields]) for row in altered]
-            if self._write(self._update, values) != len(altered):
-                raise Overtaken(f"rows of generation {number} of {name} are gone: somebody else deleted them")
-        if gone := [key for key, row in changed.items() if row is None and key in there]:
-            execute(self._delete, (gone,))
-        for stream, (at, error) in parked.items():
-            said = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX]
-            execute(self._park, (name, number, stream, at, said.replace("\0", "\\0")))
+        own = sql.SQL("SELECT FROM {} WHERE notification_id = %s AND timestamptz_send(recorded_at) = %s").format(
+            self._places.events
+        )
+        if self._tail and page.written and not self._connection.execute(own, (page.last, page.written)).rowcount:
+            self._tail.end()  # it was read from another server than this one
+            raise Overtaken(f"event {page.last} is another one in the log of generation {number} of {name}")
+        raise Overtaken(f"generation {number} of {name} is not at position {self.position}, or lost rows")
 
-    def _move_to(self, position: int) -> None:
-        name, number, live = self.generation.name, self.generation.generation, self.generation.live
-        moved = self._connection.execute(self._move, (position, name, number, live, self.position))
-        if moved.rowcount != 1:
-            raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
-
-    def _write(self, statement: bytes, rows: list[Any]) -> int:
-        """How many rows were written."""
+    def _text(self, rows: list[Any]) -> str:
         text = self._encode(rows)
         self._kept_bytes += len(text)
-        return self._connection.execute(statement, (text.decode(),)).rowcount
+        return text.decode()

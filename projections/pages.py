@@ -1,12 +1,15 @@
 """Pages of the log, as read models take them: what follows a position, without a gap."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from domain.decider import StreamName
 from projections.generations import Places
+from projections.projection import Entry
 
 PAGE_EVENTS_MAX = 5_000
 PAGE_BYTES_MAX = 8 * 2**20  # of events; one is always taken, however large
@@ -17,37 +20,56 @@ class LogHasGap(Exception):
     """The log's positions are not 1, 2, 3 …: nothing may be built on it until somebody knows why."""
 
 
-class Logged(NamedTuple):
-    """An event as it stands in the log: its stable name, and its stored JSON."""
+class Logged(msgspec.Struct, gc=False):
+    """An event as it stands in the log: its stable name, and its stored JSON.
+
+    `entry` is the same, decoded: whoever decodes it first leaves it here for the other read models.
+    """
 
     position: int
     stream: StreamName
     topic: str
     state: bytes
+    entry: Entry | None = None
 
 
 class Page(NamedTuple):
-    """The log from position `first` to `last`; `entries` are those of its events that were asked for, in order."""
+    """The log from position `first` to `last`; `entries` are those of its events that were asked for, in order.
+
+    `topics` are the stable names of `entries`. `written` is when the event at `last` was recorded, in PostgreSQL's
+    binary form, or None if it was not read: another server's log may have an event at this position too, but not one
+    recorded at the same moment.
+    """
 
     first: int
     last: int
     entries: list[Logged]
+    topics: frozenset[str]
+    written: bytes | None = None
 
     @property
     def events(self) -> int:
         """How many the log has from the one position to the other."""
         return self.last - self.first + 1
 
+    def wanted(self, topics: Collection[str]) -> "Page":
+        """The same page with those entries alone that have one of these names."""
+        if self.topics.isdisjoint(topics):
+            return self._replace(entries=[], topics=frozenset())
+        return self._replace(
+            entries=[entry for entry in self.entries if entry.topic in topics], topics=self.topics.intersection(topics)
+        )
+
 
 class Pages:
     """Reads the log of one municipality."""
 
     def __init__(self, places: Places) -> None:
-        self._select = (
+        # Both as bytes: composed ones would be put together each time anew.
+        self._select_wanted = (
             sql.SQL(
                 "WITH page AS (SELECT * FROM ("
-                " SELECT notification_id, originator_id, topic, state,"
-                " %s::text[] IS NULL OR topic = ANY(%s) AS wanted,"
+                " SELECT notification_id, originator_id, topic, state, topic = ANY(%s) AS wanted,"
                 " sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) AS bytes_before"
                 " FROM (SELECT * FROM {} WHERE notification_id > %s AND notification_id <= %s"
                 " ORDER BY notification_id LIMIT %s) AS next) AS measured WHERE bytes_before < %s)"
@@ -58,7 +80,20 @@ class Pages:
             )
             .format(places.events)
             .as_bytes()
-        )  # composed ones would be put together each time anew
+        )
+        self._select_all = (
+            sql.SQL(
+                "SELECT notification_id, originator_id, topic, state, timestamptz_send(recorded_at) FROM ("
+                " SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING)"
+                " - octet_length(state) AS bytes_before"
+                " FROM (SELECT notification_id, originator_id, topic, state, recorded_at FROM {}"
+                " WHERE notification_id > %s AND notification_id <= %s"
+                " ORDER BY notification_id LIMIT %s) AS next) AS measured"
+                " WHERE bytes_before < %s ORDER BY notification_id"
+            )
+            .format(places.events)
+            .as_bytes()
+        )
 
     def read(
         self, connection: psycopg.Connection, topics: list[str] | None, *, after: int, until: int = NO_END
@@ -67,13 +102,31 @@ class Pages:
 
         None if nothing follows yet. Raises LogHasGap, psycopg.OperationalError.
         """
+        if topics is None:
+            return self._read_all(connection, after, until)
         # Most of the log is of no concern to most read models: of that, only how much there is comes here.
         rows = connection.execute(
-            self._select, (topics, topics, after, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
+            self._select_wanted, (topics, after, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
         ).fetchall()
         first, last, events = rows[0][:3]
         if not events:
             return None
-        if first != after + 1 or last != after + events:
-            raise LogHasGap(f"after position {after} come {first} to {last} in {events} events")
-        return Page(first, last, [Logged(*row[3:]) for row in rows if row[3] is not None])
+        _refuse_gap(after, first, last, events)
+        entries = [Logged(*row[3:]) for row in rows if row[3] is not None]
+        return Page(first, last, entries, frozenset([entry.topic for entry in entries]))
+
+    def _read_all(self, connection: psycopg.Connection, after: int, until: int) -> Page | None:
+        rows = connection.execute(
+            self._select_all, (after, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True, prepare=True
+        ).fetchall()
+        if not rows:
+            return None
+        first, last = rows[0][0], rows[-1][0]
+        _refuse_gap(after, first, last, len(rows))
+        entries = [Logged(position, stream, topic, state) for position, stream, topic, state, _ in rows]
+        return Page(first, last, entries, frozenset([entry.topic for entry in entries]), rows[-1][4])
+
+
+def _refuse_gap(after: int, first: int, last: int, events: int) -> None:
+    if first != after + 1 or last != after + events:
+        raise LogHasGap(f"after position {after} come {first} to {last} in {events} events")

@@ -20,7 +20,7 @@ from projections.generations import Generation, Generations, Places
 from projections.projection import Decode, Projection
 from projections.tail import LOOK_ANYWAY_S, POLL_S, Ended, Tail
 
-BEHIND_EVENTS = 1_000  # as many at once: there is more to catch up with
+BEHIND_EVENTS = 2_500  # as many at once: there is more to catch up with
 STANDBY_POLL_S = 0.5  # to take over from a runner that has gone
 RETRY_S = 1.0
 END_OF_LOG = "the end of the log"  # as it is called when looking there fails
@@ -139,10 +139,10 @@ class Runner:
             if self._stop.is_set():
                 return
         self._tail.begin(connection)
-        pause_s = POLL_S
         try:
-            while not self._stop.wait(pause_s):
-                pause_s = 0 if self._tail.look(connection) >= BEHIND_EVENTS else POLL_S
+            while not self._stop.wait(POLL_S) and not self._stop.wait(self._tail.rest_s()):
+                while self._tail.look(connection) >= BEHIND_EVENTS and not self._stop.is_set():
+                    pass
                 self._said.discard(END_OF_LOG)
         finally:
             self._tail.end()
@@ -178,7 +178,7 @@ class Runner:
             if not folded:
                 self._stop.wait(POLL_S)  # whatever the tail says, there is nothing for us
             if folded < BEHIND_EVENTS:
-                self._tail.wait(building.position, self._stop)
+                self._tail.wait(building.position, self._stop, building.follower)
 
 
 def _called(projection: Projection) -> str:

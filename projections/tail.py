@@ -3,13 +3,18 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 
-from projections.generations import Places
+from projections.generations import Generation, Places
 from projections.pages import Page, Pages
 
 POLL_S = 0.02
+FRESH_S = 0.07  # until an event is in the read models; 0.1 s are promised, the rest is for surprises
+REST_PER_WORK = 9  # pages take a tenth of the time, as far as FRESH_S allows
 LATE_S = 0.25  # after so long without a look nobody counts on the next
 LOOK_ANYWAY_S = 1.0  # whoever waits looks for himself then, whatever became of the one who reads
 KEPT_PAGES_MAX = 100
@@ -21,10 +26,53 @@ class Ended(Exception):
     """Somebody said meanwhile that what is read here counts no more."""
 
 
+class Follower:
+    """Where one generation of a read model is, and which events it wants.
+
+    Only the thread that folds it changes `position`, except while it waits: then the tail moves it past pages without
+    an event that it wants.
+    """
+
+    def __init__(self, generation: Generation, topics: frozenset[str]) -> None:
+        self.generation = generation
+        self.topics = topics
+        self.position = generation.position
+
+
+def look_every_s(work_s: float) -> float:
+    """From one look to the next, while a page takes so long from the look until the last read model has it.
+
+    A page costs nearly the same however few events it has, so under load pages are made larger by looking less often.
+    An event that comes just after a look is in the read models when this time and the next page's work are over:
+    together at most FRESH_S. When the work alone takes longer, it is POLL_S.
+    """
+    return max(min((1 + REST_PER_WORK) * work_s, FRESH_S - work_s), POLL_S)
+
+
+class _Waiter:
+    """A thread in `wait`. `since_s`: when it began to wait, or was last moved."""
+
+    def __init__(self, lock: threading.Lock, position: int, follower: Follower | None) -> None:
+        self.news = threading.Condition(lock)  # one for each thread: it wakes only for what concerns it
+        self.position = position
+        self.follower = follower
+        self.is_moving = False
+        self.since_s = time.monotonic()
+
+    def is_idle_in(self, page: Page) -> bool:
+        """Whether it is where the page begins and wants none of its events."""
+        return (
+            self.follower is not None
+            and self.position == page.first - 1
+            and page.topics.isdisjoint(self.follower.topics)
+        )
+
+
 class Tail:
     """What was written lately: one thread reads it, the others are told and take what follows their own position.
 
-    It spares them questions. Who is behind what is kept here, or finds nobody reading, asks the log.
+    It spares them questions. Who is behind what is kept here, or finds nobody reading, asks the log. Waiting followers
+    that want none of a page's events are moved past it by one statement for all of them; their threads do not wake up.
     """
 
     def __init__(self, places: Places) -> None:
@@ -34,60 +82,134 @@ class Tail:
         self._last = 0
         self._is_read = False
         self._looked_at_s = 0.0
-        self._news = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiters: set[_Waiter] = set()
+        self._began_s = self._done_s = 0.0  # the last page: when it was looked for, when the last read model had it
+        self._work_before_s = 0.0  # how long the page before took
+        self._move = (
+            # Locked rows are left out: a switch may hold a lock for a second, and the next look must not wait for it.
+            sql.SQL(
+                'UPDATE {generations} AS g SET "position" = %s FROM (SELECT g.name, g.generation'
+                " FROM unnest(%s::text[], %s::int[]) AS w (name, generation)"
+                " JOIN {generations} AS g ON g.name = w.name AND g.generation = w.generation"
+                ' WHERE g.live AND g."position" = %s FOR UPDATE OF g SKIP LOCKED) AS idle'
+                " WHERE g.name = idle.name AND g.generation = idle.generation RETURNING g.name"
+            )
+            .format(generations=places.generations)
+            .as_bytes()
+        )
 
     def begin(self, connection: psycopg.Connection) -> None:
-        """From now on `look` is called, every POLL_S; what is there already is not read."""
+        """From now on `look` is called, every POLL_S and `rest_s`; what is there already is not read."""
         head = self._places.head(connection)
-        with self._news:
+        with self._lock:
             self._last, self._is_read, self._looked_at_s = head, True, time.monotonic()
 
     def look(self, connection: psycopg.Connection) -> int:
-        """Read a page of what is new, and tell those who wait: how many events it had.
+        """Read a page of what is new, wake the threads that it concerns, move the others; returns its number of events.
 
         Raises LogHasGap, psycopg.OperationalError; Ended if `end` was called meanwhile.
         """
+        began_s = time.monotonic()
         page = self._pages.read(connection, None, after=self._last)
-        with self._news:
+        with self._lock:
             if not self._is_read:
                 raise Ended
             self._looked_at_s = time.monotonic()
             if page is None:
                 return 0
-            self._kept.append((page, sum(len(entry.state) for entry in page.entries)))
+            self._work_before_s = self._done_s - self._began_s
+            self._began_s, self._done_s = began_s, self._looked_at_s
+            self._kept.append((page, sum([len(entry.state) for entry in page.entries])))
             self._last = page.last
             self._trim()
-            self._news.notify_all()
+            idle = [waiter for waiter in self._waiters if waiter.is_idle_in(page)]
+            for waiter in idle:
+                waiter.is_moving = True
+            for waiter in self._waiters:
+                if not waiter.is_moving:
+                    waiter.news.notify()
+        if idle:
+            self._move_past(page, idle, connection)
         return page.events
+
+    def _move_past(self, page: Page, idle: list[_Waiter], connection: psycopg.Connection) -> None:
+        """Move followers without interest past a page. A thread whose follower can't be moved wakes up and does it."""
+        generations = [waiter.follower.generation for waiter in idle if waiter.follower]
+        moved: set[str] = set()
+        try:
+            names, numbers = [one.name for one in generations], [one.generation for one in generations]
+            parameters = (page.last, names, numbers, page.first - 1)
+            moved = {name for (name,) in connection.execute(self._move, parameters, prepare=True).fetchall()}
+        finally:
+            with self._lock:
+                for waiter in idle:
+                    waiter.is_moving = False
+                    # A thread that stopped waiting, because this took too long, will find that it was overtaken.
+                    if waiter.follower and waiter.follower.generation.name in moved and waiter in self._waiters:
+                        waiter.position = waiter.follower.position = page.last
+                        waiter.since_s = self._done_s = time.monotonic()
+                    else:
+                        waiter.news.notify()
+
+    def rest_s(self) -> float:
+        """Time left until the next look is due. Ask POLL_S after the last one: most pages are done by then."""
+        with self._lock:
+            work_s = max(self._done_s - self._began_s, self._work_before_s)
+            return max(self._began_s + look_every_s(work_s) - time.monotonic(), 0)
 
     def end(self) -> None:
         """Each has to look for himself until somebody begins again.
 
         Also for who lost his connection: behind the next one there may be another server, which has not all of this.
         """
-        with self._news:
+        with self._lock:
             self._is_read = False
             self._kept.clear()
-            self._news.notify_all()
+            for waiter in self._waiters:
+                waiter.news.notify()
 
     def after(self, position: int) -> Page | None:
         """All that follows a position and was read; None if that is nothing, or not the whole of it is kept."""
-        with self._news:
+        with self._lock:
             kept = [page for page, _ in self._kept if page.last > position]
         if not kept or kept[0].first > position + 1:
             return None
+        if len(kept) == 1 and kept[0].first == position + 1:
+            return kept[0]
         entries = kept[0].entries[position + 1 - kept[0].first :]
         for page in kept[1:]:
             entries += page.entries
-        return Page(position + 1, kept[-1].last, entries)
+        return Page(position + 1, kept[-1].last, entries, frozenset([one.topic for one in entries]), kept[-1].written)
 
-    def wait(self, position: int, stop: threading.Event) -> None:
-        """Wait until something follows the position, or for as long as it takes until one should look for oneself."""
-        with self._news:
+    def wait(self, position: int, stop: threading.Event, follower: Follower | None = None) -> None:
+        """Wait until something follows the position, or for as long as it takes until one should look for oneself.
+
+        A `follower` is moved past pages of which it wants nothing, and goes on waiting.
+        """
+        with self._lock:
             if self._is_read and time.monotonic() - self._looked_at_s < LATE_S:
-                self._news.wait_for(lambda: self._last > position or not self._is_read, LOOK_ANYWAY_S)
+                self._done_s = time.monotonic()  # a lower bound if a new page came meanwhile
+                with self._waiter(position, follower) as waiter:
+                    self._wait(waiter)
                 return
         stop.wait(POLL_S)
+
+    @contextmanager
+    def _waiter(self, position: int, follower: Follower | None) -> Iterator[_Waiter]:
+        waiter = _Waiter(self._lock, position, follower)
+        self._waiters.add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wait(self, waiter: _Waiter) -> None:
+        while self._is_read and (waiter.is_moving or waiter.position >= self._last):
+            left_s = waiter.since_s + LOOK_ANYWAY_S - time.monotonic()
+            if left_s <= 0:
+                return
+            waiter.news.wait(left_s)
 
     def _trim(self) -> None:
         events = sum(page.events for page, _ in self._kept)

@@ -212,6 +212,7 @@ TURNS = Projection(
     ),
     keys=_keys,
     evolve=_evolve,
+    begins=(TurnTaken,),
 )
 
 

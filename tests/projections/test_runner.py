@@ -103,7 +103,7 @@ async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypa
 async def test_rows_are_looked_up_by_key_however_small_the_table_was_at_first(core: Core, town: Town) -> None:
     """A plan of a table that nobody has analyzed is kept until somebody does: it must not read all of it each time."""
     await open_two_agendas(core)
-    followed = [tally(), PROJECTIONS["appointments"]]
+    followed = [tally(), AVAILABILITY, msgspec.structs.replace(PROJECTIONS["appointments"], begins=())]
     with projector(town, followed) as projecting:
         projecting.catch_up()
     await until(lambda: all(whole for whole, _ in scans(town).values()))  # to make an index takes some
@@ -585,3 +585,94 @@ async def test_rows_are_those_that_the_domain_has(core: Core, town: Town, views:
     assert (row.unbooked, row.unbooked_count, row.first_unbooked) == ("111011", 5, 1)
     assert (row.taken, len(row.starts)) == ({"WEB": 1}, 6)
     assert {event.event_name for event in AVAILABILITY.events} >= {AgendaPublished.event_name}
+
+
+class Latest(Row):
+    """The slot of an agenda that was booked last."""
+
+    agenda: str
+    slot: int
+
+
+def latest() -> Projection:
+    """A booking sets the row, whatever was there before; a booking of slot 3 deletes it."""
+
+    def evolve(_row: Latest | None, entry: Entry, name: str) -> Latest | None:
+        assert isinstance(entry.event, AppointmentBooked)
+        return None if entry.event.slot == 3 else Latest(agenda=name, slot=entry.event.slot)
+
+    return Projection(
+        name="latest",
+        version=1,
+        row=Latest,
+        columns={"agenda": "text", "slot": "int"},
+        indexes=(),
+        fixed=(),
+        events=(AppointmentBooked,),
+        keys=lambda entry: (entry.stream,),
+        evolve=evolve,
+        begins=(AppointmentBooked,),
+    )
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+@pytest.mark.parametrize(("slots", "left"), [([1, 2], [2]), ([1, 3], []), ([3, 1], [1]), ([2, 3, 1], [1])])
+async def test_an_event_that_begins_a_row_may_find_one(
+    core: Core, town: Town, remembered: bool, slots: list[int], left: list[int]
+) -> None:
+    """The row is not looked up beforehand: the primary key refuses the second one, and the page is folded again."""
+    await open_agenda(core)
+    with projector(town, [latest()]) as projecting:
+        for slot in slots:
+            await book(core, slot, f"patient {slot}")
+            if remembered:
+                projecting.catch_up()
+            else:
+                with projector(town, [latest()]) as another:
+                    another.catch_up()
+    assert rows(town, "latest") == [(f"agenda/{AGENDA}", slot) for slot in left]
+    assert verify(town.application, Places(town.schema), latest(), decode).different == 0
+
+
+async def test_a_page_that_changes_deleted_rows_is_not_written(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    with projector(town, [tally()]) as projecting, connect(town.application) as connection:
+        await book(core, 1, "ana")
+        projecting.catch_up()
+        connection.execute(f"DELETE FROM {town.schema}_views.tally")
+        await book(core, 2, "luis")
+        with pytest.raises(Overtaken):
+            projecting.catch_up()
+    assert (position(town, "tally"), rows(town, "tally")) == (4, [])
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_one_page_inserts_changes_and_deletes_rows(core: Core, town: Town, fails: bool) -> None:
+    """Also when a stream is parked in it."""
+    await open_two_agendas(core)
+    await core.lane.submit(agenda(practitioner="p-03"), key("agenda 3"))
+    await core.lane.submit(agenda(practitioner="p-04"), key("agenda 4"))
+
+    def evolve(row: Tally | None, entry: Entry, name: str) -> Tally | None:
+        assert isinstance(entry.event, AppointmentBooked)
+        if fails and name.endswith("p-04"):
+            raise ValueError("no fold")
+        booked = row.booked + 1 if row else 1
+        return None if entry.event.slot == 6 else Tally(agenda=name, booked=booked)
+
+    with projector(town, [msgspec.structs.replace(tally(), evolve=evolve)]) as projecting:
+        await book(core, 1, "stays")
+        await book(core, 1, "goes", "p-02")
+        projecting.catch_up()
+        await book(core, 2, "changes")
+        await book(core, 6, "takes away", "p-02")
+        await book(core, 1, "new", "p-03")
+        await book(core, 1, "parked", "p-04")
+        projecting.catch_up()
+    assert [(name[-4:], booked) for name, booked in rows(town, "tally")] == [
+        ("p-01", 2),
+        ("p-03", 1),
+        *([] if fails else [("p-04", 1)]),
+    ]
+    assert len(parked(town)) == fails
+    assert position(town, "tally") == await core.log.head()
