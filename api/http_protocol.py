@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.limits import BODY_BYTES_MAX
+from infra.logging import log_failure
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers
 HEADERS_MAX = 100
@@ -252,7 +253,12 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     async def _answer(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        response = await self.exchange.answer(headers, body, self._peer)
+        try:
+            response = await self.exchange.answer(headers, body, self._peer)
+        except Exception as error:  # it never raises; a connection that waits for nothing would stay open for ever
+            log_failure("a request was not answered", error)
+            self.transport.abort()
+            return
         if self.flow.write_paused:  # who sends requests and reads no answers gets no further ones
             self._becomes_idle()
             await self.flow.drain()

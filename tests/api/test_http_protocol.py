@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 import pytest
 
+import api.endpoint
 import api.http_protocol
 from api.graphql.shared import Services
 from api.http_protocol import HEAD_BYTES_MAX, HEADERS_MAX, SHORT_BODY_BYTES_MAX, WAITING_BYTES_MAX, Connections
@@ -297,6 +298,18 @@ async def test_a_client_that_reads_no_answers_gets_no_more_and_is_cut_off(servic
                 for connection in connections._open:
                     assert connection.transport.get_write_buffer_size() < 2**20
                 await asyncio.sleep(0.02)
+
+
+async def test_a_request_that_fails_beyond_all_handling_ends_its_connection(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bytes:
+        raise LookupError("a fault of ours")
+
+    monkeypatch.setattr(api.endpoint, "_encoded", fail)
+    async with serving(services) as url, talking(url) as talk:
+        await talk.say(post())
+        assert await talk.ended()
 
 
 async def test_for_whom_there_is_no_room_is_told_so(services: Services) -> None:
