@@ -261,11 +261,11 @@ class Line(State):
 @evolves("line", Line)
 def evolve(line: Line, event: Event) -> Line:
     match event:
+        case TurnTaken():  # the most frequent first
+            _take(line, event)
         case LineOpened():
             line.opened = event
             line.counters = {number: Counter(number=number) for number in event.counters}
-        case TurnTaken():
-            _take(line, event)
         case TurnCalled():
             _call(line, event)
         case CounterPaused() | CounterResumed():
