@@ -1,9 +1,8 @@
 """What WebSockets and event streams share: who may open one, how many there are, and what their clients are told."""
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Hashable, Iterator
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from api.graphql.followed_plans import FollowedPlan
 from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error
 from api.live import Following
+from api.rounds import Rounds, Timer
 from domain.errors import Rejected
 
 CONNECTIONS_MAX = 2_000  # in this process
@@ -34,6 +34,7 @@ class Places:
 
     def __init__(self) -> None:
         self.taken = 0
+        self.rounds = Rounds()  # of all that are open
 
     @property
     def full(self) -> bool:
@@ -49,10 +50,19 @@ class Places:
             self.taken -= 1
 
 
-async def token_ended(context: Context) -> None:
-    """Wait until the token is no longer good by which somebody was let in; for ever if there is none."""
-    while context.services.identities.still_good(context.actor):  # noqa: ASYNC110 (that is no event: time goes by)
-        await asyncio.sleep(TOKEN_CHECKED_EVERY_S)
+def when_token_ends(context: Context, rounds: Rounds, act: Callable[[], None]) -> Timer | None:
+    """Do this once the token is no longer good by which somebody was let in; None if there is none."""
+    if not context.actor.subject:
+        return None
+
+    def look() -> float | None:
+        if context.services.identities.still_good(context.actor):
+            return TOKEN_CHECKED_EVERY_S
+        act()
+        return None
+
+    again_s = look()
+    return None if again_s is None else rounds.start(look, after_s=again_s)
 
 
 class Told(NamedTuple):
