@@ -1,9 +1,12 @@
 """What WebSockets and event streams share: who may open one, how many there are, and what their clients are told."""
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Hashable, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
+from types import CoroutineType, coroutine
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,6 +66,39 @@ def when_token_ends(context: Context, rounds: Rounds, act: Callable[[], None]) -
 
     again_s = look()
     return None if again_s is None else rounds.start(look, after_s=again_s)
+
+
+async def within(seconds: float, sending: Awaitable[None]) -> None:
+    """Wait until something is sent. Raises TimeoutError after so long.
+
+    What the transport takes at once, as it nearly always does, costs no timer.
+    """
+    if not isinstance(sending, CoroutineType):
+        async with asyncio.timeout(seconds):
+            await sending
+        return
+    try:
+        waits_for = sending.send(None)
+    except StopIteration:
+        return
+    async with asyncio.timeout(seconds):
+        await _rest(sending, waits_for)
+
+
+@coroutine
+def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was begun, and waits for this now."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:  # a time-out or the end of the task, for instance: the coroutine is told
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 class Told(NamedTuple):

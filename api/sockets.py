@@ -33,6 +33,7 @@ from api.connections import (
     Told,
     told,
     when_token_ends,
+    within,
 )
 from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
@@ -166,8 +167,7 @@ class _Connection:
             self._end()
             return
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._send(message)
+            await within(SEND_TIMEOUT_S, self._send(message))
         except TimeoutError:
             self._cut_off(TRY_AGAIN_LATER, DEAF)
             raise OSError("the client does not read") from None
@@ -266,12 +266,13 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
         asked = Asked(operation.query or "", operation.variables or {}, operation.operation_name)
+        head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
         begun_s = time.perf_counter()
         try:
             async with aclosing(told(asked, context)) as answers:
                 async for answer in answers:
                     if isinstance(answer, Told):
-                        await self._send_next(operation, answer.text)
+                        await self._send_next(operation, head, answer.text)
                     else:
                         await operation.send_initial_errors(answer.errors)
         except NotHere as error:
@@ -280,11 +281,11 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             context.services.requests.answered(context, [refusal], begun_s)
             await operation.send_initial_errors([refusal])
 
-    async def _send_next(self, operation: Operation[Context, None], answer: str) -> None:
+    async def _send_next(self, operation: Operation[Context, None], head: str, answer: str) -> None:
         """Send an answer that is encoded already: once for all who are told the same."""
         if not operation.completed:
             assert isinstance(self.websocket, ASGIWebSocketAdapter)
-            await self.websocket.ws.send_text(f'{{"id":{json.dumps(operation.id)},"type":"next","payload":{answer}}}')
+            await self.websocket.ws.send_text(f"{head}{answer}}}")
 
 
 def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
