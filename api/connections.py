@@ -3,14 +3,22 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Hashable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Hashable, Iterator
 from contextlib import aclosing, contextmanager
-from typing import NamedTuple
+from functools import partial
+from types import CoroutineType, coroutine
+from typing import Any, NamedTuple
 
+import msgspec
 from graphql import GraphQLError
 
-from api.graphql.execution import Answer, Asked, followed, refused
+from api.graphql.documents import Document
+from api.graphql.execution import DOCUMENTS, Answer, Asked, followed, refused
+from api.graphql.followed_plans import FollowedPlan
+from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error
+from api.live import Following
+from api.rounds import Rounds, Timer
 from domain.errors import Rejected
 
 CONNECTIONS_MAX = 2_000  # in this process
@@ -18,6 +26,8 @@ SEND_TIMEOUT_S = 10  # a client that does not read for so long is cut off
 CLOSE_TIMEOUT_S = 1
 PING_EVERY_S = 30
 TOKEN_CHECKED_EVERY_S = 10.0
+
+_encode = msgspec.json.Encoder().encode
 
 DEAF = "you do not read what you are sent"
 
@@ -27,6 +37,7 @@ class Places:
 
     def __init__(self) -> None:
         self.taken = 0
+        self.rounds = Rounds()  # of all that are open
 
     @property
     def full(self) -> bool:
@@ -42,10 +53,52 @@ class Places:
             self.taken -= 1
 
 
-async def token_ended(context: Context) -> None:
-    """Wait until the token is no longer good by which somebody was let in; for ever if there is none."""
-    while context.services.identities.still_good(context.actor):  # noqa: ASYNC110 (that is no event: time goes by)
-        await asyncio.sleep(TOKEN_CHECKED_EVERY_S)
+def when_token_ends(context: Context, rounds: Rounds, act: Callable[[], None]) -> Timer | None:
+    """Do this once the token is no longer good by which somebody was let in; None if there is none."""
+    if not context.actor.subject:
+        return None
+
+    def look() -> float | None:
+        if context.services.identities.still_good(context.actor):
+            return TOKEN_CHECKED_EVERY_S
+        act()
+        return None
+
+    again_s = look()
+    return None if again_s is None else rounds.start(look, after_s=again_s)
+
+
+async def within(seconds: float, sending: Awaitable[None]) -> None:
+    """Wait until something is sent. Raises TimeoutError after so long.
+
+    What the transport takes at once, as it nearly always does, costs no timer.
+    """
+    if not isinstance(sending, CoroutineType):
+        async with asyncio.timeout(seconds):
+            await sending
+        return
+    try:
+        waits_for = sending.send(None)
+    except StopIteration:
+        return
+    async with asyncio.timeout(seconds):
+        await _rest(sending, waits_for)
+
+
+@coroutine
+def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was begun, and waits for this now."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:  # a time-out or the end of the task, for instance: the coroutine is told
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 class Told(NamedTuple):
@@ -58,10 +111,12 @@ class Told(NamedTuple):
 async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, None]:
     """What a follower is told, with each change; an answer without data, as the last, if they are refused.
 
-    What one was told is told to others who ask the same and stand at the same place, see `Following.answer`. Whether
-    they may is looked at before each. Raises NotHere if it is no subscription.
+    The library gives the first answer, and those that `_Shown` can't. What one was told is told to others who ask the
+    same and stand at the same place, see `Following.answer`. Whether they may is looked at before each. Raises NotHere
+    if it is no subscription.
     """
     begun_s, counted = time.perf_counter(), False
+    shown = _Shown(asked, context)
     async with aclosing(followed(asked, context)) as answers:
         async for answer in answers:
             if not counted:
@@ -72,18 +127,60 @@ async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, 
                 return
             following = context.following
             assert following
-            text = json.dumps(answer.body())
+            text = _text(answer.body())
             following.made(context.snapshot, text)  # before it is sent: others do not wait for that
-            position = following.position
-            question = _question(asked, context)
+            position, question = following.position, _question(asked, context)
             known: str | None = text
             while known:
                 if errors := await _wrong_now(context):
                     yield refused(errors, asked, context)
                     return
                 yield Told(known, position)
-                known = await following.answer(question)
+                known = await following.answer(question) or await shown.next(following, answer.extensions)
                 position = following.position
+
+
+class _Shown:
+    """Shows changes by the document's plan, which takes a small part of the library's time."""
+
+    def __init__(self, asked: Asked, context: Context) -> None:
+        self._asked = asked
+        self._context = context
+        self._plan: FollowedPlan | None = None
+        self._looked = False
+
+    async def next(self, following: Following, extensions: dict[str, Any]) -> str | None:
+        """The next answer; None if the library has to give it."""
+        context = self._context
+        if not self._looked:  # not before there is a second answer: many are never told one
+            self._plan, self._looked = _plan_of(self._asked, context), True
+        if self._plan is None or context.show is None or context.freshness:
+            return None
+        change = await following.change()
+        try:
+            data = await self._plan.show(context.show(change), self._asked.variables, context)
+            text = _text({"data": data, "extensions": extensions} if extensions else {"data": data})
+        except Exception:  # the library meets the same, and says what it is
+            following.take_back(change)
+            return None
+        following.made(change.snapshot, text)
+        return text
+
+
+def _text(body: dict[str, Any]) -> str:
+    try:
+        return _encode(body).decode()
+    except UnicodeEncodeError:  # half a character that a client said: it is escaped
+        return json.dumps(body)
+
+
+def _plan_of(asked: Asked, context: Context) -> FollowedPlan | None:
+    """How to show later answers; None if the document is not remembered, or not plain."""
+    services = context.services
+    text = services.trusted.text(asked.query, asked.document_id)
+    document: Document | None = services.trusted.understood.get(text)
+    document = document or DOCUMENTS[services.settings.introspection].known.get(text)
+    return document.followed_plan(schema._schema, asked.operation_name) if document else None
 
 
 async def _wrong_now(context: Context) -> list[GraphQLError]:

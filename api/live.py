@@ -16,6 +16,7 @@ import msgspec
 
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
+from domain.layered import Layered
 from infra.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
 from infra.logging import log_failure
 
@@ -58,7 +59,7 @@ class Snapshot(msgspec.Struct, eq=False):
     position: int
     version: int
     state: Any
-    touched: dict[str, int]
+    touched: Layered[str, int]
     answers: dict[Hashable, Answer] = {}
     computed: Any = None
 
@@ -149,6 +150,10 @@ class Following:
         self._seen = change.position
         return change
 
+    def take_back(self, change: Change) -> None:
+        """It was not told after all: it is the next thing to tell, or what came after it."""
+        self._seen = change.previous
+
     async def answer(self, question: Hashable) -> str | None:
         """When there is something to tell: what was made of it for somebody who asks the same and stands at the same
         place. It counts as told. None if it is for this one to make: ask for the `change`, then say what was `made`.
@@ -200,6 +205,7 @@ class Live:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._followed: dict[StreamName, _Followed] = {}
+        self._new: dict[StreamName, _Followed] = {}  # those without a state yet: a look must not go through all
         self._followers = 0
         self._weight_bytes = 0
         self._poller: asyncio.Task[None] | None = None
@@ -227,7 +233,9 @@ class Live:
             raise Rejected("position_unknown", path="after")
         if self._followers >= FOLLOWERS_MAX or self._weight_bytes > FOLLOWED_BYTES_MAX:
             raise Rejected("overloaded")
-        followed = self._followed.setdefault(stream, _Followed())
+        followed = self._followed.get(stream)
+        if followed is None:
+            followed = self._followed[stream] = self._new[stream] = _Followed()
         following = Following(followed, after=after, concerns=concerns)
         followed.followers += 1
         self._followers += 1
@@ -270,12 +278,12 @@ class Live:
 
     async def _load_new(self) -> None:
         """States of streams that nobody followed before. They may be ahead of what was read of the log until now."""
-        new = ((stream, followed) for stream, followed in self._followed.items() if followed.snapshot is None)
-        for stream, followed in list(islice(new, LOADED_AT_ONCE_MAX)):
+        for stream, followed in list(islice(self._new.items(), LOADED_AT_ONCE_MAX)):
             entries = await self._log.history(stream)
             if self._followed.get(stream) is not followed:
                 continue  # whoever wanted it has gone meanwhile
-            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched={})
+            self._new.pop(stream, None)
+            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=Layered())
             self._fold(stream, followed, empty, entries)
 
     async def _read_page(self) -> int:
@@ -315,3 +323,4 @@ class Live:
 
     def _let_go(self, stream: StreamName) -> None:
         self._weight_bytes -= self._followed.pop(stream).weight_bytes
+        self._new.pop(stream, None)

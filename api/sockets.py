@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
@@ -30,14 +31,16 @@ from api.connections import (
     SEND_TIMEOUT_S,
     Places,
     Told,
-    token_ended,
     told,
+    when_token_ends,
+    within,
 )
 from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Introduce, TurnedAway
 from api.limits import Malformed, check_request, headers_of, parse_json, peer_of
 from api.origins import Origins
+from api.rounds import Rounds, Timer
 from domain.errors import Rejected
 from infra.logging import log_failure
 from infra.settings import EVERY_ORIGIN
@@ -64,7 +67,7 @@ class Subscriptions:
     """
 
     def __init__(self, introduce: Introduce, places: Places, origins: Origins) -> None:
-        self._protocol = _Protocol(introduce)
+        self._protocol = _Protocol(introduce, places.rounds)
         self._introduce = introduce
         self._places = places
         self._origins = origins
@@ -82,7 +85,7 @@ class Subscriptions:
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": reason})
         else:
             with self._places.take():
-                await _Connection(self._protocol, scope, receive, send).serve()
+                await _Connection(self._protocol, scope, receive, send).serve(self._places.rounds)
 
     async def _turned_away(self, scope: Scope) -> str:
         """Why one more from this address is not let in; a place is taken before it is known for whom."""
@@ -101,19 +104,21 @@ class _Connection:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heard_at_s = time.monotonic()
         self._farewell: Message | None = None
+        self._pinging: asyncio.Task[None] | None = None
 
-    async def serve(self) -> None:
+    async def serve(self, rounds: Rounds) -> None:
         """Until either side is done."""
         served: asyncio.Future[Any] = asyncio.ensure_future(self._app(self._scope, self.receive, self.send))
-        ended: asyncio.Future[Any] = asyncio.ensure_future(self._ended.wait())
-        pings: asyncio.Future[Any] = asyncio.ensure_future(self._ping())
+        # Not all of those that came together are pinged together.
+        pings = rounds.start(self._ping, after_s=PING_EVERY_S * random.uniform(0.5, 1))  # noqa: S311
         try:
-            await asyncio.wait({served, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({served, self._ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            tasks = {served, ended, pings}
+            pings.stop()
+            tasks = {served, self._pinging} if self._pinging else {served}
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -124,16 +129,25 @@ class _Connection:
         if not served.cancelled() and (error := served.exception()):
             log_failure("a connection failed", error)
 
-    async def _ping(self) -> None:
-        with suppress(Exception):  # who can't be sent anything is cut off by that, or gone
-            while time.monotonic() - self._heard_at_s <= SILENCE_MAX_S:
-                await asyncio.sleep(PING_EVERY_S)
-                await self.send({"type": "websocket.send", "text": PING})
+    def _ping(self) -> float | None:
+        if time.monotonic() - self._heard_at_s > SILENCE_MAX_S:
             self._cut_off(TRY_AGAIN_LATER, "you do not answer")
+            return None
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.create_task(self._send_ping())
+        return PING_EVERY_S
+
+    async def _send_ping(self) -> None:
+        with suppress(Exception):  # who can't be sent anything is cut off by that, or gone
+            await self.send({"type": "websocket.send", "text": PING})
 
     def _cut_off(self, code: int, reason: str) -> None:
         self._farewell = {"type": "websocket.close", "code": code, "reason": reason}
-        self._ended.set()
+        self._end()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -150,11 +164,10 @@ class _Connection:
         if message["type"] == "websocket.close":
             # Sent when nobody receives any more: the server does not close meanwhile, and the client need not answer.
             self._farewell = message
-            self._ended.set()
+            self._end()
             return
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self._send(message)
+            await within(SEND_TIMEOUT_S, self._send(message))
         except TimeoutError:
             self._cut_off(TRY_AGAIN_LATER, DEAF)
             raise OSError("the client does not read") from None
@@ -181,7 +194,8 @@ def _check_message(message: Message) -> None:
 class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP."""
 
-    _ending: asyncio.Task[None] | None = None
+    _token: Timer | None = None
+    _closing: asyncio.Task[None] | None = None
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         said = message.get("payload")
@@ -199,18 +213,21 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
                 await self.websocket.close(code, str(away))
                 return
-            if self.context.actor.subject:
-                self._ending = asyncio.create_task(self._end_with_token())
+            self._token = when_token_ends(self.context, self.view.rounds, self._end_with_token)
         await super().handle_connection_init(message)
 
-    async def _end_with_token(self) -> None:
-        await token_ended(self.context)
+    def _end_with_token(self) -> None:
+        self._closing = asyncio.create_task(self._close_with_token())
+
+    async def _close_with_token(self) -> None:
         with suppress(Exception):  # who is gone already need not be told
             await self.websocket.close(FORBIDDEN, "token_invalid")
 
     async def shutdown(self) -> None:
-        if self._ending:
-            self._ending.cancel()
+        if self._token:
+            self._token.stop()
+        if self._closing:
+            self._closing.cancel()
         await super().shutdown()
 
     async def handle_ping(self, message: PingMessage) -> None:
@@ -249,12 +266,13 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
         asked = Asked(operation.query or "", operation.variables or {}, operation.operation_name)
+        head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
         begun_s = time.perf_counter()
         try:
             async with aclosing(told(asked, context)) as answers:
                 async for answer in answers:
                     if isinstance(answer, Told):
-                        await self._send_next(operation, answer.text)
+                        await self._send_next(operation, head, answer.text)
                     else:
                         await operation.send_initial_errors(answer.errors)
         except NotHere as error:
@@ -263,11 +281,11 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             context.services.requests.answered(context, [refusal], begun_s)
             await operation.send_initial_errors([refusal])
 
-    async def _send_next(self, operation: Operation[Context, None], answer: str) -> None:
+    async def _send_next(self, operation: Operation[Context, None], head: str, answer: str) -> None:
         """Send an answer that is encoded already: once for all who are told the same."""
         if not operation.completed:
             assert isinstance(self.websocket, ASGIWebSocketAdapter)
-            await self.websocket.ws.send_text(f'{{"id":{json.dumps(operation.id)},"type":"next","payload":{answer}}}')
+            await self.websocket.ws.send_text(f"{head}{answer}}}")
 
 
 def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
@@ -283,7 +301,7 @@ class _Protocol(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = SubscriptionHandler
 
-    def __init__(self, introduce: Introduce) -> None:
+    def __init__(self, introduce: Introduce, rounds: Rounds) -> None:
         super().__init__(
             schema,
             graphql_ide=None,
@@ -293,6 +311,7 @@ class _Protocol(GraphQL[Context, None]):
             max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
         )
         self.introduce = introduce
+        self.rounds = rounds
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         # Of nobody yet: who it is is said when the connection is initialised, and here nobody could be turned away.

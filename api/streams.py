@@ -12,9 +12,10 @@ from typing import Any
 
 from starlette.types import Message, Receive, Send
 
-from api.connections import CLOSE_TIMEOUT_S, DEAF, PING_EVERY_S, SEND_TIMEOUT_S, Places, Told, token_ended, told
+from api.connections import CLOSE_TIMEOUT_S, DEAF, PING_EVERY_S, SEND_TIMEOUT_S, Places, Told, told, when_token_ends
 from api.graphql.execution import Answer, Asked
 from api.graphql.shared import Context
+from api.rounds import Rounds
 from api.telemetry import CORRELATION
 from infra.logging import log_failure
 
@@ -64,7 +65,7 @@ class Streams:
     async def serve(self, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
         """Tell a client of a subscription, until either side is done."""
         with self._places.take():
-            await _Stream(asked, context, receive, send).serve(self._stopped)
+            await _Stream(asked, context, receive, send).serve(self._stopped, self._places.rounds)
 
 
 class _Stream:
@@ -79,9 +80,18 @@ class _Stream:
         self._sent_at_s = time.monotonic()
         self._farewell = ""
 
-    async def serve(self, stopped: asyncio.Event) -> None:
+    async def serve(self, stopped: asyncio.Event, rounds: Rounds) -> None:
         """Until it is complete, the client goes, or the server is stopped."""
-        work = (self._tell(), self._ping(), self._gone(), token_ended(self._context), stopped.wait())
+        ended = asyncio.Event()
+        token = when_token_ends(self._context, rounds, ended.set)
+        try:
+            await self._serve(ended, stopped)
+        finally:
+            if token:
+                token.stop()
+
+    async def _serve(self, token_ended: asyncio.Event, stopped: asyncio.Event) -> None:
+        work = (self._tell(), self._ping(), self._gone(), token_ended.wait(), stopped.wait())
         tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(one) for one in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -15,6 +15,7 @@ import msgspec
 
 from domain.errors import Rejected
 from domain.identifiers import HINTS
+from domain.layered import Layered
 
 T = TypeVar("T")
 S = TypeVar("S", bound="State")
@@ -33,6 +34,7 @@ FOLDS: dict[str, "Fold"] = {}  # category → fold
 DECISIONS: dict[type["Command"], "Decision"] = {}
 
 MAX_READ_ROUNDS = 3
+CONTAINERS = (dict, list, set, Layered)  # what a state may hold that changes
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -218,7 +220,7 @@ def copied(state: S) -> S:
     twin = copy(state)
     for field in state.__struct_fields__:
         value = getattr(state, field)
-        if isinstance(value, dict | list | set):
+        if isinstance(value, CONTAINERS):
             setattr(twin, field, value.copy())
     return twin
 

@@ -61,6 +61,7 @@ Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
 PerSecond = Annotated[float, Parameter(validator=Number(gte=1, lte=100_000))]
+Followers = Annotated[int, Parameter(validator=Number(gte=1, lte=1_900))]  # CONNECTIONS_MAX of a worker is 2,000
 Clients = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 Hours = Annotated[float, Parameter(validator=Number(gt=0, lte=24 * 365))]
@@ -771,6 +772,30 @@ def bench_graphql(
         if report:
             report.write_text(page(result), encoding="utf-8")
     keep(result, "graphql-peer" if peer else "graphql", result.measured_at)
+    _report(result, show, json=json)
+
+
+@benches.command(name="live")
+def bench_live(
+    *, followers: Followers = 1_000, changes: PerSecond = 100, seconds: Seconds = 10, json: Json = False
+) -> None:
+    """Measure what live followers cost, each of an agenda of its own, and how soon they hear: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    followers:
+        How many, each with a WebSocket.
+    changes:
+        A second, of all that is followed together.
+    seconds:
+        How long is measured without changes, and then with them.
+    """
+    from bench.core import keep
+    from bench.live import run, show
+
+    with plain_errors():
+        result = run(followers=followers, per_s=changes, seconds=seconds, console=console)
+    keep(result, "live", result.measured_at)
     _report(result, show, json=json)
 
 

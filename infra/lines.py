@@ -13,7 +13,7 @@ from domain.calendar import local_date
 from domain.identifiers import LineId, TurnId, line_id
 from domain.queues.learning import Learner, class_of, counters_of
 from domain.queues.line import Line, stream
-from domain.queues.order import calls_to_come
+from domain.queues.order import ahead_at, ahead_of
 from domain.queues.wait import Expectations, Experience, Wait
 from infra.log import Loaded, Log
 from infra.logging import log_failure
@@ -21,6 +21,7 @@ from infra.logging import log_failure
 LINES_KEPT_MAX = 200
 LINES_BYTES_MAX = 32 * 2**20  # of their events; the states take some times that
 EXPERIENCES_MAX = 100  # services of which something is known, each with its last line
+LOOKED_UP_MAX = 2  # turns of a line at a moment, before an index of all who wait is made
 LEARNED_DAYS_MAX = 28  # with a line
 LEARNED_BACK_DAYS_MAX = 100
 LEARNED_AGAIN_S = 600  # what happened since is learned so often
@@ -41,15 +42,22 @@ class LineNow:
         # Nobody is called any more: by the clock, whether somebody has closed it or not.
         self.is_over = line.closed is not None or (opened is not None and opened.closes_at <= now)
         self._expectations = Expectations(experience, now, [] if self.is_over else counters_of(line))
-        self._places: dict[TurnId, int] | None = None
+        self._asked = 0
+        self._places: dict[str, dict[TurnId, int]] = {}
 
     def ahead(self, turn: TurnId) -> int | None:
         """How many are called before a turn, if nobody else comes; None if it does not wait."""
-        if self.is_over or turn not in self.line.turns or self.line.turns[turn].state != "WAITING":
+        found = None if self.is_over else self.line.turns.get(turn)
+        if found is None or found.state != "WAITING":
             return None
-        if self._places is None:
-            self._places = {waiting: place for place, waiting in enumerate(calls_to_come(self.line))}
-        return self._places[turn]
+        self._asked += 1
+        if self._asked <= LOOKED_UP_MAX:
+            return ahead_of(self.line, turn)
+        places = self._places.get(found.priority)
+        if places is None:
+            queue = self.line.queue(found.priority)
+            self._places[found.priority] = places = {waiting: place for place, waiting in enumerate(queue)}
+        return ahead_at(self.line, found.priority, places[turn])
 
     def expected(self, priority: str, ahead: int | None) -> Wait | None:
         """When a turn will be called; None if it does not wait, or no counter is open."""

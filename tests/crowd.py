@@ -68,7 +68,7 @@ async def _follow(url: str, followers: int, kind: str, ids: list[str]) -> None:
     last = json.loads(await asyncio.to_thread(sys.stdin.readline))
     async with asyncio.timeout(TOLD_TIMEOUT_S):
         for followed, socket in all_of_them:
-            await socket.until(f'"position": "{last[followed]}"'.encode())
+            await socket.until(f'"position":"{last[followed]}"'.encode())
     print(json.dumps([(followed, socket.told()) for followed, socket in all_of_them]), flush=True)  # noqa: T201
 
 

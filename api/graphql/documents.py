@@ -20,6 +20,7 @@ from graphql import (
     validate,
 )
 
+from api.graphql.followed_plans import FollowedPlan
 from api.graphql.plans import NotPlain, Plan
 from api.graphql.values import WrongValuesRule
 from api.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
@@ -63,6 +64,7 @@ class Operation:
         self.fixed_cost = None if depends_on_variables(document) else cost(document, name, {})
         self.was_asked = self.is_rare = False
         self.plan: Plan | None = None
+        self.followed_plan: FollowedPlan | None = None
 
 
 class Document:
@@ -99,6 +101,20 @@ class Document:
                 operation.is_rare = True
         operation.was_asked = True
         return operation.plan
+
+    def followed_plan(self, schema: GraphQLSchema, name: str | None) -> FollowedPlan | None:
+        """How to show the changes that a subscription of this name tells; None if the library has to."""
+        operation = self.operation(name)
+        if operation is None or operation.node.operation is not OperationType.SUBSCRIPTION:
+            return None
+        if operation.followed_plan is None and not operation.is_rare:
+            try:
+                plan = FollowedPlan(schema, self.node, operation.node, PLANNED_FIELDS_MAX - self._planned_fields)
+                self._planned_fields += plan.size
+                operation.followed_plan = plan
+            except NotPlain:
+                operation.is_rare = True
+        return operation.followed_plan
 
     def cost(self, name: str | None, variables: Mapping[str, Any]) -> int:
         """What the operation of this name costs, see `limits.cost`."""

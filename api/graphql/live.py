@@ -1,9 +1,9 @@
 """Live fields: what an agenda, an appointment, a line or a turn is, and again with each change, folded from the log."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import strawberry
 from graphql import GraphQLError, VariableNode
@@ -11,7 +11,7 @@ from graphql import GraphQLError, VariableNode
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
-from api.live import SHARED_FOR_S, Concerns, Following, Snapshot
+from api.live import SHARED_FOR_S, Change, Concerns, Following, Snapshot
 from domain.appointments import agenda as agendas
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
 
     from api.graphql.shared import Context
+
+T = TypeVar("T")
 
 STILL = lines.LIVE | {"ABSENT"}  # turns of which something may still become
 
@@ -80,6 +82,18 @@ async def _follow(
         raise as_graphql_error(refusal, context.language) from None
     except Unavailable:
         raise as_graphql_error(Rejected("unavailable"), context.language) from None
+
+
+async def _changes(info: Info, following: Following, show: Callable[[Change], T]) -> AsyncGenerator[T, None]:
+    """What is shown of each change. Others may ask `show` in between, see api/connections.py."""
+
+    def shown(change: Change) -> T:
+        info.context.snapshot = change.snapshot
+        return show(change)
+
+    info.context.show = shown
+    while True:
+        yield shown(await following.change())
 
 
 def _after_variable(info: Info) -> str | None:
@@ -151,14 +165,17 @@ class Subscription:
         async with _follow(info, agendas.stream(id), after=after) as following:
             if (await following.snapshot()).state.published is None:
                 raise _unknown(info, "agenda_unknown")
-            while True:
-                change = await following.change()
-                info.context.snapshot = change.snapshot
+
+            def show(change: Change) -> AgendaChange:
                 agenda = shown_agenda(change.snapshot.state, info.context.services.now())
                 assert agenda is not None
-                yield AgendaChange(
+                return AgendaChange(
                     position=Position(change.position), previous=_position(change.previous), agenda=agenda
                 )
+
+            async with aclosing(_changes(info, following, show)) as changes:
+                async for change in changes:
+                    yield change
 
     @strawberry.subscription(description="An appointment: as it is, and again when something becomes of it.")
     async def appointment(
@@ -176,14 +193,17 @@ class Subscription:
                 if id not in agenda.appointments:
                     raise _unknown(info, "appointment_unknown")
                 await following.snapshot(lambda state: id in state.appointments)
-            while True:
-                change = await following.change()
-                info.context.snapshot = change.snapshot
-                yield AppointmentChange(
+
+            def show(change: Change) -> AppointmentChange:
+                return AppointmentChange(
                     position=Position(change.position),
                     previous=_position(change.previous),
                     appointment=_appointment_in(change.snapshot.state, id),
                 )
+
+            async with aclosing(_changes(info, following, show)) as changes:
+                async for change in changes:
+                    yield change
 
     @strawberry.subscription(
         description="A line, the board: as it is, and again with each change. Slow clients skip states."
@@ -199,12 +219,15 @@ class Subscription:
         async with _follow(info, lines.stream(id), after=after) as following:
             if (await following.snapshot()).state.opened is None:
                 raise _unknown(info, "line_unknown")
-            while True:
-                change = await following.change()
-                info.context.snapshot = change.snapshot
+
+            def show(change: Change) -> LineChange:
                 line = shown_line(_now(info, change.snapshot))
                 assert line is not None
-                yield LineChange(position=Position(change.position), previous=_position(change.previous), line=line)
+                return LineChange(position=Position(change.position), previous=_position(change.previous), line=line)
+
+            async with aclosing(_changes(info, following, show)) as changes:
+                async for change in changes:
+                    yield change
 
     @strawberry.subscription(
         description="A turn, the follow-up: as it is, and again with each change in its line, until it is over."
@@ -222,12 +245,15 @@ class Subscription:
                 if not await info.context.line(line_of(id), lambda now: id in now.line.turns):
                     raise _unknown(info, "turn_unknown")
                 await following.snapshot(lambda state: id in state.turns)  # taken a moment ago
-            while True:
-                change = await following.change()
-                info.context.snapshot = change.snapshot
+
+            def show(change: Change) -> TurnChange:
                 turn = shown_turn(_now(info, change.snapshot), id)
                 assert turn is not None
-                yield TurnChange(position=Position(change.position), previous=_position(change.previous), turn=turn)
+                return TurnChange(position=Position(change.position), previous=_position(change.previous), turn=turn)
+
+            async with aclosing(_changes(info, following, show)) as changes:
+                async for change in changes:
+                    yield change
 
 
 def _position(position: int | None) -> Position | None:

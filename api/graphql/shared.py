@@ -17,7 +17,7 @@ from api.deadlines import Deadlines
 from api.graphql.trusted import Trusted
 from api.identity import Actor, Identities, Role
 from api.limits import PAGE_SIZE_MAX
-from api.live import Following, Live, Snapshot
+from api.live import Change, Following, Live, Snapshot
 from api.messages import Language, message
 from api.rates import Rates
 from api.telemetry import UNKNOWN, Requests, new_correlation
@@ -172,6 +172,7 @@ class Context:
         # Of a subscription: what it follows, and what it tells. See api/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
+        self.show: Callable[[Change], Any] | None = None  # what the field gives of a change
         self.after_variable: str | None = None
         self.resumes_after: Position | None = None  # whatever `after` says: what was told last before a cut
 

@@ -8,7 +8,7 @@ in `turns`, those of who calls in `calling`.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 from msgspec.structs import replace
 
 from domain.decider import Event, Instant, State, StreamName, Value, evolves
@@ -22,6 +22,7 @@ from domain.identifiers import (
     TurnId,
     line_of,
 )
+from domain.layered import Layered
 from domain.queues.policy import Policy
 
 COUNTERS_MAX = 100
@@ -222,12 +223,13 @@ class Line(State):
 
     `passed`: calls of others since the class of `at_least` began to wait, or since its last call.
     `live` maps a person to the one turn with which they wait or are served, `times` to how many they took here,
-    `appointments` a ficha to its last turn.
+    `appointments` a ficha to its last turn. These grow with the day, and a batch of commands copies the line: so they
+    are `Layered`.
     """
 
     opened: LineOpened | None = None
     closed: LineClosed | None = None
-    turns: dict[TurnId, Turn] = {}
+    turns: Layered[TurnId, Turn] = field(default_factory=Layered)
     numbers: dict[str, int] = {}
     preferential: list[TurnId] = []
     appointment: list[TurnId] = []
@@ -235,9 +237,9 @@ class Line(State):
     passed: int = 0
     counters: dict[int, Counter] = {}
     last_calls: list[TurnId] = []
-    live: dict[SubjectId, TurnId] = {}
-    times: dict[SubjectId, int] = {}
-    appointments: dict[AppointmentId, TurnId] = {}
+    live: Layered[SubjectId, TurnId] = field(default_factory=Layered)
+    times: Layered[SubjectId, int] = field(default_factory=Layered)
+    appointments: Layered[AppointmentId, TurnId] = field(default_factory=Layered)
     notices: dict[TurnId, Notice] = {}
 
     def queue(self, priority: str) -> list[TurnId]:
@@ -253,17 +255,17 @@ class Line(State):
 
     @property
     def counters_open(self) -> int:
-        return sum(counter.open for counter in self.counters.values())
+        return sum([counter.open for counter in self.counters.values()])  # a list: it is asked for with every turn
 
 
 @evolves("line", Line)
 def evolve(line: Line, event: Event) -> Line:
     match event:
+        case TurnTaken():  # the most frequent first
+            _take(line, event)
         case LineOpened():
             line.opened = event
             line.counters = {number: Counter(number=number) for number in event.counters}
-        case TurnTaken():
-            _take(line, event)
         case TurnCalled():
             _call(line, event)
         case CounterPaused() | CounterResumed():

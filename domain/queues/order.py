@@ -35,8 +35,11 @@ def next_turn(line: Line) -> TurnId | None:
 
 
 def ahead_of(line: Line, turn: TurnId) -> int:
-    """How many are called before a turn that waits, if nobody else comes."""
-    return next((place for place, other in enumerate(calls_to_come(line)) if other == turn), line.waiting)
+    """How many are called before a turn that waits, if nobody else comes; all who wait, if it does not."""
+    found = line.turns.get(turn)
+    if found is None or found.state != "WAITING" or line.opened is None:
+        return line.waiting
+    return ahead_at(line, found.priority, line.queue(found.priority).index(turn))
 
 
 def ahead_of_new(line: Line, priority: str) -> int:
@@ -46,18 +49,29 @@ def ahead_of_new(line: Line, priority: str) -> int:
     """
     if line.opened is None:
         return 0
-    policy, own = line.opened.policy, len(line.queue(priority))
-    earlier = policy.order[: policy.order.index(priority)]
-    first = sum(len(line.queue(other)) for other in earlier)
-    shared = policy.at_least
-    if shared is None:
+    return ahead_at(line, priority, len(line.queue(priority)))
+
+
+def ahead_at(line: Line, priority: str, own: int) -> int:
+    """How many are called before the one of this class who has `own` others of it before them.
+
+    Those behind in the same class make no difference, so it is computed from the lengths of the queues alone.
+    """
+    assert line.opened
+    policy = line.opened.policy
+    shared, first, shared_is_earlier = policy.at_least, 0, False
+    for other in policy.order:
+        if other == priority:
+            break
+        first += len(line.queue(other))
+        shared_is_earlier |= other == shared
+    if shared is None or shared_is_earlier:
         return first + own
     others_between = policy.one_in - 1
     passed = min(line.passed, others_between)
     if shared == priority:
         return own + min(first, others_between * (own + 1) - passed)
-    between = 0 if shared in earlier else (passed + first + own) // others_between
-    return first + own + min(between, len(line.queue(shared)))
+    return first + own + min((passed + first + own) // others_between, len(line.queue(shared)))
 
 
 def told(line: Line, recorded: list[Event], now: datetime) -> Iterator[Event]:

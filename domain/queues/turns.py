@@ -103,7 +103,7 @@ def taken(
     if person and line.times.get(person, 0) >= TURNS_PER_PERSON_MAX:
         raise Rejected("too_many_turns", path=path, limit=TURNS_PER_PERSON_MAX)
     yield (
-        stream_of(turn),
+        stream(opened.line),
         TurnTaken(
             turn=turn,
             number=_new_number(line, priority, "line"),

@@ -56,6 +56,7 @@ FAR_MAX = 0.495  # no quantile is asked for that is further from the middle
 
 # Busy times are counted by their logarithm too: how much longer somebody stays who has been there for so long.
 BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
+NEEDS_KEPT_MAX = 300  # of EXPERIENCES_MAX services with three classes each
 CALLS_MAX = 4096  # then they are halved
 ASSUMED_S = 300
 ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
@@ -260,7 +261,7 @@ class Expectations:
             return None
         if priority not in self._of_class:
             curve = _Curve(self._experience, self._now, self._rests_s, PRIORITIES[priority])
-            self._of_class[priority] = (_Needs(self._experience, priority), curve)
+            self._of_class[priority] = (_needs_of(self._experience, priority), curve)
         need, curve = self._of_class[priority]
         seconds = need.at_once_s
         if ahead >= self._free:  # then it is at least as long as it would be if a counter were free
@@ -426,6 +427,20 @@ class _Needs:
             max(factor * (point + GRACE), floor) - GRACE
             for factor, floor in zip(self.factors[bucket - 1], self.floors[bucket - 1], strict=True)
         ]
+
+
+_NEEDS: dict[tuple[int, Priority], _Needs] = {}
+
+
+def _needs_of(experience: Experience, priority: Priority) -> _Needs:
+    """They follow from the experience alone, which stays the same for minutes: remembered for it, by identity."""
+    key = id(experience), priority
+    found = _NEEDS.get(key)
+    if found is None or found.experience is not experience:
+        if len(_NEEDS) >= NEEDS_KEPT_MAX:
+            _NEEDS.clear()
+        _NEEDS[key] = found = _Needs(experience, priority)
+    return found
 
 
 def _prior(bucket: int) -> tuple[float, ...]:

@@ -233,7 +233,7 @@ async def test_a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothi
     # Had it not been cut off, it would now be told the last state and be left open.
     deaf.transport.resume_reading()
     await asyncio.wait_for(deaf.ended.wait(), 10)
-    assert f'"position": "{told[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
+    assert f'"position":"{told[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
 
 
 async def test_when_the_database_is_killed_followers_go_on_by_themselves(served: Served) -> None:

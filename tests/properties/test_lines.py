@@ -34,7 +34,7 @@ from domain.queues.line import (
     stream,
 )
 from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
-from domain.queues.order import ahead_of_new, calls_to_come
+from domain.queues.order import ahead_of, ahead_of_new, calls_to_come
 from domain.queues.policy import Policy
 from domain.queues.turns import (
     AskNotice,
@@ -490,6 +490,7 @@ class Ward(RuleBasedStateMachine):
     def one_more_would_be_called_after_as_many_as_is_said(self) -> None:
         for line in LINES:
             state: Line = self.state(stream(line))
+            assert all(ahead_of(state, turn) == place for place, turn in enumerate(calls_to_come(state)))
             for kind in CLASSES:
                 one_more = copied(state)
                 one_more.queue(kind).append("one more")

@@ -1,0 +1,48 @@
+"""A subscription as a plan: how a change is shown is found out once for a document, not for each message.
+
+The library subscribes, checks, and shows the first message. Later ones are shown as fields of a query are, see
+`plans.py`. Whatever is rare, and whatever fails, is left to the library: it says what is wrong.
+"""
+
+from collections.abc import Mapping
+from types import CoroutineType
+from typing import Any
+
+from graphql import DocumentNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
+
+from api.graphql.plans import NotPlain, Plan, _Directives, _holds, _Planner, _Run, _variable
+from api.graphql.shared import Context
+
+
+class FollowedPlan(Plan):
+    """How to show what the root field of a subscription gives."""
+
+    def __init__(
+        self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, fields_max: int
+    ) -> None:
+        """Raises NotPlain, also if it would have more fields than that."""
+        root = schema.subscription_type
+        if root is None or _holds(_Directives(), document):
+            raise NotPlain
+        self._variables = [_variable(schema, node) for node in operation.variable_definitions or ()]
+        fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+        nullable = {variable.name for variable in self._variables if variable.nullable}
+        planner = _Planner(schema, fragments, nullable, fields_max)
+        fields = planner.fields(root, [operation.selection_set])
+        if len(fields) != 1 or fields[0].function is None:
+            raise NotPlain
+        self._root = fields[0]
+        self.size = planner.planned
+
+    async def show(self, source: Any, variables: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        """The data of a message. Raises NotPlain if anything in it is wrong."""
+        run = _Run(context, self._values(variables))
+        try:
+            shown = self._root.complete(source, (None, self._root.key), run)
+            if type(shown) is CoroutineType:
+                shown = await shown
+        except Exception:
+            raise NotPlain from None
+        if shown is None or run.errors:
+            raise NotPlain
+        return {self._root.key: shown}
