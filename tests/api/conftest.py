@@ -19,6 +19,7 @@ from infra.core import Core
 from infra.keys import DevelopmentKeys, Login, development_token
 from infra.settings import Settings
 from infra.views import Views
+from infra.wire import Wire
 from tests.city import booking, key, person
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
@@ -104,7 +105,14 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         statements.append(arguments[0])
         return await execute(self, *arguments, **options)
 
+    ask = Wire.ask
+
+    def counting_too(self: Wire, name: bytes, *arguments: Any, **options: Any) -> Any:
+        statements.append(name)
+        return ask(self, name, *arguments, **options)
+
     monkeypatch.setattr(AsyncConnection, "execute", counting)
+    monkeypatch.setattr(Wire, "ask", counting_too)
     return statements
 
 

@@ -8,8 +8,9 @@ import pytest
 from psycopg import sql
 
 import infra.migrate
+from infra.batch import APPEND_TYPES, NULL, append_statement, column
 from infra.embedded import APPLICATION
-from infra.log import APPEND_TYPES, CONNECTION, NULL, append_statement, column
+from infra.log import CONNECTION
 from infra.migrate import check_ready, migrate
 from tests.conftest import Town
 

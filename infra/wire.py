@@ -1,0 +1,161 @@
+"""A connection for statements that come again and again: prepared once, one at a time, straight through libpq.
+
+psycopg's own way makes a coroutine, a cursor and a transformer for each statement. Here a statement costs one future
+and two callbacks of the event loop, which may be asyncio's or uvloop's.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.errors import error_from_result
+
+DONE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+
+Result = pq.abc.PGresult
+
+
+class Wire:
+    """Executes prepared statements on a psycopg connection. Make it in the event loop that uses it.
+
+    While no statement is in flight here, the connection may be used in psycopg's own way as well.
+    """
+
+    def __init__(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+        self.connection = connection
+        self.broken = False  # nothing more can be sent; whether what was in flight was done is not known
+        self._pg = connection.pgconn
+        self._fd = self._pg.socket
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[Result] | None = None
+        self._result: Result | None = None
+        self._flushing = False  # a part of the statement waits for room in the socket
+        self._deadline_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether a statement can be sent now."""
+        return self._answer is None and not self.broken and self._pg.status == pq.ConnStatus.OK
+
+    def prepare(self, name: bytes, statement: bytes, *, timeout_s: float) -> "asyncio.Future[Result]":
+        """Prepare a statement with parameters $1, $2, … under a name of this connection. Raises like `ask`."""
+        self._refuse_unless_idle()
+        try:
+            self._pg.send_prepare(name, statement)
+        except psycopg.Error as error:
+            self._break(error)
+            raise
+        return self._sent(timeout_s)
+
+    def ask(self, name: bytes, parameters: Sequence[bytes], *, timeout_s: float) -> "asyncio.Future[Result]":
+        """Execute a prepared statement. Parameters and the columns of the result are in PostgreSQL's binary form.
+
+        The future raises psycopg.Error; TimeoutError after so long, and the wire is broken then. If the future is
+        cancelled, the statement still runs to its end, and the wire is idle again only then.
+        """
+        self._refuse_unless_idle()
+        try:
+            # As text, a parameter would end at its first zero byte; in binary form the server refuses that byte.
+            self._pg.send_query_prepared(name, parameters, [pq.Format.BINARY] * len(parameters), pq.Format.BINARY)
+        except psycopg.Error as error:
+            self._break(error)
+            raise
+        return self._sent(timeout_s)
+
+    async def close(self) -> None:
+        """Close the connection. What is in flight fails here; the server may still do it."""
+        self._break(psycopg.OperationalError("the connection was closed"))
+        await self.connection.close()
+
+    def _refuse_unless_idle(self) -> None:
+        if not self.idle:
+            raise psycopg.InterfaceError("the wire is broken, or a statement is in flight")
+
+    def _sent(self, timeout_s: float) -> "asyncio.Future[Result]":
+        answer = self._answer = self._loop.create_future()
+        self._result = None
+        self._loop.add_reader(self._fd, self._read)
+        self._flush()
+        self._deadline_s = self._loop.time() + timeout_s
+        if self._answer is not None and (self._timer is None or self._timer.when() > self._deadline_s):
+            self._set_timer()
+        return answer
+
+    def _flush(self) -> None:
+        """Hand the kernel what it takes; the rest when there is room again."""
+        try:
+            waits = self._pg.flush() == 1
+        except psycopg.Error as error:
+            self._break(error)
+            return
+        if waits and not self._flushing:
+            self._loop.add_writer(self._fd, self._flush)
+        elif self._flushing and not waits:
+            self._loop.remove_writer(self._fd)
+        self._flushing = waits
+
+    def _read(self) -> None:
+        pg = self._pg
+        try:
+            pg.consume_input()
+            if self._flushing:  # the server may have waited for us to read before it reads on
+                self._flush()
+            while self._answer is not None and not pg.is_busy():
+                result = pg.get_result()
+                if result is None:
+                    self._end()
+                else:
+                    self._result = result
+        except psycopg.Error as error:
+            self._break(error)
+
+    def _end(self) -> None:
+        """The server is ready for the next statement."""
+        result = self._result
+        if self._pg.status != pq.ConnStatus.OK or result is None:
+            self._break(psycopg.OperationalError(self._pg.get_error_message() or "the connection broke"))
+            return
+        answer = self._leave_loop()
+        if answer is None or answer.done():  # its caller has gone
+            return
+        if result.status in DONE:
+            answer.set_result(result)
+        else:
+            answer.set_exception(error_from_result(result))
+
+    def _break(self, error: Exception) -> None:
+        self.broken = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        answer = self._leave_loop()
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+
+    def _leave_loop(self) -> "asyncio.Future[Result] | None":
+        """Watch the socket no more: psycopg may use it now, or it is about to be closed."""
+        answer, self._answer, self._result = self._answer, None, None
+        if answer is not None:
+            self._loop.remove_reader(self._fd)
+            if self._flushing:
+                self._loop.remove_writer(self._fd)
+                self._flushing = False
+        return answer
+
+    def _set_timer(self) -> None:
+        """One timer outlives many statements: to set and cancel one for each would cost as much as sending it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline_s, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        if self._answer is None:
+            return
+        if self._loop.time() < self._deadline_s:
+            self._set_timer()
+        else:
+            self._break(TimeoutError("the database did not answer in time"))
