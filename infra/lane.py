@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +20,12 @@ from infra.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256
 CONFLICTS_BEFORE_LOCK_MAX = 2
+KNOWN_PERSONS_MAX = 50_000  # remembered, with the version of their stream
 SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
 SETTLE_PAUSE_S = 0.2  # before the first repetition; then more
+
+
+NOBODY: Mapping[str, StreamName] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +45,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
     correlation: str
     answer: "asyncio.Future[Outcome]"
     came_at_s: float
+    persons: Mapping[str, StreamName] = {}
 
 
 class _Work(msgspec.Struct, gc=False):
@@ -84,6 +89,8 @@ class _Draft(msgspec.Struct):
     work: dict[StreamName, _Work] = {}
     accepted: list[tuple[Waiting, int, list[Recorded]]] = []
     refused: list[tuple[Waiting, Rejected]] = []
+    persons: dict[StreamName, tuple[int, bool]] = {}  # the version of their streams, and whether they are known
+    strangers: dict[Key, Rejected] = {}  # refusals of commands whose person is not known
     failed: bool = False
 
 
@@ -116,6 +123,7 @@ class Lane:
         self._secret = secret
         self._clock = clock
         self._cache = StateCache() if cache is None else cache
+        self._known: dict[StreamName, int] = {}  # persons by their stream, with the version at which they were known
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -156,11 +164,20 @@ class Lane:
         if self._task:
             await self._task
 
-    async def submit(self, command: Command, key: Key, *, content: Any = None, correlation: str = "") -> Outcome:
+    async def submit(
+        self,
+        command: Command,
+        key: Key,
+        *,
+        content: Any = None,
+        correlation: str = "",
+        persons: Mapping[str, StreamName] = NOBODY,
+    ) -> Outcome:
         """Decide a command and wait until it is on disk.
 
         `content` is what its sender said, if that is not the command itself: by it a repetition is known, whatever this
-        version or its settings make of it.
+        version or its settings make of it. `persons` are the streams of those who must be known when it is written, by
+        the field that names them: else it is refused as "person_unknown", unless it is a repetition.
 
         Raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
         too many wait ("overloaded"), or if the database does not answer ("unavailable"; the key settles it later).
@@ -177,6 +194,7 @@ class Lane:
             correlation=correlation,
             answer=self._loop.create_future(),
             came_at_s=time.monotonic(),
+            persons=persons,
         )
         if not self._waiting and not self._in_hand:
             self._progress_at_s = time.monotonic()
@@ -297,7 +315,7 @@ class Lane:
         if isinstance(answer, Appended):
             return answer
         self._learn(answer)
-        self._answer_known(sent.draft.waiting.values(), answer)
+        self._answer_known(sent.draft.waiting.values(), answer, sent.draft)
         return None
 
     async def _settle(self, batch: list[Waiting]) -> None:
@@ -361,7 +379,7 @@ class Lane:
             else:
                 conflicts += 1
                 self._learn(answer)
-                self._answer_known(batch, answer)
+                self._answer_known(batch, answer, draft)
 
     def _remember(self, draft: _Draft) -> None:
         """The batch is on disk: so are its states."""
@@ -369,6 +387,7 @@ class Lane:
         for stream, work in draft.work.items():
             if work.version == work.remembered.version:
                 continue
+            self._known.pop(stream, None)
             if work.sealed:
                 cache.drop(stream)
                 continue
@@ -384,6 +403,7 @@ class Lane:
         if conflict.stale:
             self.metrics.conflicts.inc()
         for stream, version in conflict.stale.items():
+            self._known.pop(stream, None)
             cached = self._cache.get(stream)
             if cached is None:
                 continue
@@ -400,12 +420,59 @@ class Lane:
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""
         reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
-        await self._provide(dict.fromkeys(name for names in reads for name in names), draft)
+        wanted = dict.fromkeys(name for names in reads for name in names)
+        persons = self._persons_to_load(batch, wanted, draft)
+        await self._provide(wanted, draft, persons)
         for waiting, names in zip(batch, reads, strict=True):
-            await self._decide(waiting, names, draft)
+            if waiting.persons and (refusal := self._stranger(waiting, draft)):
+                draft.strangers[waiting.key] = refusal
+                self._refuse(waiting, refusal, draft)
+            else:
+                await self._decide(waiting, names, draft)
 
-    async def _provide(self, streams: Iterable[StreamName], draft: _Draft) -> None:
-        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query."""
+    def _persons_to_load(self, batch: list[Waiting], wanted: dict[StreamName, None], draft: _Draft) -> set[StreamName]:
+        """Those who must be known, and of whom it is not remembered; `wanted` gets those whom commands write to."""
+        before = draft.before.work if draft.before else {}
+        missing: set[StreamName] = set()
+        for waiting in batch:
+            for name in waiting.persons.values():
+                if name in before:
+                    wanted[name] = None
+                elif name in draft.persons or name in draft.work or name in wanted:
+                    continue
+                elif name in self._known and not draft.fresh:
+                    draft.persons[name] = self._known[name], True
+                else:
+                    missing.add(name)
+        return missing
+
+    def _stranger(self, waiting: Waiting, draft: _Draft) -> Rejected | None:
+        """The refusal, if somebody is not known. The append checks the versions by which they are or are not."""
+        for path, name in waiting.persons.items():
+            if work := draft.work.get(name):  # there is a command about them in this batch, or in the one before
+                known = work.current().known
+            else:
+                version, known = draft.persons[name]
+                draft.batch.read.setdefault(name, version)
+            if not known:
+                return Rejected("person_unknown", path=path)
+        return None
+
+    def _note_persons(self, loaded: Mapping[StreamName, Loaded], draft: _Draft) -> None:
+        for name, found in loaded.items():
+            draft.persons[name] = found.version, found.state.known
+            if found.state.known:
+                self._known[name] = found.version
+        while len(self._known) > KNOWN_PERSONS_MAX:
+            del self._known[next(iter(self._known))]
+
+    async def _provide(
+        self, streams: Iterable[StreamName], draft: _Draft, persons: Collection[StreamName] = ()
+    ) -> None:
+        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query.
+
+        The same query looks for `persons`. Of those nothing personal is read, and no state is kept.
+        """
         before = draft.before.work if draft.before else {}
         found: dict[StreamName, Loaded] = {}
         missing = []
@@ -422,15 +489,22 @@ class Lane:
                 missing.append(name)
         if draft.fresh:
             await self._catch_up(found)
-        if missing:
-            for name, loaded in (await self._log.load(missing)).items():
-                self._cache.put(name, loaded)
-                found[name] = loaded
-            self._cache.trim()
+        if persons:
+            all_loaded = await self._log.load([*missing, *persons], redacted=persons)
+            self._note_persons({name: all_loaded.pop(name) for name in persons}, draft)
+            found |= self._kept(all_loaded)
+        elif missing:
+            found |= self._kept(await self._log.load(missing))
         for name, loaded in found.items():
             draft.work[name] = _Work(loaded, loaded.state, loaded.version, fold_of(name).evolve)
         for name in streams:
             draft.batch.read.setdefault(name, draft.work[name].version)
+
+    def _kept(self, found: dict[StreamName, Loaded]) -> dict[StreamName, Loaded]:
+        for name, loaded in found.items():
+            self._cache.put(name, loaded)
+        self._cache.trim()
+        return found
 
     async def _catch_up(self, found: dict[StreamName, Loaded]) -> None:
         """Bring remembered states up to date. What was remembered without personal data may have some by now."""
@@ -449,8 +523,7 @@ class Lane:
         try:
             recorded = list(decision.decide(command, *states, now=self._clock()))
         except Rejected as refusal:
-            draft.batch.refuse(waiting.key)
-            draft.refused.append((waiting, refusal))
+            self._refuse(waiting, refusal, draft)
             return
         entries = []
         for stream, event in recorded:
@@ -464,6 +537,10 @@ class Lane:
         for stream, _, _, state, _ in draft.batch.events[ordinal - len(entries) :]:
             work[stream].written_bytes += len(state)
         draft.accepted.append((waiting, ordinal, recorded))
+
+    def _refuse(self, waiting: Waiting, refusal: Rejected, draft: _Draft) -> None:
+        draft.batch.refuse(waiting.key)
+        draft.refused.append((waiting, refusal))
 
     async def _read_on(self, command: Command, decision: Decision, names: list[StreamName], draft: _Draft) -> list[Any]:
         """The states of what the command reads, asked again with what was found until it is nothing new."""
@@ -481,7 +558,7 @@ class Lane:
         for waiting, refusal in draft.refused:
             self._fail(waiting, refusal, "refused")
 
-    def _answer_known(self, batch: Iterable[Waiting], conflict: Conflict) -> None:
+    def _answer_known(self, batch: Iterable[Waiting], conflict: Conflict, draft: _Draft) -> None:
         for waiting in batch:
             known = conflict.known.get(waiting.key.name)
             if known is None:
@@ -490,7 +567,8 @@ class Lane:
             if digest == waiting.digest:
                 self._succeed(waiting, Outcome(position=position, replayed=True))
             else:
-                self._fail(waiting, Rejected("idempotency_key_reused", path="idempotencyKey"), "refused")
+                reused = Rejected("idempotency_key_reused", path="idempotencyKey")
+                self._fail(waiting, draft.strangers.get(waiting.key, reused), "refused")
 
     def _succeed(self, waiting: Waiting, outcome: Outcome) -> None:
         if not waiting.answer.done():  # its caller may have gone

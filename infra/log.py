@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -188,11 +188,6 @@ class Log:
             .format(table)
             .as_bytes()
         )
-        self._select_known = (
-            sql.SQL("SELECT digest, position FROM {} WHERE key = %s::uuid AND recorded_at > clock_timestamp() - {}()")
-            .format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
-            .as_bytes()
-        )
         self._select_written = (
             sql.SQL("SELECT 1 FROM {} WHERE notification_id = %s::bigint AND command_id = %s::text")
             .format(sql.Identifier(schema, "events"))
@@ -221,17 +216,19 @@ class Log:
         ((position,),) = await self._rows(self._select_head)
         return int(position)
 
-    async def load(self, streams: Iterable[StreamName], *, personal: bool = True) -> dict[StreamName, Loaded]:
+    async def load(
+        self, streams: Iterable[StreamName], *, redacted: Collection[StreamName] = ()
+    ) -> dict[StreamName, Loaded]:
         """The states of these streams at one moment; each has an entry, also if nothing was ever written to it.
 
-        Without `personal` no key is asked for: personal fields are None, as if erased. Raises Unavailable.
+        For streams in `redacted` no key is asked for: personal fields are None, as if erased. Raises Unavailable.
         """
         loaded = {name: Loaded(version=0, state=fold_of(name).initial()) for name in streams}
-        await self.catch_up(loaded, personal=personal)
+        await self.catch_up(loaded, redacted=redacted)
         return loaded
 
-    async def catch_up(self, loaded: Mapping[StreamName, Loaded], *, personal: bool = True) -> None:
-        """Bring these streams up to date, all to one moment; `personal` as in `load`. Raises Unavailable."""
+    async def catch_up(self, loaded: Mapping[StreamName, Loaded], *, redacted: Collection[StreamName] = ()) -> None:
+        """Bring these streams up to date, all to one moment; `redacted` as in `load`. Raises Unavailable."""
         if not loaded:
             return
         seen = column([str(stream.version) for stream in loaded.values()])
@@ -239,13 +236,14 @@ class Log:
         subjects: set[str] = set()
         sealed: set[StreamName] = set()  # a guardian's stream has personal data of several subjects
         for name, _, topic, state in rows:
-            if subject := self._codec.sealed_subject(topic, state):
+            if name not in redacted and (subject := self._codec.sealed_subject(topic, state)):
                 subjects.add(subject)
                 sealed.add(name)
-        keys = await self._keys_of(subjects) if personal else {}
+        keys = await self._keys_of(subjects)
         for name, version, topic, state in rows:
             stream = loaded[name]
-            stream.state = fold_of(name).evolve(stream.state, self._codec.decode(topic, state, keys))
+            event = self._codec.decode(topic, state, {} if name in redacted else keys)
+            stream.state = fold_of(name).evolve(stream.state, event)
             stream.version = version
             stream.weight_bytes += len(state)
             stream.sealed |= name in sealed
@@ -296,11 +294,6 @@ class Log:
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         parameters = (max(prefix, after), end, first)
         return [row[0] for row in await self._rows(self._select_names, parameters)]
-
-    async def known(self, key: Key) -> tuple[bytes, int] | None:
-        """Digest and position of an accepted command, if its key is still kept. Raises Unavailable."""
-        rows = await self._rows(self._select_known, (key.name,))
-        return (rows[0][0], rows[0][1]) if rows else None
 
     async def written(self, key: Key, position: int) -> bool:
         """Whether the event there was written by the command of that key. Raises Unavailable."""
