@@ -19,6 +19,7 @@ from infra.secret import Secret
 from infra.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256
+HALVED_FROM = 64  # waiting commands: fewer are not worth two appends
 CONFLICTS_BEFORE_LOCK_MAX = 2
 KNOWN_PERSONS_MAX = 50_000  # remembered, with the version of their stream
 SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
@@ -98,7 +99,7 @@ class _Sent(msgspec.Struct):
     """A batch on its way to the disk."""
 
     draft: _Draft
-    appending: "asyncio.Task[Appended | Conflict]"
+    appending: "asyncio.Future[Appended | Conflict]"
 
 
 class Lane:
@@ -125,7 +126,7 @@ class Lane:
         self._cache = StateCache() if cache is None else cache
         self._known: dict[StreamName, int] = {}  # persons by their stream, with the version at which they were known
         self._waiting: list[Waiting] = []
-        self._arrived = asyncio.Event()
+        self._wake: asyncio.Future[None] | None = None  # while the lane has nothing to do
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # asking for it each time would ask the system each time
         self._stopping = False
@@ -160,11 +161,11 @@ class Lane:
     async def stop(self) -> None:
         """Refuse what comes, finish what waits."""
         self._stopping = True
-        self._arrived.set()
+        self._rouse()
         if self._task:
             await self._task
 
-    async def submit(
+    def submit(
         self,
         command: Command,
         key: Key,
@@ -172,35 +173,44 @@ class Lane:
         content: Any = None,
         correlation: str = "",
         persons: Mapping[str, StreamName] = NOBODY,
-    ) -> Outcome:
-        """Decide a command and wait until it is on disk.
+    ) -> "asyncio.Future[Outcome]":
+        """Have a command decided; the future gives its outcome when it is on disk.
 
         `content` is what its sender said, if that is not the command itself: by it a repetition is known, whatever this
         version or its settings make of it. `persons` are the streams of those who must be known when it is written, by
         the field that names them: else it is refused as "person_unknown", unless it is a repetition.
 
-        Raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
+        It raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
         too many wait ("overloaded"), or if the database does not answer ("unavailable"; the key settles it later).
         """
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
         if self._stopping or len(self._waiting) >= self.queue_max:
             self._count(command, "overloaded")
-            raise Rejected("overloaded", limit=self.queue_max)
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+            answer.set_exception(Rejected("overloaded", limit=self.queue_max))
+            return answer
+        now_s = time.monotonic()
         waiting = Waiting(
             command=command,
             key=self.kept(key),
             digest=self._secret.request_digest(type(command).__name__, command if content is None else content),
             correlation=correlation,
-            answer=self._loop.create_future(),
-            came_at_s=time.monotonic(),
+            answer=answer,
+            came_at_s=now_s,
             persons=persons,
         )
         if not self._waiting and not self._in_hand:
-            self._progress_at_s = time.monotonic()
+            self._progress_at_s = now_s
         self._waiting.append(waiting)
-        self._arrived.set()
-        return await waiting.answer
+        self._rouse()
+        return answer
+
+    def _rouse(self) -> None:
+        """Have the lane look again at what there is to do, if it waits."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     def kept(self, key: Key) -> Key:
         """The key as the log keeps it: clients put names and numbers into keys, and the log is for ever."""
@@ -230,7 +240,7 @@ class Lane:
             stands = before is None or appended is not None  # else the draft stood on what did not happen
             if draft.waiting and stands and not draft.failed:
                 # On its way before anything else is done: the database would wait meanwhile.
-                sent = await self._send(draft)
+                sent = self._send(draft)
             if before and appended:
                 self._remember(before.draft)
                 self._answer(before.draft, appended)
@@ -247,7 +257,6 @@ class Lane:
         while True:
             if sent and draft.waiting and sent.appending.done():
                 return draft  # what is on disk is answered now, however many keep coming
-            self._arrived.clear()
             came = self._take(draft, at_rest=sent is None)
             if came:
                 try:
@@ -258,7 +267,8 @@ class Lane:
             elif sent.appending.done() if sent else draft.waiting or self._stopping:
                 return draft
             else:
-                await self._arrived.wait()
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
             if sent is None and draft.waiting:
                 return draft
 
@@ -266,11 +276,12 @@ class Lane:
         """Move what waits into the draft, in order of arrival, up to the limit; a key at most once.
 
         The second with a key waits for the next batch: its outcome hangs on that of the first, which the log will know.
-        With nothing on its way, half of what waits is taken, so that the other half is decided while it is written.
+        With nothing on its way and much waiting, half of it is taken, so that the other half is decided while it is
+        written. An append costs as much before its first command as for a dozen: of little, all is taken.
         """
         came, later = [], []
         room = BATCH_COMMANDS_MAX - len(draft.waiting)
-        if at_rest:
+        if at_rest and len(self._waiting) >= HALVED_FROM:
             room = min(room, (len(self._waiting) + 1) // 2)
         for waiting in self._waiting[:room]:
             if waiting.key in draft.waiting:
@@ -282,29 +293,30 @@ class Lane:
         self._waiting[:room] = later
         return came
 
-    async def _send(self, draft: _Draft) -> _Sent:
+    def _send(self, draft: _Draft) -> _Sent:
         draft.before = None
-        appending = asyncio.create_task(self._append(draft))
-        appending.add_done_callback(lambda _: self._arrived.set())
-        await asyncio.sleep(0)  # it starts now
-        return _Sent(draft=draft, appending=appending)
+        return _Sent(draft=draft, appending=self._append(draft))
 
-    async def _append(self, draft: _Draft) -> Appended | Conflict:
-        """Append the batch, and have it counted. Raises Unavailable."""
-        commands = len(draft.waiting)
+    def _append(self, draft: _Draft) -> "asyncio.Future[Appended | Conflict]":
+        """Append the batch, and have it counted. The future raises Unavailable."""
+        commands, begun_ns = len(draft.waiting), time.time_ns()
         self.metrics.batch.observe(commands)
-        begun_ns, outcome = time.time_ns(), "failed"
-        try:
-            answer = await self._log.append(draft.batch)
-            outcome = "appended" if isinstance(answer, Appended) else "conflict"
-            return answer
-        except Unavailable:
-            outcome = "unavailable"
+        appending = asyncio.ensure_future(self._log.append(draft.batch))
+        appending.add_done_callback(lambda ended: self._note(ended, commands, begun_ns))
+        return appending
+
+    def _note(self, ended: "asyncio.Future[Appended | Conflict]", commands: int, begun_ns: int) -> None:
+        self._rouse()
+        if ended.cancelled():
+            return
+        error = ended.exception()
+        if isinstance(error, Unavailable):
             self.metrics.retries.inc()
-            raise
-        finally:
-            if self._spans:
-                self._spans.batch(commands, outcome, begun_ns)
+        if self._spans:
+            outcome = "unavailable" if isinstance(error, Unavailable) else "failed"
+            if error is None:
+                outcome = "appended" if isinstance(ended.result(), Appended) else "conflict"
+            self._spans.batch(commands, outcome, begun_ns)
 
     async def _appended(self, sent: _Sent) -> Appended | None:
         """Wait for the batch. None if it was not written, or that is not known; what is known already is answered."""
@@ -428,7 +440,10 @@ class Lane:
                 draft.strangers[waiting.key] = refusal
                 self._refuse(waiting, refusal, draft)
             else:
-                await self._decide(waiting, names, draft)
+                decision, states = DECISIONS[type(waiting.command)], [draft.work[name].current() for name in names]
+                if decision.asks_again:
+                    states = await self._read_on(waiting.command, decision, names, draft)
+                self._decide(waiting, decision, states, draft)
 
     def _persons_to_load(self, batch: list[Waiting], wanted: dict[StreamName, None], draft: _Draft) -> set[StreamName]:
         """Those who must be known, and of whom it is not remembered; `wanted` gets those whom commands write to."""
@@ -514,14 +529,10 @@ class Lane:
         for name, loaded in found.items():
             self._cache.put(name, loaded)
 
-    async def _decide(self, waiting: Waiting, names: list[StreamName], draft: _Draft) -> None:
-        command, work = waiting.command, draft.work
-        decision = DECISIONS[type(command)]
-        states = [work[name].current() for name in names]
-        if decision.asks_again:
-            states = await self._read_on(command, decision, names, draft)
+    def _decide(self, waiting: Waiting, decision: Decision, states: list[Any], draft: _Draft) -> None:
+        work = draft.work
         try:
-            recorded = list(decision.decide(command, *states, now=self._clock()))
+            recorded = list(decision.decide(waiting.command, *states, now=self._clock()))
         except Rejected as refusal:
             self._refuse(waiting, refusal, draft)
             return

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -303,20 +304,48 @@ class Log:
         """A batch for `append`, empty."""
         return Batch(self._codec)
 
-    async def append(self, batch: Batch) -> Appended | Conflict:
-        """Write the whole batch, or nothing and say why. One round trip; when it returns Appended, it is on disk.
+    def append(self, batch: Batch) -> "asyncio.Future[Appended | Conflict]":
+        """Write the whole batch, or nothing and say why. One round trip; when it gives Appended, it is on disk.
 
         One at a time per Log. Raises Unavailable: send the batch again, its keys settle whether it was written.
         """
+        writer = self._writer
+        if writer is None or self._broken or not writer.idle or not batch.plain:
+            return asyncio.ensure_future(self._append_anew(batch))
+        answer: asyncio.Future[Appended | Conflict] = asyncio.get_running_loop().create_future()
+        self._send(batch, writer, answer)  # at once: no task has to begin first
+        return answer
+
+    def _send(self, batch: Batch, writer: Wire, answer: "asyncio.Future[Appended | Conflict]") -> None:
+        done = partial(self._answered, answer)
+        try:
+            writer.send(APPEND, [text.encode() for text in batch.columns()], APPEND_TIMEOUT_S, done)
+        except Exception as error:
+            done(error)
+
+    def _answered(self, answer: "asyncio.Future[Appended | Conflict]", found: Result | Exception) -> None:
+        try:
+            with self._writing():
+                if isinstance(found, Exception):
+                    raise found
+            appended = found.get_value(0, 0) == b"appended"
+            said = Appended(_number(found.get_value(0, 3))) if appended else self._conflict(_conflict_rows(found))
+        except Exception as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(said)
+
+    async def _append_anew(self, batch: Batch) -> Appended | Conflict:
+        """The same on a new connection, or for a batch with personal data."""
         if not batch.plain:
             return await self._append_sealed(batch)
-        parameters = [text.encode() for text in batch.columns()]
         with self._writing():
             writer = await self._connected()
-            found = await writer.ask(APPEND, parameters, timeout_s=APPEND_TIMEOUT_S)
-        if found.get_value(0, 0) == b"appended":
-            return Appended(base=_number(found.get_value(0, 3)))
-        return self._conflict(_conflict_rows(found))
+        answer: asyncio.Future[Appended | Conflict] = asyncio.get_running_loop().create_future()
+        self._send(batch, writer, answer)
+        return await answer
 
     async def _append_sealed(self, batch: Batch) -> Appended | Conflict:
         """The same for a batch with personal data, in psycopg's own way."""
@@ -325,7 +354,7 @@ class Log:
         parameters = (*batch.columns(), list(new_keys), wrapped, batch.erased)
         with self._writing():
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                connection = (await self._connected()).connection
+                connection = (await self._connected()).release()
                 cursor = await connection.execute(self._append, parameters, prepare=True, binary=True)
                 rows = await cursor.fetchall()
         if rows[0][0] == "appended":
@@ -340,15 +369,15 @@ class Log:
         """
         with self._writing():
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                connection = (await self._connected()).connection
-                await connection.execute(self._lock)
+                writer = await self._connected()
+                await writer.release().execute(self._lock)
             try:
                 yield
             except BaseException:
                 await self._drop_writer()  # its transaction and its lock end with it
                 raise
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                await connection.execute("COMMIT")
+                await writer.release().execute("COMMIT")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -42,6 +42,10 @@ async def connected(town: Town) -> Wire:
     return wire
 
 
+def pid_of(wire: Wire) -> int:
+    return wire._connection.info.backend_pid
+
+
 async def test_statements_one_after_another_get_each_its_own_rows(wire: Wire) -> None:
     for n in range(100):
         found = await wire.ask(b"echo", [f"ñ{n}".encode()], timeout_s=TIMEOUT_S)
@@ -83,7 +87,7 @@ async def test_what_does_not_fit_into_the_socket_s_buffer_passes_in_both_directi
 
 async def test_notices_of_the_server_do_not_disturb_the_answer(wire: Wire, town: Town) -> None:
     heard: list[str | None] = []
-    wire.connection.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+    wire.release().add_notice_handler(lambda notice: heard.append(notice.message_primary))
     town.execute(
         "CREATE FUNCTION noisy(said text) RETURNS text LANGUAGE plpgsql AS"
         " $$ BEGIN FOR n IN 1..1000 LOOP RAISE NOTICE '%', repeat('x', 1000); END LOOP; RETURN said; END $$"
@@ -124,16 +128,25 @@ async def test_a_caller_who_goes_leaves_the_wire_usable_when_the_statement_has_e
 
 async def test_a_backend_that_ends_is_an_operational_error(wire: Wire, town: Town) -> None:
     asked = wire.ask(b"sleep", [b"5"], timeout_s=TIMEOUT_S)
-    pid = wire.connection.info.backend_pid
-    await asyncio.to_thread(town.execute, "SELECT pg_terminate_backend(%s)", pid)
+    await asyncio.to_thread(town.execute, "SELECT pg_terminate_backend(%s)", pid_of(wire))
     with pytest.raises(psycopg.OperationalError):
         await asked
     assert not wire.idle
 
 
-async def test_a_backend_that_ended_while_nothing_was_asked_is_an_operational_error(wire: Wire, town: Town) -> None:
-    pid = wire.connection.info.backend_pid
-    await asyncio.to_thread(town.execute, "SELECT pg_terminate_backend(%s, 5000)", pid)
+async def test_that_a_backend_ended_while_nothing_was_asked_is_known_before_the_next_statement(
+    wire: Wire, town: Town
+) -> None:
+    await asyncio.to_thread(town.execute, "SELECT pg_terminate_backend(%s, 5000)", pid_of(wire))
+    await asyncio.sleep(0.1)
+    assert wire.broken
+    with pytest.raises(psycopg.InterfaceError):
+        wire.ask(b"echo", [b"x"], timeout_s=TIMEOUT_S)
+
+
+async def test_that_a_backend_ended_in_psycopg_s_own_way_is_an_operational_error(wire: Wire, town: Town) -> None:
+    wire.release()  # nobody watches the socket
+    await asyncio.to_thread(town.execute, "SELECT pg_terminate_backend(%s, 5000)", pid_of(wire))
     with pytest.raises(psycopg.OperationalError):
         await wire.ask(b"echo", [b"x"], timeout_s=TIMEOUT_S)
     assert wire.broken
@@ -149,7 +162,7 @@ async def test_what_is_in_flight_when_the_wire_is_closed_fails(wire: Wire) -> No
 async def test_psycopg_s_own_way_works_between_statements(wire: Wire) -> None:
     for n in range(3):
         await wire.ask(b"echo", [b"one"], timeout_s=TIMEOUT_S)
-        cursor = await wire.connection.execute("SELECT %s::int", (n,), prepare=True)
+        cursor = await wire.release().execute("SELECT %s::int", (n,), prepare=True)
         assert await cursor.fetchone() == (n,)
 
 
@@ -164,4 +177,4 @@ def test_a_loop_that_ends_with_a_statement_in_flight_ends(
 
     left: list[Wire] = []
     run(leave())
-    left[0].connection.pgconn.finish()
+    left[0]._connection.pgconn.finish()
