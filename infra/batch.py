@@ -1,6 +1,6 @@
 """A batch on its way to the log: the columns in which it travels, the calls that take it, and what is answered."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -61,28 +61,28 @@ class Batch:
         self.erased: list[str] = []
         self._codec = codec
 
-    def accept(
-        self, key: Key, digest: bytes, correlation: str, entries: Iterable[tuple[StreamName, int, Event]]
-    ) -> int:
-        """Add an accepted command with its events, each with its version; how many events the batch has until here.
+    def add(self, stream: StreamName, version: int, event: Event) -> int:
+        """Add an event of the command that is accepted next: the bytes of its state, 0 if it is sealed later.
 
         Versions count from 1 in each stream.
         """
-        events = self.events
-        place = str(len(self.commands) + 1)
-        for stream, version, event in entries:
-            if version == 1:
-                self.begun.add(stream)
-            if event.personal_fields:
-                self.personal.append((len(events), event))
-                state = b""
-            else:
-                state = self._codec.encode(event)
-            if event.erases_subject:
-                self.erased.append(subject_of(event))
-            events.append((stream, str(version), event.event_name, state, place))
-        self.commands.append((key.name, digest.hex(), key.by or key.actor, correlation or NULL, str(len(events))))
-        return len(events)
+        if version == 1:
+            self.begun.add(stream)
+        if event.personal_fields:
+            self.personal.append((len(self.events), event))
+            state = b""
+        else:
+            state = self._codec.encode(event)
+        if event.erases_subject:
+            self.erased.append(subject_of(event))
+        self.events.append((stream, str(version), event.event_name, state, str(len(self.commands) + 1)))
+        return len(state)
+
+    def accept(self, key: Key, digest: bytes, correlation: str) -> int:
+        """Accept a command with the events added since the one before; how many events the batch has until here."""
+        number = len(self.events)
+        self.commands.append((key.name, digest.hex(), key.by or key.actor, correlation or NULL, str(number)))
+        return number
 
     def refuse(self, key: Key) -> None:
         """Add a refused command: its key is looked up, and nothing is kept of it."""

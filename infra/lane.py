@@ -75,8 +75,10 @@ class _Work(msgspec.Struct, gc=False):
         return self.state
 
     def fold(self) -> None:
+        state, evolve = self.state, self.evolve
         for event in self.pending:
-            self.state = self.evolve(self.state, event)
+            state = evolve(state, event)
+        self.state = state
         self.pending.clear()
 
 
@@ -407,7 +409,7 @@ class Lane:
                 work.fold()
             remembered = work.remembered
             remembered.state, remembered.version = work.state, work.version
-            cache.grew(stream, remembered, work.written_bytes)
+            cache.grew(remembered, work.written_bytes)
         cache.trim()
 
     def _learn(self, conflict: Conflict) -> None:
@@ -427,7 +429,7 @@ class Lane:
             for event in missed:
                 cached.state = evolve(cached.state, event)
             cached.version = version
-            self._cache.grew(stream, cached, conflict.missed_bytes.get(stream, 0))
+            self._cache.grew(cached, conflict.missed_bytes.get(stream, 0))
 
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""
@@ -536,17 +538,15 @@ class Lane:
         except Rejected as refusal:
             self._refuse(waiting, refusal, draft)
             return
-        entries = []
+        batch = draft.batch
         for stream, event in recorded:
             written = work[stream]
             written.version += 1
             written.pending.append(event)
+            written.written_bytes += batch.add(stream, written.version, event)
             if event.personal_fields:
                 written.sealed = True
-            entries.append((stream, written.version, event))
-        ordinal = draft.batch.accept(waiting.key, waiting.digest, waiting.correlation, entries)
-        for stream, _, _, state, _ in draft.batch.events[ordinal - len(entries) :]:
-            work[stream].written_bytes += len(state)
+        ordinal = batch.accept(waiting.key, waiting.digest, waiting.correlation)
         draft.accepted.append((waiting, ordinal, recorded))
 
     def _refuse(self, waiting: Waiting, refusal: Rejected, draft: _Draft) -> None:
@@ -564,8 +564,9 @@ class Lane:
         raise RuntimeError(f"{type(command).__name__} reads more in every round")
 
     def _answer(self, draft: _Draft, appended: Appended) -> None:
+        base = appended.base
         for waiting, ordinal, recorded in draft.accepted:
-            self._succeed(waiting, Outcome(position=appended.base + ordinal, recorded=recorded))
+            self._succeed(waiting, Outcome(base + ordinal, False, recorded), "accepted")
         for waiting, refusal in draft.refused:
             self._fail(waiting, refusal, "refused")
 
@@ -576,15 +577,15 @@ class Lane:
                 continue
             digest, position = known
             if digest == waiting.digest:
-                self._succeed(waiting, Outcome(position=position, replayed=True))
+                self._succeed(waiting, Outcome(position=position, replayed=True), "replayed")
             else:
                 reused = Rejected("idempotency_key_reused", path="idempotencyKey")
                 self._fail(waiting, draft.strangers.get(waiting.key, reused), "refused")
 
-    def _succeed(self, waiting: Waiting, outcome: Outcome) -> None:
+    def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:
         if not waiting.answer.done():  # its caller may have gone
-            waiting.answer.set_result(outcome)
-            self._count(waiting.command, "replayed" if outcome.replayed else "accepted")
+            waiting.answer.set_result(answer)
+            self._count(waiting.command, outcome)
 
     def _fail(self, waiting: Waiting, error: Exception, outcome: str) -> None:
         if not waiting.answer.done():

@@ -98,13 +98,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Loaded(msgspec.Struct, gc=False):
     """A stream as it was at `version` (0 = no event yet).
 
-    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it.
+    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it. `segment` is the
+    part of a cache that has it, 0 for none: to look that up for each event would take longer than to fold it.
     """
 
     version: int
     state: Any
     weight_bytes: int = 0
     sealed: bool = False
+    segment: int = 0
 
 
 class Readers:
