@@ -1,9 +1,8 @@
-"""Who is known: each booking asks for patient and actor; all that ask at the same time are answered by one question."""
+"""Who bears an identity number: all requests that ask at the same time are answered by one question to the log."""
 
 import asyncio
 from typing import Any
 
-from domain import people
 from infra.log import Log
 
 AT_ONCE_MAX = 200
@@ -17,16 +16,11 @@ class Acquaintance:
         self._waiting: list[tuple[str, asyncio.Future[Any]]] = []
         self._asking: asyncio.Task[None] | None = None
 
-    async def knows(self, person: str) -> bool:
-        """Whether somebody has this id and was not erased, as the log was no earlier than now.
-
-        Raises infra.log.Unavailable.
-        """
-        found: people.Person = await self.state(people.stream(person))
-        return found.known
-
     async def state(self, stream: str) -> Any:
-        """The state of a stream without what is personal in it, likewise. It is others' too: only to be read."""
+        """The state of a stream, as the log was no earlier than now, without what is personal in it.
+
+        It is shared with other callers: only to be read. Raises infra.log.Unavailable.
+        """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((stream, answer))
         if self._asking is None or self._asking.done():
@@ -37,8 +31,8 @@ class Acquaintance:
         while self._waiting:
             batch, self._waiting = self._waiting[:AT_ONCE_MAX], self._waiting[AT_ONCE_MAX:]
             try:
-                # Nothing personal is needed to tell that, so no key is asked for.
-                found = await self._log.load({stream for stream, _ in batch}, personal=False)
+                streams = {stream for stream, _ in batch}
+                found = await self._log.load(streams, redacted=streams)
             except Exception as error:
                 for _, answer in batch:
                     if not answer.done():

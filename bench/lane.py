@@ -37,13 +37,13 @@ class Alone(Lane):
 
     async def _work(self) -> None:
         while self._waiting or not self._stopping:
-            self._arrived.clear()
             most = infra.lane.BATCH_COMMANDS_MAX
             self._in_hand, self._waiting = self._waiting[:most], self._waiting[most:]
             if self._in_hand:
                 await self._settle(self._in_hand)
             elif not self._stopping:
-                await self._arrived.wait()
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
 
 
 def _without_batches() -> None:

@@ -303,11 +303,10 @@ def batch_of(batch: Batch, bookings: int) -> Batch:
         for stream, _ in recorded:
             batch.read.setdefault(stream, 0)
             versions.setdefault(stream, 0)
-        entries = []
         for stream, event in recorded:
             versions[stream] += 1
-            entries.append((stream, versions[stream], event))
-        batch.accept(key, bytes(DIGEST_BYTES), "bench", entries)
+            batch.add(stream, versions[stream], event)
+        batch.accept(key, bytes(DIGEST_BYTES), "bench")
     return batch
 
 

@@ -7,23 +7,27 @@ from infra.log import Loaded
 
 CACHE_BYTES_MAX = 128 * 2**20  # of events in the log, unless told otherwise; the states take some times that in memory
 ONCE_SHARE = 0.25  # of that, for streams that were not asked for again
+ONCE, AGAIN = 1, 2  # segments
 STREAM_BYTES = 500  # what a stream weighs beside its events, so that empty ones count too
 
 
 class _Segment:
     """Streams in the order of their last use, and what they weigh."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self._number = number
         self.streams: OrderedDict[StreamName, Loaded] = OrderedDict()
         self.weight_bytes = 0
 
     def put(self, stream: StreamName, loaded: Loaded) -> None:
         self.streams[stream] = loaded
+        loaded.segment = self._number
         self.weight_bytes += loaded.weight_bytes + STREAM_BYTES
 
     def take(self, stream: StreamName) -> Loaded | None:
         loaded = self.streams.pop(stream, None)
         if loaded is not None:
+            loaded.segment = 0
             self.weight_bytes -= loaded.weight_bytes + STREAM_BYTES
         return loaded
 
@@ -40,8 +44,8 @@ class StateCache:
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
-        self._once = _Segment()
-        self._again = _Segment()
+        self._once = _Segment(ONCE)
+        self._again = _Segment(AGAIN)
 
     def __len__(self) -> int:
         return len(self._once.streams) + len(self._again.streams)
@@ -66,12 +70,11 @@ class StateCache:
         if not loaded.sealed:
             self._once.put(stream, loaded)
 
-    def grew(self, stream: StreamName, loaded: Loaded, weight_bytes: int) -> None:
+    def grew(self, loaded: Loaded, weight_bytes: int) -> None:
         """Account for events that were folded into a state, kept here or not."""
         loaded.weight_bytes += weight_bytes
-        for segment in (self._again, self._once):
-            if segment.streams.get(stream) is loaded:
-                segment.weight_bytes += weight_bytes
+        if loaded.segment:
+            (self._again if loaded.segment == AGAIN else self._once).weight_bytes += weight_bytes
 
     def drop(self, stream: StreamName) -> None:
         if self._again.take(stream) is None:

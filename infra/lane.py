@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -19,9 +19,14 @@ from infra.secret import Secret
 from infra.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256
+HALVED_FROM = 64  # waiting commands: fewer are not worth two appends
 CONFLICTS_BEFORE_LOCK_MAX = 2
+KNOWN_PERSONS_MAX = 50_000  # remembered, with the version of their stream
 SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
 SETTLE_PAUSE_S = 0.2  # before the first repetition; then more
+
+
+NOBODY: Mapping[str, StreamName] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +46,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
     correlation: str
     answer: "asyncio.Future[Outcome]"
     came_at_s: float
+    persons: Mapping[str, StreamName] = {}
 
 
 class _Work(msgspec.Struct, gc=False):
@@ -69,8 +75,10 @@ class _Work(msgspec.Struct, gc=False):
         return self.state
 
     def fold(self) -> None:
+        state, evolve = self.state, self.evolve
         for event in self.pending:
-            self.state = self.evolve(self.state, event)
+            state = evolve(state, event)
+        self.state = state
         self.pending.clear()
 
 
@@ -84,6 +92,8 @@ class _Draft(msgspec.Struct):
     work: dict[StreamName, _Work] = {}
     accepted: list[tuple[Waiting, int, list[Recorded]]] = []
     refused: list[tuple[Waiting, Rejected]] = []
+    persons: dict[StreamName, tuple[int, bool]] = {}  # the version of their streams, and whether they are known
+    strangers: dict[Key, Rejected] = {}  # refusals of commands whose person is not known
     failed: bool = False
 
 
@@ -91,7 +101,7 @@ class _Sent(msgspec.Struct):
     """A batch on its way to the disk."""
 
     draft: _Draft
-    appending: "asyncio.Task[Appended | Conflict]"
+    appending: "asyncio.Future[Appended | Conflict]"
 
 
 class Lane:
@@ -116,8 +126,9 @@ class Lane:
         self._secret = secret
         self._clock = clock
         self._cache = StateCache() if cache is None else cache
+        self._known: dict[StreamName, int] = {}  # persons by their stream, with the version at which they were known
         self._waiting: list[Waiting] = []
-        self._arrived = asyncio.Event()
+        self._wake: asyncio.Future[None] | None = None  # while the lane has nothing to do
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # asking for it each time would ask the system each time
         self._stopping = False
@@ -152,37 +163,56 @@ class Lane:
     async def stop(self) -> None:
         """Refuse what comes, finish what waits."""
         self._stopping = True
-        self._arrived.set()
+        self._rouse()
         if self._task:
             await self._task
 
-    async def submit(self, command: Command, key: Key, *, content: Any = None, correlation: str = "") -> Outcome:
-        """Decide a command and wait until it is on disk.
+    def submit(
+        self,
+        command: Command,
+        key: Key,
+        *,
+        content: Any = None,
+        correlation: str = "",
+        persons: Mapping[str, StreamName] = NOBODY,
+    ) -> "asyncio.Future[Outcome]":
+        """Have a command decided; the future gives its outcome when it is on disk.
 
         `content` is what its sender said, if that is not the command itself: by it a repetition is known, whatever this
-        version or its settings make of it.
+        version or its settings make of it. `persons` are the streams of those who must be known when it is written, by
+        the field that names them: else it is refused as "person_unknown", unless it is a repetition.
 
-        Raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
+        It raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
         too many wait ("overloaded"), or if the database does not answer ("unavailable"; the key settles it later).
         """
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Outcome] = loop.create_future()
         if self._stopping or len(self._waiting) >= self.queue_max:
             self._count(command, "overloaded")
-            raise Rejected("overloaded", limit=self.queue_max)
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+            answer.set_exception(Rejected("overloaded", limit=self.queue_max))
+            return answer
+        now_s = time.monotonic()
         waiting = Waiting(
             command=command,
             key=self.kept(key),
             digest=self._secret.request_digest(type(command).__name__, command if content is None else content),
             correlation=correlation,
-            answer=self._loop.create_future(),
-            came_at_s=time.monotonic(),
+            answer=answer,
+            came_at_s=now_s,
+            persons=persons,
         )
         if not self._waiting and not self._in_hand:
-            self._progress_at_s = time.monotonic()
+            self._progress_at_s = now_s
         self._waiting.append(waiting)
-        self._arrived.set()
-        return await waiting.answer
+        self._rouse()
+        return answer
+
+    def _rouse(self) -> None:
+        """Have the lane look again at what there is to do, if it waits."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     def kept(self, key: Key) -> Key:
         """The key as the log keeps it: clients put names and numbers into keys, and the log is for ever."""
@@ -212,7 +242,7 @@ class Lane:
             stands = before is None or appended is not None  # else the draft stood on what did not happen
             if draft.waiting and stands and not draft.failed:
                 # On its way before anything else is done: the database would wait meanwhile.
-                sent = await self._send(draft)
+                sent = self._send(draft)
             if before and appended:
                 self._remember(before.draft)
                 self._answer(before.draft, appended)
@@ -229,7 +259,6 @@ class Lane:
         while True:
             if sent and draft.waiting and sent.appending.done():
                 return draft  # what is on disk is answered now, however many keep coming
-            self._arrived.clear()
             came = self._take(draft, at_rest=sent is None)
             if came:
                 try:
@@ -240,7 +269,8 @@ class Lane:
             elif sent.appending.done() if sent else draft.waiting or self._stopping:
                 return draft
             else:
-                await self._arrived.wait()
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
             if sent is None and draft.waiting:
                 return draft
 
@@ -248,11 +278,12 @@ class Lane:
         """Move what waits into the draft, in order of arrival, up to the limit; a key at most once.
 
         The second with a key waits for the next batch: its outcome hangs on that of the first, which the log will know.
-        With nothing on its way, half of what waits is taken, so that the other half is decided while it is written.
+        With nothing on its way and much waiting, half of it is taken, so that the other half is decided while it is
+        written. An append costs as much before its first command as for a dozen: of little, all is taken.
         """
         came, later = [], []
         room = BATCH_COMMANDS_MAX - len(draft.waiting)
-        if at_rest:
+        if at_rest and len(self._waiting) >= HALVED_FROM:
             room = min(room, (len(self._waiting) + 1) // 2)
         for waiting in self._waiting[:room]:
             if waiting.key in draft.waiting:
@@ -264,29 +295,30 @@ class Lane:
         self._waiting[:room] = later
         return came
 
-    async def _send(self, draft: _Draft) -> _Sent:
+    def _send(self, draft: _Draft) -> _Sent:
         draft.before = None
-        appending = asyncio.create_task(self._append(draft))
-        appending.add_done_callback(lambda _: self._arrived.set())
-        await asyncio.sleep(0)  # it starts now
-        return _Sent(draft=draft, appending=appending)
+        return _Sent(draft=draft, appending=self._append(draft))
 
-    async def _append(self, draft: _Draft) -> Appended | Conflict:
-        """Append the batch, and have it counted. Raises Unavailable."""
-        commands = len(draft.waiting)
+    def _append(self, draft: _Draft) -> "asyncio.Future[Appended | Conflict]":
+        """Append the batch, and have it counted. The future raises Unavailable."""
+        commands, begun_ns = len(draft.waiting), time.time_ns()
         self.metrics.batch.observe(commands)
-        begun_ns, outcome = time.time_ns(), "failed"
-        try:
-            answer = await self._log.append(draft.batch)
-            outcome = "appended" if isinstance(answer, Appended) else "conflict"
-            return answer
-        except Unavailable:
-            outcome = "unavailable"
+        appending = asyncio.ensure_future(self._log.append(draft.batch))
+        appending.add_done_callback(lambda ended: self._note(ended, commands, begun_ns))
+        return appending
+
+    def _note(self, ended: "asyncio.Future[Appended | Conflict]", commands: int, begun_ns: int) -> None:
+        self._rouse()
+        if ended.cancelled():
+            return
+        error = ended.exception()
+        if isinstance(error, Unavailable):
             self.metrics.retries.inc()
-            raise
-        finally:
-            if self._spans:
-                self._spans.batch(commands, outcome, begun_ns)
+        if self._spans:
+            outcome = "unavailable" if isinstance(error, Unavailable) else "failed"
+            if error is None:
+                outcome = "appended" if isinstance(ended.result(), Appended) else "conflict"
+            self._spans.batch(commands, outcome, begun_ns)
 
     async def _appended(self, sent: _Sent) -> Appended | None:
         """Wait for the batch. None if it was not written, or that is not known; what is known already is answered."""
@@ -297,7 +329,7 @@ class Lane:
         if isinstance(answer, Appended):
             return answer
         self._learn(answer)
-        self._answer_known(sent.draft.waiting.values(), answer)
+        self._answer_known(sent.draft.waiting.values(), answer, sent.draft)
         return None
 
     async def _settle(self, batch: list[Waiting]) -> None:
@@ -361,7 +393,7 @@ class Lane:
             else:
                 conflicts += 1
                 self._learn(answer)
-                self._answer_known(batch, answer)
+                self._answer_known(batch, answer, draft)
 
     def _remember(self, draft: _Draft) -> None:
         """The batch is on disk: so are its states."""
@@ -369,6 +401,7 @@ class Lane:
         for stream, work in draft.work.items():
             if work.version == work.remembered.version:
                 continue
+            self._known.pop(stream, None)
             if work.sealed:
                 cache.drop(stream)
                 continue
@@ -376,7 +409,7 @@ class Lane:
                 work.fold()
             remembered = work.remembered
             remembered.state, remembered.version = work.state, work.version
-            cache.grew(stream, remembered, work.written_bytes)
+            cache.grew(remembered, work.written_bytes)
         cache.trim()
 
     def _learn(self, conflict: Conflict) -> None:
@@ -384,6 +417,7 @@ class Lane:
         if conflict.stale:
             self.metrics.conflicts.inc()
         for stream, version in conflict.stale.items():
+            self._known.pop(stream, None)
             cached = self._cache.get(stream)
             if cached is None:
                 continue
@@ -395,17 +429,67 @@ class Lane:
             for event in missed:
                 cached.state = evolve(cached.state, event)
             cached.version = version
-            self._cache.grew(stream, cached, conflict.missed_bytes.get(stream, 0))
+            self._cache.grew(cached, conflict.missed_bytes.get(stream, 0))
 
     async def _decide_all(self, batch: list[Waiting], draft: _Draft) -> None:
         """Decide the commands in order, each on what those before it decided."""
         reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
-        await self._provide(dict.fromkeys(name for names in reads for name in names), draft)
+        wanted = dict.fromkeys(name for names in reads for name in names)
+        persons = self._persons_to_load(batch, wanted, draft)
+        await self._provide(wanted, draft, persons)
         for waiting, names in zip(batch, reads, strict=True):
-            await self._decide(waiting, names, draft)
+            if waiting.persons and (refusal := self._stranger(waiting, draft)):
+                draft.strangers[waiting.key] = refusal
+                self._refuse(waiting, refusal, draft)
+            else:
+                decision, states = DECISIONS[type(waiting.command)], [draft.work[name].current() for name in names]
+                if decision.asks_again:
+                    states = await self._read_on(waiting.command, decision, names, draft)
+                self._decide(waiting, decision, states, draft)
 
-    async def _provide(self, streams: Iterable[StreamName], draft: _Draft) -> None:
-        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query."""
+    def _persons_to_load(self, batch: list[Waiting], wanted: dict[StreamName, None], draft: _Draft) -> set[StreamName]:
+        """Those who must be known, and of whom it is not remembered; `wanted` gets those whom commands write to."""
+        before = draft.before.work if draft.before else {}
+        missing: set[StreamName] = set()
+        for waiting in batch:
+            for name in waiting.persons.values():
+                if name in before:
+                    wanted[name] = None
+                elif name in draft.persons or name in draft.work or name in wanted:
+                    continue
+                elif name in self._known and not draft.fresh:
+                    draft.persons[name] = self._known[name], True
+                else:
+                    missing.add(name)
+        return missing
+
+    def _stranger(self, waiting: Waiting, draft: _Draft) -> Rejected | None:
+        """The refusal, if somebody is not known. The append checks the versions by which they are or are not."""
+        for path, name in waiting.persons.items():
+            if work := draft.work.get(name):  # there is a command about them in this batch, or in the one before
+                known = work.current().known
+            else:
+                version, known = draft.persons[name]
+                draft.batch.read.setdefault(name, version)
+            if not known:
+                return Rejected("person_unknown", path=path)
+        return None
+
+    def _note_persons(self, loaded: Mapping[StreamName, Loaded], draft: _Draft) -> None:
+        for name, found in loaded.items():
+            draft.persons[name] = found.version, found.state.known
+            if found.state.known:
+                self._known[name] = found.version
+        while len(self._known) > KNOWN_PERSONS_MAX:
+            del self._known[next(iter(self._known))]
+
+    async def _provide(
+        self, streams: Iterable[StreamName], draft: _Draft, persons: Collection[StreamName] = ()
+    ) -> None:
+        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query.
+
+        The same query looks for `persons`. Of those nothing personal is read, and no state is kept.
+        """
         before = draft.before.work if draft.before else {}
         found: dict[StreamName, Loaded] = {}
         missing = []
@@ -422,15 +506,22 @@ class Lane:
                 missing.append(name)
         if draft.fresh:
             await self._catch_up(found)
-        if missing:
-            for name, loaded in (await self._log.load(missing)).items():
-                self._cache.put(name, loaded)
-                found[name] = loaded
-            self._cache.trim()
+        if persons:
+            all_loaded = await self._log.load([*missing, *persons], redacted=persons)
+            self._note_persons({name: all_loaded.pop(name) for name in persons}, draft)
+            found |= self._kept(all_loaded)
+        elif missing:
+            found |= self._kept(await self._log.load(missing))
         for name, loaded in found.items():
             draft.work[name] = _Work(loaded, loaded.state, loaded.version, fold_of(name).evolve)
         for name in streams:
             draft.batch.read.setdefault(name, draft.work[name].version)
+
+    def _kept(self, found: dict[StreamName, Loaded]) -> dict[StreamName, Loaded]:
+        for name, loaded in found.items():
+            self._cache.put(name, loaded)
+        self._cache.trim()
+        return found
 
     async def _catch_up(self, found: dict[StreamName, Loaded]) -> None:
         """Bring remembered states up to date. What was remembered without personal data may have some by now."""
@@ -440,30 +531,27 @@ class Lane:
         for name, loaded in found.items():
             self._cache.put(name, loaded)
 
-    async def _decide(self, waiting: Waiting, names: list[StreamName], draft: _Draft) -> None:
-        command, work = waiting.command, draft.work
-        decision = DECISIONS[type(command)]
-        states = [work[name].current() for name in names]
-        if decision.asks_again:
-            states = await self._read_on(command, decision, names, draft)
+    def _decide(self, waiting: Waiting, decision: Decision, states: list[Any], draft: _Draft) -> None:
+        work = draft.work
         try:
-            recorded = list(decision.decide(command, *states, now=self._clock()))
+            recorded = list(decision.decide(waiting.command, *states, now=self._clock()))
         except Rejected as refusal:
-            draft.batch.refuse(waiting.key)
-            draft.refused.append((waiting, refusal))
+            self._refuse(waiting, refusal, draft)
             return
-        entries = []
+        batch = draft.batch
         for stream, event in recorded:
             written = work[stream]
             written.version += 1
             written.pending.append(event)
+            written.written_bytes += batch.add(stream, written.version, event)
             if event.personal_fields:
                 written.sealed = True
-            entries.append((stream, written.version, event))
-        ordinal = draft.batch.accept(waiting.key, waiting.digest, waiting.correlation, entries)
-        for stream, _, _, state, _ in draft.batch.events[ordinal - len(entries) :]:
-            work[stream].written_bytes += len(state)
+        ordinal = batch.accept(waiting.key, waiting.digest, waiting.correlation)
         draft.accepted.append((waiting, ordinal, recorded))
+
+    def _refuse(self, waiting: Waiting, refusal: Rejected, draft: _Draft) -> None:
+        draft.batch.refuse(waiting.key)
+        draft.refused.append((waiting, refusal))
 
     async def _read_on(self, command: Command, decision: Decision, names: list[StreamName], draft: _Draft) -> list[Any]:
         """The states of what the command reads, asked again with what was found until it is nothing new."""
@@ -476,26 +564,28 @@ class Lane:
         raise RuntimeError(f"{type(command).__name__} reads more in every round")
 
     def _answer(self, draft: _Draft, appended: Appended) -> None:
+        base = appended.base
         for waiting, ordinal, recorded in draft.accepted:
-            self._succeed(waiting, Outcome(position=appended.base + ordinal, recorded=recorded))
+            self._succeed(waiting, Outcome(base + ordinal, False, recorded), "accepted")
         for waiting, refusal in draft.refused:
             self._fail(waiting, refusal, "refused")
 
-    def _answer_known(self, batch: Iterable[Waiting], conflict: Conflict) -> None:
+    def _answer_known(self, batch: Iterable[Waiting], conflict: Conflict, draft: _Draft) -> None:
         for waiting in batch:
             known = conflict.known.get(waiting.key.name)
             if known is None:
                 continue
             digest, position = known
             if digest == waiting.digest:
-                self._succeed(waiting, Outcome(position=position, replayed=True))
+                self._succeed(waiting, Outcome(position=position, replayed=True), "replayed")
             else:
-                self._fail(waiting, Rejected("idempotency_key_reused", path="idempotencyKey"), "refused")
+                reused = Rejected("idempotency_key_reused", path="idempotencyKey")
+                self._fail(waiting, draft.strangers.get(waiting.key, reused), "refused")
 
-    def _succeed(self, waiting: Waiting, outcome: Outcome) -> None:
+    def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:
         if not waiting.answer.done():  # its caller may have gone
-            waiting.answer.set_result(outcome)
-            self._count(waiting.command, "replayed" if outcome.replayed else "accepted")
+            waiting.answer.set_result(answer)
+            self._count(waiting.command, outcome)
 
     def _fail(self, waiting: Waiting, error: Exception, outcome: str) -> None:
         if not waiting.answer.done():

@@ -2,8 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,10 +13,14 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.decider import Event, StreamName, fold_of
+from infra.batch import Appended, Batch, Conflict, Key, append_statement, column, plain_append_statement
 from infra.codec import Codec, subject_of
 from infra.secret import Secret
+from infra.wire import Result, Wire
 
-READ_CONNECTIONS_MAX = 4
+__all__ = ["Appended", "Batch", "Conflict", "Key"]  # they are of this module's interface
+
+READ_CONNECTIONS_MAX = 3  # beside the wires: one reads for the lane, one writes
 RECONNECT_TIMEOUT_S = 2  # the pool doubles its pauses until then: they must not grow with the length of an outage
 END_FORMER_S = 1.0  # how long its end is waited for
 CONNECT_TIMEOUT_S = 10
@@ -27,6 +32,7 @@ PAGE_EVENTS_MAX = 500
 
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
+    "client_encoding": "UTF8",  # in which a wire's parameters are encoded
     "connect_timeout": CONNECT_TIMEOUT_S,
     "tcp_user_timeout": APPEND_TIMEOUT_S * 1_000,
     # What an answer means rests on the first two: a role's or a server's own settings do not change them.
@@ -43,32 +49,36 @@ NO_ANSWER = (
     TimeoutError,
 )
 
-# One parameter a column, in the order of the function in infra/migrations/0001_log.sql.
-APPEND_TYPES = (*("text",) * 12, "text[]", "bytea[]", "text[]")
-NULL = "\\N"
-NO_COLUMNS: tuple[tuple[Any, ...], ...] = ((),) * 5
+APPEND, SINCE = b"igob_append", b"igob_since"  # as they are prepared on the wires
+
 END_FORMER = (
     "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
     " AND usename = current_user AND datname = current_database()"
 )
 
 
-def column(values: Sequence[str]) -> str:
-    """A column as the append takes it: a line a row. Raises ValueError if a value has a line break of its own."""
-    text = "\n".join(values)
-    if text.count("\n") >= max(len(values), 1):
-        raise ValueError("a value of a batch has a line break")
-    return text
-
-
-def append_statement(schema: str) -> bytes:
-    """The call of the append, each parameter cast to its type."""
-    parameters = sql.SQL(", ").join(sql.SQL("%b::" + kind) for kind in APPEND_TYPES)
-    return sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(schema, "append"), parameters).as_bytes()
-
-
 class Unavailable(Exception):
     """The database does not answer, or the connection broke: it is not known whether what was sent was done."""
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode()
+
+
+def _number(value: bytes | None) -> int:
+    return 0 if value is None else int.from_bytes(value, "big")
+
+
+def _conflict_rows(found: Result) -> list[tuple[Any, ...]]:
+    """The answer of the append, column by column, of a result in binary form."""
+    value = found.get_value
+    return [
+        (
+            _text(value(n, 0)), _text(value(n, 1)), value(n, 2), _number(value(n, 3)), _number(value(n, 4)),
+            _text(value(n, 5)), value(n, 6),
+        )
+        for n in range(found.ntuples)
+    ]  # fmt: skip
 
 
 class LogGap(Exception):
@@ -85,83 +95,18 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     state: bytes
 
 
-class Key(msgspec.Struct, frozen=True, gc=False):
-    """An idempotency key, in its actor's own space. `by`: what the log keeps of the actor, if that is not it."""
-
-    actor: str
-    name: str
-    by: str = ""
-
-
-class Batch:
-    """What one append takes, in the columns in which it travels: see `append` in infra/migrations/0001_log.sql.
-
-    `read` has the version of each stream that was looked at (0 = no event yet). Events are encoded as they are added,
-    so that little is left to do when the batch may be sent; those with personal fields wait for their subject's key.
-    """
-
-    def __init__(self, codec: Codec) -> None:
-        self.read: dict[StreamName, int] = {}
-        self.commands: list[tuple[str, str, str, str, str]] = []  # key, digest, actor, correlation, events until here
-        self.events: list[tuple[StreamName, str, str, bytes, str]] = []  # stream, version, name, state, its command
-        self.begun: set[StreamName] = set()
-        self.personal: list[tuple[int, Event]] = []  # with their place in `events`
-        self.erased: list[str] = []
-        self._codec = codec
-
-    def accept(
-        self, key: Key, digest: bytes, correlation: str, entries: Iterable[tuple[StreamName, int, Event]]
-    ) -> int:
-        """Add an accepted command with its events, each with its version; how many events the batch has until here.
-
-        Versions count from 1 in each stream.
-        """
-        events = self.events
-        place = str(len(self.commands) + 1)
-        for stream, version, event in entries:
-            if version == 1:
-                self.begun.add(stream)
-            if event.personal_fields:
-                self.personal.append((len(events), event))
-                state = b""
-            else:
-                state = self._codec.encode(event)
-            if event.erases_subject:
-                self.erased.append(subject_of(event))
-            events.append((stream, str(version), event.event_name, state, place))
-        self.commands.append((key.name, digest.hex(), key.by or key.actor, correlation or NULL, str(len(events))))
-        return len(events)
-
-    def refuse(self, key: Key) -> None:
-        """Add a refused command: its key is looked up, and nothing is kept of it."""
-        self.commands.append((key.name, "", key.by or key.actor, NULL, NULL))
-
-
-class Appended(msgspec.Struct, frozen=True):
-    """The batch is on disk: entry n (from 1) has position `base` + n."""
-
-    base: int
-
-
-class Conflict(msgspec.Struct, frozen=True):
-    """Nothing was written: streams that moved on, with what was missed, and names of keys that have their outcome."""
-
-    stale: dict[StreamName, int]
-    missed: dict[StreamName, list[Event]]
-    missed_bytes: dict[StreamName, int]
-    known: dict[str, tuple[bytes, int]]
-
-
 class Loaded(msgspec.Struct, gc=False):
     """A stream as it was at `version` (0 = no event yet).
 
-    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it.
+    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it. `segment` is the
+    part of a cache that has it, 0 for none: to look that up for each event would take longer than to fold it.
     """
 
     version: int
     state: Any
     weight_bytes: int = 0
     sealed: bool = False
+    segment: int = 0
 
 
 class Readers:
@@ -207,27 +152,29 @@ class Log:
         self._schema = schema
         self._secret = secret
         self._codec = Codec()
-        self._writer: psycopg.AsyncConnection[Any] | None = None
+        self._writer: Wire | None = None
         self._broken = False
+        self._reader: Wire | None = None
+        self._reader_opens = False
+        self._closed = False
         self._readers = Readers(conninfo)
         self._rows = self._readers.rows
-        self._name = f"igob {uuid.uuid4()}"  # by which our former writer is found
+        self._name = f"igob {uuid.uuid4()}"  # by which our former writer is found; the reader's is longer
         self._append = append_statement(schema)
+        self._append_plain = plain_append_statement(schema)
         table = sql.Identifier(schema, "events")
         # All as bytes: psycopg would put composed ones together, and look for their parameters, each time anew.
         self._lock = sql.SQL("BEGIN; SELECT {}()").format(sql.Identifier(schema, "lock_log")).as_bytes()
-        self._select_since = (
-            sql.SQL(
-                # One index scan a stream, whatever the statistics say; a wide ANY() may scan the whole table.
-                "SELECT e.* FROM unnest(string_to_array(%s, chr(10)), string_to_array(%s, chr(10))::bigint[])"
-                " AS s (name, seen) CROSS JOIN LATERAL ("
-                "SELECT originator_id, originator_version, topic, state FROM {}"
-                " WHERE originator_id = s.name AND originator_version > s.seen"
-                " ORDER BY originator_version OFFSET 0) AS e"
-            )
-            .format(table)
-            .as_bytes()
+        since = sql.SQL(
+            # One index scan a stream, whatever the statistics say; a wide ANY() may scan the whole table.
+            "SELECT e.* FROM unnest(string_to_array({}, chr(10)), string_to_array({}, chr(10))::bigint[])"
+            " AS s (name, seen) CROSS JOIN LATERAL ("
+            "SELECT originator_id, originator_version, topic, state FROM {}"
+            " WHERE originator_id = s.name AND originator_version > s.seen"
+            " ORDER BY originator_version OFFSET 0) AS e"
         )
+        self._select_since = since.format(sql.SQL("%s"), sql.SQL("%s"), table).as_bytes()
+        self._since_on_wire = since.format(sql.SQL("$1::text"), sql.SQL("$2::text"), table).as_bytes()
         entry = sql.SQL("SELECT notification_id, originator_id, originator_version, topic, state FROM {}").format(table)
         self._select_page = (
             sql.SQL("{} WHERE notification_id > %s ORDER BY notification_id LIMIT %s").format(entry).as_bytes()
@@ -244,11 +191,6 @@ class Log:
             .format(table)
             .as_bytes()
         )
-        self._select_known = (
-            sql.SQL("SELECT digest, position FROM {} WHERE key = %s::uuid AND recorded_at > clock_timestamp() - {}()")
-            .format(sql.Identifier(schema, "commands"), sql.Identifier(schema, "kept_for"))
-            .as_bytes()
-        )
         self._select_written = (
             sql.SQL("SELECT 1 FROM {} WHERE notification_id = %s::bigint AND command_id = %s::text")
             .format(sql.Identifier(schema, "events"))
@@ -263,9 +205,13 @@ class Log:
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
         await self._readers.open()
+        with suppress(*NO_ANSWER):  # the first load tries again
+            await self._open_reader()
 
     async def close(self) -> None:
+        self._closed = True
         await self._drop_writer()
+        await self._drop_reader()
         await self._readers.close()
 
     async def head(self) -> int:
@@ -273,34 +219,56 @@ class Log:
         ((position,),) = await self._rows(self._select_head)
         return int(position)
 
-    async def load(self, streams: Iterable[StreamName], *, personal: bool = True) -> dict[StreamName, Loaded]:
+    async def load(
+        self, streams: Iterable[StreamName], *, redacted: Collection[StreamName] = ()
+    ) -> dict[StreamName, Loaded]:
         """The states of these streams at one moment; each has an entry, also if nothing was ever written to it.
 
-        Without `personal` no key is asked for: personal fields are None, as if erased. Raises Unavailable.
+        For streams in `redacted` no key is asked for: personal fields are None, as if erased. Raises Unavailable.
         """
         loaded = {name: Loaded(version=0, state=fold_of(name).initial()) for name in streams}
-        await self.catch_up(loaded, personal=personal)
+        await self.catch_up(loaded, redacted=redacted)
         return loaded
 
-    async def catch_up(self, loaded: Mapping[StreamName, Loaded], *, personal: bool = True) -> None:
-        """Bring these streams up to date, all to one moment; `personal` as in `load`. Raises Unavailable."""
+    async def catch_up(self, loaded: Mapping[StreamName, Loaded], *, redacted: Collection[StreamName] = ()) -> None:
+        """Bring these streams up to date, all to one moment; `redacted` as in `load`. Raises Unavailable."""
         if not loaded:
             return
         seen = column([str(stream.version) for stream in loaded.values()])
-        rows = await self._rows(self._select_since, (column(list(loaded)), seen))
+        rows = await self._since(column(list(loaded)), seen)
         subjects: set[str] = set()
         sealed: set[StreamName] = set()  # a guardian's stream has personal data of several subjects
         for name, _, topic, state in rows:
-            if subject := self._codec.sealed_subject(topic, state):
+            if name not in redacted and (subject := self._codec.sealed_subject(topic, state)):
                 subjects.add(subject)
                 sealed.add(name)
-        keys = await self._keys_of(subjects) if personal else {}
+        keys = await self._keys_of(subjects)
         for name, version, topic, state in rows:
             stream = loaded[name]
-            stream.state = fold_of(name).evolve(stream.state, self._codec.decode(topic, state, keys))
+            event = self._codec.decode(topic, state, {} if name in redacted else keys)
+            stream.state = fold_of(name).evolve(stream.state, event)
             stream.version = version
             stream.weight_bytes += len(state)
             stream.sealed |= name in sealed
+
+    async def _since(self, names: str, seen: str) -> list[tuple[StreamName, int, str, bytes]]:
+        """What follows these versions of these streams: on the wire, or on another connection while that is in use."""
+        reader = self._reader
+        if self._reader_opens or (reader is not None and not reader.broken and not reader.idle):
+            return await self._rows(self._select_since, (names, seen))
+        try:
+            if reader is None or reader.broken:
+                reader = await self._open_reader()
+            found = await reader.ask(SINCE, (names.encode(), seen.encode()), timeout_s=READ_TIMEOUT_S)
+        except NO_ANSWER as error:
+            if self._reader is reader:
+                await self._drop_reader()
+            raise Unavailable(str(error)) from error
+        value = found.get_value
+        return [
+            (_text(value(n, 0)), _number(value(n, 1)), _text(value(n, 2)), value(n, 3) or b"")
+            for n in range(found.ntuples)
+        ]
 
     async def state(self, stream: StreamName) -> Any:
         """The state of one stream now."""
@@ -330,11 +298,6 @@ class Log:
         parameters = (max(prefix, after), end, first)
         return [row[0] for row in await self._rows(self._select_names, parameters)]
 
-    async def known(self, key: Key) -> tuple[bytes, int] | None:
-        """Digest and position of an accepted command, if its key is still kept. Raises Unavailable."""
-        rows = await self._rows(self._select_known, (key.name,))
-        return (rows[0][0], rows[0][1]) if rows else None
-
     async def written(self, key: Key, position: int) -> bool:
         """Whether the event there was written by the command of that key. Raises Unavailable."""
         return bool(await self._rows(self._select_written, (position, key.name)))
@@ -343,15 +306,58 @@ class Log:
         """A batch for `append`, empty."""
         return Batch(self._codec)
 
-    async def append(self, batch: Batch) -> Appended | Conflict:
-        """Write the whole batch, or nothing and say why. One round trip; when it returns Appended, it is on disk.
+    def append(self, batch: Batch) -> "asyncio.Future[Appended | Conflict]":
+        """Write the whole batch, or nothing and say why. One round trip; when it gives Appended, it is on disk.
 
         One at a time per Log. Raises Unavailable: send the batch again, its keys settle whether it was written.
         """
-        parameters = await self._parameters(batch)
+        writer = self._writer
+        if writer is None or self._broken or not writer.idle or not batch.plain:
+            return asyncio.ensure_future(self._append_anew(batch))
+        answer: asyncio.Future[Appended | Conflict] = asyncio.get_running_loop().create_future()
+        self._send(batch, writer, answer)  # at once: no task has to begin first
+        return answer
+
+    def _send(self, batch: Batch, writer: Wire, answer: "asyncio.Future[Appended | Conflict]") -> None:
+        done = partial(self._answered, answer)
+        try:
+            writer.send(APPEND, [text.encode() for text in batch.columns()], APPEND_TIMEOUT_S, done)
+        except Exception as error:
+            done(error)
+
+    def _answered(self, answer: "asyncio.Future[Appended | Conflict]", found: Result | Exception) -> None:
+        try:
+            with self._writing():
+                if isinstance(found, Exception):
+                    raise found
+            appended = found.get_value(0, 0) == b"appended"
+            said = Appended(_number(found.get_value(0, 3))) if appended else self._conflict(_conflict_rows(found))
+        except Exception as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(said)
+
+    async def _append_anew(self, batch: Batch) -> Appended | Conflict:
+        """The same on a new connection, or for a batch with personal data."""
+        if not batch.plain:
+            return await self._append_sealed(batch)
+        with self._writing():
+            writer = await self._connected()
+        answer: asyncio.Future[Appended | Conflict] = asyncio.get_running_loop().create_future()
+        self._send(batch, writer, answer)
+        return await answer
+
+    async def _append_sealed(self, batch: Batch) -> Appended | Conflict:
+        """The same for a batch with personal data, in psycopg's own way."""
+        new_keys = await self._seal(batch) if batch.personal else {}
+        wrapped = [self._secret.wrap(key) for key in new_keys.values()]
+        parameters = (*batch.columns(), list(new_keys), wrapped, batch.erased)
         with self._writing():
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                cursor = await (await self._connected()).execute(self._append, parameters, prepare=True, binary=True)
+                connection = (await self._connected()).release()
+                cursor = await connection.execute(self._append, parameters, prepare=True, binary=True)
                 rows = await cursor.fetchall()
         if rows[0][0] == "appended":
             return Appended(base=rows[0][3])
@@ -365,15 +371,15 @@ class Log:
         """
         with self._writing():
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                connection = await self._connected()
-                await connection.execute(self._lock)
+                writer = await self._connected()
+                await writer.release().execute(self._lock)
             try:
                 yield
             except BaseException:
                 await self._drop_writer()  # its transaction and its lock end with it
                 raise
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                await connection.execute("COMMIT")
+                await writer.release().execute("COMMIT")
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -386,25 +392,51 @@ class Log:
             self._broken = True  # whatever it is, the next one begins with a session like new
             raise
 
-    async def _connected(self) -> "psycopg.AsyncConnection[Any]":
-        if self._writer and self._broken:
+    async def _connected(self) -> Wire:
+        """The writer, ready for a statement."""
+        if self._writer and (self._broken or not self._writer.idle):
             await self._drop_writer()
         if self._writer is None:
-            writer = await psycopg.AsyncConnection.connect(self._conninfo, application_name=self._name, **CONNECTION)
-            try:
-                # What a connection that we gave up may still hold must not be done after what we answer next. A frozen
-                # backend gets the signal when it goes on, before it has the lock; one that has it is waited for.
-                await writer.execute(END_FORMER, [int(END_FORMER_S * 1_000), self._name])
-            except BaseException:
-                await writer.close()
-                raise
-            self._writer, self._broken = writer, False
+            # What a connection that we gave up may still hold must not be done after what we answer next. A frozen
+            # backend gets the signal when it goes on, before it has the lock; one that has it is waited for.
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                self._writer = await self._open_wire(self._name, APPEND, self._append_plain, END_FORMER_S)
+            self._broken = False
         return self._writer
 
     async def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             await writer.close()
+
+    async def _open_reader(self) -> Wire:
+        await self._drop_reader()
+        self._reader_opens = True
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                # One that was given up may still wait for a lock: they must not become many.
+                self._reader = await self._open_wire(f"{self._name} reads", SINCE, self._since_on_wire, 0)
+        finally:
+            self._reader_opens = False
+        return self._reader
+
+    async def _drop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await reader.close()
+
+    async def _open_wire(self, name: str, prepared: bytes, statement: bytes, end_former_s: float) -> Wire:
+        """A connection with one statement prepared, after the former of that name was ended."""
+        if self._closed:
+            raise psycopg.InterfaceError("the log was closed")
+        wire = Wire(await psycopg.AsyncConnection.connect(self._conninfo, application_name=name, **CONNECTION))
+        try:
+            await wire.release().execute(END_FORMER, [int(end_former_s * 1_000), name])
+            await wire.prepare(prepared, statement, timeout_s=CONNECT_TIMEOUT_S)
+        except BaseException:
+            await wire.close()  # its socket must not be watched when the number is another connection's
+            raise
+        return wire
 
     def _conflict(self, rows: list[Any]) -> Conflict:
         conflict = Conflict(stale={}, missed={}, missed_bytes={}, known={})
@@ -417,32 +449,6 @@ class Log:
                 conflict.missed.setdefault(name, []).append(self._codec.decode(topic, state, {}))
                 conflict.missed_bytes[name] = conflict.missed_bytes.get(name, 0) + len(state)
         return conflict
-
-    async def _parameters(self, batch: Batch) -> Sequence[Any]:
-        new_keys = await self._seal(batch) if batch.personal else {}
-        # A stream that was empty when read and is begun here needs no look: a first event can't be there twice.
-        checked = {stream: seen for stream, seen in batch.read.items() if seen or stream not in batch.begun}
-        keys, digests, actors, correlations, written = (
-            zip(*batch.commands, strict=True) if batch.commands else NO_COLUMNS
-        )
-        streams, versions, names, states, commands = zip(*batch.events, strict=True) if batch.events else NO_COLUMNS
-        return (
-            column(tuple(checked)),
-            column([str(seen) for seen in checked.values()]),
-            column(keys),
-            column(digests),
-            column(actors),
-            column(correlations),
-            column(written),
-            column(streams),
-            column(versions),
-            column(names),
-            b"\n".join(states).decode(),
-            column(commands),
-            list(new_keys),
-            [self._secret.wrap(key) for key in new_keys.values()],
-            batch.erased,
-        )
 
     async def _seal(self, batch: Batch) -> dict[str, bytes]:
         """Encode what is personal, under the keys of its subjects; the keys that are new, by subject."""

@@ -10,21 +10,20 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import psycopg
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.errors import error_from_result
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from infra.log import CONNECT_TIMEOUT_S, CONNECTION, NO_ANSWER, READ_TIMEOUT_S, RECONNECT_TIMEOUT_S, Unavailable
+from infra.wire import Result, Wire
 
 STATEMENTS_MAX = 100  # prepared on a connection, as psycopg has it
 LIFETIME_S = 3_600.0  # of a connection, as the pool has it
 CANCEL_TIMEOUT_S = 5.0
-DONE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 _PARAMETER = re.compile(r"%(?:\((\w+)\)s|%)")
 
@@ -46,103 +45,51 @@ class Statement:
 
 
 class _Line:
-    """A connection that asks one prepared statement at a time."""
+    """A connection that asks one statement at a time, each prepared when it is asked for the first time."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self.connection = connection
         self.ends_s = time.monotonic() + LIFETIME_S
-        self._pg = connection.pgconn
-        self._loop = loop
+        self._wire = Wire(connection)
         self._known: dict[tuple[Statement, Sequence[int]], bytes] = {}
-        self._answer: asyncio.Future[pq.abc.PGresult] | None = None
-        self._result: pq.abc.PGresult | None = None
-        self._watched = -1  # the socket, while an answer is waited for
 
-    async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> pq.abc.PGresult:
-        """The result in binary format. Raises psycopg.Error; whoever is cancelled leaves the connection closed."""
+    async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
+        """The result in binary format. Raises psycopg.Error, TimeoutError; the connection is closed if it is of no use
+        afterwards, also if the caller is cancelled.
+        """
         dumped = Transformer(self.connection)
         values = dumped.dump_sequence([parameters[name] for name in statement.names], statement.formats)
         types = dumped.types or ()
+        sent = [None if value is None else bytes(value) for value in values]
         try:
             name = self._known.get((statement, types)) or await self._prepare(statement, types)
-            self._pg.send_query_prepared(name, values, dumped.formats, result_format=pq.Format.BINARY)
-            return await self._answered()
+            return await self._wire.ask(name, sent, formats=dumped.formats, timeout_s=READ_TIMEOUT_S)
         except BaseException as error:
-            self._look_away()
-            if self._pg.transaction_status == pq.TransactionStatus.ACTIVE:
+            if not self._wire.idle or isinstance(error, psycopg.OperationalError):
                 await self._abandon()
-            elif isinstance(error, psycopg.OperationalError):  # the server may be about to close it
-                self._pg.finish()
             raise
+
+    async def close(self) -> None:
+        await self._wire.close()
 
     async def _prepare(self, statement: Statement, types: Sequence[int]) -> bytes:
         """Its name. `types` are part of it: psycopg sends a number as the smallest type that has room for it."""
         if len(self._known) >= STATEMENTS_MAX:
             self._known.clear()
-            self._pg.send_query(b"DEALLOCATE ALL")
-            await self._answered()
+            await self._wire.release().execute("DEALLOCATE ALL", prepare=False)
         name = b"q%d" % len(self._known)
-        self._pg.send_prepare(name, statement.text, types)
-        await self._answered()
+        await self._wire.prepare(name, statement.text, types=types, timeout_s=READ_TIMEOUT_S)
         self._known[statement, types] = name
         return name
-
-    def _answered(self) -> "asyncio.Future[pq.abc.PGresult]":
-        """The result of what was sent."""
-        loop = self._loop
-        self._result, self._answer = None, loop.create_future()
-        self._watched = self._pg.socket
-        loop.add_reader(self._watched, self._readable)
-        if self._pg.flush():
-            loop.add_writer(self._watched, self._writable)
-        return self._answer
-
-    def _writable(self) -> None:
-        try:
-            if not self._pg.flush():
-                self._loop.remove_writer(self._watched)
-        except psycopg.Error as error:
-            self._end(error)
-
-    def _readable(self) -> None:
-        try:
-            self._pg.consume_input()
-            while not self._pg.is_busy():
-                result = self._pg.get_result()
-                if result is None:
-                    self._end(None)
-                    return
-                self._result = result
-        except psycopg.Error as error:
-            self._end(error)
-
-    def _end(self, error: psycopg.Error | None) -> None:
-        self._look_away()
-        answer, result = self._answer, self._result
-        self._answer = self._result = None
-        if answer is None or answer.done():
-            return
-        if error is None and result is not None and result.status in DONE:
-            answer.set_result(result)
-        elif error is None and result is not None:
-            answer.set_exception(error_from_result(result))
-        else:
-            answer.set_exception(error or psycopg.OperationalError("the connection gave no result"))
-
-    def _look_away(self) -> None:
-        """The number is kept here: libpq may have closed the socket, and the next one may get the same number."""
-        if self._watched >= 0:
-            self._loop.remove_reader(self._watched)
-            self._loop.remove_writer(self._watched)
-            self._watched = -1
 
     async def _abandon(self) -> None:
         """Have the server stop, and close: what it still sends would be taken for the next answer."""
         try:
-            with suppress(psycopg.Error):
-                await self.connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+            if self.connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                with suppress(psycopg.Error):
+                    await self.connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
         finally:
-            self._pg.finish()
+            await self._wire.close()
 
 
 class Prepared:
@@ -170,13 +117,17 @@ class Prepared:
 
     async def close(self) -> None:
         while self._idle:
-            await self._pool.putconn(self._idle.pop().connection)
+            line = self._idle.pop()
+            await line.close()
+            await self._pool.putconn(line.connection)
         await self._pool.close()
 
-    async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> pq.abc.PGresult:
+    async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
         """What a statement gives, in binary format. Raises Unavailable, and psycopg.Error if it is wrong."""
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S), self._room:
+            # A statement has its own bound; a timer for waiting costs more than most do.
+            waits = self._room.locked() or not self._idle
+            async with asyncio.timeout(READ_TIMEOUT_S) if waits else nullcontext(), self._room:
                 line = self._idle.pop() if self._idle else await self._opened()
                 try:
                     return await line.ask(statement, parameters)
@@ -186,11 +137,11 @@ class Prepared:
             raise Unavailable(str(error)) from error
 
     async def _opened(self) -> _Line:
-        return _Line(await self._pool.getconn(), asyncio.get_running_loop())
+        return _Line(await self._pool.getconn())
 
     async def _give_back(self, line: _Line) -> None:
         if line.connection.closed or self._pool.closed or time.monotonic() > line.ends_s:
-            line.connection.pgconn.finish()
+            await line.close()
             await self._pool.putconn(line.connection)  # it opens another
         else:
             self._idle.append(line)

@@ -20,7 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from infra.log import NULL, append_statement, column
+from infra.batch import NULL, append_statement, column
 
 EVENTS_TABLE = "events"
 POLL_S = 0.02

@@ -44,7 +44,11 @@ class Secret:
     def _keyed(self, purpose: str, last: bytes, *before: str) -> bytes:
         """BLAKE2b under the secret; each purpose is another function. Lengths are in it: no two inputs look alike."""
         keyed = self._purposes[purpose].copy()  # the secret is worked in already: every command needs two of these
-        keyed.update("".join([f"{len(part)}:{part}" for part in before]).encode() + last)
+        if len(before) == 1:  # as those two have
+            part = before[0]
+            keyed.update(f"{len(part)}:{part}".encode() + last)
+        else:
+            keyed.update("".join([f"{len(part)}:{part}" for part in before]).encode() + last)
         return keyed.digest()
 
     def new_id(self, kind: str, actor: str, key: str, content: Any) -> str:

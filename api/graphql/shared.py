@@ -30,7 +30,7 @@ from domain.queues.line import Line
 from domain.queues.wait import Experience
 from infra.core import Core
 from infra.keys import Keys
-from infra.lane import Outcome
+from infra.lane import NOBODY, Outcome
 from infra.lines import Experiences, LineNow, Lines
 from infra.log import Key, Unavailable
 from infra.settings import Settings
@@ -300,11 +300,10 @@ class Context:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
-        own = self._key(key)
-        # Whoever bears an identity number was not erased, and of citizens that was looked up in this request.
-        if person not in ("", self._person) and not await self._knows(person):
-            return command, await self._repeated(own, content, kind)
-        outcome = await core.lane.submit(command, own, content=content, correlation=self.correlation)
+        persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NOBODY
+        outcome = await core.lane.submit(
+            command, self._key(key), content=content, correlation=self.correlation, persons=persons
+        )
         self.written = outcome.position
         self.actor.known_person.forget()  # it may have made them somebody, or nobody
         return command, outcome
@@ -316,22 +315,6 @@ class Context:
         core = self.services.core
         async with self._available():
             return await core.log.written(core.lane.kept(self._key(key)), outcome.position)
-
-    async def _knows(self, person: str) -> bool:
-        """Whether somebody has this id and was not erased."""
-        if not _can_be_stored(person):
-            return False
-        async with self._available():
-            return await self.services.acquaintance.knows(person)
-
-    async def _repeated(self, key: Key, content: dict[str, Any], kind: type[Command]) -> Outcome:
-        """What was accepted for a person before they were erased stays accepted. Raises Rejected("person_unknown")."""
-        core = self.services.core
-        async with self._available():
-            known = await core.log.known(core.lane.kept(key))
-        if known is None or known[0] != core.secret.request_digest(kind.__name__, content):
-            raise Rejected("person_unknown", path="patient" if "patient" in content else "person")
-        return Outcome(position=known[1], replayed=True)
 
     async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:
         """What read models answer, once they have got to `at_least`.

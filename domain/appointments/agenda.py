@@ -37,7 +37,7 @@ from domain.identifiers import (
 )
 
 SLOTS_PER_AGENDA_MAX = 5_000
-SLOT_MINUTES_MAX = 24 * 60
+SLOT_MINUTES_MAX = patients.VISIT_MINUTES_MAX  # a slot becomes a visit
 PUBLISH_AHEAD_DAYS_MAX = 366
 HOLD_RENEWALS_MAX = 1
 HOLD_SECONDS_MAX = 3_600

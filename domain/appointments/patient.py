@@ -11,6 +11,8 @@ from domain.decider import Event, Instant, State, StreamName, evolves
 from domain.errors import Rejected
 from domain.identifiers import AgendaId, AppointmentId, HoldId, HospitalId, SpecialtyId, SubjectId, agenda_of
 
+VISIT_MINUTES_MAX = 24 * 60
+LONGEST_VISIT = timedelta(minutes=VISIT_MINUTES_MAX)
 LIVE_HOLDS_PER_PATIENT_MAX = 2
 HOLDS_PER_PATIENT_AND_DAY_MAX = 20
 # A hold that is over by one clock is live again by another that is behind it, or by the same that stepped back.
@@ -97,10 +99,15 @@ def refuse_another_hold(patient: Patient, agenda: AgendaId, slot: int, now: date
 
 def refuse_another_visit(patient: Patient, wanted: VisitTaken, now: datetime) -> None:
     """Raise Rejected if the visit would overlap a live one, or be the second for one specialty and hospital."""
+    start, end = wanted.start, wanted.end
+    earliest = start - LONGEST_VISIT
     for visit in patient.visits.values():
+        same = visit.specialty == wanted.specialty and visit.hospital == wanted.hospital
+        if not same and not earliest < visit.start < end:
+            continue  # another specialty on another day, as most are: their end need not be computed
         if visit.end <= now:
             continue
-        if visit.start < wanted.end and wanted.start < visit.end:
+        if visit.start < end and start < visit.end:
             raise Rejected("visits_overlap", path="slot", appointment=visit.appointment, at=visit.start)
-        if (visit.hospital, visit.specialty) == (wanted.hospital, wanted.specialty):
+        if same:
             raise Rejected("already_seen_here", path="agenda", appointment=visit.appointment, at=visit.start)

@@ -31,6 +31,11 @@ def asked(core: Core, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return questions
 
 
+async def knows(acquaintance: Acquaintance, person: str) -> bool:
+    found: people.Person = await acquaintance.state(people.stream(person))
+    return found.known
+
+
 async def register(lane: Lane, core: Core, name: str, identity: str) -> str:
     await lane.submit(person(name, core, ci=identity), key(name))
     return opaque(name)
@@ -41,10 +46,10 @@ async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[s
     asked.clear()
     acquaintance = Acquaintance(core.log)
     wanted = [ana, "nobody", *(f"stranger-{n}" for n in range(50)), ana]
-    answers = await asyncio.gather(*(acquaintance.knows(one) for one in wanted))
+    answers = await asyncio.gather(*(knows(acquaintance, one) for one in wanted))
     assert answers == [True, False, *[False] * 50, True]
     assert len(asked) == 1
-    assert await acquaintance.knows(ana)
+    assert await knows(acquaintance, ana)
     assert len(asked) == 2
 
 
@@ -53,7 +58,7 @@ async def test_bearers_of_numbers_are_asked_for_along_with_people(core: Core, as
     asked.clear()
     acquaintance = Acquaintance(core.log)
     numbers = [people.identity_stream(core.secret.identity_digest(number)) for number in ("1000001", "1000002")]
-    *bearers, known = await asyncio.gather(*(acquaintance.state(one) for one in numbers), acquaintance.knows(ana))
+    *bearers, known = await asyncio.gather(*(acquaintance.state(one) for one in numbers), knows(acquaintance, ana))
     assert ([one.person for one in bearers], known, len(asked)) == ([ana, None], True, 1)
 
 
@@ -71,10 +76,10 @@ async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
     acquaintance = Acquaintance(core.log)
     with monkeypatch.context() as patch:
         patch.setattr(core.log, "load", slow_to_tell)
-        early = asyncio.create_task(acquaintance.knows(opaque("Ana")))
+        early = asyncio.create_task(knows(acquaintance, opaque("Ana")))
         await looked.wait()
     await register(core.lane, core, "Ana", "1000001")
-    late = asyncio.create_task(acquaintance.knows(opaque("Ana")))
+    late = asyncio.create_task(knows(acquaintance, opaque("Ana")))
     await asyncio.sleep(0)
     told.set()
     assert not await early
@@ -84,9 +89,9 @@ async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
 async def test_whoever_was_erased_is_not_known(core: Core) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     acquaintance = Acquaintance(core.log)
-    assert await acquaintance.knows(ana)
+    assert await knows(acquaintance, ana)
     await core.lane.submit(build(people.ErasePerson, person=ana), key("e"))
-    assert not await acquaintance.knows(ana)
+    assert not await knows(acquaintance, ana)
 
 
 async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_asked(
@@ -102,9 +107,9 @@ async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_a
 
     monkeypatch.setattr(core.log, "load", failing)
     acquaintance = Acquaintance(core.log)
-    first = asyncio.gather(acquaintance.knows(ana), acquaintance.knows("nobody"), return_exceptions=True)
+    first = asyncio.gather(knows(acquaintance, ana), knows(acquaintance, "nobody"), return_exceptions=True)
     await asyncio.sleep(0.005)
-    second = asyncio.create_task(acquaintance.knows(ana))
+    second = asyncio.create_task(knows(acquaintance, ana))
     assert [type(answer) for answer in await first] == [Unavailable, Unavailable]
     assert await second
 
@@ -112,7 +117,7 @@ async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_a
 async def test_a_caller_who_goes_takes_nobody_s_answer_along(core: Core) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     acquaintance = Acquaintance(core.log)
-    going, staying = (asyncio.create_task(acquaintance.knows(ana)) for _ in range(2))
+    going, staying = (asyncio.create_task(knows(acquaintance, ana)) for _ in range(2))
     await asyncio.sleep(0)
     going.cancel()
     assert await staying

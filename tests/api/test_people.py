@@ -2,10 +2,14 @@
 
 import pytest
 
+from domain.decider import build
+from domain.people import ErasePerson
 from infra.core import Core
+from infra.lane import Lane, Outcome
+from infra.log import Appended, Batch, Conflict
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, REGISTER, registered, wish
-from tests.city import open_agenda
+from tests.city import key, open_agenda
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +79,25 @@ async def test_an_erased_person_can_not_be_read_found_or_booked_for_and_bookings
     assert await client.data(BOOK, input=wish(1, ana, "b")) == booked
     seen = await client.data("query($id: ID!) { patient(id: $id) { appointments(first: 1) { nodes { id } } } }", id=ana)
     assert seen["appointments"]["nodes"] == [{"id": booked["appointment"]["id"]}]
+
+
+async def test_an_erasure_by_another_process_while_a_booking_is_on_its_way_refuses_it(
+    client: Client, core: Core, other_lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "4820193")
+    append = core.log.append
+    erased: list[Outcome] = []
+
+    async def append_late(batch: Batch) -> Appended | Conflict:
+        if not erased:
+            erased.append(await other_lane.submit(build(ErasePerson, person=ana), key("e")))
+        return await append(batch)
+
+    monkeypatch.setattr(core.log, "append", append_late)
+    refused = await client.data(BOOK, input=wish(1, ana, "b"))
+    assert (refused["appointment"], refused["errors"][0]["code"]) == (None, "person_unknown")
+    assert await core.log.head() == erased[0].position
 
 
 async def test_nobody_is_erased_whom_nobody_registered(client: Client) -> None:

@@ -37,7 +37,7 @@ def test_it_weighs_what_it_holds_and_is_never_heavier_than_allowed(steps: list[t
             case "get":
                 assert cache.get(stream) in (None, everything.get(stream))
             case "grew" if stream in everything:
-                cache.grew(stream, everything[stream], weight_bytes)
+                cache.grew(everything[stream], weight_bytes)
             case "drop":
                 cache.drop(stream)
                 assert cache.get(stream) is None
@@ -79,3 +79,19 @@ def test_what_comes_once_has_all_the_room_while_nothing_is_asked_for_again() -> 
         cache.put(f"patient/{n}", loaded())
         cache.trim()
     assert len(cache) == 10
+
+
+def test_a_stream_that_is_kept_no_more_does_not_weigh_when_it_grows() -> None:
+    cache = StateCache()
+    first, second = loaded(100), loaded(100)
+    cache.put("s", first)
+    cache.put("s", second)
+    cache.grew(first, 50)
+    assert cache.weight_bytes == 100 + STREAM_BYTES
+    cache.grew(second, 7)
+    cache.get("s")
+    cache.grew(second, 7)
+    assert cache.weight_bytes == 114 + STREAM_BYTES
+    cache.drop("s")
+    cache.grew(second, 7)
+    assert cache.weight_bytes == 0

@@ -1,11 +1,14 @@
 """The log: who may do what to it, what an auditor sees, what is left of an erased person."""
 
+import asyncio
 from datetime import date
+from typing import Any
 
 import psycopg
 import pytest
 from msgspec.structs import replace
 
+import infra.log
 from domain import people
 from domain.appointments import patient as patients
 from domain.decider import build
@@ -14,9 +17,10 @@ from domain.people import dependants
 from infra.core import Core
 from infra.embedded import APPLICATION
 from infra.lane import Lane
-from infra.log import Conflict, Log
+from infra.log import Conflict, Log, Unavailable
 from infra.migrate import MigrationError, check_ready, migrate
 from infra.secret import Secret
+from infra.wire import Wire
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
 from tests.conftest import Clock, Town
 
@@ -222,3 +226,62 @@ async def test_an_identity_number_is_free_again_after_erasure(core: Core) -> Non
     await core.lane.submit(person("Luisa", core), key("p3"))
     found = await core.log.state(people.identity_stream(core.secret.identity_digest("4820193")))
     assert found.person == opaque("Luisa")
+
+
+async def test_a_question_that_is_given_up_again_and_again_leaves_one_backend_waiting_at_most(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a table that is locked for an hour would use up all connections."""
+    monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", 0.2)
+    with psycopg.connect(town.owner) as holding:
+        holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await core.log.load([f"agenda/{AGENDA}"])
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+        assert len(town.execute(waiting, f"{core.log._name} reads")) <= 1
+        holding.rollback()
+    assert (await core.log.load([f"agenda/{AGENDA}"]))[f"agenda/{AGENDA}"].version == 0
+
+
+async def test_many_who_load_at_once_get_each_their_own(core: Core) -> None:
+    """One of them has the wire, the others other connections."""
+    await open_agenda(core)
+    names = [f"agenda/{AGENDA}", "hospital/la-merced", "agenda/nowhere"] * 10
+    loaded = await asyncio.gather(*(core.log.load([name]) for name in names))
+    assert [list(found) for found in loaded] == [[name] for name in names]
+    assert [found[name].version for name, found in zip(names, loaded, strict=True)] == [1, 1, 0] * 10
+
+
+async def test_a_caller_who_goes_while_loading_takes_nobody_s_answer_along(core: Core) -> None:
+    await open_agenda(core)
+    agenda, hospital = f"agenda/{AGENDA}", "hospital/la-merced"
+    await core.log.load([agenda])
+    for _ in range(20):
+        gone = asyncio.ensure_future(core.log.load([agenda]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert (await core.log.load([hospital]))[hospital].state.registered is not None
+
+
+async def test_a_connection_that_is_given_up_while_it_is_made_ready_is_not_watched_any_more(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket's number is soon another connection's."""
+    made: list[Wire] = []
+    prepare = Wire.prepare
+
+    async def never_ready(wire: Wire, *arguments: Any, **options: Any) -> None:
+        made.append(wire)
+        await prepare(wire, *arguments, **options)
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "prepare", never_ready)
+        patch.setattr(infra.log, "READ_TIMEOUT_S", 0.2)
+        with pytest.raises(Unavailable):
+            await core.log.load([f"agenda/{AGENDA}"])
+    (wire,) = made
+    assert wire.broken
+    assert not wire._watching
+    assert (await core.log.load([f"agenda/{AGENDA}"]))[f"agenda/{AGENDA}"].version == 0

@@ -108,7 +108,7 @@ async def test_it_is_known_how_many_commands_wait_and_how_long(core: Core, monke
     monkeypatch.setattr(Log, "append", slow)
     lane = core.lane
     assert (lane.waiting_commands, lane.oldest_wait_s) == (0, 0)
-    waiting = [asyncio.create_task(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(3)]
+    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(3)]
     await asyncio.sleep(0.1)
     assert lane.waiting_commands == 3
     assert 0.05 < lane.oldest_wait_s < 60

@@ -2,10 +2,13 @@
 
 from datetime import datetime, timedelta
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from domain.appointments.patient import (
     HOLDS_PER_PATIENT_AND_DAY_MAX,
+    VISIT_MINUTES_MAX,
     HoldTaken,
     Patient,
     VisitGivenUp,
@@ -166,3 +169,42 @@ def test_a_visit_stands_in_the_way_until_exactly_its_end() -> None:
 
 def test_a_visit_given_up_stands_in_nobodys_way() -> None:
     refuse_another_visit(ana(visit(), VisitGivenUp(appointment=appointment())), visit("08:10"), NOW)
+
+
+def refusal_by_every_visit(patient: Patient, wanted: VisitTaken, now: datetime) -> tuple[str, str] | None:
+    """The rule as it reads, with nothing skipped."""
+    for visit in patient.visits.values():
+        if visit.end <= now:
+            continue
+        if visit.start < wanted.end and wanted.start < visit.end:
+            return "visits_overlap", visit.appointment
+        if (visit.hospital, visit.specialty) == (wanted.hospital, wanted.specialty):
+            return "already_seen_here", visit.appointment
+    return None
+
+
+@st.composite
+def some_visit(draw: st.DrawFn, number: int = 0) -> VisitTaken:
+    hour = timedelta(hours=1)
+    return VisitTaken(
+        appointment=f"a{number}",
+        hospital=draw(st.sampled_from(["la-merced", "san-juan"])),
+        specialty=draw(st.sampled_from(["pediatrics", "cardiology"])),
+        slot=1,
+        start=NOW + draw(st.integers(-60, 60)) * hour,
+        minutes=draw(st.sampled_from([1, 60, VISIT_MINUTES_MAX - 60, VISIT_MINUTES_MAX])),
+    )
+
+
+@hypothesis.given(st.data())
+def test_whoever_skips_visits_refuses_as_if_all_were_looked_at(data: st.DataObject) -> None:
+    visits = [data.draw(some_visit(number)) for number in range(data.draw(st.integers(0, 6)))]
+    patient = Patient(visits={visit.appointment: visit for visit in visits})
+    wanted = data.draw(some_visit(99))
+    now = NOW + timedelta(hours=data.draw(st.integers(-24, 24)))
+    found: tuple[str, str] | None = None
+    try:
+        refuse_another_visit(patient, wanted, now)
+    except Rejected as refusal:
+        found = refusal.code, refusal.details["appointment"]
+    assert found == refusal_by_every_visit(patient, wanted, now)
