@@ -429,13 +429,12 @@ class Log:
         """A connection with one statement prepared, after the former of that name was ended."""
         if self._closed:
             raise psycopg.InterfaceError("the log was closed")
-        connection = await psycopg.AsyncConnection.connect(self._conninfo, application_name=name, **CONNECTION)
+        wire = Wire(await psycopg.AsyncConnection.connect(self._conninfo, application_name=name, **CONNECTION))
         try:
-            await connection.execute(END_FORMER, [int(end_former_s * 1_000), name])
-            wire = Wire(connection)
+            await wire.release().execute(END_FORMER, [int(end_former_s * 1_000), name])
             await wire.prepare(prepared, statement, timeout_s=CONNECT_TIMEOUT_S)
         except BaseException:
-            await connection.close()
+            await wire.close()  # its socket must not be watched when the number is another connection's
             raise
         return wire
 

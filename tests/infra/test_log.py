@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import date
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from infra.lane import Lane
 from infra.log import Conflict, Log, Unavailable
 from infra.migrate import MigrationError, check_ready, migrate
 from infra.secret import Secret
+from infra.wire import Wire
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
 from tests.conftest import Clock, Town
 
@@ -260,3 +262,27 @@ async def test_a_caller_who_goes_while_loading_takes_nobody_s_answer_along(core:
         await asyncio.sleep(0)
         gone.cancel()
         assert (await core.log.load([hospital]))[hospital].state.registered is not None
+
+
+async def test_a_connection_that_is_given_up_while_it_is_made_ready_is_not_watched_any_more(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket's number is soon another connection's."""
+    made: list[Wire] = []
+    prepare = Wire.prepare
+    await core.log._drop_reader()
+
+    async def never_ready(wire: Wire, *arguments: Any, **options: Any) -> None:
+        made.append(wire)
+        await prepare(wire, *arguments, **options)
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "prepare", never_ready)
+        patch.setattr(infra.log, "READ_TIMEOUT_S", 0.2)
+        with pytest.raises(Unavailable):
+            await core.log.load([f"agenda/{AGENDA}"])
+    (wire,) = made
+    assert wire.broken
+    assert not wire._watching
+    assert (await core.log.load([f"agenda/{AGENDA}"]))[f"agenda/{AGENDA}"].version == 0
