@@ -16,7 +16,7 @@ from domain.decider import Event, StreamName, fold_of
 from infra.batch import Appended, Batch, Conflict, Key, append_statement, column, plain_append_statement
 from infra.codec import Codec, subject_of
 from infra.secret import Secret
-from infra.wire import Result, Wire
+from infra.wire import Result, SingleStatement, Wire
 
 __all__ = ["Appended", "Batch", "Conflict", "Key"]  # they are of this module's interface
 
@@ -49,7 +49,7 @@ NO_ANSWER = (
     TimeoutError,
 )
 
-APPEND, SINCE = b"igob_append", b"igob_since"  # as they are prepared on the wires
+APPEND, SINCE, PAGE = b"igob_append", b"igob_since", b"igob_page"  # as they are prepared on the wires
 
 END_FORMER = (
     "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
@@ -154,8 +154,6 @@ class Log:
         self._codec = Codec()
         self._writer: Wire | None = None
         self._broken = False
-        self._reader: Wire | None = None
-        self._reader_opens = False
         self._closed = False
         self._readers = Readers(conninfo)
         self._rows = self._readers.rows
@@ -179,6 +177,13 @@ class Log:
         self._select_page = (
             sql.SQL("{} WHERE notification_id > %s ORDER BY notification_id LIMIT %s").format(entry).as_bytes()
         )
+        self._page_on_wire = (
+            sql.SQL("{} WHERE notification_id > $1::bigint ORDER BY notification_id LIMIT $2::int")
+            .format(entry)
+            .as_bytes()
+        )
+        self._reader = self._side("reads", SINCE, self._since_on_wire)
+        self._tail = self._side("tail", PAGE, self._page_on_wire)
         self._select_history = (
             sql.SQL("{} WHERE originator_id = %s ORDER BY originator_version").format(entry).as_bytes()
         )
@@ -206,12 +211,13 @@ class Log:
         """Connect. Raises Unavailable."""
         await self._readers.open()
         with suppress(*NO_ANSWER):  # the first load tries again
-            await self._open_reader()
+            await self._reader.open()
 
     async def close(self) -> None:
         self._closed = True
         await self._drop_writer()
-        await self._drop_reader()
+        await self._reader.close()
+        await self._tail.close()
         await self._readers.close()
 
     async def head(self) -> int:
@@ -253,17 +259,9 @@ class Log:
 
     async def _since(self, names: str, seen: str) -> list[tuple[StreamName, int, str, bytes]]:
         """What follows these versions of these streams: on the wire, or on another connection while that is in use."""
-        reader = self._reader
-        if self._reader_opens or (reader is not None and not reader.broken and not reader.idle):
+        found = await self._asked(self._reader, (names.encode(), seen.encode()))
+        if found is None:
             return await self._rows(self._select_since, (names, seen))
-        try:
-            if reader is None or reader.broken:
-                reader = await self._open_reader()
-            found = await reader.ask(SINCE, (names.encode(), seen.encode()), timeout_s=READ_TIMEOUT_S)
-        except NO_ANSWER as error:
-            if self._reader is reader:
-                await self._drop_reader()
-            raise Unavailable(str(error)) from error
         value = found.get_value
         return [
             (_text(value(n, 0)), _number(value(n, 1)), _text(value(n, 2)), value(n, 3) or b"")
@@ -276,11 +274,24 @@ class Log:
 
     async def since(self, position: int) -> list[Entry]:
         """What follows this position, in order; PAGE_EVENTS_MAX at most. Raises Unavailable, LogGap."""
-        page = [Entry(*row) for row in await self._rows(self._select_page, (position, PAGE_EVENTS_MAX))]
+        page = await self._page(position)
         for expected, entry in enumerate(page, start=position + 1):
             if entry.position != expected:
                 raise LogGap(f"position {entry.position} follows {expected - 1}")
         return page
+
+    async def _page(self, position: int) -> list[Entry]:
+        """The next page: on a wire of its own, since live fields ask for it fifty times a second, or beside it."""
+        found = await self._asked(self._tail, (position.to_bytes(8, "big"), PAGE_EVENTS_MAX.to_bytes(4, "big")))
+        if found is None:
+            return [Entry(*row) for row in await self._rows(self._select_page, (position, PAGE_EVENTS_MAX))]
+        value = found.get_value
+        return [
+            Entry(
+                _number(value(n, 0)), _text(value(n, 1)), _number(value(n, 2)), _text(value(n, 3)), value(n, 4) or b""
+            )
+            for n in range(found.ntuples)
+        ]
 
     async def history(self, stream: StreamName) -> list[Entry]:
         """All of a stream at one moment, in order. Raises Unavailable."""
@@ -409,21 +420,21 @@ class Log:
         if writer is not None:
             await writer.close()
 
-    async def _open_reader(self) -> Wire:
-        await self._drop_reader()
-        self._reader_opens = True
-        try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                # One that was given up may still wait for a lock: they must not become many.
-                self._reader = await self._open_wire(f"{self._name} reads", SINCE, self._since_on_wire, 0)
-        finally:
-            self._reader_opens = False
-        return self._reader
+    def _side(self, name: str, prepared: bytes, statement: bytes) -> SingleStatement:
+        """A connection for this statement alone. One that was given up may still wait for a lock: see END_FORMER."""
 
-    async def _drop_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.close()
+        async def connect() -> Wire:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                return await self._open_wire(f"{self._name} {name}", prepared, statement, 0)
+
+        return SingleStatement(prepared, connect)
+
+    async def _asked(self, side: SingleStatement, parameters: Sequence[bytes]) -> Result | None:
+        """What its statement gives; None while somebody else asks it. Raises Unavailable."""
+        try:
+            return await side.ask(parameters, timeout_s=READ_TIMEOUT_S)
+        except NO_ANSWER as error:
+            raise Unavailable(str(error)) from error
 
     async def _open_wire(self, name: str, prepared: bytes, statement: bytes, end_former_s: float) -> Wire:
         """A connection with one statement prepared, after the former of that name was ended."""

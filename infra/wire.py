@@ -5,7 +5,7 @@ and two callbacks of the event loop, which may be asyncio's or uvloop's.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -196,6 +196,45 @@ class Wire:
             self._set_timer()
         else:
             self._break(TimeoutError("the database did not answer in time"))
+
+
+class SingleStatement:
+    """A connection for one prepared statement, opened when it is asked first and again after it broke."""
+
+    def __init__(self, name: bytes, connect: Callable[[], Awaitable[Wire]]) -> None:
+        self._name = name
+        self._connect = connect
+        self._wire: Wire | None = None
+        self._opening = False
+
+    async def ask(self, parameters: Sequence[bytes], *, timeout_s: float) -> Result | None:
+        """The result; None at once while it is in use, so that the caller asks elsewhere. Raises like `Wire.ask`."""
+        wire = self._wire
+        if self._opening or (wire is not None and not wire.broken and not wire.idle):
+            return None
+        try:
+            if wire is None or wire.broken:
+                wire = await self.open()
+            return await wire.ask(self._name, parameters, timeout_s=timeout_s)
+        except (psycopg.Error, TimeoutError):
+            if self._wire is wire:
+                await self.close()
+            raise
+
+    async def open(self) -> Wire:
+        """Connect anew. Raises what connecting does."""
+        await self.close()
+        self._opening = True
+        try:
+            self._wire = await self._connect()
+        finally:
+            self._opening = False
+        return self._wire
+
+    async def close(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
 
 
 def _settle(answer: "asyncio.Future[Result]", found: Result | Exception) -> None:

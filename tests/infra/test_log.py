@@ -270,7 +270,7 @@ async def test_a_connection_that_is_given_up_while_it_is_made_ready_is_not_watch
     """Its socket's number is soon another connection's."""
     made: list[Wire] = []
     prepare = Wire.prepare
-    await core.log._drop_reader()
+    await core.log._reader.close()
 
     async def never_ready(wire: Wire, *arguments: Any, **options: Any) -> None:
         made.append(wire)
