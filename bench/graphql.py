@@ -28,7 +28,7 @@ from rich.table import Table
 
 from bench import peer
 from bench.core import COMMANDS_AT_ONCE, TABLE, opaque
-from bench.load import Plan, Rate, Work, cpu_of, load
+from bench.load import Plan, Rate, Work, cpu_of, load, workers_of
 from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.peer import Served, post
@@ -55,7 +55,6 @@ SLOTS = 40  # of an agenda, a minute each
 HOSPITAL = "h"
 OPEN_SHARE = 0.5  # of the best closed rate
 QUIET_PER_S = 300  # of the second open loop: an office day
-WORKER_MODULE = "api.worker"  # in the command line of a process that answers requests
 START_S, START_CONNECTIONS = 5.0, 64  # asked of a server that has just started, and not counted: V8 compiles as it goes
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
@@ -241,7 +240,7 @@ class Bench:
         assert postgres
         looked_at = {"server": served.pid, "postgresql": postgres}
         before = {name: cpu_of(pid) for name, pid in looked_at.items()}
-        workers = _workers(served.pid)
+        workers = workers_of(served.pid)
         before_s = sum(map(cpu_of, workers))
         plan = Plan(served.url, who.work, who.asked, connections, self._seconds, per_s)
         asked, rate = self._pool.submit(load, plan).result()
@@ -286,12 +285,6 @@ def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE, 
         per_s = min(_median(who.rounds[who.best()]) for who in contenders) * OPEN_SHARE
         unhurried = [bench.book_unhurried(who, (per_s, QUIET_PER_S)) for who in contenders]
         return _result(contenders, unhurried, machine(database_facts(server), load=before))
-
-
-def _workers(server_pid: int) -> list[int]:
-    """Processes of an `igob serve` that answer requests; none of a peer."""
-    children = psutil.Process(server_pid).children(recursive=True)
-    return [child.pid for child in children if WORKER_MODULE in " ".join(child.cmdline())]
 
 
 def _median(rates: list[Rate]) -> float:

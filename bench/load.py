@@ -20,6 +20,7 @@ import psutil
 RATE_MAX_PER_S = 8_000  # of the closed loop: requests are made for this rate beforehand
 WARMUP_S = 1.0
 DRAIN_TIMEOUT_S = 10.0  # what has no answer so long after the end gets none
+WORKER_MODULE = "api.worker"  # in the command line of a process that answers requests
 CONNECTION_LOST = "connection_lost"
 NO_ANSWER = "no_answer"
 NOT_SENT = "not_sent"  # all connections were still waiting, or lost
@@ -146,6 +147,12 @@ def cpu_of(pid: int) -> float:
         with suppress(psutil.NoSuchProcess):
             taken += sum(process.cpu_times()[:4])  # its own, and of children that it has waited for
     return taken
+
+
+def workers_of(pid: int) -> list[int]:
+    """The processes that answer requests, of those below a process; none of a peer."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [child.pid for child in children if WORKER_MODULE in " ".join(child.cmdline())]
 
 
 class Connection(asyncio.Protocol):

@@ -8,6 +8,7 @@ is asked for over HTTP; and a read model made anew while the city goes on bookin
 import asyncio
 import itertools
 import multiprocessing
+import os
 import random
 import threading
 import time
@@ -23,6 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from bench.core import COMMANDS_AT_ONCE, opaque
+from bench.load import cpu_of, workers_of
 from bench.login import SECRET
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import Client, serving
@@ -75,9 +77,10 @@ class Waits(msgspec.Struct):
 class Result(msgspec.Struct):
     """Rates are events a second, from the first event on, nothing else going on.
 
-    `lag` is the age of the first event that the availability view lacked, each time it was looked at, once the booking
-    process knew the agendas; `query` the time from when a request was due to its answer over HTTP. Bookings went in
-    meanwhile, at the rates told.
+    `query_cpu_us` is the CPU time a query in microseconds: of the `worker`, which does nothing else meanwhile, and of
+    `postgresql`, which writes the bookings, too. `lag` is the age of the first event that the availability view lacked,
+    each time it was looked at, once the booking process knew the agendas; `query` the time from when a request was due
+    to its answer over HTTP. Bookings went in meanwhile, at the rates shown.
     """
 
     measured_at: str
@@ -90,6 +93,7 @@ class Result(msgspec.Struct):
     lag: Waits
     query_bookings_per_s: float
     query: Waits
+    query_cpu_us: dict[str, float]
     rebuild_s: float
     rebuild_events: int
     rebuild_bookings_per_s: float
@@ -273,6 +277,13 @@ class Bench:
     def serving(self) -> AbstractContextManager[str]:
         return serving(self._server, self.settings, 1)
 
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds so far of who answers, while somebody is served."""
+        postgres = self._server.status().pid
+        assert postgres
+        (worker,) = workers_of(os.getpid())
+        return {"worker": cpu_of(worker), "postgresql": cpu_of(postgres)}
+
     def book(self, per_s: float, seconds: float) -> "Future[float]":
         """Have somebody book meanwhile; the rate that was reached."""
         booking = self._pool.submit(book_at, self.settings, self._booked, per_s, seconds)
@@ -314,7 +325,10 @@ def _measure(bench: Bench, bookings_per_s: float, queries_per_s: float, progress
         progress.update(task, description="queries", advance=1)
         booking = bench.book(MEANWHILE_PER_S, bench.seconds + 2 * WARMUP_S)
         _until_booked(bench)
+        before = bench.cpu_s()
         query = _ask(url, queries_per_s, bench.seconds)
+        asked = queries_per_s * (bench.seconds + WARMUP_S)
+        query_cpu_us = {name: float(round((cpu - before[name]) / asked * 1e6)) for name, cpu in bench.cpu_s().items()}
         query_rate = booking.result()
         progress.update(task, description="made anew", advance=1)
         booking = bench.book(MEANWHILE_PER_S, bench.seconds)
@@ -335,6 +349,7 @@ def _measure(bench: Bench, bookings_per_s: float, queries_per_s: float, progress
         lag=lag,
         query_bookings_per_s=round(query_rate),
         query=query,
+        query_cpu_us=query_cpu_us,
         rebuild_s=round(rebuild_s, 1),
         rebuild_events=made.position,
         rebuild_bookings_per_s=round(rebuild_rate),
@@ -362,7 +377,7 @@ def show(result: Result, console: Console) -> None:
     )
     table.add_row(
         f"a specialty's {DAYS} days over HTTP, {result.query.rate_per_s:.0f}/s",
-        f"p50 {result.query.p50_ms} ms, p99 {result.query.p99_ms} ms",
+        f"p50 {result.query.p50_ms} ms, p99 {result.query.p99_ms} ms; CPU {result.query_cpu_us}",
         f"{result.query_bookings_per_s:,.0f} bookings/s",
     )
     table.add_row(
