@@ -10,7 +10,7 @@ from typing import Any
 
 from graphql import DocumentNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
 
-from api.graphql.plans import NotPlain, Plan, _Directives, _holds, _Planner, _Run, _variable
+from api.graphql.plans import DirectiveFinder, NotPlain, Plan, Planner, Run, contains, variable_of
 from api.graphql.shared import Context
 
 
@@ -22,12 +22,12 @@ class FollowedPlan(Plan):
     ) -> None:
         """Raises NotPlain, also if it would have more fields than that."""
         root = schema.subscription_type
-        if root is None or _holds(_Directives(), document):
+        if root is None or contains(DirectiveFinder(), document):
             raise NotPlain
-        self._variables = [_variable(schema, node) for node in operation.variable_definitions or ()]
+        self._variables = [variable_of(schema, node) for node in operation.variable_definitions or ()]
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         nullable = {variable.name for variable in self._variables if variable.nullable}
-        planner = _Planner(schema, fragments, nullable, fields_max)
+        planner = Planner(schema, fragments, nullable, fields_max)
         fields = planner.fields(root, [operation.selection_set])
         if len(fields) != 1 or fields[0].function is None:
             raise NotPlain
@@ -36,7 +36,7 @@ class FollowedPlan(Plan):
 
     async def show(self, source: Any, variables: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """The data of a message. Raises NotPlain if anything in it is wrong."""
-        run = _Run(context, self._values(variables))
+        run = Run(context, self._values(variables))
         try:
             shown = self._root.complete(source, (None, self._root.key), run)
             if type(shown) is CoroutineType:

@@ -1,6 +1,6 @@
 """An operation as a plan: what a document says to do is found out once, and each request only does it.
 
-graphql-core finds it out for each request: which fields, of which types, with which arguments. That is Python, too,
+graphql-core contains it out for each request: which fields, of which types, with which arguments. That is Python, too,
 and took most of a booking's time. A plan does the same (tests/api/test_plans.py compares the two on documents made at
 random) and leaves to the library whatever is rare: directives, what the schema is, variables within a value, values
 that are not of their type, subscriptions.
@@ -67,7 +67,7 @@ class Asking:
         self.context = context
 
 
-class _Run:
+class Run:
     """One execution of a plan."""
 
     def __init__(self, context: Context, values: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def _steps(path: Path) -> list[str | int]:
     return steps[::-1]
 
 
-Complete = Callable[[Any, Path, _Run], Any]  # what is shown of a value, or a coroutine that gives it
+Complete = Callable[[Any, Path, Run], Any]  # what is shown of a value, or a coroutine that gives it
 Quick = Callable[[Any], Any]  # the same of a value whose parts are all attributes; it raises any exception on a fault
 
 
@@ -131,7 +131,7 @@ class _Field:
         self.quick: Quick | None = None  # for values that are not null; None: it takes more than attributes
         self.plain: type | None = None  # values of this very type are shown as they are
 
-    def ask(self, source: Any, path: Path, run: _Run) -> Any:
+    def ask(self, source: Any, path: Path, run: Run) -> Any:
         """Its value as it is shown, or a coroutine that gives it. Raises a GraphQLError if it can't be null and is."""
         try:
             if self.get is not None:
@@ -149,7 +149,7 @@ class _Field:
             run.failed(error, self.nodes, (path, self.key), required=self.required)
             return None
 
-    async def _awaited(self, found: Coroutine[Any, Any, Any], path: Path, run: _Run, *, completed: bool = False) -> Any:
+    async def _awaited(self, found: Coroutine[Any, Any, Any], path: Path, run: Run, *, completed: bool = False) -> Any:
         try:
             shown = await found
             if not completed and shown is not None:
@@ -200,20 +200,20 @@ class Plan:
     ) -> None:
         """Raises NotPlain, also if it would have more fields than that."""
         root = schema.get_root_type(operation.operation)
-        if root is None or operation.operation is OperationType.SUBSCRIPTION or _holds(_Directives(), document):
+        if root is None or operation.operation is OperationType.SUBSCRIPTION or contains(DirectiveFinder(), document):
             raise NotPlain
         self._serial = operation.operation is OperationType.MUTATION
-        self._variables = [_variable(schema, node) for node in operation.variable_definitions or ()]
+        self._variables = [variable_of(schema, node) for node in operation.variable_definitions or ()]
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         nullable = {variable.name for variable in self._variables if variable.nullable}
-        planner = _Planner(schema, fragments, nullable, fields_max)
+        planner = Planner(schema, fragments, nullable, fields_max)
         self._fields = planner.fields(root, [operation.selection_set])
         self.size = planner.planned  # fields, once for each type that they may be of
         self._show = _show_object(self._fields)
 
     async def execute(self, variables: Mapping[str, Any], context: Context) -> ExecutionResult:
         """Execute it. Raises NotPlain, before anything is done, if a variable is not of its type."""
-        run = _Run(context, self._values(variables))
+        run = Run(context, self._values(variables))
         data: dict[str, Any] = {}
         try:
             if self._serial:
@@ -251,7 +251,7 @@ class _Finder(Visitor):
         return BREAK
 
 
-class _Directives(_Finder):
+class DirectiveFinder(_Finder):
     enter_directive = _Finder._find
 
 
@@ -259,18 +259,18 @@ class _Variables(_Finder):
     enter_variable = _Finder._find
 
 
-def _holds(finder: _Finder, node: Node) -> bool:
+def contains(finder: _Finder, node: Node) -> bool:
     visit(node, finder)
     return finder.found
 
 
-def _variable(schema: GraphQLSchema, node: VariableDefinitionNode) -> _Variable:
+def variable_of(schema: GraphQLSchema, node: VariableDefinitionNode) -> _Variable:
     kind: Any = type_from_ast(schema, node.type)
     default = Undefined if node.default_value is None else coerce_input_literal(node.default_value, kind)
     return _Variable(node.variable.name.value, _coercer(kind), default, not isinstance(kind, GraphQLNonNull))
 
 
-class _Planner:
+class Planner:
     """Finds out what a document selects."""
 
     def __init__(
@@ -351,7 +351,7 @@ class _Planner:
                     raise NotPlain  # it may be null where nothing may be
                 variable[out_name] = value.name.value, default
             elif value is not None:
-                if _holds(_Variables(), value):
+                if contains(_Variables(), value):
                     raise NotPlain
                 constant[out_name] = coerce_input_literal(value, argument.type)
             elif default is not Undefined:
@@ -396,7 +396,7 @@ def _always(value: Any) -> Callable[[Any], Any]:
 def _show_object(fields: list[_Field]) -> Complete:
     each = [(field.key, field.get, field.leaf, field) for field in fields]
 
-    def show(source: Any, path: Path, run: _Run) -> Any:
+    def show(source: Any, path: Path, run: Run) -> Any:
         shown: dict[str, Any] = {}
         waiting: list[tuple[str, Coroutine[Any, Any, Any]]] = []
         try:
@@ -422,11 +422,11 @@ def _show_object(fields: list[_Field]) -> Complete:
 
 
 def _quick_first(slow: Complete, quick: Quick | None) -> tuple[Complete, Quick | None]:
-    """Show it by `quick`; on any fault do it again by `slow`, which finds out what is null then and why."""
+    """Show it by `quick`; on any fault do it again by `slow`, which contains out what is null then and why."""
     if quick is None:
         return slow, None
 
-    def complete(value: Any, path: Path, run: _Run) -> Any:
+    def complete(value: Any, path: Path, run: Run) -> Any:
         try:
             return quick(value)
         except Exception:
@@ -492,7 +492,7 @@ def _never_nothing() -> None:
 
 
 def _show_list(item: Complete, field: _Field, *, required: bool) -> Complete:
-    def show(values: Iterable[Any], path: Path, run: _Run) -> Any:
+    def show(values: Iterable[Any], path: Path, run: Run) -> Any:
         if type(values) in NO_LISTS:
             raise GraphQLError(f"Expected Iterable, but did not find one for field '{field.name}'.")
         shown: list[Any] = []
@@ -512,7 +512,7 @@ def _show_list(item: Complete, field: _Field, *, required: bool) -> Complete:
     return show
 
 
-def _show_item(item: Complete, field: _Field, value: Any, path: Path, run: _Run, *, required: bool) -> Any:
+def _show_item(item: Complete, field: _Field, value: Any, path: Path, run: Run, *, required: bool) -> Any:
     try:
         if value is None and required:
             raise TypeError(f"Cannot return null for non-nullable field {field.name}.")
@@ -523,9 +523,7 @@ def _show_item(item: Complete, field: _Field, value: Any, path: Path, run: _Run,
     return _item_awaited(shown, field, path, run, required=required) if type(shown) is CoroutineType else shown
 
 
-async def _item_awaited(
-    shown: Coroutine[Any, Any, Any], field: _Field, path: Path, run: _Run, *, required: bool
-) -> Any:
+async def _item_awaited(shown: Coroutine[Any, Any, Any], field: _Field, path: Path, run: Run, *, required: bool) -> Any:
     try:
         return await shown
     except Exception as error:
