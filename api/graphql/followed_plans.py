@@ -1,7 +1,7 @@
-"""A subscription as a plan: how a change is shown is found out once for a document, not for each message.
+"""A plan for subscriptions: it is made once for each document and then shows every change.
 
-The library subscribes, checks, and shows the first message. Later ones are shown as fields of a query are, see
-`plans.py`. Whatever is rare, and whatever fails, is left to the library: it says what is wrong.
+The library subscribes, checks and shows the first message. A plan shows later messages as `plans.py` shows the fields
+of a query. The library handles rare documents and all errors, and reports what is wrong.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from api.graphql.shared import Context
 
 
 class FollowedPlan(Plan):
-    """How to show what the root field of a subscription gives."""
+    """Shows the values of a subscription's root field."""
 
     def __init__(
         self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, fields_max: int
     ) -> None:
-        """Raises NotPlain, also if it would have more fields than that."""
+        """Raises NotPlain if the plan is not possible, or has more than `fields_max` fields."""
         root = schema.subscription_type
         if root is None or contains(DirectiveFinder(), document):
             raise NotPlain
