@@ -117,7 +117,7 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     @staticmethod
-    def answers_in_one_piece(headers: Headers) -> bool:
+    def can_answer(headers: Headers) -> bool:
         """Whether `answer` can answer a POST with these headers: unless an event stream may be wanted."""
         try:
             return _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX]) != EVENT_STREAM
