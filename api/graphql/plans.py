@@ -381,8 +381,9 @@ class Planner:
             return self._object(kind, selections)
         possible = {one.name: self._object(one, selections) for one in self._schema.get_possible_types(kind)}
         slow = {name: complete for name, (complete, _) in possible.items()}
-        fast = {name: one for name, (_, one) in possible.items() if one}
-        return _with_fast_path(_show_one_of(slow), _fast_one_of(fast) if len(fast) == len(slow) else None)
+        fast_ones = {name: one for name, (_, one) in possible.items() if one}
+        by_type = _fast_one_of(fast_ones) if len(fast_ones) == len(slow) else None
+        return _with_fast_path(_show_one_of(slow), by_type)
 
     def _object(
         self, kind: GraphQLObjectType, selections: list[SelectionSetNode]
