@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
-from domain.layered import Layered
 from infra.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
 from infra.logging import log_failure
 
@@ -59,7 +59,7 @@ class Snapshot(msgspec.Struct, eq=False):
     position: int
     version: int
     state: Any
-    touched: Layered[str, int]
+    touched: CopyOnWriteDict[str, int]
     answers: dict[Hashable, Answer] = {}
     computed: Any = None
 
@@ -283,7 +283,7 @@ class Live:
             if self._followed.get(stream) is not followed:
                 continue  # whoever wanted it has gone meanwhile
             self._new.pop(stream, None)
-            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=Layered())
+            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=CopyOnWriteDict())
             self._fold(stream, followed, empty, entries)
 
     async def _read_page(self) -> int:
