@@ -562,18 +562,18 @@ async def test_the_next_look_is_due_by_what_the_last_page_took(
         monkeypatch.setattr(projections.tail, name, value)
     await open_agenda(core)
     with reading(town) as (tail, connection):
-        assert tail.rest_s() == 0  # nothing was found yet
+        assert tail.next_look_in_s() == 0  # nothing was found yet
         await book(core, 1, "ana")
         tail.look(connection)
-        assert tail.rest_s() <= 1
+        assert tail.next_look_in_s() <= 1
         await asyncio.sleep(0.2)  # what the page takes
         tail.wait(2, threading.Event())
-        assert 1 < tail.rest_s() < LONG_S
+        assert 1 < tail.next_look_in_s() < LONG_S
         await book(core, 2, "luis")
         tail.look(connection)
-        assert 1 < tail.rest_s() < LONG_S  # this page is not done yet: it will take as long as the one before
+        assert 1 < tail.next_look_in_s() < LONG_S  # this page is not done yet: it will take as long as the one before
         monkeypatch.setattr(projections.tail, "FRESH_S", 0.1)
-        assert tail.rest_s() <= 1
+        assert tail.next_look_in_s() <= 1
 
 
 async def test_read_models_stay_fresh_under_load(core: Core, town: Town) -> None:
