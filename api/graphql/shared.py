@@ -30,7 +30,7 @@ from domain.queues.line import Line
 from domain.queues.wait import Experience
 from infra.core import Core
 from infra.keys import Keys
-from infra.lane import NOBODY, Outcome
+from infra.lane import NO_PERSONS, Outcome
 from infra.lines import Experiences, LineNow, Lines
 from infra.log import Key, Unavailable
 from infra.settings import Settings
@@ -300,9 +300,9 @@ class Context:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
-        persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NOBODY
+        persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NO_PERSONS
         outcome = await core.lane.submit(
-            command, self._key(key), content=content, correlation=self.correlation, persons=persons
+            command, self._key(key), content=content, correlation=self.correlation, required_persons=persons
         )
         self.written = outcome.position
         self.actor.known_person.forget()  # it may have made them somebody, or nobody
