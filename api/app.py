@@ -164,7 +164,7 @@ class Application:
         return context
 
     def _count_address(self, context: Context, headers: Headers, peer: str | None) -> None:
-        """Requests of nobody in particular are counted by address."""
+        """Count an anonymous request by its client's address."""
         if peer is not None:
             context.address = address_of(peer, headers, self.services.settings.client_address_header)
 

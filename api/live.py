@@ -151,7 +151,7 @@ class Following:
         return change
 
     def take_back(self, change: Change) -> None:
-        """It was not told after all: it is the next thing to tell, or what came after it."""
+        """Undo `change()` for a change that was not sent: the next call returns it again, or a later state."""
         self._seen = change.previous
 
     async def answer(self, question: Hashable) -> str | None:
@@ -205,7 +205,7 @@ class Live:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._followed: dict[StreamName, _Followed] = {}
-        self._new: dict[StreamName, _Followed] = {}  # those without a state yet: a look must not go through all
+        self._new: dict[StreamName, _Followed] = {}  # streams without a state; spares a scan of all followed streams
         self._followers = 0
         self._weight_bytes = 0
         self._poller: asyncio.Task[None] | None = None

@@ -716,7 +716,7 @@ def bench_views(
 def bench_projector(
     *, rounds: Rounds = 5, seconds: Seconds = 3, bookings: PerSecond = 3_000, json: Json = False
 ) -> None:
-    """Measure the projector's CPU time a booking, and what ten idle read models add to it: see docs/benchmarks.md.
+    """Measure the projector's CPU time per booking, with and without ten idle read models: see docs/benchmarks.md.
 
     Parameters
     ----------
@@ -779,7 +779,7 @@ def bench_graphql(
 def bench_live(
     *, followers: Followers = 1_000, changes: PerSecond = 100, seconds: Seconds = 10, json: Json = False
 ) -> None:
-    """Measure what live followers cost, each of an agenda of its own, and how soon they hear: see docs/benchmarks.md.
+    """Measure the CPU time of live followers and the delay of their messages: see docs/benchmarks.md.
 
     Parameters
     ----------

@@ -176,7 +176,7 @@ class Lane:
         correlation: str = "",
         required_persons: Mapping[str, StreamName] = NO_PERSONS,
     ) -> "asyncio.Future[Outcome]":
-        """Have a command decided; the future gives its outcome when it is on disk.
+        """Submit a command. The future gives its outcome when the command is on disk.
 
         `content` is what its sender said, if that is not the command itself: by it a repetition is known, whatever this
         version or its settings make of it. `required_persons` are the streams of persons who must be known when it is
@@ -489,7 +489,7 @@ class Lane:
     async def _provide(
         self, streams: Iterable[StreamName], draft: _Draft, persons: Collection[StreamName] = ()
     ) -> None:
-        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query.
+        """Put these streams into the draft: from the batch before, from the cache, or loaded in one query.
 
         The same query loads `persons`, without personal data. Their states are not kept.
         """

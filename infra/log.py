@@ -318,7 +318,7 @@ class Log:
         return Batch(self._codec)
 
     def append(self, batch: Batch) -> "asyncio.Future[Appended | Conflict]":
-        """Write the whole batch, or nothing and say why. One round trip; when it gives Appended, it is on disk.
+        """Write the whole batch, or nothing and say why. One round trip. After Appended, the batch is on disk.
 
         One at a time per Log. Raises Unavailable: send the batch again, its keys settle whether it was written.
         """

@@ -138,7 +138,7 @@ class Views:
         statement = self._statements.get(question.select)
         if statement is None:
             tables = {name: sql.Identifier(self._views, name) for name in question.projections}
-            # The names are written into it: they are the question's own, and a parameter would be an array.
+            # Literal names: they are fixed for each question, and a parameter would have to be an array.
             each = [sql.SQL("SELECT * FROM {}({})").format(self._freshness, name) for name in question.projections]
             text = (
                 sql.SQL(
@@ -199,7 +199,7 @@ class Views:
 
 
 def _read(result: pq.abc.PGresult) -> tuple[Freshness, bytes]:
-    """The columns of `Views._statement`, in binary format: freshness, and rows as JSON. Raises NeverBuilt."""
+    """Decode the columns of `Views._statement`: freshness, and rows as JSON. Raises NeverBuilt."""
     columns = [result.get_value(0, column) for column in range(4)]
     if None in columns:
         raise NeverBuilt

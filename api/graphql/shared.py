@@ -76,7 +76,7 @@ def _parse_instant(value: Any) -> datetime:
 
 
 def _show_instant(instant: datetime) -> str:
-    """ISO 8601 in UTC, as `isoformat` has it, with Z; msgspec writes it in a tenth of the time."""
+    """ISO 8601 in UTC, like `isoformat`, with Z. msgspec takes a tenth of the time."""
     if instant.tzinfo is not UTC:
         instant = instant.astimezone(UTC)
     shown: str = msgspec.to_builtins(instant)
@@ -172,7 +172,7 @@ class Context:
         # Of a subscription: what it follows, and what it tells. See api/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
-        self.show: Callable[[Change], Any] | None = None  # what the field gives of a change
+        self.show: Callable[[Change], Any] | None = None  # makes the field's value of a change
         self.after_variable: str | None = None
         self.resumes_after: Position | None = None  # whatever `after` says: what was told last before a cut
 
@@ -373,7 +373,7 @@ AtLeast = Annotated[
 Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
 
 Headers = Mapping[bytes, bytes]  # by name in small letters
-# Who asks, and from which peer's address: that is counted. None for what is counted later. Raises TurnedAway.
+# Makes the context of a request, and counts the request by its peer's address unless that is None. Raises TurnedAway.
 Introduce = Callable[[Headers, str | None], Awaitable[Context]]
 TOO_MANY = 429
 

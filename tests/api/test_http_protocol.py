@@ -195,7 +195,7 @@ async def test_pipelined_requests_are_answered_in_order(url: str, authorization:
 async def test_an_invalid_or_oversized_head_is_refused(url: str, said: bytes, status: int, pieces: int) -> None:
     size = len(said) // pieces + 1
     async with talking(url) as talk:
-        with suppress(ConnectionError):  # it may have heard enough
+        with suppress(ConnectionError):  # the server may have refused it already
             await talk.say(*(said[begin : begin + size] for begin in range(0, len(said), size)))
         heard = await talk.hear()
         assert (heard.status, heard.headers["connection"]) == (status, "close")
@@ -223,7 +223,7 @@ async def test_an_idle_connection_is_closed(services: Services, said: bytes) -> 
         await talk.say(said)
         if said == post():
             assert (await talk.hear()).status == 200
-        if said == post()[:-1]:  # its body is waited for longer than a head
+        if said == post()[:-1]:  # the timeout for a body is longer
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
                     await talk.ended()

@@ -620,7 +620,7 @@ def latest() -> Projection:
 async def test_a_creating_event_may_find_a_row(
     core: Core, town: Town, remembered: bool, slots: list[int], left: list[int]
 ) -> None:
-    """The row is not looked up beforehand: the primary key refuses the second one, and the page is folded again."""
+    """The row is not looked up first. The primary key refuses a second one, and the page is folded again."""
     await open_agenda(core)
     with projector(town, [latest()]) as projecting:
         for slot in slots:
