@@ -236,7 +236,7 @@ def waits_s(changes: list[Change], followers: list[Follower]) -> tuple[list[floa
     return waits, missed
 
 
-async def _until_told(changes: list[Change], followers: list[Follower]) -> None:
+async def _await_messages(changes: list[Change], followers: list[Follower]) -> None:
     """Wait until every change has arrived, or LAST_MESSAGE_POLLS_MAX polls."""
     for _ in range(LAST_MESSAGE_POLLS_MAX):
         if not waits_s(changes, followers)[1]:
@@ -272,7 +272,7 @@ async def measure(url: str, settings: Settings, *, followers: int, per_s: float,
             heard = sum(len(one.messages) for one in clients)
             before_s, begun_s = cpu_of(worker.pid), time.monotonic()
             changes = await book_at(core, names, per_s, seconds)
-            await _until_told(changes, clients)
+            await _await_messages(changes, clients)
             return Measured(
                 followers=clients,
                 seconds=seconds,

@@ -723,9 +723,9 @@ def bench_projector(
     rounds:
         How often each variant runs; medians are reported.
     seconds:
-        How long each runs in a round.
+        How long each variant runs in a round.
     bookings:
-        A second.
+        Bookings per second.
     """
     from bench.core import keep
     from bench.projector import run, show
@@ -784,9 +784,9 @@ def bench_live(
     Parameters
     ----------
     followers:
-        How many, each with a WebSocket.
+        Number of followers, each with its own WebSocket.
     changes:
-        A second, of all that is followed together.
+        Changes per second, in all followed agendas together.
     seconds:
         How long is measured without changes, and then with them.
     """

@@ -103,7 +103,7 @@ def _run_parts(
         *(threading.Thread(target=_keep_running, args=(name, part, done, say)) for name, part in PARTS.items()),
         *(threading.Thread(target=keep_worker) for _ in range(workers)),
     ]
-    with _told_to_stop(stop):
+    with _stop_on_signals(stop):
         try:
             for thread in watched:
                 thread.start()
@@ -121,7 +121,7 @@ def _run_parts(
 
 
 @contextmanager
-def _told_to_stop(stop: threading.Event) -> Iterator[None]:
+def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """Set the event at SIGINT or SIGTERM while the block runs."""
     former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
