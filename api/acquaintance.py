@@ -1,4 +1,4 @@
-"""Who bears an identity number: all requests that ask at the same time are answered by one question to the log."""
+"""Looks up who has an identity number. Concurrent requests share one query to the log."""
 
 import asyncio
 from typing import Any
@@ -17,9 +17,9 @@ class Acquaintance:
         self._asking: asyncio.Task[None] | None = None
 
     async def state(self, stream: str) -> Any:
-        """The state of a stream, as the log was no earlier than now, without what is personal in it.
+        """The state of a stream, without personal data, at a moment no earlier than this call.
 
-        It is shared with other callers: only to be read. Raises infra.log.Unavailable.
+        Other callers share the state and must not change it. Raises infra.log.Unavailable.
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((stream, answer))

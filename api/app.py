@@ -127,16 +127,16 @@ class Application:
         if self._spans:
             await asyncio.to_thread(self._spans.close)
 
-    def takes(self, path: bytes, headers: Headers, peer: str) -> bool:
+    def can_answer(self, path: bytes, headers: Headers, peer: str) -> bool:
         """Whether `answer` can answer a POST to this path, see api/http_protocol.py."""
         if path != GRAPHQL_PATH_BYTES or not (
             self._settings.oidc_issuer or is_by_own_name(peer, headers.get(b"host", b""))
         ):
             return False
-        return self._endpoint.answers_in_one_piece(headers)
+        return self._endpoint.can_answer(headers)
 
     async def answer(self, headers: Headers, body: bytes, peer: str) -> PlainResponse:
-        """The answer to a POST to the endpoint that it `takes`."""
+        """The answer to a POST to the endpoint for which `can_answer` is true."""
         return await self._endpoint.answer(headers, body, peer)
 
     async def _introduced(self, headers: Headers, peer: str | None) -> Context:
@@ -164,7 +164,7 @@ class Application:
         return context
 
     def _count_address(self, context: Context, headers: Headers, peer: str | None) -> None:
-        """Requests of nobody in particular are counted by address."""
+        """Count an anonymous request by its client's address."""
         if peer is not None:
             context.address = address_of(peer, headers, self.services.settings.client_address_header)
 

@@ -18,7 +18,7 @@ from api.graphql.followed_plans import FollowedPlan
 from api.graphql.schema import schema
 from api.graphql.shared import Context, as_graphql_error
 from api.live import Following
-from api.rounds import Rounds, Timer
+from api.timers import SharedTimers, Timer
 from domain.errors import Rejected
 
 CONNECTIONS_MAX = 2_000  # in this process
@@ -37,7 +37,7 @@ class Places:
 
     def __init__(self) -> None:
         self.taken = 0
-        self.rounds = Rounds()  # of all that are open
+        self.timers = SharedTimers()  # of all open connections
 
     @property
     def full(self) -> bool:
@@ -53,8 +53,8 @@ class Places:
             self.taken -= 1
 
 
-def when_token_ends(context: Context, rounds: Rounds, act: Callable[[], None]) -> Timer | None:
-    """Do this once the token is no longer good by which somebody was let in; None if there is none."""
+def when_token_ends(context: Context, timers: SharedTimers, act: Callable[[], None]) -> Timer | None:
+    """Call `act` once the client's token is no longer valid; None if the client has no token."""
     if not context.actor.subject:
         return None
 
@@ -65,33 +65,33 @@ def when_token_ends(context: Context, rounds: Rounds, act: Callable[[], None]) -
         return None
 
     again_s = look()
-    return None if again_s is None else rounds.start(look, after_s=again_s)
+    return None if again_s is None else timers.start(look, after_s=again_s)
 
 
-async def within(seconds: float, sending: Awaitable[None]) -> None:
-    """Wait until something is sent. Raises TimeoutError after so long.
+async def with_timeout(timeout_s: float, sending: Awaitable[None]) -> None:
+    """Wait for a send. Raises TimeoutError after `timeout_s`.
 
-    What the transport takes at once, as it nearly always does, costs no timer.
+    Nearly every send completes at once, and sets no timer then.
     """
     if not isinstance(sending, CoroutineType):
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(timeout_s):
             await sending
         return
     try:
         waits_for = sending.send(None)
     except StopIteration:
         return
-    async with asyncio.timeout(seconds):
-        await _rest(sending, waits_for)
+    async with asyncio.timeout(timeout_s):
+        await _resume(sending, waits_for)
 
 
 @coroutine
-def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Go on with a coroutine that was begun, and waits for this now."""
+def _resume(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Resume a started coroutine that is suspended on `waits_for`."""
     while True:
         try:
             sent = yield waits_for
-        except BaseException as error:  # a time-out or the end of the task, for instance: the coroutine is told
+        except BaseException as error:  # such as a timeout or a cancellation: pass it to the coroutine
             step = partial(begun.throw, error)
         else:
             step = partial(begun.send, sent)
@@ -111,12 +111,12 @@ class Told(NamedTuple):
 async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, None]:
     """What a follower is told, with each change; an answer without data, as the last, if they are refused.
 
-    The library gives the first answer, and those that `_Shown` can't. What one was told is told to others who ask the
-    same and stand at the same place, see `Following.answer`. Whether they may is looked at before each. Raises NotHere
-    if it is no subscription.
+    The library makes the first answer, and those that `_PlannedAnswers` can't make. Followers that ask the same at the
+    same position share an answer, see `Following.answer`. Permission is checked before each. Raises NotHere if it is no
+    subscription.
     """
     begun_s, counted = time.perf_counter(), False
-    shown = _Shown(asked, context)
+    planned = _PlannedAnswers(asked, context)
     async with aclosing(followed(asked, context)) as answers:
         async for answer in answers:
             if not counted:
@@ -136,12 +136,12 @@ async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, 
                     yield refused(errors, asked, context)
                     return
                 yield Told(known, position)
-                known = await following.answer(question) or await shown.next(following, answer.extensions)
+                known = await following.answer(question) or await planned.next(following, answer.extensions)
                 position = following.position
 
 
-class _Shown:
-    """Shows changes by the document's plan, which takes a small part of the library's time."""
+class _PlannedAnswers:
+    """Makes later answers with the document's plan, in a small part of the library's time."""
 
     def __init__(self, asked: Asked, context: Context) -> None:
         self._asked = asked
@@ -150,9 +150,9 @@ class _Shown:
         self._looked = False
 
     async def next(self, following: Following, extensions: dict[str, Any]) -> str | None:
-        """The next answer; None if the library has to give it."""
+        """The next answer; None if the library has to make it."""
         context = self._context
-        if not self._looked:  # not before there is a second answer: many are never told one
+        if not self._looked:  # plan only for a second answer: many followers never get one
             self._plan, self._looked = _plan_of(self._asked, context), True
         if self._plan is None or context.show is None or context.freshness:
             return None
@@ -160,7 +160,7 @@ class _Shown:
         try:
             data = await self._plan.show(context.show(change), self._asked.variables, context)
             text = _text({"data": data, "extensions": extensions} if extensions else {"data": data})
-        except Exception:  # the library meets the same, and says what it is
+        except Exception:  # the library meets the same error and reports it
             following.take_back(change)
             return None
         following.made(change.snapshot, text)
@@ -170,12 +170,12 @@ class _Shown:
 def _text(body: dict[str, Any]) -> str:
     try:
         return _encode(body).decode()
-    except UnicodeEncodeError:  # half a character that a client said: it is escaped
+    except UnicodeEncodeError:  # an unpaired surrogate from the client; json escapes it
         return json.dumps(body)
 
 
 def _plan_of(asked: Asked, context: Context) -> FollowedPlan | None:
-    """How to show later answers; None if the document is not remembered, or not plain."""
+    """The plan for later answers; None if the document is not cached or has no plan."""
     services = context.services
     text = services.trusted.text(asked.query, asked.document_id)
     document: Document | None = services.trusted.understood.get(text)

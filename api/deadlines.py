@@ -1,4 +1,4 @@
-"""Bounds on how long requests take, with one timer for all of them: a timer for each costs as much as a small query."""
+"""Deadlines of requests, with one shared timer: a timer for each would cost as much as a small query."""
 
 import asyncio
 import time
@@ -7,15 +7,15 @@ from typing import Any
 
 
 class Deadlines:
-    """Cancels tasks that take longer than they may. Of one event loop, whose tasks all have the same time."""
+    """Cancels tasks that exceed their time limit. For one event loop; all limits must have the same length."""
 
     def __init__(self) -> None:
-        self._limits: dict[Limit, None] = {}  # in the order in which they end
+        self._limits: dict[Limit, None] = {}  # in the order of their deadlines
         self._timer: asyncio.TimerHandle | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None  # asking for it each time would ask the system each time
+        self.loop: asyncio.AbstractEventLoop | None = None  # cached: get_running_loop() makes a system call
 
     def limit(self, timeout_s: float) -> "Limit":
-        """A block of the current task that raises TimeoutError if it takes longer than this."""
+        """A context manager for the current task. It raises TimeoutError if the block takes longer."""
         return Limit(self, timeout_s)
 
     def begin(self, limit: "Limit", timeout_s: float) -> None:
@@ -28,7 +28,7 @@ class Deadlines:
         self._limits.pop(limit, None)
 
     def _expire(self) -> None:
-        """Cancel what is over, and look again when the next one would be."""
+        """Cancel the expired tasks, and set the timer for the next deadline."""
         assert self.loop
         self._timer = None
         now_s = time.monotonic()
@@ -61,12 +61,12 @@ class Limit:
         self._deadlines.end(self)
         if self._expired:
             assert self._task
-            # As asyncio.timeout does it: somebody else may have cancelled the task, too.
+            # As in asyncio.timeout: the task may also have been cancelled by other code.
             if self._task.uncancel() <= 0 and kind is asyncio.CancelledError:
                 raise TimeoutError
 
     def expire(self) -> None:
-        """Its time is over: cancel what it limits."""
+        """Cancel the task: its deadline has passed."""
         self._expired = True
         assert self._task
         self._task.cancel()

@@ -75,7 +75,7 @@ class _Reply(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """A request as a server hands it over. `body`: if it is known already; else it is received."""
+    """A request. `body` is None if it must still be read with `receive`."""
 
     method: str
     headers: Headers
@@ -86,7 +86,7 @@ class _Request(NamedTuple):
 
 
 class Endpoint:
-    """The application of one path, for HTTP alone: by ASGI, or in one piece (see api/http_protocol.py)."""
+    """The application of the endpoint's path, over ASGI or over the fast path (see api/http_protocol.py)."""
 
     def __init__(self, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins) -> None:
         self._introduce = introduce
@@ -117,15 +117,15 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     @staticmethod
-    def answers_in_one_piece(headers: Headers) -> bool:
-        """Whether `answer` can answer a POST with these headers: unless an event stream may be wanted."""
+    def can_answer(headers: Headers) -> bool:
+        """Whether `answer` can answer a POST with these headers. It can't answer with an event stream."""
         try:
             return _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX]) != EVENT_STREAM
         except _Refusal:
             return True
 
     async def answer(self, headers: Headers, body: bytes, peer: str) -> Response:
-        """The whole answer to a POST that is here already."""
+        """The response to a POST whose body has arrived."""
         reply = await self._reply(_Request("POST", headers, peer, body=body))
         assert isinstance(reply, _Reply)
         head = HEADS[reply.media]
@@ -297,5 +297,5 @@ async def _said_in_body(request: _Request) -> dict[str, Any]:
 def _encoded(body: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(body)
-    except TypeError:  # half a character that the client said, and that we say again
+    except TypeError:  # an unpaired surrogate from the client
         return json.dumps(body).encode()

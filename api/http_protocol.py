@@ -1,8 +1,8 @@
-"""The HTTP side of a worker: uvicorn's protocol with bounds on what clients send, and a short way for most requests.
+"""The HTTP side of a worker: uvicorn's protocol with limits on what clients send, and a fast path for most requests.
 
-Most requests are a POST to /graphql with a short body that arrives in one piece. Such a request needs neither an ASGI
-scope nor its messages: the protocol parses its head, asks the application and writes the answer. Everything else (other
-methods, long or chunked bodies, WebSockets, event streams, pages of other origins) goes through uvicorn as ever.
+Most requests are a POST to /graphql with a short body that arrives in one piece. The fast path answers these without
+ASGI: the protocol parses the head, calls the application and writes the response. All other requests (other methods,
+long or chunked bodies, WebSockets, event streams, other origins) take the ASGI path through uvicorn.
 """
 
 import asyncio
@@ -20,59 +20,59 @@ from infra.logging import log_failure
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers
 HEADERS_MAX = 100
-# A body in chunks of one byte takes six times its size; a request that is longer than this is nobody's honest one.
+# A body in chunks of one byte takes six times its size. No legitimate request is longer than this.
 REQUEST_BYTES_MAX = HEAD_BYTES_MAX + 8 * BODY_BYTES_MAX
-HEADS_MAX = 2_000  # remembered, with what they say
-REMEMBERED_HEAD_BYTES_MAX = 2_000
-SHORT_BODY_BYTES_MAX = 64 * 1024  # of a request that goes the short way
-WAITING_BYTES_MAX = 256 * 1024  # received while a request is being answered; beyond that the socket is not read
-IDLE_TIMEOUT_S = 30  # without a whole request head, and for a client to read its last answer
+CACHED_HEADS_MAX = 2_000  # parsed heads
+CACHED_HEAD_BYTES_MAX = 2_000
+FAST_BODY_BYTES_MAX = 64 * 1024  # of a request on the fast path
+WAITING_BYTES_MAX = 256 * 1024  # received during a request; above that, reading pauses
+IDLE_TIMEOUT_S = 30  # to send a whole request head, and to read the last response
 SWEEP_EVERY_S = 1.0
-LINGER_S = 2.0  # a client that is refused while it still sends is heard for so long, or it would not get the answer
-DRAIN_S = 0.05  # told to stop: what is in the socket already is still read
+LINGER_S = 2.0  # a refused client that still sends is read this long; without that it would lose the response
+DRAIN_S = 0.05  # at shutdown, to read requests that are in the socket already
 
-# Headers that change how a request is framed, or who may read its answer.
-LONG_WAY = frozenset({b"connection", b"upgrade", b"transfer-encoding", b"expect", b"origin"})
+# Requests with one of these headers take the ASGI path: they change the framing, or who may read the response.
+ASGI_HEADERS = frozenset({b"connection", b"upgrade", b"transfer-encoding", b"expect", b"origin"})
 END_OF_HEAD = b"\r\n\r\n"
 
 
 class Response(NamedTuple):
-    """An answer in one piece. `head`: header lines except Content-Length, Date and Connection."""
+    """A complete response. `head`: header lines except Content-Length, Date and Connection."""
 
     status: int
     head: bytes
     body: bytes
 
 
-class Exchange(Protocol):
-    """The application's part of the short way."""
+class FastHandler(Protocol):
+    """The application's part of the fast path."""
 
-    def takes(self, path: bytes, headers: Mapping[bytes, bytes], peer: str) -> bool:
+    def can_answer(self, path: bytes, headers: Mapping[bytes, bytes], peer: str) -> bool:
         """Whether `answer` can answer a POST with this target and these headers."""
 
     async def answer(self, headers: Mapping[bytes, bytes], body: bytes, peer: str) -> Response:
-        """The answer to a request that it takes. Never raises. `peer`: the client's address."""
+        """The response to a request for which `can_answer` is true. Never raises. `peer`: the client's address."""
 
 
 class Connections:
-    """All HTTP connections of a worker. One timer closes those that are idle for too long."""
+    """All HTTP connections of a worker. One timer closes those that are idle too long."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, connections_max: int) -> None:
+        self._connections_max = connections_max
         self._open: set[HttpProtocol] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self.now_s = time.monotonic()
 
-    def enter(self, connection: "HttpProtocol") -> bool:
-        """Whether there was room for one more."""
-        if len(self._open) >= self._most:
+    def add(self, connection: "HttpProtocol") -> bool:
+        """Add a connection; False if `connections_max` are open."""
+        if len(self._open) >= self._connections_max:
             return False
         self._open.add(connection)
         if self._sweeping is None:
             self._sweep()
         return True
 
-    def leave(self, connection: "HttpProtocol") -> None:
+    def remove(self, connection: "HttpProtocol") -> None:
         self._open.discard(connection)
 
     def _sweep(self) -> None:
@@ -91,7 +91,7 @@ class _Head:
     def __init__(self) -> None:
         self.target = b""
         self.headers: dict[bytes, bytes] = {}
-        self.plain = True  # no header comes twice, and no byte belongs to a body
+        self.plain = True  # no repeated header, and no byte of a body
         self.complete = False
 
     def on_url(self, url: bytes) -> None:
@@ -107,11 +107,11 @@ class _Head:
         self.complete = True
 
     def on_body(self, body: bytes) -> None:
-        self.plain = False  # the blank line that was found is not the end of this head
+        self.plain = False  # the blank line is not the end of this head
 
 
-def _parsed(head: bytes) -> _Head | None:
-    """The head of a POST by HTTP/1.1 that can go the short way; None for any other. Only to be read."""
+def _parse_head(head: bytes) -> _Head | None:
+    """The head of an HTTP/1.1 POST that can take the fast path; None for any other. Callers must not change it."""
     found = _Head()
     parser = httptools.HttpRequestParser(found)
     try:
@@ -120,22 +120,22 @@ def _parsed(head: bytes) -> _Head | None:
         return None
     if not found.complete or not found.plain or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
         return None
-    return found if len(found.headers) <= HEADERS_MAX and found.headers.keys().isdisjoint(LONG_WAY) else None
+    return found if len(found.headers) <= HEADERS_MAX and found.headers.keys().isdisjoint(ASGI_HEADERS) else None
 
 
-# A client sends the same head again and again: looking it up takes a tenth of parsing it.
-_remembered = lru_cache(HEADS_MAX)(_parsed)
+# A client repeats the same head. A lookup takes a tenth of the time that parsing takes.
+_parse_head_cached = lru_cache(CACHED_HEADS_MAX)(_parse_head)
 
 
 def _body_length(headers: Mapping[bytes, bytes]) -> int:
-    """What Content-Length says; -1 if that is no number, or more than a short body."""
-    said = headers.get(b"content-length", b"")
-    length = int(said) if said.isdigit() and len(said) < 10 else -1
-    return length if length <= SHORT_BODY_BYTES_MAX else -1
+    """The value of Content-Length; -1 if it is not a number or exceeds FAST_BODY_BYTES_MAX."""
+    text = headers.get(b"content-length", b"")
+    length = int(text) if text.isdigit() and len(text) < 10 else -1
+    return length if length <= FAST_BODY_BYTES_MAX else -1
 
 
 class _LingeringTransport:
-    """What uvicorn answers through: closed only when the client had time to read why its request was not read."""
+    """The transport that uvicorn writes to. `close` leaves the client time to read the response."""
 
     __slots__ = ("_close", "is_closing", "write")
 
@@ -149,81 +149,81 @@ class _LingeringTransport:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """A connection. `exchange` and `open_connections` are set in a subclass, see `protocol_class`."""
+    """A connection. `handler` and `open_connections` are set in a subclass, see `protocol_class`."""
 
-    exchange: Exchange
+    handler: FastHandler
     open_connections: Connections
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.idle_since_s: float | None = None  # None while a request is being read or answered by somebody
+        self.idle_since_s: float | None = None  # None while a request is read or answered
         self._answering: asyncio.Task[None] | None = None
-        self._waiting = b""  # received while a request is being answered
+        self._waiting = b""  # received while a request is answered
         self._stopping = False
         self._lingering = False
-        self._unsent_bytes = 0  # of an answer, when it was last looked at
+        self._unsent_bytes = 0  # in the write buffer at the last sweep
         self._peer = ""
-        # Of the request that uvicorn reads:
+        # The request that uvicorn reads:
         self._reading_message = False
         self._reading_head = False
         self._request_bytes = 0
         self._head_bytes = 0
         self._refusal = HTTPStatus.BAD_REQUEST
 
-    # The life of a connection
+    # Connection lifecycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else ""
-        if self.open_connections.enter(self):
-            self._becomes_idle()
+        if self.open_connections.add(self):
+            self._mark_idle()
         else:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"retry-after: 5\r\n")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.open_connections.leave(self)
+        self.open_connections.remove(self)
         self.idle_since_s = None
         self._waiting = b""
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        self.open_connections.leave(self)
+        self.open_connections.remove(self)
         self.idle_since_s = None
         super().handle_websocket_upgrade()
 
     def close_if_idle(self, before_s: float) -> None:
-        """Close it if since then no whole head came, and the client read nothing of an answer."""
+        """Close the connection if it is idle since before then, and the client has read nothing of a response."""
         if self.idle_since_s is None or self.idle_since_s >= before_s:
             return
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes and unsent_bytes != self._unsent_bytes:
             self._unsent_bytes = unsent_bytes
-            self._becomes_idle()
+            self._mark_idle()
         else:
             self.transport.abort()
 
     def shutdown(self) -> None:
-        """The server stops: answer what was asked, then close."""
+        """Answer the requests in hand, then close."""
         self._stopping = True
         if self._answering is not None:
-            return  # it is closed with the answer
-        if self._uvicorn_rests():
-            self.loop.call_later(DRAIN_S, self._close_if_resting)
+            return  # `_answer` closes it
+        if self._uvicorn_is_idle():
+            self.loop.call_later(DRAIN_S, self._close_unless_answering)
         else:
             super().shutdown()
 
-    def _close_if_resting(self) -> None:
+    def _close_unless_answering(self) -> None:
         if self._answering is None:
             super().shutdown()
 
-    def _uvicorn_rests(self) -> bool:
+    def _uvicorn_is_idle(self) -> bool:
         """Whether uvicorn neither reads a request nor answers one."""
         return not self._reading_message and (self.cycle is None or self.cycle.response_complete)
 
-    def _becomes_idle(self) -> None:
+    def _mark_idle(self) -> None:
         self.idle_since_s = self.open_connections.now_s
 
-    # What comes
+    # The fast path
 
     def data_received(self, data: bytes) -> None:
         if self._lingering:
@@ -232,19 +232,19 @@ class HttpProtocol(HttpToolsProtocol):
             self._waiting += data
             if len(self._waiting) > WAITING_BYTES_MAX:
                 self.flow.pause_reading()
-        elif not self._uvicorn_rests() or not self._takes_short_way(data):
-            self._give_to_uvicorn(data)
+        elif not self._uvicorn_is_idle() or not self._start_fast_path(data):
+            self._pass_to_uvicorn(data)
 
-    def _takes_short_way(self, data: bytes) -> bool:
-        """Begin to answer the request that begins here, if all of it is here and it is a plain one."""
+    def _start_fast_path(self, data: bytes) -> bool:
+        """Start to answer a request that is complete in `data` and can take the fast path; else return False."""
         end = data.find(END_OF_HEAD, 0, HEAD_BYTES_MAX) + len(END_OF_HEAD)
         if end < len(END_OF_HEAD) or not data.startswith(b"POST "):
             return False
-        head = (_remembered if end <= REMEMBERED_HEAD_BYTES_MAX else _parsed)(data[:end])
+        head = (_parse_head_cached if end <= CACHED_HEAD_BYTES_MAX else _parse_head)(data[:end])
         if head is None:
             return False
         length = _body_length(head.headers)
-        if length < 0 or len(data) < end + length or not self.exchange.takes(head.target, head.headers, self._peer):
+        if length < 0 or len(data) < end + length or not self.handler.can_answer(head.target, head.headers, self._peer):
             return False
         self._waiting = data[end + length :]
         self.idle_since_s = None
@@ -254,20 +254,20 @@ class HttpProtocol(HttpToolsProtocol):
 
     async def _answer(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
         try:
-            response = await self.exchange.answer(headers, body, self._peer)
-        except Exception as error:  # it never raises; a connection that waits for nothing would stay open for ever
+            response = await self.handler.answer(headers, body, self._peer)
+        except Exception as error:  # it should never raise; without this the connection would stay open for ever
             log_failure("a request was not answered", error)
             self.transport.abort()
             return
-        if self.flow.write_paused:  # who sends requests and reads no answers gets no further ones
-            self._becomes_idle()
+        if self.flow.write_paused:  # the client sends requests without reading responses
+            self._mark_idle()
             await self.flow.drain()
         self._answering = None
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self._write(response)
-        self._becomes_idle()
+        self._mark_idle()
         if self._stopping:
             self.transport.close()
             return
@@ -285,9 +285,9 @@ class HttpProtocol(HttpToolsProtocol):
             % (STATUS_LINE[response.status], response.head, lines, len(response.body), response.body)
         )
 
-    # The way through uvicorn, with bounds
+    # The ASGI path through uvicorn, with limits
 
-    def _give_to_uvicorn(self, data: bytes) -> None:
+    def _pass_to_uvicorn(self, data: bytes) -> None:
         self._request_bytes += len(data)
         super().data_received(data)
         if self._reading_head and self._request_bytes > HEAD_BYTES_MAX:
@@ -318,7 +318,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.idle_since_s = None
         super().on_headers_complete()
         if self.cycle is not None:  # there is none for a WebSocket's handshake
-            self.cycle.transport = cast("asyncio.Transport", _LingeringTransport(self.transport, self._close_gently))
+            self.cycle.transport = cast(
+                "asyncio.Transport", _LingeringTransport(self.transport, self._close_gracefully)
+            )
 
     def on_message_complete(self) -> None:
         self._reading_message = False
@@ -327,14 +329,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the sweep closes it
-        if self._uvicorn_rests():
-            self._becomes_idle()
+        if self._uvicorn_is_idle():
+            self._mark_idle()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal)
 
     def _refuse(self, status: HTTPStatus, header: bytes = b"") -> None:
-        """Say what is wrong below GraphQL, and close."""
+        """Answer with an HTTP error as plain text, and close."""
         if self.transport.is_closing() or self._lingering:
             return
         text = status.phrase.encode()
@@ -342,10 +344,10 @@ class HttpProtocol(HttpToolsProtocol):
             b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINE[status], header, len(text), text)
         )
-        self._close_gently()
+        self._close_gracefully()
 
-    def _close_gently(self) -> None:
-        """Close; but a connection that is closed while the client sends loses what it was answered."""
+    def _close_gracefully(self) -> None:
+        """Close. If the client still sends, read for LINGER_S first: else the kernel drops the response."""
         if self.transport.is_closing() or self._lingering:
             return
         if not self._reading_message:
@@ -357,6 +359,6 @@ class HttpProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_S, self.transport.close)
 
 
-def protocol_class(exchange: Exchange, connections: Connections) -> type[asyncio.Protocol]:
-    """The class for uvicorn's setting `http`: connections to this application."""
-    return type("BoundHttpProtocol", (HttpProtocol,), {"exchange": exchange, "open_connections": connections})
+def protocol_class(handler: FastHandler, connections: Connections) -> type[asyncio.Protocol]:
+    """The protocol class for uvicorn's setting `http`, bound to this application."""
+    return type("BoundHttpProtocol", (HttpProtocol,), {"handler": handler, "open_connections": connections})

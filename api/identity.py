@@ -135,7 +135,7 @@ class Identities:
         self._settings = settings
         self._secret = secret
         self._now = now
-        self._known: OrderedDict[bytes, tuple[Actor, datetime]] = OrderedDict()  # by the header as it came
+        self._known: OrderedDict[bytes, tuple[Actor, datetime]] = OrderedDict()  # by the unparsed header
         self._generation = keys.generation
         self._registry = JWSRegistry(algorithms=[*keys.algorithms], strict_check_header=False)
         self._registry.max_header_length = TOKEN_LENGTH_MAX

@@ -45,7 +45,7 @@ COST_MAX = 5_000  # values in the answer, if every page is full
 OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that is told to stop has longer, see infra/serve.py
 PAGE_SIZE_MAX = 100  # of a list
 VALUES_MAX = 20_000  # in variables, lists and objects counted too; an agenda of 5,000 slots has 15,008
-VALUE_BYTES_MIN = 2  # a value of a list takes a digit and a comma at least
+VALUE_BYTES_MIN = 2  # a list item is at least a digit and a comma
 ADDRESSES_MAX = 1_000  # of clients, remembered
 OWN_NAME = r"(localhost|127\.0\.0\.1|\[::1\]|::1)(:[0-9]{1,5})?"  # of this machine, with a port or without
 
@@ -128,18 +128,18 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 def parse_json(text: bytes | str, what: str) -> Any:
     """The value of a JSON text, by the parser that the endpoint uses too. Raises Malformed.
 
-    msgspec takes a third of the standard library's time. What it refuses is tried by that: it takes escaped halves of
-    characters as well. Not orjson: it makes floats of integers beyond 64 bits without a word.
+    msgspec takes a third of the time of `json`. `json` then tries what msgspec refuses, such as unpaired surrogates.
+    orjson is not used: it turns integers beyond 64 bits into floats without an error.
     """
     try:
-        return _decode_quickly(text)
+        return _decode_with_msgspec(text)
     except RecursionError:
         raise Malformed(f"The {what} is nested too deeply.") from None
     except ValueError:  # msgspec.DecodeError, UnicodeDecodeError
-        return _parse_slowly(text, what)
+        return _parse_with_json(text, what)
 
 
-def _parse_slowly(text: bytes | str, what: str) -> Any:
+def _parse_with_json(text: bytes | str, what: str) -> Any:
     try:
         return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)  # it would guess at UTF-16 else
     except RecursionError:
@@ -159,14 +159,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode_quickly = msgspec.json.Decoder().decode
+_decode_with_msgspec = msgspec.json.Decoder().decode
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def check_request(said: Any, *, length_bytes: int | None = None) -> None:
     """Raise Malformed unless this is `{query or documentId, variables?, operationName?, extensions?}`.
 
-    `length_bytes` of its text, if known: a short text has not too many values, so they need not be counted.
+    `length_bytes`: length of the text, if known. The values of a short text need not be counted.
     """
     if not isinstance(said, dict):
         raise Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
@@ -205,7 +205,7 @@ def is_local(peer: str) -> bool:
 
 
 def is_by_own_name(peer: str, host: bytes) -> bool:
-    """Whether this machine asks, by a name of its own."""
+    """Whether this machine sent the request, to one of its own names."""
     return _is_loopback(peer) and _is_own_name(host)
 
 

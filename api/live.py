@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
-from domain.layered import Layered
 from infra.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
 from infra.logging import log_failure
 
@@ -59,7 +59,7 @@ class Snapshot(msgspec.Struct, eq=False):
     position: int
     version: int
     state: Any
-    touched: Layered[str, int]
+    touched: CopyOnWriteDict[str, int]
     answers: dict[Hashable, Answer] = {}
     computed: Any = None
 
@@ -151,7 +151,7 @@ class Following:
         return change
 
     def take_back(self, change: Change) -> None:
-        """It was not told after all: it is the next thing to tell, or what came after it."""
+        """Undo `change()` for a change that was not sent: the next call returns it again, or a later state."""
         self._seen = change.previous
 
     async def answer(self, question: Hashable) -> str | None:
@@ -205,7 +205,7 @@ class Live:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._followed: dict[StreamName, _Followed] = {}
-        self._new: dict[StreamName, _Followed] = {}  # those without a state yet: a look must not go through all
+        self._new: dict[StreamName, _Followed] = {}  # streams without a state; spares a scan of all followed streams
         self._followers = 0
         self._weight_bytes = 0
         self._poller: asyncio.Task[None] | None = None
@@ -283,7 +283,7 @@ class Live:
             if self._followed.get(stream) is not followed:
                 continue  # whoever wanted it has gone meanwhile
             self._new.pop(stream, None)
-            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=Layered())
+            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=CopyOnWriteDict())
             self._fold(stream, followed, empty, entries)
 
     async def _read_page(self) -> int:

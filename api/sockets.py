@@ -33,14 +33,14 @@ from api.connections import (
     Told,
     told,
     when_token_ends,
-    within,
+    with_timeout,
 )
 from api.graphql.execution import Asked, NotHere
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Introduce, TurnedAway
 from api.limits import Malformed, check_request, headers_of, parse_json, peer_of
 from api.origins import Origins
-from api.rounds import Rounds, Timer
+from api.timers import SharedTimers, Timer
 from domain.errors import Rejected
 from infra.logging import log_failure
 from infra.settings import EVERY_ORIGIN
@@ -67,7 +67,7 @@ class Subscriptions:
     """
 
     def __init__(self, introduce: Introduce, places: Places, origins: Origins) -> None:
-        self._protocol = _Protocol(introduce, places.rounds)
+        self._protocol = _Protocol(introduce, places.timers)
         self._introduce = introduce
         self._places = places
         self._origins = origins
@@ -85,7 +85,7 @@ class Subscriptions:
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": reason})
         else:
             with self._places.take():
-                await _Connection(self._protocol, scope, receive, send).serve(self._places.rounds)
+                await _Connection(self._protocol, scope, receive, send).serve(self._places.timers)
 
     async def _turned_away(self, scope: Scope) -> str:
         """Why one more from this address is not let in; a place is taken before it is known for whom."""
@@ -109,11 +109,11 @@ class _Connection:
         self._farewell: Message | None = None
         self._pinging: asyncio.Task[None] | None = None
 
-    async def serve(self, rounds: Rounds) -> None:
+    async def serve(self, timers: SharedTimers) -> None:
         """Until either side is done."""
         served: asyncio.Future[Any] = asyncio.ensure_future(self._app(self._scope, self.receive, self.send))
-        # Not all of those that came together are pinged together.
-        pings = rounds.start(self._ping, after_s=PING_EVERY_S * random.uniform(0.5, 1))  # noqa: S311
+        # Spread the pings of clients that connected together.
+        pings = timers.start(self._ping, after_s=PING_EVERY_S * random.uniform(0.5, 1))  # noqa: S311
         try:
             await asyncio.wait({served, self._ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -162,12 +162,12 @@ class _Connection:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "websocket.close":
-            # Sent when nobody receives any more: the server does not close meanwhile, and the client need not answer.
+            # Send it when nobody receives any more. The client need not answer.
             self._farewell = message
             self._end()
             return
         try:
-            await within(SEND_TIMEOUT_S, self._send(message))
+            await with_timeout(SEND_TIMEOUT_S, self._send(message))
         except TimeoutError:
             self._cut_off(TRY_AGAIN_LATER, DEAF)
             raise OSError("the client does not read") from None
@@ -213,7 +213,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
                 await self.websocket.close(code, str(away))
                 return
-            self._token = when_token_ends(self.context, self.view.rounds, self._end_with_token)
+            self._token = when_token_ends(self.context, self.view.timers, self._end_with_token)
         await super().handle_connection_init(message)
 
     def _end_with_token(self) -> None:
@@ -301,7 +301,7 @@ class _Protocol(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = SubscriptionHandler
 
-    def __init__(self, introduce: Introduce, rounds: Rounds) -> None:
+    def __init__(self, introduce: Introduce, timers: SharedTimers) -> None:
         super().__init__(
             schema,
             graphql_ide=None,
@@ -311,7 +311,7 @@ class _Protocol(GraphQL[Context, None]):
             max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
         )
         self.introduce = introduce
-        self.rounds = rounds
+        self.timers = timers
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
         # Of nobody yet: who it is is said when the connection is initialised, and here nobody could be turned away.

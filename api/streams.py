@@ -15,8 +15,8 @@ from starlette.types import Message, Receive, Send
 from api.connections import CLOSE_TIMEOUT_S, DEAF, PING_EVERY_S, SEND_TIMEOUT_S, Places, Told, told, when_token_ends
 from api.graphql.execution import Answer, Asked
 from api.graphql.shared import Context
-from api.rounds import Rounds
 from api.telemetry import CORRELATION
+from api.timers import SharedTimers
 from infra.logging import log_failure
 
 EVENT_STREAM = "text/event-stream"
@@ -65,7 +65,7 @@ class Streams:
     async def serve(self, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
         """Tell a client of a subscription, until either side is done."""
         with self._places.take():
-            await _Stream(asked, context, receive, send).serve(self._stopped, self._places.rounds)
+            await _Stream(asked, context, receive, send).serve(self._stopped, self._places.timers)
 
 
 class _Stream:
@@ -80,10 +80,10 @@ class _Stream:
         self._sent_at_s = time.monotonic()
         self._farewell = ""
 
-    async def serve(self, stopped: asyncio.Event, rounds: Rounds) -> None:
+    async def serve(self, stopped: asyncio.Event, timers: SharedTimers) -> None:
         """Until it is complete, the client goes, or the server is stopped."""
         ended = asyncio.Event()
-        token = when_token_ends(self._context, rounds, ended.set)
+        token = when_token_ends(self._context, timers, ended.set)
         try:
             await self._serve(ended, stopped)
         finally:

@@ -39,7 +39,7 @@ def correlation_of(headers: "Headers") -> str:
 
 
 def _random_ids() -> Iterator[str]:
-    """128 random bits each, in hexadecimal. The system is asked for many at once: asking takes as long as for one."""
+    """128 random bits each, in hexadecimal. One system call makes many: it takes as long as for one."""
     while True:
         block = urandom(16 * RANDOM_IDS_AT_ONCE).hex()
         for begin in range(0, len(block), 32):
@@ -89,7 +89,7 @@ class Requests:
         kind, field = context.operation
         codes = _codes(context, errors) if errors or context.refusals else set()
         outcome = _outcome(codes, errors) if codes or errors else "ok"
-        # Of a subscription the first change may come tomorrow: how long that took says nothing.
+        # The first change of a subscription may come tomorrow, so its duration is not counted.
         self.metrics.count_request(kind, field, outcome, None if kind == "subscription" else duration_s)
         if self._spans:
             facts: dict[str, str | int] = {"correlation": context.correlation, "outcome": outcome, "cost": context.cost}

@@ -1,4 +1,4 @@
-"""A worker of `igob serve`: uvicorn on the socket that all workers share, with our HTTP protocol class."""
+"""A worker of `igob serve`: uvicorn on the shared listening socket, with our HTTP protocol class."""
 
 import logging
 import resource
@@ -19,14 +19,14 @@ from infra.metrics import share
 from infra.serve import STOP_TIMEOUT_S, connections_for
 from infra.settings import from_environment
 
-WEBSOCKET_BYTES_MAX = 2 * MESSAGE_BYTES_MAX  # the application refuses what is over its own bound in its own words
-# Event streams are cut on purpose, so that no client takes them for complete, see api/streams.py.
+WEBSOCKET_BYTES_MAX = 2 * MESSAGE_BYTES_MAX  # above the application's limit, which answers with a GraphQL error
+# Streams are cut on purpose so that clients don't take them for complete, see api/streams.py. Don't log that.
 CUT_STREAM = "ASGI callable returned without completing response."
-LIFESPAN_STOP_S = 5  # of STOP_TIMEOUT_S, to end the lane when all requests are answered
+LIFESPAN_STOP_S = 5  # part of STOP_TIMEOUT_S: time to stop the lane after all requests are answered
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket whose client has little time to answer a close."""
+    """A WebSocket with a short timeout for the client's close frame."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -34,7 +34,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
 
 def config_for(application: Application, connections: Connections) -> Config:
-    """How a worker serves the application."""
+    """The uvicorn configuration of a worker."""
     return Config(
         application,
         http=protocol_class(application, connections),
@@ -44,7 +44,7 @@ def config_for(application: Application, connections: Connections) -> Config:
         ws_per_message_deflate=False,
         loop="uvloop",
         lifespan="on",
-        proxy_headers=False,  # whose word counts for a client's address is decided in api/rates.py
+        proxy_headers=False,  # api/rates.py decides which proxies to trust
         server_header=False,
         access_log=False,
         log_level="error",
@@ -55,7 +55,7 @@ def config_for(application: Application, connections: Connections) -> Config:
 
 def main() -> None:
     """Serve on the listening socket whose file descriptor is the first argument, until SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for `igob serve`
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops `igob serve`, which stops us
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -54,7 +54,7 @@ CLERKS = 1_000  # each with a token of their own, who book in turn
 SLOTS = 40  # of an agenda, a minute each
 HOSPITAL = "h"
 OPEN_SHARE = 0.5  # of the best closed rate
-QUIET_PER_S = 300  # of the second open loop: an office day
+QUIET_PER_S = 300  # rate of the second open loop: an office day
 START_S, START_CONNECTIONS = 5.0, 64  # asked of a server that has just started, and not counted: V8 compiles as it goes
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
@@ -64,9 +64,9 @@ BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $inp
 class Result(msgspec.Struct, omit_defaults=True):
     """Medians over the rounds of that number of workers and connections that has the best; see `best_at`.
 
-    `open` is at half that rate, or half the peer's if it is slower, and `quiet` at QUIET_PER_S; a wait counts from when
-    its request was due. `worker_us` is the CPU time that the processes that answer took a request, in microseconds. Of
-    the peer, the best of each round counts as its rate, and `ratio_to_peer` is the median of the rounds' ratios.
+    `open` is an open loop at half that rate, or half the peer's if it is slower; `quiet` is one at QUIET_PER_S. A wait
+    counts from when its request was due. `worker_us` is the CPU time of the API workers per request, in microseconds.
+    Of the peer, the best of each round counts as its rate, and `ratio_to_peer` is the median of the rounds' ratios.
     """
 
     measured_at: str
@@ -251,7 +251,7 @@ class Bench:
         return rate
 
     def book_unhurried(self, who: Contender, rates_per_s: tuple[float, ...]) -> list[Rate]:
-        """In the open loop, at each of these rates."""
+        """Measure an open loop at each of these rates."""
         processes, connections = (int(part) for part in who.best().split(" × "))
         with self.serving(who, processes) as served:
             return [self.book(who, served, connections, per_s) for per_s in rates_per_s]
@@ -333,7 +333,7 @@ def by_contender(result: Result) -> dict[str, dict[str, list[Rate]]]:
 
 
 def unhurried_by_contender(result: Result) -> dict[str, list[Rate]]:
-    """The open loops of each, likewise: at half of the best rate, and at QUIET_PER_S."""
+    """The open loops of each contender: at half of the best rate, and at QUIET_PER_S."""
     theirs = [rate for rate in (result.peer_open, result.peer_quiet) if rate]
     return {"igob": [result.open, result.quiet]} | ({result.peer: theirs} if theirs else {})
 

@@ -1,8 +1,8 @@
-"""`igob bench live`: what live followers cost, idle and while what they follow changes, and how soon they hear of it.
+"""`igob bench live`: CPU time of live followers, idle and during changes, and the delay of their messages.
 
-A city of as many agendas as there are followers, in one worker of a real `igob serve`. Each follower has a WebSocket of
-its own (graphql-transport-ws over loopback) and follows one agenda. First nothing happens; then slots are booked at a
-fixed rate by another process, so that the worker does nothing but tell its followers.
+The city has one agenda for each follower. Each follower has its own WebSocket (graphql-transport-ws over loopback) to
+one worker of a real `igob serve`. In the first phase nothing changes. In the second, another process books slots at a
+fixed rate, so the worker only sends messages.
 """
 
 import asyncio
@@ -43,13 +43,13 @@ from infra.migrate import migrate
 from infra.secret import load_secret
 from infra.settings import Settings
 
-FOLLOWERS = 1_000  # each of an agenda of its own
+FOLLOWERS = 1_000  # each with its own agenda
 PER_S = 100.0
 SLOTS = 40  # of an agenda, ten minutes each
 SLOT_MINUTES = 10
 HOSPITAL = "h"
 OPENED_AT_ONCE = 25
-SETTLE_S = 1.0  # before each phase: what was started goes on for a moment
+SETTLE_S = 1.0  # before each phase, for pending work
 ANSWER_TIMEOUT_S = 30
 POLL_S = 0.02
 LAST_MESSAGE_POLLS_MAX = 500
@@ -59,12 +59,11 @@ FOLLOW = "subscription ($id: ID!) { agenda(id: $id) { position previous agenda {
 
 
 class Result(msgspec.Struct):
-    """CPU times are those of the worker alone.
+    """CPU times are of the worker only.
 
-    `idle_cpu_ms_per_s` is what all followers cost together while nothing changes, `cpu_ms_per_s` while `changes_per_s`
-    of what they follow change; `cpu_us_per_message` is the difference for each message. Waits are from the commit to
-    the message. `missed`: changes of which no message told; `out_of_order`: messages whose `previous` is not the
-    position of the message before.
+    `idle_cpu_ms_per_s` is the cost of all followers while nothing changes, `cpu_ms_per_s` the cost at `changes_per_s`,
+    and `cpu_us_per_message` the difference per message. Waits are from the commit to the message. `missed`: changes
+    without a message. `out_of_order`: messages whose `previous` is not the position of the message before.
     """
 
     measured_at: str
@@ -84,14 +83,14 @@ class Result(msgspec.Struct):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What a follower was told: where the change stands, and when it arrived."""
+    """A message to a follower: the position of the change, and the time of arrival."""
 
     position: int
     arrived_at_s: float
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A booking: of which agenda, where the event stands in the log, and when it was known to be on disk."""
+    """A booking: its agenda, the position of its event, and the time at which its commit was known."""
 
     agenda: AgendaId
     position: int
@@ -99,7 +98,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Follower:
-    """One client that follows one agenda."""
+    """A client that follows one agenda."""
 
     def __init__(self, agenda: AgendaId) -> None:
         self.agenda = agenda
@@ -109,7 +108,7 @@ class Follower:
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self, url: str) -> None:
-        """Connect, and wait for the agenda as it is."""
+        """Connect, and wait for the first message."""
         address = url.replace("http", "ws", 1) + "/graphql"
         self._socket = await connect(
             address, subprotocols=[PROTOCOL], proxy=None, compression=None, ping_interval=None, close_timeout=1
@@ -133,7 +132,7 @@ class Follower:
         await self._socket.send(msgspec.json.encode(message).decode())
 
     async def _hear(self, kind: str) -> dict[str, Any]:
-        """The next message, which must be of this kind; pings are answered."""
+        """The next message, which must have this type. Answers pings."""
         assert self._socket
         while True:
             message: dict[str, Any] = msgspec.json.decode(await self._socket.recv())
@@ -149,7 +148,7 @@ class Follower:
             try:
                 self._note(await self._hear("next"))
             except ConnectionClosed:
-                return  # what is missed then is counted
+                return  # missed messages are counted
 
     def _note(self, message: dict[str, Any]) -> None:
         arrived_at_s = time.monotonic()
@@ -160,7 +159,7 @@ class Follower:
 
 
 def agendas(count: int) -> list[PublishAgenda]:
-    """So many, all on one day."""
+    """`count` agendas on one day."""
     day = (datetime.now(UTC) + timedelta(days=2)).date()
     begin = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
     times = [{"start": begin + timedelta(minutes=SLOT_MINUTES * n), "minutes": SLOT_MINUTES} for n in range(SLOTS)]
@@ -178,7 +177,7 @@ async def fill(core: Core, published: list[PublishAgenda]) -> None:
 
 
 async def book_at(core: Core, names: list[AgendaId], per_s: float, seconds: float) -> list[Change]:
-    """Book slots of these agendas in a random order, so many a second, whether answers come or not."""
+    """Book slots of these agendas in random order at a fixed rate, in an open loop."""
     places = list(itertools.product(range(1, SLOTS + 1), names))[: int(per_s * seconds) + len(names)]
     random.Random(1).shuffle(places)
     changes: list[Change] = []
@@ -202,7 +201,7 @@ async def book_at(core: Core, names: list[AgendaId], per_s: float, seconds: floa
 
 @asynccontextmanager
 async def following(url: str, names: list[AgendaId]) -> AsyncIterator[list[Follower]]:
-    """A follower of each, connected and told what is."""
+    """A connected follower of each agenda."""
     followers = [Follower(name) for name in names]
     try:
         for begin in range(0, len(followers), OPENED_AT_ONCE):
@@ -214,7 +213,7 @@ async def following(url: str, names: list[AgendaId]) -> AsyncIterator[list[Follo
 
 
 def worker_at(url: str) -> psutil.Process:
-    """The process of ours that has the followers' connections."""
+    """The worker that has the followers' connections."""
     port = urlsplit(url).port
     found = Counter[psutil.Process]()
     for process in psutil.Process().children(recursive=True):
@@ -224,7 +223,7 @@ def worker_at(url: str) -> psutil.Process:
 
 
 def waits_s(changes: list[Change], followers: list[Follower]) -> tuple[list[float], int]:
-    """How long each change took to its follower, and how many never arrived."""
+    """The delay of each change, and the number of changes that never arrived."""
     messages = {one.agenda: one.messages for one in followers}
     waits, missed = [], 0
     for change in changes:
@@ -232,13 +231,13 @@ def waits_s(changes: list[Change], followers: list[Follower]) -> tuple[list[floa
         place = bisect_left(heard, change.position, key=lambda message: message.position)
         if place == len(heard):
             missed += 1
-        else:  # the follower may have heard of it before the booking process did
+        else:  # the message may arrive before the booking process knows of the commit
             waits.append(max(heard[place].arrived_at_s - change.committed_at_s, 0.0))
     return waits, missed
 
 
-async def _until_told(changes: list[Change], followers: list[Follower]) -> None:
-    """Until every change has arrived, or they are late."""
+async def _await_messages(changes: list[Change], followers: list[Follower]) -> None:
+    """Wait until every change has arrived, or LAST_MESSAGE_POLLS_MAX polls."""
     for _ in range(LAST_MESSAGE_POLLS_MAX):
         if not waits_s(changes, followers)[1]:
             return
@@ -246,7 +245,7 @@ async def _until_told(changes: list[Change], followers: list[Follower]) -> None:
 
 
 class Measured(msgspec.Struct):
-    """What is found out of a run: CPU seconds of the worker in `seconds` of nothing, and in `took_s` of changes."""
+    """The raw measurements: CPU seconds of the worker in `seconds` without changes, and in `took_s` with changes."""
 
     followers: list[Follower]
     seconds: float
@@ -259,7 +258,7 @@ class Measured(msgspec.Struct):
 
 
 async def measure(url: str, settings: Settings, *, followers: int, per_s: float, seconds: float) -> Measured:
-    """Follow, wait, book."""
+    """Run both phases."""
     async with open_core(settings) as core:
         published = agendas(followers)
         await fill(core, published)
@@ -273,7 +272,7 @@ async def measure(url: str, settings: Settings, *, followers: int, per_s: float,
             heard = sum(len(one.messages) for one in clients)
             before_s, begun_s = cpu_of(worker.pid), time.monotonic()
             changes = await book_at(core, names, per_s, seconds)
-            await _until_told(changes, clients)
+            await _await_messages(changes, clients)
             return Measured(
                 followers=clients,
                 seconds=seconds,
@@ -308,13 +307,13 @@ def _result(measured: Measured, where: Machine) -> Result:
 
 
 def run(*, followers: int, per_s: float, seconds: float, console: Console) -> Result:
-    """Measure: so many seconds idle, and so many with so many changes a second."""
+    """Measure the followers for `seconds` idle, and for the same time with changes."""
     load = round(psutil.getloadavg()[0], 1)
     with (
         own_server("igob bench live") as server,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        # One client asks for all: nobody may be told to ask less often.
+        # All followers have one token: turn rate limits off.
         settings = Settings(data_dir=server.folder, schema="bench", secret=SECRET, requests_per_s=0, anonymous_per_s=0)
         migrate(server.conninfo(OWNER), schema="bench", application_role=APPLICATION, secret=load_secret(settings))
         progress.add_task("bench live", total=None)

@@ -1,4 +1,4 @@
-"""`igob bench projector`: CPU time of the projector for each booking, and what ten idle read models add to it.
+"""`igob bench projector`: CPU time of the projector per booking, with and without ten idle read models.
 
 The log gets bookings at a fixed rate, in batches of a fixed size, straight into its table: no lane, no HTTP. Beside it
 runs one projector process with all read models, or with ten more that want no event of a booking. Both variants and
@@ -46,8 +46,8 @@ from projections.projection import Projection
 from projections.runner import Runner
 from projections.service_points import SERVICE_POINTS
 
-SCHEMAS = {False: "real", True: "real_and_idle"}  # a log of its own for each variant
-APPLICATION_NAME = "bench_projector"  # by which the projector's backends are recognized
+SCHEMAS = {False: "real", True: "real_and_idle"}  # each variant has its own log
+APPLICATION_NAME = "bench_projector"  # identifies the projector's backends
 IDLE_VIEWS = 10
 BATCH_BOOKINGS = (60, 300)
 AGENDAS_A_DAY = 500
@@ -57,13 +57,13 @@ WARMUP_S = 1.0
 CAUGHT_UP_LIMIT_S = 60.0
 CAUGHT_UP_POLL_S = 0.05
 LAG_POLL_S = 0.01
-LINUX_CPU_CLOCK = 2  # low bits of the clock that counts a process's CPU time, as clock_getcpuclockid(3) makes them
+LINUX_CPU_CLOCK = 2  # low bits of a process's CPU-time clock id, see clock_getcpuclockid(3)
 
 Recorded = tuple[StreamName, int, Event]  # with its version in the stream
 
 
 class Cost(msgspec.Struct):
-    """One measurement: microseconds of CPU time for each booking, and how far behind the read models were.
+    """One measurement: CPU time per booking in microseconds, and the lag of the read models.
 
     `bookings_per_page` is how many the availability view took at a time. `lag_*_ms` is the age of the first event that
     the last of all read models lacked, looked at every 10 ms.
@@ -84,7 +84,7 @@ class Cost(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """By batch size ("60", "300"): medians of all rounds, microseconds of CPU time a booking.
+    """By batch size ("60", "300"): medians of all rounds, CPU time per booking in microseconds.
 
     `idle_views_us` is what ten idle views add: the median of each round's difference.
     """
@@ -104,12 +104,12 @@ class Result(msgspec.Struct):
 
 
 def idle_projections() -> list[Projection]:
-    """Read models like any other; nothing that they want happens while bookings come."""
+    """Read models that want no event of a booking."""
     return [msgspec.structs.replace(SERVICE_POINTS, name=f"idle_{number}") for number in range(IDLE_VIEWS)]
 
 
 class City:
-    """Makes up agendas and bookings as events: what the lane would write. Each slot is booked once, by somebody new."""
+    """Generates the events of agendas and bookings as the lane writes them. Each slot is booked by a new patient."""
 
     def __init__(self) -> None:
         self._day = datetime.now(UTC).date() + timedelta(days=2)
@@ -118,7 +118,7 @@ class City:
         self._versions: dict[StreamName, int] = {}
 
     def publish(self, bookings: int) -> list[Recorded]:
-        """Agendas of more days, until there are slots for so many bookings; these come in random order."""
+        """Agendas of further days, with enough slots for `bookings`. Slots are booked in random order."""
         published: list[Recorded] = []
         while len(self._free) < bookings:
             for number in range(AGENDAS_A_DAY):
@@ -132,7 +132,7 @@ class City:
         return published
 
     def book(self, bookings: int) -> list[Recorded]:
-        """The events of so many bookings, in order."""
+        """The events of this number of bookings, in order."""
         recorded: list[Recorded] = []
         for _ in range(bookings):
             agenda, slot = self._free.pop()
@@ -169,7 +169,7 @@ def _agenda(day: date, number: int) -> AgendaPublished:
 
 
 class Log:
-    """One variant's log and its city. Appends events over a connection of its own."""
+    """The log and the city of one variant. Appends events over its own connection."""
 
     def __init__(self, server: EmbeddedPostgres, schema: str) -> None:
         settings = Settings(data_dir=server.folder, schema=schema)
@@ -182,7 +182,7 @@ class Log:
         self._codec = Codec()
 
     def append(self, recorded: list[Recorded]) -> None:
-        """Append all of them in one transaction."""
+        """Append these events in one transaction."""
         self._connection.execute(
             f"INSERT INTO {self.schema}.events (originator_id, originator_version, topic, state, notification_id)"  # noqa: S608
             " SELECT e.stream, e.version, e.topic, e.state, %s + e.ordinality FROM unnest(%s::text[], %s::bigint[],"
@@ -198,7 +198,7 @@ class Log:
         self.head += len(recorded)
 
     def book(self, batch: int, per_s: float, seconds: float) -> int:
-        """Append batches at this rate for so many seconds; how many bookings these were."""
+        """Append batches at a fixed rate for `seconds`; return the number of bookings."""
         begun = time.perf_counter()
         batches = int(per_s * seconds / batch)
         for number in range(batches):
@@ -208,7 +208,7 @@ class Log:
         return batches * batch
 
     def await_views(self, count: int) -> None:
-        """Return when so many read models have all of the log. Raises TimeoutError after CAUGHT_UP_LIMIT_S."""
+        """Wait until `count` read models are at the end of the log. Raises TimeoutError after CAUGHT_UP_LIMIT_S."""
         ends = time.monotonic() + CAUGHT_UP_LIMIT_S
         done = f"SELECT count(*) FROM {self.schema}_views.generations WHERE live AND position = %s"  # noqa: S608
         while self._connection.execute(done, (self.head,)).fetchall() != [(count,)]:
@@ -229,7 +229,7 @@ class Log:
 
 
 class Watcher(threading.Thread):
-    """Looks how far behind the read models are, all the time until it is stopped."""
+    """A thread that samples the lag of the read models."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(daemon=True)
@@ -239,7 +239,7 @@ class Watcher(threading.Thread):
         self._stop_event = threading.Event()
 
     def run(self) -> None:
-        """The thread's work."""
+        """Sample until `stop`."""
         schema = self._log.schema
         question = (
             f"SELECT g.first, g.availability, coalesce((SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)"  # noqa: S608
@@ -254,18 +254,18 @@ class Watcher(threading.Thread):
                 self.lags_s.append(lag_s)
 
     def stop(self) -> None:
-        """End, and wait for that."""
+        """Stop the thread and wait for its end."""
         self._stop_event.set()
         self.join()
 
     def lag_ms(self, share: float) -> float:
-        """What this share of all looks did not exceed."""
+        """This percentile of all samples, in milliseconds."""
         ordered = sorted(self.lags_s)
         return round(ordered[int((len(ordered) - 1) * share)] * 1_000, 1)
 
 
 def follow(conninfo: str, schema: str, idle: bool, stop: StopEvent) -> None:
-    """A projector process: the real read models, with the idle ones or without, until it is told to stop."""
+    """Run a projector with the real read models, and the idle ones if `idle`, until `stop` is set."""
     codec = Codec()
     gc.set_threshold(*GARBAGE_THRESHOLDS)  # as `igob projections run` does
     runner = Runner(
@@ -298,14 +298,14 @@ def projector(log: Log, *, idle: bool) -> Iterator[psutil.Process]:
 
 
 def cpu_s(processes: list[psutil.Process]) -> float:
-    """CPU seconds that these processes have used so far: on Linux exactly, elsewhere in steps of 10 ms."""
+    """CPU seconds used by these processes; in nanoseconds on Linux, in steps of 10 ms elsewhere."""
     if platform.system() == "Linux":
         return sum(time.clock_gettime(~process.pid << 3 | LINUX_CPU_CLOCK) for process in processes)
     return float(sum(sum(process.cpu_times()[:2]) for process in processes))
 
 
 def measure(log: Log, batch: int, *, idle: bool, per_s: float, seconds: float) -> Cost:
-    """What a projector costs while bookings come at this rate in batches of this size."""
+    """The cost of a projector at this rate of bookings and this batch size."""
     log.append(log.city.publish(int(per_s * (WARMUP_S + seconds))))
     views = len(PROJECTIONS) + (IDLE_VIEWS if idle else 0)
     with projector(log, idle=idle) as process:
@@ -333,7 +333,7 @@ def measure(log: Log, batch: int, *, idle: bool, per_s: float, seconds: float) -
 
 
 def run(*, rounds: int, seconds: float, bookings_per_s: float, console: Console) -> Result:
-    """Measure both variants with both batch sizes in turn: so many rounds, so many seconds each."""
+    """Measure both variants with both batch sizes, alternating, for `rounds` rounds of `seconds` each."""
     load = round(psutil.getloadavg()[0], 1)
     with own_server("igob bench projector") as server:
         found = _rounds(server, rounds, seconds, bookings_per_s, console)

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, dataclass_trans
 
 import msgspec
 
+from domain.copy_on_write import CopyOnWriteDict
 from domain.errors import Rejected
 from domain.identifiers import HINTS
-from domain.layered import Layered
 
 T = TypeVar("T")
 S = TypeVar("S", bound="State")
@@ -34,7 +34,7 @@ FOLDS: dict[str, "Fold"] = {}  # category → fold
 DECISIONS: dict[type["Command"], "Decision"] = {}
 
 MAX_READ_ROUNDS = 3
-CONTAINERS = (dict, list, set, Layered)  # what a state may hold that changes
+CONTAINERS = (dict, list, set, CopyOnWriteDict)  # mutable containers that a state may have
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)

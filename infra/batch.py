@@ -1,4 +1,4 @@
-"""A batch on its way to the log: the columns in which it travels, the calls that take it, and what is answered."""
+"""A batch for the log: its columns, the SQL calls that append it, and the results."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def append_statement(schema: str) -> bytes:
 
 
 def plain_append_statement(schema: str) -> bytes:
-    """The same for a batch without personal data, as libpq takes it: with the first twelve parameters alone."""
+    """The same call for a batch without personal data, for libpq: only the first PLAIN_PARAMETERS are parameters."""
     texts = sql.SQL(", ").join(sql.SQL(f"${number}::text") for number in range(1, PLAIN_PARAMETERS + 1))
     rest = sql.SQL(", ").join(sql.SQL(f"'{{}}'::{kind}") for kind in APPEND_TYPES[PLAIN_PARAMETERS:])
     return sql.SQL("SELECT * FROM {}({}, {})").format(sql.Identifier(schema, "append"), texts, rest).as_bytes()
@@ -62,7 +62,7 @@ class Batch:
         self._codec = codec
 
     def add(self, stream: StreamName, version: int, event: Event) -> int:
-        """Add an event of the command that is accepted next: the bytes of its state, 0 if it is sealed later.
+        """Add an event of the command that is accepted next. Returns the size of its state; 0 if it is sealed later.
 
         Versions count from 1 in each stream.
         """
@@ -79,7 +79,7 @@ class Batch:
         return len(state)
 
     def accept(self, key: Key, digest: bytes, correlation: str) -> int:
-        """Accept a command with the events added since the one before; how many events the batch has until here."""
+        """Accept a command with the events added since the last one. Returns the number of events so far."""
         number = len(self.events)
         self.commands.append((key.name, digest.hex(), key.by or key.actor, correlation or NULL, str(number)))
         return number
@@ -90,7 +90,7 @@ class Batch:
 
     @property
     def plain(self) -> bool:
-        """Whether no key of a subject has to be read, made or deleted."""
+        """Whether the batch needs no subject key: it has no personal data and no erasure."""
         return not (self.personal or self.erased)
 
     def columns(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from infra.log import Loaded
 
 CACHE_BYTES_MAX = 128 * 2**20  # of events in the log, unless told otherwise; the states take some times that in memory
 ONCE_SHARE = 0.25  # of that, for streams that were not asked for again
-ONCE, AGAIN = 1, 2  # segments
+ONCE, AGAIN = 1, 2  # values of Loaded.segment
 STREAM_BYTES = 500  # what a stream weighs beside its events, so that empty ones count too
 
 

@@ -716,16 +716,16 @@ def bench_views(
 def bench_projector(
     *, rounds: Rounds = 5, seconds: Seconds = 3, bookings: PerSecond = 3_000, json: Json = False
 ) -> None:
-    """Measure the projector's CPU time a booking, and what ten idle read models add to it: see docs/benchmarks.md.
+    """Measure the projector's CPU time per booking, with and without ten idle read models: see docs/benchmarks.md.
 
     Parameters
     ----------
     rounds:
         How often each variant runs; medians are reported.
     seconds:
-        How long each runs in a round.
+        How long each variant runs in a round.
     bookings:
-        A second.
+        Bookings per second.
     """
     from bench.core import keep
     from bench.projector import run, show
@@ -779,14 +779,14 @@ def bench_graphql(
 def bench_live(
     *, followers: Followers = 1_000, changes: PerSecond = 100, seconds: Seconds = 10, json: Json = False
 ) -> None:
-    """Measure what live followers cost, each of an agenda of its own, and how soon they hear: see docs/benchmarks.md.
+    """Measure the CPU time of live followers and the delay of their messages: see docs/benchmarks.md.
 
     Parameters
     ----------
     followers:
-        How many, each with a WebSocket.
+        Number of followers, each with its own WebSocket.
     changes:
-        A second, of all that is followed together.
+        Changes per second, in all followed agendas together.
     seconds:
         How long is measured without changes, and then with them.
     """

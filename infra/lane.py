@@ -19,14 +19,14 @@ from infra.secret import Secret
 from infra.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256
-HALVED_FROM = 64  # waiting commands: fewer are not worth two appends
+HALVE_FROM_COMMANDS = 64  # with fewer waiting, all go in one append
 CONFLICTS_BEFORE_LOCK_MAX = 2
-KNOWN_PERSONS_MAX = 50_000  # remembered, with the version of their stream
+KNOWN_PERSONS_MAX = 50_000  # in memory, with the version of their stream
 SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
 SETTLE_PAUSE_S = 0.2  # before the first repetition; then more
 
 
-NOBODY: Mapping[str, StreamName] = {}
+NO_PERSONS: Mapping[str, StreamName] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +46,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
     correlation: str
     answer: "asyncio.Future[Outcome]"
     came_at_s: float
-    persons: Mapping[str, StreamName] = {}
+    required_persons: Mapping[str, StreamName] = {}
 
 
 class _Work(msgspec.Struct, gc=False):
@@ -92,8 +92,8 @@ class _Draft(msgspec.Struct):
     work: dict[StreamName, _Work] = {}
     accepted: list[tuple[Waiting, int, list[Recorded]]] = []
     refused: list[tuple[Waiting, Rejected]] = []
-    persons: dict[StreamName, tuple[int, bool]] = {}  # the version of their streams, and whether they are known
-    strangers: dict[Key, Rejected] = {}  # refusals of commands whose person is not known
+    persons_seen: dict[StreamName, tuple[int, bool]] = {}  # stream version, and whether known
+    unknown_persons: dict[Key, Rejected] = {}  # refusals, by command
     failed: bool = False
 
 
@@ -126,7 +126,7 @@ class Lane:
         self._secret = secret
         self._clock = clock
         self._cache = StateCache() if cache is None else cache
-        self._known: dict[StreamName, int] = {}  # persons by their stream, with the version at which they were known
+        self._known_persons: dict[StreamName, int] = {}  # version of the stream that shows it
         self._waiting: list[Waiting] = []
         self._wake: asyncio.Future[None] | None = None  # while the lane has nothing to do
         self._task: asyncio.Task[None] | None = None
@@ -163,7 +163,7 @@ class Lane:
     async def stop(self) -> None:
         """Refuse what comes, finish what waits."""
         self._stopping = True
-        self._rouse()
+        self._wake_up()
         if self._task:
             await self._task
 
@@ -174,13 +174,14 @@ class Lane:
         *,
         content: Any = None,
         correlation: str = "",
-        persons: Mapping[str, StreamName] = NOBODY,
+        required_persons: Mapping[str, StreamName] = NO_PERSONS,
     ) -> "asyncio.Future[Outcome]":
-        """Have a command decided; the future gives its outcome when it is on disk.
+        """Submit a command. The future gives its outcome when the command is on disk.
 
         `content` is what its sender said, if that is not the command itself: by it a repetition is known, whatever this
-        version or its settings make of it. `persons` are the streams of those who must be known when it is written, by
-        the field that names them: else it is refused as "person_unknown", unless it is a repetition.
+        version or its settings make of it. `required_persons` are the streams of persons who must be known when it is
+        written, by the field that names them. If one is not, the command is refused as "person_unknown", unless it is a
+        repetition.
 
         It raises Rejected if it may not happen, if its key was used for another command ("idempotency_key_reused"), if
         too many wait ("overloaded"), or if the database does not answer ("unavailable"; the key settles it later).
@@ -201,16 +202,16 @@ class Lane:
             correlation=correlation,
             answer=answer,
             came_at_s=now_s,
-            persons=persons,
+            required_persons=required_persons,
         )
         if not self._waiting and not self._in_hand:
             self._progress_at_s = now_s
         self._waiting.append(waiting)
-        self._rouse()
+        self._wake_up()
         return answer
 
-    def _rouse(self) -> None:
-        """Have the lane look again at what there is to do, if it waits."""
+    def _wake_up(self) -> None:
+        """Wake the lane up if it waits for work."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -278,12 +279,12 @@ class Lane:
         """Move what waits into the draft, in order of arrival, up to the limit; a key at most once.
 
         The second with a key waits for the next batch: its outcome hangs on that of the first, which the log will know.
-        With nothing on its way and much waiting, half of it is taken, so that the other half is decided while it is
-        written. An append costs as much before its first command as for a dozen: of little, all is taken.
+        With no append in flight and HALVE_FROM_COMMANDS or more waiting, take half: the other half is decided while the
+        first is written. An append costs as much before its first command as for a dozen, so fewer are not divided.
         """
         came, later = [], []
         room = BATCH_COMMANDS_MAX - len(draft.waiting)
-        if at_rest and len(self._waiting) >= HALVED_FROM:
+        if at_rest and len(self._waiting) >= HALVE_FROM_COMMANDS:
             room = min(room, (len(self._waiting) + 1) // 2)
         for waiting in self._waiting[:room]:
             if waiting.key in draft.waiting:
@@ -300,7 +301,7 @@ class Lane:
         return _Sent(draft=draft, appending=self._append(draft))
 
     def _append(self, draft: _Draft) -> "asyncio.Future[Appended | Conflict]":
-        """Append the batch, and have it counted. The future raises Unavailable."""
+        """Append the batch and record metrics. The future raises Unavailable."""
         commands, begun_ns = len(draft.waiting), time.time_ns()
         self.metrics.batch.observe(commands)
         appending = asyncio.ensure_future(self._log.append(draft.batch))
@@ -308,7 +309,7 @@ class Lane:
         return appending
 
     def _note(self, ended: "asyncio.Future[Appended | Conflict]", commands: int, begun_ns: int) -> None:
-        self._rouse()
+        self._wake_up()
         if ended.cancelled():
             return
         error = ended.exception()
@@ -401,7 +402,7 @@ class Lane:
         for stream, work in draft.work.items():
             if work.version == work.remembered.version:
                 continue
-            self._known.pop(stream, None)
+            self._known_persons.pop(stream, None)
             if work.sealed:
                 cache.drop(stream)
                 continue
@@ -417,7 +418,7 @@ class Lane:
         if conflict.stale:
             self.metrics.conflicts.inc()
         for stream, version in conflict.stale.items():
-            self._known.pop(stream, None)
+            self._known_persons.pop(stream, None)
             cached = self._cache.get(stream)
             if cached is None:
                 continue
@@ -435,11 +436,11 @@ class Lane:
         """Decide the commands in order, each on what those before it decided."""
         reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
         wanted = dict.fromkeys(name for names in reads for name in names)
-        persons = self._persons_to_load(batch, wanted, draft)
+        persons = self._persons_to_look_up(batch, wanted, draft)
         await self._provide(wanted, draft, persons)
         for waiting, names in zip(batch, reads, strict=True):
-            if waiting.persons and (refusal := self._stranger(waiting, draft)):
-                draft.strangers[waiting.key] = refusal
+            if waiting.required_persons and (refusal := self._unknown_person(waiting, draft)):
+                draft.unknown_persons[waiting.key] = refusal
                 self._refuse(waiting, refusal, draft)
             else:
                 decision, states = DECISIONS[type(waiting.command)], [draft.work[name].current() for name in names]
@@ -447,48 +448,50 @@ class Lane:
                     states = await self._read_on(waiting.command, decision, names, draft)
                 self._decide(waiting, decision, states, draft)
 
-    def _persons_to_load(self, batch: list[Waiting], wanted: dict[StreamName, None], draft: _Draft) -> set[StreamName]:
-        """Those who must be known, and of whom it is not remembered; `wanted` gets those whom commands write to."""
+    def _persons_to_look_up(
+        self, batch: list[Waiting], wanted: dict[StreamName, None], draft: _Draft
+    ) -> set[StreamName]:
+        """Required persons that are not in memory. Adds those that the batch before writes to `wanted`."""
         before = draft.before.work if draft.before else {}
         missing: set[StreamName] = set()
         for waiting in batch:
-            for name in waiting.persons.values():
+            for name in waiting.required_persons.values():
                 if name in before:
                     wanted[name] = None
-                elif name in draft.persons or name in draft.work or name in wanted:
+                elif name in draft.persons_seen or name in draft.work or name in wanted:
                     continue
-                elif name in self._known and not draft.fresh:
-                    draft.persons[name] = self._known[name], True
+                elif name in self._known_persons and not draft.fresh:
+                    draft.persons_seen[name] = self._known_persons[name], True
                 else:
                     missing.add(name)
         return missing
 
-    def _stranger(self, waiting: Waiting, draft: _Draft) -> Rejected | None:
-        """The refusal, if somebody is not known. The append checks the versions by which they are or are not."""
-        for path, name in waiting.persons.items():
-            if work := draft.work.get(name):  # there is a command about them in this batch, or in the one before
+    def _unknown_person(self, waiting: Waiting, draft: _Draft) -> Rejected | None:
+        """The refusal if a required person is not known. The append checks the stream versions used here."""
+        for path, name in waiting.required_persons.items():
+            if work := draft.work.get(name):  # this batch or the one before has a command about the person
                 known = work.current().known
             else:
-                version, known = draft.persons[name]
+                version, known = draft.persons_seen[name]
                 draft.batch.read.setdefault(name, version)
             if not known:
                 return Rejected("person_unknown", path=path)
         return None
 
-    def _note_persons(self, loaded: Mapping[StreamName, Loaded], draft: _Draft) -> None:
+    def _remember_persons(self, loaded: Mapping[StreamName, Loaded], draft: _Draft) -> None:
         for name, found in loaded.items():
-            draft.persons[name] = found.version, found.state.known
+            draft.persons_seen[name] = found.version, found.state.known
             if found.state.known:
-                self._known[name] = found.version
-        while len(self._known) > KNOWN_PERSONS_MAX:
-            del self._known[next(iter(self._known))]
+                self._known_persons[name] = found.version
+        while len(self._known_persons) > KNOWN_PERSONS_MAX:
+            del self._known_persons[next(iter(self._known_persons))]
 
     async def _provide(
         self, streams: Iterable[StreamName], draft: _Draft, persons: Collection[StreamName] = ()
     ) -> None:
-        """Have these streams in the draft: from the batch before, else as remembered, else loaded in one query.
+        """Put these streams into the draft: from the batch before, from the cache, or loaded in one query.
 
-        The same query looks for `persons`. Of those nothing personal is read, and no state is kept.
+        The same query loads `persons`, without personal data. Their states are not kept.
         """
         before = draft.before.work if draft.before else {}
         found: dict[StreamName, Loaded] = {}
@@ -508,7 +511,7 @@ class Lane:
             await self._catch_up(found)
         if persons:
             all_loaded = await self._log.load([*missing, *persons], redacted=persons)
-            self._note_persons({name: all_loaded.pop(name) for name in persons}, draft)
+            self._remember_persons({name: all_loaded.pop(name) for name in persons}, draft)
             found |= self._kept(all_loaded)
         elif missing:
             found |= self._kept(await self._log.load(missing))
@@ -580,7 +583,7 @@ class Lane:
                 self._succeed(waiting, Outcome(position=position, replayed=True), "replayed")
             else:
                 reused = Rejected("idempotency_key_reused", path="idempotencyKey")
-                self._fail(waiting, draft.strangers.get(waiting.key, reused), "refused")
+                self._fail(waiting, draft.unknown_persons.get(waiting.key, reused), "refused")
 
     def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:
         if not waiting.answer.done():  # its caller may have gone

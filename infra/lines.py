@@ -21,7 +21,7 @@ from infra.logging import log_failure
 LINES_KEPT_MAX = 200
 LINES_BYTES_MAX = 32 * 2**20  # of their events; the states take some times that
 EXPERIENCES_MAX = 100  # services of which something is known, each with its last line
-LOOKED_UP_MAX = 2  # turns of a line at a moment, before an index of all who wait is made
+LOOKED_UP_MAX = 2  # look-ups of a turn's place before an index of all waiting turns is built
 LEARNED_DAYS_MAX = 28  # with a line
 LEARNED_BACK_DAYS_MAX = 100
 LEARNED_AGAIN_S = 600  # what happened since is learned so often
@@ -42,7 +42,7 @@ class LineNow:
         # Nobody is called any more: by the clock, whether somebody has closed it or not.
         self.is_over = line.closed is not None or (opened is not None and opened.closes_at <= now)
         self._expectations = Expectations(experience, now, [] if self.is_over else counters_of(line))
-        self._asked = 0
+        self._lookups = 0
         self._places: dict[str, dict[TurnId, int]] = {}
 
     def ahead(self, turn: TurnId) -> int | None:
@@ -50,8 +50,8 @@ class LineNow:
         found = None if self.is_over else self.line.turns.get(turn)
         if found is None or found.state != "WAITING":
             return None
-        self._asked += 1
-        if self._asked <= LOOKED_UP_MAX:
+        self._lookups += 1
+        if self._lookups <= LOOKED_UP_MAX:
             return ahead_of(self.line, turn)
         places = self._places.get(found.priority)
         if places is None:

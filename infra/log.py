@@ -15,12 +15,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from domain.decider import Event, StreamName, fold_of
 from infra.batch import Appended, Batch, Conflict, Key, append_statement, column, plain_append_statement
 from infra.codec import Codec, subject_of
+from infra.libpq import LibpqConnection, Result, StatementConnection
 from infra.secret import Secret
-from infra.wire import Result, SingleStatement, Wire
 
-__all__ = ["Appended", "Batch", "Conflict", "Key"]  # they are of this module's interface
+__all__ = ["Appended", "Batch", "Conflict", "Key"]  # re-exported
 
-READ_CONNECTIONS_MAX = 3  # beside the wires: one reads for the lane, one writes
+READ_CONNECTIONS_MAX = 3  # beside the libpq connections that load streams, read the tail and append
 RECONNECT_TIMEOUT_S = 2  # the pool doubles its pauses until then: they must not grow with the length of an outage
 END_FORMER_S = 1.0  # how long its end is waited for
 CONNECT_TIMEOUT_S = 10
@@ -32,7 +32,7 @@ PAGE_EVENTS_MAX = 500
 
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
-    "client_encoding": "UTF8",  # in which a wire's parameters are encoded
+    "client_encoding": "UTF8",  # encoding of the parameters that libpq connections send
     "connect_timeout": CONNECT_TIMEOUT_S,
     "tcp_user_timeout": APPEND_TIMEOUT_S * 1_000,
     # What an answer means rests on the first two: a role's or a server's own settings do not change them.
@@ -49,7 +49,7 @@ NO_ANSWER = (
     TimeoutError,
 )
 
-APPEND, SINCE, PAGE = b"igob_append", b"igob_since", b"igob_page"  # as they are prepared on the wires
+APPEND, SINCE, PAGE = b"igob_append", b"igob_since", b"igob_page"  # names of prepared statements
 
 END_FORMER = (
     "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
@@ -70,7 +70,7 @@ def _number(value: bytes | None) -> int:
 
 
 def _conflict_rows(found: Result) -> list[tuple[Any, ...]]:
-    """The answer of the append, column by column, of a result in binary form."""
+    """The rows of the append's answer, decoded from binary format."""
     value = found.get_value
     return [
         (
@@ -98,8 +98,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Loaded(msgspec.Struct, gc=False):
     """A stream as it was at `version` (0 = no event yet).
 
-    `weight_bytes` is what its events take in the log; `sealed` tells that personal data are in it. `segment` is the
-    part of a cache that has it, 0 for none: to look that up for each event would take longer than to fold it.
+    `weight_bytes` is the size of its events in the log; `sealed`: it has personal data. `segment` is the part of a
+    cache that has it, 0 for none. Searching the segments for each event would take longer than folding it.
     """
 
     version: int
@@ -152,12 +152,12 @@ class Log:
         self._schema = schema
         self._secret = secret
         self._codec = Codec()
-        self._writer: Wire | None = None
+        self._writer: LibpqConnection | None = None
         self._broken = False
         self._closed = False
         self._readers = Readers(conninfo)
         self._rows = self._readers.rows
-        self._name = f"igob {uuid.uuid4()}"  # by which our former writer is found; the reader's is longer
+        self._name = f"igob {uuid.uuid4()}"  # application_name of the writer; other connections add a suffix
         self._append = append_statement(schema)
         self._append_plain = plain_append_statement(schema)
         table = sql.Identifier(schema, "events")
@@ -172,18 +172,18 @@ class Log:
             " ORDER BY originator_version OFFSET 0) AS e"
         )
         self._select_since = since.format(sql.SQL("%s"), sql.SQL("%s"), table).as_bytes()
-        self._since_on_wire = since.format(sql.SQL("$1::text"), sql.SQL("$2::text"), table).as_bytes()
+        self._libpq_since = since.format(sql.SQL("$1::text"), sql.SQL("$2::text"), table).as_bytes()
         entry = sql.SQL("SELECT notification_id, originator_id, originator_version, topic, state FROM {}").format(table)
         self._select_page = (
             sql.SQL("{} WHERE notification_id > %s ORDER BY notification_id LIMIT %s").format(entry).as_bytes()
         )
-        self._page_on_wire = (
+        self._libpq_page = (
             sql.SQL("{} WHERE notification_id > $1::bigint ORDER BY notification_id LIMIT $2::int")
             .format(entry)
             .as_bytes()
         )
-        self._reader = self._side("reads", SINCE, self._since_on_wire)
-        self._tail = self._side("tail", PAGE, self._page_on_wire)
+        self._reader = self._statement_connection("reads", SINCE, self._libpq_since)
+        self._tail = self._statement_connection("tail", PAGE, self._libpq_page)
         self._select_history = (
             sql.SQL("{} WHERE originator_id = %s ORDER BY originator_version").format(entry).as_bytes()
         )
@@ -258,8 +258,8 @@ class Log:
             stream.sealed |= name in sealed
 
     async def _since(self, names: str, seen: str) -> list[tuple[StreamName, int, str, bytes]]:
-        """What follows these versions of these streams: on the wire, or on another connection while that is in use."""
-        found = await self._asked(self._reader, (names.encode(), seen.encode()))
+        """The events after these versions: through libpq, or through the pool while that connection is in use."""
+        found = await self._execute_read(self._reader, (names.encode(), seen.encode()))
         if found is None:
             return await self._rows(self._select_since, (names, seen))
         value = found.get_value
@@ -281,8 +281,8 @@ class Log:
         return page
 
     async def _page(self, position: int) -> list[Entry]:
-        """The next page: on a wire of its own, since live fields ask for it fifty times a second, or beside it."""
-        found = await self._asked(self._tail, (position.to_bytes(8, "big"), PAGE_EVENTS_MAX.to_bytes(4, "big")))
+        """The next page. Live fields read it fifty times a second, so it has its own libpq connection."""
+        found = await self._execute_read(self._tail, (position.to_bytes(8, "big"), PAGE_EVENTS_MAX.to_bytes(4, "big")))
         if found is None:
             return [Entry(*row) for row in await self._rows(self._select_page, (position, PAGE_EVENTS_MAX))]
         value = found.get_value
@@ -318,7 +318,7 @@ class Log:
         return Batch(self._codec)
 
     def append(self, batch: Batch) -> "asyncio.Future[Appended | Conflict]":
-        """Write the whole batch, or nothing and say why. One round trip; when it gives Appended, it is on disk.
+        """Write the whole batch, or nothing and say why. One round trip. After Appended, the batch is on disk.
 
         One at a time per Log. Raises Unavailable: send the batch again, its keys settle whether it was written.
         """
@@ -326,10 +326,10 @@ class Log:
         if writer is None or self._broken or not writer.idle or not batch.plain:
             return asyncio.ensure_future(self._append_anew(batch))
         answer: asyncio.Future[Appended | Conflict] = asyncio.get_running_loop().create_future()
-        self._send(batch, writer, answer)  # at once: no task has to begin first
+        self._send(batch, writer, answer)  # directly, without a task
         return answer
 
-    def _send(self, batch: Batch, writer: Wire, answer: "asyncio.Future[Appended | Conflict]") -> None:
+    def _send(self, batch: Batch, writer: LibpqConnection, answer: "asyncio.Future[Appended | Conflict]") -> None:
         done = partial(self._answered, answer)
         try:
             writer.send(APPEND, [text.encode() for text in batch.columns()], APPEND_TIMEOUT_S, done)
@@ -351,7 +351,7 @@ class Log:
                 answer.set_result(said)
 
     async def _append_anew(self, batch: Batch) -> Appended | Conflict:
-        """The same on a new connection, or for a batch with personal data."""
+        """Append on a new connection, or a batch with personal data."""
         if not batch.plain:
             return await self._append_sealed(batch)
         with self._writing():
@@ -361,7 +361,7 @@ class Log:
         return await answer
 
     async def _append_sealed(self, batch: Batch) -> Appended | Conflict:
-        """The same for a batch with personal data, in psycopg's own way."""
+        """Append a batch with personal data, with psycopg."""
         new_keys = await self._seal(batch) if batch.personal else {}
         wrapped = [self._secret.wrap(key) for key in new_keys.values()]
         parameters = (*batch.columns(), list(new_keys), wrapped, batch.erased)
@@ -403,7 +403,7 @@ class Log:
             self._broken = True  # whatever it is, the next one begins with a session like new
             raise
 
-    async def _connected(self) -> Wire:
+    async def _connected(self) -> LibpqConnection:
         """The writer, ready for a statement."""
         if self._writer and (self._broken or not self._writer.idle):
             await self._drop_writer()
@@ -411,7 +411,7 @@ class Log:
             # What a connection that we gave up may still hold must not be done after what we answer next. A frozen
             # backend gets the signal when it goes on, before it has the lock; one that has it is waited for.
             async with asyncio.timeout(APPEND_TIMEOUT_S):
-                self._writer = await self._open_wire(self._name, APPEND, self._append_plain, END_FORMER_S)
+                self._writer = await self._open_connection(self._name, APPEND, self._append_plain, END_FORMER_S)
             self._broken = False
         return self._writer
 
@@ -420,34 +420,38 @@ class Log:
         if writer is not None:
             await writer.close()
 
-    def _side(self, name: str, prepared: bytes, statement: bytes) -> SingleStatement:
-        """A connection for this statement alone. One that was given up may still wait for a lock: see END_FORMER."""
+    def _statement_connection(self, name: str, prepared: bytes, statement: bytes) -> StatementConnection:
+        """A connection for this statement alone. It first ends an abandoned predecessor, see END_FORMER."""
 
-        async def connect() -> Wire:
+        async def connect() -> LibpqConnection:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                return await self._open_wire(f"{self._name} {name}", prepared, statement, 0)
+                return await self._open_connection(f"{self._name} {name}", prepared, statement, 0)
 
-        return SingleStatement(prepared, connect)
+        return StatementConnection(prepared, connect)
 
-    async def _asked(self, side: SingleStatement, parameters: Sequence[bytes]) -> Result | None:
-        """What its statement gives; None while somebody else asks it. Raises Unavailable."""
+    async def _execute_read(self, connection: StatementConnection, parameters: Sequence[bytes]) -> Result | None:
+        """The result of its statement; None if the connection is in use. Raises Unavailable."""
         try:
-            return await side.ask(parameters, timeout_s=READ_TIMEOUT_S)
+            return await connection.execute(parameters, timeout_s=READ_TIMEOUT_S)
         except NO_ANSWER as error:
             raise Unavailable(str(error)) from error
 
-    async def _open_wire(self, name: str, prepared: bytes, statement: bytes, end_former_s: float) -> Wire:
-        """A connection with one statement prepared, after the former of that name was ended."""
+    async def _open_connection(
+        self, name: str, prepared: bytes, statement: bytes, end_former_s: float
+    ) -> LibpqConnection:
+        """A connection with one prepared statement. Ends former connections of that name first."""
         if self._closed:
             raise psycopg.InterfaceError("the log was closed")
-        wire = Wire(await psycopg.AsyncConnection.connect(self._conninfo, application_name=name, **CONNECTION))
+        connection = LibpqConnection(
+            await psycopg.AsyncConnection.connect(self._conninfo, application_name=name, **CONNECTION)
+        )
         try:
-            await wire.release().execute(END_FORMER, [int(end_former_s * 1_000), name])
-            await wire.prepare(prepared, statement, timeout_s=CONNECT_TIMEOUT_S)
+            await connection.release().execute(END_FORMER, [int(end_former_s * 1_000), name])
+            await connection.prepare(prepared, statement, timeout_s=CONNECT_TIMEOUT_S)
         except BaseException:
-            await wire.close()  # its socket must not be watched when the number is another connection's
+            await connection.close()  # unwatch the socket: its file descriptor may be reused
             raise
-        return wire
+        return connection
 
     def _conflict(self, rows: list[Any]) -> Conflict:
         conflict = Conflict(stale={}, missed={}, missed_bytes={}, known={})

@@ -1,9 +1,8 @@
-"""Queries that come again and again: each is prepared once a connection, and goes straight through libpq.
+"""A connection pool for repeated queries: each is prepared once per connection and executed through libpq.
 
-A cursor of psycopg costs a query of the read models twice as much CPU as libpq itself: it looks for parameters in the
-text, asks the pool for a connection and waits through several layers. Where a statement is fixed and its result has a
-known shape, none of that is needed. What does not go well is left to psycopg and its pool: they cancel, close and
-connect.
+A query of the read models takes twice as much CPU time through a psycopg cursor, which parses the text for parameters,
+takes a connection from the pool and awaits several layers. A fixed statement with a known result needs none of that.
+psycopg and its pool still connect, cancel and close.
 """
 
 import asyncio
@@ -18,18 +17,18 @@ from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from infra.libpq import LibpqConnection, Result
 from infra.log import CONNECT_TIMEOUT_S, CONNECTION, NO_ANSWER, READ_TIMEOUT_S, RECONNECT_TIMEOUT_S, Unavailable
-from infra.wire import Result, Wire
 
-STATEMENTS_MAX = 100  # prepared on a connection, as psycopg has it
-LIFETIME_S = 3_600.0  # of a connection, as the pool has it
+STATEMENTS_MAX = 100  # prepared per connection, as in psycopg
+LIFETIME_S = 3_600.0  # of a connection, as in psycopg_pool
 CANCEL_TIMEOUT_S = 5.0
 
 _PARAMETER = re.compile(r"%(?:\((\w+)\)s|%)")
 
 
 class Statement:
-    """A statement whose parameters are written `%(name)s`, and each `%` of its own `%%`."""
+    """A statement with parameters written as `%(name)s`. A literal `%` is written `%%`."""
 
     def __init__(self, text: str) -> None:
         numbers: dict[str, int] = {}
@@ -44,56 +43,59 @@ class Statement:
         self.formats = [PyFormat.AUTO] * len(numbers)
 
 
-class _Line:
-    """A connection that asks one statement at a time, each prepared when it is asked for the first time."""
+class _PooledConnection:
+    """A connection that executes one statement at a time, and prepares each at its first execution."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self.connection = connection
         self.ends_s = time.monotonic() + LIFETIME_S
-        self._wire = Wire(connection)
-        self._known: dict[tuple[Statement, Sequence[int]], bytes] = {}
+        self._libpq = LibpqConnection(connection)
+        self._names: dict[tuple[Statement, Sequence[int]], bytes] = {}
 
-    async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
-        """The result in binary format. Raises psycopg.Error, TimeoutError; the connection is closed if it is of no use
-        afterwards, also if the caller is cancelled.
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
+        """The result in binary format. Raises psycopg.Error, TimeoutError.
+
+        Closes the connection if it can't be used again, also when the caller is cancelled.
         """
         dumped = Transformer(self.connection)
         values = dumped.dump_sequence([parameters[name] for name in statement.names], statement.formats)
         types = dumped.types or ()
         sent = [None if value is None else bytes(value) for value in values]
         try:
-            name = self._known.get((statement, types)) or await self._prepare(statement, types)
-            return await self._wire.ask(name, sent, formats=dumped.formats, timeout_s=READ_TIMEOUT_S)
+            name = self._names.get((statement, types)) or await self._prepare(statement, types)
+            return await self._libpq.execute(name, sent, formats=dumped.formats, timeout_s=READ_TIMEOUT_S)
         except BaseException as error:
-            if not self._wire.idle or isinstance(error, psycopg.OperationalError):
+            if not self._libpq.idle or isinstance(error, psycopg.OperationalError):
                 await self._abandon()
             raise
 
     async def close(self) -> None:
-        await self._wire.close()
+        await self._libpq.close()
 
     async def _prepare(self, statement: Statement, types: Sequence[int]) -> bytes:
-        """Its name. `types` are part of it: psycopg sends a number as the smallest type that has room for it."""
-        if len(self._known) >= STATEMENTS_MAX:
-            self._known.clear()
-            await self._wire.release().execute("DEALLOCATE ALL", prepare=False)
-        name = b"q%d" % len(self._known)
-        await self._wire.prepare(name, statement.text, types=types, timeout_s=READ_TIMEOUT_S)
-        self._known[statement, types] = name
+        """Prepare the statement and return its name. psycopg sends a number as the smallest type that fits, so the same
+        statement may be prepared with several `types`.
+        """
+        if len(self._names) >= STATEMENTS_MAX:
+            self._names.clear()
+            await self._libpq.release().execute("DEALLOCATE ALL", prepare=False)
+        name = b"q%d" % len(self._names)
+        await self._libpq.prepare(name, statement.text, types=types, timeout_s=READ_TIMEOUT_S)
+        self._names[statement, types] = name
         return name
 
     async def _abandon(self) -> None:
-        """Have the server stop, and close: what it still sends would be taken for the next answer."""
+        """Cancel the statement and close: a late result would be taken for the next statement's."""
         try:
             if self.connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
                 with suppress(psycopg.Error):
                     await self.connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
         finally:
-            await self._wire.close()
+            await self._libpq.close()
 
 
-class Prepared:
-    """A few connections for prepared statements, each with a bounded wait. Open it in the event loop that uses it."""
+class PreparedPool:
+    """A pool of connections for prepared statements. Open it in the event loop that uses it."""
 
     def __init__(self, conninfo: str, *, connections_max: int) -> None:
         self._pool = AsyncConnectionPool(
@@ -106,7 +108,7 @@ class Prepared:
             kwargs=CONNECTION,
         )
         self._room = asyncio.Semaphore(connections_max)
-        self._idle: list[_Line] = []  # leased from the pool, which takes longer to give one for each query
+        self._idle: list[_PooledConnection] = []  # kept out of psycopg's pool, which is slower per query
 
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
@@ -117,31 +119,31 @@ class Prepared:
 
     async def close(self) -> None:
         while self._idle:
-            line = self._idle.pop()
-            await line.close()
-            await self._pool.putconn(line.connection)
+            pooled = self._idle.pop()
+            await pooled.close()
+            await self._pool.putconn(pooled.connection)
         await self._pool.close()
 
-    async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
-        """What a statement gives, in binary format. Raises Unavailable, and psycopg.Error if it is wrong."""
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
+        """The result in binary format. Raises Unavailable; psycopg.Error if the statement fails."""
         try:
-            # A statement has its own bound; a timer for waiting costs more than most do.
+            # Each statement has its own timeout. Set a timer only if this has to wait for a connection.
             waits = self._room.locked() or not self._idle
             async with asyncio.timeout(READ_TIMEOUT_S) if waits else nullcontext(), self._room:
-                line = self._idle.pop() if self._idle else await self._opened()
+                pooled = self._idle.pop() if self._idle else await self._opened()
                 try:
-                    return await line.ask(statement, parameters)
+                    return await pooled.execute(statement, parameters)
                 finally:
-                    await self._give_back(line)
+                    await self._give_back(pooled)
         except (*NO_ANSWER, PoolTimeout) as error:
             raise Unavailable(str(error)) from error
 
-    async def _opened(self) -> _Line:
-        return _Line(await self._pool.getconn())
+    async def _opened(self) -> _PooledConnection:
+        return _PooledConnection(await self._pool.getconn())
 
-    async def _give_back(self, line: _Line) -> None:
-        if line.connection.closed or self._pool.closed or time.monotonic() > line.ends_s:
-            await line.close()
-            await self._pool.putconn(line.connection)  # it opens another
+    async def _give_back(self, pooled: _PooledConnection) -> None:
+        if pooled.connection.closed or self._pool.closed or time.monotonic() > pooled.ends_s:
+            await pooled.close()
+            await self._pool.putconn(pooled.connection)  # it opens another
         else:
-            self._idle.append(line)
+            self._idle.append(pooled)

@@ -27,7 +27,7 @@ from infra.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
 RESTART_PAUSE_S = 5  # between attempts that fail
-WORKERS_PAUSE_S = 1  # before a part that died is started again
+WORKERS_PAUSE_S = 1  # before a part that died is restarted
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
@@ -69,10 +69,10 @@ def serve(
     could start.
     """
     refuse_strangers(settings, host)
-    host = "127.0.0.1" if host == "localhost" else host  # one socket has one address; localhost may have two
+    host = "127.0.0.1" if host == "localhost" else host  # localhost may have two addresses, a socket has one
     with closing(_listen(host, port)) as listening:
         port = listening.getsockname()[1]
-        # Parts are processes of their own: they read the settings from the environment, as we did.
+        # The parts are separate processes, which read the settings from the environment.
         os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
         os.environ[SERVED_BY] = str(os.getpid())
         with running(settings, "igob serve", say, alone=True) as server, shared_folder():
@@ -89,7 +89,7 @@ def _run_parts(
     url: str,
     explorable: bool,
 ) -> None:
-    """Run everything beside the database until a signal says to stop. Raises SystemExit if no worker could start."""
+    """Run all parts except the database until a signal. Raises SystemExit if no worker could start."""
     stop, done, ready, failed = (threading.Event() for _ in range(4))
     descriptor = listening.fileno()
     worker = [*WORKER, str(descriptor)]
@@ -103,14 +103,14 @@ def _run_parts(
         *(threading.Thread(target=_keep_running, args=(name, part, done, say)) for name, part in PARTS.items()),
         *(threading.Thread(target=keep_worker) for _ in range(workers)),
     ]
-    with _told_to_stop(stop):
+    with _stop_on_signals(stop):
         try:
             for thread in watched:
                 thread.start()
             while not stop.wait(STOP_POLL_S) and not failed.is_set():
                 pass
         finally:
-            listening.close()  # who connects from now on goes elsewhere at once, instead of into a queue that ends
+            listening.close()  # refuse new connections instead of queueing them for a server that stops
             done.set()
             for thread in watched:
                 if thread.ident:  # started
@@ -121,7 +121,7 @@ def _run_parts(
 
 
 @contextmanager
-def _told_to_stop(stop: threading.Event) -> Iterator[None]:
+def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
     """Set the event at SIGINT or SIGTERM while the block runs."""
     former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -192,9 +192,9 @@ def _keep_running(
     ready: threading.Event | None = None,
     failed: threading.Event | None = None,
 ) -> None:
-    """Run one of the parts as a process of its own; another if that dies.
+    """Run a part as a process, and restart it when it dies.
 
-    One that ends by itself before anything was `ready` would end so each time: then this sets `failed` and returns.
+    If it exits with an error before any worker was `ready`, a restart would fail again: set `failed` and return.
     """
     while not done.is_set():
         # A session of its own: Ctrl-C is for us, who stop it.
@@ -274,5 +274,5 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)  # its own text has the address once more
+        reason = os.strerror(error.errno) if error.errno else str(error)  # str(error) repeats the address
         raise SettingError(f"can't listen on {_url(host, port).removeprefix('http://')}: {reason}") from error

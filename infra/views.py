@@ -11,7 +11,7 @@ import psycopg
 from psycopg import pq, sql
 
 from infra.log import Readers, Unavailable
-from infra.prepared import Prepared, Statement
+from infra.prepared import PreparedPool, Statement
 
 # What a process can ask for keeps two of the database's busy. More of them take turns on the same cores, so that each
 # answer takes longer: with four, the slowest of a hundred took 13 ms instead of 9.
@@ -94,7 +94,7 @@ class Views:
             .format(sql.Identifier(self._views, "generations"), self._freshness)
             .as_bytes()
         )
-        self._readers = Prepared(conninfo, connections_max=CONNECTIONS_MAX)
+        self._readers = PreparedPool(conninfo, connections_max=CONNECTIONS_MAX)
         self._watchers = Readers(conninfo, connections_max=1)  # slow answers must not make it look as if nothing moved
         self._statements: dict[str, Statement] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -119,7 +119,7 @@ class Views:
         if at_least:
             await self.reach(question.projections, at_least)
         try:
-            result = await self._readers.ask(self._statement(question), question.parameters)
+            result = await self._readers.execute(self._statement(question), question.parameters)
         except NOT_THERE:
             raise NeverBuilt from None
         freshness, found = _read(result)
@@ -138,7 +138,7 @@ class Views:
         statement = self._statements.get(question.select)
         if statement is None:
             tables = {name: sql.Identifier(self._views, name) for name in question.projections}
-            # The names are written into it: they are the question's own, and a parameter would be an array.
+            # Literal names: they are fixed for each question, and a parameter would have to be an array.
             each = [sql.SQL("SELECT * FROM {}({})").format(self._freshness, name) for name in question.projections]
             text = (
                 sql.SQL(
@@ -199,7 +199,7 @@ class Views:
 
 
 def _read(result: pq.abc.PGresult) -> tuple[Freshness, bytes]:
-    """The columns of `Views._statement`, in binary format: freshness, and rows as JSON. Raises NeverBuilt."""
+    """Decode the columns of `Views._statement`: freshness, and rows as JSON. Raises NeverBuilt."""
     columns = [result.get_value(0, column) for column in range(4)]
     if None in columns:
         raise NeverBuilt

@@ -85,7 +85,7 @@ APPOINTMENTS = Projection(
     events=(VisitTaken, VisitGivenUp, PatientCheckedIn, NoShowMarked),
     keys=_keys,
     evolve=_evolve,
-    begins=(VisitTaken,),
+    created_by=(VisitTaken,),
 )
 
 

@@ -133,10 +133,10 @@ AVAILABILITY = Projection(
     events=(AgendaPublished, SlotHeld, AppointmentBooked, AppointmentCancelled),
     keys=lambda entry: (entry.stream.partition("/")[2],),
     evolve=_evolve,
-    begins=(AgendaPublished,),
+    created_by=(AgendaPublished,),
 )
 
-# Of an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first (0 or NULL without one).
+# For an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first (0 or NULL without one).
 # Most agendas begin later and have no live hold: their slots need not be looked at one by one.
 _SLOTS_FREE = """
     FROM generate_series(a.first_unbooked, length(a.unbooked)) AS n
@@ -181,8 +181,8 @@ def free_by_day(
 ) -> Query[FreeDay]:
     """The days from `first` to `last` that have agendas of a specialty; at one hospital, of one practitioner.
 
-    One pass over the agendas gives the days; those of one day are read again for its first free slot. Keeping all of
-    them for that cost more than half of the query. Counts are `int`: PostgreSQL adds up `bigint` as `numeric`.
+    One pass over the agendas gives the days. The agendas of one day are read again for its first free slot; keeping all
+    rows for that took more than half of the query's time. Counts are `int`: PostgreSQL sums `bigint` as `numeric`.
     """
     where, parameters = _narrowed(specialty=specialty, hospital=hospital, practitioner=practitioner)
     return Query(

@@ -33,7 +33,7 @@ class Overtaken(Exception):
 
 
 class Folded(NamedTuple):
-    """Rows that a page changes, as they are after it (None: gone); keys that had one before, and that may have."""
+    """Rows as they are after a page (None: deleted). `there`: keys that had a row; `unseen`: keys not looked up."""
 
     changed: dict[str, Row | None]
     there: set[str]
@@ -63,7 +63,7 @@ class Building:
         self._projection = projection
         self._decode = decode
         self._topics = projection.topics()
-        self._begins = frozenset(projection.begins)
+        self._creating_events = frozenset(projection.created_by)
         self._pages = Pages(places)
         self._tail = tail
         self._rows: dict[str, Row | None] = {}  # as they are in the table, which nobody else writes
@@ -106,7 +106,7 @@ class Building:
             return 0
         try:
             self._take(page, look_up_all=False)
-        except psycopg.errors.UniqueViolation:  # an event that begins a row came for one that is there
+        except psycopg.errors.UniqueViolation:  # a creating event found an existing row
             self._forget()
             self._take(page, look_up_all=True)
         self.follower.position = page.last
@@ -122,10 +122,10 @@ class Building:
         return page.wanted(self.follower.topics)
 
     def _take(self, page: Page, *, look_up_all: bool) -> None:
-        """Fold a page, and write what it changes and the new position, all or nothing."""
+        """Fold a page, and write its rows and the new position in one transaction."""
         parked: Failures = {}
         folded = self._folded(page.entries, parked, look_up_all=look_up_all)
-        with self._connection.transaction() if parked else nullcontext():  # else it is one statement
+        with self._connection.transaction() if parked else nullcontext():  # otherwise one statement does it all
             self._store(folded, page)
             for stream, (at, error) in parked.items():
                 said = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX].replace("\0", "\\0")
@@ -137,7 +137,7 @@ class Building:
     def _folded(self, page: list[Logged], parked: Failures, *, look_up_all: bool) -> Folded:
         """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`."""
         entries = self._entries(page, parked)
-        unseen = set() if look_up_all else self._provide_begun(entries)
+        unseen = set() if look_up_all else self._assume_new_rows(entries)
         self._provide(entries)
         rows = self._rows
         there = {key for _, keys in entries for key in keys if rows[key] is not None}
@@ -200,10 +200,10 @@ class Building:
         since = parked[stream][0] if stream in parked else self._parked.get(stream)
         return since is not None and position >= since
 
-    def _provide_begun(self, entries: list[Keyed]) -> set[str]:
-        """Assume that there is no row for keys whose first event begins one; returns these keys."""
+    def _assume_new_rows(self, entries: list[Keyed]) -> set[str]:
+        """Assume that keys have no row if their first event creates it; return these keys."""
         unseen: set[str] = set()
-        if not self._begins:
+        if not self._creating_events:
             return unseen
         rows = self._rows
         seen: set[str] = set()
@@ -211,14 +211,14 @@ class Building:
             for key in keys:
                 if key not in rows and key not in seen:
                     seen.add(key)
-                    if type(entry.event) in self._begins:
+                    if type(entry.event) in self._creating_events:
                         unseen.add(key)
         rows |= dict.fromkeys(unseen)
         self._kept_bytes += sum(map(len, unseen))
         return unseen
 
     def _provide(self, entries: list[Keyed]) -> None:
-        """Look up the rows that are not remembered."""
+        """Load the rows that are not in memory."""
         rows = self._rows
         missing = list({key: None for _, keys in entries for key in keys if key not in rows})
         if not missing:
@@ -228,22 +228,22 @@ class Building:
         rows |= dict.fromkeys(missing) | {getattr(row, self._projection.key): row for row in self._decode_rows(found)}
 
     def _store(self, folded: Folded, page: Page) -> None:
-        """Move on, if it is where it was left, and write the rows, in one statement. Raises Overtaken."""
+        """Move the position and write the rows in one statement. Raises Overtaken if the position has changed."""
         changed, there, unseen = folded
-        begun = [row for key, row in changed.items() if row is not None and key not in there]
-        altered = [row for key, row in changed.items() if row is not None and key in there]
-        gone = [key for key, row in changed.items() if row is None and (key in there or key in unseen)]
+        inserted = [row for key, row in changed.items() if row is not None and key not in there]
+        updated = [row for key, row in changed.items() if row is not None and key in there]
+        deleted = [key for key, row in changed.items() if row is None and (key in there or key in unseen)]
         parameters: list[Any] = [page.last, self.position, page.written, page.last, page.written]
-        if begun:
-            parameters.append(self._text(begun))
-        if altered:
-            values = [self._changed(*self._changing(row)) for row in altered]
+        if inserted:
+            parameters.append(self._text(inserted))
+        if updated:
+            values = [self._changed(*self._changing(row)) for row in updated]
             parameters.append(self._text(values))
-        if gone:
-            parameters.append(gone)
-        if altered:
-            parameters.append(len(altered))
-        statement = self._statements[bool(begun), bool(altered), bool(gone)]
+        if deleted:
+            parameters.append(deleted)
+        if updated:
+            parameters.append(len(updated))
+        statement = self._statements[bool(inserted), bool(updated), bool(deleted)]
         try:
             moved = self._connection.execute(statement, parameters, prepare=True).rowcount
         except psycopg.errors.DivisionByZero:
@@ -258,7 +258,7 @@ class Building:
             self._places.events
         )
         if self._tail and page.written and not self._connection.execute(own, (page.last, page.written)).rowcount:
-            self._tail.end()  # it was read from another server than this one
+            self._tail.end()  # the page was read from another server
             raise Overtaken(f"event {page.last} is another one in the log of generation {number} of {name}")
         raise Overtaken(f"generation {number} of {name} is not at position {self.position}, or lost rows")
 

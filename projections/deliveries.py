@@ -71,7 +71,7 @@ OUTBOX = Projection(
     events=(NoticeGiven, LineClosed),
     keys=lambda entry: (str(entry.position),),
     evolve=_told,
-    begins=(NoticeGiven, LineClosed),
+    created_by=(NoticeGiven, LineClosed),
 )
 
 

@@ -23,7 +23,7 @@ class LogHasGap(Exception):
 class Logged(msgspec.Struct, gc=False):
     """An event as it stands in the log: its stable name, and its stored JSON.
 
-    `entry` is the same, decoded: whoever decodes it first leaves it here for the other read models.
+    `entry` is the decoded event. The first read model that decodes it keeps it here for the others.
     """
 
     position: int
@@ -36,9 +36,8 @@ class Logged(msgspec.Struct, gc=False):
 class Page(NamedTuple):
     """The log from position `first` to `last`; `entries` are those of its events that were asked for, in order.
 
-    `topics` are the stable names of `entries`. `written` is when the event at `last` was recorded, in PostgreSQL's
-    binary form, or None if it was not read: another server's log may have an event at this position too, but not one
-    recorded at the same moment.
+    `topics` are the stable names of `entries`. `written` is the time at which the event at `last` was recorded, in
+    PostgreSQL's binary format, or None if it was not read. It tells this log from another server's log.
     """
 
     first: int
@@ -53,7 +52,7 @@ class Page(NamedTuple):
         return self.last - self.first + 1
 
     def wanted(self, topics: Collection[str]) -> "Page":
-        """The same page with those entries alone that have one of these names."""
+        """The same page with only the entries that have one of these names."""
         if self.topics.isdisjoint(topics):
             return self._replace(entries=[], topics=frozenset())
         return self._replace(
@@ -65,7 +64,7 @@ class Pages:
     """Reads the log of one municipality."""
 
     def __init__(self, places: Places) -> None:
-        # Both as bytes: composed ones would be put together each time anew.
+        # As bytes: psycopg would compose the SQL again for each execution.
         self._select_wanted = (
             sql.SQL(
                 "WITH page AS (SELECT * FROM ("

@@ -35,8 +35,8 @@ class Projection(msgspec.Struct, frozen=True):
         events: which events count.
         keys: which rows an event changes.
         evolve: what becomes of a row that the event changes; None where there is none. It gets each key in turn.
-        begins: of these events, those after which a row is the same whatever it was before, and that seldom come for
-            one that is there: it is not looked up.
+        created_by: those of `events` that create a row. They set all columns and seldom find an existing row, so it is
+            not looked up first.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Projection(msgspec.Struct, frozen=True):
     events: tuple[type[Event], ...]
     keys: Callable[[Entry], tuple[str, ...]]
     evolve: Callable[[Any, Entry, str], Row | None]
-    begins: tuple[type[Event], ...] = ()
+    created_by: tuple[type[Event], ...] = ()
 
     def __post_init__(self) -> None:
         assert tuple(self.columns) == self.row.__struct_fields__, f"{self.name}: columns are not the row's fields"
         for event in self.events:
             # A view would outlive an erasure, and nothing else says when that has to be undone.
             assert not event.personal_fields, f"{self.name}: {event.event_name} has personal fields"
-        assert set(self.begins) <= set(self.events), f"{self.name}: what begins a row does not count"
+        assert set(self.created_by) <= set(self.events), f"{self.name}: created_by has events that are not in `events`"
 
     @property
     def changing(self) -> tuple[str, ...]:

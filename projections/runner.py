@@ -140,7 +140,7 @@ class Runner:
                 return
         self._tail.begin(connection)
         try:
-            while not self._stop.wait(POLL_S) and not self._stop.wait(self._tail.rest_s()):
+            while not self._stop.wait(POLL_S) and not self._stop.wait(self._tail.next_look_in_s()):
                 while self._tail.look(connection) >= BEHIND_EVENTS and not self._stop.is_set():
                     pass
                 self._said.discard(END_OF_LOG)

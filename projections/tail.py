@@ -13,8 +13,8 @@ from projections.generations import Generation, Places
 from projections.pages import Page, Pages
 
 POLL_S = 0.02
-FRESH_S = 0.07  # until an event is in the read models; 0.1 s are promised, the rest is for surprises
-REST_PER_WORK = 9  # pages take a tenth of the time, as far as FRESH_S allows
+FRESH_S = 0.07  # from an event to the read models; 0.1 s are promised, the difference is a reserve
+PAUSE_PER_WORK = 9  # pages take a tenth of the time, as far as FRESH_S allows
 LATE_S = 0.25  # after so long without a look nobody counts on the next
 LOOK_ANYWAY_S = 1.0  # whoever waits looks for himself then, whatever became of the one who reads
 KEPT_PAGES_MAX = 100
@@ -27,10 +27,10 @@ class Ended(Exception):
 
 
 class Follower:
-    """Where one generation of a read model is, and which events it wants.
+    """The position of one generation of a read model, and the events that it wants.
 
-    Only the thread that folds it changes `position`, except while it waits: then the tail moves it past pages without
-    an event that it wants.
+    The thread that folds it changes `position`. While that thread waits, the tail moves the position past pages without
+    a wanted event.
     """
 
     def __init__(self, generation: Generation, topics: frozenset[str]) -> None:
@@ -40,27 +40,27 @@ class Follower:
 
 
 def look_every_s(work_s: float) -> float:
-    """From one look to the next, while a page takes so long from the look until the last read model has it.
+    """The time from one look at the log to the next. `work_s`: from a look until the last read model has the page.
 
-    A page costs nearly the same however few events it has, so under load pages are made larger by looking less often.
-    An event that comes just after a look is in the read models when this time and the next page's work are over:
-    together at most FRESH_S. When the work alone takes longer, it is POLL_S.
+    A page costs nearly the same for few events as for many, so under load this looks less often and pages get larger.
+    An event just after a look waits for this time and for the work on the next page: together at most FRESH_S. If the
+    work alone takes longer, the result is POLL_S.
     """
-    return max(min((1 + REST_PER_WORK) * work_s, FRESH_S - work_s), POLL_S)
+    return max(min((1 + PAUSE_PER_WORK) * work_s, FRESH_S - work_s), POLL_S)
 
 
 class _Waiter:
-    """A thread in `wait`. `since_s`: when it began to wait, or was last moved."""
+    """A thread in `wait`. `since_s`: when it started to wait, or was last moved."""
 
     def __init__(self, lock: threading.Lock, position: int, follower: Follower | None) -> None:
-        self.news = threading.Condition(lock)  # one for each thread: it wakes only for what concerns it
+        self.news = threading.Condition(lock)  # one per thread, so that only the threads concerned wake up
         self.position = position
         self.follower = follower
         self.is_moving = False
         self.since_s = time.monotonic()
 
     def is_idle_in(self, page: Page) -> bool:
-        """Whether it is where the page begins and wants none of its events."""
+        """Whether it is at the page's start and wants none of its events."""
         return (
             self.follower is not None
             and self.position == page.first - 1
@@ -84,10 +84,10 @@ class Tail:
         self._looked_at_s = 0.0
         self._lock = threading.Lock()
         self._waiters: set[_Waiter] = set()
-        self._began_s = self._done_s = 0.0  # the last page: when it was looked for, when the last read model had it
-        self._work_before_s = 0.0  # how long the page before took
+        self._began_s = self._done_s = 0.0  # of the last page: when the look began, when the last read model had it
+        self._work_before_s = 0.0  # time that the page before took
         self._move = (
-            # Locked rows are left out: a switch may hold a lock for a second, and the next look must not wait for it.
+            # Skip locked rows: a switch may hold a lock for a second, and the next look must not wait for it.
             sql.SQL(
                 'UPDATE {generations} AS g SET "position" = %s FROM (SELECT g.name, g.generation'
                 " FROM unnest(%s::text[], %s::int[]) AS w (name, generation)"
@@ -100,13 +100,13 @@ class Tail:
         )
 
     def begin(self, connection: psycopg.Connection) -> None:
-        """From now on `look` is called, every POLL_S and `rest_s`; what is there already is not read."""
+        """Start at the end of the log. From now on `look` is called after every POLL_S and `next_look_in_s`."""
         head = self._places.head(connection)
         with self._lock:
             self._last, self._is_read, self._looked_at_s = head, True, time.monotonic()
 
     def look(self, connection: psycopg.Connection) -> int:
-        """Read a page of what is new, wake the threads that it concerns, move the others; returns its number of events.
+        """Read a new page, wake the threads that want its events, move the others; return its number of events.
 
         Raises LogHasGap, psycopg.OperationalError; Ended if `end` was called meanwhile.
         """
@@ -134,7 +134,7 @@ class Tail:
         return page.events
 
     def _move_past(self, page: Page, idle: list[_Waiter], connection: psycopg.Connection) -> None:
-        """Move followers without interest past a page. A thread whose follower can't be moved wakes up and does it."""
+        """Move idle followers past a page. A thread whose follower can't be moved wakes up and moves itself."""
         generations = [waiter.follower.generation for waiter in idle if waiter.follower]
         moved: set[str] = set()
         try:
@@ -145,15 +145,15 @@ class Tail:
             with self._lock:
                 for waiter in idle:
                     waiter.is_moving = False
-                    # A thread that stopped waiting, because this took too long, will find that it was overtaken.
+                    # A thread that stopped waiting because this took too long will raise Overtaken.
                     if waiter.follower and waiter.follower.generation.name in moved and waiter in self._waiters:
                         waiter.position = waiter.follower.position = page.last
                         waiter.since_s = self._done_s = time.monotonic()
                     else:
                         waiter.news.notify()
 
-    def rest_s(self) -> float:
-        """Time left until the next look is due. Ask POLL_S after the last one: most pages are done by then."""
+    def next_look_in_s(self) -> float:
+        """Time until the next look is due. Call it POLL_S after the last look: most pages are done by then."""
         with self._lock:
             work_s = max(self._done_s - self._began_s, self._work_before_s)
             return max(self._began_s + look_every_s(work_s) - time.monotonic(), 0)
@@ -185,7 +185,7 @@ class Tail:
     def wait(self, position: int, stop: threading.Event, follower: Follower | None = None) -> None:
         """Wait until something follows the position, or for as long as it takes until one should look for oneself.
 
-        A `follower` is moved past pages of which it wants nothing, and goes on waiting.
+        A `follower` is moved past pages without a wanted event while this waits.
         """
         with self._lock:
             if self._is_read and time.monotonic() - self._looked_at_s < LATE_S:

@@ -212,7 +212,7 @@ TURNS = Projection(
     ),
     keys=_keys,
     evolve=_evolve,
-    begins=(TurnTaken,),
+    created_by=(TurnTaken,),
 )
 
 

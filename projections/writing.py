@@ -1,6 +1,6 @@
-"""The statements by which a page gets into a generation: its new position and its rows, in one statement each.
+"""The statements that write a page: one statement moves the position of a generation and writes its rows.
 
-One statement is one transaction and one round trip. Which parts it has depends on what the page changes.
+One statement is one transaction and one round trip. It has only the parts that the page needs.
 """
 
 from itertools import product
@@ -10,38 +10,38 @@ from psycopg import sql
 from projections.generations import Generation, Places
 from projections.projection import Projection
 
-Parts = tuple[bool, bool, bool]  # whether there are new rows, changed rows, rows that are gone
+Parts = tuple[bool, bool, bool]  # whether the page inserts, updates, deletes rows
 
-# The generation is where it was left, and the log that this connection reads has the page's last event: behind the
-# connection by which the page was read there may be another server.
-_MOVED = """
+# Writes only if the generation is still at the expected position, and if this connection's log has the page's last
+# event. The page may have been read from another server.
+_MOVE = """
     UPDATE {generations} SET "position" = %s
     WHERE name = {name} AND generation = {number} AND live = {live} AND "position" = %s
     AND (%s::bytea IS NULL OR EXISTS (
         SELECT FROM {events} WHERE notification_id = %s AND timestamptz_send(recorded_at) = %s
     ))
 """
-# Rows come as JSON, which PostgreSQL turns into records: lists in rows of different length go in no array.
-_BEGUN = """
+# Rows are passed as JSON, because an array can't hold rows with lists of different length.
+_INSERT = """
     INSERT INTO {table} SELECT new.* FROM json_populate_recordset(NULL::{table}, %s::json) AS new
     WHERE EXISTS (SELECT FROM moved)
 """
-_ALTERED = """
+_UPDATE = """
     UPDATE {table} AS r SET ({columns}) = ROW({new}) FROM json_to_recordset(%s::json) AS new ({types})
     WHERE r.{key} = new.{key} AND EXISTS (SELECT FROM moved) RETURNING r.{key}
 """
-_GONE = "DELETE FROM {table} WHERE {key} = ANY(%s) AND EXISTS (SELECT FROM moved)"
-# An error is the only way to undo a statement from within. Rows can only be missing if somebody else deleted them.
-_ALL_ALTERED = "SELECT 1 / ((SELECT count(*) FROM altered) = %s)::int FROM moved"
+_DELETE = "DELETE FROM {table} WHERE {key} = ANY(%s) AND EXISTS (SELECT FROM moved)"
+# Only an error undoes a statement from within. An updated row is missing only if another process deleted it.
+_CHECK_UPDATED = "SELECT 1 / ((SELECT count(*) FROM updated) = %s)::int FROM moved"
 
 
 def statements(places: Places, projection: Projection, generation: Generation) -> dict[Parts, bytes]:
-    """By what a page changes, the statement for it.
+    """The statement for each combination of changes.
 
-    Parameters, in this order: the page's last position, the one before its first, when its last event was recorded (as
-    Page has it; None: not to be compared), its last position, the same moment; new rows as JSON; changed rows as JSON;
-    keys of rows that are gone; how many rows change. Its row count is 1, or 0 if the generation can't be moved and
-    nothing was written. Raises DivisionByZero if rows that should change are not there.
+    Parameters, in this order: the page's last position, the one before its first, `Page.written` (None: not compared),
+    the last position and `Page.written` again; inserted rows as JSON; updated rows as JSON; keys of deleted rows; the
+    number of updated rows. The row count is 1, or 0 if the position has changed and nothing was written. Raises
+    DivisionByZero if updated rows are missing.
     """
     changing = [sql.Identifier(name) for name in projection.changing]
     names = {
@@ -60,16 +60,16 @@ def statements(places: Places, projection: Projection, generation: Generation) -
         ),
     }
     return {
-        (begun, altered, gone): sql.SQL(_statement(begun, altered, gone)).format(**names).as_bytes()
-        for begun, altered, gone in product((False, True), repeat=3)
+        (inserted, updated, deleted): sql.SQL(_statement(inserted, updated, deleted)).format(**names).as_bytes()
+        for inserted, updated, deleted in product((False, True), repeat=3)
     }
 
 
-def _statement(begun: bool, altered: bool, gone: bool) -> str:
-    if not (begun or altered or gone):
-        return _MOVED
-    parts = [f"moved AS ({_MOVED} RETURNING 1)"]
-    parts += [f"begun AS ({_BEGUN})"] if begun else []
-    parts += [f"altered AS ({_ALTERED})"] if altered else []
-    parts += [f"gone AS ({_GONE})"] if gone else []
-    return f"WITH {', '.join(parts)} {_ALL_ALTERED if altered else 'SELECT FROM moved'}"
+def _statement(inserted: bool, updated: bool, deleted: bool) -> str:
+    if not (inserted or updated or deleted):
+        return _MOVE
+    parts = [f"moved AS ({_MOVE} RETURNING 1)"]
+    parts += [f"inserted AS ({_INSERT})"] if inserted else []
+    parts += [f"updated AS ({_UPDATE})"] if updated else []
+    parts += [f"deleted AS ({_DELETE})"] if deleted else []
+    return f"WITH {', '.join(parts)} {_CHECK_UPDATED if updated else 'SELECT FROM moved'}"

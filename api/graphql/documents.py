@@ -103,7 +103,7 @@ class Document:
         return operation.plan
 
     def followed_plan(self, schema: GraphQLSchema, name: str | None) -> FollowedPlan | None:
-        """How to show the changes that a subscription of this name tells; None if the library has to."""
+        """The plan that shows the changes of a subscription of this name; None if the library has to."""
         operation = self.operation(name)
         if operation is None or operation.node.operation is not OperationType.SUBSCRIPTION:
             return None

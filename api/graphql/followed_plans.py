@@ -1,7 +1,7 @@
-"""A subscription as a plan: how a change is shown is found out once for a document, not for each message.
+"""A plan for subscriptions: it is made once for each document and then shows every change.
 
-The library subscribes, checks, and shows the first message. Later ones are shown as fields of a query are, see
-`plans.py`. Whatever is rare, and whatever fails, is left to the library: it says what is wrong.
+The library subscribes, checks and shows the first message. A plan shows later messages as `plans.py` shows the fields
+of a query. The library handles rare documents and all errors, and reports what is wrong.
 """
 
 from collections.abc import Mapping
@@ -10,24 +10,24 @@ from typing import Any
 
 from graphql import DocumentNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
 
-from api.graphql.plans import NotPlain, Plan, _Directives, _holds, _Planner, _Run, _variable
+from api.graphql.plans import DirectiveFinder, NotPlain, Plan, Planner, Run, contains, variable_of
 from api.graphql.shared import Context
 
 
 class FollowedPlan(Plan):
-    """How to show what the root field of a subscription gives."""
+    """Shows the values of a subscription's root field."""
 
     def __init__(
         self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, fields_max: int
     ) -> None:
-        """Raises NotPlain, also if it would have more fields than that."""
+        """Raises NotPlain if the plan is not possible, or has more than `fields_max` fields."""
         root = schema.subscription_type
-        if root is None or _holds(_Directives(), document):
+        if root is None or contains(DirectiveFinder(), document):
             raise NotPlain
-        self._variables = [_variable(schema, node) for node in operation.variable_definitions or ()]
+        self._variables = [variable_of(schema, node) for node in operation.variable_definitions or ()]
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         nullable = {variable.name for variable in self._variables if variable.nullable}
-        planner = _Planner(schema, fragments, nullable, fields_max)
+        planner = Planner(schema, fragments, nullable, fields_max)
         fields = planner.fields(root, [operation.selection_set])
         if len(fields) != 1 or fields[0].function is None:
             raise NotPlain
@@ -36,7 +36,7 @@ class FollowedPlan(Plan):
 
     async def show(self, source: Any, variables: Mapping[str, Any], context: Context) -> dict[str, Any]:
         """The data of a message. Raises NotPlain if anything in it is wrong."""
-        run = _Run(context, self._values(variables))
+        run = Run(context, self._values(variables))
         try:
             shown = self._root.complete(source, (None, self._root.key), run)
             if type(shown) is CoroutineType:

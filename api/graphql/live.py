@@ -85,7 +85,7 @@ async def _follow(
 
 
 async def _changes(info: Info, following: Following, show: Callable[[Change], T]) -> AsyncGenerator[T, None]:
-    """What is shown of each change. Others may ask `show` in between, see api/connections.py."""
+    """The shown value of each change. api/connections.py may call `show` for changes in between."""
 
     def shown(change: Change) -> T:
         info.context.snapshot = change.snapshot

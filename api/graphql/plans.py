@@ -67,7 +67,7 @@ class Asking:
         self.context = context
 
 
-class _Run:
+class Run:
     """One execution of a plan."""
 
     def __init__(self, context: Context, values: dict[str, Any]) -> None:
@@ -92,12 +92,12 @@ def _steps(path: Path) -> list[str | int]:
     return steps[::-1]
 
 
-Complete = Callable[[Any, Path, _Run], Any]  # what is shown of a value, or a coroutine that gives it
-Quick = Callable[[Any], Any]  # the same of a value whose parts are all attributes; it raises any exception on a fault
+Complete = Callable[[Any, Path, Run], Any]  # what is shown of a value, or a coroutine that gives it
+FastComplete = Callable[[Any], Any]  # the fast path: attributes only, raises any exception
 
 
-class _NotQuick(Exception):
-    """A value that the slow way has to look at."""
+class _FastPathFailed(Exception):
+    """The slow path has to show this value."""
 
 
 class _Field:
@@ -106,6 +106,7 @@ class _Field:
     __slots__ = (
         "arguments",
         "complete",
+        "fast",
         "function",
         "get",
         "key",
@@ -113,7 +114,6 @@ class _Field:
         "name",
         "nodes",
         "plain",
-        "quick",
         "required",
     )
 
@@ -128,10 +128,10 @@ class _Field:
         self.get: Callable[[Any], Any] | None = None  # an attribute
         self.function: Callable[..., Any] | None = None
         self.leaf: Coerce | None = None
-        self.quick: Quick | None = None  # for values that are not null; None: it takes more than attributes
-        self.plain: type | None = None  # values of this very type are shown as they are
+        self.fast: FastComplete | None = None  # for values that are not null; None if a part is not a plain attribute
+        self.plain: type | None = None  # values of exactly this type are shown unchanged
 
-    def ask(self, source: Any, path: Path, run: _Run) -> Any:
+    def ask(self, source: Any, path: Path, run: Run) -> Any:
         """Its value as it is shown, or a coroutine that gives it. Raises a GraphQLError if it can't be null and is."""
         try:
             if self.get is not None:
@@ -149,7 +149,7 @@ class _Field:
             run.failed(error, self.nodes, (path, self.key), required=self.required)
             return None
 
-    async def _awaited(self, found: Coroutine[Any, Any, Any], path: Path, run: _Run, *, completed: bool = False) -> Any:
+    async def _awaited(self, found: Coroutine[Any, Any, Any], path: Path, run: Run, *, completed: bool = False) -> Any:
         try:
             shown = await found
             if not completed and shown is not None:
@@ -200,20 +200,20 @@ class Plan:
     ) -> None:
         """Raises NotPlain, also if it would have more fields than that."""
         root = schema.get_root_type(operation.operation)
-        if root is None or operation.operation is OperationType.SUBSCRIPTION or _holds(_Directives(), document):
+        if root is None or operation.operation is OperationType.SUBSCRIPTION or contains(DirectiveFinder(), document):
             raise NotPlain
         self._serial = operation.operation is OperationType.MUTATION
-        self._variables = [_variable(schema, node) for node in operation.variable_definitions or ()]
+        self._variables = [variable_of(schema, node) for node in operation.variable_definitions or ()]
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         nullable = {variable.name for variable in self._variables if variable.nullable}
-        planner = _Planner(schema, fragments, nullable, fields_max)
+        planner = Planner(schema, fragments, nullable, fields_max)
         self._fields = planner.fields(root, [operation.selection_set])
         self.size = planner.planned  # fields, once for each type that they may be of
         self._show = _show_object(self._fields)
 
     async def execute(self, variables: Mapping[str, Any], context: Context) -> ExecutionResult:
         """Execute it. Raises NotPlain, before anything is done, if a variable is not of its type."""
-        run = _Run(context, self._values(variables))
+        run = Run(context, self._values(variables))
         data: dict[str, Any] = {}
         try:
             if self._serial:
@@ -251,7 +251,7 @@ class _Finder(Visitor):
         return BREAK
 
 
-class _Directives(_Finder):
+class DirectiveFinder(_Finder):
     enter_directive = _Finder._find
 
 
@@ -259,18 +259,18 @@ class _Variables(_Finder):
     enter_variable = _Finder._find
 
 
-def _holds(finder: _Finder, node: Node) -> bool:
+def contains(finder: _Finder, node: Node) -> bool:
     visit(node, finder)
     return finder.found
 
 
-def _variable(schema: GraphQLSchema, node: VariableDefinitionNode) -> _Variable:
+def variable_of(schema: GraphQLSchema, node: VariableDefinitionNode) -> _Variable:
     kind: Any = type_from_ast(schema, node.type)
     default = Undefined if node.default_value is None else coerce_input_literal(node.default_value, kind)
     return _Variable(node.variable.name.value, _coercer(kind), default, not isinstance(kind, GraphQLNonNull))
 
 
-class _Planner:
+class Planner:
     """Finds out what a document selects."""
 
     def __init__(
@@ -323,7 +323,7 @@ class _Planner:
         name = nodes[0].name.value
         if name == "__typename":
             field = _Field(key, nodes, f"{kind.name}.{name}", None)
-            field.get = field.leaf = field.quick = _always(kind.name)
+            field.get = field.leaf = field.fast = _always(kind.name)
             field.complete = lambda value, _path, _run: value
             return field
         said = kind.fields.get(name)
@@ -351,7 +351,7 @@ class _Planner:
                     raise NotPlain  # it may be null where nothing may be
                 variable[out_name] = value.name.value, default
             elif value is not None:
-                if _holds(_Variables(), value):
+                if contains(_Variables(), value):
                     raise NotPlain
                 constant[out_name] = coerce_input_literal(value, argument.type)
             elif default is not Undefined:
@@ -360,13 +360,13 @@ class _Planner:
 
     def _show(self, field: _Field, kind: Any, nodes: list[FieldNode]) -> None:
         inner = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
-        field.complete, field.quick = self._completer(inner, field, nodes)
+        field.complete, field.fast = self._completer(inner, field, nodes)
         if isinstance(inner, GraphQLScalarType | GraphQLEnumType):
             field.plain = str if inner.name in ("String", "ID") else None
             if field.get is not None:
-                field.leaf = field.quick
+                field.leaf = field.fast
 
-    def _completer(self, kind: Any, field: _Field, nodes: list[FieldNode]) -> tuple[Complete, Quick | None]:
+    def _completer(self, kind: Any, field: _Field, nodes: list[FieldNode]) -> tuple[Complete, FastComplete | None]:
         """For a type that may be null; whoever asks looks at null."""
         if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
             shows = _shower(kind)
@@ -374,19 +374,22 @@ class _Planner:
         if isinstance(kind, GraphQLList):
             item = kind.of_type
             required = isinstance(item, GraphQLNonNull)
-            complete, quick = self._completer(item.of_type if required else item, field, nodes)
-            return _quick_first(_show_list(complete, field, required=required), _quick_list(quick, required=required))
+            complete, fast = self._completer(item.of_type if required else item, field, nodes)
+            return _with_fast_path(_show_list(complete, field, required=required), _fast_list(fast, required=required))
         selections = [node.selection_set for node in nodes if node.selection_set]
         if isinstance(kind, GraphQLObjectType):
             return self._object(kind, selections)
         possible = {one.name: self._object(one, selections) for one in self._schema.get_possible_types(kind)}
         slow = {name: complete for name, (complete, _) in possible.items()}
-        fast = {name: quick for name, (_, quick) in possible.items() if quick}
-        return _quick_first(_show_one_of(slow), _quick_one_of(fast) if len(fast) == len(slow) else None)
+        fast_ones = {name: one for name, (_, one) in possible.items() if one}
+        by_type = _fast_one_of(fast_ones) if len(fast_ones) == len(slow) else None
+        return _with_fast_path(_show_one_of(slow), by_type)
 
-    def _object(self, kind: GraphQLObjectType, selections: list[SelectionSetNode]) -> tuple[Complete, Quick | None]:
+    def _object(
+        self, kind: GraphQLObjectType, selections: list[SelectionSetNode]
+    ) -> tuple[Complete, FastComplete | None]:
         fields = self.fields(kind, selections)
-        return _quick_first(_show_object(fields), _quick_object(fields))
+        return _with_fast_path(_show_object(fields), _fast_object(fields))
 
 
 def _always(value: Any) -> Callable[[Any], Any]:
@@ -396,7 +399,7 @@ def _always(value: Any) -> Callable[[Any], Any]:
 def _show_object(fields: list[_Field]) -> Complete:
     each = [(field.key, field.get, field.leaf, field) for field in fields]
 
-    def show(source: Any, path: Path, run: _Run) -> Any:
+    def show(source: Any, path: Path, run: Run) -> Any:
         shown: dict[str, Any] = {}
         waiting: list[tuple[str, Coroutine[Any, Any, Any]]] = []
         try:
@@ -421,48 +424,48 @@ def _show_object(fields: list[_Field]) -> Complete:
     return show
 
 
-def _quick_first(slow: Complete, quick: Quick | None) -> tuple[Complete, Quick | None]:
-    """Show it by `quick`; on any fault do it again by `slow`, which finds out what is null then and why."""
-    if quick is None:
+def _with_fast_path(slow: Complete, fast: FastComplete | None) -> tuple[Complete, FastComplete | None]:
+    """Use `fast`. If it raises an exception, use `slow`, which reports what is null and why."""
+    if fast is None:
         return slow, None
 
-    def complete(value: Any, path: Path, run: _Run) -> Any:
+    def complete(value: Any, path: Path, run: Run) -> Any:
         try:
-            return quick(value)
+            return fast(value)
         except Exception:
             return slow(value, path, run)
 
-    return complete, quick
+    return complete, fast
 
 
 def _show_one_of(possible: Mapping[str, Complete]) -> Complete:
     return lambda value, path, run: possible[value.__strawberry_definition__.name](value, path, run)
 
 
-def _quick_one_of(possible: Mapping[str, Quick]) -> Quick:
+def _fast_one_of(possible: Mapping[str, FastComplete]) -> FastComplete:
     return lambda value: possible[value.__strawberry_definition__.name](value)
 
 
-def _quick_object(fields: list[_Field]) -> Quick | None:
-    """None if there is a field that is more than an attribute."""
+def _fast_object(fields: list[_Field]) -> FastComplete | None:
+    """None if a field is not a plain attribute."""
     each = [
-        (field.key, field.get, field.plain, field.quick, field.required)
+        (field.key, field.get, field.plain, field.fast, field.required)
         for field in fields
-        if field.get is not None and field.quick is not None
+        if field.get is not None and field.fast is not None
     ]
     if len(each) < len(fields):
         return None
 
     def show(source: Any) -> dict[str, Any]:
         shown: dict[str, Any] = {}
-        for key, get, plain, quick, required in each:
+        for key, get, plain, fast, required in each:
             value = get(source)
             if type(value) is plain:
                 shown[key] = value
             elif value is not None:
-                shown[key] = quick(value)
+                shown[key] = fast(value)
             elif required:
-                raise _NotQuick
+                raise _FastPathFailed
             else:
                 shown[key] = None
         return shown
@@ -470,29 +473,29 @@ def _quick_object(fields: list[_Field]) -> Quick | None:
     return show
 
 
-def _quick_list(item: Quick | None, *, required: bool) -> Quick | None:
+def _fast_list(item: FastComplete | None, *, required: bool) -> FastComplete | None:
     if item is None:
         return None
-    nothing = _never_nothing if required else _nothing
+    on_null = _refuse_null if required else _show_null
 
     def show(values: Any) -> list[Any]:
-        if type(values) is not list:  # something else may be gone through only once
-            raise _NotQuick
-        return [nothing() if value is None else item(value) for value in values]
+        if type(values) is not list:  # other iterables may allow only one pass
+            raise _FastPathFailed
+        return [on_null() if value is None else item(value) for value in values]
 
     return show
 
 
-def _nothing() -> None:
-    """Shown of null where there may be null."""
+def _show_null() -> None:
+    """The value of a nullable item that is null."""
 
 
-def _never_nothing() -> None:
-    raise _NotQuick
+def _refuse_null() -> None:
+    raise _FastPathFailed
 
 
 def _show_list(item: Complete, field: _Field, *, required: bool) -> Complete:
-    def show(values: Iterable[Any], path: Path, run: _Run) -> Any:
+    def show(values: Iterable[Any], path: Path, run: Run) -> Any:
         if type(values) in NO_LISTS:
             raise GraphQLError(f"Expected Iterable, but did not find one for field '{field.name}'.")
         shown: list[Any] = []
@@ -512,7 +515,7 @@ def _show_list(item: Complete, field: _Field, *, required: bool) -> Complete:
     return show
 
 
-def _show_item(item: Complete, field: _Field, value: Any, path: Path, run: _Run, *, required: bool) -> Any:
+def _show_item(item: Complete, field: _Field, value: Any, path: Path, run: Run, *, required: bool) -> Any:
     try:
         if value is None and required:
             raise TypeError(f"Cannot return null for non-nullable field {field.name}.")
@@ -523,9 +526,7 @@ def _show_item(item: Complete, field: _Field, value: Any, path: Path, run: _Run,
     return _item_awaited(shown, field, path, run, required=required) if type(shown) is CoroutineType else shown
 
 
-async def _item_awaited(
-    shown: Coroutine[Any, Any, Any], field: _Field, path: Path, run: _Run, *, required: bool
-) -> Any:
+async def _item_awaited(shown: Coroutine[Any, Any, Any], field: _Field, path: Path, run: Run, *, required: bool) -> Any:
     try:
         return await shown
     except Exception as error:
@@ -560,7 +561,7 @@ def _shower(kind: GraphQLScalarType | GraphQLEnumType) -> Coerce:
     if kind.name == "Int":
         return lambda value: value if type(value) is int and -INT_MAX <= value <= INT_MAX else show(value)
     if isinstance(kind, GraphQLEnumType):
-        # By identity: members stay where they are, and their own hash is computed in Python, for each value shown.
+        # Look members up by id: their own hash is computed in Python each time.
         names = {id(member): show(member) for member in getattr(kind, "wrapped_cls", ())}
         return lambda value: names.get(id(value)) or show(value)
     return show

@@ -30,7 +30,7 @@ from domain.queues.line import Line
 from domain.queues.wait import Experience
 from infra.core import Core
 from infra.keys import Keys
-from infra.lane import NOBODY, Outcome
+from infra.lane import NO_PERSONS, Outcome
 from infra.lines import Experiences, LineNow, Lines
 from infra.log import Key, Unavailable
 from infra.settings import Settings
@@ -76,7 +76,7 @@ def _parse_instant(value: Any) -> datetime:
 
 
 def _show_instant(instant: datetime) -> str:
-    """ISO 8601 in UTC, as `isoformat` has it, with Z; msgspec writes it in a tenth of the time."""
+    """ISO 8601 in UTC, like `isoformat`, with Z. msgspec takes a tenth of the time."""
     if instant.tzinfo is not UTC:
         instant = instant.astimezone(UTC)
     shown: str = msgspec.to_builtins(instant)
@@ -172,7 +172,7 @@ class Context:
         # Of a subscription: what it follows, and what it tells. See api/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
-        self.show: Callable[[Change], Any] | None = None  # what the field gives of a change
+        self.show: Callable[[Change], Any] | None = None  # makes the field's value of a change
         self.after_variable: str | None = None
         self.resumes_after: Position | None = None  # whatever `after` says: what was told last before a cut
 
@@ -300,9 +300,9 @@ class Context:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise Rejected("invalid_input", hint="text") from None
-        persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NOBODY
+        persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NO_PERSONS
         outcome = await core.lane.submit(
-            command, self._key(key), content=content, correlation=self.correlation, persons=persons
+            command, self._key(key), content=content, correlation=self.correlation, required_persons=persons
         )
         self.written = outcome.position
         self.actor.known_person.forget()  # it may have made them somebody, or nobody
@@ -373,7 +373,7 @@ AtLeast = Annotated[
 Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
 
 Headers = Mapping[bytes, bytes]  # by name in small letters
-# Who asks, and from which peer's address: that is counted. None for what is counted later. Raises TurnedAway.
+# Makes the context of a request, and counts the request by its peer's address unless that is None. Raises TurnedAway.
 Introduce = Callable[[Headers, str | None], Awaitable[Context]]
 TOO_MANY = 429
 

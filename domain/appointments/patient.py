@@ -104,7 +104,7 @@ def refuse_another_visit(patient: Patient, wanted: VisitTaken, now: datetime) ->
     for visit in patient.visits.values():
         same = visit.specialty == wanted.specialty and visit.hospital == wanted.hospital
         if not same and not earliest < visit.start < end:
-            continue  # another specialty on another day, as most are: their end need not be computed
+            continue  # can't conflict, so skip computing its end
         if visit.end <= now:
             continue
         if visit.start < end and start < visit.end:

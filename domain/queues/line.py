@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 from msgspec.structs import replace
 
+from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, Instant, State, StreamName, Value, evolves
 from domain.errors import Rejected
 from domain.identifiers import (
@@ -22,7 +23,6 @@ from domain.identifiers import (
     TurnId,
     line_of,
 )
-from domain.layered import Layered
 from domain.queues.policy import Policy
 
 COUNTERS_MAX = 100
@@ -223,13 +223,13 @@ class Line(State):
 
     `passed`: calls of others since the class of `at_least` began to wait, or since its last call.
     `live` maps a person to the one turn with which they wait or are served, `times` to how many they took here,
-    `appointments` a ficha to its last turn. These grow with the day, and a batch of commands copies the line: so they
-    are `Layered`.
+    `appointments` a ficha to its last turn. These grow during the day, and each batch of commands copies the
+    line, so they are copy-on-write.
     """
 
     opened: LineOpened | None = None
     closed: LineClosed | None = None
-    turns: Layered[TurnId, Turn] = field(default_factory=Layered)
+    turns: CopyOnWriteDict[TurnId, Turn] = field(default_factory=CopyOnWriteDict)
     numbers: dict[str, int] = {}
     preferential: list[TurnId] = []
     appointment: list[TurnId] = []
@@ -237,9 +237,9 @@ class Line(State):
     passed: int = 0
     counters: dict[int, Counter] = {}
     last_calls: list[TurnId] = []
-    live: Layered[SubjectId, TurnId] = field(default_factory=Layered)
-    times: Layered[SubjectId, int] = field(default_factory=Layered)
-    appointments: Layered[AppointmentId, TurnId] = field(default_factory=Layered)
+    live: CopyOnWriteDict[SubjectId, TurnId] = field(default_factory=CopyOnWriteDict)
+    times: CopyOnWriteDict[SubjectId, int] = field(default_factory=CopyOnWriteDict)
+    appointments: CopyOnWriteDict[AppointmentId, TurnId] = field(default_factory=CopyOnWriteDict)
     notices: dict[TurnId, Notice] = {}
 
     def queue(self, priority: str) -> list[TurnId]:
@@ -255,13 +255,13 @@ class Line(State):
 
     @property
     def counters_open(self) -> int:
-        return sum([counter.open for counter in self.counters.values()])  # a list: it is asked for with every turn
+        return sum([counter.open for counter in self.counters.values()])  # a list is faster; every turn needs it
 
 
 @evolves("line", Line)
 def evolve(line: Line, event: Event) -> Line:
     match event:
-        case TurnTaken():  # the most frequent first
+        case TurnTaken():  # first, because it is the most frequent
             _take(line, event)
         case LineOpened():
             line.opened = event

@@ -35,7 +35,7 @@ def next_turn(line: Line) -> TurnId | None:
 
 
 def ahead_of(line: Line, turn: TurnId) -> int:
-    """How many are called before a turn that waits, if nobody else comes; all who wait, if it does not."""
+    """How many are called before a waiting turn if nobody else comes; the number of all who wait if it does not."""
     found = line.turns.get(turn)
     if found is None or found.state != "WAITING" or line.opened is None:
         return line.waiting
@@ -53,9 +53,9 @@ def ahead_of_new(line: Line, priority: str) -> int:
 
 
 def ahead_at(line: Line, priority: str, own: int) -> int:
-    """How many are called before the one of this class who has `own` others of it before them.
+    """How many are called before the turn at place `own` (from 0) of this class.
 
-    Those behind in the same class make no difference, so it is computed from the lengths of the queues alone.
+    Later turns of the class make no difference, so the lengths of the queues are enough to compute it.
     """
     assert line.opened
     policy = line.opened.policy

@@ -56,7 +56,7 @@ FAR_MAX = 0.495  # no quantile is asked for that is further from the middle
 
 # Busy times are counted by their logarithm too: how much longer somebody stays who has been there for so long.
 BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
-NEEDS_KEPT_MAX = 300  # of EXPERIENCES_MAX services with three classes each
+NEEDS_KEPT_MAX = 300  # EXPERIENCES_MAX services × three classes
 CALLS_MAX = 4096  # then they are halved
 ASSUMED_S = 300
 ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
@@ -433,7 +433,7 @@ _NEEDS: dict[tuple[int, Priority], _Needs] = {}
 
 
 def _needs_of(experience: Experience, priority: Priority) -> _Needs:
-    """They follow from the experience alone, which stays the same for minutes: remembered for it, by identity."""
+    """The needs of an experience, cached by its identity: an experience stays the same for minutes."""
     key = id(experience), priority
     found = _NEEDS.get(key)
     if found is None or found.experience is not experience:

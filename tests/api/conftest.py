@@ -19,10 +19,10 @@ from api.http_protocol import Connections
 from api.worker import config_for
 from infra.core import Core
 from infra.keys import DevelopmentKeys, Login, development_token
+from infra.libpq import LibpqConnection
 from infra.serve import CONNECTIONS_MAX
 from infra.settings import Settings
 from infra.views import Views
-from infra.wire import Wire
 from tests.city import booking, key, person
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
@@ -102,18 +102,18 @@ async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIte
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every statement that is sent to the database."""
     statements: list[Any] = []
-    execute, send = AsyncConnection.execute, Wire.send
+    execute, send = AsyncConnection.execute, LibpqConnection.send
 
     async def counting(self: Any, *arguments: Any, **options: Any) -> Any:
         statements.append(arguments[0])
         return await execute(self, *arguments, **options)
 
-    def counting_too(self: Wire, name: bytes, *arguments: Any) -> None:
+    def counting_send(self: LibpqConnection, name: bytes, *arguments: Any) -> None:
         statements.append(name)
         send(self, name, *arguments)
 
     monkeypatch.setattr(AsyncConnection, "execute", counting)
-    monkeypatch.setattr(Wire, "send", counting_too)
+    monkeypatch.setattr(LibpqConnection, "send", counting_send)
     return statements
 
 

@@ -1,4 +1,4 @@
-"""Bounds on how long a request takes: each is cut off at its own time, by one timer for all."""
+"""Deadlines: each block is cancelled at its own deadline, by one shared timer."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ TIMEOUT_S = 0.1
 
 
 async def sleep_limited(deadlines: Deadlines, seconds: float) -> float:
-    """How long it slept."""
+    """Seconds until the end of the sleep."""
     begun_s = time.monotonic()
     try:
         with deadlines.limit(TIMEOUT_S):
@@ -23,7 +23,7 @@ async def sleep_limited(deadlines: Deadlines, seconds: float) -> float:
     return time.monotonic() - begun_s
 
 
-async def test_each_is_cut_off_at_its_own_time() -> None:
+async def test_each_block_is_cancelled_at_its_own_deadline() -> None:
     deadlines = Deadlines()
 
     async def later(pause_s: float, seconds: float) -> float:
@@ -36,7 +36,7 @@ async def test_each_is_cut_off_at_its_own_time() -> None:
         assert TIMEOUT_S <= one < 10 * TIMEOUT_S
 
 
-async def test_who_is_cancelled_by_somebody_else_is_cancelled() -> None:
+async def test_an_external_cancellation_is_kept() -> None:
     deadlines = Deadlines()
     task = asyncio.create_task(sleep_limited(deadlines, 60))
     await asyncio.sleep(0)
@@ -45,7 +45,7 @@ async def test_who_is_cancelled_by_somebody_else_is_cancelled() -> None:
         await task
 
 
-async def test_who_is_cancelled_by_somebody_else_at_its_end_is_cancelled() -> None:
+async def test_an_external_cancellation_at_the_deadline_is_kept() -> None:
     deadlines = Deadlines()
     task = asyncio.create_task(sleep_limited(deadlines, 60))
     await asyncio.sleep(0)
@@ -56,7 +56,7 @@ async def test_who_is_cancelled_by_somebody_else_at_its_end_is_cancelled() -> No
         await task
 
 
-async def test_a_block_that_ends_in_time_is_let_alone() -> None:
+async def test_a_block_that_ends_in_time_is_not_cancelled() -> None:
     deadlines = Deadlines()
     with deadlines.limit(TIMEOUT_S):
         await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_a_block_that_ends_in_time_is_let_alone() -> None:
     assert await sleep_limited(deadlines, 0) < TIMEOUT_S
 
 
-async def test_another_exception_at_the_end_is_raised_as_it_is() -> None:
+async def test_another_exception_at_the_deadline_is_raised() -> None:
     deadlines = Deadlines()
 
     async def fail() -> None:

@@ -1,4 +1,4 @@
-"""Later messages of a subscription are shown by a plan: the same as what the library shows, or left to it."""
+"""A plan shows later messages of a subscription exactly as the library does, or leaves them to it."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.hall import TURN as SHOWN_OF_TURN
 pytestmark = pytest.mark.anyio
 
 LINE = open_line().line
-# The same with a directive is the library's: a plan takes none.
+# With a directive the library shows the document, because plans do not support directives.
 FORCED = " @include(if: true)"
 
 OF_AGENDA = """subscription Follow($id: ID!, $first: Int! = 3, $after: Position) {
@@ -41,7 +41,7 @@ def operation_of(document: str) -> Operation:
 
 
 async def both(url: str, core: Core, document: str, changes: list[Any], **variables: Any) -> list[dict[str, Any]]:
-    """What is told by the plan after each of these changes; the library tells the same."""
+    """The plan's messages after each change, compared with the library's."""
     plain, forced = document.replace("FORCED", ""), document.replace("FORCED", FORCED)
     told = []
     async with follower(url) as one, follower(url) as other:
@@ -97,7 +97,7 @@ async def test_a_line_and_a_turn_are_shown_as_the_library_shows_them(url: str, c
 
 
 @pytest.mark.parametrize("faults", [1, 2])
-async def test_what_a_plan_can_not_show_the_library_shows_or_says_what_is_wrong(
+async def test_the_library_handles_a_message_on_which_the_plan_fails(
     url: str, core: Core, monkeypatch: pytest.MonkeyPatch, faults: int
 ) -> None:
     await open_agenda(core)

@@ -1,6 +1,4 @@
-"""The protocol of a worker: the short way answers as the long one, however a request is cut into pieces; and bounds on
-what a connection may send, and on how long it may be silent.
-"""
+"""The HTTP protocol of a worker: the fast path and the ASGI path give the same responses; connections have limits."""
 
 import asyncio
 import random
@@ -17,7 +15,7 @@ import pytest
 import api.endpoint
 import api.http_protocol
 from api.graphql.shared import Services
-from api.http_protocol import HEAD_BYTES_MAX, HEADERS_MAX, SHORT_BODY_BYTES_MAX, WAITING_BYTES_MAX, Connections
+from api.http_protocol import FAST_BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, WAITING_BYTES_MAX, Connections
 from infra.keys import Login, development_token
 from infra.serve import CONNECTIONS_MAX
 from tests.api.conftest import serving
@@ -36,7 +34,7 @@ class Heard(NamedTuple):
     headers: dict[str, str]
     body: bytes
 
-    def without_what_changes(self) -> "Heard":
+    def comparable(self) -> "Heard":
         """Without the date and the correlation, which differ from request to request."""
         kept = {name: value for name, value in self.headers.items() if name not in ("date", "x-correlation-id")}
         return self._replace(headers=kept)
@@ -50,7 +48,7 @@ class Talk:
         self.writer = writer
 
     async def say(self, *pieces: bytes) -> None:
-        """Each so that it arrives by itself."""
+        """Send pieces that arrive separately."""
         for piece in pieces:
             self.writer.write(piece)
             await self.writer.drain()
@@ -65,7 +63,7 @@ class Talk:
         return Heard(int(first.split()[1]), headers, body)
 
     async def ended(self) -> bool:
-        """Whether the server closes it, without another word."""
+        """Whether the server closes the connection without sending more."""
         async with asyncio.timeout(ANSWER_S):
             with suppress(ConnectionResetError):
                 return await self.reader.read(1) == b""
@@ -123,15 +121,15 @@ REQUESTS: dict[str, Callable[[str], bytes]] = {
     "kept alive": lambda _: post(RIGHT, "Connection: keep-alive"),
     "twice": lambda _: post(RIGHT, "Accept-Language: es", "Accept-Language: en"),
     "elsewhere": lambda _: post(RIGHT, path="/graphql/"),
-    "long": lambda _: post(RIGHT + b" " * SHORT_BODY_BYTES_MAX),
+    "long": lambda _: post(RIGHT + b" " * FAST_BODY_BYTES_MAX),
     "get": lambda _: b"GET /graphql?query={__typename} HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "health": lambda _: b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
-ENDS = {"not acceptable", "compressed", "other type", "wrong token", "stream"}  # perhaps, with `connection: close`
+ENDS = {"not acceptable", "compressed", "other type", "wrong token", "stream"}  # may end the connection
 
 
 async def answers(url: str, requests: list[bytes], pieces: list[bytes] | None = None) -> list[Heard]:
-    """Over one connection, or over one for each if `pieces` are not given; until the server closes it."""
+    """The responses over one connection, until the server closes it; without `pieces` each request has its own."""
     found: list[Heard] = []
     if pieces is None:
         for request in requests:
@@ -149,23 +147,21 @@ async def answers(url: str, requests: list[bytes], pieces: list[bytes] | None = 
     return found
 
 
-async def test_a_request_in_pieces_is_answered_as_one_in_one_piece(url: str, authorization: str) -> None:
+async def test_both_paths_give_the_same_response(url: str, authorization: str) -> None:
     for name, request in REQUESTS.items():
         whole = request(authorization)
-        (short,) = await answers(url, [whole])
+        (fast,) = await answers(url, [whole])
         for cut in (1, whole.index(b"\r\n\r\n") + 2, whole.index(b"\r\n\r\n") + 4, len(whole) - 1):
             if cut >= len(whole):
                 continue
-            (long,) = await answers(url, [whole], [whole[:cut], whole[cut:]])
-            # Refused before its body is read, the long way ends the connection.
-            long.headers.pop("connection", None)
-            short.headers.pop("connection", None)
-            assert long.without_what_changes() == short.without_what_changes(), (name, cut)
+            (by_asgi,) = await answers(url, [whole], [whole[:cut], whole[cut:]])
+            # The ASGI path closes the connection if it refuses a request before it reads the body.
+            by_asgi.headers.pop("connection", None)
+            fast.headers.pop("connection", None)
+            assert by_asgi.comparable() == fast.comparable(), (name, cut)
 
 
-async def test_requests_that_follow_each_other_are_answered_in_order_however_they_are_cut(
-    url: str, authorization: str
-) -> None:
+async def test_pipelined_requests_are_answered_in_order(url: str, authorization: str) -> None:
     dice = random.Random(1607)
     alone = {}
     await answers(url, [REQUESTS["mutation"](authorization)])  # later ones repeat it
@@ -196,17 +192,17 @@ async def test_requests_that_follow_each_other_are_answered_in_order_however_the
     ids=["long line", "long header", "long header of a post", "many headers", "two lengths", "nonsense", "http/2"],
 )
 @pytest.mark.parametrize("pieces", [1, 50])
-async def test_a_head_that_is_too_large_or_wrong_is_refused(url: str, said: bytes, status: int, pieces: int) -> None:
+async def test_an_invalid_or_oversized_head_is_refused(url: str, said: bytes, status: int, pieces: int) -> None:
     size = len(said) // pieces + 1
     async with talking(url) as talk:
-        with suppress(ConnectionError):  # it may have heard enough
+        with suppress(ConnectionError):  # the server may have refused it already
             await talk.say(*(said[begin : begin + size] for begin in range(0, len(said), size)))
         heard = await talk.hear()
         assert (heard.status, heard.headers["connection"]) == (status, "close")
         assert await talk.ended()
 
 
-async def test_a_head_without_an_end_is_refused_as_soon_as_it_is_too_long(url: str) -> None:
+async def test_an_unfinished_head_is_refused_at_the_size_limit(url: str) -> None:
     async with talking(url) as talk:
         await talk.say(b"GET / HTTP/1.1\r\nX: ")
         with suppress(ConnectionError):
@@ -222,12 +218,12 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_times")
 @pytest.mark.parametrize("said", [b"", b"POST /gra", post()[:-1], post()], ids=["nothing", "a part", "no end", "all"])
-async def test_a_connection_that_says_nothing_more_is_closed(services: Services, said: bytes) -> None:
+async def test_an_idle_connection_is_closed(services: Services, said: bytes) -> None:
     async with serving(services) as url, talking(url) as talk:
         await talk.say(said)
         if said == post():
             assert (await talk.hear()).status == 200
-        if said == post()[:-1]:  # its body is waited for longer than a head
+        if said == post()[:-1]:  # the timeout for a body is longer
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1):
                     await talk.ended()
@@ -236,7 +232,7 @@ async def test_a_connection_that_says_nothing_more_is_closed(services: Services,
 
 
 @pytest.mark.usefixtures("short_times")
-async def test_a_head_that_trickles_in_is_not_waited_for(services: Services) -> None:
+async def test_a_slow_head_is_cut_off(services: Services) -> None:
     async with serving(services) as url, talking(url) as talk:
 
         async def trickle() -> None:
@@ -250,14 +246,14 @@ async def test_a_head_that_trickles_in_is_not_waited_for(services: Services) -> 
 
 
 def lock(town: Town) -> "psycopg.Connection[tuple[object, ...]]":
-    """A connection that keeps everybody else from the log."""
+    """A connection that holds the log's lock."""
     holder = psycopg.connect(town.owner)
     holder.execute(f"SELECT {town.schema}.lock_log()".encode())
     return holder
 
 
 @pytest.mark.usefixtures("short_times")
-async def test_a_request_that_takes_long_is_answered_though_its_connection_is_silent(
+async def test_a_connection_is_not_idle_while_its_request_is_answered(
     services: Services, town: Town, authorization: str
 ) -> None:
     async with serving(services) as url, talking(url) as talk:
@@ -268,9 +264,7 @@ async def test_a_request_that_takes_long_is_answered_though_its_connection_is_si
         assert b'"errors":[]' in heard.body
 
 
-async def test_what_a_client_sends_ahead_is_not_read_without_end(
-    services: Services, town: Town, authorization: str
-) -> None:
+async def test_pipelined_bytes_are_bounded(services: Services, town: Town, authorization: str) -> None:
     connections = Connections(CONNECTIONS_MAX)
     ahead = 200
     async with serving(services, connections=connections) as url, talking(url) as talk:
@@ -287,7 +281,7 @@ async def test_what_a_client_sends_ahead_is_not_read_without_end(
 
 
 @pytest.mark.usefixtures("short_times")
-async def test_a_client_that_reads_no_answers_gets_no_more_and_is_cut_off(services: Services) -> None:
+async def test_a_client_that_reads_no_responses_is_cut_off(services: Services) -> None:
     connections = Connections(CONNECTIONS_MAX)
     async with serving(services, connections=connections) as url, talking(url) as talk:
         talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -300,9 +294,7 @@ async def test_a_client_that_reads_no_answers_gets_no_more_and_is_cut_off(servic
                 await asyncio.sleep(0.02)
 
 
-async def test_a_request_that_fails_beyond_all_handling_ends_its_connection(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unhandled_error_closes_the_connection(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> bytes:
         raise LookupError("a fault of ours")
 
@@ -312,7 +304,7 @@ async def test_a_request_that_fails_beyond_all_handling_ends_its_connection(
         assert await talk.ended()
 
 
-async def test_for_whom_there_is_no_room_is_told_so(services: Services) -> None:
+async def test_one_connection_too_many_is_answered_503(services: Services) -> None:
     connections = Connections(3)
     async with serving(services, connections=connections) as url:
         async with talking(url) as one, talking(url) as two, talking(url) as three:
@@ -329,9 +321,7 @@ async def test_for_whom_there_is_no_room_is_told_so(services: Services) -> None:
             assert (await again.hear()).status == 200
 
 
-async def test_told_to_stop_it_answers_what_it_was_asked_and_says_that_it_closes(
-    services: Services, town: Town, authorization: str
-) -> None:
+async def test_shutdown_answers_requests_in_hand_and_closes(services: Services, town: Town, authorization: str) -> None:
     async with AsyncExitStack() as server:
         url = await server.enter_async_context(serving(services))
         async with talking(url) as idle, talking(url) as busy:

@@ -81,7 +81,7 @@ async def test_an_erased_person_can_not_be_read_found_or_booked_for_and_bookings
     assert seen["appointments"]["nodes"] == [{"id": booked["appointment"]["id"]}]
 
 
-async def test_an_erasure_by_another_process_while_a_booking_is_on_its_way_refuses_it(
+async def test_an_erasure_by_another_process_refuses_a_booking_in_flight(
     client: Client, core: Core, other_lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)

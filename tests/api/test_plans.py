@@ -126,7 +126,7 @@ class Board(Part):
 
 @strawberry.type
 class Crate:
-    """Nothing but attributes, all the way down."""
+    """A type whose fields are all plain attributes, at each level."""
 
     label: str
     count: int | None
@@ -362,7 +362,7 @@ BOARD = "fragment B on Board { name colour nails { __typename length name } }"
 
 
 @pytest.mark.parametrize("which", CRATES)
-def test_what_is_attributes_alone_is_shown_as_the_library_shows_it(which: str) -> None:
+def test_the_fast_path_shows_attributes_as_the_library_does(which: str) -> None:
     for selected in (
         CRATE,
         "label",
@@ -378,7 +378,7 @@ crates = queries(made.as_str(), fields=["crates", "crate"])
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(text=crates)
-def test_so_are_documents_made_at_random_about_them(text: str) -> None:
+def test_the_fast_path_shows_random_documents_as_the_library_does(text: str) -> None:
     check(text)
 
 
@@ -464,7 +464,7 @@ def test_bookings_are_planned() -> None:
 
 
 @given(instant=st.datetimes(timezones=st.just(UTC) | st.timezones(), allow_imaginary=False))
-def test_instants_are_shown_in_utc_as_the_standard_library_writes_them(instant: datetime) -> None:
+def test_instants_are_shown_in_utc_as_by_the_standard_library(instant: datetime) -> None:
     try:
         in_utc = instant.astimezone(UTC)
     except OverflowError:

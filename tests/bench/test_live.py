@@ -1,4 +1,4 @@
-"""The benchmark of live followers: that it measures what it says, however briefly."""
+"""The benchmark of live followers, in a short run."""
 
 import msgspec
 from rich.console import Console
@@ -9,7 +9,7 @@ from bench.live import Change, Follower, Message, waits_s
 QUIET = Console(quiet=True)
 
 
-def test_followers_hear_of_every_change() -> None:
+def test_followers_get_every_change() -> None:
     result = live.run(followers=20, per_s=20, seconds=1, console=QUIET)
     assert result.followers == 20
     assert 0 < result.messages <= 20

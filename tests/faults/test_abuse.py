@@ -361,7 +361,7 @@ def shaken(street: Street, then: bytes = b"") -> socket.socket:
     return connection
 
 
-def test_a_message_that_announces_too_much_is_refused_before_it_comes(street: Street) -> None:
+def test_a_message_that_announces_too_many_bytes_is_refused(street: Street) -> None:
     with shaken(street, TOO_LARGE) as connection:
         assert heard(connection, SLACK_S)[2:4] == struct.pack("!H", 1009)
 

@@ -125,7 +125,7 @@ def pids(server: Serving) -> set[int]:
     return set()
 
 
-def test_told_to_stop_while_a_worker_is_about_to_be_started_again_it_stops(tmp_path: Path) -> None:
+def test_a_stop_during_the_restart_of_a_worker_is_obeyed(tmp_path: Path) -> None:
     with serving(tmp_path / "city") as server:
         server.url()
         (first,) = server.workers()

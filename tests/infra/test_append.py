@@ -1,4 +1,4 @@
-"""The append in PostgreSQL, called as the application's role calls it: what conflicts, and what the answer says."""
+"""The append function in PostgreSQL, called by the application's role: conflicts and answers."""
 
 import threading
 import time
@@ -51,7 +51,7 @@ def parameters(
 
 
 def append(town: Town, *given: object) -> Rows:
-    """Call the append; of each row its answer, name, position and version."""
+    """Call the append; return answer, name, position and version of each row."""
     with psycopg.connect(town.application, **CONNECTION) as connection:
         return [
             (answer, name, position, version)
@@ -63,8 +63,8 @@ def positions(town: Town) -> list[object]:
     return [position for (position,) in town.execute("SELECT notification_id FROM events ORDER BY 1")]
 
 
-def test_a_stream_that_was_only_read_is_compared_after_the_lock_was_had(town: Town) -> None:
-    """It moves on while the append waits for the lock: nothing else could tell, since it is not written to."""
+def test_a_stream_that_was_only_read_is_compared_under_the_lock(town: Town) -> None:
+    """The stream changes while the append waits for the lock. No primary key conflicts, since it is only read."""
     append(town, *parameters(accepted={key(1): [("case/1", 1)]}))
     found: list[Rows] = []
     late = parameters(read={"case/1": 1}, accepted={key(2): [("case/2", 1)]})
@@ -87,8 +87,8 @@ def _wait_for_the_lock(town: Town) -> None:
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3, 40])
-def test_any_other_version_than_the_one_in_the_log_is_stale(town: Town, seen: int) -> None:
-    """Also one that the log never had: it may have been restored from a backup."""
+def test_any_version_but_the_log_s_is_stale(town: Town, seen: int) -> None:
+    """Also a version that the log never had, as after a restore from a backup."""
     append(town, *parameters(accepted={key(1): [("case/1", 1), ("case/1", 2)]}))
     answer = append(town, *parameters(read={"case/1": seen}, accepted={key(2): [("case/2", 1)]}))
     assert answer[0] == ("stale", "case/1", None, 2)
@@ -99,7 +99,7 @@ def test_any_other_version_than_the_one_in_the_log_is_stale(town: Town, seen: in
     ]
 
 
-def test_a_refused_command_s_key_is_looked_up_though_nothing_is_stale(town: Town) -> None:
+def test_a_refused_command_s_key_is_looked_up_without_a_conflict(town: Town) -> None:
     append(town, *parameters(accepted={key(1): [("case/1", 1)]}))
     known = ("known", key(1), 1, None)
     assert append(town, *parameters(read={"case/1": 1}, refused=key(1))) == [known]
@@ -108,7 +108,7 @@ def test_a_refused_command_s_key_is_looked_up_though_nothing_is_stale(town: Town
     assert append(town, *both) == [("appended", None, 1, None)]
 
 
-def test_an_old_key_and_a_stream_that_moved_on_are_a_conflict_of_the_stream(town: Town) -> None:
+def test_an_expired_key_and_a_stale_stream_are_a_stream_conflict(town: Town) -> None:
     append(town, *parameters(accepted={key(1): [("case/1", 1)]}))
     town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
     answer = append(town, *parameters(accepted={key(1): [("case/1", 1)]}))
@@ -117,21 +117,21 @@ def test_an_old_key_and_a_stream_that_moved_on_are_a_conflict_of_the_stream(town
     assert positions(town) == [1, 2]
 
 
-def test_a_known_key_is_told_before_what_its_events_collide_with(town: Town) -> None:
+def test_a_known_key_is_reported_before_a_stream_conflict(town: Town) -> None:
     append(town, *parameters(accepted={key(1): [("case/1", 1)]}))
     again = parameters(accepted={key(1): [("case/1", 1)], key(2): [("case/2", 1)]})
     assert append(town, *again) == [("known", key(1), 1, None)]
     assert positions(town) == [1]
 
 
-def test_a_batch_that_contradicts_itself_fails_and_leaves_nothing(town: Town) -> None:
+def test_an_inconsistent_batch_fails_and_writes_nothing(town: Town) -> None:
     with pytest.raises(psycopg.errors.UniqueViolation):
         append(town, *parameters(accepted={key(1): [("case/1", 1), ("case/1", 1)]}))
     assert positions(town) == []
     assert town.execute("SELECT * FROM commands") == []
 
 
-def test_a_log_of_an_earlier_migration_goes_on_after_the_upgrade(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_of_an_earlier_migration_works_after_the_upgrade(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     known = infra.migrate.migrations()
     place = {"schema": town.schema, "application_role": APPLICATION, "secret": town.secret}
     town.execute(f"DROP SCHEMA {town.schema}, {town.schema}_views CASCADE")

@@ -81,7 +81,7 @@ def test_what_comes_once_has_all_the_room_while_nothing_is_asked_for_again() -> 
     assert len(cache) == 10
 
 
-def test_a_stream_that_is_kept_no_more_does_not_weigh_when_it_grows() -> None:
+def test_a_dropped_stream_adds_no_weight() -> None:
     cache = StateCache()
     first, second = loaded(100), loaded(100)
     cache.put("s", first)

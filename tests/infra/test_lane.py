@@ -21,7 +21,7 @@ from domain.errors import Rejected
 from domain.people import dependants
 from infra.cache import STREAM_BYTES, StateCache
 from infra.core import Core
-from infra.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVED_FROM, Lane, Outcome, _Draft
+from infra.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVE_FROM_COMMANDS, Lane, Outcome, _Draft
 from infra.log import Appended, Batch, Conflict, Loaded, Log, Unavailable
 from tests.city import AGENDA, agenda, booking, hospital, key, opaque, open_agenda, person
 from tests.conftest import Clock, Town
@@ -597,8 +597,10 @@ async def test_a_key_in_a_batch_that_was_lost_and_in_the_next_is_settled_with_th
     assert town.execute("SELECT count(*) FROM events") == [(10,)]
 
 
-@pytest.mark.parametrize(("number", "first"), [(1, 1), (HALVED_FROM - 1, HALVED_FROM - 1), (HALVED_FROM, 32)])
-async def test_of_much_that_waits_half_is_sent_first_and_of_little_all(
+@pytest.mark.parametrize(
+    ("number", "first"), [(1, 1), (HALVE_FROM_COMMANDS - 1, HALVE_FROM_COMMANDS - 1), (HALVE_FROM_COMMANDS, 32)]
+)
+async def test_half_of_many_waiting_commands_is_sent_first(
     core: Core, monkeypatch: pytest.MonkeyPatch, number: int, first: int
 ) -> None:
     await open_agenda(core, slots=100)
@@ -615,7 +617,7 @@ async def test_of_much_that_waits_half_is_sent_first_and_of_little_all(
     assert sum(sizes) == number
 
 
-async def test_a_command_is_submitted_when_it_is_asked_for_and_not_only_when_it_is_awaited(core: Core) -> None:
+async def test_a_command_is_submitted_before_its_future_is_awaited(core: Core) -> None:
     waiting = core.lane.submit(hospital(), key("h"))
     assert core.lane.waiting_commands == 1
     assert (await waiting).position == 1

@@ -17,10 +17,10 @@ from domain.people import dependants
 from infra.core import Core
 from infra.embedded import APPLICATION
 from infra.lane import Lane
+from infra.libpq import LibpqConnection
 from infra.log import Conflict, Log, Unavailable
 from infra.migrate import MigrationError, check_ready, migrate
 from infra.secret import Secret
-from infra.wire import Wire
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
 from tests.conftest import Clock, Town
 
@@ -228,10 +228,10 @@ async def test_an_identity_number_is_free_again_after_erasure(core: Core) -> Non
     assert found.person == opaque("Luisa")
 
 
-async def test_a_question_that_is_given_up_again_and_again_leaves_one_backend_waiting_at_most(
+async def test_repeated_timeouts_leave_at_most_one_waiting_backend(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a table that is locked for an hour would use up all connections."""
+    """Otherwise a table locked for an hour would use up all connections."""
     monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", 0.2)
     with psycopg.connect(town.owner) as holding:
         holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
@@ -244,8 +244,8 @@ async def test_a_question_that_is_given_up_again_and_again_leaves_one_backend_wa
     assert (await core.log.load([f"agenda/{AGENDA}"]))[f"agenda/{AGENDA}"].version == 0
 
 
-async def test_many_who_load_at_once_get_each_their_own(core: Core) -> None:
-    """One of them has the wire, the others other connections."""
+async def test_concurrent_loads_get_their_own_streams(core: Core) -> None:
+    """One uses the libpq connection, the others use the pool."""
     await open_agenda(core)
     names = [f"agenda/{AGENDA}", "hospital/la-merced", "agenda/nowhere"] * 10
     loaded = await asyncio.gather(*(core.log.load([name]) for name in names))
@@ -253,7 +253,7 @@ async def test_many_who_load_at_once_get_each_their_own(core: Core) -> None:
     assert [found[name].version for name, found in zip(names, loaded, strict=True)] == [1, 1, 0] * 10
 
 
-async def test_a_caller_who_goes_while_loading_takes_nobody_s_answer_along(core: Core) -> None:
+async def test_a_cancelled_load_does_not_affect_the_next(core: Core) -> None:
     await open_agenda(core)
     agenda, hospital = f"agenda/{AGENDA}", "hospital/la-merced"
     await core.log.load([agenda])
@@ -264,25 +264,23 @@ async def test_a_caller_who_goes_while_loading_takes_nobody_s_answer_along(core:
         assert (await core.log.load([hospital]))[hospital].state.registered is not None
 
 
-async def test_a_connection_that_is_given_up_while_it_is_made_ready_is_not_watched_any_more(
-    core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its socket's number is soon another connection's."""
-    made: list[Wire] = []
-    prepare = Wire.prepare
+async def test_a_connection_abandoned_during_setup_is_not_watched(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file descriptor may be reused by another connection."""
+    made: list[LibpqConnection] = []
+    prepare = LibpqConnection.prepare
     await core.log._reader.close()
 
-    async def never_ready(wire: Wire, *arguments: Any, **options: Any) -> None:
-        made.append(wire)
-        await prepare(wire, *arguments, **options)
+    async def never_ready(connection: LibpqConnection, *arguments: Any, **options: Any) -> None:
+        made.append(connection)
+        await prepare(connection, *arguments, **options)
         await asyncio.Event().wait()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Wire, "prepare", never_ready)
+        patch.setattr(LibpqConnection, "prepare", never_ready)
         patch.setattr(infra.log, "READ_TIMEOUT_S", 0.2)
         with pytest.raises(Unavailable):
             await core.log.load([f"agenda/{AGENDA}"])
-    (wire,) = made
-    assert wire.broken
-    assert not wire._watching
+    (connection,) = made
+    assert connection.broken
+    assert not connection._watching
     assert (await core.log.load([f"agenda/{AGENDA}"]))[f"agenda/{AGENDA}"].version == 0

@@ -1,4 +1,4 @@
-"""Commands about persons, who must be known when the command is written: by whatever else happens meanwhile."""
+"""Commands with required persons: each person must be known when the command is written."""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -23,9 +23,9 @@ ANA = people.stream(opaque("Ana"))
 
 
 async def book(lane: Lane, slot: int, name: str = "Ana", *, said: str = "") -> Outcome:
-    """Book for somebody who must be known."""
+    """Book with the patient as a required person."""
     persons = {"patient": people.stream(opaque(name))}
-    return await lane.submit(booking(slot, name), key(said or f"book {slot} {name}"), persons=persons)
+    return await lane.submit(booking(slot, name), key(said or f"book {slot} {name}"), required_persons=persons)
 
 
 async def register(lane: Lane, core: Core, name: str = "Ana", *, ci: str = "4820193") -> Outcome:
@@ -42,7 +42,7 @@ def booked(town: Town) -> int:
 
 
 class Questions:
-    """What was loaded: for each question its streams, and those of which nothing personal was asked."""
+    """The loads: for each its streams, and the streams loaded without personal data."""
 
     def __init__(self, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[set[str], set[str]]] = []
@@ -62,7 +62,7 @@ def questions(core: Core, monkeypatch: pytest.MonkeyPatch) -> Questions:
 
 
 def before_the_first_append(core: Core, monkeypatch: pytest.MonkeyPatch, act: Any) -> list[Batch]:
-    """Let something happen between the look-up and the append; the batches that are appended from now on."""
+    """Run `act` between the look-up and the first append. Returns a list that gets each appended batch."""
     append = core.log.append
     batches: list[Batch] = []
 
@@ -76,7 +76,7 @@ def before_the_first_append(core: Core, monkeypatch: pytest.MonkeyPatch, act: An
     return batches
 
 
-async def test_who_is_not_known_is_refused_by_the_field_that_names_them(core: Core, town: Town) -> None:
+async def test_an_unknown_person_is_refused_with_the_field_s_path(core: Core, town: Town) -> None:
     await open_agenda(core)
     for _ in range(2):
         with pytest.raises(Rejected, match="person_unknown") as refused:
@@ -87,7 +87,7 @@ async def test_who_is_not_known_is_refused_by_the_field_that_names_them(core: Co
     assert booked(town) == 1
 
 
-async def test_persons_are_looked_up_with_the_other_streams_once_and_without_their_keys(
+async def test_persons_are_loaded_once_with_the_other_streams_and_without_keys(
     core: Core, questions: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -104,10 +104,10 @@ async def test_persons_are_looked_up_with_the_other_streams_once_and_without_the
     with pytest.raises(Rejected, match="already_seen_here"):
         await book(core.lane, 2)
     assert len(questions.asked) == 1
-    assert core.lane._known == {ANA: 1}
+    assert core.lane._known_persons == {ANA: 1}
 
 
-async def test_an_erasure_by_another_process_between_look_up_and_append_refuses_the_booking(
+async def test_another_process_s_erasure_before_the_append_refuses_the_booking(
     core: Core, other_lane: Lane, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -119,7 +119,7 @@ async def test_an_erasure_by_another_process_between_look_up_and_append_refuses_
     assert booked(town) == 0
 
 
-async def test_a_registration_by_another_process_between_look_up_and_append_is_seen(
+async def test_another_process_s_registration_before_the_append_is_seen(
     core: Core, other_lane: Lane, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -128,9 +128,7 @@ async def test_a_registration_by_another_process_between_look_up_and_append_is_s
     assert booked(town) == 1
 
 
-async def test_who_is_remembered_as_known_and_was_erased_by_another_process_is_refused(
-    core: Core, other_lane: Lane, town: Town
-) -> None:
+async def test_a_known_person_erased_by_another_process_is_refused(core: Core, other_lane: Lane, town: Town) -> None:
     await open_agenda(core)
     await register(core.lane, core)
     await book(core.lane, 1)
@@ -138,19 +136,19 @@ async def test_who_is_remembered_as_known_and_was_erased_by_another_process_is_r
     with pytest.raises(Rejected, match="person_unknown"):
         await book(core.lane, 2)
     assert booked(town) == 1
-    assert core.lane._known == {}
+    assert core.lane._known_persons == {}
 
 
-async def test_an_erasure_in_the_same_batch_counts_for_what_comes_after_it(core: Core, town: Town) -> None:
+async def test_an_erasure_applies_to_later_commands_in_its_batch(core: Core, town: Town) -> None:
     await open_agenda(core)
     await register(core.lane, core)
-    for known in (False, True):  # remembered or not
+    for known in (False, True):  # in memory or not
         eva = f"Eva{known}"
         await register(core.lane, core, eva, ci=f"500000{known:d}")
         if known:
             stream = people.stream(opaque(eva))
-            await core.lane.submit(booking(6, "Luis"), key("Eva is remembered"), persons={"patient": stream})
-            assert stream in core.lane._known
+            await core.lane.submit(booking(6, "Luis"), key("Eva is remembered"), required_persons={"patient": stream})
+            assert stream in core.lane._known_persons
         before, _, after = await asyncio.gather(
             book(core.lane, 1 + known, eva, said=f"before {known}"),
             erase(core.lane, eva),
@@ -162,23 +160,23 @@ async def test_an_erasure_in_the_same_batch_counts_for_what_comes_after_it(core:
         assert after.code == "person_unknown"
 
 
-async def test_an_erasure_on_its_way_to_the_disk_counts_for_what_is_decided_meanwhile(
+async def test_an_erasure_in_flight_applies_to_the_next_batch(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
     await register(core.lane, core)
-    await core.lane.submit(booking(6, "Eva"), key("Ana is remembered"), persons={"patient": ANA})
+    await core.lane.submit(booking(6, "Eva"), key("Ana is remembered"), required_persons={"patient": ANA})
     batches = before_the_first_append(core, monkeypatch, lambda: asyncio.sleep(0.1))
     erasing = asyncio.ensure_future(erase(core.lane))
     await asyncio.sleep(0.05)
     with pytest.raises(Rejected, match="person_unknown"):
         await book(core.lane, 1)
     await erasing
-    assert len(batches) == 2  # nothing had to be decided again
+    assert len(batches) == 2  # nothing was decided twice
     assert booked(town) == 1
 
 
-async def test_what_was_accepted_before_an_erasure_is_replayed_and_nothing_else(core: Core, town: Town) -> None:
+async def test_only_a_repetition_is_accepted_after_an_erasure(core: Core, town: Town) -> None:
     await open_agenda(core)
     await register(core.lane, core)
     first = await book(core.lane, 1, said="b")
@@ -192,26 +190,24 @@ async def test_what_was_accepted_before_an_erasure_is_replayed_and_nothing_else(
     assert booked(town) == 1
 
 
-async def test_as_many_persons_are_remembered_as_the_bound_says(
-    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_known_persons_are_bounded(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.lane, "KNOWN_PERSONS_MAX", 2)
     await open_agenda(core)
     names = [f"p{n}" for n in range(5)]
     for n, name in enumerate(names):
         await register(core.lane, core, name, ci=f"500000{n}")
     await asyncio.gather(*(book(core.lane, 1 + n, name) for n, name in enumerate(names)))
-    assert len(core.lane._known) == 2
+    assert len(core.lane._known_persons) == 2
     assert booked(town) == 5
 
 
-async def test_with_the_log_locked_nobody_is_known_by_memory(
+async def test_known_persons_are_not_used_under_the_lock(
     core: Core, other_lane: Lane, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else books in the agenda before each append, until it is locked; Ana is erased by then."""
+    """Another process books in the agenda before each append until the lock is taken, and erases Ana."""
     await open_agenda(core)
     await register(core.lane, core)
-    await core.lane.submit(booking(6, "Eva"), key("Ana is remembered"), persons={"patient": ANA})
+    await core.lane.submit(booking(6, "Eva"), key("Ana is remembered"), required_persons={"patient": ANA})
     append = core.log.append
     tried: list[Batch] = []
 
@@ -219,7 +215,7 @@ async def test_with_the_log_locked_nobody_is_known_by_memory(
         tried.append(batch)
         if len(tried) <= CONFLICTS_BEFORE_LOCK_MAX:
             await other_lane.submit(booking(1 + len(tried), f"rival {len(tried)}"), key(f"rival {len(tried)}"))
-            core.lane._known[ANA] = 1  # whatever was learned, as if another command had just looked
+            core.lane._known_persons[ANA] = 1  # as if another command had just looked her up
         if len(tried) == CONFLICTS_BEFORE_LOCK_MAX:
             await erase(other_lane)
         return await append(batch)

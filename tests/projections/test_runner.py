@@ -103,7 +103,7 @@ async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypa
 async def test_rows_are_looked_up_by_key_however_small_the_table_was_at_first(core: Core, town: Town) -> None:
     """A plan of a table that nobody has analyzed is kept until somebody does: it must not read all of it each time."""
     await open_two_agendas(core)
-    followed = [tally(), AVAILABILITY, msgspec.structs.replace(PROJECTIONS["appointments"], begins=())]
+    followed = [tally(), AVAILABILITY, msgspec.structs.replace(PROJECTIONS["appointments"], created_by=())]
     with projector(town, followed) as projecting:
         projecting.catch_up()
     await until(lambda: all(whole for whole, _ in scans(town).values()))  # to make an index takes some
@@ -611,16 +611,16 @@ def latest() -> Projection:
         events=(AppointmentBooked,),
         keys=lambda entry: (entry.stream,),
         evolve=evolve,
-        begins=(AppointmentBooked,),
+        created_by=(AppointmentBooked,),
     )
 
 
 @pytest.mark.parametrize("remembered", [True, False])
 @pytest.mark.parametrize(("slots", "left"), [([1, 2], [2]), ([1, 3], []), ([3, 1], [1]), ([2, 3, 1], [1])])
-async def test_an_event_that_begins_a_row_may_find_one(
+async def test_a_creating_event_may_find_a_row(
     core: Core, town: Town, remembered: bool, slots: list[int], left: list[int]
 ) -> None:
-    """The row is not looked up beforehand: the primary key refuses the second one, and the page is folded again."""
+    """The row is not looked up first. The primary key refuses a second one, and the page is folded again."""
     await open_agenda(core)
     with projector(town, [latest()]) as projecting:
         for slot in slots:

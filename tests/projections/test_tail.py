@@ -289,7 +289,7 @@ async def test_connections_that_break_are_made_again(core: Core, town: Town, mon
 
 
 def idle(name: str) -> Projection:
-    """A read model that wants nothing of what is booked."""
+    """A read model that wants no event of a booking."""
     return msgspec.structs.replace(SERVICE_POINTS, name=name)
 
 
@@ -542,38 +542,40 @@ async def test_a_runner_goes_on_after_a_page_of_another_log(
 
 
 @given(work_s=st.floats(0, 10))
-def test_pause_and_work_together_keep_events_fresh(work_s: float) -> None:
+def test_interval_and_work_together_keep_events_fresh(work_s: float) -> None:
     every_s = look_every_s(work_s)
     assert every_s >= POLL_S
     assert every_s == POLL_S or every_s + work_s <= FRESH_S + 1e-9 < 0.1
 
 
-def test_more_work_means_fewer_looks_and_little_work_changes_nothing() -> None:
+def test_looks_are_rarer_with_more_work() -> None:
     assert look_every_s(0) == look_every_s(0.002) == POLL_S
     assert POLL_S < look_every_s(0.004) < look_every_s(0.006)
     assert look_every_s(0.008) == pytest.approx(FRESH_S - 0.008)
     assert look_every_s(0.5) == POLL_S  # a longer pause would only add delay
 
 
-async def test_the_next_look_is_due_by_what_the_last_page_took(
+async def test_the_next_look_depends_on_the_work_on_the_last_page(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("POLL_S", 1.0), ("FRESH_S", 1_000.0), ("LATE_S", LONG_S)):
         monkeypatch.setattr(projections.tail, name, value)
     await open_agenda(core)
     with reading(town) as (tail, connection):
-        assert tail.rest_s() == 0  # nothing was found yet
+        assert tail.next_look_in_s() == 0  # no page was found yet
         await book(core, 1, "ana")
         tail.look(connection)
-        assert tail.rest_s() <= 1
-        await asyncio.sleep(0.2)  # what the page takes
+        assert tail.next_look_in_s() <= 1
+        await asyncio.sleep(0.2)  # the work on the page
         tail.wait(2, threading.Event())
-        assert 1 < tail.rest_s() < LONG_S
+        assert 1 < tail.next_look_in_s() < LONG_S
         await book(core, 2, "luis")
         tail.look(connection)
-        assert 1 < tail.rest_s() < LONG_S  # this page is not done yet: it will take as long as the one before
+        assert (
+            1 < tail.next_look_in_s() < LONG_S
+        )  # the work on this page is assumed to take as long as on the one before
         monkeypatch.setattr(projections.tail, "FRESH_S", 0.1)
-        assert tail.rest_s() <= 1
+        assert tail.next_look_in_s() <= 1
 
 
 async def test_read_models_stay_fresh_under_load(core: Core, town: Town) -> None:

@@ -192,7 +192,7 @@ DAYS = [DAY + timedelta(days=n) for n in range(4)]
 async def test_the_next_free_slot_of_several_days_is_the_first_of_all(
     core: Core, town: Town, views: Views, clock: Clock, seed: int
 ) -> None:
-    """Also where the first days have no free slot: all booked, held, begun, or not released yet."""
+    """Also if the first days have no free slot: all are booked, held, in the past, or not released."""
     dice = random.Random(seed)
     await core.lane.submit(hospital(), key("hospital"))
     agendas_of = await publish_days(core, clock, dice)
@@ -219,7 +219,7 @@ async def test_the_next_free_slot_of_several_days_is_the_first_of_all(
 
 
 async def publish_days(core: Core, clock: Clock, dice: random.Random) -> list[str]:
-    """Agendas of several days that begin at different times; of the first two days nearly nothing is left."""
+    """Publish agendas of several days at different times, with almost no free slot on the first two days."""
     names = []
     for day, practitioner in itertools.product(DAYS, PRACTITIONERS):
         begin = BEGIN + (day - DAY) + timedelta(minutes=10 * dice.randrange(3))
@@ -236,7 +236,7 @@ async def publish_days(core: Core, clock: Clock, dice: random.Random) -> list[st
         )
         names.append(agenda_id("la-merced", day, practitioner))
         await core.lane.submit(command, key(names[-1]))
-        if release_at:  # nobody may take a slot of it yet
+        if release_at:  # its slots can't be taken yet
             continue
         taken = range(1, SLOTS + 1) if day in DAYS[:2] else dice.sample(range(1, SLOTS + 1), 2)
         for slot in taken:

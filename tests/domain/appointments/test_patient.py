@@ -172,7 +172,7 @@ def test_a_visit_given_up_stands_in_nobodys_way() -> None:
 
 
 def refusal_by_every_visit(patient: Patient, wanted: VisitTaken, now: datetime) -> tuple[str, str] | None:
-    """The rule as it reads, with nothing skipped."""
+    """The same rule without skipped visits."""
     for visit in patient.visits.values():
         if visit.end <= now:
             continue
@@ -197,7 +197,7 @@ def some_visit(draw: st.DrawFn, number: int = 0) -> VisitTaken:
 
 
 @hypothesis.given(st.data())
-def test_whoever_skips_visits_refuses_as_if_all_were_looked_at(data: st.DataObject) -> None:
+def test_skipping_visits_does_not_change_the_refusal(data: st.DataObject) -> None:
     visits = [data.draw(some_visit(number)) for number in range(data.draw(st.integers(0, 6)))]
     patient = Patient(visits={visit.appointment: visit for visit in visits})
     wanted = data.draw(some_visit(99))

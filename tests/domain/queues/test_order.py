@@ -1,4 +1,4 @@
-"""How many are called before somebody: computed from the lengths of the queues, and equal to walking through them."""
+"""The number of turns ahead, computed from the lengths of the queues, equals a walk through the calls."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ CLASSES = ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
 
 @st.composite
 def lines(draw: st.DrawFn) -> Line:
-    """A line with turns of all classes under any policy, somewhere in its round of calls."""
+    """A line with turns of all classes, under any policy, at any step of its sequence of calls."""
     shared = draw(st.sampled_from([None, *CLASSES]))
     one_in = draw(st.integers(2, 6))
     policy = Policy(order=tuple(draw(st.permutations(CLASSES))), at_least=shared, one_in=one_in)
@@ -54,7 +54,7 @@ def lines(draw: st.DrawFn) -> Line:
 
 
 @given(lines())
-def test_each_has_as_many_ahead_as_are_called_before(line: Line) -> None:
+def test_ahead_equals_the_number_of_earlier_calls(line: Line) -> None:
     for place, turn in enumerate(calls_to_come(line)):
         assert ahead_of(line, turn) == place
     assert ahead_of(line, f"{LINE}/nobody") == line.waiting
@@ -63,7 +63,7 @@ def test_each_has_as_many_ahead_as_are_called_before(line: Line) -> None:
 
 
 def _walked(line: Line, priority: str) -> int:
-    """How many are called before one more of this class, found by walking."""
+    """How many are called before one more turn of this class, by a walk through the calls."""
     line.queue(priority).append("one more")
     try:
         return list(calls_to_come(line)).index("one more")
@@ -72,7 +72,7 @@ def _walked(line: Line, priority: str) -> int:
 
 
 @given(lines())
-def test_a_line_at_a_moment_counts_the_same_for_one_and_for_all(line: Line) -> None:
+def test_line_now_counts_the_same_with_and_without_its_index(line: Line) -> None:
     called = list(calls_to_come(line))
     now = LineNow(line, at("08:00") + MOMENT, Experience())
     assert [now.ahead(turn) for turn in called] == list(range(len(called)))

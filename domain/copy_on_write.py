@@ -1,4 +1,4 @@
-"""A mapping that is cheap to copy when little of it changed since the last copies."""
+"""A dict whose copies share unchanged entries."""
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar, overload
@@ -8,13 +8,13 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 
-class Layered(MutableMapping[K, V]):
-    """Behaves as a dict, order included. A copy costs what changed since the last merge, not what the mapping holds.
+class CopyOnWriteDict(MutableMapping[K, V]):
+    """Behaves like a dict, including its order. A copy costs time for the changes since the last merge only.
 
-    Copies share `_base`, which none of them changes. `_changes` has what was set since, `_hidden` the keys of the base
-    that were removed since; a hidden key that is set again stands in `_changes`, so it comes last, as in a dict.
-    A copy merges the layers into a new base once the copies since the last merge (`_copied_entries`) have cost as much
-    as that does. So n copies with few changes each cost about sqrt(n) merges.
+    Copies share `_base`, and none changes it. `_changes` has the entries set since, and `_hidden` the keys of `_base`
+    deleted since. A hidden key that is set again is in `_changes`, so it comes last, as in a dict. A copy merges all
+    three into a new base once the copies since the last merge (`_copied_entries`) have cost as much as a merge. So n
+    copies with few changes each cost about sqrt(n) merges.
     """
 
     __slots__ = ("_base", "_changes", "_copied_entries", "_hidden", "_size")
@@ -26,9 +26,9 @@ class Layered(MutableMapping[K, V]):
         self._size = len(self._changes)
         self._copied_entries = 0
 
-    def copy(self) -> "Layered[K, V]":
-        """An equal mapping of its own."""
-        twin: Layered[K, V] = Layered.__new__(Layered)
+    def copy(self) -> "CopyOnWriteDict[K, V]":
+        """An independent copy."""
+        twin: CopyOnWriteDict[K, V] = CopyOnWriteDict.__new__(CopyOnWriteDict)
         twin._size = self._size
         copied = self._copied_entries + len(self._changes) + len(self._hidden)
         if copied < self._size:
@@ -92,4 +92,4 @@ class Layered(MutableMapping[K, V]):
         yield from (key for key in self._changes if key not in base or key in hidden)
 
     def __repr__(self) -> str:
-        return f"Layered({self._merged()!r})"
+        return f"CopyOnWriteDict({self._merged()!r})"

@@ -1,7 +1,7 @@
-"""A connection for statements that come again and again: prepared once, one at a time, straight through libpq.
+"""A connection that executes prepared statements through libpq, one at a time.
 
-psycopg's own way makes a coroutine, a cursor and a transformer for each statement. Here a statement costs one future
-and two callbacks of the event loop, which may be asyncio's or uvloop's.
+psycopg makes a coroutine, a cursor and a transformer for each statement. Here a statement costs one future and two
+callbacks of the event loop, which may be asyncio's or uvloop's.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ Result = pq.abc.PGresult
 Done = Callable[[Result | Exception], None]
 
 
-class Wire:
-    """Executes prepared statements on a psycopg connection. Make it in the event loop that uses it.
+class LibpqConnection:
+    """Executes prepared statements on a psycopg connection. Create it in the event loop that uses it.
 
-    Between statements the connection may be used in psycopg's own way as well, see `release`.
+    Between statements psycopg's own methods may be used as well, see `release`.
     """
 
     def __init__(self, connection: "psycopg.AsyncConnection[Any]") -> None:
-        self.broken = False  # nothing more can be sent; whether what was in flight was done is not known
+        self.broken = False  # nothing can be sent; the outcome of a statement in flight is unknown
         self._connection = connection
         self._pg = connection.pgconn
         self._fd = self._pg.socket
         self._loop = asyncio.get_running_loop()
-        self._watching = False  # of the socket; it stays so between statements, which is cheaper
-        self._flushing = False  # a part of the statement waits for room in the socket
+        self._watching = False  # whether the loop watches the socket; also between statements, which is cheaper
+        self._flushing = False  # part of the statement waits for space in the socket's buffer
         self._done: Done | None = None  # of the statement in flight
         self._result: Result | None = None
         self._deadline_s = 0.0
@@ -46,9 +46,9 @@ class Wire:
     def prepare(
         self, name: bytes, statement: bytes, *, types: Sequence[int] = (), timeout_s: float
     ) -> "asyncio.Future[Result]":
-        """Prepare a statement with parameters $1, $2, … under a name of this connection. Raises like `ask`.
+        """Prepare a statement with parameters $1, $2, … under a name of this connection. Raises like `execute`.
 
-        `types` are the oids of the parameters' types; the server finds out those that are 0 or missing.
+        `types` are the OIDs of the parameter types; the server infers those that are 0 or missing.
         """
         self._refuse_unless_idle()
         try:
@@ -60,7 +60,7 @@ class Wire:
         self._sent(timeout_s, partial(_settle, answer))
         return answer
 
-    def ask(
+    def execute(
         self,
         name: bytes,
         parameters: Sequence[bytes | None],
@@ -70,7 +70,7 @@ class Wire:
     ) -> "asyncio.Future[Result]":
         """Execute a prepared statement, as `send` does; the future gives the result, or raises the error.
 
-        If the future is cancelled, the statement still runs to its end, and the wire is idle again only then.
+        If the future is cancelled, the statement still runs to its end. The connection is idle again after that.
         """
         answer = self._loop.create_future()
         self.send(name, parameters, timeout_s, partial(_settle, answer), formats)
@@ -84,15 +84,14 @@ class Wire:
         done: Done,
         formats: Sequence[pq.Format] | None = None,
     ) -> None:
-        """Execute a prepared statement. Columns of the result are in PostgreSQL's binary form, and so are parameters
-        unless their `formats` are given.
+        """Execute a prepared statement. The result is in binary format, and so are parameters without `formats`.
 
-        `done` gets the result or the error, at once and in the event loop: it must not raise. The error is a
-        psycopg.Error, or TimeoutError after so long: the wire is broken then. Raises psycopg.Error if nothing was sent.
+        The event loop calls `done` with the result or the error; it must not raise. The error is a psycopg.Error, or
+        TimeoutError after `timeout_s`, which leaves the connection broken. Raises psycopg.Error if nothing was sent.
         """
         self._refuse_unless_idle()
         try:
-            # As text, a parameter would end at its first zero byte; in binary form the server refuses that byte.
+            # libpq cuts a text parameter at a zero byte. In binary format the server refuses that byte.
             self._pg.send_query_prepared(
                 name, parameters, formats or [pq.Format.BINARY] * len(parameters), pq.Format.BINARY
             )
@@ -102,19 +101,19 @@ class Wire:
         self._sent(timeout_s, done)
 
     def release(self) -> "psycopg.AsyncConnection[Any]":
-        """The connection, to be used in psycopg's own way until the next statement is sent here."""
+        """The psycopg connection, for use until the next statement is sent here."""
         self._refuse_unless_idle()
         self._unwatch()
         return self._connection
 
     async def close(self) -> None:
-        """Close the connection. What is in flight fails here; the server may still do it."""
+        """Close the connection. A statement in flight fails here; the server may still execute it."""
         self._break(psycopg.OperationalError("the connection was closed"))
         await self._connection.close()
 
     def _refuse_unless_idle(self) -> None:
         if not self.idle:
-            raise psycopg.InterfaceError("the wire is broken, or a statement is in flight")
+            raise psycopg.InterfaceError("the connection is broken, or a statement is in flight")
 
     def _sent(self, timeout_s: float, done: Done) -> None:
         self._done, self._result = done, None
@@ -127,7 +126,7 @@ class Wire:
             self._set_timer()
 
     def _flush(self) -> None:
-        """Hand the kernel what it takes; the rest when there is room again."""
+        """Send as much as the socket's buffer takes, and the rest when it has space."""
         try:
             waits = self._pg.flush() == 1
         except psycopg.Error as error:
@@ -143,7 +142,7 @@ class Wire:
         pg = self._pg
         try:
             pg.consume_input()
-            if self._flushing:  # the server may have waited for us to read before it reads on
+            if self._flushing:  # the server may stop reading until we read
                 self._flush()
             while self._done is not None and not pg.is_busy():
                 result = pg.get_result()
@@ -151,7 +150,7 @@ class Wire:
                     self._end()
                 else:
                     self._result = result
-        except psycopg.Error as error:  # also when the server ends while nothing is in flight
+        except psycopg.Error as error:  # also if the server disconnects between statements
             self._break(error)
 
     def _end(self) -> None:
@@ -174,7 +173,7 @@ class Wire:
             done(error)
 
     def _unwatch(self) -> None:
-        """Watch the socket no more: psycopg is to use it, or it is about to be closed."""
+        """Stop watching the socket, before psycopg uses or closes it."""
         if self._watching:
             self._loop.remove_reader(self._fd)
             self._watching = False
@@ -183,7 +182,7 @@ class Wire:
             self._flushing = False
 
     def _set_timer(self) -> None:
-        """One timer outlives many statements: to set and cancel one for each would cost as much as sending it."""
+        """Keep one timer across statements: to set and cancel one for each would cost as much as sending it."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(self._deadline_s, self._look_at_deadline)
@@ -198,47 +197,47 @@ class Wire:
             self._break(TimeoutError("the database did not answer in time"))
 
 
-class SingleStatement:
-    """A connection for one prepared statement, opened when it is asked first and again after it broke."""
+class StatementConnection:
+    """A connection for one prepared statement. It opens at first use, and again after it broke."""
 
-    def __init__(self, name: bytes, connect: Callable[[], Awaitable[Wire]]) -> None:
+    def __init__(self, name: bytes, connect: Callable[[], Awaitable[LibpqConnection]]) -> None:
         self._name = name
         self._connect = connect
-        self._wire: Wire | None = None
+        self._connection: LibpqConnection | None = None
         self._opening = False
 
-    async def ask(self, parameters: Sequence[bytes], *, timeout_s: float) -> Result | None:
-        """The result; None at once while it is in use, so that the caller asks elsewhere. Raises like `Wire.ask`."""
-        wire = self._wire
-        if self._opening or (wire is not None and not wire.broken and not wire.idle):
+    async def execute(self, parameters: Sequence[bytes], *, timeout_s: float) -> Result | None:
+        """The result; None without waiting if the connection is in use. Raises like `LibpqConnection.execute`."""
+        connection = self._connection
+        if self._opening or (connection is not None and not connection.broken and not connection.idle):
             return None
         try:
-            if wire is None or wire.broken:
-                wire = await self.open()
-            return await wire.ask(self._name, parameters, timeout_s=timeout_s)
+            if connection is None or connection.broken:
+                connection = await self.open()
+            return await connection.execute(self._name, parameters, timeout_s=timeout_s)
         except (psycopg.Error, TimeoutError):
-            if self._wire is wire:
+            if self._connection is connection:
                 await self.close()
             raise
 
-    async def open(self) -> Wire:
-        """Connect anew. Raises what connecting does."""
+    async def open(self) -> LibpqConnection:
+        """Reconnect. Raises like `connect`."""
         await self.close()
         self._opening = True
         try:
-            self._wire = await self._connect()
+            self._connection = await self._connect()
         finally:
             self._opening = False
-        return self._wire
+        return self._connection
 
     async def close(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def _settle(answer: "asyncio.Future[Result]", found: Result | Exception) -> None:
-    if answer.done():  # its caller has gone
+    if answer.done():  # the caller was cancelled
         return
     if isinstance(found, Exception):
         answer.set_exception(found)

@@ -1,4 +1,4 @@
-"""Timers of many connections, run together: to wake up for each of them alone costs more than what it does."""
+"""Timers of many connections on one event-loop timer: a wake-up for each would cost more than its work."""
 
 import asyncio
 import math
@@ -9,30 +9,30 @@ from typing import NamedTuple
 
 from infra.logging import log_failure
 
-TICK_S = 1.0  # timers are late by less than this, so that those of one second run together
+TICK_S = 1.0  # due times are rounded up to a multiple of this, so that timers of one tick run together
 
-# What is run; it returns after how many seconds it is to be run again, or None.
+# The callback of a timer. It returns the seconds until its next run, or None to stop.
 Act = Callable[[], float | None]
 
 
 class Timer:
-    """Something that is run again and again until it is stopped."""
+    """A callback that runs repeatedly until it is stopped."""
 
     def __init__(self, act: Act) -> None:
         self.act: Act | None = act
 
     def stop(self) -> None:
-        self.act = None  # whatever it holds is free at once
+        self.act = None  # release what the callback holds
 
 
 class _Due(NamedTuple):
     at_s: float
-    number: int  # no two are compared any further
+    number: int  # unique, so that timers are never compared
     timer: Timer
 
 
-class Rounds:
-    """The timers of one event loop."""
+class SharedTimers:
+    """The timers of one event loop. None runs before its time; each may run up to TICK_S late."""
 
     def __init__(self) -> None:
         self._due: list[_Due] = []
@@ -41,7 +41,7 @@ class Rounds:
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self, act: Act, *, after_s: float) -> Timer:
-        """Run this after so many seconds for the first time."""
+        """Run `act` for the first time after `after_s`."""
         timer = Timer(act)
         self._add(timer, after_s)
         return timer
