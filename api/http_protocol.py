@@ -7,13 +7,14 @@ methods, long or chunked bodies, WebSockets, event streams, pages of other origi
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.limits import BODY_BYTES_MAX
 from infra.logging import log_failure
@@ -163,6 +164,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._lingering = False
         self._unsent_bytes = 0  # of an answer, when it was last looked at
         self._peer = ""
+        self._cycles: deque[RequestResponseCycle] = deque()  # of uvicorn, not answered yet, in the order of requests
         # Of the request that uvicorn reads:
         self._reading_message = False
         self._reading_head = False
@@ -185,8 +187,12 @@ class HttpProtocol(HttpToolsProtocol):
         self.idle_since_s = None
         self._waiting = b""
         super().connection_lost(exc)
+        self._end_cycles()
 
     def handle_websocket_upgrade(self) -> None:
+        if self._cycles:  # their answers would get into the WebSocket, and nobody would tell them that it is closed
+            self.transport.close()
+            return
         self.open_connections.leave(self)
         self.idle_since_s = None
         super().handle_websocket_upgrade()
@@ -307,7 +313,8 @@ class HttpProtocol(HttpToolsProtocol):
             raise ValueError(self._refusal.phrase)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if self._reading_head:  # trailers come here, too: they must not pass for headers (RFC 9110 §6.5.1)
+            super().on_header(name, value)
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -315,9 +322,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
-        self.idle_since_s = None
+        former = self.cycle
         super().on_headers_complete()
-        if self.cycle is not None:  # there is none for a WebSocket's handshake
+        if self.cycle is not former:  # there is none for a WebSocket's handshake
+            self.idle_since_s = None
+            self._cycles.append(self.cycle)
             self.cycle.transport = cast("asyncio.Transport", _LingeringTransport(self.transport, self._close_gently))
 
     def on_message_complete(self) -> None:
@@ -325,10 +334,20 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._cycles:
+            self._cycles.popleft()
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the sweep closes it
-        if self._uvicorn_rests():
+        if not self._cycles:  # also if a part of a request is here: nobody waits for its rest
             self._becomes_idle()
+
+    def _end_cycles(self) -> None:
+        """Nothing more can be sent: uvicorn tells only the last request, and an event stream would go on for ever."""
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._cycles.clear()
+        self.pipeline.clear()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal)
@@ -337,17 +356,21 @@ class HttpProtocol(HttpToolsProtocol):
         """Say what is wrong below GraphQL, and close."""
         if self.transport.is_closing() or self._lingering:
             return
-        text = status.phrase.encode()
-        self.transport.write(
-            b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[status], header, len(text), text)
-        )
+        own = self._reading_message and not self._reading_head  # the last of the cycles is of the refused request
+        if len(self._cycles) <= own:  # else the client would take this for the answer to an earlier request
+            text = status.phrase.encode()
+            self.transport.write(
+                b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (STATUS_LINE[status], header, len(text), text)
+            )
+        self._end_cycles()
         self._close_gently()
 
     def _close_gently(self) -> None:
         """Close; but a connection that is closed while the client sends loses what it was answered."""
         if self.transport.is_closing() or self._lingering:
             return
+        self._becomes_idle()  # who does not read the answer is cut off
         if not self._reading_message:
             self.transport.close()
             return
