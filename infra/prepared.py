@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -52,6 +53,7 @@ class _Line:
         self.ends_s = time.monotonic() + LIFETIME_S
         self._wire = Wire(connection)
         self._known: dict[tuple[Statement, Sequence[int]], bytes] = {}
+        self._names = count()  # no name comes twice: a caller who goes may leave one that is not in `_known`
 
     async def ask(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
         """The result in binary format. Raises psycopg.Error, TimeoutError; the connection is closed if it is of no use
@@ -77,7 +79,7 @@ class _Line:
         if len(self._known) >= STATEMENTS_MAX:
             self._known.clear()
             await self._wire.release().execute("DEALLOCATE ALL", prepare=False)
-        name = b"q%d" % len(self._known)
+        name = b"q%d" % next(self._names)
         await self._wire.prepare(name, statement.text, types=types, timeout_s=READ_TIMEOUT_S)
         self._known[statement, types] = name
         return name

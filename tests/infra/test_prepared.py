@@ -12,6 +12,7 @@ import pytest
 import infra.prepared
 from infra.log import Unavailable
 from infra.prepared import Prepared, Statement
+from infra.wire import Wire
 from tests.conftest import Town
 
 pytestmark = pytest.mark.anyio
@@ -204,3 +205,21 @@ async def test_a_server_that_is_not_there_is_unavailable(town: Town, monkeypatch
     with pytest.raises(Unavailable):
         await gone.open()
     await gone.close()
+
+
+async def test_a_statement_whose_caller_goes_just_when_it_is_prepared_can_be_asked_again(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Wire.prepare
+
+    def prepare_and_go(self: Wire, *arguments: Any, **options: Any) -> "asyncio.Future[Any]":
+        answer = prepare(self, *arguments, **options)
+        answer.add_done_callback(lambda _: asking.cancel())
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "prepare", prepare_and_go)
+        asking = asyncio.create_task(echo(prepared, "a"))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert await echo(prepared, "b") == "b"
