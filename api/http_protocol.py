@@ -149,6 +149,12 @@ class _LingeringTransport:
         self._close()
 
 
+def _end(cycle: RequestResponseCycle) -> None:
+    """Nothing more can be sent. uvicorn tells only the last one, and an event stream would go on for ever."""
+    cycle.disconnected = True
+    cycle.message_event.set()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """A connection. `exchange` and `open_connections` are set in a subclass, see `protocol_class`."""
 
@@ -171,6 +177,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._request_bytes = 0
         self._head_bytes = 0
         self._refusal = HTTPStatus.BAD_REQUEST
+        self._refused = b""  # what is answered when all earlier requests are; nothing is read from then on
 
     # The life of a connection
 
@@ -187,7 +194,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.idle_since_s = None
         self._waiting = b""
         super().connection_lost(exc)
-        self._end_cycles()
+        for cycle in self._cycles:
+            _end(cycle)
+        self._cycles.clear()
+        self.pipeline.clear()
 
     def handle_websocket_upgrade(self) -> None:
         if self._cycles:  # their answers would get into the WebSocket, and nobody would tell them that it is closed
@@ -232,7 +242,7 @@ class HttpProtocol(HttpToolsProtocol):
     # What comes
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
+        if self._lingering or self._refused:
             return
         if self._answering is not None:
             self._waiting += data
@@ -340,31 +350,33 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()  # the sweep closes it
         if not self._cycles:  # also if a part of a request is here: nobody waits for its rest
             self._becomes_idle()
-
-    def _end_cycles(self) -> None:
-        """Nothing more can be sent: uvicorn tells only the last request, and an event stream would go on for ever."""
-        for cycle in self._cycles:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self._cycles.clear()
-        self.pipeline.clear()
+            if self._refused:
+                self._send_refusal()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal)
 
     def _refuse(self, status: HTTPStatus, header: bytes = b"") -> None:
         """Say what is wrong below GraphQL, and close."""
-        if self.transport.is_closing() or self._lingering:
+        if self.transport.is_closing() or self._lingering or self._refused:
             return
-        own = self._reading_message and not self._reading_head  # the last of the cycles is of the refused request
-        if len(self._cycles) <= own:  # else the client would take this for the answer to an earlier request
-            text = status.phrase.encode()
-            self.transport.write(
-                b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-                % (STATUS_LINE[status], header, len(text), text)
-            )
-        self._end_cycles()
-        self._close_gently()
+        text = status.phrase.encode()
+        self._refused = (
+            b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (STATUS_LINE[status], header, len(text), text)
+        )
+        if self._reading_message and not self._reading_head and self._cycles:
+            own = self._cycles.pop()
+            _end(own)
+            self.pipeline = deque(one for one in self.pipeline if one[0] is not own)
+        if not self._cycles:
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        """Send it, not before earlier requests are answered: it would be taken for the answer to the first of them."""
+        if not self.transport.is_closing() and not self._lingering:
+            self.transport.write(self._refused)
+            self._close_gently()
 
     def _close_gently(self) -> None:
         """Close; but a connection that is closed while the client sends loses what it was answered."""
