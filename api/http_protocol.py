@@ -7,13 +7,14 @@ long or chunked bodies, WebSockets, event streams, other origins) take the ASGI 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.limits import BODY_BYTES_MAX
 from infra.logging import log_failure
@@ -148,6 +149,12 @@ class _LingeringTransport:
         self._close()
 
 
+def _end(cycle: RequestResponseCycle) -> None:
+    """Mark a request as disconnected. uvicorn marks only the last one, so an event stream would go on for ever."""
+    cycle.disconnected = True
+    cycle.message_event.set()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """A connection. `handler` and `open_connections` are set in a subclass, see `protocol_class`."""
 
@@ -163,12 +170,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._lingering = False
         self._unsent_bytes = 0  # in the write buffer at the last sweep
         self._peer = ""
+        self._cycles: deque[RequestResponseCycle] = deque()  # unanswered requests of uvicorn, in order
         # The request that uvicorn reads:
         self._reading_message = False
         self._reading_head = False
         self._request_bytes = 0
         self._head_bytes = 0
         self._refusal = HTTPStatus.BAD_REQUEST
+        self._refused = b""  # the error response, sent after all earlier responses; nothing is read from then on
 
     # Connection lifecycle
 
@@ -185,8 +194,15 @@ class HttpProtocol(HttpToolsProtocol):
         self.idle_since_s = None
         self._waiting = b""
         super().connection_lost(exc)
+        for cycle in self._cycles:
+            _end(cycle)
+        self._cycles.clear()
+        self.pipeline.clear()
 
     def handle_websocket_upgrade(self) -> None:
+        if self._cycles:  # uvicorn would write their responses into the WebSocket
+            self.transport.close()
+            return
         self.open_connections.remove(self)
         self.idle_since_s = None
         super().handle_websocket_upgrade()
@@ -226,7 +242,7 @@ class HttpProtocol(HttpToolsProtocol):
     # The fast path
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
+        if self._lingering or self._refused:
             return
         if self._answering is not None:
             self._waiting += data
@@ -307,7 +323,8 @@ class HttpProtocol(HttpToolsProtocol):
             raise ValueError(self._refusal.phrase)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if self._reading_head:  # trailers come here too, and are not headers (RFC 9110 §6.5.1)
+            super().on_header(name, value)
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -315,9 +332,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._reading_head = False
-        self.idle_since_s = None
+        former = self.cycle
         super().on_headers_complete()
-        if self.cycle is not None:  # there is none for a WebSocket's handshake
+        if self.cycle is not former:  # there is none for a WebSocket's handshake
+            self.idle_since_s = None
+            self._cycles.append(self.cycle)
             self.cycle.transport = cast(
                 "asyncio.Transport", _LingeringTransport(self.transport, self._close_gracefully)
             )
@@ -327,29 +346,45 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._cycles:
+            self._cycles.popleft()
         super().on_response_complete()
         self._unset_keepalive_if_required()  # the sweep closes it
-        if self._uvicorn_is_idle():
+        if not self._cycles:  # also when a part of the next request has arrived
             self._mark_idle()
+            if self._refused:
+                self._send_refusal()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self._refusal)
 
     def _refuse(self, status: HTTPStatus, header: bytes = b"") -> None:
         """Answer with an HTTP error as plain text, and close."""
-        if self.transport.is_closing() or self._lingering:
+        if self.transport.is_closing() or self._lingering or self._refused:
             return
         text = status.phrase.encode()
-        self.transport.write(
+        self._refused = (
             b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINE[status], header, len(text), text)
         )
-        self._close_gracefully()
+        if self._reading_message and not self._reading_head and self._cycles:
+            own = self._cycles.pop()
+            _end(own)
+            self.pipeline = deque(one for one in self.pipeline if one[0] is not own)
+        if not self._cycles:
+            self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        """Send the refusal after the responses to earlier requests, or a client would match it to the wrong one."""
+        if not self.transport.is_closing() and not self._lingering:
+            self.transport.write(self._refused)
+            self._close_gracefully()
 
     def _close_gracefully(self) -> None:
         """Close. If the client still sends, read for LINGER_S first: else the kernel drops the response."""
         if self.transport.is_closing() or self._lingering:
             return
+        self._mark_idle()  # a client that does not read the response is cut off
         if not self._reading_message:
             self.transport.close()
             return

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -51,6 +52,7 @@ class _PooledConnection:
         self.ends_s = time.monotonic() + LIFETIME_S
         self._libpq = LibpqConnection(connection)
         self._names: dict[tuple[Statement, Sequence[int]], bytes] = {}
+        self._numbers = count()  # a cancelled caller may leave a prepared name that is not in `_names`
 
     async def execute(self, statement: Statement, parameters: Mapping[str, Any]) -> Result:
         """The result in binary format. Raises psycopg.Error, TimeoutError.
@@ -79,7 +81,7 @@ class _PooledConnection:
         if len(self._names) >= STATEMENTS_MAX:
             self._names.clear()
             await self._libpq.release().execute("DEALLOCATE ALL", prepare=False)
-        name = b"q%d" % len(self._names)
+        name = b"q%d" % next(self._numbers)
         await self._libpq.prepare(name, statement.text, types=types, timeout_s=READ_TIMEOUT_S)
         self._names[statement, types] = name
         return name

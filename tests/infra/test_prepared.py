@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 import infra.prepared
+from infra.libpq import LibpqConnection
 from infra.log import Unavailable
 from infra.prepared import PreparedPool, Statement
 from tests.conftest import Town
@@ -202,3 +203,21 @@ async def test_an_unreachable_server_is_unavailable(town: Town, monkeypatch: pyt
     with pytest.raises(Unavailable):
         await gone.open()
     await gone.close()
+
+
+async def test_a_statement_can_be_repeated_after_its_caller_was_cancelled(
+    pool: PreparedPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = LibpqConnection.prepare
+
+    def prepare_and_go(self: LibpqConnection, *arguments: Any, **options: Any) -> "asyncio.Future[Any]":
+        answer = prepare(self, *arguments, **options)
+        answer.add_done_callback(lambda _: asking.cancel())
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LibpqConnection, "prepare", prepare_and_go)
+        asking = asyncio.create_task(echo(pool, "a"))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert await echo(pool, "b") == "b"
