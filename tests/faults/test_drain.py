@@ -25,7 +25,7 @@ from tests.serving import STOP_S
 
 pytestmark = pytest.mark.anyio
 
-AGENDAS = 40
+AGENDAS = 160  # enough: who has no wish left has no request in hand when the server is told to stop
 CONNECTIONS = 32
 LOAD_S = 1.0  # before it is told to stop
 HELD_S = 3.0  # for which the log is locked after that
