@@ -110,8 +110,8 @@ def _run_parts(
             while not stop.wait(STOP_POLL_S) and not failed.is_set():
                 pass
         finally:
+            done.set()  # before the socket is closed: no worker may be started with its descriptor
             listening.close()  # refuse new connections instead of queueing them for a server that stops
-            done.set()
             for thread in watched:
                 if thread.ident:  # started
                     thread.join()

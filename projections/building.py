@@ -246,8 +246,9 @@ class Building:
         statement = self._statements[bool(inserted), bool(updated), bool(deleted)]
         try:
             moved = self._connection.execute(statement, parameters, prepare=True).rowcount
-        except psycopg.errors.DivisionByZero:
-            moved = 0
+        except psycopg.errors.DivisionByZero as error:
+            # The position was right, and the transaction is aborted: nothing more can be asked in it.
+            raise Overtaken(f"generation {self.generation.generation} of {self.generation.name} lost rows") from error
         if moved != 1:
             self._refuse(page)
 
@@ -260,7 +261,7 @@ class Building:
         if self._tail and page.written and not self._connection.execute(own, (page.last, page.written)).rowcount:
             self._tail.end()  # the page was read from another server
             raise Overtaken(f"event {page.last} is another one in the log of generation {number} of {name}")
-        raise Overtaken(f"generation {number} of {name} is not at position {self.position}, or lost rows")
+        raise Overtaken(f"generation {number} of {name} is not at position {self.position}")
 
     def _text(self, rows: list[Any]) -> str:
         text = self._encode(rows)
