@@ -49,7 +49,7 @@ from infra.settings import Settings
 WORKERS = (1, 2)
 CONNECTIONS = (8, 32, 128)
 PEOPLE = 10_000  # each books once a day
-DAYS = 60
+DAYS = 180
 CLERKS = 1_000  # each with a token of their own, who book in turn
 SLOTS = 40  # of an agenda, a minute each
 HOSPITAL = "h"
