@@ -19,6 +19,7 @@ QUIET = Console(quiet=True)
 @pytest.mark.long
 def test_bookings_over_http_are_measured_with_and_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphql, "START_S", 0.5)
+    monkeypatch.setattr(graphql, "OPEN_ROUNDS", 1)
     monkeypatch.setattr(graphql, "WORKERS", (1,))
     monkeypatch.setattr(graphql, "CONNECTIONS", (2, 4))
     result = graphql.run(rounds=1, seconds=0.5, people=400, console=QUIET)
@@ -95,6 +96,7 @@ def test_the_lock_file_names_no_place_and_every_digest() -> None:
 @pytest.mark.long
 def test_the_peer_is_measured_in_alternation_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphql, "START_S", 0.5)
+    monkeypatch.setattr(graphql, "OPEN_ROUNDS", 1)
     monkeypatch.setattr(graphql, "CONNECTIONS", (8,))
     monkeypatch.setattr(peer, "CONNECTIONS", (8,))
     result = graphql.run(rounds=1, seconds=1, people=2_000, console=QUIET, with_peer=True)
