@@ -29,7 +29,7 @@ from tests.faults.truth import Row, check_laws, read_log, written_by
 from tests.serving import Serving, called, postmaster_of
 
 PEOPLE = 80
-AGENDAS_PER_ROUND = 6
+AGENDAS_PER_ROUND = 60  # more than can be booked while a fault lasts
 SLOTS_PER_AGENDA = 40  # half as many as people: many are refused
 CLIENTS = 12
 CANCELLED_SHARE = 0.15
