@@ -38,11 +38,11 @@ test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromiu
 	$(BIN)/python -m tests.install_extras
 	$(BIN)/python -m pytest -m long
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
-		$(BIN)/python -m pytest -m "not long" tests/infra/test_log.py \
-		tests/infra/test_lane.py tests/infra/test_append.py tests/infra/test_libpq.py tests/infra/test_prepared.py \
-		tests/infra/test_persons.py tests/infra/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
+		$(BIN)/python -m pytest -m "not long" tests/infra/log/test_log.py \
+		tests/infra/log/test_lane.py tests/infra/log/test_append.py tests/infra/postgres/test_libpq.py tests/infra/postgres/test_prepared.py \
+		tests/infra/log/test_persons.py tests/infra/postgres/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
 		tests/projections tests/conformance/test_recorder.py tests/conformance/test_projection_runner.py \
-		tests/api/test_appointments.py tests/api/test_people.py tests/api/test_views.py tests/api/test_acquaintance.py
+		tests/api/test_appointments.py tests/api/test_people.py tests/api/test_views.py tests/api/access/test_acquaintance.py
 
 bench: $(VENV)/.dev  ## micro-benchmarks; a dated result goes to bench/results/
 	$(BIN)/python -m bench.micro

@@ -10,34 +10,34 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.connections import Places
-from api.endpoint import Endpoint
-from api.graphql.documents import Documents
-from api.graphql.execution import DOCUMENTS
+from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
+from api.access.rates import address_of
+from api.graphql.engine.documents import Documents
+from api.graphql.engine.execution import DOCUMENTS
+from api.graphql.engine.trusted import Trusted, load_trusted
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
-from api.graphql.trusted import Trusted, load_trusted
-from api.http_protocol import Response as PlainResponse
-from api.identity import ANONYMOUS, KeysUnknown, WrongToken
-from api.limits import LoopbackOnly, is_by_own_name, is_local, peer_of
+from api.http.connections import Places
+from api.http.endpoint import Endpoint
+from api.http.limits import LoopbackOnly, is_by_own_name, is_local, peer_of
+from api.http.origins import Origins
+from api.http.protocol import Response as PlainResponse
+from api.http.sockets import Subscriptions
+from api.http.streams import Streams
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
-from api.origins import Origins
-from api.rates import address_of
-from api.sockets import Subscriptions
-from api.streams import Streams
 from api.telemetry import Requests, correlation_of, traceparent_of
 from api.web.pages import add_pages
 from domain.errors import Rejected
-from infra.core import open_core
-from infra.database import application_conninfo
-from infra.keys import RETRY_S, keys_of
-from infra.log import Unavailable
-from infra.logging import log_failure
-from infra.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
-from infra.serve import end_with_server, when_told_to_stop
-from infra.settings import PREFIX, Settings, from_environment
-from infra.tracing import open_spans
-from infra.views import Freshness, Views
+from infra.gateways.keys import RETRY_S, keys_of
+from infra.log.core import open_core
+from infra.log.log import Unavailable
+from infra.postgres.database import application_conninfo
+from infra.postgres.views import Freshness, Views
+from infra.running.logging import log_failure
+from infra.running.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
+from infra.running.serve import end_with_server, when_told_to_stop
+from infra.running.settings import PREFIX, Settings, from_environment
+from infra.running.tracing import open_spans
 from projections.catalogue import PROJECTIONS
 from projections.deliveries import DELIVERIES, overdue
 
@@ -128,7 +128,7 @@ class Application:
             await asyncio.to_thread(self._spans.close)
 
     def can_answer(self, path: bytes, headers: Headers, peer: str) -> bool:
-        """Whether `answer` can answer a POST to this path, see api/http_protocol.py."""
+        """Whether `answer` can answer a POST to this path, see api/http/protocol.py."""
         if path != GRAPHQL_PATH_BYTES or not (
             self._settings.oidc_issuer or is_by_own_name(peer, headers.get(b"host", b""))
         ):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from graphql import GraphQLError, GraphQLSchema
 
-from infra.logging import log_failure, log_request
-from infra.metrics import OUTCOMES, Metrics
-from infra.tracing import Spans, trace_of
+from infra.running.logging import log_failure, log_request
+from infra.running.metrics import OUTCOMES, Metrics
+from infra.running.tracing import Spans, trace_of
 
 if TYPE_CHECKING:
     from api.graphql.shared import Context, Headers

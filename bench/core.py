@@ -40,13 +40,13 @@ from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
 from domain.identifiers import AgendaId
-from infra.account import wheel_bin_dir
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.log import Key
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.log.core import Core, open_core
+from infra.log.log import Key
+from infra.log.secret import load_secret
+from infra.postgres.account import wheel_bin_dir
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.running.settings import Settings
 
 CALLERS = (1, 32, 256, 1024)
 PROCESSES = (1, 2)

@@ -38,13 +38,13 @@ from domain.appointments.hospital import RegisterHospital
 from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.keys import Login
-from infra.log import Key
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.gateways.keys import Login
+from infra.log.core import Core, open_core
+from infra.log.log import Key
+from infra.log.secret import load_secret
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.running.settings import Settings
 
 WORKERS = (1, 2)
 CONNECTIONS = (8, 32, 128)

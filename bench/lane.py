@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-import infra.lane
+import infra.log.lane
 from bench.core import Rate, book_for, rate
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from infra.cache import StateCache
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER
-from infra.lane import Lane
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.log.cache import StateCache
+from infra.log.core import Core, open_core
+from infra.log.lane import Lane
+from infra.log.secret import load_secret
+from infra.postgres.embedded import APPLICATION, OWNER
+from infra.postgres.migrate import migrate
+from infra.running.settings import Settings
 
 CALLERS = (1, 32, 256)
 WHOLE = "whole"
@@ -37,7 +37,7 @@ class Alone(Lane):
 
     async def _work(self) -> None:
         while self._waiting or not self._stopping:
-            most = infra.lane.BATCH_COMMANDS_MAX
+            most = infra.log.lane.BATCH_COMMANDS_MAX
             self._in_hand, self._waiting = self._waiting[:most], self._waiting[most:]
             if self._in_hand:
                 await self._settle(self._in_hand)
@@ -47,11 +47,11 @@ class Alone(Lane):
 
 
 def _without_batches() -> None:
-    infra.lane.BATCH_COMMANDS_MAX = 1
+    infra.log.lane.BATCH_COMMANDS_MAX = 1
 
 
 def _lock_first() -> None:
-    infra.lane.CONFLICTS_BEFORE_LOCK_MAX = 0
+    infra.log.lane.CONFLICTS_BEFORE_LOCK_MAX = 0
 
 
 def _without_memory(lane: Lane) -> None:

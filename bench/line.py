@@ -29,12 +29,12 @@ from domain.queues.line import TURNS_PER_LINE_MAX, Line, stream
 from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER
-from infra.log import Key
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.log.core import Core, open_core
+from infra.log.log import Key
+from infra.log.secret import load_secret
+from infra.postgres.embedded import APPLICATION, OWNER
+from infra.postgres.migrate import migrate
+from infra.running.settings import Settings
 
 CALLERS = 256
 TABLE_CLIENTS = (8, 32)

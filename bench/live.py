@@ -36,12 +36,12 @@ from domain.appointments.agenda import AppointmentBooked, BookAppointment, Publi
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import Command, build
 from domain.identifiers import AgendaId
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER
-from infra.log import Key
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.log.core import Core, open_core
+from infra.log.log import Key
+from infra.log.secret import load_secret
+from infra.postgres.embedded import APPLICATION, OWNER
+from infra.postgres.migrate import migrate
+from infra.running.settings import Settings
 
 FOLLOWERS = 1_000  # each with its own agenda
 PER_S = 100.0

@@ -20,7 +20,7 @@ import psutil
 RATE_MAX_PER_S = 8_000  # of the closed loop: requests are made for this rate beforehand
 WARMUP_S = 1.0
 DRAIN_TIMEOUT_S = 10.0  # what has no answer so long after the end gets none
-WORKER_MODULE = "api.worker"  # in the command line of a process that answers requests
+WORKER_MODULE = "api.http.worker"  # in the command line of a process that answers requests
 CONNECTION_LOST = "connection_lost"
 NO_ANSWER = "no_answer"
 NOT_SENT = "not_sent"  # all connections were still waiting, or lost

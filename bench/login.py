@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from infra.keys import Login, development_token
-from infra.secret import Secret
-from infra.settings import Settings
+from infra.gateways.keys import Login, development_token
+from infra.log.secret import Secret
+from infra.running.settings import Settings
 
 SECRET = "5e" * 32
 DEVELOPER = Login(roles=["developer"])

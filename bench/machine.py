@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import psycopg
 
-from infra.embedded import APPLICATION, EmbeddedPostgres
+from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 
 GIT_LIMIT_S = 10
 MEASURED_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method")

@@ -20,7 +20,7 @@ import msgspec
 import psutil
 
 from bench.core import SLOTS
-from infra.embedded import OWNER, EmbeddedPostgres
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 
 HERE = Path(__file__).parent / "postgraphile"
 PROCESSES = (1, 2)

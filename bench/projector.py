@@ -34,16 +34,16 @@ from domain.appointments.agenda import AgendaPublished, AppointmentBooked, Slot
 from domain.appointments.patient import VisitTaken
 from domain.decider import Event, StreamName
 from domain.identifiers import agenda_id
-from infra.codec import Codec
-from infra.core import GARBAGE_THRESHOLDS
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
+from infra.log.codec import Codec
+from infra.log.core import GARBAGE_THRESHOLDS
+from infra.log.secret import load_secret
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.running.settings import Settings
 from projections.availability import AVAILABILITY
 from projections.catalogue import PROJECTIONS
-from projections.projection import Projection
-from projections.runner import Runner
+from projections.engine.projection import Projection
+from projections.engine.runner import Runner
 from projections.service_points import SERVICE_POINTS
 
 SCHEMAS = {False: "real", True: "real_and_idle"}  # each variant has its own log

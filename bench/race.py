@@ -39,8 +39,8 @@ from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
 from domain.identifiers import AgendaId, AppointmentId, SubjectId, agenda_of
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.settings import PREFIX, Settings
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.running.settings import PREFIX, Settings
 
 READY_TIMEOUT_S = 60
 READY_POLL_S = 0.05
@@ -55,7 +55,7 @@ UNLIMITED = MappingProxyType({f"{PREFIX}REQUESTS_PER_S": "0"})  # all clients ar
 UNSETTLED = frozenset({"unavailable"})  # codes which leave open whether it happened
 
 CHECKOUT = Path(__file__).parents[1]
-SERVE = [sys.executable, "-c", "from infra.cli import main; main()", "serve"]
+SERVE = [sys.executable, "-c", "from infra.cli.main import main; main()", "serve"]
 
 REGISTER_HOSPITAL = """mutation ($input: RegisterHospitalInput!) { answer: registerHospital(input: $input) {
   position errors { code } } }"""

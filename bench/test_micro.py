@@ -18,9 +18,9 @@ import pytest
 from prometheus_client import values
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from api.access.identity import Actor
 from api.graphql.schema import schema
 from api.graphql.shared import Context, Services
-from api.identity import Actor
 from bench.machine import database_facts
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients
@@ -32,18 +32,18 @@ from domain.decider import Command, Event, StreamName, build, decide, fold, fold
 from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import PersonRegistered, RegisterPerson
-from infra.codec import Codec
-from infra.core import Core, open_core
-from infra.database import application_conninfo
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.keys import DevelopmentKeys
-from infra.lane import Outcome
-from infra.log import Appended, Batch, Key
-from infra.metrics import FOLDER, Metrics, share
-from infra.migrate import migrate
-from infra.secret import Secret
-from infra.settings import Settings
-from infra.views import Views
+from infra.gateways.keys import DevelopmentKeys
+from infra.log.codec import Codec
+from infra.log.core import Core, open_core
+from infra.log.lane import Outcome
+from infra.log.log import Appended, Batch, Key
+from infra.log.secret import Secret
+from infra.postgres.database import application_conninfo
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.postgres.views import Views
+from infra.running.metrics import FOLDER, Metrics, share
+from infra.running.settings import Settings
 
 T = TypeVar("T")
 

@@ -32,19 +32,19 @@ from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
 from domain.identifiers import AgendaId, agenda_id
-from infra.codec import Codec
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.log import Key
-from infra.migrate import migrate
-from infra.secret import load_secret
-from infra.settings import Settings
-from infra.views import Views
+from infra.log.codec import Codec
+from infra.log.core import Core, open_core
+from infra.log.log import Key
+from infra.log.secret import load_secret
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.postgres.views import Views
+from infra.running.settings import Settings
 from projections.availability import AVAILABILITY
 from projections.catalogue import PROJECTIONS
-from projections.generations import Places
-from projections.projection import Decode
-from projections.runner import connect, rebuild
+from projections.engine.generations import Places
+from projections.engine.projection import Decode
+from projections.engine.runner import connect, rebuild
 
 DAYS = 30
 AGENDAS_A_DAY = 500

@@ -12,8 +12,8 @@ from domain.appointments.patient import VisitGivenUp, VisitTaken
 from domain.decider import Instant
 from domain.identifiers import AppointmentId, HospitalId, SpecialtyId, SubjectId, agenda_of
 from projections.availability import AVAILABILITY
-from projections.projection import Entry, Projection, Row
-from projections.query import Query
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.query import Query
 
 
 class AppointmentRow(Row):

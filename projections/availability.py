@@ -12,8 +12,8 @@ from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, Slot, SlotHeld
 from domain.decider import Instant
 from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId
-from projections.projection import Entry, Projection, Row
-from projections.query import Query
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.query import Query
 
 
 class AgendaRow(Row):

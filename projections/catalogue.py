@@ -3,8 +3,8 @@
 from projections.appointments import APPOINTMENTS
 from projections.availability import AVAILABILITY
 from projections.deliveries import DELIVERIES, OUTBOX, WEBHOOKS
+from projections.engine.projection import Projection
 from projections.lines import LINES
-from projections.projection import Projection
 from projections.service_points import SERVICE_POINTS
 from projections.turns import TURNS
 

@@ -21,8 +21,8 @@ from domain.webhooks import (
     WebhookRegistered,
     WebhookRemoved,
 )
-from projections.projection import Entry, Projection, Row
-from projections.query import Query
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.query import Query
 
 LAST = 2**63 - 1  # beyond all positions
 HISTORY_MAX = 20  # attempts that a row remembers, the last ones

@@ -6,8 +6,8 @@ import msgspec
 
 from domain.decider import Instant
 from domain.identifiers import LineId, TurnId
+from projections.engine.query import Query
 from projections.lines import LINES
-from projections.query import Query
 from projections.turns import TURNS
 
 

@@ -5,8 +5,8 @@ from datetime import date, datetime
 import msgspec
 
 from domain.identifiers import LineId, ServiceId, ServicePointId
+from projections.engine.query import Query
 from projections.lines import COUNTERS_OPEN, LINES
-from projections.query import Query
 from projections.turns import TURNS
 
 HISTORY_DAYS_MAX = 92

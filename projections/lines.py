@@ -27,8 +27,8 @@ from domain.queues.line import (
     TurnTransferred,
 )
 from domain.queues.policy import Policy
-from projections.projection import Entry, Projection, Row
-from projections.query import Query
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.query import Query
 from projections.turns import TURNS
 
 

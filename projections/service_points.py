@@ -2,8 +2,8 @@
 
 from domain.identifiers import HospitalId, ServicePointId
 from domain.queues.service_point import ServicePointRegistered
-from projections.projection import Entry, Projection, Row
-from projections.query import Query
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.query import Query
 
 
 class ServicePointRow(Row):

@@ -23,8 +23,8 @@ from domain.queues.line import (
     TurnTransferred,
     shown_number,
 )
-from projections.projection import Entry, Projection, Row
-from projections.query import Query
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.query import Query
 
 
 class TurnRow(Row):

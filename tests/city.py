@@ -14,8 +14,8 @@ from domain.people import RegisterPerson
 from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
-from infra.core import Core
-from infra.log import Key
+from infra.log.core import Core
+from infra.log.log import Key
 
 DAY = date(2027, 1, 5)
 TODAY = date(2027, 1, 4)  # by a test's clock

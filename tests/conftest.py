@@ -13,13 +13,13 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from bench import login
-from infra.core import Core
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.lane import Lane
-from infra.log import Log
-from infra.migrate import migrate
-from infra.secret import Secret
-from infra.views import Views
+from infra.log.core import Core
+from infra.log.lane import Lane
+from infra.log.log import Log
+from infra.log.secret import Secret
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.postgres.views import Views
 
 # A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from infra.keys import Login
+from infra.gateways.keys import Login
 from tests.api.conftest import Client
 
 CLERK = Login(subject="rosa", roles=["counter_clerk"], service_points=["sopocachi"])

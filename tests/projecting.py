@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from functools import partial
 
 from domain.decider import Event
-from infra.codec import Codec
-from projections.building import Building
+from infra.log.codec import Codec
 from projections.catalogue import PROJECTIONS
-from projections.generations import Generations, Places
-from projections.projection import Projection
-from projections.runner import connect
-from projections.tail import Tail
+from projections.engine.building import Building
+from projections.engine.generations import Generations, Places
+from projections.engine.projection import Projection
+from projections.engine.runner import connect
+from projections.engine.tail import Tail
 from tests.conftest import Town
 
 _codec = Codec()

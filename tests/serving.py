@@ -17,7 +17,7 @@ import psutil
 
 from bench.login import SECRET, bearer
 
-IGOB = [sys.executable, "-c", "from infra.cli import main; main()"]
+IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
 CHECKOUT = Path(__file__).parents[1]
 READY_S = 60
 STOP_S = 50  # longer than the server waits for a worker before it kills it
@@ -92,7 +92,7 @@ class Serving:
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return called(children, "api.worker")
+        return called(children, "api.http.worker")
 
     def stop(self) -> int:
         """Ask it to stop, and wait: its exit status."""

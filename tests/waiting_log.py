@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.decider import build
 from domain.queues.calling import CallNext, FinishService, StartService
-from infra.core import Core
+from infra.log.core import Core
 from tests import city
 from tests.city import key, service_point
 

@@ -39,7 +39,7 @@ from domain.appointments.attendance import appointment_state
 from domain.decider import build
 from domain.errors import Rejected
 from domain.identifiers import SLUG, agenda_of, fits, hospital_of
-from infra.lane import Outcome
+from infra.log.lane import Outcome
 
 
 @strawberry.enum(description="Through which channel an appointment is booked.")

@@ -9,9 +9,9 @@ import strawberry
 from graphql import GraphQLError, VariableNode
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
+from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Following, Snapshot
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
-from api.live import SHARED_FOR_S, Change, Concerns, Following, Snapshot
 from domain.appointments import agenda as agendas
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
@@ -19,8 +19,8 @@ from domain.decider import StreamName
 from domain.errors import Code, Rejected
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits, line_of
 from domain.queues import line as lines
-from infra.lines import LineNow
-from infra.log import Unavailable
+from infra.log.log import Unavailable
+from infra.reactions.lines import LineNow
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
@@ -85,7 +85,7 @@ async def _follow(
 
 
 async def _changes(info: Info, following: Following, show: Callable[[Change], T]) -> AsyncGenerator[T, None]:
-    """The shown value of each change. api/connections.py may call `show` for changes in between."""
+    """The shown value of each change. api/http/connections.py may call `show` for changes in between."""
 
     def shown(change: Change) -> T:
         info.context.snapshot = change.snapshot

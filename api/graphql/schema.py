@@ -3,7 +3,7 @@
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
-from api.access import guard
+from api.access.rules import guard
 from api.graphql.appointments import (
     AppointmentsMutation,
     AppointmentsQuery,
@@ -13,12 +13,12 @@ from api.graphql.appointments import (
     VisitConflict,
 )
 from api.graphql.attendance import AttendanceMutation
+from api.graphql.engine.resolvers import ask_plainly
 from api.graphql.line_views import LineViewsQuery
 from api.graphql.live import Subscription
 from api.graphql.nodes import NodeQuery
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.queues import HasATurn, NotBefore, NotNext, QueuesMutation, QueuesQuery
-from api.graphql.resolvers import ask_plainly
 from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
 from api.graphql.views import ViewsQuery
 from api.graphql.webhooks import WebhooksMutation, WebhooksQuery

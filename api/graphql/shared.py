@@ -12,14 +12,14 @@ from graphql import GraphQLError
 from strawberry.types import Info as StrawberryInfo
 from strawberry.types.scalar import ScalarDefinition
 
-from api.acquaintance import Acquaintance
-from api.deadlines import Deadlines
-from api.graphql.trusted import Trusted
-from api.identity import Actor, Identities, Role
-from api.limits import PAGE_SIZE_MAX
-from api.live import Change, Following, Live, Snapshot
+from api.access.acquaintance import Acquaintance
+from api.access.identity import Actor, Identities, Role
+from api.access.rates import Rates
+from api.graphql.engine.deadlines import Deadlines
+from api.graphql.engine.live import Change, Following, Live, Snapshot
+from api.graphql.engine.trusted import Trusted
+from api.http.limits import PAGE_SIZE_MAX
 from api.messages import Language, message
-from api.rates import Rates
 from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
 from domain.decider import Command, fold
@@ -28,13 +28,13 @@ from domain.identifiers import LINE_NAME, fits, hospital_of
 from domain.people import dependants
 from domain.queues.line import Line
 from domain.queues.wait import Experience
-from infra.core import Core
-from infra.keys import Keys
-from infra.lane import NO_PERSONS, Outcome
-from infra.lines import Experiences, LineNow, Lines
-from infra.log import Key, Unavailable
-from infra.settings import Settings
-from infra.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
+from infra.gateways.keys import Keys
+from infra.log.core import Core
+from infra.log.lane import NO_PERSONS, Outcome
+from infra.log.log import Key, Unavailable
+from infra.postgres.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
+from infra.reactions.lines import Experiences, LineNow, Lines
+from infra.running.settings import Settings
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
 STREAMS_PER_REQUEST_MAX = 300  # read from the log and folded; a page of agendas takes 101
@@ -47,7 +47,7 @@ Position = NewType("Position", int)
 Instant = NewType("Instant", datetime)
 
 
-# What is raised here is for the program alone: api/graphql/values.py says it to the client, in the client's language.
+# The client does not see these errors: api/graphql/engine/values.py words them in the client's language.
 
 
 def _parse_position(value: Any) -> int:
@@ -156,7 +156,7 @@ class Context:
         self.address = address  # of the client, see `address_of`; "" if it is not known
         # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
         self.role: Role = "anonymous"
-        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/access.py
+        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/access/rules.py
         self.language = language
         self.correlation = correlation
         self.traceparent = traceparent
@@ -169,7 +169,7 @@ class Context:
         self._streams_read = 0
         self._anew = False
         self._person = ""  # found in this request
-        # Of a subscription: what it follows, and what it tells. See api/connections.py.
+        # Of a subscription: what it follows, and what it tells. See api/http/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
         self.show: Callable[[Change], Any] | None = None  # makes the field's value of a change

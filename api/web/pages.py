@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI, Response
 from starlette.routing import Route
 
-from infra.settings import Settings
+from infra.running.settings import Settings
 
 FILES = {
     "/": ("explorer.html", "text/html; charset=utf-8"),

@@ -15,14 +15,14 @@ from psycopg import AsyncConnection
 
 from api.app import Application
 from api.graphql.shared import Services
-from api.http_protocol import Connections
-from api.worker import config_for
-from infra.core import Core
-from infra.keys import DevelopmentKeys, Login, development_token
-from infra.libpq import LibpqConnection
-from infra.serve import CONNECTIONS_MAX
-from infra.settings import Settings
-from infra.views import Views
+from api.http.protocol import Connections
+from api.http.worker import config_for
+from infra.gateways.keys import DevelopmentKeys, Login, development_token
+from infra.log.core import Core
+from infra.postgres.libpq import LibpqConnection
+from infra.postgres.views import Views
+from infra.running.serve import CONNECTIONS_MAX
+from infra.running.settings import Settings
 from tests.city import booking, key, person
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector

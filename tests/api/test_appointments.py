@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.appointments.agenda import ALTERNATIVES_MAX
-from infra.core import Core
+from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import AGENDA, key, opaque, open_agenda
 from tests.city import agenda as agenda_of_city

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from api.graphql.execution import Asked, followed
+from api.graphql.engine.execution import Asked, followed
+from api.graphql.engine.live import POLL_S
 from api.graphql.shared import Context
-from api.live import POLL_S
 from domain.decider import build
 from domain.queues.opening import CloseLine
-from infra.core import Core
-from infra.keys import Login
+from infra.gateways.keys import Login
+from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import TODAY, key, opaque, open_line, person, service_point
 from tests.conftest import Clock, Town

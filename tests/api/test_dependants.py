@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.keys import Login
+from infra.gateways.keys import Login
 from tests.api.conftest import DEVELOPER, Client
 from tests.api.test_appointments import REGISTER
 from tests.api.test_people import ERASE

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-import infra.views
+import infra.postgres.views
 from domain.decider import build
 from domain.queues.calling import MarkAbsent
 from domain.queues.opening import CloseLine
 from domain.queues.turns import LeaveLine, RequeueAbsent, TransferTurn
-from infra.core import Core
-from infra.keys import Login
+from infra.gateways.keys import Login
+from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import TODAY, hospital, key, opaque, person, service_point
 from tests.conftest import Clock
@@ -277,7 +277,7 @@ async def test_an_answer_tells_how_fresh_it_is_and_waits_for_a_position(
     answer = await client.ask(document)
     assert answer["data"]["lines"]["nodes"] == [{"taken": 1}]
     assert answer["extensions"]["freshness"]["turns"]["lagEvents"] == 1
-    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(infra.postgres.views, "REACH_TIMEOUT_S", 0.1)
     answer = await client.ask(document, at=str(head + 1))
     assert answer["errors"][0]["extensions"] == {"code": "not_reached_yet", "path": ["atLeast"]}
 

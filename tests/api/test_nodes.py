@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.graphql.schema import schema
-from infra.core import Core
+from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, CANCEL, registered, wish
 from tests.api.test_people import ERASE

@@ -8,9 +8,9 @@ import pytest
 
 from api.app import Application
 from api.web.pages import FILES
-from infra.core import Core
-from infra.settings import Settings
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.views import Views
+from infra.running.settings import Settings
 from tests.api.conftest import services_of
 from tests.conftest import Clock
 

@@ -4,9 +4,9 @@ import pytest
 
 from domain.decider import build
 from domain.people import ErasePerson
-from infra.core import Core
-from infra.lane import Lane, Outcome
-from infra.log import Appended, Batch, Conflict
+from infra.log.core import Core
+from infra.log.lane import Lane, Outcome
+from infra.log.log import Appended, Batch, Conflict
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, REGISTER, registered, wish
 from tests.city import key, open_agenda

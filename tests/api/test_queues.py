@@ -7,8 +7,8 @@ import pytest
 
 from api.graphql.shared import Services
 from domain.queues.calling import CallNext, FinishService, StartService
-from infra.core import Core
-from infra.keys import Login
+from infra.gateways.keys import Login
+from infra.log.core import Core
 from tests.api.conftest import DEVELOPER, Client
 from tests.city import (
     DAY,

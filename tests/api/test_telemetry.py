@@ -11,19 +11,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import api.app
-import api.endpoint
+import api.http.endpoint
 from api.telemetry import CORRELATION_LENGTH_MAX
-from infra.core import Core
-from infra.log import Unavailable
-from infra.settings import Settings
-from infra.views import Views
+from infra.log.core import Core
+from infra.log.log import Unavailable
+from infra.postgres.views import Views
+from infra.running.settings import Settings
 from tests.api.conftest import Client, services_of, serving
 from tests.api.test_appointments import BOOK, registered, wish
 from tests.city import AGENDA, open_agenda
 from tests.conftest import Clock, Town
 from tests.following import AGENDA as FOLLOW
 from tests.following import follower
-from tests.infra.test_log import PERSONAL
+from tests.infra.log.test_log import PERSONAL
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_faults_of_ours_and_a_database_that_is_away_are_outcomes_of_their_
     async def stumble(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(api.endpoint, "answer", stumble)
+    monkeypatch.setattr(api.http.endpoint, "answer", stumble)
     await post(client, HOSPITALS)
     monkeypatch.undo()
     await core.log.close()

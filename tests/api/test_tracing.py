@@ -19,12 +19,12 @@ from opentelemetry.trace import SpanKind
 from api.app import Application
 from api.telemetry import Requests
 from bench.login import bearer
-from infra.core import Core
-from infra.lane import Lane
-from infra.log import Log
-from infra.settings import SettingError, Settings
-from infra.tracing import ENDPOINT, Spans, open_spans
-from infra.views import Views
+from infra.log.core import Core
+from infra.log.lane import Lane
+from infra.log.log import Log
+from infra.postgres.views import Views
+from infra.running.settings import SettingError, Settings
+from infra.running.tracing import ENDPOINT, Spans, open_spans
 from tests.api.conftest import services_of
 from tests.city import hospital, key
 from tests.conftest import Clock, Town
@@ -152,7 +152,7 @@ async def test_a_batch_on_what_another_process_wrote_is_a_conflict(
 def test_what_makes_and_exports_spans_is_not_imported_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT, raising=False)
     assert open_spans(Settings()) is None
-    code = "import sys, api.app; from infra.settings import Settings; api.app.Application(Settings());"
+    code = "import sys, api.app; from infra.running.settings import Settings; api.app.Application(Settings());"
     code += "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter'))])"
     wanted = {name: value for name, value in environment().items() if not name.startswith("OTEL_")}
     said = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, env=wanted, capture_output=True, check=True)
@@ -188,7 +188,7 @@ def test_a_server_that_takes_no_spans_keeps_nobody_from_ending(monkeypatch: pyte
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr("infra.tracing.CLOSE_TIMEOUT_S", 0.2)
+        monkeypatch.setattr("infra.running.tracing.CLOSE_TIMEOUT_S", 0.2)
         spans = open_spans(Settings())
         assert spans
         spans.request("query hospitals", "", 0.1, {"outcome": "ok"})

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-import infra.views
+import infra.postgres.views
 from domain.appointments.agenda import CancelAppointment, HoldSlot
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.decider import build
-from infra.core import Core
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.views import Views
 from projections.catalogue import PROJECTIONS
 from tests.api.conftest import Client
 from tests.city import AGENDA, DAY, FIRST_SLOT, agenda, booking, hospital, key, opaque, open_agenda
@@ -228,7 +228,7 @@ async def test_it_waits_for_a_position_and_says_if_that_is_in_vain(
     assert await client.data(query, at=str(at)) == {"freeSlots": 5}
     client.projector = None
     at = await book(core, 2, "luis")
-    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(infra.postgres.views, "REACH_TIMEOUT_S", 0.1)
     answer = await client.ask(query, language="en", at=str(at))
     assert answer["errors"][0]["extensions"] == {"code": "not_reached_yet", "path": ["atLeast"]}
     assert answer["errors"][0]["message"].startswith("The read model is at position 4 of the log")
@@ -241,7 +241,7 @@ async def test_it_waits_no_longer_when_the_database_does_not_answer(
     await open_agenda(core)
     at = await book(core, 1, "ana")
     client.projector = None
-    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.postgres.views, "REACH_TIMEOUT_S", 0.2)
     monkeypatch.setattr(views, "_look", lambda: asyncio.sleep(30))
     begun = time.monotonic()
     answer = await client.ask(f'{{ availability(specialty: "pediatrics", atLeast: "{at}") {{ freeSlots }} }}')
@@ -290,7 +290,7 @@ async def test_before_anybody_ran_the_projections_it_is_unavailable(
     client.projector = None
     town.execute(f"DROP VIEW {town.schema}_views.availability")
     town.execute(f"DELETE FROM {town.schema}_views.generations")
-    monkeypatch.setattr(infra.views, "REACH_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(infra.postgres.views, "REACH_TIMEOUT_S", 0.1)
     for arguments in ("", ', atLeast: "0"', ', atLeast: "1"'):
         answer = await client.ask(f'{{ availability(specialty: "x"{arguments}) {{ freeSlots }} }}')
         assert answer["errors"][0]["extensions"] == {"code": "unavailable"}

@@ -9,9 +9,9 @@ from domain.decider import build
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
 from domain.webhooks import RecordAttempt
-from infra.core import Core
-from infra.keys import Login
-from infra.webhooks import shown_secret
+from infra.gateways.keys import Login
+from infra.log.core import Core
+from infra.reactions.webhooks import shown_secret
 from tests.api.conftest import Client
 from tests.city import key
 from tests.waiting_log import LINE, open_line, take

@@ -11,7 +11,7 @@ from rich.console import Console
 from bench import graphql, peer
 from bench.graphql import BOOK, City
 from bench.report import page
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded import EmbeddedPostgres
 
 QUIET = Console(quiet=True)
 

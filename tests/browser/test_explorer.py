@@ -13,9 +13,9 @@ import pytest
 from graphql import get_introspection_query, parse
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
-from api.graphql.documents import Documents
+from api.graphql.engine.documents import Documents
 from api.graphql.schema import schema
-from api.limits import COST_MAX
+from api.http.limits import COST_MAX
 from bench.login import bearer
 from tests.serving import gql, serving
 

@@ -70,7 +70,7 @@ def test_the_library_s_projection_runner_follows_our_log(town: Town) -> None:
     env = {
         "KENNEL_PERSISTENCE_MODULE": "eventsourcing.postgres",
         "NAMES_PERSISTENCE_MODULE": "eventsourcing.popo",
-        "APPLICATION_RECORDER_TOPIC": "infra.recorder:LogRecorder",
+        "APPLICATION_RECORDER_TOPIC": "infra.log.recorder:LogRecorder",
         "ORIGINATOR_ID_TYPE": "text",
         "POSTGRES_DBNAME": "igob",
         "POSTGRES_HOST": str(town.application_parameters["host"]),

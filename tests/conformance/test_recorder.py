@@ -18,9 +18,9 @@ from eventsourcing.persistence import IntegrityError, ProgrammingError, StoredEv
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInterleavingNotificationIDsBaseCase
 from psycopg.conninfo import make_conninfo
 
-from infra.migrate import migrate
-from infra.recorder import LogRecorder, datastore
-from infra.secret import Secret
+from infra.log.recorder import LogRecorder, datastore
+from infra.log.secret import Secret
+from infra.postgres.migrate import migrate
 from tests.conftest import Town
 
 

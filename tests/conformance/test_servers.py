@@ -14,8 +14,8 @@ import httpx
 import pytest
 import websockets
 
-from api.limits import BODY_BYTES_MAX
-from api.sockets import MESSAGE_BYTES_MAX
+from api.http.limits import BODY_BYTES_MAX
+from api.http.sockets import MESSAGE_BYTES_MAX
 from bench.login import bearer
 from tests.following import AGENDA, Ward, follower, open_socket
 from tests.serving import CHECKOUT, READY_S, STOP_S, environment, igob
@@ -23,7 +23,7 @@ from tests.serving import CHECKOUT, READY_S, STOP_S, environment, igob
 pytestmark = pytest.mark.anyio
 
 SERVERS = {
-    "igob": ["-c", "from api.worker import main; main()"],  # a worker of `igob serve`
+    "igob": ["-c", "from api.http.worker import main; main()"],  # a worker of `igob serve`
     "uvicorn": ["-m", "uvicorn", "--factory", "api.app:create_app", "--http", "h11", "--fd"],
 }
 STOPPED = (0, -signal.SIGTERM)  # uvicorn ends by the signal that told it to

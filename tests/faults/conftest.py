@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded import EmbeddedPostgres
+from infra.postgres.embedded import EmbeddedPostgres
 from tests.install_extras import debian_postgres
 
 

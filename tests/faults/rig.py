@@ -22,9 +22,9 @@ import msgspec
 import psutil
 
 from bench.login import DEVELOPER, SECRET, bearer
-from infra.embedded import OWNER, EmbeddedPostgres
-from infra.keys import DEVELOPMENT_ISSUER
-from infra.secret import Secret
+from infra.gateways.keys import DEVELOPMENT_ISSUER
+from infra.log.secret import Secret
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.faults.truth import Row, check_laws, read_log, written_by
 from tests.serving import Serving, called, postmaster_of
 
@@ -194,7 +194,7 @@ class City:
         return wishes
 
     def publish(self, number: int) -> str:
-        """A new agenda of minutes, at a time that no other has: 14 hours of each of 300 days are enough for 70 rounds."""
+        """A new agenda of minutes, at a time that no other has. There are enough of them for 70 rounds."""
         hour, days = divmod(number, 300)
         day = (datetime.now(UTC) + timedelta(days=3 + days)).date()
         start = datetime(day.year, day.month, day.day, 10 + hour, tzinfo=UTC)

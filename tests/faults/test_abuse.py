@@ -1,5 +1,5 @@
 """A server on the street: what no honest client sends is refused in so many words, costs a bounded memory, and keeps
-nobody from being answered. What is refused by which rule: tests/api/test_limits.py.
+nobody from being answered. What is refused by which rule: tests/api/http/test_limits.py.
 """
 
 import json
@@ -19,13 +19,13 @@ import httpx
 import psutil
 import pytest
 
-from api.graphql.documents import CHARACTERS_MAX, DOCUMENTS_MAX, TOKENS_MAX
-from api.http_protocol import HEAD_BYTES_MAX, IDLE_TIMEOUT_S
-from api.limits import BODY_BYTES_MAX, BODY_READ_TIMEOUT_S, VALUES_MAX
-from api.sockets import INIT_TIMEOUT_S
-from api.worker import WEBSOCKET_BYTES_MAX
+from api.graphql.engine.documents import CHARACTERS_MAX, DOCUMENTS_MAX, TOKENS_MAX
+from api.http.limits import BODY_BYTES_MAX, BODY_READ_TIMEOUT_S, VALUES_MAX
+from api.http.protocol import HEAD_BYTES_MAX, IDLE_TIMEOUT_S
+from api.http.sockets import INIT_TIMEOUT_S
+from api.http.worker import WEBSOCKET_BYTES_MAX
 from bench.login import bearer
-from tests.api.test_limits import doubling, nested
+from tests.api.http.test_limits import doubling, nested
 from tests.serving import Serving
 
 ASK_EVERY_S = 0.05

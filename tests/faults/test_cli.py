@@ -20,14 +20,15 @@ import psutil
 import psycopg
 import pytest
 
-from api.identity import Identities
+from api.access.identity import Identities
 from bench.login import SECRET
-from infra import cli, serve
-from infra.database import running
-from infra.embedded import OWNER, EmbeddedPostgres
-from infra.keys import DevelopmentKeys
-from infra.secret import Secret
-from infra.settings import Settings
+from infra.cli import main as cli
+from infra.gateways.keys import DevelopmentKeys
+from infra.log.secret import Secret
+from infra.postgres.database import running
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
+from infra.running import serve
+from infra.running.settings import Settings
 from tests.faults.rig import wait_for
 from tests.serving import CHECKOUT, IGOB, environment, igob, postmaster_of, serving
 
@@ -39,9 +40,9 @@ ROW = f"la-merced,pediatrics,p-1,{date.today() + timedelta(days=9)},08:00,12:00,
 USER = """
 import sys
 from pathlib import Path
-from infra.cli import say
-from infra.database import application_conninfo, running
-from infra.settings import Settings
+from infra.cli.main import say
+from infra.postgres.database import application_conninfo, running
+from infra.running.settings import Settings
 import psycopg
 settings = Settings(data_dir=Path(sys.argv[1]), secret="5e" * 32)
 with running(settings, "a test", say):
@@ -150,7 +151,9 @@ def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
     with running(settings, "a test", lambda _: None):
         pass
     popen = subprocess.Popen
-    monkeypatch.setattr("infra.embedded.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": cut_short}))
+    monkeypatch.setattr(
+        "infra.postgres.embedded.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": cut_short})
+    )
     with pytest.raises(SystemExit), running(settings, "a test", lambda _: None):
         pass
     assert launched[0].wait(WAIT_S) == 0

@@ -11,10 +11,10 @@ from domain.appointments.agenda import CancelAppointment, HoldSlot
 from domain.appointments.patient import LIVE_HOLDS_PER_PATIENT_MAX
 from domain.decider import Command, build
 from domain.errors import Rejected
-from infra.cache import StateCache
-from infra.core import Core
-from infra.lane import Lane, Outcome
-from infra.log import Log
+from infra.log.cache import StateCache
+from infra.log.core import Core
+from infra.log.lane import Lane, Outcome
+from infra.log.log import Log
 from tests.city import AGENDA, FIRST_SLOT, booking, key, opaque, open_agenda
 from tests.conftest import Clock, Town
 from tests.faults.promises import ask, check_promises, codes

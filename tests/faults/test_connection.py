@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-import infra.lane
-import infra.log
+import infra.log.lane
+import infra.log.log
 from domain.errors import Rejected
-from infra.core import Core
-from infra.lane import BATCH_COMMANDS_MAX, Lane, Outcome
-from infra.log import Log, Unavailable
+from infra.log.core import Core
+from infra.log.lane import BATCH_COMMANDS_MAX, Lane, Outcome
+from infra.log.log import Log, Unavailable
 from tests.city import booking, open_agenda
 from tests.conftest import Clock, Town
 from tests.faults.promises import Answers, ask, check_promises, check_repetitions, one_each
@@ -53,10 +53,10 @@ async def city(town: Town, clock: Clock, relay: Relay) -> AsyncIterator[Core]:
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.log, "APPEND_TIMEOUT_S", SHORT_TIMEOUT_S)
-    monkeypatch.setattr(infra.log, "READ_TIMEOUT_S", SHORT_TIMEOUT_S)
-    monkeypatch.setattr(infra.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
-    monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.05)
+    monkeypatch.setattr(infra.log.log, "APPEND_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr(infra.log.log, "READ_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.05)
 
 
 async def struck(relay: Relay) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
-from infra.embedded import OWNER, EmbeddedPostgres
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.faults.test_serve import register
 from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, serving
 

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 
-from infra.embedded import OWNER, EmbeddedPostgres
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.faults.rig import City, wait_for
 from tests.serving import gql
 

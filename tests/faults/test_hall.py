@@ -17,7 +17,7 @@ import websockets
 from bench.login import bearer
 from bench.race import register
 from domain.calendar import local_date
-from infra.embedded import OWNER, EmbeddedPostgres
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.crowd import crowd
 from tests.faults.test_serve import wait_until_ready
 from tests.faults.truth import read_log

@@ -16,8 +16,8 @@ from domain.queues.line import TurnTaken
 from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
-from infra.core import Core
-from infra.lane import Lane
+from infra.log.core import Core
+from infra.log.lane import Lane
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.faults.test_race import take_out_the_version_check

@@ -12,9 +12,9 @@ import psycopg
 import pytest
 import websockets
 
-from api.connections import CONNECTIONS_MAX, SEND_TIMEOUT_S
-from api.sockets import SUBSCRIPTIONS_MAX
-from infra.embedded import OWNER, EmbeddedPostgres
+from api.http.connections import CONNECTIONS_MAX, SEND_TIMEOUT_S
+from api.http.sockets import SUBSCRIPTIONS_MAX
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.crowd import crowd
 from tests.faults.truth import read_log
 from tests.following import AGENDA, APPOINTMENT, TOLD_TIMEOUT_S, Follower, Ward, follower

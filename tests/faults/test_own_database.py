@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psycopg
 
-from infra.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from tests.faults.test_serve import register
 from tests.serving import Serving, igob
 

@@ -10,8 +10,8 @@ from domain import people
 from domain.decider import build
 from domain.errors import Rejected
 from domain.people import dependants
-from infra.core import Core
-from infra.lane import Lane
+from infra.log.core import Core
+from infra.log.lane import Lane
 from tests.city import key, opaque, person
 
 pytestmark = pytest.mark.anyio

@@ -16,13 +16,13 @@ import msgspec
 import psutil
 import pytest
 
-from infra.core import Core
-from infra.embedded import APPLICATION, EmbeddedPostgres
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
+from infra.postgres.views import Views
 from projections.availability import free_by_day
 from projections.catalogue import PROJECTIONS
-from projections.generations import Places
-from projections.runner import Status, verify
+from projections.engine.generations import Places
+from projections.engine.runner import Status, verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key
 from tests.conftest import SECRET, Town
 from tests.faults.rig import wait_for
@@ -193,7 +193,7 @@ def test_a_server_starts_its_projector_again_and_stops_it(tmp_path: Path) -> Non
 def test_projector_and_scheduler_end_with_a_server_that_was_killed(tmp_path: Path) -> None:
     with serving(tmp_path / "city") as server:
         server.url()
-        parts = called(psutil.Process(server.process.pid).children(), "infra.cli")
+        parts = called(psutil.Process(server.process.pid).children(), "infra.cli.main")
         assert len(parts) == 2
         server.process.kill()
         psutil.wait_procs(parts, timeout=START_S)

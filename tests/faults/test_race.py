@@ -20,10 +20,10 @@ from bench.history import Accepted, Operation, Recorder, Refused, Verdict, timel
 from bench.race import CLOCK_SLACK, Client, Race, Wish, book, publish, register, rush
 from domain.decider import Command
 from domain.errors import Rejected
-from infra.core import Core
-from infra.embedded import OWNER, EmbeddedPostgres
-from infra.lane import Lane
-from infra.log import Log
+from infra.log.core import Core
+from infra.log.lane import Lane
+from infra.log.log import Log
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import agenda, booking, hospital, key
 from tests.conftest import Clock, Town
 from tests.faults.rig import wait_for

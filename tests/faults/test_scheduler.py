@@ -21,9 +21,9 @@ from domain.queues.calling import CallNext
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
 from domain.webhooks import DeliveryAttempted, RegisterWebhook
-from infra.core import Core, open_core
-from infra.embedded import APPLICATION, EmbeddedPostgres
-from infra.settings import Settings
+from infra.log.core import Core, open_core
+from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
+from infra.running.settings import Settings
 from tests.city import TODAY, key
 from tests.conftest import SECRET, Clock, Town
 from tests.faults.rig import wait_for

@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from infra.embedded import OWNER, EmbeddedPostgres
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from projections.catalogue import PROJECTIONS
 from tests.faults.rig import wait_for
 from tests.serving import STOP_S, Serving, gql, igob, postmaster_of, serving

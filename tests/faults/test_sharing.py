@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from domain.calendar import local_date
-from infra.core import Core, open_core
-from infra.embedded import EmbeddedPostgres
-from infra.settings import Settings
+from infra.log.core import Core, open_core
+from infra.postgres.embedded import EmbeddedPostgres
+from infra.running.settings import Settings
 from tests.city import agenda, booking, hospital, key
 from tests.conftest import SECRET, Town
 

@@ -10,7 +10,7 @@ import pytest
 from bench.decisions import Decisions, judge
 from bench.history import Accepted, Answer, Operation, Recorder, Refused
 from bench.race import CLOCK_SLACK, Client, Race, Wish, publish, register, rush
-from infra.embedded import OWNER, EmbeddedPostgres
+from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.faults.test_own_database import settings
 from tests.serving import Serving, igob
 

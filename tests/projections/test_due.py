@@ -8,8 +8,8 @@ import pytest
 from domain.decider import build
 from domain.queues.calling import MarkAbsent, Recall
 from domain.queues.opening import CloseLine
-from infra.core import Core
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.views import Views
 from projections.due import absent_turns, lines_to_close
 from tests import city
 from tests.city import key

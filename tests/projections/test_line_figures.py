@@ -9,10 +9,10 @@ from domain.decider import build
 from domain.queues.calling import MarkAbsent
 from domain.queues.opening import CloseLine, PauseCounter
 from domain.queues.turns import LeaveLine, RequeueAbsent, TransferTurn
-from infra.core import Core
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.views import Views
+from projections.engine.query import Query
 from projections.line_figures import Spread, at_moment, by_day, by_hour
-from projections.query import Query
 from tests.city import TODAY, key
 from tests.conftest import Clock, Town
 from tests.projecting import projector

@@ -8,11 +8,11 @@ import pytest
 from domain.decider import build
 from domain.queues.line import LineClosed
 from domain.queues.opening import CloseLine
-from infra.core import Core
-from infra.views import Views
-from projections.generations import Places
-from projections.projection import Entry
-from projections.runner import connect, statuses
+from infra.log.core import Core
+from infra.postgres.views import Views
+from projections.engine.generations import Places
+from projections.engine.projection import Entry
+from projections.engine.runner import connect, statuses
 from projections.turns import TURNS, of_line
 from tests.city import key
 from tests.conftest import Town

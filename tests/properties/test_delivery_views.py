@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import projections.building
-import projections.pages
+import projections.engine.building
+import projections.engine.pages
 from domain.decider import Command, build, fold
 from domain.errors import Rejected
 from domain.queues.line import LineClosed, NoticeGiven
@@ -23,12 +23,12 @@ from domain.webhooks import (
     WebhookRemoved,
     delivery_stream,
 )
-from infra.core import Core
-from infra.views import Views
-from infra.webhooks import settled_of
+from infra.log.core import Core
+from infra.postgres.views import Views
+from infra.reactions.webhooks import settled_of
 from projections.deliveries import DELIVERIES, OUTBOX, WEBHOOKS, due_deliveries
-from projections.generations import Places
-from projections.runner import verify
+from projections.engine.generations import Places
+from projections.engine.runner import verify
 from tests.city import key, open_line, service_point, take
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector
@@ -122,8 +122,8 @@ async def test_what_is_due_is_what_the_log_says(core: Core, town: Town, views: V
             if dice.random() < 0.5:
                 continue
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(projections.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 7, 5_000]))
-                patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
+                patch.setattr(projections.engine.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 7, 5_000]))
+                patch.setattr(projections.engine.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
                 projecting.catch_up(look=dice.random() < 0.5)
             rows, fresh = await views.ask(due_deliveries(clock.now, 1_000, settled, of, None))
             assert {row.delivery: row.attempts for row in rows} == told.due(clock.now)

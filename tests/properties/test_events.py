@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect, structs
 
 from domain.decider import EVENTS, FOLDS, Event, fold, redacted
-from infra.codec import Codec, subject_of
+from infra.log.codec import Codec, subject_of
 
 REASONABLE = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)

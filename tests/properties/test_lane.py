@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import infra.lane
+import infra.log.lane
 from domain.appointments.agenda import CancelAppointment, HoldSlot
 from domain.decider import Command, build, fold
 from domain.errors import Rejected
 from domain.identifiers import agenda_id
-from infra.cache import CACHE_BYTES_MAX, StateCache
-from infra.codec import Codec
-from infra.lane import Lane, Outcome
-from infra.log import Appended, Batch, Conflict, Key, Log, Unavailable
+from infra.log.cache import CACHE_BYTES_MAX, StateCache
+from infra.log.codec import Codec
+from infra.log.lane import Lane, Outcome
+from infra.log.log import Appended, Batch, Conflict, Key, Log, Unavailable
 from tests.city import DAY, agenda, booking, hospital, key, opaque
 from tests.conftest import Clock, Town
 
@@ -136,7 +136,7 @@ def failing(
 async def test_two_lanes_that_fail_and_clients_who_repeat_themselves(
     town: Town, clock: Clock, caches: tuple[int, int], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.lane, "SETTLE_PAUSE_S", 0.001)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.001)
     remembered = [StateCache(bytes_max=size) for size in caches]
     dice = random.Random(seed)
     async with AsyncExitStack() as opened:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import projections.building
-import projections.pages
+import projections.engine.building
+import projections.engine.pages
 from domain.decider import DECISIONS, Command, build, decide, fold, fold_of
 from domain.errors import Rejected
 from domain.identifiers import line_of
@@ -22,15 +22,15 @@ from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent,
 from domain.queues.line import Line, Turn, TurnState, stream
 from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
-from infra.core import Core
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.views import Views
 from projections.catalogue import PROJECTIONS
 from projections.due import absent_turns, lines_to_close
-from projections.generations import Places
+from projections.engine.generations import Places
+from projections.engine.projection import Entry, Projection, Row
+from projections.engine.runner import verify
 from projections.line_figures import at_moment, by_hour
 from projections.lines import LINES, LineRow, of_service_point
-from projections.projection import Entry, Projection, Row
-from projections.runner import verify
 from projections.turns import TURNS, TurnRow, of_line
 from tests.city import TODAY, key, opaque, open_line, service_point
 from tests.conftest import Clock, Town
@@ -189,8 +189,8 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
         for _ in range(30):
             await asyncio.gather(*(act() for _ in range(dice.randint(1, 8))))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(projections.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
-                patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
+                patch.setattr(projections.engine.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
+                patch.setattr(projections.engine.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
                 projecting.catch_up(look=dice.random() < 0.5)
             await answers_agree(core, views, clock.now)
     for name in ("service_points", "lines", "turns"):

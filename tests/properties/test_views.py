@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import projections.building
-import projections.pages
+import projections.engine.building
+import projections.engine.pages
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import (
     AgendaPublished,
@@ -28,13 +28,13 @@ from domain.calendar import local_date
 from domain.decider import Command, Event, build, fold
 from domain.errors import Rejected
 from domain.identifiers import agenda_id
-from infra.core import Core
-from infra.views import Views
+from infra.log.core import Core
+from infra.postgres.views import Views
 from projections.appointments import APPOINTMENTS, of_day
 from projections.availability import AVAILABILITY, AgendaRow, agendas_from, as_agenda, free_by_day
-from projections.generations import Places
-from projections.projection import Entry
-from projections.runner import verify
+from projections.engine.generations import Places
+from projections.engine.projection import Entry
+from projections.engine.runner import verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector
@@ -143,8 +143,8 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
         for _ in range(30):
             await asyncio.gather(*(office.act() for _ in range(dice.randint(1, 5))))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(projections.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
-                patch.setattr(projections.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
+                patch.setattr(projections.engine.pages, "PAGE_EVENTS_MAX", dice.choice([1, 2, 3, 7, 5_000]))
+                patch.setattr(projections.engine.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
                 projecting.catch_up(look=dice.random() < 0.5)
         await agree(core, views, clock)
     for projection in (AVAILABILITY, APPOINTMENTS):

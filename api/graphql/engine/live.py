@@ -1,0 +1,326 @@
+"""Live fields: streams that somebody follows are folded once per process, by one poller, from the log itself.
+
+While anybody follows anything, the poller looks at the log every POLL_S and reads what is new, once for all. Each
+stream that is followed has one state, of which everybody is handed the same snapshot; a snapshot never changes. Who is
+slow finds the newest one when they come back for it: nothing is kept for them meanwhile.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from domain.copy_on_write import CopyOnWriteDict
+from domain.decider import Event, StreamName, copied, fold_of
+from domain.errors import Rejected
+from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
+from infra.running.logging import log_failure
+
+POLL_S = 0.02
+RETRY_S = 0.2  # while the database does not answer
+LOADED_AT_ONCE_MAX = 20  # streams, before what is new in the log is told again
+LOAD_TIMEOUT_S = 10  # how long a new follower waits for the state; later they wait as long as it takes
+FOLLOWERS_MAX = 5_000  # in this process
+FOLLOWED_BYTES_MAX = 64 * 1024 * 1024  # of events of all streams followed; their states take some times that
+SHARED_ANSWERS_MAX = 16  # different ones that are kept of a snapshot
+SHARED_FOR_S = 0.2  # an answer tells what is so at the time of asking: it is not handed out for longer
+
+
+class Answer:
+    """What is told to all who ask the same of a snapshot and stand at the same place: made by one for all."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+        self.text: str | None = None  # stays None if its maker went away
+        self._made_at_s = 0.0
+
+    def give(self, text: str | None) -> None:
+        self.text = text
+        self._made_at_s = time.monotonic()
+        self.ready.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it must be made anew."""
+        return self.ready.is_set() and (self.text is None or time.monotonic() - self._made_at_s > SHARED_FOR_S)
+
+
+class Snapshot(msgspec.Struct, eq=False):
+    """A stream as it was at `position`, which is that of its last event; 0 if there is none yet.
+
+    `touched` tells for each appointment and each turn that events name where the last of them stands. `answers` has
+    what was made of the snapshot for clients, by question and `previous`; `computed` what is the same for all of them.
+    """
+
+    position: int
+    version: int
+    state: Any
+    touched: CopyOnWriteDict[str, int]
+    answers: dict[Hashable, Answer] = {}
+    computed: Any = None
+
+    def then(self, stream: StreamName, news: Iterable[tuple[Entry, Event]]) -> "Snapshot":
+        """The stream after these events too. Raises LogGap if a version is missing."""
+        state, touched = copied(self.state), self.touched.copy()
+        position, version, evolve = self.position, self.version, fold_of(stream).evolve
+        for entry, event in news:
+            if entry.version != version + 1:
+                raise LogGap(f"version {entry.version} of a stream follows {version}")
+            state = evolve(state, event)
+            position, version = entry.position, entry.version
+            for name in _names(event):
+                touched[name] = position
+        return Snapshot(position=position, version=version, state=state, touched=touched)
+
+
+def _names(event: Any) -> Iterator[str]:
+    """The appointments and turns that an event is about."""
+    for field in ("appointment", "turn"):
+        if name := getattr(event, field, None):
+            yield name
+    yield from getattr(event, "unserved", ())
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a follower is told: the newest state, and the position of what they were told before."""
+
+    position: int
+    previous: int | None
+    snapshot: Snapshot
+
+
+class _Followed:
+    """A stream with its followers. `changed` is set when there is another snapshot, or none ever again."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.changed = asyncio.Event()
+        self.failure: Exception | None = None
+        self.followers = 0
+        self.weight_bytes = 0
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        self.failure = error
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+# Where the last change that concerns a follower stands.
+Concerns = Callable[[Snapshot], int]
+
+
+class Following:
+    """One client's way along a stream, or along what `concerns` them in it."""
+
+    def __init__(self, followed: _Followed, *, after: int | None, concerns: Concerns) -> None:
+        self._followed = followed
+        self._seen = after
+        self._concerns = concerns
+        self._making: tuple[Snapshot, Answer] | None = None
+
+    @property
+    def position(self) -> int:
+        """Where what was told last stands; 0 if that was nothing."""
+        return self._seen or 0
+
+    async def snapshot(self, having: Callable[[Any], bool] = lambda state: True) -> Snapshot:
+        """The newest one, once there is one whose state has this. Raises Unavailable if that takes too long."""
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                while (snapshot := self._now()) is None or not having(snapshot.state):
+                    await self._followed.changed.wait()
+        except TimeoutError:
+            raise Unavailable("no state yet") from None
+        return snapshot
+
+    async def change(self) -> Change:
+        """The next thing to tell, as soon as there is one. It counts as told from now on."""
+        change = await self._awaited()
+        self._seen = change.position
+        return change
+
+    def take_back(self, change: Change) -> None:
+        """Undo `change()` for a change that was not sent: the next call returns it again, or a later state."""
+        self._seen = change.previous
+
+    async def answer(self, question: Hashable) -> str | None:
+        """When there is something to tell: what was made of it for somebody who asks the same and stands at the same
+        place. It counts as told. None if it is for this one to make: ask for the `change`, then say what was `made`.
+        """
+        while True:
+            snapshot = (await self._awaited()).snapshot
+            key = question, self._seen
+            found = snapshot.answers.get(key)
+            if found is None or found.is_over:
+                if found or len(snapshot.answers) < SHARED_ANSWERS_MAX:
+                    self._making = snapshot, Answer()
+                    snapshot.answers[key] = self._making[1]
+                return None
+            await found.ready.wait()
+            if found.text is not None and (change := self._news()) and change.snapshot is snapshot:
+                self._seen = change.position
+                return found.text
+
+    def made(self, of: Snapshot | None, text: str) -> None:
+        """Have others told the same, unless it is of another snapshot than was asked for: then one of them makes it."""
+        if self._making:
+            snapshot, answer = self._making
+            self._making = None
+            answer.give(text if snapshot is of else None)
+
+    async def _awaited(self) -> Change:
+        while (change := self._news()) is None:
+            await self._followed.changed.wait()
+        return change
+
+    def _now(self) -> Snapshot | None:
+        if self._followed.failure:
+            raise self._followed.failure
+        return self._followed.snapshot
+
+    def _news(self) -> Change | None:
+        snapshot = self._now()
+        if snapshot is None:
+            return None
+        position = self._concerns(snapshot)
+        if self._seen is not None and position <= self._seen:
+            return None
+        return Change(position=position, previous=self._seen, snapshot=snapshot)
+
+
+class Live:
+    """All who follow streams in this process, and the poller."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._followed: dict[StreamName, _Followed] = {}
+        self._new: dict[StreamName, _Followed] = {}  # streams without a state; spares a scan of all followed streams
+        self._followers = 0
+        self._weight_bytes = 0
+        self._poller: asyncio.Task[None] | None = None
+        self._position = 0  # up to here the log was read
+
+    @property
+    def followers(self) -> int:
+        return self._followers
+
+    @property
+    def streams(self) -> int:
+        """How many somebody follows."""
+        return len(self._followed)
+
+    @asynccontextmanager
+    async def follow(
+        self, stream: StreamName, *, after: int | None, concerns: Concerns = lambda snapshot: snapshot.position
+    ) -> AsyncIterator[Following]:
+        """Follow a stream from now on, or from `after` on, until the block ends.
+
+        Raises Rejected: "position_unknown" if the log has not come so far, "overloaded" if too much is followed
+        already. Raises Unavailable.
+        """
+        if after is not None and after > self._position and after > await self._log.head():
+            raise Rejected("position_unknown", path="after")
+        if self._followers >= FOLLOWERS_MAX or self._weight_bytes > FOLLOWED_BYTES_MAX:
+            raise Rejected("overloaded")
+        followed = self._followed.get(stream)
+        if followed is None:
+            followed = self._followed[stream] = self._new[stream] = _Followed()
+        following = Following(followed, after=after, concerns=concerns)
+        followed.followers += 1
+        self._followers += 1
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            yield following
+        finally:
+            following.made(None, "")
+            self._followers -= 1
+            followed.followers -= 1
+            if not followed.followers and self._followed.get(stream) is followed:
+                self._let_go(stream)
+
+    async def stop(self) -> None:
+        """End the poller: nobody is told anything any more."""
+        if self._poller:
+            self._poller.cancel()
+            await asyncio.wait({self._poller})
+
+    async def _poll(self) -> None:
+        """Read the log for as long as anybody follows anything, whatever happens to the database meanwhile."""
+        begun = False
+        while self._followed:
+            pause_s = POLL_S
+            try:
+                if not begun:
+                    self._position, begun = await self._log.head(), True
+                await self._load_new()
+                if await self._read_page() == PAGE_EVENTS_MAX:
+                    pause_s = 0
+            except Unavailable:
+                pause_s = RETRY_S
+            except Exception as error:
+                # What everybody was told may be wrong: nobody is told any more, and whoever comes begins anew.
+                log_failure("following the log failed", error)
+                self._fail_all(error)
+                begun = False
+            await asyncio.sleep(pause_s)
+
+    async def _load_new(self) -> None:
+        """States of streams that nobody followed before. They may be ahead of what was read of the log until now."""
+        for stream, followed in list(islice(self._new.items(), LOADED_AT_ONCE_MAX)):
+            entries = await self._log.history(stream)
+            if self._followed.get(stream) is not followed:
+                continue  # whoever wanted it has gone meanwhile
+            self._new.pop(stream, None)
+            empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=CopyOnWriteDict())
+            self._fold(stream, followed, empty, entries)
+
+    async def _read_page(self) -> int:
+        """Fold the next page of the log into what is followed; how many events it had."""
+        page = await self._log.since(self._position)
+        news: dict[StreamName, list[Entry]] = {}
+        for entry in page:
+            followed = self._followed.get(entry.stream)
+            if followed and followed.snapshot and entry.version > followed.snapshot.version:
+                news.setdefault(entry.stream, []).append(entry)
+        if page:
+            self._position = page[-1].position
+        for stream, entries in news.items():
+            followed = self._followed[stream]
+            assert followed.snapshot
+            self._fold(stream, followed, followed.snapshot, entries)
+        return len(page)
+
+    def _fold(self, stream: StreamName, followed: _Followed, before: Snapshot, entries: list[Entry]) -> None:
+        try:
+            snapshot = before.then(stream, [(entry, self._log.event(entry)) for entry in entries])
+        except Exception as error:  # an event that we do not know, for instance: those of other streams go on
+            log_failure("a stream can't be followed", error)
+            followed.fail(error)
+            if self._followed.get(stream) is followed:
+                self._let_go(stream)
+            return
+        weight_bytes = sum(len(entry.state) for entry in entries)
+        followed.weight_bytes += weight_bytes
+        self._weight_bytes += weight_bytes
+        followed.publish(snapshot)
+
+    def _fail_all(self, error: Exception) -> None:
+        for stream, followed in list(self._followed.items()):
+            followed.fail(error)
+            self._let_go(stream)
+
+    def _let_go(self, stream: StreamName) -> None:
+        self._weight_bytes -= self._followed.pop(stream).weight_bytes
+        self._new.pop(stream, None)

@@ -1,0 +1,86 @@
+"""Documents that the city's own front ends are built with: a client names one by its digest instead of sending it."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from domain.errors import Rejected
+from infra.running.settings import PREFIX, SettingError
+
+TRUSTED_MAX = 10_000
+FORM = "sha256:"
+SUFFIX = ".graphql"
+_KEY = re.compile("(sha256:)?[0-9a-f]{64}")
+
+
+def document_id(text: str) -> str:
+    """By what a document is named: `sha256:` and the digest of its UTF-8 in hexadecimal digits."""
+    return FORM + sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+class Trusted:
+    """The documents, by id. `strict`: no others are executed. `understood`: what is known of their texts already."""
+
+    def __init__(
+        self, texts: Iterable[str] = (), *, strict: bool = False, understood: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        self.understood = understood
+        self._texts = {document_id(text): text for text in texts}
+        self._strict = strict
+
+    def text(self, query: str | None, name: str | None) -> str:
+        """The document that a request means, by its text or by its id.
+
+        Raises Rejected: "document_unknown" for an id that nobody has, or that is not that of the text beside it;
+        "document_not_trusted" for another document than those, if they are strict.
+        """
+        if name is not None:
+            text = self._texts.get(name)
+            if text is None or query not in (None, text):
+                raise Rejected("document_unknown", path="document_id")
+            return text
+        assert query is not None, "limits.check_request wants one or the other"
+        if self._strict and document_id(query) not in self._texts:
+            raise Rejected("document_not_trusted")
+        return query
+
+
+def load_trusted(path: str, *, strict: bool, understand: Callable[[str], object]) -> Trusted:
+    """The documents of a folder's `.graphql` files, or of a JSON file that maps digests to documents; none if it is "".
+
+    `understand` raises an exception with `errors` for one that can't be executed; what it gives is kept. Raises
+    SettingError, which names what is wrong.
+    """
+    setting = f"{PREFIX}TRUSTED_DOCUMENTS"
+    try:
+        texts = _read(Path(path)) if path else {}
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{setting}: {path} can't be read: {type(error).__name__}") from None
+    if len(texts) > TRUSTED_MAX:
+        raise SettingError(f"{setting}: at most {TRUSTED_MAX} documents, not {len(texts)}")
+    understood = {}
+    for name, text in texts.items():
+        if not name.endswith(SUFFIX) and not _KEY.fullmatch(name):
+            raise SettingError(f"{setting}: {name} is no digest: sha256: and 64 hexadecimal digits")
+        if _KEY.fullmatch(name) and FORM + name.removeprefix(FORM) != document_id(text):
+            raise SettingError(f"{setting}: {name} is not the digest of its document")
+        try:
+            understood[text] = understand(text)
+        except Exception as error:
+            said = "; ".join(one.message for one in getattr(error, "errors", ())) or type(error).__name__
+            raise SettingError(f"{setting}: {name}: {said}") from None
+    return Trusted(texts.values(), strict=strict, understood=understood)
+
+
+def _read(path: Path) -> dict[str, str]:
+    if path.is_dir():
+        # As bytes: their digest is that of the file, whatever its line ends.
+        return {file.name: file.read_bytes().decode() for file in sorted(path.glob(f"*{SUFFIX}"))}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise ValueError("it must map digests to documents")
+    return found

@@ -1,0 +1,301 @@
+"""GraphQL over HTTP, as its specification has it: one request in, one answer out, and nothing in between.
+
+Where the independent audits of the npm package `graphql-http` and the newest draft differ, the audits are followed: see
+docs/adr/0010-the-endpoint.md.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import orjson
+from graphql import GraphQLError, OperationType
+from starlette.types import Receive, Scope, Send
+
+from api.graphql.engine.execution import Asked, NotHere, answer, refused
+from api.graphql.shared import Context, Headers, Introduce, Position, TurnedAway
+from api.http.limits import (
+    BODY_BYTES_MAX,
+    BODY_READ_TIMEOUT_S,
+    Gone,
+    Malformed,
+    TooLarge,
+    check_request,
+    headers_of,
+    parse_json,
+    peer_of,
+    read_body,
+)
+from api.http.origins import Origins
+from api.http.protocol import Response
+from api.http.streams import EVENT_STREAM, Streams, as_events
+from api.telemetry import CORRELATION, Requests, correlation_of
+from infra.running.logging import log_failure
+
+NAMED = CORRELATION.decode()
+GRAPHQL_JSON = "application/graphql-response+json"
+JSON = "application/json"
+ANY = ("application/*", "*/*")
+ACCEPT_LENGTH_MAX = 2_000
+CONTENT_TYPE_LENGTH_MAX = 200
+HEADERS_MAX = 200  # remembered, of each kind
+READ_ONLY = (OperationType.QUERY,)
+BOTH = (OperationType.QUERY, OperationType.MUTATION)
+HEADS = {
+    media: f"content-type: {media}; charset=utf-8\r\ncache-control: no-store\r\n".encode()
+    for media in (JSON, GRAPHQL_JSON)
+}
+
+
+class _Refusal(Exception):
+    """A request that is no GraphQL request of a kind that is served here."""
+
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+
+
+class _Stream(NamedTuple):
+    """A subscription that is to be told of from now on."""
+
+    asked: Asked
+    context: Context
+
+
+class _Reply(NamedTuple):
+    status: int
+    media: str
+    body: dict[str, Any]
+    headers: Mapping[str, str] = {}
+
+
+class _Request(NamedTuple):
+    """A request. `body` is None if it must still be read with `receive`."""
+
+    method: str
+    headers: Headers
+    peer: str
+    query: bytes = b""
+    body: bytes | None = None
+    receive: Receive | None = None
+
+
+class Endpoint:
+    """The application of the endpoint's path, over ASGI or over the fast path (see api/http/protocol.py)."""
+
+    def __init__(self, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins) -> None:
+        self._introduce = introduce
+        self._requests = requests
+        self._streams = streams
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = headers_of(scope)
+        request = _Request(scope["method"], headers, peer_of(scope), scope["query_string"], receive=receive)
+        try:
+            reply = await self._reply(request)
+        except Gone:
+            return
+        if isinstance(reply, _Stream):
+            await self._streams.serve(reply.asked, reply.context, receive, send)
+            return
+        body = _encoded(reply.body)
+        if reply.media == EVENT_STREAM:
+            body = as_events(body)
+        said = [
+            (b"content-type", f"{reply.media}; charset=utf-8".encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            *((name.encode(), value.encode()) for name, value in reply.headers.items()),
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": said})
+        await send({"type": "http.response.body", "body": body})
+
+    @staticmethod
+    def can_answer(headers: Headers) -> bool:
+        """Whether `answer` can answer a POST with these headers. It can't answer with an event stream."""
+        try:
+            return _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX]) != EVENT_STREAM
+        except _Refusal:
+            return True
+
+    async def answer(self, headers: Headers, body: bytes, peer: str) -> Response:
+        """The response to a POST whose body has arrived."""
+        reply = await self._reply(_Request("POST", headers, peer, body=body))
+        assert isinstance(reply, _Reply)
+        head = HEADS[reply.media]
+        for name, value in reply.headers.items():
+            head += f"{name}: {value}\r\n".encode()
+        return Response(reply.status, head, _encoded(reply.body))
+
+    async def _reply(self, request: _Request) -> _Reply | _Stream:
+        media, method, headers = JSON, request.method, request.headers
+        # Of whoever is refused the body is not read: another request could not follow it.
+        last = {} if method == "GET" or request.body is not None else {"connection": "close"}
+        try:
+            if method not in ("GET", "POST"):
+                raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
+            wanted = _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX])
+            if wanted != EVENT_STREAM:
+                media = wanted
+            elif self._origins.is_foreign(headers):
+                raise _Refusal(403, "Event streams are for programs, and for pages of origins that may ask.")
+            context = await self._introduce(headers, request.peer)  # before the body is read: strangers' may be long
+            context.resumes_after = _last_told(headers)
+            said = _said_in_url(request.query) if method == "GET" else await _said_in_body(request)
+            return await self._answered(said, context, wanted, only_reads=method == "GET")
+        except _Refusal as refusal:
+            self._requests.turned_away("error")
+            return _turned_away(headers, refusal.status, media, {"message": str(refusal)}, refusal.headers | last)
+        except TurnedAway as away:
+            self._requests.turned_away(away.outcome)
+            return _turned_away(headers, away.status, media, away.error, {**away.headers, **last})
+        except Malformed as fault:
+            self._requests.turned_away("error")
+            return _turned_away(headers, 400, media, {"message": str(fault)})
+        except Gone:
+            raise
+        except Exception as error:
+            number = correlation_of(headers)
+            log_failure("a request failed", error, id=number)
+            self._requests.turned_away("failed")
+            message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
+            failure = {"message": message, "extensions": {"code": "internal_error"}}
+            return _turned_away(headers, 500, media, failure, {NAMED: number})
+
+    async def _answered(
+        self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool
+    ) -> _Reply | _Stream:
+        begun_s = time.perf_counter()
+        asked = Asked(said.get("query"), said.get("variables") or {}, said.get("operationName"), said.get("documentId"))
+        try:
+            found = await answer(asked, context, READ_ONLY if only_reads else BOTH)
+        except NotHere as error:
+            if error.kind is not OperationType.SUBSCRIPTION:
+                raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
+            if media == EVENT_STREAM:
+                return self._stream(asked, context)
+            message = f"Subscriptions are served as {EVENT_STREAM}, or over WebSockets by graphql-transport-ws."
+            found = refused([GraphQLError(message)], asked, context)
+        self._requests.answered(context, found.errors, begun_s)
+        status = 400 if media == GRAPHQL_JSON and not found.executed else 200
+        return _Reply(status, media, found.body(), {NAMED: context.correlation})
+
+    def _stream(self, asked: Asked, context: Context) -> _Stream:
+        if not self._streams.room:
+            raise _Refusal(503, "There are too many connections: try again later.", **{"retry-after": "5"})
+        return _Stream(asked, context)
+
+
+def _turned_away(
+    headers: Headers, status: int, media: str, error: Mapping[str, Any], more: Mapping[str, str] = {}
+) -> _Reply:
+    """The answer to what did not come so far that it was looked at as GraphQL."""
+    return _Reply(status, media, {"errors": [error]}, {NAMED: correlation_of(headers), **more})
+
+
+@lru_cache(HEADERS_MAX)
+def _media(accept: bytes) -> str:
+    """In which of ours the client wants its answer (RFC 9110 §12.5.1). Raises a refusal if in none."""
+    wanted = _qualities(accept.decode("latin-1").lower())
+    quality = {
+        media: next((wanted[name] for name in (media, *ANY) if name in wanted), 0.0)  # the most specific name counts
+        for media in (GRAPHQL_JSON, JSON)
+    }
+    # Of both, if they are wanted as much: whoever names the first knows the specification, others get what they know.
+    order = (GRAPHQL_JSON, JSON) if GRAPHQL_JSON in wanted else (JSON, GRAPHQL_JSON)
+    best = max(order, key=lambda media: quality[media])
+    streamed = wanted.get(EVENT_STREAM, 0.0)  # if it is named: nobody else could read it
+    if streamed > quality[best] or (streamed == quality[best] > 0 and best not in wanted):
+        return EVENT_STREAM
+    if not quality[best]:
+        raise _Refusal(406, f"Answers are {GRAPHQL_JSON}, {JSON} or {EVENT_STREAM}, in UTF-8.")
+    return best
+
+
+def _last_told(headers: Headers) -> Position | None:
+    """Where a client stood whose browser opens a stream again by itself. Ids that are not ours are as good as none."""
+    name = headers.get(b"last-event-id", b"").decode("latin-1")
+    return Position(int(name)) if re.fullmatch("[0-9]{1,18}", name) else None
+
+
+def _qualities(accept: str) -> dict[str, float]:
+    """How much each media range is wanted, from 0 to 1."""
+    qualities: dict[str, float] = {}
+    for item in accept.split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                quality = _quality(value.strip())
+            elif key.strip() == "charset" and not _is_utf8(value):
+                quality = 0.0
+        qualities[name] = max(quality, qualities.get(name, 0.0))
+    return qualities
+
+
+def _quality(text: str) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        return 0.0
+    return quality if 0 <= quality <= 1 else 0.0  # "nan" is neither
+
+
+def _is_utf8(charset: str) -> bool:
+    return charset.strip().strip('"').lower() in ("utf-8", "utf8")
+
+
+def _said_in_url(query: bytes) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    said.update(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    for name in ("variables", "extensions"):
+        said[name] = parse_json(said[name], name) if said.get(name) else None
+    said["operationName"] = said.get("operationName") or None  # empty is as if it were not there
+    check_request(said)
+    return said
+
+
+@lru_cache(HEADERS_MAX)
+def _wrong_type(content_type: bytes) -> str:
+    """Why a body that is said to be so is not taken; "" if it is."""
+    name, *parameters = content_type.decode("latin-1").split(";")
+    if name.strip().lower() != JSON:
+        return f"Say what you want in {JSON}."
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip().lower() == "charset" and not _is_utf8(value):
+            return "Say what you want in UTF-8."
+    return ""
+
+
+async def _said_in_body(request: _Request) -> dict[str, Any]:
+    headers, body = request.headers, request.body
+    if wrong := _wrong_type(headers.get(b"content-type", b"")[:CONTENT_TYPE_LENGTH_MAX]):
+        raise _Refusal(415, wrong)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise _Refusal(415, "A compressed body is not taken.")
+    if body is None:
+        assert request.receive
+        try:
+            body = await read_body(headers, request.receive)
+        except TooLarge:
+            raise _Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes.") from None
+        except TimeoutError:
+            raise _Refusal(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.") from None
+    said: dict[str, Any] = parse_json(body, "body")
+    check_request(said, length_bytes=len(body))
+    return said
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # an unpaired surrogate from the client
+        return json.dumps(body).encode()

@@ -1,0 +1,318 @@
+"""Subscriptions over WebSockets: who may open one, what it may send, and how long anybody waits for it."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from typing import Any, cast
+
+from graphql import GraphQLError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
+from strawberry.http.exceptions import WebSocketDisconnected
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler, Operation
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    PingMessage,
+    SubscribeMessage,
+)
+
+from api.graphql.engine.execution import Asked, NotHere
+from api.graphql.schema import schema
+from api.graphql.shared import Context, Introduce, TurnedAway
+from api.http.connections import (
+    CLOSE_TIMEOUT_S,
+    DEAF,
+    PING_EVERY_S,
+    SEND_TIMEOUT_S,
+    Places,
+    Told,
+    told,
+    when_token_ends,
+    with_timeout,
+)
+from api.http.limits import Malformed, check_request, headers_of, parse_json, peer_of
+from api.http.origins import Origins
+from api.http.timers import SharedTimers, Timer
+from domain.errors import Rejected
+from infra.running.logging import log_failure
+from infra.running.settings import EVERY_ORIGIN
+
+SUBSCRIPTIONS_MAX = 20  # at a time, of one connection
+MESSAGE_BYTES_MAX = 64 * 1024  # from a client
+ID_LENGTH_MAX = 128
+INIT_TIMEOUT_S = 10  # from the handshake to connection_init
+SILENCE_MAX_S = 75  # a client that answers no ping for so long is cut off: it may be gone without a word
+PING = '{"type":"ping"}'
+
+POLICY = 1008
+TRY_AGAIN_LATER = 1013
+BAD_MESSAGE = 4400
+FORBIDDEN = 4403
+UNAUTHORIZED = 401
+
+
+class Subscriptions:
+    """The ASGI application of one path, for WebSockets: graphql-transport-ws, and nothing else.
+
+    Opens them to pages that may ask and to programs, while there are places, and watches each of them. Browsers let any
+    page open a WebSocket, so it is here that others are refused.
+    """
+
+    def __init__(self, introduce: Introduce, places: Places, origins: Origins) -> None:
+        self._protocol = _Protocol(introduce, places.timers)
+        self._introduce = introduce
+        self._places = places
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._origins.is_foreign(headers_of(scope)):
+            await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
+        elif self._places.full:
+            await receive()
+            await send({"type": "websocket.accept"})  # browsers tell a page nothing of a handshake that fails
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many connections"})
+        elif reason := await self._turned_away(scope):
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": reason})
+        else:
+            with self._places.take():
+                await _Connection(self._protocol, scope, receive, send).serve(self._places.timers)
+
+    async def _turned_away(self, scope: Scope) -> str:
+        """Why one more from this address is not let in; a place is taken before it is known for whom."""
+        try:
+            await self._introduce({}, peer_of(scope))
+        except TurnedAway as away:
+            return str(away)
+        return ""
+
+
+class _Connection:
+    """A WebSocket whose client is cut off when it sends what it must not, or does not read."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._heard_at_s = time.monotonic()
+        self._farewell: Message | None = None
+        self._pinging: asyncio.Task[None] | None = None
+
+    async def serve(self, timers: SharedTimers) -> None:
+        """Until either side is done."""
+        served: asyncio.Future[Any] = asyncio.ensure_future(self._app(self._scope, self.receive, self.send))
+        # Spread the pings of clients that connected together.
+        pings = timers.start(self._ping, after_s=PING_EVERY_S * random.uniform(0.5, 1))  # noqa: S311
+        try:
+            await asyncio.wait({served, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pings.stop()
+            tasks = {served, self._pinging} if self._pinging else {served}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if self._farewell:
+            with suppress(Exception):  # whoever does not read does not take it either: then it just ends
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._send(self._farewell)
+        if not served.cancelled() and (error := served.exception()):
+            log_failure("a connection failed", error)
+
+    def _ping(self) -> float | None:
+        if time.monotonic() - self._heard_at_s > SILENCE_MAX_S:
+            self._cut_off(TRY_AGAIN_LATER, "you do not answer")
+            return None
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.create_task(self._send_ping())
+        return PING_EVERY_S
+
+    async def _send_ping(self) -> None:
+        with suppress(Exception):  # who can't be sent anything is cut off by that, or gone
+            await self.send({"type": "websocket.send", "text": PING})
+
+    def _cut_off(self, code: int, reason: str) -> None:
+        self._farewell = {"type": "websocket.close", "code": code, "reason": reason}
+        self._end()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._heard_at_s = time.monotonic()
+        if message["type"] == "websocket.receive":
+            try:
+                _check_message(message)
+            except Malformed as fault:
+                self._cut_off(BAD_MESSAGE, str(fault))
+                return {"type": "websocket.disconnect", "code": BAD_MESSAGE}
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "websocket.close":
+            # Send it when nobody receives any more. The client need not answer.
+            self._farewell = message
+            self._end()
+            return
+        try:
+            await with_timeout(SEND_TIMEOUT_S, self._send(message))
+        except TimeoutError:
+            self._cut_off(TRY_AGAIN_LATER, DEAF)
+            raise OSError("the client does not read") from None
+
+
+def _check_message(message: Message) -> None:
+    """Raise Malformed unless the protocol's handler can take it. The reason travels in a close frame: 123 bytes."""
+    text = message.get("text")
+    if text is None:
+        raise Malformed("A message must be text.")
+    if len(text) > MESSAGE_BYTES_MAX or len(text.encode(errors="replace")) > MESSAGE_BYTES_MAX:
+        raise Malformed(f"A message must not be larger than {MESSAGE_BYTES_MAX} bytes.")
+    said = parse_json(text, "message")
+    if not isinstance(said, dict) or not isinstance(said.get("type"), str):
+        raise Malformed('A message must be an object with a "type".')
+    if said["type"] in ("subscribe", "complete"):
+        name = said.get("id")
+        if not isinstance(name, str) or not 1 <= len(name) <= ID_LENGTH_MAX:
+            raise Malformed(f"`id` must be a string of 1 to {ID_LENGTH_MAX} characters.")
+    if said["type"] == "subscribe":
+        check_request(said.get("payload"))
+
+
+class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
+    """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP."""
+
+    _token: Timer | None = None
+    _closing: asyncio.Task[None] | None = None
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        said = message.get("payload")
+        if not self.connection_init_received and isinstance(said, dict | None):
+            assert isinstance(self.websocket, ASGIWebSocketAdapter)
+            assert isinstance(self.view, _Protocol)
+            scope = self.websocket.ws.scope
+            headers = headers_of(scope)
+            try:
+                headers |= _authorization(said or {})
+                self.context = await self.view.introduce(headers, peer_of(scope))
+            except TurnedAway as away:
+                self.connection_init_received = True
+                self.context.services.requests.turned_away(away.outcome)
+                code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
+                await self.websocket.close(code, str(away))
+                return
+            self._token = when_token_ends(self.context, self.view.timers, self._end_with_token)
+        await super().handle_connection_init(message)
+
+    def _end_with_token(self) -> None:
+        self._closing = asyncio.create_task(self._close_with_token())
+
+    async def _close_with_token(self) -> None:
+        with suppress(Exception):  # who is gone already need not be told
+            await self.websocket.close(FORBIDDEN, "token_invalid")
+
+    async def shutdown(self) -> None:
+        if self._token:
+            self._token.stop()
+        if self._closing:
+            self._closing.cancel()
+        await super().shutdown()
+
+    async def handle_ping(self, message: PingMessage) -> None:
+        try:
+            self.context.charge()
+        except TurnedAway as away:
+            await self.websocket.close(TRY_AGAIN_LATER, str(away))
+        else:
+            await super().handle_ping(message)
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        context, said = self.context, cast("dict[str, Any]", message["payload"])
+        # The library closes the connection of whom it does not know yet, or who says an id twice.
+        if self.connection_acknowledged and message["id"] not in self.operations:
+            try:
+                context.charge()
+                if len(self.operations) >= SUBSCRIPTIONS_MAX:
+                    raise Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX)
+                if said.get("documentId") is not None:  # of which the library does not know
+                    said["query"] = context.services.trusted.text(said.get("query"), said["documentId"])
+            except (Rejected, TurnedAway) as refusal:
+                away = refusal if isinstance(refusal, TurnedAway) else TurnedAway(400, refusal, context.language)
+                context.services.requests.turned_away(away.outcome)
+                await self.send_message({"id": message["id"], "type": "error", "payload": [away.error]})
+                return
+        await super().handle_subscribe(message)
+
+    async def run_operation(self, operation: Operation[Context, None]) -> None:
+        try:
+            await self._tell(operation, self.context.for_subscription())
+        except (WebSocketDisconnected, WebSocketDisconnect):
+            return  # the connection ends, and its handler with it
+        except Exception as error:
+            log_failure("a subscription failed", error)
+            await self.websocket.close(1011, "Something went wrong on our side.")
+
+    async def _tell(self, operation: Operation[Context, None], context: Context) -> None:
+        asked = Asked(operation.query or "", operation.variables or {}, operation.operation_name)
+        head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
+        begun_s = time.perf_counter()
+        try:
+            async with aclosing(told(asked, context)) as answers:
+                async for answer in answers:
+                    if isinstance(answer, Told):
+                        await self._send_next(operation, head, answer.text)
+                    else:
+                        await operation.send_initial_errors(answer.errors)
+        except NotHere as error:
+            message = f"Only subscriptions are served over WebSockets: ask for a {error.kind.value} over HTTP."
+            refusal = GraphQLError(message)
+            context.services.requests.answered(context, [refusal], begun_s)
+            await operation.send_initial_errors([refusal])
+
+    async def _send_next(self, operation: Operation[Context, None], head: str, answer: str) -> None:
+        """Send an answer that is encoded already: once for all who are told the same."""
+        if not operation.completed:
+            assert isinstance(self.websocket, ASGIWebSocketAdapter)
+            await self.websocket.ws.send_text(f"{head}{answer}}}")
+
+
+def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Browsers let a page set no headers of a WebSocket: what it would say there stands in connection_init."""
+    for name, value in said.items():
+        if name.lower() == "authorization" and isinstance(value, str):
+            return {b"authorization": value.encode(errors="replace")}
+    return {}
+
+
+class _Protocol(GraphQL[Context, None]):
+    """What the library knows of the protocol, for our schema; HTTP does not come here."""
+
+    graphql_transport_ws_handler_class = SubscriptionHandler
+
+    def __init__(self, introduce: Introduce, timers: SharedTimers) -> None:
+        super().__init__(
+            schema,
+            graphql_ide=None,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
+            allowed_origins=[EVERY_ORIGIN],  # Subscriptions lets in nobody else
+            max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
+        )
+        self.introduce = introduce
+        self.timers = timers
+
+    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+        # Of nobody yet: who it is is said when the connection is initialised, and here nobody could be turned away.
+        return await self.introduce({**headers_of(request.scope), b"authorization": b""}, None)

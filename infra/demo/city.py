@@ -1,0 +1,205 @@
+"""A whole city to try things on: hospitals, agendas and people in proportion, and two months of what became of them.
+
+Everything is said through the same commands as everybody's, in order of time, and the lane decides by a clock that goes
+through the city's days (infra/demo/city_plan.py). The city's present is the midnight thirty days after its first day:
+its agendas reach from thirty days before that to thirty days after.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import msgspec
+import psycopg
+from psycopg import sql
+from rich.console import Console
+from rich.progress import Progress
+
+from domain.appointments.agenda import stream as agenda_stream
+from domain.appointments.hospital import stream as hospital_stream
+from domain.calendar import local_date
+from domain.decider import StreamName
+from domain.errors import Rejected
+from infra.demo.city_plan import FAR, PAST_DAYS, CityPlan, Planned, city_name, hospital_code
+from infra.demo.demo import ACTOR
+from infra.log.core import Core
+from infra.log.log import Key, Unavailable
+from infra.log.secret import Secret
+from infra.running.settings import SettingError
+
+FIRST_DAY_MIN = date(2000, 1, 1)
+COMMANDS_AT_ONCE = 1_024
+# Refused only when it was said before and its key is forgotten: the plan itself corrects it by a late check-in.
+SAID_BEFORE = {("MarkNoShow", "checked_in_already")}
+
+
+class City(msgspec.Struct, frozen=True):
+    """What was accepted, of the whole city; `made` is how much of it was new, `refused` what was not, by code.
+
+    With `there_already` it was complete, and nothing was asked.
+    """
+
+    first_day: date
+    hospitals: int = 0
+    people: int = 0
+    agendas: int = 0
+    appointments: int = 0
+    cancellations: int = 0
+    check_ins: int = 0
+    no_shows: int = 0
+    refused: dict[str, int] = {}
+    made: int = 0
+    seconds: float = 0
+    there_already: bool = False
+
+    def lines(self) -> Iterator[str]:
+        """What is said to the person."""
+        if self.there_already:
+            yield f"the city with first day {self.first_day} is there already, complete: nothing was made"
+            return
+        yield (
+            f"city from {self.first_day} on: {self.hospitals} hospitals, {self.agendas} agendas, {self.people} people,"
+            f" {self.appointments} appointments, {self.cancellations} cancelled, {self.check_ins} checked in,"
+            f" {self.no_shows} missed; {self.made} commands were new, in {self.seconds:.1f} s"
+        )
+        if self.refused:
+            refused = ", ".join(f"{times} {code}" for code, times in self.refused.items())
+            yield f"igob: refused, since something else in the log is in the way: {refused}"
+
+
+class CityClock:
+    """The time in the city: it stands still while commands of one moment are decided."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def latest_first_day(today: date) -> date:
+    """The last first day whose thirty days of history are past; the default."""
+    return today - timedelta(days=PAST_DAYS)
+
+
+def check_city_first_day(first_day: date, *, today: date) -> None:
+    """Raise SettingError for a first day whose history nobody can have lived through yet."""
+    latest = latest_first_day(today)
+    if not FIRST_DAY_MIN <= first_day <= latest:
+        raise SettingError(
+            f"--first-day {first_day} does not do for a city with {PAST_DAYS} days of history:"
+            f" it is {FIRST_DAY_MIN} at the earliest and {latest} at the latest today"
+        )
+
+
+async def begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int, people: int) -> date | None:
+    """The first day of the city of this seed in the log; None if there is none.
+
+    Raises SettingError if that city has another size.
+    """
+    founded = sql.SQL("SELECT command_id, recorded_at FROM {} WHERE originator_id = %s AND originator_version = 1")
+    statement = founded.format(sql.Identifier(schema, "events"))
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        cursor = await connection.execute(statement, [hospital_stream(hospital_code(seed, 0))])
+        row = await cursor.fetchone()
+    if row is None:
+        return None
+    # The event bears the key of its command for ever, and the key says which city it was.
+    days = (local_date(row[1]) - FIRST_DAY_MIN).days + 1
+    for day in (FIRST_DAY_MIN + timedelta(days=n) for n in range(days, -1, -1)):
+        if secret.key_name(ACTOR, _key(city_name(seed, people, day), 0).name) == row[0]:
+            return day
+    raise SettingError(f"the log has a city of seed {seed} already, which has not {people} people: give another --seed")
+
+
+async def first_day_of(
+    core: Core, conninfo: str, *, schema: str, seed: int, people: int, first_day: date | None, today: date
+) -> date:
+    """The first day of the city to make or to complete: that in the log, else as told, else thirty days ago.
+
+    Raises SettingError if the log has a city of this seed with another size or first day.
+    """
+    begun = await begun_on(conninfo, schema=schema, secret=core.secret, seed=seed, people=people)
+    if begun and first_day and begun != first_day:
+        raise SettingError(
+            f"the log has a city of seed {seed} already, whose first day is {begun}:"
+            " give that --first-day, or another --seed"
+        )
+    return begun or first_day or latest_first_day(today)
+
+
+async def load_city(core: Core, clock: CityClock, plan: CityPlan, *, console: Console) -> City:
+    """Make this city, or what is lacking of it. `clock` must be that of the core's lane.
+
+    Commands that were accepted before do nothing again: their keys tell, and after seven days their ids. What something
+    else in the log has the place of is refused and counted. Raises Unavailable.
+    """
+    marker: StreamName = agenda_stream(plan.last_agenda)
+    if (await core.log.load([marker]))[marker].version:
+        return City(first_day=plan.first_day, there_already=True)
+    begun_s, tally, refused = time.monotonic(), Counter[str](), Counter[str]()
+    ordinal = 0
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"city of {plan.people}", total=plan.about())
+        for some in decided_together(plan.commands(), min(COMMANDS_AT_ONCE, core.lane.queue_max)):
+            clock.now = some[-1].at
+            for kind, code, new in await _submit(core, plan.name, some, ordinal):
+                tally[kind] += not code
+                tally["made"] += new
+                refused[code] += bool(code)
+            ordinal += len(some)
+            progress.update(task, completed=ordinal, total=max(plan.about(), ordinal))
+    return City(
+        first_day=plan.first_day,
+        hospitals=tally["RegisterHospital"],
+        people=tally["RegisterPerson"],
+        agendas=tally["PublishAgenda"],
+        appointments=tally["BookAppointment"],
+        cancellations=tally["CancelAppointment"],
+        check_ins=tally["CheckIn"],
+        no_shows=tally["MarkNoShow"],
+        refused={code: times for code, times in sorted(refused.items()) if code},
+        made=tally["made"],
+        seconds=round(time.monotonic() - begun_s, 3),
+    )
+
+
+def decided_together(planned: Iterable[Planned], at_once: int) -> Iterator[list[Planned]]:
+    """Commands in order, as many at a time as may all be decided at the moment of the last of them.
+
+    Each says before when that must be: so little hangs on the very moment that there are few of them.
+    """
+    some: list[Planned] = []
+    before = FAR
+    for one in planned:
+        if some and (len(some) >= at_once or one.at >= before):
+            yield some
+            some, before = [], FAR
+        some.append(one)
+        before = min(before, one.before)
+    if some:
+        yield some
+
+
+def _key(city: str, ordinal: int) -> Key:
+    return Key(ACTOR, f"{city}-{ordinal}")
+
+
+async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) -> list[tuple[str, str, bool]]:
+    """Of each command its kind, the code of its refusal or "", and whether it was new. Raises Unavailable."""
+    submitted = (core.lane.submit(one.command, _key(city, ordinal + n)) for n, one in enumerate(some))
+    answers = await asyncio.gather(*submitted, return_exceptions=True)
+    told: list[tuple[str, str, bool]] = []
+    for one, answer in zip(some, answers, strict=True):
+        kind = type(one.command).__name__
+        if isinstance(answer, Rejected):
+            if answer.code in {"unavailable", "overloaded"}:
+                raise Unavailable("the database does not answer; the city is not complete yet: say it again")
+            told.append((kind, "" if (kind, answer.code) in SAID_BEFORE else answer.code, False))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            told.append((kind, "", bool(answer.recorded) and not answer.replayed))
+    return told

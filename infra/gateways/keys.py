@@ -1,0 +1,217 @@
+"""The keys by which tokens are checked: those of an OpenID Connect provider, or a developer's own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import httpx
+import msgspec
+from joserfc import jwt
+from joserfc.jwk import KeySet, OKPKey
+
+from infra.log.secret import Secret
+from infra.running.logging import log_failure
+from infra.running.settings import PREFIX, SettingError, Settings, is_safe_url
+
+DEVELOPMENT_KEY_ID = "development"
+DEVELOPMENT_ISSUER = "igob-development"
+DEVELOPMENT_ALGORITHMS = ("Ed25519",)
+REFRESH_EVERY_S = 600
+RETRY_S = 5  # while there are no keys yet
+LOOK_AGAIN_MIN_S = 10  # anybody can name a key that nobody has
+KEPT_MAX_S = 24 * 3_600  # while the provider does not answer: it may be gone for good, and so its word on who left
+FETCH_TIMEOUT_S = 5
+FETCH_BYTES_MAX = 256 * 1024
+KEYS_MAX = 50
+KEY_KINDS = ("RSA", "EC", "OKP")  # whoever has an "oct" key to check tokens can make them
+
+
+class WrongKeys(Exception):
+    """What a provider serves is not what its keys are."""
+
+
+class Keys(Protocol):
+    """Where keys come from. `generation` grows when a key that was good is no longer.
+
+    `now` is None while they are not known, and empty if the provider has none: then no token is good.
+    """
+
+    issuer: str
+    algorithms: tuple[str, ...]
+    development: bool
+    generation: int
+    now: KeySet | None
+
+    async def look_again(self) -> None:
+        """Ask for keys that are new, unless that was done just now."""
+        ...
+
+
+def development_key(secret: Secret) -> OKPKey:
+    """The private key of this installation: whoever has the secret can act as anybody, on this machine alone."""
+    seed = secret.development_seed()
+    return OKPKey.derive_key(seed, "Ed25519", {"kid": DEVELOPMENT_KEY_ID})
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """For whom a development token is: see `Actor` in api/access/identity.py."""
+
+    subject: str = "developer"
+    roles: Sequence[str] = ()
+    identity: str = ""
+    hospitals: Sequence[str] = ()
+    service_points: Sequence[str] = ()
+    client: str = "-"
+
+
+def development_token(secret: Secret, settings: Settings, login: Login, *, begin: datetime, lasts: timedelta) -> str:
+    """A token as a provider would sign it. Raises SettingError if there is a provider, which signs them itself."""
+    if settings.oidc_issuer:
+        raise SettingError(f"{settings.oidc_issuer} signs the tokens here ({PREFIX}OIDC_ISSUER)")
+    claims = {
+        "iss": DEVELOPMENT_ISSUER,
+        "aud": settings.oidc_audience,
+        "sub": login.subject,
+        "azp": login.client,
+        "iat": int(begin.timestamp()),
+        "exp": int((begin + lasts).timestamp()),
+        settings.oidc_roles_claim: list(login.roles),
+        settings.oidc_identity_claim: login.identity,
+        "hospital": list(login.hospitals),
+        "service_point": list(login.service_points),
+    }
+    header = {"alg": DEVELOPMENT_ALGORITHMS[0], "kid": DEVELOPMENT_KEY_ID}
+    return jwt.encode(header, claims, development_key(secret), algorithms=[*DEVELOPMENT_ALGORITHMS])
+
+
+class DevelopmentKeys:
+    """The one key of this installation."""
+
+    issuer = DEVELOPMENT_ISSUER
+    algorithms: tuple[str, ...] = DEVELOPMENT_ALGORITHMS
+    development = True
+    generation = 0
+
+    def __init__(self, secret: Secret) -> None:
+        public = development_key(secret).as_dict(private=False)
+        self.now: KeySet | None = KeySet([OKPKey.import_key(public)])
+
+    async def look_again(self) -> None:
+        return
+
+
+class ProviderKeys:
+    """The keys of an OpenID Connect provider, looked up every REFRESH_EVERY_S, and when a token names an unknown one.
+
+    While the provider does not answer, what it said last stays good, for KEPT_MAX_S at most.
+    """
+
+    development = False
+
+    def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:
+        self.issuer = settings.oidc_issuer
+        self.algorithms = settings.algorithms
+        self.generation = 0
+        self.now: KeySet | None = None
+        self._url = settings.oidc_jwks_url
+        self._http = http
+        self._asked_at_s = self._answered_at_s = float("-inf")
+        self._asking = asyncio.Lock()
+
+    async def keep(self) -> None:
+        """Look them up again and again, until cancelled."""
+        while True:
+            await self.look_again()
+            await asyncio.sleep(RETRY_S if self.now is None else REFRESH_EVERY_S)
+
+    async def look_again(self) -> None:
+        wanted_at_s = time.monotonic()
+        async with self._asking:
+            # What was asked for after we came, or just before, is as new as it gets.
+            recent = self._asked_at_s > wanted_at_s or wanted_at_s - self._asked_at_s < LOOK_AGAIN_MIN_S
+            if recent and self.now is not None:
+                return
+            self._asked_at_s = time.monotonic()
+            try:
+                self._replace(await self._fetch_keys())
+            except Exception as error:  # whatever a provider says, it is asked again
+                log_failure("the keys of the identity provider can't be had", error)
+                self._drop_old()
+
+    def _replace(self, found: KeySet) -> None:
+        kept = {_print(key) for key in found.keys}
+        if self.now and not {_print(key) for key in self.now.keys} <= kept:
+            self.generation += 1
+        self.now, self._answered_at_s = found, time.monotonic()
+        if not found:
+            log_failure("the identity provider has no key that checks signatures: no token is good", WrongKeys())
+
+    def _drop_old(self) -> None:
+        if self.now is not None and time.monotonic() - self._answered_at_s > KEPT_MAX_S:
+            self.now = None
+            self.generation += 1
+
+    async def _fetch_keys(self) -> KeySet:
+        url = self._url or await self._discovered()
+        return public_keys(await self._fetch(url))
+
+    async def _discovered(self) -> str:
+        said = await self._fetch(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
+        if said.get("issuer") != self.issuer:
+            raise WrongKeys("the provider calls itself by another name")
+        url = said.get("jwks_uri")
+        if not isinstance(url, str) or not is_safe_url(url):
+            raise WrongKeys("the provider names no place of its keys that can be trusted")
+        return url
+
+    async def _fetch(self, url: str) -> dict[str, Any]:
+        body = bytearray()
+        async with asyncio.timeout(FETCH_TIMEOUT_S), self._http.stream("GET", url, follow_redirects=False) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise WrongKeys(f"it answers {answer.status_code}")
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > FETCH_BYTES_MAX:
+                    raise WrongKeys("it answers too much")
+        try:
+            return msgspec.json.decode(bytes(body), type=dict[str, Any])
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            raise WrongKeys("it does not answer an object in JSON") from None
+
+
+def public_keys(said: Mapping[str, Any]) -> KeySet:
+    """Those of a key set that check signatures; others in it are none of ours. Raises WrongKeys for what is no set."""
+    keys = said.get("keys")
+    if not isinstance(keys, list):
+        raise WrongKeys("it answers no set of keys")
+    found = []
+    for key in keys[:KEYS_MAX]:
+        if isinstance(key, dict) and key.get("kty") in KEY_KINDS and key.get("use", "sig") == "sig" and "d" not in key:
+            with suppress(Exception):  # of a kind that the library does not know, or nonsense: the others are good
+                found += KeySet.import_key_set({"keys": [key]}).keys
+    return KeySet(found)
+
+
+def _print(key: Any) -> tuple[str | None, str]:
+    """What a key is and how it is called."""
+    return key.kid, key.thumbprint()
+
+
+@asynccontextmanager
+async def keys_of(settings: Settings, secret: Secret) -> AsyncIterator[Keys]:
+    """Those of the settings, kept up to date until the block ends."""
+    if not settings.oidc_issuer:
+        yield DevelopmentKeys(secret)
+        return
+    async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as http:
+        keys = ProviderKeys(settings, http)
+        await keys.look_again()
+        keeping = asyncio.create_task(keys.keep())
+        try:
+            yield keys
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})

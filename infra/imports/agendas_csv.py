@@ -1,0 +1,473 @@
+"""Agendas from a CSV file, one a row: all of it is checked first, then it is published through the lane.
+
+The format is described in docs/import-agendas.md. Each row is one command under a key made of the file's digest and the
+row's line, so that a second run of the same file, after a kill or by mistake, publishes nothing twice.
+"""
+
+import asyncio
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from domain.appointments import agenda as agendas
+from domain.appointments import hospital as hospitals
+from domain.appointments.agenda import PublishAgenda
+from domain.calendar import TIME_ZONE
+from domain.decider import StreamName, build, decide
+from domain.errors import Code, Hint, Rejected
+from domain.identifiers import AgendaId
+from infra.log.core import Core, open_core
+from infra.log.lane import Outcome
+from infra.log.log import Key
+from infra.postgres.database import running
+from infra.running.settings import Settings
+from infra.running.terminating import run_until_terminated
+
+ACTOR = "import"
+FILE_MAX_BYTES = 32 * 1024 * 1024
+ROWS_MAX = 100_000
+LINE_MAX_CHARS = 4_096
+ROWS_AT_ONCE = 256
+PROBLEMS_KEPT_MAX = 100
+SHOWN_MAX_CHARS = 40
+
+REQUIRED = ("hospital", "specialty", "practitioner", "date", "start", "end", "minutes")
+QUOTAS: dict[str, agendas.Channel] = {
+    "quota_web": "WEB",
+    "quota_phone": "PHONE",
+    "quota_window": "WINDOW",
+    "quota_assisted": "ASSISTED",
+}
+COLUMNS = (*REQUIRED, "release_at", *QUOTAS)
+
+# Python's own ISO parsers take weeks and missing hyphens too, and regular expressions digits of any script.
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00)")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?")
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
+# What Excel wants above the header to know how the cells are separated.
+_SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
+
+# What the domain's refusals mean to whoever made the file; the API has its own words in api/messages.py.
+REASONS: dict[Code, str] = {
+    "agenda_exists": "another agenda of this practitioner on that date was published already",
+    "hospital_unknown": "there is no hospital {hospital}: register it first",
+    "idempotency_key_reused": "another version of this program imported this line as something else",
+    "in_the_past": "that day is past",
+    "too_far_ahead": "an agenda is published at most {limit} days ahead",
+}
+HINTS: dict[Hint, str] = {
+    "length": "the length must be {bound}",
+    "number": "the number must be {bound}",
+    "slot_date": "the slots must start on {at} in La Paz",
+    "slug": "a code is lower-case letters and digits joined by hyphens, like la-merced",
+    "type": "is missing or not of the right kind",
+}
+INTERRUPTED = "the database does not answer any more; import the same file again to complete it"
+
+T = TypeVar("T")
+
+
+class FileRefused(Exception):
+    """The file as a whole can't be used; the text says why."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with the row that begins at `line` (from 1, the header's being the first).
+
+    `column` is "" when the row as a whole is to blame; `code` is one of domain.errors.Code, "row" for a wrong shape,
+    "doubled" for an agenda that is in the file twice.
+    """
+
+    line: int
+    column: str
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        column = f", column {self.column}" if self.column else ""
+        return f"line {self.line}{column}: {self.text} ({self.code})"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A row that is right in itself, and the line of the file at which it begins."""
+
+    line: int
+    command: PublishAgenda
+
+
+class Report(msgspec.Struct):
+    """What came of it, in agendas.
+
+    `already_there` were published with this very content before, `already_imported` of them by this very file;
+    `refused` counts all refused rows, `problems` tells the first PROBLEMS_KEPT_MAX of them. `error` is "" unless the
+    file was refused, when nothing was written, or the database went away.
+    """
+
+    published: int = 0
+    already_there: int = 0
+    already_imported: int = 0
+    refused: int = 0
+    error: str = ""
+    problems: list[Problem] = []
+
+    @property
+    def ok(self) -> bool:
+        return not self.error and not self.refused
+
+    def blame(self, problem: Problem) -> None:
+        self.refused += 1
+        if len(self.problems) < PROBLEMS_KEPT_MAX:
+            self.problems.append(problem)
+
+    def lines(self) -> Iterator[str]:
+        """The report for people."""
+        if self.error:
+            yield f"igob: {self.error}"
+        yield from map(str, self.problems)
+        if self.refused > len(self.problems):
+            yield f"and {self.refused - len(self.problems)} more"
+        before = f" ({self.already_imported} of them imported from this file before)" if self.already_imported else ""
+        if not self.error or self.published or self.already_there:
+            yield (
+                f"{self.published} agendas published, {self.already_there} already there{before},"
+                f" {self.refused} refused"
+            )
+
+
+class _BadCell(Exception):
+    def __init__(self, column: str, text: str) -> None:
+        super().__init__(text)
+        self.column = column
+
+
+def import_file(
+    path: Path, settings: Settings, *, now: datetime, say: Callable[[str], None], console: Console
+) -> Report:
+    """Publish the agendas of a file on the database of the settings, which starts for it if it must.
+
+    Raises OSError, SettingError, FolderHeld, EmbeddedError, MigrationError, psycopg.OperationalError.
+    """
+    try:
+        content = read_content(path)
+
+        async def work() -> Report:
+            async with open_core(settings) as core:
+                at_once = min(ROWS_AT_ONCE, settings.queue_max)
+                return await import_agendas(core, content, now=now, console=console, at_once=at_once)
+
+        for _ in parse(content):  # what is wrong with the whole file needs no database to be seen
+            break
+        with running(settings, "igob import agendas", say):
+            report = run_until_terminated(work())
+    except FileRefused as refusal:
+        report = Report(error=str(refusal))
+    if report.error:
+        report.error = f"{path}: {report.error}"
+    return report
+
+
+async def import_agendas(
+    core: Core, content: bytes, *, now: datetime, console: Console, at_once: int = ROWS_AT_ONCE
+) -> Report:
+    """Check all rows against the present moment and the log; if all are right, publish them, `at_once` at a time.
+
+    Raises FileRefused; psycopg.OperationalError or PoolTimeout if the database does not answer.
+    """
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        checking = progress.add_task("checking", total=None)
+        rows, report = await check(core, content, now=now, advance=lambda n: progress.advance(checking, n))
+        if report.refused:
+            wrong = "1 row is" if report.refused == 1 else f"{report.refused} rows are"
+            report.error = f"nothing was imported: {wrong} not right"
+            return report
+        progress.update(checking, total=rows)
+        publishing = progress.add_task("publishing", total=rows)
+        return await _publish(core, content, at_once=at_once, advance=lambda n: progress.advance(publishing, n))
+
+
+async def check(
+    core: Core, content: bytes, *, now: datetime, advance: Callable[[int], None] = lambda _: None
+) -> tuple[int, Report]:
+    """How many rows there are, and which would be refused. Writes nothing. Raises FileRefused."""
+    count = 0
+    report = Report()
+    line_of: dict[AgendaId, int] = {}
+    known: dict[StreamName, Any] = {}  # hospitals: few, and looked up once
+    for some in _chunks(parse(content), ROWS_AT_ONCE):
+        refused = await _refused(core, [row for row in some if isinstance(row, Row)], known, now)
+        for row in some:
+            if isinstance(row, Problem):
+                report.blame(row)
+                continue
+            first = line_of.setdefault(row.command.agenda, row.line)
+            if first != row.line:
+                report.blame(
+                    Problem(row.line, "", "doubled", f"the agenda {row.command.agenda} is on line {first} too")
+                )
+            elif row.line in refused:
+                report.blame(_problem(row.line, refused[row.line]))
+        count += len(some)
+        advance(len(some))
+    if not count:
+        raise FileRefused("has a header, but no rows")
+    return count, report
+
+
+async def _refused(core: Core, rows: list[Row], known: dict[StreamName, Any], now: datetime) -> dict[int, Rejected]:
+    """Which of these rows the domain would refuse as the log is now, by line; `known` grows by their hospitals.
+
+    A row that was published before is none of them, whatever day it is: a run that was killed can be completed later.
+    """
+    missing = {hospitals.stream(row.command.hospital) for row in rows} - known.keys()
+    missing |= {agendas.stream(row.command.agenda) for row in rows}
+    states = known | {name: loaded.state for name, loaded in (await core.log.load(missing)).items()}
+    refused = {}
+    for row in rows:
+        hospital, agenda = hospitals.stream(row.command.hospital), agendas.stream(row.command.agenda)
+        known[hospital] = states[hospital]
+        try:
+            decide(row.command, {hospital: states[hospital], agenda: states[agenda]}, now)
+        except Rejected as refusal:
+            refused[row.line] = refusal
+    return refused
+
+
+async def _publish(core: Core, content: bytes, *, at_once: int, advance: Callable[[int], None]) -> Report:
+    report = Report()
+    digest = hashlib.sha256(content).hexdigest()
+    for some in _chunks((row for row in parse(content) if isinstance(row, Row)), at_once):
+        answers = await asyncio.gather(
+            *(core.lane.submit(row.command, Key(ACTOR, f"{digest}:{row.line}")) for row in some),
+            return_exceptions=True,
+        )
+        for row, answer in zip(some, answers, strict=True):
+            if isinstance(answer, Outcome):
+                report.published += bool(answer.recorded)
+                report.already_there += not answer.recorded
+                report.already_imported += answer.replayed
+            elif not isinstance(answer, Rejected):
+                raise answer
+            elif answer.code in {"unavailable", "overloaded"}:
+                report.error = INTERRUPTED
+            else:
+                report.blame(_problem(row.line, answer))
+        advance(len(some))
+        if report.error:
+            break
+    return report
+
+
+def read_content(path: Path) -> bytes:
+    """The file. Raises FileRefused if it is too large, OSError if it can't be read."""
+    with path.open("rb") as file:
+        content = file.read(FILE_MAX_BYTES + 1)
+    if len(content) > FILE_MAX_BYTES:
+        raise FileRefused(f"is larger than {FILE_MAX_BYTES // 1024 // 1024} MiB: split it")
+    return content
+
+
+def parse(content: bytes) -> Iterator[Row | Problem]:
+    """The rows in their order, each right in itself or with what is wrong with it. Blank rows are left out.
+
+    Raises FileRefused if there is no table in it, or it has too many rows.
+    """
+    text = _decoded(content)
+    lines = io.StringIO(text, newline="")
+    header, header_line = _first_line(lines), 1
+    delimiter = _said_delimiter(header)
+    if delimiter:
+        header, header_line = _first_line(lines), 2
+    delimiter = delimiter or (";" if header.count(";") > header.count(",") else ",")
+    columns = _columns(header, delimiter)
+    count = 0
+    for line, cells in _records(lines, delimiter, header_line):
+        if isinstance(cells, Problem):
+            yield cells
+        elif any(cell.strip() for cell in cells):
+            count += 1
+            if count > ROWS_MAX:
+                raise FileRefused(f"has more than {ROWS_MAX} rows: split it")
+            yield _row(line, columns, cells)
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise FileRefused(f"is not UTF-8 (line {line}): save it as “CSV UTF-8”") from None
+    if "\0" in text:
+        raise FileRefused("is not UTF-8 text: save it as “CSV UTF-8”")
+    if not text.strip():
+        raise FileRefused("is empty")
+    return text
+
+
+def _first_line(lines: io.StringIO) -> str:
+    line = lines.readline(LINE_MAX_CHARS + 1)
+    if len(line) > LINE_MAX_CHARS:
+        raise FileRefused(f"its first line is longer than {LINE_MAX_CHARS} characters: is it a CSV file?")
+    return line
+
+
+def _said_delimiter(line: str) -> str:
+    """What a line like `sep=;` says; "" if it is no such line. Raises FileRefused for a delimiter that is not read."""
+    said = _SEPARATOR.fullmatch(line)
+    if said and said[1] not in {",", ";"}:
+        raise FileRefused(f"its first line says sep={_shown(said[1])}: separate the cells by commas or semicolons")
+    return said[1] if said else ""
+
+
+def _columns(header: str, delimiter: str) -> list[str]:
+    """The names of the columns, in their order. Raises FileRefused unless all are known, and all required there."""
+    try:
+        names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter, strict=True), [])]
+    except csv.Error as error:
+        raise FileRefused(f"its first line can't be read as CSV: {error}") from None
+    lacking = [name for name in REQUIRED if name not in names]
+    if lacking:
+        raise FileRefused(f"its first line lacks the columns {', '.join(lacking)}")
+    unknown = [_shown(name) for name in names if name not in COLUMNS]
+    if unknown:
+        raise FileRefused(f"there are no such columns: {', '.join(unknown)}; there are {', '.join(COLUMNS)}")
+    doubled = [name for name in COLUMNS if names.count(name) > 1]
+    if doubled:
+        raise FileRefused(f"there are two columns {', '.join(doubled)}")
+    return names
+
+
+def _records(lines: io.StringIO, delimiter: str, header_line: int) -> Iterator[tuple[int, list[str] | Problem]]:
+    """Records after the header by the line at which they begin: with a quoted line break, one has several lines.
+
+    What can't be read as CSV ends it: where the next record would begin is not known.
+    """
+    reader = csv.reader(_bounded(lines), delimiter=delimiter, strict=True)
+    while True:
+        line = header_line + reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except (csv.Error, FileRefused) as error:
+            text = f"can't be read as CSV, nor can what follows: {error}; is a quote left open?"
+            yield line, Problem(line, "", "row", text)
+            return
+        if cells is None:
+            return
+        yield line, cells
+
+
+def _bounded(lines: io.StringIO) -> Iterator[str]:
+    while line := lines.readline(LINE_MAX_CHARS + 1):
+        if len(line) > LINE_MAX_CHARS:
+            raise FileRefused(f"a line is longer than {LINE_MAX_CHARS} characters")
+        yield line
+
+
+def _row(line: int, columns: list[str], cells: list[str]) -> Row | Problem:
+    if len(cells) != len(columns):
+        return Problem(line, "", "row", f"has {len(cells)} cells, where the first line has {len(columns)}")
+    try:
+        return Row(line, command_of({name: cell.strip() for name, cell in zip(columns, cells, strict=True)}))
+    except _BadCell as bad:
+        return Problem(line, bad.column, "invalid_input", str(bad))
+    except Rejected as refusal:
+        return _problem(line, refusal)
+
+
+def command_of(cells: Mapping[str, str]) -> PublishAgenda:
+    """The command of a row, given its cells by column. Times become slots; the rules are the domain's."""
+    day = _cell(cells, "date", _date)
+    start = _cell(cells, "start", _minute_of_day)
+    end = _cell(cells, "end", _minute_of_day)
+    minutes = _cell(cells, "minutes", _whole)
+    release_at = _cell(cells, "release_at", _moment) if cells.get("release_at") else None
+    quotas = {channel: _cell(cells, name, _whole) for name, channel in QUOTAS.items() if cells.get(name)}
+    if end <= start:
+        raise _BadCell("end", f"{cells['end']} is not after the start, {cells['start']}")
+    fits = 1 <= minutes <= end - start
+    # One slot that does not fit still lets the domain say first what it thinks of its length.
+    starts = range(start, end - minutes + 1, minutes) if fits else [start]
+    try:
+        midnight = datetime.combine(day, time(), TIME_ZONE).astimezone(UTC)
+        slots = [{"start": midnight + timedelta(minutes=minute), "minutes": minutes} for minute in starts]
+    except OverflowError:
+        raise _BadCell("date", f"{cells['date']} is beyond the calendar") from None
+    command = build(
+        PublishAgenda,
+        **{name: _cell(cells, name, str) for name in ("hospital", "specialty", "practitioner")},
+        date=day,
+        slots=slots,
+        quotas=quotas,
+        release_at=release_at,
+    )
+    if not fits:
+        raise _BadCell("minutes", f"no slot of {minutes} minutes fits from {cells['start']} to {cells['end']}")
+    return command
+
+
+def _cell(cells: Mapping[str, str], name: str, convert: Callable[[str], T]) -> T:
+    if not cells[name]:
+        raise _BadCell(name, "is empty")
+    try:
+        return convert(cells[name])
+    except (ValueError, OverflowError) as error:
+        raise _BadCell(name, f"{_shown(cells[name])} is not {error}") from None
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+    except ValueError:
+        raise ValueError("a date that exists, like 2026-12-01") from None
+
+
+def _minute_of_day(text: str) -> int:
+    """0 to 1440: an agenda may end at 24:00."""
+    found = _TIME.fullmatch(text)
+    if not found:
+        raise ValueError("a time like 08:30")
+    return int(found[1]) * 60 + int(found[2]) if found[1] else 24 * 60
+
+
+def _moment(text: str) -> datetime:
+    """An instant in UTC; the time of La Paz unless the text has an offset."""
+    try:
+        moment = datetime.fromisoformat(text if _MOMENT.fullmatch(text) else "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=TIME_ZONE)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("a moment like 2026-12-01T07:00 or 2026-12-01T07:00-04:00") from None
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError("a whole number")
+    return int(text)
+
+
+def _problem(line: int, refusal: Rejected) -> Problem:
+    text = HINTS.get(refusal.details["hint"]) if refusal.code == "invalid_input" else REASONS.get(refusal.code)
+    column = refusal.path.rpartition(".")[2]
+    if refusal.path.startswith("quotas"):
+        column = "quota_…"  # the domain does not say which
+    return Problem(line, column, refusal.code, text.format_map(refusal.details) if text else str(refusal))
+
+
+def _shown(text: str) -> str:
+    """A text of the file's, safe to print: short, control characters escaped."""
+    return repr(text if len(text) <= SHOWN_MAX_CHARS else text[:SHOWN_MAX_CHARS] + "…")
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

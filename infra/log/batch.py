@@ -1,0 +1,130 @@
+"""A batch for the log: its columns, the SQL calls that append it, and the results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from psycopg import sql
+
+from domain.decider import Event, StreamName
+from infra.log.codec import Codec, subject_of
+
+# One parameter a column, in the order of the function in infra/postgres/migrations/0003_append.sql.
+PLAIN_PARAMETERS = 12
+APPEND_TYPES = (*("text",) * PLAIN_PARAMETERS, "text[]", "bytea[]", "text[]")
+NULL = "\\N"
+NO_COLUMNS: tuple[tuple[Any, ...], ...] = ((),) * 5
+
+
+def column(values: Sequence[str]) -> str:
+    """A column as the append takes it: a line a row. Raises ValueError if a value has a line break of its own."""
+    text = "\n".join(values)
+    if text.count("\n") >= max(len(values), 1):
+        raise ValueError("a value of a batch has a line break")
+    return text
+
+
+def append_statement(schema: str) -> bytes:
+    """The call of the append, each parameter cast to its type."""
+    parameters = sql.SQL(", ").join(sql.SQL("%b::" + kind) for kind in APPEND_TYPES)
+    return sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(schema, "append"), parameters).as_bytes()
+
+
+def plain_append_statement(schema: str) -> bytes:
+    """The same call for a batch without personal data, for libpq: only the first PLAIN_PARAMETERS are parameters."""
+    texts = sql.SQL(", ").join(sql.SQL(f"${number}::text") for number in range(1, PLAIN_PARAMETERS + 1))
+    rest = sql.SQL(", ").join(sql.SQL(f"'{{}}'::{kind}") for kind in APPEND_TYPES[PLAIN_PARAMETERS:])
+    return sql.SQL("SELECT * FROM {}({}, {})").format(sql.Identifier(schema, "append"), texts, rest).as_bytes()
+
+
+class Key(msgspec.Struct, frozen=True, gc=False):
+    """An idempotency key, in its actor's own space. `by`: what the log keeps of the actor, if that is not it."""
+
+    actor: str
+    name: str
+    by: str = ""
+
+
+class Batch:
+    """What one append takes, in the columns in which it travels: see infra/postgres/migrations/0003_append.sql.
+
+    `read` has the version of each stream that was looked at (0 = no event yet). Events are encoded as they are added,
+    so that little is left to do when the batch may be sent; those with personal fields wait for their subject's key.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.read: dict[StreamName, int] = {}
+        self.commands: list[tuple[str, str, str, str, str]] = []  # key, digest, actor, correlation, events until here
+        self.events: list[tuple[StreamName, str, str, bytes, str]] = []  # stream, version, name, state, its command
+        self.begun: set[StreamName] = set()
+        self.personal: list[tuple[int, Event]] = []  # with their place in `events`
+        self.erased: list[str] = []
+        self._codec = codec
+
+    def add(self, stream: StreamName, version: int, event: Event) -> int:
+        """Add an event of the command that is accepted next. Returns the size of its state; 0 if it is sealed later.
+
+        Versions count from 1 in each stream.
+        """
+        if version == 1:
+            self.begun.add(stream)
+        if event.personal_fields:
+            self.personal.append((len(self.events), event))
+            state = b""
+        else:
+            state = self._codec.encode(event)
+        if event.erases_subject:
+            self.erased.append(subject_of(event))
+        self.events.append((stream, str(version), event.event_name, state, str(len(self.commands) + 1)))
+        return len(state)
+
+    def accept(self, key: Key, digest: bytes, correlation: str) -> int:
+        """Accept a command with the events added since the last one. Returns the number of events so far."""
+        number = len(self.events)
+        self.commands.append((key.name, digest.hex(), key.by or key.actor, correlation or NULL, str(number)))
+        return number
+
+    def refuse(self, key: Key) -> None:
+        """Add a refused command: its key is looked up, and nothing is kept of it."""
+        self.commands.append((key.name, "", key.by or key.actor, NULL, NULL))
+
+    @property
+    def plain(self) -> bool:
+        """Whether the batch needs no subject key: it has no personal data and no erasure."""
+        return not (self.personal or self.erased)
+
+    def columns(self) -> tuple[str, ...]:
+        """The first PLAIN_PARAMETERS parameters of the append. Raises ValueError if a value has a line break."""
+        # A stream that was empty when read and is begun here needs no look: a first event can't be there twice.
+        checked = {stream: seen for stream, seen in self.read.items() if seen or stream not in self.begun}
+        keys, digests, actors, correlations, written = zip(*self.commands, strict=True) if self.commands else NO_COLUMNS
+        streams, versions, names, states, commands = zip(*self.events, strict=True) if self.events else NO_COLUMNS
+        return (
+            column(tuple(checked)),
+            column([str(seen) for seen in checked.values()]),
+            column(keys),
+            column(digests),
+            column(actors),
+            column(correlations),
+            column(written),
+            column(streams),
+            column(versions),
+            column(names),
+            b"\n".join(states).decode(),
+            column(commands),
+        )
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The batch is on disk: entry n (from 1) has position `base` + n."""
+
+    base: int
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Nothing was written: streams that moved on, with what was missed, and names of keys that have their outcome."""
+
+    stale: dict[StreamName, int]
+    missed: dict[StreamName, list[Event]]
+    missed_bytes: dict[StreamName, int]
+    known: dict[str, tuple[bytes, int]]

@@ -1,0 +1,65 @@
+"""Log and lane on the database of the settings: what every process that decides commands opens."""
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+
+# Importing a context registers its events, folds and decisions.
+import domain.appointments
+import domain.arrivals
+import domain.people
+import domain.queues
+import domain.webhooks  # noqa: F401
+from infra.log.cache import StateCache
+from infra.log.lane import Lane
+from infra.log.log import Log
+from infra.log.secret import Secret, load_secret
+from infra.postgres.database import application_conninfo
+from infra.running.metrics import Metrics
+from infra.running.settings import Settings
+from infra.running.tracing import Spans
+
+
+class Core(msgspec.Struct, frozen=True):
+    log: Log
+    lane: Lane
+    secret: Secret
+
+
+# Remembered states, and rows of read models, are many, live long and form no cycles: at its default pace the collector
+# walks through all of them again and again, for a third of a booking's time.
+GARBAGE_THRESHOLDS = (50_000, 20, 100)
+
+
+@asynccontextmanager
+async def open_core(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    metrics: Metrics | None = None,
+    spans: Spans | None = None,
+) -> AsyncIterator[Core]:
+    """Open log and lane in this event loop; at the end the lane finishes what waits. It decides by this clock.
+
+    What it does is counted in `metrics` and told in `spans`, if there are any.
+
+    The database must be running and migrated, see infra/postgres/database.py. Raises Unavailable if it does not answer.
+    """
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    secret = load_secret(settings)
+    log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
+    cache = StateCache(settings.cache_mib * 2**20)
+    lane = Lane(
+        log, secret=secret, queue_max=settings.queue_max, clock=clock, cache=cache, metrics=metrics, spans=spans
+    )
+    await log.open()
+    lane.start()
+    gc.freeze()  # programs and schema stay: no need to look through them for garbage
+    try:
+        yield Core(log=log, lane=lane, secret=secret)
+    finally:
+        await lane.stop()
+        await log.close()

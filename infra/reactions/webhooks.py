@@ -1,0 +1,251 @@
+"""Sending what is due to webhooks, signed as Standard Webhooks say, and recording what came of it.
+
+At least once: what was sent and not recorded when this process ends is sent again, under the same id. See
+docs/webhooks.md.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import httpx
+import msgspec
+
+from domain.errors import Rejected
+from domain.queues.line import Line, stream
+from domain.webhooks import Failure, RecordAttempt
+from infra.log.core import Core
+from infra.log.log import Key, Log, Unavailable
+from infra.log.secret import Secret
+from infra.postgres.views import Question, Views
+from infra.running.logging import log_failure
+
+ACTOR = "system"
+TIMEOUT_S = 10.0  # until the status is there
+AT_ONCE_MAX = 4  # to one webhook: who does not answer keeps nobody else waiting
+EACH_MAX = 32  # of one webhook, in hand
+STRETCH_EVENTS = 50_000  # looked through at a time, for what was never tried
+ANSWER_BYTES_MAX = 16 * 1024  # read, so that the connection may be used again; nobody looks at it
+ANSWER_TIMEOUT_S = 1.0
+RECORD_PAUSE_S = 1.0  # before what can't be recorded now is tried to be recorded again
+STOP_WAIT_S = 3.0  # for what is being sent; what does not end by then is sent again after the next start
+SECRET_PREFIX = "whsec_"  # noqa: S105 (what tells a secret, not one)
+
+
+class Message(Protocol):
+    """What projections/deliveries.py finds to be due."""
+
+    @property
+    def delivery(self) -> str: ...
+    @property
+    def webhook(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def happened_at(self) -> datetime: ...
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+class Stretch(Protocol):
+    """Where a stretch of the outbox ends; None if that is its end."""
+
+    @property
+    def until(self) -> int | None: ...
+
+
+class Outbox(msgspec.Struct, frozen=True):
+    """The questions of projections/deliveries.py."""
+
+    stretch: Callable[[int, int], Question[Stretch]]
+    due: Callable[[datetime, int, int, Mapping[str, int], int | None], Question[Message]]
+
+
+def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
+    """A webhook's secret, as its receiver has it."""
+    return SECRET_PREFIX + base64.b64encode(secret.webhook_key(webhook, generation)).decode()
+
+
+async def body_of(message: Message, log: Log) -> bytes:
+    """What is sent: JSON, the same whenever it is. Who waited when a line closed is read in the line's own stream.
+
+    Raises Unavailable.
+    """
+    data = dict(message.data)
+    if message.kind == "line_closed":
+        line: Line = await log.state(stream(data["line"]))
+        data["unserved"] = [
+            {"turn": turn.turn, "number": turn.shown, "person": turn.person}
+            for turn in (line.turns[name] for name in data["unserved"])
+        ]
+    return msgspec.json.encode(
+        {
+            "type": message.kind,
+            "timestamp": message.happened_at.astimezone(UTC),
+            "position": str(message.position),
+            "data": data,
+        }
+    )
+
+
+def signed(key: bytes, delivery: str, body: bytes, now: datetime) -> dict[str, str]:
+    """The headers of a message: its id is the same whenever it is sent; signed are id, time and body."""
+    timestamp = str(int(now.timestamp()))
+    digest = hmac.digest(key, b".".join((delivery.encode(), timestamp.encode(), body)), hashlib.sha256)
+    return {
+        "content-type": "application/json",
+        "user-agent": "igob-core",
+        "webhook-id": delivery,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def settled_of(due: Iterable[Message]) -> dict[str, int]:
+    """Of each webhook the position up to which all was tried once, if there is something that was not."""
+    found: dict[str, int] = {}
+    for message in due:
+        if message.attempts == 0:
+            found[message.webhook] = min(message.position - 1, found.get(message.webhook, message.position))
+    return found
+
+
+class Courier:
+    """Takes what is due to webhooks, many at once. `tick` it again and again, in one process at a time.
+
+    What is being sent, or was recorded further on in the log than the read models are, is not taken again. What waits
+    for its place is sent as the newest look has it: not at all, if its webhook was removed meanwhile.
+    """
+
+    def __init__(
+        self, core: Core, views: Views, http: httpx.AsyncClient, outbox: Outbox, clock: Callable[[], datetime]
+    ) -> None:
+        self._core = core
+        self._views = views
+        self._http = http
+        self._outbox = outbox
+        self._clock = clock
+        self._at_least = 0
+        self._settled = 0
+        self._settled_of: dict[str, int] = {}
+        self._due: dict[str, Message] = {}
+        self._in_hand: dict[str, asyncio.Task[None]] = {}
+        self._recorded: dict[str, int] = {}
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_MAX))
+
+    async def begin(self) -> None:
+        """Another may have sent something until now: look at nothing older than that. Raises Unavailable."""
+        self._at_least = await self._core.log.head()
+        self._settled, self._settled_of, self._due = 0, {}, {}
+
+    async def tick(self) -> None:
+        """Begin to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
+        (stretch,), _ = await self._views.ask(self._outbox.stretch(self._settled, STRETCH_EVENTS))
+        question = self._outbox.due(self._clock(), EACH_MAX, self._settled, self._settled_of, stretch.until)
+        rows, freshness = await self._views.ask(question, at_least=self._at_least)
+        self._recorded = {name: position for name, position in self._recorded.items() if position > freshness.position}
+        # What one read model has and another not yet is looked at again.
+        self._settled = freshness.position if stretch.until is None else min(stretch.until, freshness.position)
+        self._settled_of = settled_of(rows)
+        self._due = {row.delivery: row for row in rows}
+        for row in rows:
+            if row.delivery not in self._in_hand and row.delivery not in self._recorded:
+                self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row.delivery, row.webhook))
+
+    async def idle(self, timeout_s: float | None = None) -> None:
+        """Wait until what was begun is sent and recorded."""
+        if self._in_hand:
+            await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
+
+    async def stop(self) -> None:
+        """Wait a little for what is being sent."""
+        await self.idle(STOP_WAIT_S)
+        for task in self._in_hand.values():
+            task.cancel()
+        await self.idle()
+
+    async def _deliver(self, delivery: str, webhook: str) -> None:
+        try:
+            async with self._places[webhook]:  # until it is recorded: so many at most come twice
+                message = self._due.get(delivery)
+                if message is None:
+                    return
+                status, error = await self._post(message)
+                attempt = message.attempts + 1
+                record = RecordAttempt(delivery=delivery, attempt=attempt, status=status, error=error)
+                self._recorded[delivery] = await self._record(record)
+        except Unavailable:
+            return  # it was not sent
+        except Exception as error:
+            log_failure("a message can't be sent", error, delivery=delivery)
+        finally:
+            del self._in_hand[delivery]
+
+    async def _post(self, message: Message) -> tuple[int | None, Failure | None]:
+        """The status of the answer, or why there is none. Redirections are not followed: they are no 2xx.
+
+        Raises Unavailable.
+        """
+        body = await body_of(message, self._core.log)
+        key = self._core.secret.webhook_key(message.webhook, message.generation)
+        headers = signed(key, message.delivery, body, self._clock())
+        status = None
+        try:
+            async with asyncio.timeout(TIMEOUT_S) as time_out:
+                async with self._http.stream("POST", message.url, content=body, headers=headers) as answer:
+                    status = answer.status_code
+                    time_out.reschedule(asyncio.get_running_loop().time() + ANSWER_TIMEOUT_S)
+                    await _drop(answer)
+        except (TimeoutError, httpx.TimeoutException):
+            return (status, None) if status else (None, "timeout")
+        except httpx.ConnectError:
+            return None, "unreachable"
+        except Exception:  # whatever somebody else's program does, or a library makes of it
+            return (status, None) if status else (None, "broken")
+        return status, None
+
+    async def _record(self, record: RecordAttempt) -> int:
+        """From which position on the log has what came of it. It waits for that: what was sent is not sent again."""
+        key = Key(ACTOR, f"attempt:{record.delivery}:{record.attempt}")
+        while True:
+            with suppress(Exception):  # the lane tells what is wrong
+                return await self._heard(record, key)
+            await asyncio.sleep(RECORD_PAUSE_S)
+
+    async def _heard(self, record: RecordAttempt, key: Key) -> int:
+        try:
+            return (await self._core.lane.submit(record, key)).position
+        except Rejected as refusal:
+            if refusal.code != "idempotency_key_reused":
+                raise
+            return await self._core.log.head()  # another one sent it as well, and was heard
+
+
+async def _drop(answer: httpx.Response) -> None:
+    dropped = 0
+    async for part in answer.aiter_raw():
+        dropped += len(part)
+        if dropped > ANSWER_BYTES_MAX:
+            return
+
+
+@asynccontextmanager
+async def open_http() -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose waits `Courier` bounds; each webhook has its own connections."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
+    async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, follow_redirects=False, trust_env=False) as http:
+        yield http

@@ -1,0 +1,331 @@
+"""What a process counts, as Prometheus reads it. The list for people is in docs/operations.md.
+
+Workers of one `igob serve` count in files that they share, so that any of them can tell the sum. Each has a place among
+these files, which whoever replaces it takes over and counts on from there: sums never go back, and of a dead worker's
+gauges nothing stays. Labels are our own words and the schema's, never what clients say.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar
+
+import msgspec
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from domain.decider import DECISIONS
+from infra.running.logging import log_failure
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it, too
+PREFIX = "igob-metrics-"
+NEW = "igob-new-"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (only folders of our own are made and removed there)
+WORKERS_MAX = 1_024  # that count in one folder
+# Written before it is mapped: a page of a mapped file for which there is no room kills the process that touches it.
+RESERVED_BYTES = 256 * 1024
+FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+
+OUTCOMES = ("ok", "refused", "error", "unavailable", "failed")  # of requests; of those not looked at, "limited", too
+COMMAND_OUTCOMES = ("accepted", "replayed", "refused", "unavailable", "overloaded", "failed")
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+# Until a worker has its place: the library would name files by process ids, and nobody could take them over.
+values.ValueClass = values.MutexValue
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when counting began, for each series: nobody asks
+
+M = TypeVar("M", Counter, Histogram)
+
+
+class _Durations:
+    """Buffered observations of a histogram. Counting here takes a tenth of the library's time."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(DURATION_BUCKETS_S) + 1)
+        self._sum_s = 0.0
+
+    def observe(self, duration_s: float) -> None:
+        self._counts[bisect_left(DURATION_BUCKETS_S, duration_s)] += 1
+        self._sum_s += duration_s
+
+    def move_to(self, histogram: Histogram) -> None:
+        """Add the observations to the histogram. The library has no method for that."""
+        for bucket, count in zip(histogram._buckets, self._counts, strict=True):
+            if count:
+                bucket.inc(count)
+        histogram._sum.inc(self._sum_s)
+
+
+class _Children(dict[tuple[str, ...], M], Generic[M]):
+    """Those of a metric by the values of its labels: to look one up in the library takes longer than to count."""
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric: M = metric
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        child: M = self._metric.labels(*labels)
+        self[labels] = child
+        return child
+
+    def prepare(self, all_labels: Iterable[tuple[str, ...]]) -> None:
+        """Have these from the beginning, at 0: Prometheus can't see the rise to the first one otherwise."""
+        for labels in all_labels:
+            self[labels]
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """A worker's place in the folder where all count; it is its own for as long as the file is open."""
+
+    folder: Path
+    place: int
+    lock_fd: int
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process has at this moment; `oldest_wait_s` is that of the command that has waited longest."""
+
+    waiting_commands: int
+    oldest_wait_s: float
+    connections: int
+    subscriptions: int
+    followed_streams: int
+    documents: int
+
+
+class Lag(Protocol):
+    """Of a read model; what infra/postgres/views.py has."""
+
+    @property
+    def lag_events(self) -> int: ...
+    @property
+    def lag_s(self) -> float: ...
+
+
+class Metrics:
+    """One per process: with `shared`, or two would write over each other's numbers."""
+
+    def __init__(self, shared: Shared | None = None) -> None:
+        self._shared = shared
+        self._registry = registry = CollectorRegistry()
+        self.requests = _Children(
+            Counter(
+                "igob_requests",
+                "GraphQL requests, by their one root field.",
+                ("kind", "field", "outcome"),
+                registry=registry,
+            )
+        )
+        self._requests_counted: dict[tuple[str, str, str], int] = {}  # since the last sample
+        self._durations_counted: dict[str, _Durations] = {}
+        self.durations = _Children(
+            Histogram(
+                "igob_request_duration_seconds",
+                "From the request read to its answer made.",
+                ("kind",),
+                buckets=DURATION_BUCKETS_S,
+                registry=registry,
+            )
+        )
+        self.commands = _Children(Counter("igob_commands", "Commands.", ("command", "outcome"), registry=registry))
+        self.commands.prepare((kind.__name__, outcome) for kind in DECISIONS for outcome in COMMAND_OUTCOMES)
+        self.batch = Histogram(
+            "igob_batch_commands", "Commands that are appended together.", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.conflicts = Counter(
+            "igob_append_conflicts", "Batches on streams that another process wrote to.", registry=registry
+        )
+        self.retries = Counter("igob_append_retries", "Batches that the database did not answer.", registry=registry)
+        self._gauges = {
+            "waiting_commands": self._gauge("igob_waiting_commands", "Commands without an answer yet."),
+            "oldest_wait_s": self._gauge("igob_oldest_wait_seconds", "How long the first of them waits.", "livemax"),
+            "connections": self._gauge("igob_connections", "WebSockets that are open."),
+            "subscriptions": self._gauge("igob_subscriptions", "Subscriptions that are followed."),
+            "followed_streams": self._gauge("igob_followed_streams", "Streams that somebody follows."),
+            "documents": self._gauge(
+                "igob_documents", "Documents that a worker remembers, the most of any.", "livemax"
+            ),
+        }
+        self._gauge("igob_workers", "Processes that answer requests.").set(1)
+
+    def _gauge(self, name: str, what: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
+        return Gauge(name, what, multiprocess_mode=mode, registry=self._registry)
+
+    def count_request(self, kind: str, field: str, outcome: str, duration_s: float | None = None) -> None:
+        """Count a request in this process; `flush` adds it to the shared metrics, which take microseconds per count."""
+        labels = kind, field, outcome
+        self._requests_counted[labels] = self._requests_counted.get(labels, 0) + 1
+        if duration_s is not None:
+            durations = self._durations_counted.get(kind)
+            if durations is None:
+                durations = self._durations_counted[kind] = _Durations()
+            durations.observe(duration_s)
+
+    def flush(self) -> None:
+        """Add the counts since the last flush to the shared metrics."""
+        for labels, number in self._requests_counted.items():
+            self.requests[labels].inc(number)
+        self._requests_counted.clear()
+        for kind, durations in self._durations_counted.items():
+            durations.move_to(self.durations[(kind,)])
+        self._durations_counted.clear()
+
+    def answered(self, tally: dict[tuple[str, str], int]) -> None:
+        """Count commands by kind and outcome, and empty the tally."""
+        for labels, number in tally.items():
+            self.commands[labels].inc(number)
+        tally.clear()
+
+    def sample(self, found: Sample) -> None:
+        self.flush()
+        for name, gauge in self._gauges.items():
+            gauge.set(getattr(found, name))
+
+    def page(self, lags: Mapping[str, Lag | None] | None = None, overdue: tuple[int, float] | None = None) -> bytes:
+        """Everything in Prometheus' text format, of all workers that share it.
+
+        With the read models' lag, and how many messages to webhooks are due and for how many seconds, if known.
+        """
+        self.flush()
+        registry = self._registry
+        if self._shared:
+            for place in _dead(self._shared.folder):
+                mark_process_dead(place, str(self._shared.folder))  # type: ignore[no-untyped-call]
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(self._shared.folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + generate_latest(_Lags(lags or {}, overdue))
+
+
+class _Lags(Collector):
+    """The read models' lag at this moment, and that of webhooks: it is the city's, not a process's."""
+
+    def __init__(self, lags: Mapping[str, Lag | None], overdue: tuple[int, float] | None) -> None:
+        self._lags = {name: lag for name, lag in lags.items() if lag}
+        self._overdue = overdue
+
+    def collect(self) -> Iterator[Metric]:
+        events = GaugeMetricFamily(
+            "igob_read_model_lag_events", "Events of the log that a read model lacks.", labels=["read_model"]
+        )
+        seconds = GaugeMetricFamily(
+            "igob_read_model_lag_seconds", "For how long the first of them has been there.", labels=["read_model"]
+        )
+        for name, lag in self._lags.items():
+            events.add_metric([name], lag.lag_events)
+            seconds.add_metric([name], lag.lag_s)
+        yield events
+        yield seconds
+        if self._overdue:
+            messages, oldest_s = self._overdue
+            yield GaugeMetricFamily("igob_webhook_due_messages", "Messages to webhooks that are due.", value=messages)
+            yield GaugeMetricFamily(
+                "igob_webhook_oldest_due_seconds", "For how long the first of them has been due.", value=oldest_s
+            )
+
+
+def share() -> Shared | None:
+    """In a worker, before it counts anything: take a place in the folder that is set; None without one.
+
+    Whoever finds no room there counts for itself, and says so: to serve matters more.
+    """
+    folder = os.environ.get(FOLDER)
+    if not folder:
+        return None
+    try:
+        shared = _take_place(Path(folder))
+    except OSError as error:
+        log_failure("a worker counts for itself alone", error)
+        return None
+    values.ValueClass = values.MultiProcessValue(lambda: shared.place)  # type: ignore[no-untyped-call]
+    return shared
+
+
+def _take_place(folder: Path) -> Shared:
+    """The first place that is nobody's, with its files. Raises OSError."""
+    for place in range(WORKERS_MAX):
+        lock_fd = _locked(folder / f"{place}.lock")
+        if lock_fd is None:
+            continue
+        mark_process_dead(place, str(folder))  # type: ignore[no-untyped-call]
+        for name in FILES:
+            path = folder / f"{name}_{place}.db"
+            if not path.exists():
+                path.write_bytes(bytes(RESERVED_BYTES))
+        return Shared(folder=folder, place=place, lock_fd=lock_fd)
+    raise OSError(f"{WORKERS_MAX} workers count already")
+
+
+def _dead(folder: Path) -> Iterator[int]:
+    """The places whose workers are gone; while one is looked at, nobody takes it."""
+    for path in folder.glob("*.lock"):
+        lock_fd = _locked(path)
+        if lock_fd is not None:
+            yield int(path.stem)
+            os.close(lock_fd)
+
+
+def _locked(path: Path) -> int | None:
+    """The file, open and locked; None if somebody has it. The kernel unlocks it when its process ends, however."""
+    lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_fd)
+        return None
+    return lock_fd
+
+
+@contextmanager
+def shared_folder() -> Iterator[None]:
+    """For workers started while the block runs: a new folder to count in, named in the environment.
+
+    In memory where that can be: a process that writes to a mapped file waits whenever the disk is busy with that file.
+    """
+    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    with ExitStack() as held:
+        try:
+            _remove_abandoned(parent)
+            os.environ[FOLDER] = str(_new_folder(parent, held))
+        except OSError as error:
+            log_failure("workers count each for itself", error)
+        yield
+
+
+def _new_folder(parent: Path, held: ExitStack) -> Path:
+    """One that is removed with what is `held`. Raises OSError."""
+    folder = Path(tempfile.mkdtemp(prefix=NEW, dir=parent))
+    server_fd = os.open(folder / "server", os.O_RDWR | os.O_CREAT, 0o600)
+    held.callback(os.close, server_fd)
+    fcntl.flock(server_fd, fcntl.LOCK_EX)
+    folder = folder.rename(parent / folder.name.replace(NEW, PREFIX))  # not before it is locked: see below
+    held.callback(shutil.rmtree, folder, ignore_errors=True)
+    held.callback(os.environ.pop, FOLDER, None)
+    return folder
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Folders of ours whose servers were killed."""
+    for server in parent.glob(f"{PREFIX}*/server"):
+        with suppress(OSError):  # somebody else's
+            server_fd = _locked(server)
+            if server_fd is not None:
+                shutil.rmtree(server.parent, ignore_errors=True)
+                os.close(server_fd)

@@ -1,0 +1,125 @@
+"""Many who ask for people at the same time are answered by few questions, each with what is true when they ask."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from api.access.acquaintance import Acquaintance
+from domain import people
+from domain.decider import build
+from infra.log.core import Core
+from infra.log.lane import Lane
+from infra.log.log import Loaded, Unavailable
+from tests.city import key, opaque, person
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def asked(core: Core, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The streams of each question."""
+    questions: list[list[str]] = []
+    load = core.log.load
+
+    async def loading(streams: Iterable[str], **options: Any) -> dict[str, Loaded]:
+        questions.append(list(streams))
+        return await load(questions[-1], **options)
+
+    monkeypatch.setattr(core.log, "load", loading)
+    return questions
+
+
+async def knows(acquaintance: Acquaintance, person: str) -> bool:
+    found: people.Person = await acquaintance.state(people.stream(person))
+    return found.known
+
+
+async def register(lane: Lane, core: Core, name: str, identity: str) -> str:
+    await lane.submit(person(name, core, ci=identity), key(name))
+    return opaque(name)
+
+
+async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[str]]) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    asked.clear()
+    acquaintance = Acquaintance(core.log)
+    wanted = [ana, "nobody", *(f"stranger-{n}" for n in range(50)), ana]
+    answers = await asyncio.gather(*(knows(acquaintance, one) for one in wanted))
+    assert answers == [True, False, *[False] * 50, True]
+    assert len(asked) == 1
+    assert await knows(acquaintance, ana)
+    assert len(asked) == 2
+
+
+async def test_bearers_of_numbers_are_asked_for_along_with_people(core: Core, asked: list[list[str]]) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    asked.clear()
+    acquaintance = Acquaintance(core.log)
+    numbers = [people.identity_stream(core.secret.identity_digest(number)) for number in ("1000001", "1000002")]
+    *bearers, known = await asyncio.gather(*(acquaintance.state(one) for one in numbers), knows(acquaintance, ana))
+    assert ([one.person for one in bearers], known, len(asked)) == ([ana, None], True, 1)
+
+
+async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, looked, told = core.log.load, asyncio.Event(), asyncio.Event()
+
+    async def slow_to_tell(streams: Iterable[str], **options: Any) -> dict[str, Loaded]:
+        found = await load(streams, **options)
+        looked.set()
+        await told.wait()
+        return found
+
+    acquaintance = Acquaintance(core.log)
+    with monkeypatch.context() as patch:
+        patch.setattr(core.log, "load", slow_to_tell)
+        early = asyncio.create_task(knows(acquaintance, opaque("Ana")))
+        await looked.wait()
+    await register(core.lane, core, "Ana", "1000001")
+    late = asyncio.create_task(knows(acquaintance, opaque("Ana")))
+    await asyncio.sleep(0)
+    told.set()
+    assert not await early
+    assert await late
+
+
+async def test_whoever_was_erased_is_not_known(core: Core) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    acquaintance = Acquaintance(core.log)
+    assert await knows(acquaintance, ana)
+    await core.lane.submit(build(people.ErasePerson, person=ana), key("e"))
+    assert not await knows(acquaintance, ana)
+
+
+async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_asked(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    load = core.log.load
+
+    async def failing(*_: Any, **__: Any) -> Any:
+        await asyncio.sleep(0.01)
+        monkeypatch.setattr(core.log, "load", load)
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(core.log, "load", failing)
+    acquaintance = Acquaintance(core.log)
+    first = asyncio.gather(knows(acquaintance, ana), knows(acquaintance, "nobody"), return_exceptions=True)
+    await asyncio.sleep(0.005)
+    second = asyncio.create_task(knows(acquaintance, ana))
+    assert [type(answer) for answer in await first] == [Unavailable, Unavailable]
+    assert await second
+
+
+async def test_a_caller_who_goes_takes_nobody_s_answer_along(core: Core) -> None:
+    ana = await register(core.lane, core, "Ana", "1000001")
+    acquaintance = Acquaintance(core.log)
+    going, staying = (asyncio.create_task(knows(acquaintance, ana)) for _ in range(2))
+    await asyncio.sleep(0)
+    going.cancel()
+    assert await staying
+    with pytest.raises(asyncio.CancelledError):
+        await going

@@ -1,0 +1,145 @@
+"""Documents by their id, and a server that executes no others."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import Application, trusted_of
+from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Documents
+from api.graphql.engine.trusted import Trusted, document_id, load_trusted
+from infra.log.core import Core
+from infra.postgres.views import Views
+from infra.running.settings import SettingError, Settings
+from tests.api.conftest import Client, services_of
+from tests.conftest import Clock
+
+HOSPITALS = "query($first: Int!) { hospitals(first: $first) { nodes { id } } }"
+OTHER = "{ __typename }"
+
+
+def trusting(client: Client, *, strict: bool) -> None:
+    client.services.trusted = Trusted([HOSPITALS], strict=strict)
+
+
+async def asked(client: Client, **said: Any) -> dict[str, Any]:
+    answer = await client.http.post("/graphql", json=said, headers={"accept-language": "en"})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_an_id_is_the_digest_of_the_text() -> None:
+    assert document_id("{ ñ }") == "sha256:" + hashlib.sha256("{ ñ }".encode()).hexdigest()
+    assert document_id("{ \ud800 }").startswith("sha256:")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("said", [{}, {"query": HOSPITALS}, {"query": None}])
+async def test_a_trusted_document_is_executed_by_its_id(client: Client, said: dict[str, Any], strict: bool) -> None:
+    trusting(client, strict=strict)
+    answer = await asked(client, documentId=document_id(HOSPITALS), variables={"first": 1}, **said)
+    assert answer["data"] == {"hospitals": {"nodes": []}}
+    params = {"documentId": document_id(HOSPITALS), "variables": '{"first": 1}'}
+    assert (await client.http.get("/graphql", params=params)).json()["data"] == answer["data"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    "said",
+    [{"documentId": document_id(OTHER)}, {"documentId": ""}, {"documentId": document_id(HOSPITALS), "query": OTHER}],
+)
+async def test_an_id_that_nobody_has_or_of_another_text_is_refused(
+    client: Client, said: dict[str, Any], strict: bool
+) -> None:
+    trusting(client, strict=strict)
+    answer = await asked(client, **said)
+    assert "data" not in answer
+    assert answer["errors"][0]["extensions"] == {"code": "document_unknown", "path": ["documentId"]}
+
+
+@pytest.mark.anyio
+async def test_a_strict_server_executes_nothing_else(client: Client) -> None:
+    trusting(client, strict=True)
+    for query in (OTHER, HOSPITALS + " ", "{"):
+        answer = await asked(client, query=query)
+        assert "data" not in answer
+        assert answer["errors"][0]["extensions"] == {"code": "document_not_trusted"}
+    assert (await asked(client, query=HOSPITALS, variables={"first": 1}))["data"]
+    trusting(client, strict=False)
+    assert (await asked(client, query=OTHER))["data"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("said", [{"documentId": 5}, {"documentId": None}, {"documentId": "x", "query": 5}])
+async def test_an_id_is_a_text(client: Client, said: dict[str, Any]) -> None:
+    assert (await client.http.post("/graphql", json=said)).status_code == 400
+
+
+@pytest.mark.anyio
+async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Views, clock: Clock) -> None:
+    settings = Settings(introspection=False)
+    app = Application(settings, services_of(core, views, clock, settings))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as http:
+        for query in ("{ __schema { types { name } } }", '{ __type(name: "Query") { name } }'):
+            answer = (await http.post("/graphql", json={"query": query})).json()
+            assert "introspection" in answer["errors"][0]["message"]
+            assert "data" not in answer
+        guessed = (await http.post("/graphql", json={"query": "{ hospitls(first: 1) { nodes { id } } }"})).json()
+        assert guessed["errors"][0]["message"] == "Cannot query field 'hospitls' on type 'Query'."
+        assert (await http.post("/graphql", json={"query": OTHER})).json()["data"] == {"__typename": "Query"}
+
+
+def test_they_are_read_from_a_folder_or_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.graphql").write_text(HOSPITALS)
+    (tmp_path / "notes.txt").write_text("{ nope }")
+    named = {document_id(OTHER): OTHER, document_id(HOSPITALS).removeprefix("sha256:"): HOSPITALS}
+    (tmp_path / "all.json").write_text(json.dumps(named))
+    folder = trusted_of(Settings(trusted_documents=str(tmp_path)))
+    file = trusted_of(Settings(trusted_documents=str(tmp_path / "all.json"), trusted_only=True))
+    assert folder.text(None, document_id(HOSPITALS)) == HOSPITALS
+    assert file.text(None, document_id(OTHER)) == file.text(OTHER, None) == OTHER
+    assert load_trusted("", strict=False, understand=lambda _: None).text("anything", None) == "anything"
+
+
+@pytest.mark.anyio
+async def test_a_long_one_is_understood_once_and_named_by_the_bytes_of_its_file(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = HOSPITALS.replace(" ", "\r\n").encode() + b" " * DOCUMENT_CHARACTERS_MAX
+    (tmp_path / "a.graphql").write_bytes(content)
+    client.services.trusted = trusted_of(Settings(trusted_documents=str(tmp_path), trusted_only=True))
+    monkeypatch.setattr(Documents, "understand", None)  # nobody needs it
+    name = "sha256:" + hashlib.sha256(content).hexdigest()
+    assert (await asked(client, documentId=name, variables={"first": 1}))["data"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"by name": OTHER}, "by name is no digest"),
+        ({document_id(OTHER): HOSPITALS}, "is not the digest of its document"),
+        ({document_id("{ nope }"): "{ nope }"}, ": Cannot query field 'nope' on type 'Query'"),
+        ({document_id("{"): "{"}, ": Syntax Error"),
+        ({"a": 5}, "can't be read: ValueError"),
+        ([OTHER], "can't be read: ValueError"),
+        (None, "can't be read: FileNotFoundError"),
+    ],
+)
+def test_what_is_wrong_with_them_is_said_before_serving(tmp_path: Path, content: Any, message: str) -> None:
+    file = tmp_path / "all.json"
+    if content is not None:
+        file.write_text(json.dumps(content))
+    with pytest.raises(SettingError, match="IGOB_TRUSTED_DOCUMENTS") as caught:
+        trusted_of(Settings(trusted_documents=str(file)))
+    assert message in str(caught.value)
+
+
+def test_strict_without_documents_would_serve_nothing() -> None:
+    with pytest.raises(SettingError, match="IGOB_TRUSTED_ONLY"):
+        Settings(trusted_only=True)

@@ -1,0 +1,131 @@
+"""Values that are not of their type: refused before anything is asked, in words and codes of ours."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from api.graphql.engine import values
+from tests.api.conftest import Client
+from tests.api.test_appointments import BOOK, PUBLISH, REGISTER, SLOTS
+
+pytestmark = pytest.mark.anyio
+
+ANA = {"idempotencyKey": "r", "identity": "4820193", "givenNames": "Ana", "familyNames": "Mamani",
+       "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
+WISH = {"idempotencyKey": "b", "agenda": "la-merced/2027-01-05/p-01", "slot": 1, "patient": "a" * 26}
+AGENDA: dict[str, Any] = {
+          "idempotencyKey": "p", "hospital": "la-merced", "specialty": "s", "practitioner": "p", "date": "2027-01-05",
+          "slots": [{"start": "2027-01-05T08:00:00-04:00", "minutes": 5}]}  # fmt: skip
+
+
+def slot(**changed: Any) -> dict[str, Any]:
+    return {"slots": [AGENDA["slots"][0], AGENDA["slots"][0] | changed]}
+
+
+def without(said: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "path", "right"),
+    [
+        (REGISTER, ANA | {"birthDate": "2026-02-30"}, ["birthDate"], "a date that exists"),
+        (REGISTER, ANA | {"birthDate": "19900517"}, ["birthDate"], "a date that exists"),
+        (REGISTER, ANA | {"birthDate": 19900517}, ["birthDate"], "a date that exists"),
+        (REGISTER, ANA | {"sex": "X"}, ["sex"], "one of F, M"),
+        (REGISTER, ANA | {"givenNames": 5}, ["givenNames"], "not of the kind"),
+        (REGISTER, ANA | {"givenNames": None}, ["givenNames"], "it is missing"),
+        (REGISTER, without(ANA, "familyNames"), ["familyNames"], "it is missing"),
+        (REGISTER, ANA | {"surprise": 1}, ["surprise"], "not of the kind"),
+        (REGISTER, "Ana", ["input"], "not of the kind"),
+        (REGISTER, None, ["input"], "it is missing"),
+        (BOOK, WISH | {"slot": 2**31}, ["slot"], "a whole number, from -2147483647 to 2147483647"),
+        (BOOK, WISH | {"slot": 1.5}, ["slot"], "a whole number"),
+        (BOOK, WISH | {"channel": "FAX"}, ["channel"], "one of WEB, PHONE, WINDOW, ASSISTED"),
+        (PUBLISH, AGENDA | slot(start="2027-01-05T08:00:00"), ["slots", "1", "start"], "ISO 8601 with its offset"),
+        (PUBLISH, AGENDA | slot(start=True), ["slots", "1", "start"], "ISO 8601 with its offset"),
+        (PUBLISH, AGENDA | slot(start="0001-01-01T00:00:00+14:00"), ["slots", "1", "start"], "ISO 8601"),
+        (PUBLISH, AGENDA | slot(minutes="x"), ["slots", "1", "minutes"], "a whole number"),
+        (PUBLISH, AGENDA | {"quotas": [{"channel": "FAX", "limit": 1}]}, ["quotas", "0", "channel"], "one of WEB"),
+        (PUBLISH, AGENDA | {"quotas": {"channel": "WEB"}}, ["quotas", "limit"], "it is missing"),  # a list of one
+        (PUBLISH, AGENDA | {"releaseAt": "tomorrow"}, ["releaseAt"], "ISO 8601"),
+    ],
+)
+async def test_a_wrong_value_of_a_variable_is_named_in_the_client_s_language(
+    client: Client, query: str, said: Any, path: list[str], right: str
+) -> None:
+    answers = [await client.ask(query, language=language, input=said) for language in ("en", "es")]
+    for answer in answers:
+        assert answer.get("data") is None
+        (error,) = answer["errors"]
+        assert error["extensions"] == {"code": "invalid_input", "path": path}
+    english, spanish = (answer["errors"][0]["message"] for answer in answers)
+    assert english.startswith("Not valid: ")
+    assert right in english
+    assert spanish.startswith("Dato no válido: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "right"),
+    [
+        ('registerPerson(input: {birthDate: "2026-02-30", idempotencyKey: "r", identity: "4820193", givenNames: "A",'
+         ' familyNames: "M", sex: F}) { position }', ["birthDate"], "una fecha que existe"),
+        ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 2147483648, patient: "p"}) { position }',
+         ["slot"], "un número entero"),
+        ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 1, patient: "p", channel: FAX})'
+         ' { position }', ["channel"], "uno de WEB, PHONE, WINDOW, ASSISTED"),
+        ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 1}) { position }', ["patient"], "falta"),
+        ('publishAgenda(input: {idempotencyKey: "k", hospital: "h", specialty: "s", practitioner: "p",'
+         ' date: "2027-01-05", slots: [{start: "2027-01-05T08:00:00", minutes: 1}]}) { position }',
+         ["slots", "0", "start"], "con su diferencia horaria"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_value_in_the_document_too(client: Client, value: str, path: list[str], right: str) -> None:
+    answer = await client.ask(f"mutation {{ {value} }}")
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "invalid_input", "path": path}
+    assert error["message"].startswith("Dato no válido: ")
+    assert right in error["message"]
+    assert error["locations"][0]["line"] == 1
+
+
+async def test_an_argument_as_a_whole_is_called_by_its_name(client: Client) -> None:
+    (error,) = (await client.ask("{ hospitals(first: 2147483648) { nodes { id } } }"))["errors"]
+    assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
+    (error,) = (await client.ask("query($n: Int! = true) { hospitals(first: $n) { nodes { id } } }"))["errors"]
+    assert error["extensions"] == {"code": "invalid_input", "path": ["n"]}
+    answer = await client.ask(SLOTS, id="x", state="GONE")
+    assert [error["extensions"]["path"] for error in answer["errors"]] == [["state"], ["first"]]
+
+
+async def test_all_that_is_wrong_is_said_at_once_each_in_its_place(client: Client) -> None:
+    query = """mutation($person: RegisterPersonInput!, $visit: BookAppointmentInput!) {
+      registerPerson(input: $person) { position } bookAppointment(input: $visit) { position } }"""
+    person = ANA | {"birthDate": "x", "sex": "X", "surprise": 1}
+    answer = await client.ask(query, person=person, visit=WISH | {"slot": "x"})
+    paths = [error["extensions"]["path"] for error in answer["errors"]]
+    assert paths == [["birthDate"], ["sex"], ["surprise"], ["slot"]]
+    assert "M" in answer["errors"][1]["message"]
+
+
+async def test_what_is_wrong_with_the_document_itself_is_the_library_s_to_say(client: Client) -> None:
+    """A person who writes queries reads it, not one who fills in a form."""
+    (error,) = (await client.ask("query($n: Int) { hospitals(first: 1) { nodes { id } } }", n=1))["errors"]
+    assert error["message"] == "Variable '$n' is never used."
+    (error,) = (await client.ask("{ hospitals { nodes { id } } }"))["errors"]
+    assert "of type 'Int!' is required" in error["message"]
+
+
+async def test_of_many_wrong_values_some_are_told_and_no_others_looked_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for = itertools.count()
+    refusal = values._refusal
+    monkeypatch.setattr(values, "_refusal", lambda *about: next(looked_for) < 0 or refusal(*about))
+    answer = await client.ask(PUBLISH, input=AGENDA | {"slots": [{}] * 5_000}, language="en")
+    assert next(looked_for) == values.WRONG_VALUES_MAX
+    told = [error["extensions"] for error in answer["errors"] if "extensions" in error]
+    assert len(told) == values.WRONG_VALUES_MAX
+    assert told[0] == {"code": "invalid_input", "path": ["slots", "0", "start"]}
+    assert told[-1] == {"code": "invalid_input", "path": ["slots", "24", "minutes"]}

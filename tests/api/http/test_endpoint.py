@@ -1,0 +1,153 @@
+"""The endpoint itself: health, limits, and faults that clients must not see."""
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from api.app import _within
+from api.graphql.schema import schema
+from api.messages import HINTS, LANGUAGES, MESSAGES, language_of
+from domain.errors import Code, Hint
+from infra.log.core import Core
+from infra.log.log import READ_TIMEOUT_S, Unavailable
+from projections.catalogue import PROJECTIONS
+from tests.api.conftest import Client
+from tests.city import hospital, key
+from tests.conftest import Town
+
+SNAPSHOT = Path(__file__).parents[2] / "docs" / "schema.graphql"
+
+
+@pytest.mark.anyio
+async def test_health_and_readiness(client: Client) -> None:
+    assert (await client.http.get("/healthz")).json() == {"status": "ok"}
+    fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
+    views = dict.fromkeys(PROJECTIONS, fresh)
+    assert (await client.http.get("/readyz")).json() == {"status": "ready", "position": "0", "views": views}
+
+
+@pytest.mark.anyio
+async def test_a_fault_of_ours_is_masked(client: Client, town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    client.projector = None  # it has no log to read now
+    town.execute("DROP TABLE events CASCADE")
+    answer = await client.ask('{ agendaOfAna: agenda(id: "the-agenda-of-ana") { id } }')
+    (error,) = answer["errors"]
+    number = error["message"].removeprefix("Algo falló de nuestro lado. Si se repite, díganos este número: ")[:-1]
+    assert answer["data"] == {"agendaOfAna": None}
+    assert error["extensions"] == {"code": "internal_error"}
+    said = capsys.readouterr()
+    assert "UndefinedTable" in said.err
+    assert number in said.err  # by which we find it
+    assert said.out == ""
+    for private in ("SELECT", "relation", "the-agenda-of-ana", "agendaOfAna"):
+        assert private not in said.err
+
+
+@pytest.mark.anyio
+async def test_without_the_database_it_says_so_and_nothing_else(client: Client, core: Core) -> None:
+    await core.log.close()
+    ready = await client.http.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"status": "the database does not answer"})
+    for query in ('{ agenda(id: "x") { id } }', "{ hospitals(first: 1) { nodes { id } } }"):
+        answer = await client.ask(query, language="en")
+        assert answer["errors"][0]["extensions"] == {"code": "unavailable"}
+        assert "repeat the request with the same key" in answer["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+async def test_without_its_lane_it_is_not_ready(client: Client, core: Core) -> None:
+    await core.lane.stop()
+    ready = await client.http.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"status": "the lane stopped"})
+
+
+@pytest.mark.anyio
+async def test_while_commands_do_not_get_through_it_is_not_ready(
+    client: Client, core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.app.STUCK_AFTER_S", 0.2)
+    with psycopg.connect(town.application) as holder:
+        holder.execute(f"SELECT {town.schema}.lock_log()")
+        waiting = asyncio.ensure_future(core.lane.submit(hospital(), key("h")))
+        await asyncio.sleep(0.3)
+        ready = await client.http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"status": "commands do not get through"})
+    await waiting
+    assert (await client.http.get("/readyz")).status_code == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+async def test_a_database_that_hangs_is_not_ready(
+    client: Client, core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.app.READY_TIMEOUT_S", 0.2)
+    with psycopg.connect(town.owner) as holder:
+        holder.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
+        # Sooner than the log itself gives up, after infra.log.log.READ_TIMEOUT_S.
+        ready = await asyncio.wait_for(client.http.get("/readyz"), timeout=READ_TIMEOUT_S / 2)
+        assert (ready.status_code, ready.json()) == (503, {"status": "the database does not answer"})
+    assert (await client.http.get("/readyz")).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_what_is_slow_to_be_cancelled_is_not_waited_for() -> None:
+    hangs, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await hangs.wait()
+        finally:  # like the database's driver, which asks the server to cancel the query
+            await asyncio.sleep(0.05)
+            cancelled.set()
+            raise Unavailable
+
+    with pytest.raises(TimeoutError):
+        await _within(0.01, work())
+    assert not cancelled.is_set()
+    await asyncio.wait_for(cancelled.wait(), timeout=5)
+
+
+@pytest.mark.anyio
+async def test_a_page_elsewhere_does_not_reach_us_through_a_name_of_its_own(client: Client) -> None:
+    answer = await client.http.post("/graphql", json={"query": "{ __typename }"}, headers={"host": "evil.example"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("{ " + " ".join(f"a{n}: __typename" for n in range(50)) + " }", "more than 15 aliases, fragments expanded"),
+        ("{ a(x: [" + "1 " * 3000 + "]) }", "more than 2000 tokens"),
+        ("{ hospitals(first: 1) { nodes { id } } nope }", "Cannot query field 'nope'"),
+        ("{", "Syntax Error"),
+    ],
+)
+async def test_what_no_honest_client_sends_is_refused(client: Client, query: str, message: str) -> None:
+    answer = await client.http.post("/graphql", json={"query": query})
+    assert message in answer.json()["errors"][0]["message"]
+
+
+def test_the_snapshot_of_the_schema_is_true() -> None:
+    assert SNAPSHOT.read_text(encoding="utf-8") == schema.as_str() + "\n", "run: igob schema > docs/schema.graphql"
+
+
+def test_every_refusal_is_said_in_every_language() -> None:
+    assert set(MESSAGES) == set(Code.__args__)  # type: ignore[attr-defined]
+    assert set(HINTS) == set(Hint.__args__)  # type: ignore[attr-defined]
+    for said in [*MESSAGES.values(), *HINTS.values()]:
+        assert set(said) == set(LANGUAGES)
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "es"), ("en", "en"), ("en-US,en;q=0.9,es;q=0.8", "en"), ("es-BO,en;q=0.5", "es"), ("qu,ay", "es"),
+        ("fr,en;q=0.1", "en"), ("en;q=0", "es"), ("en;q=x", "es"), ("*", "es"), ("," * 500, "es"),
+    ],
+)  # fmt: skip
+def test_the_language_is_the_best_of_ours(header: str, language: str) -> None:
+    assert language_of(header.encode()) == language

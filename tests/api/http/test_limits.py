@@ -1,0 +1,479 @@
+"""What is refused before it costs anything: strangers, broken and large bodies, queries that explode, WebSockets."""
+
+import asyncio
+import gc
+import json
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from graphql import get_introspection_query, parse
+
+from api.app import Application
+from api.http.limits import (
+    ALIASES_MAX,
+    BODY_BYTES_MAX,
+    COST_MAX,
+    DEPTH_MAX,
+    FIELDS_MAX,
+    PAGE_SIZE_MAX,
+    ROOT_FIELDS_MAX,
+    VALUES_MAX,
+    cost,
+    root_fields,
+)
+from infra.log.core import Core
+from infra.postgres.views import Views
+from infra.running.settings import Settings
+from tests.api.conftest import Client, services_of
+from tests.api.test_appointments import SLOTS
+from tests.city import AGENDA, open_agenda
+from tests.conftest import Clock
+
+JSON = {"content-type": "application/json"}
+QUERY = '{"query": "{ __typename }"'
+
+
+@pytest.fixture
+def app(core: Core, views: Views, clock: Clock) -> Application:
+    return Application(Settings(), services_of(core, views, clock))
+
+
+def doubling(steps: int, fields: str = "") -> str:
+    """Fragments of which each spreads the next one twice."""
+    chain = [f"fragment f{n} on Query {{ {fields} ...f{n + 1} ...f{n + 1} }}" for n in range(steps)]
+    return " ".join(["{ ...f0 }", *chain, f"fragment f{steps} on Query {{ __typename }}"])
+
+
+def rooted(aliases: int) -> str:
+    """A document with three root fields more than that, half of them in a fragment."""
+    named = [f"a{n}: __typename" for n in range(aliases)]
+    return (
+        f"{{ {' '.join(named[::2])} ...f __typename __schema {{ description }} }}"
+        f' fragment f on Query {{ {" ".join(named[1::2])} __type(name: "x") {{ name }} }}'
+    )
+
+
+def nested(depth: int) -> str:
+    """A document with so many fields within each other."""
+    return '{ __type(name: "x") { ' + "ofType { " * (depth - 2) + "name" + " }" * depth
+
+
+def chained(depth: int) -> str:
+    """The same, each field in a fragment of its own."""
+    chain = [f"fragment f{n} on __Type {{ ofType {{ ...f{n + 1} }} }}" for n in range(depth - 2)]
+    return " ".join(['{ __type(name: "x") { ...f0 } }', *chain, f"fragment f{depth - 2} on __Type {{ name }}"])
+
+
+async def first_error(client: Client, query: str) -> str:
+    answer = await client.ask(query)
+    assert "data" not in answer
+    message: str = answer["errors"][0]["message"]
+    return message
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (doubling(60), f"more than {FIELDS_MAX} fields, fragments expanded"),
+        (doubling(11), f"more than {FIELDS_MAX} fields, fragments expanded"),  # 2,048
+        (doubling(5, fields="a: __typename"), f"more than {ALIASES_MAX} aliases"),  # 31
+        (rooted(14), f"more than {ROOT_FIELDS_MAX} root fields"),
+        (nested(21), f"more than {DEPTH_MAX} fields within each other"),
+        (chained(21), f"more than {DEPTH_MAX} fields within each other"),
+        ("query a " + doubling(10) + " query b { ...f0 }", f"more than {FIELDS_MAX} fields"),
+        ("{ ...a } fragment a on Query { ...b ...b } fragment b on Query { ...a ...a }", "within itself"),
+        ("{ ...a } fragment a on Query { ...a ...a }", "Cannot spread fragment 'a' within itself"),
+        ("{ ...nobody }", "Unknown fragment 'nobody'"),
+        ("{ " + "a{" * 100 + "b" + "}" * 100 + " }", "Cannot query field 'a'"),
+        ("{ " + "a{" * 600 + "b" + "}" * 600 + " }", "nested too deeply"),
+    ],
+)
+async def test_documents_that_explode_are_refused(client: Client, query: str, message: str) -> None:
+    assert message in await first_error(client, query)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "query",
+    [doubling(10), doubling(4, fields="a: __typename"), get_introspection_query(), rooted(13), nested(20), chained(20)],
+)
+async def test_documents_within_the_limits_are_answered(client: Client, query: str) -> None:
+    assert "errors" not in await client.ask(query)
+
+
+AGENDAS = 'agendas(hospital: "la-merced", first: 100)'
+AGENDAS_OF_N = '{ agendas(hospital: "x", first: $n) { nodes { slots(first: $n) { nodes { number } } } } }'
+DEEP = "{ __schema { types { " + "fields { type { " * 8 + "name" + " } }" * 8 + " } } }"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        (f"{{ {AGENDAS} {{ nodes {{ slots(first: 100) {{ nodes {{ number }} }} }} }} }}", {}),
+        ("query($n: Int!)" + AGENDAS_OF_N, {"n": 100}),
+        ("query($n: Int! = 100)" + AGENDAS_OF_N, {}),
+        (f"{{ {AGENDAS} {{ nodes {{ ...a }} }} }} fragment a on Agenda {{ slots(first: 50) {{ ...b }} }}"
+         " fragment b on SlotConnection { nodes { number start } }", {}),
+        (f"{{ ... on Query {{ {AGENDAS} {{ nodes {{ "
+         + " ".join(f"s{n}: slots(first: 2, state: HELD) {{ nodes {{ number start }} }}" for n in range(14))
+         + " } } } }", {}),
+    ],
+)  # fmt: skip
+async def test_lists_within_lists_multiply_and_have_a_limit(
+    client: Client, query: str, variables: dict[str, Any]
+) -> None:
+    messages = {}
+    for language in ("es", "en"):
+        answer = await client.ask(query, language=language, **variables)
+        assert "data" not in answer
+        (error,) = answer["errors"]
+        assert error["extensions"] == {"code": "query_too_large"}
+        messages[language] = error["message"]
+    assert str(COST_MAX) in messages["es"]
+    assert "smaller pages" in messages["en"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"{{ {AGENDAS} {{ nodes {{ id freeSlots }} }} }}",
+        f"{{ {AGENDAS} {{ nodes {{ id hospital specialty practitioner date releaseAt freeSlots"
+        " quotas { channel limit taken } slots(first: 8, state: FREE) { nodes { number start state } } } } }",
+        '{ agenda(id: "x") { slots(first: 100) { nodes { number start minutes state heldUntil }'
+        " pageInfo { endCursor hasNextPage } } } }",
+        "query($n: Int! = 100) { hospitals(first: $n) { nodes { id name } } }",
+    ],
+)
+async def test_honest_queries_are_within_the_limit(client: Client, query: str) -> None:
+    assert "errors" not in await client.ask(query)
+
+
+def test_what_a_query_costs_is_found_out_without_keeping_its_variables() -> None:
+    """Cycles would keep them until the collector comes, thousands of requests later."""
+
+    class Variables(dict[str, int]):
+        pass
+
+    variables = Variables(n=7)
+    gone = weakref.ref(variables)
+    gc.disable()
+    try:
+        assert cost(parse("query($n: Int) { ...f } fragment f on Q { a(first: $n) { b } }"), None, variables) == 8
+        del variables
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_what_a_query_costs() -> None:
+    def of(query: str, **variables: Any) -> int:
+        return cost(parse(query), None, variables)
+
+    assert of("{ a { b c } }") == 3
+    assert of("{ a(first: 10) { b c } }") == 21
+    assert of("{ a(first: 10) { b(first: 10) { c } } }") == 1 + 10 * (1 + 10)
+    assert of("{ ...f ...f } fragment f on Q { a(first: 5) { b } }") == 12
+    assert of("query($n: Int) { a(first: $n) { b } }", n=7) == 8
+    assert of("query($n: Int) { a(first: $n) { b } }", n=7.0) == 8
+    assert of("query($n: Int = 3) { a(first: $n) { b } }") == 4
+    assert of("query($n: Int = 3) { a(first: $n) { b } }", n=2) == 3
+    for wrong in (-5, 0, "7", None, [7]):  # refused when it is read
+        assert of("query($n: Int) { a(first: $n) { b } }", n=wrong) == 2
+    assert of("{ a(first: 999999999) { b } }") == 1 + PAGE_SIZE_MAX
+    assert cost(parse("query a { a } query b { a b }"), "b", {}) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+async def test_fragments_that_double_cost_no_time_to_count() -> None:
+    chain = " ".join(f"fragment f{n} on Q {{ ...f{n + 1} ...f{n + 1} }}" for n in range(200))
+    assert cost(parse(f"{{ ...f0 }} {chain} fragment f200 on Q {{ a }}"), None, {}) == 2**200
+
+
+@pytest.mark.anyio
+async def test_a_request_reads_so_many_streams_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.graphql.shared.STREAMS_PER_REQUEST_MAX", 3)
+    one = 'patient(id: "x") { id }'  # two streams
+    assert "errors" not in await client.ask(f"{{ {one} }}")
+    (error,) = (await client.ask(f"{{ {one} again: {one} }}", language="en"))["errors"]
+    assert error["extensions"] == {"code": "query_too_large"}
+    assert "the limit is 3" in error["message"]
+    assert "errors" not in await client.ask(f"{{ {one} }}")
+
+
+@pytest.mark.anyio
+async def test_a_crowded_agenda_is_read_page_by_page(client: Client, core: Core) -> None:
+    await open_agenda(core, slots=5_000)
+    seen: list[int] = []
+    after = None
+    while len(seen) < 5_000:
+        agenda = await client.data(SLOTS, id=AGENDA, first=100, after=after, state="FREE")
+        seen += [slot["number"] for slot in agenda["slots"]["nodes"]]
+        after = agenda["slots"]["pageInfo"]["endCursor"]
+    assert seen == list(range(1, 5_001))
+    assert agenda["slots"]["pageInfo"]["hasNextPage"] is False
+
+
+@pytest.mark.anyio
+@pytest.mark.timeout(20)
+async def test_the_schema_is_not_read_in_circles(client: Client) -> None:
+    assert "depth" in (await first_error(client, DEEP)).lower()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"null", "must be an object"),
+        (b"5", "must be an object"),
+        (b"[]", "must be an object"),
+        (b'[{"query": "{ __typename }"}]', "must be an object"),
+        (b"{}", "`query` must be a string"),
+        (b'{"query": null}', "`query` must be a string"),
+        (b'{"query": 5}', "`query` must be a string"),
+        (b'{"query": "\xff"}', "not JSON in UTF-8"),
+        (f'{QUERY}, "variables": []}}'.encode(), "`variables` must be an object"),
+        (f'{QUERY}, "variables": "{{}}"}}'.encode(), "`variables` must be an object"),
+        (f'{QUERY}, "variables": {{"a": {"[" * 100_000}{"]" * 100_000}}}}}'.encode(), "nested too deeply"),
+        (f'{QUERY}, "variables": {{"a": {"1" * 5_000}}}}}'.encode(), "not JSON"),
+        (f'{QUERY}, "variables": {{"a": NaN}}}}'.encode(), "not JSON"),
+        (f'{QUERY}, "operationName": 5}}'.encode(), "`operationName` must be a string"),
+        (f'{QUERY}, "extensions": 5}}'.encode(), "`extensions` must be an object"),
+    ],
+)
+async def test_malformed_bodies_are_the_clients_fault(client: Client, body: bytes, message: str) -> None:
+    answer = await client.http.post("/graphql", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert message in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "nested",
+    [
+        lambda n: [0] * n,
+        lambda n: {f"x{k}": 0 for k in range(n)},
+        lambda n: [[0] * 9] * (n // 10) + [0] * (n % 10),
+        lambda n: [{"a": [{}]}] * (n // 3) + [{}] * (n % 3),
+    ],
+)
+async def test_variables_have_so_many_values_and_no_more(client: Client, nested: Callable[[int], Any]) -> None:
+    for more, status in ((0, 200), (1, 400)):
+        said = {"query": "{ __typename }", "variables": {"a": nested(VALUES_MAX - 2 + more)}}
+        answer = await client.http.post("/graphql", json=said)
+        assert answer.status_code == status
+    assert answer.json()["errors"][0]["message"] == f"`variables` has more than {VALUES_MAX} values."
+
+
+@pytest.mark.anyio
+async def test_absent_and_null_are_the_same(client: Client) -> None:
+    for rest in ("}", ', "variables": null, "operationName": null, "extensions": null}'):
+        answer = await client.http.post("/graphql", content=QUERY + rest, headers=JSON)
+        assert answer.json() == {"data": {"__typename": "Query"}, "extensions": {"cost": 1}}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "variables", ["5", "[]", "{", "[" * 100_000, '{"a": NaN}'], ids=["number", "list", "open", "deep", "constant"]
+)
+async def test_malformed_variables_in_a_query_string_too(app: Application, variables: str) -> None:
+    query = f"query=%7B__typename%7D&variables={variables}".encode()
+    answer = await Asked(app, method="GET", query_string=query).by("127.0.0.1")
+    assert answer.status == 400
+    assert "errors" in json.loads(answer.body)
+
+
+@pytest.mark.anyio
+async def test_queries_may_come_by_get_but_mutations_may_not(client: Client, core: Core) -> None:
+    asked = await client.http.get("/graphql", params={"query": "{ __typename }", "variables": "{}"})
+    assert asked.json()["data"] == {"__typename": "Query"}
+    done = await client.http.get("/graphql", params={"query": "mutation { __typename }"})
+    assert (done.status_code, done.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+async def test_what_a_page_elsewhere_may_send_unasked_is_refused(client: Client, content_type: str) -> None:
+    answer = await client.http.post("/graphql", content=QUERY + "}", headers={"content-type": content_type})
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_body_is_refused(client: Client, chunked: bool) -> None:
+    padding = " " * (BODY_BYTES_MAX - len(QUERY) - 1)
+    for body, status in [(f"{QUERY}{padding}}}", 200), (f"{QUERY}{padding} }}", 413)]:
+        content = in_chunks(body.encode()) if chunked else body.encode()
+        answer = await client.http.post("/graphql", content=content, headers=JSON)
+        assert answer.status_code == status
+    assert answer.json()["errors"][0]["message"] == f"The body is larger than {BODY_BYTES_MAX} bytes."
+
+
+async def in_chunks(body: bytes, size_bytes: int = 65_536) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), size_bytes):
+        yield body[start : start + size_bytes]
+
+
+class Answer:
+    """What an application sent: the status, or how it closed a handshake."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        self.types = [message["type"] for message in messages]
+        self.status = messages[0].get("status") if messages else None
+        self.code = messages[-1].get("code") if messages else None
+        self.body = b"".join(message.get("body", b"") for message in messages)
+
+
+class Asked:
+    """One request as the server hands it to the application: for what a well-behaved client can't do."""
+
+    def __init__(
+        self, app: Application, *, parts: list[bytes] | None = None, path: str = "/graphql", **scope: Any
+    ) -> None:
+        self.app = app
+        self.parts: Iterator[bytes] = iter(parts if parts is not None else [b""])
+        self.ends = parts is None
+        self.scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+            "scheme": "http", "server": ("127.0.0.1", 80), "http_version": "1.1", "root_path": "",
+        } | scope  # fmt: skip
+
+    async def by(self, client: str | None) -> Answer:
+        """What a client at this address gets."""
+        sent: list[Any] = []
+        scope = self.scope | {"client": client and (client, 123)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await asyncio.wait_for(self.app(scope, self.receive, send), timeout=10)
+        return Answer(sent)
+
+    async def receive(self) -> Any:
+        if self.scope["type"] == "websocket":
+            return {"type": "websocket.connect"}
+        if (part := next(self.parts, None)) is not None:
+            return {"type": "http.request", "body": part, "more_body": not self.ends}
+        return await asyncio.Event().wait()  # the rest never comes
+
+
+@pytest.mark.anyio
+async def test_a_body_that_does_not_come_is_not_waited_for(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.http.limits.BODY_READ_TIMEOUT_S", 0.05)
+    answer = await Asked(app, parts=[b'{"query"', b": "]).by("127.0.0.1")
+    assert answer.status == 408
+    assert "did not arrive within" in json.loads(answer.body)["errors"][0]["message"]
+
+
+@pytest.mark.anyio
+async def test_a_large_body_is_refused_before_it_is_read(app: Application) -> None:
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    for length in (str(BODY_BYTES_MAX + 1), "9" * 5_000):
+        declared = [*headers, (b"content-length", length.encode())]
+        assert (await Asked(app, parts=[], headers=declared).by("127.0.0.1")).status == 413
+    endless = [b" " * 1_048_576] * 3
+    assert (await Asked(app, parts=endless).by("127.0.0.1")).status == 413
+
+
+@pytest.mark.anyio
+async def test_a_line_break_after_the_path_is_no_way_round(app: Application) -> None:
+    assert (await Asked(app, parts=[b" " * 1_048_576] * 3, path="/graphql\n").by("127.0.0.1")).status == 404
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("address", "served"),
+    [
+        ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True),
+        ("192.168.1.20", False), ("172.16.0.1", False), ("2001:db8::1", False), ("::ffff:10.0.0.1", False), ("", False),
+        ("testclient", False), (None, False),
+    ],
+)  # fmt: skip
+async def test_strangers_are_refused_wherever_the_server_listens(
+    app: Application, address: str | None, served: bool
+) -> None:
+    asked = Asked(app, path="/healthz", method="GET")
+    answer = await asked.by(address)
+    assert answer.status == (200 if served else 403)
+    if not served:
+        assert "Without an identity provider" in json.loads(answer.body)["errors"][0]["message"]
+    shaken = await Asked(app, type="websocket", scheme="ws", subprotocols=[]).by(address)
+    assert shaken.types == (["websocket.accept", "websocket.close"] if served else ["websocket.close"])
+
+
+@pytest.mark.anyio
+async def test_a_stranger_can_do_nothing(app: Application) -> None:
+    transport = httpx.ASGITransport(app=app, client=("10.0.0.7", 123))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
+        answer = await stranger.post("/graphql", json={"query": "{ __typename }"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("protocol", ["graphql-ws", "other"])
+async def test_other_protocols_over_web_sockets_are_refused(
+    app: Application, protocol: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = await Asked(app, type="websocket", scheme="ws", subprotocols=[protocol]).by("127.0.0.1")
+    assert answer.types == ["websocket.accept", "websocket.close"]
+    assert answer.code == 4406
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("origin", "host", "served"),
+    [
+        (None, b"localhost:8000", True),
+        (b"http://localhost:8000", b"localhost:8000", True),
+        (b"https://LOCALHOST", b"localhost", True),
+        (b"http://localhost:3000", b"localhost:8000", True),
+        (b"http://localhost", b"localhost:8000", True),
+        (b"http://127.0.0.1:8000", b"localhost:8000", True),
+        (b"https://evil.example", b"localhost:8000", False),
+        (b"http://localhost:8000.evil.example", b"localhost:8000", False),
+        (b"null", b"localhost:8000", False),
+        (b"file://", b"localhost:8000", False),
+        (b"http://[", b"localhost:8000", False),
+        (b"http://evil.example", b"evil.example", False),  # a name of its own for this machine
+    ],
+)
+async def test_a_page_of_another_origin_opens_no_web_socket(
+    app: Application, origin: bytes | None, host: bytes, served: bool
+) -> None:
+    headers = [(b"host", host), *([(b"origin", origin)] if origin else [])]
+    answer = await Asked(app, type="websocket", scheme="ws", subprotocols=["other"], headers=headers).by("127.0.0.1")
+    assert ("websocket.accept" in answer.types) is served
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mutation { }",
+        "{ hospital(id: 1) { } }",
+        "mutation { ...f0 } fragment f60 on Mutation { } "
+        + " ".join(f"fragment f{n} on Mutation {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60)),
+    ],
+)
+async def test_what_selects_nothing_is_refused_and_costs_nothing(client: Client, text: str) -> None:
+    answer = await client.ask(text)
+    assert "A selection can't be empty." in [error["message"] for error in answer["errors"]]
+    assert "data" not in answer
+
+
+def test_root_fields_are_counted_once_however_often_fragments_are_spread() -> None:
+    chain = " ".join(f"fragment f{n} on Mutation {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60))
+    text = f"mutation {{ ...f0 b: x }} fragment f60 on Mutation {{ a: x }} {chain}"
+    assert root_fields(parse(text), None) == 2

@@ -1,0 +1,623 @@
+"""The lane: decided together, appended together, each answered for itself."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any, cast
+from uuid import UUID
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+import infra.log.lane
+import infra.log.log
+from domain import people
+from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot
+from domain.decider import DECISIONS, Command, Decided, Decision, build
+from domain.errors import Rejected
+from domain.people import dependants
+from infra.log.cache import STREAM_BYTES, StateCache
+from infra.log.core import Core
+from infra.log.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVE_FROM_COMMANDS, Lane, Outcome, _Draft
+from infra.log.log import Appended, Batch, Conflict, Loaded, Log, Unavailable
+from tests.city import AGENDA, agenda, booking, hospital, key, opaque, open_agenda, person
+from tests.conftest import Clock, Town
+
+pytestmark = pytest.mark.anyio
+
+
+def codes(answers: Iterable[Outcome | BaseException]) -> Counter[str]:
+    return Counter(answer.code if isinstance(answer, Rejected) else type(answer).__name__ for answer in answers)
+
+
+async def test_a_booking_writes_the_agenda_and_the_patient_in_one_commit(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    outcome = await core.lane.submit(booking(1, "ana"), key("b"), correlation="c-1")
+    rows = town.execute(
+        "SELECT position, stream, version, event, actor, command_id, correlation_id FROM event_log WHERE position > 2"
+    )
+    assert rows == [
+        (3, f"agenda/{AGENDA}", 2, "appointment_booked.v1", "test", town.secret.key_name("test", "b"), "c-1"),
+        (4, f"patient/{opaque('ana')}", 1, "visit_taken.v1", "test", town.secret.key_name("test", "b"), "c-1"),
+    ]
+    assert outcome.position == 4
+    assert not outcome.replayed
+
+
+async def test_of_many_who_want_one_slot_at_once_one_gets_it(core: Core) -> None:
+    await open_agenda(core)
+    answers = await asyncio.gather(
+        *(core.lane.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(50)), return_exceptions=True
+    )
+    assert codes(answers) == {"Outcome": 1, "slot_taken": 49}
+
+
+async def test_two_processes_on_one_log_give_no_slot_twice(core: Core, town: Town, other_lane: Lane) -> None:
+    await open_agenda(core, slots=30)
+    answers = await asyncio.gather(
+        *(
+            lane.submit(booking(1 + n % 30, f"patient {name} {n}"), key(f"{name} {n}"))
+            for n in range(60)
+            for name, lane in (("one", core.lane), ("other", other_lane))
+        ),
+        return_exceptions=True,
+    )
+    assert codes(answers) == {"Outcome": 30, "slot_taken": 90}
+    booked = town.execute("SELECT state->>'slot' FROM event_log WHERE event = 'appointment_booked.v1'")
+    assert len(booked) == len(set(booked)) == 30
+    assert town.execute("SELECT max(position), count(*) FROM event_log") == [(62, 62)]
+
+
+async def test_the_same_key_gives_the_first_outcome_and_writes_nothing_again(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    first = await core.lane.submit(booking(1, "ana"), key("b"))
+    again = await core.lane.submit(booking(1, "ana"), key("b"))
+    assert (again.position, again.replayed) == (first.position, True)
+    assert town.execute("SELECT count(*) FROM events") == [(4,)]
+
+
+async def test_the_same_key_twice_at_once_is_one_booking(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    answers = await asyncio.gather(*(core.lane.submit(booking(1, "ana"), key("b")) for _ in range(5)))
+    assert len({answer.position for answer in answers}) == 1
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert town.execute("SELECT count(*) FROM events") == [(4,)]
+
+
+async def test_the_same_key_with_other_content_is_refused_and_changes_nothing(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    await core.lane.submit(booking(1, "ana"), key("b"))
+    with pytest.raises(Rejected, match="idempotency_key_reused"):
+        await core.lane.submit(booking(2, "luis"), key("b"))
+    assert town.execute("SELECT count(*) FROM events") == [(4,)]
+
+
+async def test_another_actor_s_key_of_the_same_name_is_another_key(core: Core) -> None:
+    await open_agenda(core)
+    await core.lane.submit(booking(1, "ana"), key("b", actor="one"))
+    outcome = await core.lane.submit(booking(2, "luis"), key("b", actor="other"))
+    assert not outcome.replayed
+
+
+async def test_a_refused_command_leaves_its_key_free(core: Core) -> None:
+    await open_agenda(core)
+    with pytest.raises(Rejected, match="slot_unknown"):
+        await core.lane.submit(booking(99, "ana"), key("b"))
+    assert not (await core.lane.submit(booking(1, "ana"), key("b"))).replayed
+
+
+async def test_what_was_accepted_once_stays_accepted_though_it_would_be_refused_now(core: Core, clock: Clock) -> None:
+    await open_agenda(core)
+    hold = build(HoldSlot, hold=opaque("hold"), agenda=AGENDA, slot=1, patient=opaque("ana"), hold_s=300)
+    first = await core.lane.submit(hold, key("h"))
+    clock.wait(301)
+    await core.lane.submit(booking(1, "luis"), key("b"))
+    again = await core.lane.submit(hold, key("h"))
+    assert (again.position, again.replayed) == (first.position, True)
+
+
+async def test_a_key_is_forgotten_after_seven_days_and_the_repeated_command_still_does_nothing_twice(
+    core: Core, town: Town
+) -> None:
+    await open_agenda(core)
+    await core.lane.submit(booking(1, "ana"), key("b"))
+    town.execute("UPDATE commands SET recorded_at = recorded_at - interval '7 days'")
+    again = await core.lane.submit(booking(1, "ana"), key("b"))
+    assert not again.replayed
+    assert town.execute("SELECT count(*) FROM events") == [(4,)]
+    assert (await core.lane.submit(booking(1, "ana"), key("b"))).replayed
+
+
+async def test_old_keys_are_forgotten_by_the_owner_alone(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    old = town.secret.key_name("test", "hospital")
+    town.execute("UPDATE commands SET recorded_at = recorded_at - interval '7 days' WHERE key = %s", old)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        town.execute("SELECT forget_old_commands()", owner=False)
+    assert town.execute("SELECT forget_old_commands()") == [(1,)]
+    assert town.execute("SELECT key::text FROM commands") == [(str(UUID(town.secret.key_name("test", "agenda"))),)]
+
+
+async def test_commands_of_one_batch_see_each_other(core: Core) -> None:
+    await open_agenda(core)
+    book = booking(1, "ana")
+    cancel = build(CancelAppointment, appointment=book.appointment)
+    answers = await asyncio.gather(
+        core.lane.submit(book, key("1")),
+        core.lane.submit(cancel, key("2")),
+        core.lane.submit(booking(1, "luis"), key("3")),
+    )
+    assert [answer.position for answer in answers] == [4, 6, 8]
+
+
+async def test_a_command_that_writes_nothing_has_the_position_of_what_it_found(core: Core) -> None:
+    await open_agenda(core)
+    answers = await asyncio.gather(
+        core.lane.submit(agenda(practitioner="p-02", specialty="cardiology"), key("1")),
+        core.lane.submit(agenda(practitioner="p-02", specialty="cardiology"), key("2")),
+    )
+    assert [answer.position for answer in answers] == [3, 3]
+
+
+async def test_more_than_a_batch_is_answered_in_order_of_arrival(core: Core) -> None:
+    await open_agenda(core, slots=BATCH_COMMANDS_MAX + 50)
+    answers = await asyncio.gather(
+        *(core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, BATCH_COMMANDS_MAX + 51))
+    )
+    positions = [answer.position for answer in answers]
+    assert positions == sorted(positions)
+    assert positions[-1] == 2 + 2 * len(answers)
+
+
+async def test_more_than_may_wait_are_refused_at_once(town: Town, clock: Clock) -> None:
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    await log.open()
+    lane = Lane(log, secret=town.secret, queue_max=3, clock=clock)
+    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(5)]
+    await asyncio.sleep(0)
+    lane.start()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    await lane.stop()
+    await log.close()
+    assert codes(answers) == {"Outcome": 3, "overloaded": 2}
+
+
+async def test_stopping_finishes_what_waits_and_refuses_what_comes(town: Town, clock: Clock) -> None:
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    await log.open()
+    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    lane.start()
+    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(300)]
+    await asyncio.sleep(0)
+    await lane.stop()
+    with pytest.raises(Rejected, match="overloaded"):
+        await lane.submit(hospital("late"), key("late"))
+    await log.close()
+    assert all(outcome.result().position for outcome in waiting)
+    assert town.execute("SELECT count(*) FROM events") == [(300,)]
+
+
+async def test_a_lost_connection_is_settled_by_the_keys(core: Core, town: Town) -> None:
+    await open_agenda(core, slots=200)
+    town_gone = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'igob_app'"
+
+    async def cut() -> None:
+        for _ in range(4):
+            await asyncio.sleep(0.02)
+            await asyncio.to_thread(town.execute, town_gone)
+
+    async def book() -> list[Outcome]:
+        return [await core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, 101)]
+
+    outcomes, _ = await asyncio.gather(book(), cut())
+    assert len(outcomes) == 100
+    booked = town.execute("SELECT state->>'slot' FROM event_log WHERE event = 'appointment_booked.v1'")
+    assert len(booked) == len(set(booked)) == 100
+
+
+async def test_a_command_that_breaks_the_program_does_not_take_its_batch_along(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    poison = booking(2, "poison")
+
+    def encode(self: object, event: object, key: bytes | None = None, *, real=core.log._codec.encode) -> bytes:  # type: ignore[no-untyped-def]
+        if getattr(event, "appointment", "") == poison.appointment:
+            raise ZeroDivisionError
+        return bytes(real(event, key))
+
+    monkeypatch.setattr(type(core.log._codec), "encode", encode)
+    answers = await asyncio.gather(
+        core.lane.submit(booking(1, "ana"), key("1")),
+        core.lane.submit(poison, key("2")),
+        core.lane.submit(booking(3, "luis"), key("3")),
+        return_exceptions=True,
+    )
+    assert codes(answers) == {"Outcome": 2, "ZeroDivisionError": 1}
+
+
+async def test_a_caller_that_went_away_does_not_disturb_the_others(core: Core) -> None:
+    await open_agenda(core)
+    gone = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    stays = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).position > 0
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+
+
+async def test_a_database_that_hangs_is_unavailable_in_time_and_all_goes_on_when_it_answers_again(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.log.log, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.log.log, "APPEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 1)
+    await open_agenda(core)
+    with psycopg.connect(town.owner) as holding:
+        holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Unavailable):
+            await core.log.head()
+        with pytest.raises(Rejected, match="unavailable"):
+            await core.lane.submit(booking(1, "ana"), key("b"))
+        holding.rollback()
+    assert (await core.lane.submit(booking(1, "ana"), key("b"))).position == 4
+
+
+async def test_others_who_hold_the_log_are_waited_for(core: Core, town: Town) -> None:
+    await open_agenda(core)
+    with psycopg.connect(town.application) as holding:
+        holding.execute(f"SELECT {town.schema}.lock_log()")
+        waiting = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("b")))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        holding.rollback()
+    assert (await waiting).position == 4
+
+
+async def test_after_two_conflicts_the_log_is_locked_before_anything_is_looked_at(
+    core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else writes to the agenda before each of our appends: without the lock we would never get through."""
+    await open_agenda(core, slots=30)
+    other_log = Log(town.application, schema=town.schema, secret=town.secret)
+    other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock)
+    await other_log.open()
+    other.start()
+    append, slots = core.log.append, iter(range(2, 30))
+    tried: list[None] = []
+
+    async def append_late(batch: Batch) -> Appended | Conflict:
+        tried.append(None)
+        rival = asyncio.ensure_future(other.submit(booking(next(slots), f"rival {len(tried)}"), key(f"r{len(tried)}")))
+        await asyncio.sleep(0.1)  # in which the rival gets through, unless the log is locked
+        rivals.append(rival)
+        return await append(batch)
+
+    rivals: list[asyncio.Future[Outcome]] = []
+    monkeypatch.setattr(core.log, "append", append_late)
+    outcome = await core.lane.submit(booking(1, "ana"), key("b"))
+    await asyncio.gather(*rivals)
+    assert outcome.position
+    assert len(tried) == 1 + CONFLICTS_BEFORE_LOCK_MAX + 1
+    await other.stop()
+    await other_log.close()
+
+
+async def test_states_are_remembered_within_a_bound_and_personal_data_never(
+    core: Core, town: Town, clock: Clock
+) -> None:
+    cache = StateCache(bytes_max=60_000)
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    await log.open()
+    lane.start()
+    await open_agenda(core, slots=200)
+    for n in range(1, 101):
+        await lane.submit(booking(n, f"p{n}"), key(f"b{n}"))
+        assert cache.weight_bytes <= 60_000
+    assert len(cache) > 10
+    await lane.submit(person("Ana", core), key("person"))
+    assert cache.get(f"person/{opaque('Ana')}") is None
+    await lane.stop()
+    await log.close()
+
+
+async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events_come(
+    core: Core, town: Town, clock: Clock
+) -> None:
+    """What is plain follows what is personal: in one batch, in the next while that is on its way, and much later."""
+    cache = StateCache()
+    lane = Lane(core.log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    lane.start()
+    ana, children = opaque("Ana"), [f"child{n}" for n in range(8)]
+    guardian = dependants.stream(ana)
+    for n, name in enumerate(["Ana", *children]):
+        born = date(1990, 5, 17) if name == "Ana" else date(2015, 3, 9)
+        await lane.submit(replace(person(name, core, ci=str(5_000_000 + n)), birth_date=born), key(name))
+
+    async def declared_and_confirmed(name: str) -> None:
+        said = {"guardian": ana, "dependant": opaque(name), "relation": "MINOR"}
+        declare = build(dependants.DeclareDependant, **said, declared_by=opaque("clerk"))
+        confirm = build(dependants.ConfirmDependant, **said, confirmed_by=opaque("officer"))
+        await asyncio.gather(lane.submit(declare, key(f"d {name}")), lane.submit(confirm, key(f"c {name}")))
+
+    end = build(dependants.EndDependency, guardian=ana, dependant=opaque("child0"))
+    with pytest.raises(Rejected, match="dependency_unknown"):
+        await lane.submit(end, key("end"))
+    assert cache.get(guardian) is not None  # as long as nothing personal is in it
+    await declared_and_confirmed("child0")
+    assert cache.get(guardian) is None
+    await asyncio.gather(*map(declared_and_confirmed, children[1:]))
+    assert cache.get(guardian) is None
+    await lane.submit(end, key("end"))
+    assert cache.get(guardian) is None
+
+    await lane.submit(build(people.ErasePerson, person=opaque("child1")), key("erase"))
+    draft = _Draft(core.log.batch())
+    await lane._provide([guardian], draft)
+    known = list(draft.work[guardian].current().dependants.values())
+    assert [said.until is None for said in known] == [False, True] + [False] * 6
+    assert [said.ended for said in known] == [True] + [False] * 7
+    await lane.stop()
+
+
+async def test_what_was_loaded_is_within_the_bound_though_nothing_gets_written(
+    core: Core, town: Town, clock: Clock
+) -> None:
+    cache = StateCache(bytes_max=2 * STREAM_BYTES)
+    lane = Lane(core.log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
+    draft = _Draft(core.log.batch())
+    streams = [f"agenda/h/2027-01-05/p-{n}" for n in range(10)]
+    await lane._provide(streams, draft)
+    assert len(cache) == 2
+    assert list(draft.work) == streams
+
+
+async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first booking is on its way, a second for the same slot is decided on it; then the first is lost."""
+    await open_agenda(core)
+    append = core.log.append
+    lost: list[Batch] = []
+
+    async def append_slowly(batch: Batch) -> Appended | Conflict:
+        await asyncio.sleep(0.1)
+        if batch.events and not lost:
+            lost.append(batch)
+            raise ZeroDivisionError
+        return await append(batch)
+
+    monkeypatch.setattr(core.log, "append", append_slowly)
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    await asyncio.sleep(0.05)
+    second = asyncio.ensure_future(core.lane.submit(booking(1, "luis"), key("2")))
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+    assert codes(answers) == {"Outcome": 1, "slot_taken": 1}
+    assert len(lost) == 1
+    assert town.execute("SELECT count(*) FROM event_log WHERE event = 'appointment_booked.v1'") == [(1,)]
+
+
+async def test_what_is_on_disk_is_answered_though_what_comes_next_can_not_be_decided(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    append, gone = core.log.append, asyncio.Event()
+
+    async def append_then_go(batch: Batch) -> Appended | Conflict:
+        if gone.is_set():
+            raise Unavailable
+        await asyncio.sleep(0.05)  # in which the next comes
+        answer = await append(batch)
+        gone.set()
+        return answer
+
+    async def load_nothing(streams: Iterable[str]) -> dict[str, Loaded]:
+        await gone.wait()
+        raise Unavailable
+
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    monkeypatch.setattr(core.log, "append", append_then_go)
+    await asyncio.sleep(0.03)
+    monkeypatch.setattr(core.log, "load", load_nothing)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 3)
+    second = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    assert (await asyncio.wait_for(first, 1)).position == 4
+    assert not second.done()
+    with pytest.raises(Rejected, match="unavailable"):
+        await second
+
+
+async def test_who_waits_behind_commands_that_can_not_be_settled_is_told_so_with_them(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 0.5)
+    await open_agenda(core)
+
+    async def no_append(batch: Batch) -> Appended | Conflict:
+        raise Unavailable
+
+    monkeypatch.setattr(core.log, "append", no_append)
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    await asyncio.sleep(0.4)
+    assert core.lane.waited_s > 0.3
+    second = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    begun = time.monotonic()
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+    assert codes(answers) == {"unavailable": 2}
+    assert time.monotonic() - begun < 2
+    assert core.lane.waited_s == 0
+
+
+async def test_a_process_that_froze_with_the_log_locked_does_not_stop_the_others(
+    core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    quick = infra.log.log.CONNECTION["options"].replace(f"timeout={infra.log.log.LOCK_HELD_IDLE_S}s", "timeout=1s")
+    monkeypatch.setitem(infra.log.log.CONNECTION, "options", quick)
+    frozen = Log(town.application, schema=town.schema, secret=town.secret)
+    await frozen.open()
+    with pytest.raises(Unavailable):
+        async with frozen.locked():
+            assert (await core.lane.submit(booking(1, "ana"), key("b"))).position == 4
+    await frozen.close()
+
+
+async def test_remembered_states_that_are_brought_up_to_date_are_weighed_again_and_let_go_if_personal(
+    town: Town, clock: Clock, core: Core
+) -> None:
+    """What another process wrote comes in with the log locked."""
+    cache = StateCache()
+    other_log = Log(town.application, schema=town.schema, secret=town.secret)
+    other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
+    await other_log.open()
+    agenda_stream, person_stream = f"agenda/{AGENDA}", people.stream(opaque("Ana"))
+    for name, loaded in (await other_log.load([agenda_stream, person_stream])).items():
+        cache.put(name, loaded)
+    await open_agenda(core, slots=200)
+    await core.lane.submit(person("Ana", core), key("p"))
+    await other._provide([agenda_stream, person_stream], _Draft(other_log.batch(), fresh=True))
+    await other_log.close()
+    found = cache.get(agenda_stream)
+    assert found is not None
+    assert len(found.state.slots) == 200
+    assert cache.weight_bytes == found.weight_bytes + STREAM_BYTES > 5_000
+    assert cache.get(person_stream) is None
+    cache.drop(agenda_stream)
+    assert cache.weight_bytes == 0
+
+
+class CompareSlots(Command):
+    """Reads one stream twice."""
+
+
+class ReadOn(Command):
+    """Wants one more stream in every round."""
+
+
+def agree(_: Command, *agendas: Agenda, now: datetime) -> Decided:
+    if any(agenda != agendas[0] for agenda in agendas):
+        raise Rejected("slot_unknown")
+    yield from ()
+
+
+async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    decisions: dict[Any, Decision] = cast("Any", DECISIONS)
+
+    def read_twice(_: Command) -> list[str]:
+        return [f"agenda/{AGENDA}"] * 2
+
+    def read_on(_: Command, found: Mapping[str, object]) -> list[str]:
+        return [f"agenda/h/2027-01-05/p-{n}" for n in range(len(found) + 1)]
+
+    monkeypatch.setitem(decisions, CompareSlots, Decision(reads=read_twice, decide=agree, asks_again=False))
+    monkeypatch.setitem(decisions, ReadOn, Decision(reads=read_on, decide=agree, asks_again=True))
+    await open_agenda(core)
+    assert (await core.lane.submit(CompareSlots(), key("1"))).position == 2
+    with pytest.raises(RuntimeError, match="reads more in every round"):
+        await core.lane.submit(ReadOn(), key("2"))
+
+
+async def test_what_is_on_disk_is_answered_at_once_though_more_and_more_commands_come(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core, slots=200)
+    load = core.log.load
+
+    async def load_slowly(streams: Iterable[str]) -> dict[str, Loaded]:
+        await asyncio.sleep(0.02)
+        return await load(streams)
+
+    monkeypatch.setattr(core.log, "load", load_slowly)
+    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    more = []
+    for n in range(2, 150):  # never is there a moment at which nobody came
+        more.append(asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))))
+        await asyncio.sleep(0.01)
+        if first.done():
+            break
+    assert len(more) < 100
+    await asyncio.gather(first, *more)
+
+
+async def test_a_remembered_state_weighs_what_its_events_take_in_the_log(core: Core, town: Town, clock: Clock) -> None:
+    cache = StateCache()
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    await log.open()
+    lane.start()
+    await lane.submit(hospital(), key("hospital"))
+    await lane.submit(agenda(2_000), key("agenda"))
+    await lane.submit(booking(1, "ana"), key("b"))
+    await lane.stop()
+    await log.close()
+    ((stored,),) = town.execute("SELECT sum(octet_length(state)) FROM events")
+    assert cache.weight_bytes == int(str(stored)) + 3 * STREAM_BYTES
+
+
+async def test_what_was_missed_is_told_within_a_bound_that_fits_into_a_socket(core: Core) -> None:
+    """Else a client that froze would keep the log's lock by not reading the answer."""
+    await open_agenda(core, slots=5_000)
+    batch = core.log.batch()
+    batch.read.update({f"agenda/{AGENDA}": 0, "hospital/la-merced": 0})
+    answer = await core.log.append(batch)
+    assert isinstance(answer, Conflict)
+    assert answer.stale == {f"agenda/{AGENDA}": 1, "hospital/la-merced": 1}
+    assert f"agenda/{AGENDA}" not in answer.missed
+
+
+async def test_a_key_in_a_batch_that_was_lost_and_in_the_next_is_settled_with_them(
+    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await open_agenda(core)
+    append = core.log.append
+    sizes: list[int] = []
+
+    async def append_lost_at_first(batch: Batch) -> Appended | Conflict:
+        sizes.append(len(batch.commands))
+        if len(sizes) == 1:
+            await asyncio.sleep(0.1)  # in which the others come
+            raise Unavailable
+        return await append(batch)
+
+    monkeypatch.setattr(core.log, "append", append_lost_at_first)
+    asked = [asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))]
+    await asyncio.sleep(0.05)
+    asked += [asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))]
+    asked += [asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))) for n in range(2, 5)]
+    answers = await asyncio.gather(*asked)
+    assert [answer.replayed for answer in answers] == [False, True, False, False, False]
+    assert answers[0].position == answers[1].position
+    assert sizes == [1, 4, 1]
+    assert town.execute("SELECT count(*) FROM events") == [(10,)]
+
+
+@pytest.mark.parametrize(
+    ("number", "first"), [(1, 1), (HALVE_FROM_COMMANDS - 1, HALVE_FROM_COMMANDS - 1), (HALVE_FROM_COMMANDS, 32)]
+)
+async def test_half_of_many_waiting_commands_is_sent_first(
+    core: Core, monkeypatch: pytest.MonkeyPatch, number: int, first: int
+) -> None:
+    await open_agenda(core, slots=100)
+    append = core.log.append
+    sizes: list[int] = []
+
+    def counted(batch: Batch) -> asyncio.Future[Appended | Conflict]:
+        sizes.append(len(batch.commands))
+        return append(batch)
+
+    monkeypatch.setattr(core.log, "append", counted)
+    await asyncio.gather(*(core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, number + 1)))
+    assert sizes[0] == first
+    assert sum(sizes) == number
+
+
+async def test_a_command_is_submitted_before_its_future_is_awaited(core: Core) -> None:
+    waiting = core.lane.submit(hospital(), key("h"))
+    assert core.lane.waiting_commands == 1
+    assert (await waiting).position == 1

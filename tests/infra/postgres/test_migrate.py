@@ -1,0 +1,209 @@
+"""Migrations: who is granted what, each time; who is refused, and what is said then."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from infra.postgres.embedded import APPLICATION
+from infra.postgres.migrate import MigrationError, check_ready, migrate
+from tests.conftest import Town
+
+GREATEST_POSITION = 10**15
+INSERT = (
+    "INSERT INTO events (originator_id, originator_version, topic, state, notification_id)"
+    " VALUES (%s, 1, 'noted.v1', '{}', %s)"
+)
+APPEND = (
+    "SELECT answer, position FROM append('', '', %s, '00', 'ana', '', '1',"
+    " %s, '1', 'noted.v1', '{}', '1', '{}', '{}', '{}')"
+)
+
+OLD_KEY = "00000000-0000-4000-8000-000000000001"
+NEW_KEY = "00000000-0000-4000-8000-000000000002"
+
+
+@pytest.fixture
+def role(town: Town, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Another role than the application's usual one; it is nobody yet. Parameters are words for CREATE ROLE."""
+    name = f"other_app_{town.schema}"
+    town.execute(f"CREATE ROLE {name} LOGIN {getattr(request, 'param', '')}")
+    yield name
+    town.execute(f"DROP OWNED BY {name}")
+    town.execute(f"DROP ROLE {name}")
+
+
+def check(town: Town, role: str, schema: str = "") -> None:
+    check_ready(make_conninfo(town.owner, user=role), schema=schema or town.schema, secret=town.secret)
+
+
+def migrate_for(town: Town, role: str) -> list[str]:
+    return migrate(town.owner, schema=town.schema, application_role=role, secret=town.secret)
+
+
+def test_a_new_application_s_role_gets_its_grants_though_nothing_is_to_migrate(town: Town, role: str) -> None:
+    with pytest.raises(MigrationError, match=f'role "{role}" may not read schema {town.schema}: run igob db migrate'):
+        check(town, role)
+    assert migrate_for(town, role) == []
+    check(town, role)
+    check(town, APPLICATION)
+    with psycopg.connect(make_conninfo(town.owner, user=role), autocommit=True) as connection:
+        connection.execute(f"SET search_path = {town.schema}")
+        assert connection.execute(APPEND, (NEW_KEY, "case/1")).fetchone() == ("appended", 0)
+
+
+def test_missing_migrations_and_missing_privileges_are_told_apart(town: Town, role: str) -> None:
+    with pytest.raises(MigrationError, match=r"lacks migrations \[1"):
+        check(town, role, schema="nowhere")
+    town.execute(f"GRANT USAGE ON SCHEMA {town.schema} TO {role}")
+    town.execute(f"GRANT SELECT ON migrations TO {role}")
+    with pytest.raises(MigrationError, match="may not read"):
+        check(town, role)
+    town.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {town.schema} TO {role}")
+    with pytest.raises(MigrationError, match="may not write to"):
+        check(town, role)
+
+
+def test_what_was_granted_by_hand_beyond_the_need_is_taken_back(town: Town) -> None:
+    town.execute(f"GRANT UPDATE ON events TO {APPLICATION}")
+    with pytest.raises(MigrationError, match="can change or delete events"):
+        check(town, APPLICATION)
+    migrate_for(town, APPLICATION)
+    check(town, APPLICATION)
+
+
+def test_the_owner_does_not_take_its_own_power_away(town: Town) -> None:
+    with pytest.raises(MigrationError, match="can change or delete events"):
+        migrate_for(town, "igob_owner")
+    assert migrate_for(town, APPLICATION) == []
+
+
+def test_an_owner_who_may_not_migrate_is_told_so(town: Town, role: str) -> None:
+    with pytest.raises(MigrationError, match="IGOB_DATABASE_OWNER_URL must name the owner"):
+        migrate(
+            make_conninfo(town.owner, user=role), schema=town.schema, application_role=APPLICATION, secret=town.secret
+        )
+
+
+@pytest.mark.parametrize("role", ["INHERIT", "NOINHERIT"], indirect=True)
+def test_a_role_that_can_become_the_owner_is_refused(town: Town, role: str) -> None:
+    migrate_for(town, role)
+    check(town, role)
+    town.execute(f"CREATE ROLE owner_of_{town.schema}")
+    town.execute(f"ALTER TABLE events OWNER TO owner_of_{town.schema}")
+    town.execute(f"GRANT owner_of_{town.schema} TO {role}")
+    try:
+        with pytest.raises(MigrationError, match="can change or delete events"):
+            check(town, role)
+    finally:
+        town.execute("ALTER TABLE events OWNER TO CURRENT_USER")
+        town.execute(f"DROP OWNED BY owner_of_{town.schema}")
+        town.execute(f"DROP ROLE owner_of_{town.schema}")
+    check(town, role)
+
+
+def test_the_owner_without_a_privilege_of_its_own_left_could_grant_it_again(town: Town, role: str) -> None:
+    migrate_for(town, role)
+    town.execute(f"ALTER TABLE events OWNER TO {role}")
+    town.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON events FROM {role}")
+    try:
+        with pytest.raises(MigrationError, match="can change or delete events"):
+            check(town, role)
+    finally:
+        town.execute("ALTER TABLE events OWNER TO CURRENT_USER")
+
+
+TAKE_BACK = {
+    "ALTER SCHEMA {schema} OWNER TO {role}": "ALTER SCHEMA {schema} OWNER TO CURRENT_USER",
+    "ALTER DATABASE igob OWNER TO {role}": "ALTER DATABASE igob OWNER TO CURRENT_USER",
+    "ALTER TABLE commands OWNER TO {role}": "ALTER TABLE commands OWNER TO CURRENT_USER",
+    "ALTER FUNCTION lock_log OWNER TO {role}": "ALTER FUNCTION lock_log OWNER TO CURRENT_USER",
+    "ALTER ROLE {role} CREATEROLE": "ALTER ROLE {role} NOCREATEROLE",
+    "ALTER ROLE {role} REPLICATION": "ALTER ROLE {role} NOREPLICATION",
+    "ALTER ROLE {role} SUPERUSER": "ALTER ROLE {role} NOSUPERUSER",
+    "GRANT pg_write_server_files TO {role}": "REVOKE pg_write_server_files FROM {role}",
+    "GRANT pg_write_all_data TO {role}": "REVOKE pg_write_all_data FROM {role}",
+} | {
+    f"GRANT {privilege} ON {table} TO {{role}}": f"REVOKE {privilege} ON {table} FROM {{role}}"
+    for table, privileges in {
+        "events": ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES", "UPDATE (topic)", "REFERENCES (topic)"),
+        "commands": ("DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"),
+        "subject_keys": ("UPDATE", "TRIGGER"),
+        "facts": ("INSERT", "TRIGGER"),
+        "migrations": ("INSERT (name)",),
+    }.items()
+    for privilege in privileges
+}
+
+
+@pytest.mark.parametrize("give", TAKE_BACK)
+def test_a_role_that_could_destroy_or_stop_the_log_is_refused(town: Town, role: str, give: str) -> None:
+    migrate_for(town, role)
+    names = {"schema": town.schema, "role": role}
+    town.execute(give.format(**names))
+    try:
+        with pytest.raises(MigrationError, match=f'role "{role}" can change or delete events, or stop the log: it '):
+            check(town, role)
+    finally:
+        town.execute(TAKE_BACK[give].format(**names))
+    migrate_for(town, role)
+    check(town, role)
+
+
+def test_locking_a_table_against_everybody_is_too_much_where_it_can_be_granted(town: Town, role: str) -> None:
+    migrate_for(town, role)
+    with psycopg.connect(town.owner) as connection:
+        can_be_granted = connection.info.server_version >= 17 * 10_000
+    town.execute(f"GRANT {'MAINTAIN' if can_be_granted else 'TRIGGER'} ON events TO {role}")
+    with pytest.raises(MigrationError, match=r"it may (MAINTAIN|TRIGGER) on events"):
+        check(town, role)
+    town.execute(f"REVOKE ALL ON events FROM {role}")
+    migrate_for(town, role)
+    check(town, role)
+
+
+def test_a_membership_that_it_could_make_usable_is_refused(town: Town, role: str) -> None:
+    """Neither inherited nor to be set, where the server knows that; but with the right to grant it to itself."""
+    migrate_for(town, role)
+    with psycopg.connect(town.owner) as connection:
+        options = (
+            "ADMIN TRUE, INHERIT FALSE, SET FALSE" if connection.info.server_version >= 16 * 10_000 else "ADMIN OPTION"
+        )
+    middle, last = f"middle_{town.schema}", f"last_{town.schema}"
+    town.execute(f"CREATE ROLE {middle} NOINHERIT")
+    town.execute(f"CREATE ROLE {last}")
+    town.execute(f"GRANT TRUNCATE ON events TO {last}")
+    town.execute(f"GRANT {last} TO {middle}")
+    check(town, role)
+    town.execute(f"GRANT {middle} TO {role} WITH {options}")
+    try:
+        with pytest.raises(MigrationError, match=f'it can become "{last}", which may TRUNCATE on events'):
+            check(town, role)
+    finally:
+        town.execute(f"DROP OWNED BY {last}")
+        town.execute(f"DROP ROLE {middle}, {last}")
+    check(town, role)
+
+
+@pytest.mark.parametrize("position", [-1, 0, GREATEST_POSITION + 1, 2**63 - 1])
+def test_no_position_is_beyond_counting(town: Town, position: int) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        town.execute(INSERT, "case/1", position, owner=False)
+    assert town.execute(APPEND, NEW_KEY, "case/1", owner=False) == [("appended", 0)]
+
+
+def test_a_key_older_than_what_is_kept_gets_its_new_outcome_beside_a_new_one(town: Town) -> None:
+    assert town.execute(APPEND, OLD_KEY, "case/1", owner=False) == [("appended", 0)]
+    town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
+    both = (
+        APPEND.replace("'ana'", r"E'ana\nana'")
+        .replace("'00'", r"E'01\n02'")
+        .replace("'', '1',", r"E'\\N\n\\N', E'1\n1',")
+    )
+    assert town.execute(both, f"{OLD_KEY}\n{NEW_KEY}", "case/2", owner=False) == [("appended", 1)]
+    rows = town.execute(
+        "SELECT key::text, digest, position, recorded_at > now() - interval '1 day' FROM commands ORDER BY key"
+    )
+    assert [tuple(row) for row in rows] == [(OLD_KEY, b"\1", 2, True), (NEW_KEY, b"\2", 2, True)]
+    assert town.execute(APPEND, OLD_KEY, "case/3", owner=False) == [("known", 2)]

@@ -1,0 +1,276 @@
+"""What falls due by time is done, once, whoever comes late or twice."""
+
+import asyncio
+import inspect
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+import infra.reactions.scheduler
+from domain.decider import build
+from domain.queues.calling import CallNext, MarkAbsent
+from domain.queues.opening import PauseCounter, ResumeCounter
+from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent
+from infra.cli.main import _due_by_time
+from infra.log.core import Core
+from infra.postgres.views import Views
+from infra.reactions.scheduler import Job, Scheduler, Source, Wishes
+from infra.reactions.webhooks import Courier, Outbox, open_http
+from projections.deliveries import due_deliveries, stretch
+from tests import city
+from tests.city import key
+from tests.conftest import Clock, Town
+from tests.projecting import projector
+from tests.waiting_log import LINE, open_line, take
+
+pytestmark = pytest.mark.anyio
+
+SOON_S = 10
+
+
+def test_the_docs_name_every_command_that_is_sent_by_time() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = docs.partition("\n## The scheduler\n")[2].partition("\n## ")[0]
+    sent = {name for where in (_due_by_time, Wishes) for name in re.findall(r"Job\((\w+)\(", inspect.getsource(where))}
+    assert {GiveNotice.__name__, MarkAbsent.__name__} < sent
+    assert {name for name in sent if f"| `{name}`" not in told} == set()
+
+
+class Hall:
+    """A line, and what happens in it."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._numbers = 0
+
+    async def do(self, kind: Any, **fields: Any) -> int:
+        self._numbers += 1
+        return (await self.core.lane.submit(build(kind, **fields), key(f"hall {self._numbers}"))).position
+
+    async def happened(self) -> list[str]:
+        """The names of the line's events, without those that open it and give turns."""
+        entries = await self.core.log.history(f"line/{LINE}")
+        names = [entry.name.partition(".")[0] for entry in entries]
+        return [name for name in names if name not in ("line_opened", "turn_taken")]
+
+    async def until(self, *wanted: str) -> None:
+        """Wait for exactly these, and see that nothing more comes."""
+        async with asyncio.timeout(SOON_S):
+            while await self.happened() != list(wanted):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert await self.happened() == list(wanted)
+
+
+@pytest.fixture
+async def hall(core: Core, clock: Clock) -> Hall:
+    await open_line(core)  # for eight hours more
+    return Hall(core)
+
+
+class Office:
+    """Read models that are kept up to date, and schedulers on them that can be started."""
+
+    def __init__(self, town: Town, core: Core, views: Views, clock: Clock) -> None:
+        self._town = town
+        self._core = core
+        self._views = views
+        self._clock = clock
+
+    @asynccontextmanager
+    async def scheduling(self, sources: Sequence[Source] | None = None) -> AsyncIterator[Scheduler]:
+        async with open_http() as http:
+            scheduler = Scheduler(
+                self._core,
+                self._town.application,
+                schema=self._town.schema,
+                sources=_due_by_time(self._views, self._core.log) if sources is None else sources,
+                courier=Courier(self._core, self._views, http, Outbox(stretch, due_deliveries), self._clock),
+                clock=self._clock,
+            )
+            working = asyncio.create_task(scheduler.run())
+            try:
+                yield scheduler
+            finally:
+                scheduler.stop()
+                async with asyncio.timeout(SOON_S):
+                    await working
+
+
+@pytest.fixture
+async def office(
+    town: Town, core: Core, views: Views, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Office]:
+    for name in ("POLL_S", "STANDBY_POLL_S", "RETRY_S"):
+        monkeypatch.setattr(infra.reactions.scheduler, name, 0.02)
+    monkeypatch.setattr(infra.reactions.scheduler, "LOOKED_AGAIN_S", 0)
+    with projector(town) as projecting:
+        done = asyncio.Event()
+
+        async def project() -> None:
+            while not done.is_set():
+                await asyncio.to_thread(projecting.catch_up)
+                await asyncio.sleep(0.01)
+
+        keeping = asyncio.create_task(project())
+        yield Office(town, core, views, clock)
+        done.set()
+        await keeping
+
+
+async def test_who_does_not_come_is_absent_each_time(hall: Hall, office: Office, clock: Clock) -> None:
+    turn = await take(hall.core, "ana")
+    async with office.scheduling():
+        await hall.do(CallNext, line=LINE, counter=1)
+        await hall.until("turn_called")
+        clock.wait(90)
+        await hall.until("turn_called", "turn_absent")
+        await hall.do(RequeueAbsent, turn=turn)
+        await hall.do(CallNext, line=LINE, counter=1)
+        clock.wait(89)
+        await hall.until("turn_called", "turn_absent", "turn_requeued", "turn_called")
+        clock.wait(1)
+        await hall.until("turn_called", "turn_absent", "turn_requeued", "turn_called", "turn_absent")
+
+
+async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office, clock: Clock) -> None:
+    await take(hall.core, "ana")
+    async with office.scheduling():
+        clock.wait(8 * 3_600 - 1)
+        await asyncio.sleep(0.1)
+        assert await hall.happened() == []
+        clock.wait(1)
+        await hall.until("line_closed")
+
+
+async def test_what_fell_due_while_nobody_looked_is_done_later(hall: Hall, office: Office, clock: Clock) -> None:
+    await take(hall.core, "ana")
+    await hall.do(CallNext, line=LINE, counter=1)
+    clock.wait(9 * 3_600)
+    await asyncio.sleep(0.1)
+    assert await hall.happened() == ["turn_called"]
+    async with office.scheduling():
+        async with asyncio.timeout(SOON_S):
+            while len(await hall.happened()) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert sorted(await hall.happened()) == ["line_closed", "turn_absent", "turn_called"]
+
+
+async def test_of_two_one_works_until_it_goes(hall: Hall, office: Office, clock: Clock) -> None:
+    await take(hall.core, "ana")
+    asked: list[str] = []
+
+    def watched(name: str) -> Source:
+        async def source(now: datetime) -> list[Job]:
+            asked.append(name)
+            return []
+
+        return source
+
+    async with office.scheduling([watched("second")]) as second:
+        await _until(lambda: asked != [])
+        async with office.scheduling([watched("first")]):
+            await asyncio.sleep(0.1)
+            assert set(asked) == {"second"}
+            second.stop()
+            await _until(lambda: "first" in asked)
+            asked.clear()
+            await _until(lambda: len(asked) > 3)
+            assert set(asked) == {"first"}
+
+
+async def test_who_loses_the_connection_with_the_lock_takes_it_again(
+    hall: Hall, office: Office, town: Town, clock: Clock
+) -> None:
+    asked: list[datetime] = []
+
+    async def source(now: datetime) -> list[Job]:
+        asked.append(now)
+        return []
+
+    async with office.scheduling([source]):
+        await _until(lambda: asked != [])
+        with psycopg.connect(town.owner, autocommit=True) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s",
+                (infra.reactions.scheduler.LOCK_SPACE,),
+            ).fetchall()
+        assert ended == [(True,)]
+        asked.clear()
+        await _until(lambda: len(asked) > 3)
+
+
+async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
+    hall: Hall, office: Office, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turn = await take(hall.core, "ana")
+
+    async def broken(now: datetime) -> list[Job]:
+        raise ValueError("4820193")
+
+    async def too_early(now: datetime) -> list[Job]:
+        return [Job(MarkAbsent(turn=turn), "early")]
+
+    async def minutes(now: datetime) -> list[Job]:
+        return [Job(GiveNotice(turn=turn), f"notice:{turn}:1")]
+
+    async with office.scheduling([broken, too_early, minutes]):
+        await asyncio.sleep(0.1)
+        assert await hall.happened() == []
+        # Whoever knows when the call is to be expected says who is to be told: this is how.
+        await hall.do(AskNotice, turn=turn, minutes=10)
+        await hall.until("notice_asked")  # by that key it was answered already
+    async with office.scheduling([broken, lambda now: _given(turn, 2)]):
+        await hall.until("notice_asked", "notice_given")
+    said = capsys.readouterr().err
+    assert said.count("what is due is not done") == 2  # once each
+    assert "4820193" not in said
+
+
+async def _given(turn: str, wish: int) -> list[Job]:
+    return [Job(GiveNotice(turn=turn), f"notice:{turn}:{wish}")]
+
+
+async def _until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not so():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def test_who_wishes_it_is_told_some_minutes_before(hall: Hall, office: Office, clock: Clock) -> None:
+    """One counter, five minutes each as far as anybody knows; Eva has three people before her."""
+    await hall.do(PauseCounter, line=LINE, counter=2)
+    turns = [await take(hall.core, name) for name in ("ana", "luis", "juan", "eva")]
+    await hall.do(AskNotice, turn=turns[3], minutes=1)
+    async with office.scheduling():
+        await hall.until("counter_paused", "notice_asked")
+        await hall.do(AskNotice, turn=turns[3], minutes=240)
+        await hall.until("counter_paused", "notice_asked", "notice_asked", "notice_given")
+        told = (await hall.core.log.history(f"line/{LINE}"))[-1]
+        assert msgspec.json.decode(told.state) | {"given_at": ""} == {
+            "turn": turns[3], "number": 4, "priority": "NORMAL", "ahead": 3, "given_at": "",
+            "person": city.opaque("eva"), "minutes": 240,
+        }  # fmt: skip
+        await hall.do(AskNotice, turn=turns[3], minutes=240)  # again
+        clock.wait(3)
+        await hall.until(*["counter_paused", "notice_asked"], *["notice_asked", "notice_given"] * 2)
+
+
+async def test_nobody_is_told_by_time_while_no_counter_is_open(hall: Hall, office: Office, clock: Clock) -> None:
+    turn = await take(hall.core, "ana")
+    for counter in (1, 2):
+        await hall.do(PauseCounter, line=LINE, counter=counter)
+    await hall.do(AskNotice, turn=turn, minutes=240)
+    async with office.scheduling():
+        clock.wait(3)
+        await hall.until("counter_paused", "counter_paused", "notice_asked")
+        await hall.do(ResumeCounter, line=LINE, counter=1)
+        clock.wait(3)
+        await hall.until("counter_paused", "counter_paused", "notice_asked", "counter_resumed", "notice_given")

@@ -1,0 +1,69 @@
+"""The program's own log: what failed and where, never what was said."""
+
+import json
+import sys
+
+import pytest
+
+from domain.decider import Event
+from infra.log.codec import Codec
+from infra.log.core import Core
+from infra.log.lane import Lane
+from infra.running.logging import log_failure
+from tests.city import hospital, key, person
+from tests.infra.log.test_log import PERSONAL
+
+
+def test_a_failure_is_said_with_type_and_place_and_without_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise ValueError("Ana Mamani 4820193")
+    except ValueError as error:
+        log_failure("it broke", error, commands=3)
+    said = capsys.readouterr().err
+    assert "Mamani" not in said
+    line = json.loads(said)
+    assert (line["event"], line["error"], line["commands"]) == ("it broke", "builtins.ValueError", 3)
+    assert "test_logging.py" in line["frames"][-1]
+
+
+def test_nobody_fails_because_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    log_failure("it broke", ValueError())
+
+
+@pytest.mark.anyio
+async def test_a_registration_that_fails_leaves_no_personal_word_behind(
+    core: Core, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def encode(self: Codec, event: Event, key: bytes | None = None) -> bytes:
+        raise UnicodeEncodeError("utf-8", f"{event}", 0, 1, "no")
+
+    monkeypatch.setattr(Codec, "encode", encode)
+    with pytest.raises(UnicodeEncodeError):
+        await core.lane.submit(person("Ana", core), key("p"))
+    said = "".join(capsys.readouterr())
+    assert "a command failed" in said
+    assert not [word for word in PERSONAL if word in said]
+
+
+@pytest.mark.anyio
+async def test_the_lane_goes_on_after_something_that_nobody_foresaw(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(self: Lane, draft: object) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Lane, "_remember", stumble)
+    with pytest.raises(Exception, match="unavailable"):
+        await core.lane.submit(hospital("la-paz"), key("1"))
+    assert core.lane.alive
+    again = await core.lane.submit(hospital("la-paz"), key("1"))
+    assert again.replayed

@@ -1,0 +1,291 @@
+"""What the lane counts, and counting together: places, those who are gone, folders."""
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import infra.log.lane
+import infra.running.metrics
+from api.graphql.schema import schema
+from api.telemetry import Requests
+from domain.errors import Rejected
+from infra.log.core import Core
+from infra.log.lane import Lane
+from infra.log.log import Appended, Batch, Conflict, Log, Unavailable
+from infra.running.metrics import FILES, FOLDER, RESERVED_BYTES, Metrics, Sample, Shared, share, shared_folder
+from tests.city import booking, hospital, key, open_agenda
+from tests.conftest import Clock, Town
+
+
+def told(metrics: Metrics) -> dict[str, float]:
+    """Every sample by its name with its labels, as "name value value"."""
+    families = text_string_to_metric_families(metrics.page().decode())
+    return {" ".join((one.name, *one.labels.values())): one.value for family in families for one in family.samples}
+
+
+@pytest.mark.anyio
+async def test_each_command_is_counted_once_by_its_outcome(core: Core) -> None:
+    await open_agenda(core)  # a hospital and its agenda
+    wanted = [core.lane.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(5)]
+    answers = await asyncio.gather(*wanted, return_exceptions=True)
+    winner = next(n for n, answer in enumerate(answers) if not isinstance(answer, Rejected))
+    await core.lane.submit(booking(1, f"patient {winner}"), key(f"b{winner}"))
+    with pytest.raises(Rejected, match="reused"):
+        await core.lane.submit(booking(2, f"patient {winner}"), key(f"b{winner}"))
+    found = told(core.lane.metrics)
+    assert found["igob_commands_total BookAppointment accepted"] == 1
+    assert found["igob_commands_total BookAppointment replayed"] == 1
+    assert found["igob_commands_total BookAppointment refused"] == 5
+    assert found["igob_commands_total RegisterHospital accepted"] == 1
+    assert found["igob_commands_total ErasePerson accepted"] == 0  # there from the beginning
+    assert found["igob_batch_commands_sum"] >= 9
+    assert found["igob_append_retries_total"] == 0
+    assert found["igob_append_conflicts_total"] == 0  # a key that is known is none
+
+
+@pytest.mark.anyio
+async def test_conflicts_with_other_processes_are_counted(core: Core, town: Town, clock: Clock) -> None:
+    await open_agenda(core)
+    await core.lane.submit(booking(1, "ana"), key("a"))
+    log = Log(town.application, schema=town.schema, secret=town.secret)
+    other = Lane(log, secret=town.secret, queue_max=10, clock=clock)
+    await log.open()
+    other.start()
+    await other.submit(booking(2, "luis"), key("b"))
+    await core.lane.submit(booking(3, "eva"), key("c"))
+    await other.stop()
+    await log.close()
+    assert told(core.lane.metrics)["igob_append_conflicts_total"] == 1
+    assert told(other.metrics)["igob_append_conflicts_total"] == 0
+
+
+@pytest.mark.anyio
+async def test_what_the_database_does_not_answer_is_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(self: Log, batch: Batch) -> Appended | Conflict:
+        raise Unavailable("no")
+
+    monkeypatch.setattr(Log, "append", silent)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 0.1)
+    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.2)
+    with pytest.raises(Rejected, match="unavailable"):
+        await core.lane.submit(hospital("la-paz"), key("1"))
+    found = told(core.lane.metrics)
+    assert found["igob_append_retries_total"] == 3  # at first, then until it gives up
+    assert found["igob_commands_total RegisterHospital unavailable"] == 1
+
+
+@pytest.mark.anyio
+async def test_a_command_that_fails_and_one_too_many_are_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lane, "_decide", None)
+    with pytest.raises(TypeError):
+        await core.lane.submit(hospital("la-paz"), key("1"))
+    monkeypatch.undo()
+    core.lane.queue_max = 0
+    with pytest.raises(Rejected, match="overloaded"):
+        await core.lane.submit(hospital("la-paz"), key("2"))
+    core.lane.queue_max = 10
+    await core.lane.submit(hospital("la-paz"), key("3"))
+    found = told(core.lane.metrics)
+    counted = {
+        outcome: found[f"igob_commands_total RegisterHospital {outcome}"]
+        for outcome in infra.running.metrics.COMMAND_OUTCOMES
+    }
+    assert counted == {"accepted": 1, "replayed": 0, "refused": 0, "unavailable": 0, "overloaded": 1, "failed": 1}
+
+
+@pytest.mark.anyio
+async def test_it_is_known_how_many_commands_wait_and_how_long(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    append, go_on = Log.append, asyncio.Event()
+
+    async def slow(self: Log, batch: Batch) -> Appended | Conflict:
+        await go_on.wait()
+        return await append(self, batch)
+
+    monkeypatch.setattr(Log, "append", slow)
+    lane = core.lane
+    assert (lane.waiting_commands, lane.oldest_wait_s) == (0, 0)
+    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(3)]
+    await asyncio.sleep(0.1)
+    assert lane.waiting_commands == 3
+    assert 0.05 < lane.oldest_wait_s < 60
+    go_on.set()
+    await asyncio.gather(*waiting)
+    assert (lane.waiting_commands, lane.oldest_wait_s) == (0, 0)
+
+
+# Counting together. A process can join one folder in its life, so these are processes of their own.
+
+
+def sampled(connections: int) -> Sample:
+    return Sample(
+        waiting_commands=0,
+        oldest_wait_s=connections,
+        connections=connections,
+        subscriptions=0,
+        followed_streams=0,
+        documents=connections,
+    )
+
+
+def work(
+    connections: int | None,
+    ready: "multiprocessing.synchronize.Event",
+    told_to_end: "multiprocessing.synchronize.Event",
+) -> None:
+    """A worker that accepts a booking, and ends without a word."""
+    metrics = Metrics(share())
+    metrics.commands["BookAppointment", "accepted"].inc()
+    if connections is not None:
+        metrics.sample(sampled(connections))
+    ready.set()
+    told_to_end.wait(60)
+    os._exit(9)
+
+
+def look(folder: Path, answers: "multiprocessing.SimpleQueue[dict[str, float]]") -> None:
+    answers.put(told(Metrics(Shared(folder=folder, place=99, lock_fd=-1))))
+
+
+class Workers:
+    """Processes that count in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._spawn = multiprocessing.get_context("spawn")
+        self._running: list[tuple[multiprocessing.process.BaseProcess, multiprocessing.synchronize.Event]] = []
+
+    def start(self, connections: int | None) -> None:
+        ready, end = self._spawn.Event(), self._spawn.Event()
+        process = self._spawn.Process(target=work, args=(connections, ready, end))
+        process.start()
+        self._running.append((process, end))
+        assert ready.wait(60)
+
+    def end_first(self) -> None:
+        process, end = self._running.pop(0)
+        end.set()
+        process.join(60)
+        process.close()
+
+    def end(self) -> None:
+        while self._running:
+            self.end_first()
+
+    def told(self) -> dict[str, float]:
+        answers = self._spawn.SimpleQueue()
+        process = self._spawn.Process(target=look, args=(self._folder, answers))
+        process.start()
+        found: dict[str, float] = answers.get()
+        process.join(60)
+        process.close()
+        answers.close()
+        return found
+
+
+@pytest.fixture
+def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    workers = Workers(tmp_path)
+    yield workers
+    workers.end()
+
+
+def test_workers_count_together_and_who_replaces_a_dead_one_counts_on(workers: Workers, tmp_path: Path) -> None:
+    for connections in (3, 5):
+        workers.start(connections)
+    bookings, names = (
+        "igob_commands_total BookAppointment accepted",
+        ("igob_connections", "igob_documents", "igob_workers"),
+    )
+    found = workers.told()
+    assert (found[bookings], *(found[name] for name in names)) == (2, 8, 5, 2)
+    workers.end_first()
+    found = workers.told()
+    assert (found[bookings], *(found[name] for name in names)) == (2, 5, 5, 1)
+    workers.start(1)
+    found = workers.told()
+    assert (found[bookings], *(found[name] for name in names)) == (3, 6, 5, 2)
+    workers.end_first()
+    workers.start(None)  # it takes over the numbers, not the connections
+    found = workers.told()
+    assert (found[bookings], *(found[name] for name in names)) == (4, 1, 1, 2)
+    # However often one is replaced: two workers, two places.
+    assert sorted(path.name for path in tmp_path.glob("counter_*")) == ["counter_0.db", "counter_1.db"]
+
+
+def fill(answers: "multiprocessing.SimpleQueue[dict[str, int]]") -> None:
+    shared = share()
+    assert shared
+    metrics = Metrics(shared)
+    Requests(metrics).prepare(schema._schema)
+    metrics.sample(sampled(1))
+    sizes = {name: (shared.folder / f"{name}_{shared.place}.db").stat().st_size for name in FILES}
+    extra = [path.name for path in shared.folder.glob("*.db") if path.stem.rpartition("_")[0] not in FILES]
+    answers.put(sizes | dict.fromkeys(extra, 0))
+
+
+def test_all_that_can_be_counted_has_room_in_what_is_written_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    spawn = multiprocessing.get_context("spawn")
+    answers = spawn.SimpleQueue()
+    process = spawn.Process(target=fill, args=(answers,))
+    process.start()
+    assert answers.get() == dict.fromkeys(FILES, RESERVED_BYTES)
+    process.join(60)
+    process.close()
+    answers.close()
+
+
+def test_without_a_folder_or_without_room_in_it_a_process_counts_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(FOLDER, raising=False)
+    assert share() is None
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv(FOLDER, str(tmp_path / "gone"))
+    assert share() is None
+    assert "counts for itself" in capsys.readouterr().err
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.setattr(infra.running.metrics, "WORKERS_MAX", 0)
+    assert share() is None
+    metrics = Metrics()
+    metrics.conflicts.inc()
+    assert told(metrics)["igob_append_conflicts_total"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_goes_with_its_server_or_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.setattr(infra.running.metrics, "SHARED_MEMORY", tmp_path)
+    abandoned = tmp_path / "igob-metrics-of-a-killed-one"
+    abandoned.mkdir()
+    (abandoned / "server").touch()
+    foreign = tmp_path / "something-else"
+    foreign.mkdir()
+    with shared_folder():
+        first = Path(os.environ[FOLDER])
+        assert first.parent == tmp_path
+        assert not abandoned.exists()
+        with shared_folder():  # another server's on this machine
+            assert Path(os.environ[FOLDER]) != first
+            assert first.exists()
+    assert list(tmp_path.iterdir()) == [foreign]
+    assert FOLDER not in os.environ
+
+
+def test_a_server_that_can_have_no_folder_serves_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.setattr(infra.running.metrics, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none either"))
+    with shared_folder():
+        assert FOLDER not in os.environ
+    assert "each for itself" in capsys.readouterr().err
