@@ -2,7 +2,7 @@
 
 graphql-core finds it out for each request: which fields, of which types, with which arguments. That is Python, too,
 and took most of a booking's time. A plan does the same (tests/api/engine/test_plans.py compares the two on documents
-made at random) and leaves to the library whatever is rare: directives, what the schema is, variables within a value, values
+made at random) and leaves to the library whatever is rare: directives, introspection, variables within a value, values
 that are not of their type, subscriptions.
 """
 

@@ -39,7 +39,7 @@ from tests.city import (
 )
 from tests.conftest import Clock, Town
 
-DOCS = Path(__file__).parents[2] / "docs" / "access.md"
+DOCS = Path(__file__).parents[3] / "docs" / "access.md"
 LINE, OTHER_LINE = open_line("sopocachi").line, open_line("centro").line
 OTHER_AGENDA = AGENDA.replace("la-merced", "san-juan")
 CI = {"Ana": "4820193", "Luis": "5000001", "Eva": "6000001", "Juan": "7000001"}

@@ -17,7 +17,7 @@ from tests.api.conftest import Client
 from tests.city import hospital, key
 from tests.conftest import Town
 
-SNAPSHOT = Path(__file__).parents[2] / "docs" / "schema.graphql"
+SNAPSHOT = Path(__file__).parents[3] / "docs" / "schema.graphql"
 
 
 @pytest.mark.anyio

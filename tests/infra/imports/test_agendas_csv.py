@@ -35,7 +35,7 @@ HEADER = "hospital,specialty,practitioner,date,start,end,minutes"
 GOOD = "la-merced,pediatrics,p-01,2027-01-05,08:00,10:00,20"
 CLI = [sys.executable, "-c", "from infra.cli.main import main; main()"]
 CLI_LIMIT_S = 120
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 def row(**cells: str) -> str:

@@ -29,7 +29,7 @@ from infra.postgres.embedded import EmbeddedPostgres, FolderHeld
 from infra.running.settings import Settings
 
 ROOT = os.geteuid() == 0
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 BIN_DIRS = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
 ORDINARY = "daemon"
 # What a container's root has by default, as far as it matters here.

@@ -36,7 +36,7 @@ SOON_S = 10
 
 
 def test_the_docs_name_every_command_that_is_sent_by_time() -> None:
-    docs = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
     told = docs.partition("\n## The scheduler\n")[2].partition("\n## ")[0]
     sent = {name for where in (_due_by_time, Wishes) for name in re.findall(r"Job\((\w+)\(", inspect.getsource(where))}
     assert {GiveNotice.__name__, MarkAbsent.__name__} < sent

@@ -30,7 +30,7 @@ from tests.waiting_log import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
 
-DOCS = Path(__file__).parents[2] / "docs" / "webhooks.md"
+DOCS = Path(__file__).parents[3] / "docs" / "webhooks.md"
 HOOK = "sms-gateway"
 SOON_S = 10
 
