@@ -39,7 +39,7 @@ from infra.running.serve import end_with_server, when_told_to_stop
 from infra.running.settings import PREFIX, Settings, from_environment
 from infra.running.tracing import open_spans
 from projections.catalogue import PROJECTIONS
-from projections.deliveries import DELIVERIES, overdue
+from projections.webhooks.deliveries import DELIVERIES, overdue
 
 GRAPHQL_PATH = "/graphql"
 GRAPHQL_PATH_BYTES = GRAPHQL_PATH.encode()

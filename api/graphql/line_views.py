@@ -23,9 +23,9 @@ from api.graphql.shared import (
 from api.graphql.views import BEHIND, code, period
 from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits
 from domain.queues.line import TurnState as StateName
-from projections import line_figures, lines, turns
-from projections.line_figures import HISTORY_DAYS_MAX
-from projections.service_points import service_points_after
+from projections.queues import line_figures, lines, turns
+from projections.queues.line_figures import HISTORY_DAYS_MAX
+from projections.queues.service_points import service_points_after
 
 ServicePointCode = Annotated[strawberry.ID, strawberry.argument(description="The service point's code.")]
 LineName = Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")]

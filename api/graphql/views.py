@@ -23,8 +23,8 @@ from api.graphql.shared import (
 )
 from domain.calendar import local_date
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
-from projections import appointments as visits
-from projections import availability as slots
+from projections.appointments import appointments as visits
+from projections.appointments import availability as slots
 
 DAYS_MAX = 62
 DAYS_SHOWN = 30  # unless told otherwise

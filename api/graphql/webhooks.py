@@ -27,7 +27,7 @@ from domain.decider import build
 from domain.errors import Rejected
 from domain.identifiers import SLUG, fits
 from infra.reactions.webhooks import shown_secret
-from projections import deliveries as views
+from projections.webhooks import deliveries as views
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 
