@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
-from api.graphql.shared import Context, ProcessService
+from api.graphql.context import Context, ProcessService
 from domain.identifiers import LINE_NAME, LineId, fits
 from domain.queues.line import Line
 from domain.queues.wait import Experience

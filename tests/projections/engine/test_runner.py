@@ -16,7 +16,7 @@ from domain.appointments.agenda import AgendaPublished, AppointmentBooked, Cance
 from domain.decider import build
 from infra.log.core import Core
 from infra.postgres.views import Views
-from projections.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
+from projections.appointments.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
 from projections.catalogue import PROJECTIONS
 from projections.engine.building import Building, Overtaken
 from projections.engine.generations import Generation, Generations, Places

@@ -29,7 +29,7 @@ from domain.queues.line import (
 from domain.queues.policy import Policy
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
-from projections.turns import TURNS
+from projections.queues.turns import TURNS
 
 
 class AtCounter(Value):

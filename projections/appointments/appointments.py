@@ -11,7 +11,7 @@ from domain.appointments.attendance import AppointmentState
 from domain.appointments.patient import VisitGivenUp, VisitTaken
 from domain.decider import Instant
 from domain.identifiers import AppointmentId, HospitalId, SpecialtyId, SubjectId, agenda_of
-from projections.availability import AVAILABILITY
+from projections.appointments.availability import AVAILABILITY
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
