@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
+from api.graphql.context import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.engine.documents import Documents
 from api.graphql.engine.execution import DOCUMENTS
 from api.graphql.engine.trusted import Trusted, load_trusted
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
 from api.http.connections import Places
 from api.http.endpoint import Endpoint
 from api.http.limits import LoopbackOnly, is_by_own_name, is_local, peer_of

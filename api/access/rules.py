@@ -13,7 +13,9 @@ import msgspec
 from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
 
 from api.access.identity import ROLES, Role
-from api.graphql.shared import Context, as_graphql_error, explain
+from api.graphql.context import Context
+from api.graphql.errors import as_graphql_error
+from api.graphql.fields import explain
 from domain.appointments import agenda as agendas
 from domain.errors import Rejected
 from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, line_of, parse_ci, service_point_of

@@ -8,18 +8,10 @@ from typing import Annotated, cast
 
 import strawberry
 
+from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.paging import After, Connection, First, page, page_size
 from api.graphql.queues import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
-from api.graphql.shared import (
-    After,
-    AtLeast,
-    Connection,
-    First,
-    Info,
-    Instant,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.scalars import Instant
 from api.graphql.views import BEHIND, code, period
 from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits
 from domain.queues.line import TurnState as StateName

@@ -10,8 +10,10 @@ from graphql import GraphQLError, VariableNode
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
 from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Following, Snapshot
+from api.graphql.errors import as_graphql_error
+from api.graphql.fields import Info, refuse
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
-from api.graphql.shared import Info, Position, as_graphql_error, refuse
+from api.graphql.scalars import Position
 from domain.appointments import agenda as agendas
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
@@ -25,7 +27,7 @@ from infra.reactions.lines import LineNow
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
 
-    from api.graphql.shared import Context
+    from api.graphql.context import Context
 
 T = TypeVar("T")
 

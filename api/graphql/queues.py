@@ -8,19 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import strawberry
 
-from api.graphql.shared import (
-    ERROR_TYPES,
-    Info,
-    Input,
-    Instant,
-    KeyedInput,
-    Node,
-    Payload,
-    Position,
-    UserError,
-    explain,
-    refuse,
-)
+from api.graphql.errors import ERROR_TYPES, UserError
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
+from api.graphql.scalars import Instant, Position
 from domain import arrivals
 from domain.appointments import hospital as hospitals
 from domain.decider import Command, build

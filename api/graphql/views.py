@@ -9,18 +9,10 @@ import msgspec
 import strawberry
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_agenda
-from api.graphql.shared import (
-    STREAMS_AT_ONCE_MAX,
-    After,
-    AtLeast,
-    Connection,
-    First,
-    Info,
-    Instant,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.scalars import Instant
 from domain.calendar import local_date
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
 from projections.appointments import appointments as visits

@@ -6,22 +6,9 @@ from typing import Annotated
 
 import strawberry
 
-from api.graphql.shared import (
-    After,
-    AtLeast,
-    Connection,
-    First,
-    Info,
-    Input,
-    Instant,
-    KeyedInput,
-    Payload,
-    Position,
-    explain,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, explain, refuse
+from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.scalars import Instant, Position
 from domain import webhooks as hooks
 from domain.decider import build
 from domain.errors import Rejected

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.graphql.shared import Services
+from api.graphql.context import Services
 from domain.queues.calling import CallNext, FinishService, StartService
 from infra.gateways.keys import Login
 from infra.log.core import Core

@@ -12,8 +12,8 @@ import websockets
 
 from api.access.identity import SKEW_S
 from api.graphql.appointments import shown_agenda
+from api.graphql.context import Services
 from api.graphql.engine.trusted import Trusted, document_id
-from api.graphql.shared import Services
 from bench.login import bearer
 from infra.gateways.keys import Login, development_token
 from infra.log.core import Core
