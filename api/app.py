@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
-from api.graphql.context import Context, Headers, Services, TurnedAway, freshness_shown
+from api.graphql.context import Context, Services, TurnedAway, freshness_shown
 from api.graphql.engine.documents import Documents
-from api.graphql.engine.execution import DOCUMENTS
+from api.graphql.engine.execution import Engine
 from api.graphql.engine.trusted import Trusted, load_trusted
 from api.graphql.schema import schema
 from api.http.connections import Places
@@ -25,7 +25,7 @@ from api.http.protocol import Response as PlainResponse
 from api.http.sockets import Subscriptions
 from api.http.streams import Streams
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
-from api.telemetry import Requests, correlation_of, traceparent_of
+from api.telemetry import Headers, Requests, correlation_of, traceparent_of
 from api.web.pages import add_pages
 from domain.errors import Rejected
 from infra.gateways.keys import RETRY_S, keys_of
@@ -62,6 +62,7 @@ class Application:
         self._spans = None if services else open_spans(settings)
         self._requests = services.requests if services else Requests(Metrics(shared), self._spans)
         self._requests.prepare(schema._schema)
+        self.engine = Engine(schema, introspection=settings.introspection, trusted=trusted_of(settings))
         self._services = services
         self._rest = FastAPI(
             title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None
@@ -71,11 +72,11 @@ class Application:
         self._rest.get("/metrics")(self._metrics)
         add_pages(self._rest, settings)
         self._places = Places()
-        self._streams = Streams(self._places)
+        self._streams = Streams(self.engine, self._places)
         origins = Origins(settings)
-        self._endpoint = Endpoint(self._introduced, self._requests, self._streams, origins)
+        self._endpoint = Endpoint(self.engine, self._introduced, self._requests, self._streams, origins)
         self._http = origins.told(self._endpoint)
-        self._sockets = Subscriptions(self._introduced, self._places, origins)
+        self._sockets = Subscriptions(self.engine, self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
             # Whoever has the development key is anybody: only this machine is served, by its own names.
@@ -111,7 +112,6 @@ class Application:
                 settings=self._settings,
                 now=lambda: datetime.now(UTC),
                 keys=keys,
-                trusted=trusted_of(self._settings),
                 requests=self._requests,
             )
             watch = asyncio.create_task(end_with_server())
@@ -208,7 +208,7 @@ class Application:
                 connections=self._places.taken,
                 subscriptions=services.live.followers,
                 followed_streams=services.live.streams,
-                documents=len(DOCUMENTS[services.settings.introspection].known),
+                documents=len(self.engine.documents.known),
             )
         )
 

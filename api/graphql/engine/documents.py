@@ -21,9 +21,9 @@ from graphql import (
 )
 
 from api.graphql.engine.followed_plans import FollowedPlan
+from api.graphql.engine.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
 from api.graphql.engine.plans import NotPlain, Plan
 from api.graphql.engine.values import WrongValuesRule
-from api.http.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
 from api.telemetry import SEVERAL
 
 TOKENS_MAX = 2_000

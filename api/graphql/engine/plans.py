@@ -47,8 +47,6 @@ from graphql.language import BREAK
 from graphql.pyutils import Undefined
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal, coerce_input_value
 
-from api.graphql.context import Context
-
 INT_MAX = 2**31 - 1
 NO_LISTS = (str, bytes, dict)  # though they can be gone through
 
@@ -63,14 +61,14 @@ class NotPlain(Exception):
 class Asking:
     """What resolvers take for their `info`: all of it that they need."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: object) -> None:
         self.context = context
 
 
 class Run:
     """One execution of a plan."""
 
-    def __init__(self, context: Context, values: dict[str, Any]) -> None:
+    def __init__(self, context: object, values: dict[str, Any]) -> None:
         self.info = Asking(context)
         self.values = values  # of the variables
         self.errors: list[GraphQLError] = []
@@ -211,7 +209,7 @@ class Plan:
         self.size = planner.planned  # fields, once for each type that they may be of
         self._show = _show_object(self._fields)
 
-    async def execute(self, variables: Mapping[str, Any], context: Context) -> ExecutionResult:
+    async def execute(self, variables: Mapping[str, Any], context: object) -> ExecutionResult:
         """Execute it. Raises NotPlain, before anything is done, if a variable is not of its type."""
         run = Run(context, self._values(variables))
         data: dict[str, Any] = {}
