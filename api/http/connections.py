@@ -14,8 +14,8 @@ from graphql import GraphQLError
 
 from api.graphql.context import Context
 from api.graphql.engine.execution import Answer, Asked, Engine
-from api.graphql.engine.followed_plans import FollowedPlan
 from api.graphql.engine.live import Following
+from api.graphql.engine.plans.plan import FollowedPlan
 from api.graphql.errors import as_graphql_error
 from api.http.timers import SharedTimers, Timer
 from domain.errors import Rejected

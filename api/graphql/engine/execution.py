@@ -12,9 +12,9 @@ from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from api.graphql.engine.deadlines import Deadlines
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
-from api.graphql.engine.followed_plans import FollowedPlan
 from api.graphql.engine.limits import COST_MAX
-from api.graphql.engine.plans import NotPlain
+from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.plan import FollowedPlan
 from api.graphql.engine.request import Request
 from api.graphql.engine.trusted import Trusted
 from api.graphql.engine.values import translate_wrong_values
