@@ -11,7 +11,7 @@ import msgspec
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, Slot, SlotHeld
 from domain.decider import Instant
-from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId
+from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId, id_of
 from projections.engine.columns import Bits, Fixed
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
@@ -103,7 +103,7 @@ AVAILABILITY = Projection(
     row=AgendaRow,
     indexes=("specialty, date", "hospital, agenda"),
     events=(AgendaPublished, SlotHeld, AppointmentBooked, AppointmentCancelled),
-    keys=lambda entry: (entry.stream.partition("/")[2],),
+    keys=lambda entry: (id_of(entry.stream),),
     evolve=_evolve,
     created_by=(AgendaPublished,),
 )
