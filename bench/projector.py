@@ -40,11 +40,11 @@ from infra.log.secret import load_secret
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
-from projections.availability import AVAILABILITY
+from projections.appointments.availability import AVAILABILITY
 from projections.catalogue import PROJECTIONS
 from projections.engine.projection import Projection
 from projections.engine.runner import Runner
-from projections.service_points import SERVICE_POINTS
+from projections.queues.service_points import SERVICE_POINTS
 
 SCHEMAS = {False: "real", True: "real_and_idle"}  # each variant has its own log
 APPLICATION_NAME = "bench_projector"  # identifies the projector's backends

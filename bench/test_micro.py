@@ -19,8 +19,8 @@ from prometheus_client import values
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from api.access.identity import Actor
+from api.graphql.context import Context, Services
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Services
 from bench.machine import database_facts
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients

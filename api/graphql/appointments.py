@@ -11,25 +11,11 @@ from typing import Annotated, Any, cast
 
 import strawberry
 
-from api.graphql.shared import (
-    ERROR_TYPES,
-    STREAMS_AT_ONCE_MAX,
-    After,
-    Connection,
-    First,
-    Info,
-    Input,
-    Instant,
-    KeyedInput,
-    Node,
-    Payload,
-    Position,
-    UserError,
-    explain,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.errors import ERROR_TYPES, UserError
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
+from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.scalars import Instant, Position
 from domain import people
 from domain.appointments import agenda as agendas
 from domain.appointments import availability

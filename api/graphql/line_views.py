@@ -8,24 +8,16 @@ from typing import Annotated, cast
 
 import strawberry
 
+from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.paging import After, Connection, First, page, page_size
 from api.graphql.queues import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
-from api.graphql.shared import (
-    After,
-    AtLeast,
-    Connection,
-    First,
-    Info,
-    Instant,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.scalars import Instant
 from api.graphql.views import BEHIND, code, period
 from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits
 from domain.queues.line import TurnState as StateName
-from projections import line_figures, lines, turns
-from projections.line_figures import HISTORY_DAYS_MAX
-from projections.service_points import service_points_after
+from projections.queues import line_figures, lines, turns
+from projections.queues.line_figures import HISTORY_DAYS_MAX
+from projections.queues.service_points import service_points_after
 
 ServicePointCode = Annotated[strawberry.ID, strawberry.argument(description="The service point's code.")]
 LineName = Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")]

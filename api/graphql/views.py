@@ -9,22 +9,14 @@ import msgspec
 import strawberry
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_agenda
-from api.graphql.shared import (
-    STREAMS_AT_ONCE_MAX,
-    After,
-    AtLeast,
-    Connection,
-    First,
-    Info,
-    Instant,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.scalars import Instant
 from domain.calendar import local_date
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
-from projections import appointments as visits
-from projections import availability as slots
+from projections.appointments import appointments as visits
+from projections.appointments import availability as slots
 
 DAYS_MAX = 62
 DAYS_SHOWN = 30  # unless told otherwise

@@ -20,7 +20,7 @@ def scheduler(*, data_dir: DataDir = None) -> None:
     from infra.reactions.scheduler import schedule
     from infra.reactions.webhooks import Outbox
     from infra.running.serve import is_part_of_server
-    from projections.deliveries import due_deliveries, stretch
+    from projections.webhooks.deliveries import due_deliveries, stretch
 
     async def work() -> None:
         told, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -39,7 +39,7 @@ def due_by_time(views: "Views", log: "Log") -> list["Source"]:
     from domain.queues.calling import MarkAbsent
     from domain.queues.opening import CloseLine
     from infra.reactions.scheduler import Job, Wishes, asked
-    from projections.due import AbsentTurn, LineToClose, absent_turns, lines_to_close, lines_with_wishes
+    from projections.queues.due import AbsentTurn, LineToClose, absent_turns, lines_to_close, lines_with_wishes
 
     def absent(row: AbsentTurn) -> Job:
         # With the time, since who comes back is called anew.

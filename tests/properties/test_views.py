@@ -30,8 +30,8 @@ from domain.errors import Rejected
 from domain.identifiers import agenda_id
 from infra.log.core import Core
 from infra.postgres.views import Views
-from projections.appointments import APPOINTMENTS, of_day
-from projections.availability import AVAILABILITY, AgendaRow, agendas_from, as_agenda, free_by_day
+from projections.appointments.appointments import APPOINTMENTS, of_day
+from projections.appointments.availability import AVAILABILITY, AgendaRow, agendas_from, as_agenda, free_by_day
 from projections.engine.generations import Places
 from projections.engine.projection import Entry
 from projections.engine.runner import verify

@@ -30,7 +30,7 @@ from graphql import (
 from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
-from api.graphql.shared import as_graphql_error
+from api.graphql.errors import as_graphql_error
 from api.messages import Language
 from domain.errors import Hint, Rejected
 

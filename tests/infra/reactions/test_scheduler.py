@@ -23,7 +23,7 @@ from infra.log.core import Core
 from infra.postgres.views import Views
 from infra.reactions.scheduler import Job, Scheduler, Source, Wishes
 from infra.reactions.webhooks import Courier, Outbox, open_http
-from projections.deliveries import due_deliveries, stretch
+from projections.webhooks.deliveries import due_deliveries, stretch
 from tests import city
 from tests.city import key
 from tests.conftest import Clock, Town

@@ -2,6 +2,7 @@
 
 from domain.identifiers import HospitalId, ServicePointId
 from domain.queues.service_point import ServicePointRegistered
+from projections.engine.columns import Text
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -10,7 +11,7 @@ class ServicePointRow(Row):
     """An office or a ward; `hospital` if it is one's."""
 
     service_point: ServicePointId
-    name: str
+    name: Text
     hospital: HospitalId | None
 
 
@@ -24,9 +25,7 @@ SERVICE_POINTS = Projection(
     name="service_points",
     version=1,
     row=ServicePointRow,
-    columns={"service_point": 'text COLLATE "C"', "name": "text", "hospital": 'text COLLATE "C"'},
     indexes=(),
-    fixed=(),
     events=(ServicePointRegistered,),
     keys=lambda entry: (entry.stream.partition("/")[2],),
     evolve=_evolve,
