@@ -15,7 +15,7 @@ import msgspec
 
 from domain.copy_on_write import CopyOnWriteDict
 from domain.errors import Rejected
-from domain.identifiers import HINTS
+from domain.identifiers import HINTS, category_of
 
 T = TypeVar("T")
 S = TypeVar("S", bound="State")
@@ -210,7 +210,7 @@ def upcasts(
 
 def fold_of(stream: StreamName) -> Fold:
     """The fold of a stream, by its category. Raises KeyError for a category that nobody declared."""
-    return FOLDS[stream.partition("/")[0]]
+    return FOLDS[category_of(stream)]
 
 
 def fold(stream: StreamName, events: Iterable[Event]) -> Any:

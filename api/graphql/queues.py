@@ -16,7 +16,7 @@ from domain import arrivals
 from domain.appointments import hospital as hospitals
 from domain.decider import Command, build
 from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of
+from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of, line_parts
 from domain.queues import calling, opening, order, turns
 from domain.queues import line as lines
 from domain.queues import service_point as service_points
@@ -266,13 +266,13 @@ def shown_line(now: LineNow) -> Line | None:
     line, said = now.line, now.line.opened
     if said is None:
         return None
-    service_point, service, day = said.line.split("/")
+    service_point, service, day = line_parts(said.line)
     state = _state(now, said)
     return Line(
         id=strawberry.ID(said.line),
         service_point=strawberry.ID(service_point),
         service=service,
-        date=Date.fromisoformat(day),
+        date=day,
         state=state,
         opens_at=Instant(said.opens_at),
         last_turn_at=Instant(said.last_turn_at),

@@ -10,7 +10,16 @@ from domain.appointments.agenda import NoShowMarked, PatientCheckedIn
 from domain.appointments.attendance import AppointmentState
 from domain.appointments.patient import VisitGivenUp, VisitTaken
 from domain.decider import Instant
-from domain.identifiers import AppointmentId, HospitalId, PractitionerId, SpecialtyId, SubjectId, agenda_of
+from domain.identifiers import (
+    AppointmentId,
+    HospitalId,
+    PractitionerId,
+    SpecialtyId,
+    SubjectId,
+    agenda_of,
+    agenda_parts,
+    id_of,
+)
 from projections.appointments.availability import AVAILABILITY
 from projections.engine.columns import Fixed
 from projections.engine.projection import Entry, Projection, Row
@@ -35,14 +44,14 @@ class AppointmentRow(Row):
 def _evolve(row: AppointmentRow | None, entry: Entry, _key: str) -> AppointmentRow | None:
     event = entry.event
     if isinstance(event, VisitTaken):
-        _, day, practitioner = agenda_of(event.appointment).split("/")
+        _, day, practitioner = agenda_parts(agenda_of(event.appointment))
         return AppointmentRow(
             appointment=event.appointment,
-            patient=entry.stream.partition("/")[2],
+            patient=id_of(entry.stream),
             hospital=event.hospital,
             specialty=event.specialty,
             practitioner=practitioner,
-            date=date.fromisoformat(day),
+            date=day,
             slot=event.slot,
             start=event.start,
             minutes=event.minutes,

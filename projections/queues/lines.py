@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import Event, Instant, Value
-from domain.identifiers import HospitalId, LineId, ServiceId, ServicePointId, TurnId
+from domain.identifiers import HospitalId, LineId, ServiceId, ServicePointId, TurnId, id_of, line_parts
 from domain.queues.line import (
     CounterPaused,
     CounterResumed,
@@ -74,12 +74,12 @@ class LineRow(Row):
 
 
 def _opened(event: LineOpened) -> LineRow:
-    service_point, service, day = event.line.split("/")
+    service_point, service, day = line_parts(event.line)
     return LineRow(
         line=event.line,
         service_point=service_point,
         service=service,
-        date=date.fromisoformat(day),
+        date=day,
         hospital=event.hospital,
         opens_at=event.opens_at,
         last_turn_at=event.last_turn_at,
@@ -182,7 +182,7 @@ LINES = Projection(
     row=LineRow,
     indexes=("service_point, date, service", "absent_from", "closed_at, closes_at"),
     events=(LineOpened, *_MOMENTS),
-    keys=lambda entry: (entry.stream.partition("/")[2],),
+    keys=lambda entry: (id_of(entry.stream),),
     evolve=_evolve,
 )
 

@@ -1,6 +1,6 @@
 """Where people wait: one row a service point, so that they can be listed with their names."""
 
-from domain.identifiers import HospitalId, ServicePointId
+from domain.identifiers import HospitalId, ServicePointId, id_of
 from domain.queues.service_point import ServicePointRegistered
 from projections.engine.columns import Text
 from projections.engine.projection import Entry, Projection, Row
@@ -27,7 +27,7 @@ SERVICE_POINTS = Projection(
     row=ServicePointRow,
     indexes=(),
     events=(ServicePointRegistered,),
-    keys=lambda entry: (entry.stream.partition("/")[2],),
+    keys=lambda entry: (id_of(entry.stream),),
     evolve=_evolve,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.calendar import TIME_ZONE
 from domain.decider import Event, Instant
-from domain.identifiers import AppointmentId, LineId, ServiceId, ServicePointId, SubjectId, TurnId, line_of
+from domain.identifiers import AppointmentId, LineId, ServiceId, ServicePointId, SubjectId, TurnId, line_of, line_parts
 from domain.queues.line import (
     LineClosed,
     NoticeAsked,
@@ -73,14 +73,14 @@ class TurnRow(Row):
 
 def _taken(event: TurnTaken, position: int) -> TurnRow:
     line = line_of(event.turn)
-    service_point, service, day = line.split("/")
+    service_point, service, day = line_parts(line)
     return TurnRow(
         turn=event.turn,
         position=position,
         line=line,
         service_point=service_point,
         service=service,
-        date=date.fromisoformat(day),
+        date=day,
         hour=event.taken_at.astimezone(TIME_ZONE).hour,
         number=event.number,
         priority=event.priority,

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import Instant
-from domain.identifiers import DeliveryId, WebhookId, line_of, webhook_of
+from domain.identifiers import DeliveryId, WebhookId, line_of, position_of, webhook_of
 from domain.queues.line import LineClosed, NoticeGiven, shown_number
 from domain.webhooks import (
     DeliveryAttempted,
@@ -125,7 +125,7 @@ class DeliveryRow(Row):
 
 def _delivered(row: DeliveryRow | None, entry: Entry, key: str) -> DeliveryRow:
     event: Any = entry.event
-    row = row or DeliveryRow(key, webhook_of(key), int(key.partition("/")[2]), "PENDING", 0, None, [])
+    row = row or DeliveryRow(key, webhook_of(key), position_of(key), "PENDING", 0, None, [])
     if isinstance(event, DeliveryRequested):
         row.state, row.next_at = "PENDING", event.requested_at
         return row
