@@ -38,8 +38,8 @@ from infra.running.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
 from infra.running.serve import end_with_server, when_told_to_stop
 from infra.running.settings import PREFIX, Settings, from_environment
 from infra.running.tracing import open_spans
-from projections.catalogue import PROJECTIONS
-from projections.webhooks.deliveries import DELIVERIES, overdue
+from projections.catalogue import FIGURES, PROJECTIONS
+from projections.engine.figures import Figure, Figures
 
 GRAPHQL_PATH = "/graphql"
 GRAPHQL_PATH_BYTES = GRAPHQL_PATH.encode()
@@ -178,20 +178,23 @@ class Application:
             lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(PROJECTIONS))
         except Exception as error:  # all else is told nevertheless
             log_failure("the read models' lag is not known", error)
-        due = await self._overdue() if lags.get(DELIVERIES.name) else None
+        figures = [figure for one in FIGURES for figure in await self._figures(one, lags)]
         self._sample()
-        page = await asyncio.to_thread(self._requests.metrics.page, lags, due)
+        page = await asyncio.to_thread(self._requests.metrics.page, lags, figures)
         return Response(page, media_type=CONTENT_TYPE)
 
-    async def _overdue(self) -> tuple[int, float] | None:
-        """How many messages to webhooks are due, and for how many seconds the first of them is; None if not known."""
+    async def _figures(self, asked: Figures, lags: Mapping[str, Freshness | None]) -> list[Figure]:
+        """Figures of a context; none if they are not known."""
         now = self.services.now()
+        query = asked.query(now)
+        if not all(lags.get(name) for name in query.projections):
+            return []  # a read model was never built
         try:
-            (found,), _ = await _within(READY_TIMEOUT_S, self.services.views.ask(overdue(now)))
-        except Exception as error:  # all else is told nevertheless
-            log_failure("it is not known what is due to webhooks", error)
-            return None
-        return found.messages, max((now - found.since).total_seconds(), 0.0) if found.since else 0.0
+            rows, _ = await _within(READY_TIMEOUT_S, self.services.views.ask(query))
+        except Exception as error:  # the page has all other metrics nevertheless
+            log_failure("figures for the metrics are not known", error)
+            return []
+        return asked.shown(rows, now)
 
     async def _keep_sampling(self) -> None:
         """So that another worker, when it is asked for all, can tell of this one too."""
