@@ -13,6 +13,7 @@ from api.graphql.shared import (
     After,
     AtLeast,
     Connection,
+    CursorHint,
     First,
     Info,
     Instant,
@@ -21,7 +22,7 @@ from api.graphql.shared import (
     refuse,
 )
 from api.graphql.views import BEHIND, code, period
-from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits
+from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, LineHint, OpaqueHint, SlugHint, fits
 from domain.queues.line import TurnState as StateName
 from projections import line_figures, lines, turns
 from projections.line_figures import HISTORY_DAYS_MAX
@@ -236,18 +237,18 @@ def _place(after: str | None, service_point: str, info: Info) -> lines.Place | N
     if after is None:
         return None
     if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     _, service, day = after.split("/")
     try:
         return lines.Place(date=Date.fromisoformat(day), service=service)
     except ValueError:
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
 
 
 def _taken_at_position(after: str | None, info: Info) -> int | None:
     """Likewise: its cursor is where in the log the last turn was taken."""
     if after is not None and not re.fullmatch("[0-9]{1,18}", after, re.ASCII):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     return None if after is None else int(after)
 
 
@@ -258,13 +259,13 @@ def _turns_page(rows: Sequence[turns.TurnRow], first: int) -> Connection[TurnRec
 
 def _service(service: str | None, info: Info) -> str | None:
     if service is not None and not fits(SERVICE_CODE, service):
-        refuse(info, "service", "slug")
+        refuse(info, "service", SlugHint())
     return service
 
 
 def _line(line: str, info: Info) -> str:
     if not fits(LINE_NAME, line):
-        refuse(info, "line", "line")
+        refuse(info, "line", LineHint())
     return line
 
 
@@ -276,7 +277,7 @@ class LineViewsQuery:
     ) -> Connection[ServicePoint]:
         first = page_size(first, info)
         if after is not None and not fits(SLUG, after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         rows = await info.context.ask(service_points_after(after or "", first=first + 1), at_least=at_least)
         nodes = [
             ServicePoint(code=strawberry.ID(row.service_point), name=row.name, hospital=_id(row.hospital))
@@ -324,7 +325,7 @@ class LineViewsQuery:
     ) -> Connection[TurnRecord]:
         first = page_size(first, info)
         if not fits(OPAQUE, person):
-            refuse(info, "person", "opaque")
+            refuse(info, "person", OpaqueHint())
         question = turns.of_person(
             person,
             service_points=info.context.service_points_seen,

@@ -13,12 +13,27 @@ from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Following, S
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.shared import Info, Position, as_graphql_error, refuse
 from domain.appointments import agenda as agendas
+from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
 from domain.decider import StreamName
-from domain.errors import Code, Rejected
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits, line_of
+from domain.errors import Rejected
+from domain.identifiers import (
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    LINE_NAME,
+    TURN_NAME,
+    AgendaHint,
+    LineHint,
+    OpaqueHint,
+    agenda_of,
+    fits,
+    line_of,
+)
 from domain.queues import line as lines
+from domain.queues.calling import TurnUnknown
+from domain.queues.line import LineUnknown
+from infra.log.lane import ServiceUnavailable
 from infra.log.log import Unavailable
 from infra.reactions.lines import LineNow
 
@@ -81,7 +96,7 @@ async def _follow(
     except Rejected as refusal:
         raise as_graphql_error(refusal, context.language) from None
     except Unavailable:
-        raise as_graphql_error(Rejected("unavailable"), context.language) from None
+        raise as_graphql_error(ServiceUnavailable(), context.language) from None
 
 
 async def _changes(info: Info, following: Following, show: Callable[[Change], T]) -> AsyncGenerator[T, None]:
@@ -129,8 +144,8 @@ def _now(info: Info, snapshot: Snapshot) -> LineNow:
     return computed
 
 
-def _unknown(info: Info, code: Code) -> GraphQLError:
-    return as_graphql_error(Rejected(code, path="id"), info.context.language)
+def _unknown(info: Info, unknown: type[AgendaUnknown | AppointmentUnknown | LineUnknown | TurnUnknown]) -> GraphQLError:
+    return as_graphql_error(unknown(path="id"), info.context.language)
 
 
 def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
@@ -161,10 +176,10 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[AgendaChange, None]:
         if not fits(AGENDA_NAME, id):
-            refuse(info, "id", "agenda")
+            refuse(info, "id", AgendaHint())
         async with _follow(info, agendas.stream(id), after=after) as following:
             if (await following.snapshot()).state.published is None:
-                raise _unknown(info, "agenda_unknown")
+                raise _unknown(info, AgendaUnknown)
 
             def show(change: Change) -> AgendaChange:
                 agenda = shown_agenda(change.snapshot.state, info.context.services.now())
@@ -185,13 +200,13 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[AppointmentChange, None]:
         if not fits(APPOINTMENT_NAME, id):
-            refuse(info, "id", "opaque")
+            refuse(info, "id", OpaqueHint())
         async with _follow(info, agendas.stream(agenda_of(id)), after=after, concerns=_touched(id)) as following:
             if id not in (await following.snapshot()).state.appointments:
                 # Booked a moment ago, it is in the log, and here soon.
                 agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(id)))
                 if id not in agenda.appointments:
-                    raise _unknown(info, "appointment_unknown")
+                    raise _unknown(info, AppointmentUnknown)
                 await following.snapshot(lambda state: id in state.appointments)
 
             def show(change: Change) -> AppointmentChange:
@@ -215,10 +230,10 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[LineChange, None]:
         if not fits(LINE_NAME, id):
-            refuse(info, "id", "line")
+            refuse(info, "id", LineHint())
         async with _follow(info, lines.stream(id), after=after) as following:
             if (await following.snapshot()).state.opened is None:
-                raise _unknown(info, "line_unknown")
+                raise _unknown(info, LineUnknown)
 
             def show(change: Change) -> LineChange:
                 line = shown_line(_now(info, change.snapshot))
@@ -239,11 +254,11 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[TurnChange, None]:
         if not fits(TURN_NAME, id):
-            refuse(info, "id", "opaque")
+            refuse(info, "id", OpaqueHint())
         async with _follow(info, lines.stream_of(id), after=after, concerns=_of_turn(id)) as following:
             if id not in (await following.snapshot()).state.turns:
                 if not await info.context.line(line_of(id), lambda now: id in now.line.turns):
-                    raise _unknown(info, "turn_unknown")
+                    raise _unknown(info, TurnUnknown)
                 await following.snapshot(lambda state: id in state.turns)  # taken a moment ago
 
             def show(change: Change) -> TurnChange:

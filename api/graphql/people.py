@@ -11,6 +11,7 @@ import strawberry
 from api.graphql.shared import (
     After,
     Connection,
+    CursorHint,
     First,
     Info,
     Input,
@@ -151,7 +152,7 @@ class PeopleQuery:
         state: dependants.Guardian = await info.context.state(dependants.stream(guardian))
         ids = list(state.dependants)
         if after is not None and after not in state.dependants:
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         begin = 0 if after is None else ids.index(after) + 1
         now = info.context.services.now()
         nodes = [_dependant(guardian, state, one, now) for one in islice(ids, begin, begin + first + 1)]

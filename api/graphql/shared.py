@@ -14,23 +14,22 @@ from strawberry.types.scalar import ScalarDefinition
 
 from api.access.acquaintance import Acquaintance
 from api.access.identity import Actor, Identities, Role
-from api.access.rates import Rates
+from api.access.rates import Rates, TooManyRequests
 from api.graphql.engine.deadlines import Deadlines
 from api.graphql.engine.live import Change, Following, Live, Snapshot
 from api.graphql.engine.trusted import Trusted
 from api.http.limits import PAGE_SIZE_MAX
-from api.messages import Language, message
 from api.telemetry import UNKNOWN, Requests, new_correlation
-from domain import people
+from domain import errors, people
 from domain.decider import Command, fold
-from domain.errors import Hint, Rejected
-from domain.identifiers import LINE_NAME, fits, hospital_of
+from domain.errors import Hint, Language, Rejected
+from domain.identifiers import LINE_NAME, TextHint, fits, hospital_of
 from domain.people import dependants
 from domain.queues.line import Line
 from domain.queues.wait import Experience
 from infra.gateways.keys import Keys
 from infra.log.core import Core
-from infra.log.lane import NO_PERSONS, Outcome
+from infra.log.lane import NO_PERSONS, Outcome, ServiceUnavailable
 from infra.log.log import Key, Unavailable
 from infra.postgres.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
 from infra.reactions.lines import Experiences, LineNow, Lines
@@ -45,6 +44,27 @@ C = TypeVar("C", bound=Command)
 
 Position = NewType("Position", int)
 Instant = NewType("Instant", datetime)
+
+
+class DateHint(
+    Hint,
+    es="una fecha que existe, como año-mes-día: 2027-01-15",
+    en="a date that exists, as year-month-day: 2027-01-15",
+): ...
+
+
+class InstantHint(
+    Hint,
+    es="un instante es ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
+    en="an instant is ISO 8601 with its offset: 2027-01-15T08:00:00-04:00",
+): ...
+
+
+class PositionHint(
+    Hint,
+    es='una posición es un número entero escrito como texto, "1607", que dio este sistema',
+    en='a position is a whole number, written as a string, "1607", that this system gave',
+): ...
 
 
 # The client does not see these errors: api/graphql/engine/values.py words them in the client's language.
@@ -138,6 +158,30 @@ class Services:
         self.experiences = Experiences(core.log, now)
 
 
+class QueryTooLarge(
+    Rejected,
+    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
+    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
+):
+    limit: int
+
+
+class NotReachedYet(
+    Rejected,
+    es="La vista va por la posición {position} del registro y todavía no llega a la pedida; intente de nuevo.",
+    en="The read model is at position {position} of the log and not at the one asked for yet; try again.",
+):
+    position: int
+
+
+class IdempotencyKeyHint(
+    Hint,
+    es="la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
+    en="an idempotency key is a text of 1 to {limit} visible characters",
+):
+    limit: int
+
+
 class Context:
     """One request: who asks, in which language, and how to have a command decided."""
 
@@ -191,8 +235,8 @@ class Context:
         """Count so many requests against what the actor may ask. Raises TurnedAway."""
         try:
             self.services.rates.charge(self.actor.subject, self.address, requests)
-        except Rejected as refusal:
-            again = {"retry-after": str(refusal.details["seconds"])}
+        except TooManyRequests as refusal:
+            again = {"retry-after": str(refusal.seconds)}
             raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
     async def person(self) -> str:
@@ -256,7 +300,7 @@ class Context:
         """
         self._streams_read += len(streams)
         if self._streams_read > STREAMS_PER_REQUEST_MAX:
-            raise as_graphql_error(Rejected("query_too_large", limit=STREAMS_PER_REQUEST_MAX), self.language)
+            raise as_graphql_error(QueryTooLarge(limit=STREAMS_PER_REQUEST_MAX), self.language)
         known = [stream for stream in streams if _can_be_stored(stream)]
         async with self._available():
             loaded = await self.services.core.log.load(known)
@@ -292,14 +336,12 @@ class Context:
         actor, key and content alone. `person` must be known, unless the request is a repetition. Raises Rejected.
         """
         if not re.fullmatch(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}", key):
-            raise Rejected(
-                "invalid_input", path="idempotency_key", hint="idempotency_key", limit=IDEMPOTENCY_KEY_LENGTH_MAX
-            )
+            raise errors.InvalidInput(path="idempotency_key", hint=IdempotencyKeyHint(limit=IDEMPOTENCY_KEY_LENGTH_MAX))
         core = self.services.core
         try:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
-            raise Rejected("invalid_input", hint="text") from None
+            raise errors.InvalidInput(hint=TextHint()) from None
         persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NO_PERSONS
         outcome = await core.lane.submit(
             command, self._key(key), content=content, correlation=self.correlation, required_persons=persons
@@ -326,13 +368,13 @@ class Context:
             async with self._available():
                 rows, freshness = await self.services.views.ask(question, at_least=at_least or 0)
         except NotReached as error:
-            refusal = Rejected("not_reached_yet", path="at_least", position=error.freshness.position)
-            raise as_graphql_error(refusal, self.language) from None
+            late = NotReachedYet(path="at_least", position=error.freshness.position)
+            raise as_graphql_error(late, self.language) from None
         except BeyondLog:
-            refusal = Rejected("invalid_input", path="at_least", hint="position")
-            raise as_graphql_error(refusal, self.language) from None
+            unknown = errors.InvalidInput(path="at_least", hint=PositionHint())
+            raise as_graphql_error(unknown, self.language) from None
         except NeverBuilt:
-            raise as_graphql_error(Rejected("unavailable"), self.language) from None
+            raise as_graphql_error(ServiceUnavailable(), self.language) from None
         for name in question.projections:  # of several answers, that of the one furthest behind
             known = self.freshness.get(name, freshness)
             self.freshness[name] = min(known, freshness, key=lambda one: one.position)
@@ -344,7 +386,7 @@ class Context:
         try:
             yield
         except Unavailable:
-            raise as_graphql_error(Rejected("unavailable"), self.language) from None
+            raise as_graphql_error(ServiceUnavailable(), self.language) from None
 
 
 async def _nobody_asked() -> bool:
@@ -429,7 +471,7 @@ def explain(refusal: Rejected, context: Context) -> list[UserError]:
     context.refusals.append(refusal.code)
     said: dict[str, Any] = {
         "code": refusal.code,
-        "message": message(refusal.code, refusal.details, context.language),
+        "message": refusal.message(context.language),
         "path": _names(refusal.path),
     }
     make = None if _is_of_elsewhere(refusal, context) else ERROR_TYPES.get(refusal.code)
@@ -454,12 +496,12 @@ def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
     In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
     """
     path = {"path": _names(refusal.path)} if refusal.path else {}
-    return GraphQLError(message(refusal.code, refusal.details, language), extensions={"code": refusal.code, **path})
+    return GraphQLError(refusal.message(language), extensions={"code": refusal.code, **path})
 
 
-def refuse(info: Info, path: str, hint: Hint, **details: Any) -> NoReturn:
+def refuse(info: Info, path: str, hint: Hint) -> NoReturn:
     """Raise the GraphQLError for an argument of a query that is not of the right form."""
-    raise as_graphql_error(Rejected("invalid_input", path=path, hint=hint, **details), info.context.language)
+    raise as_graphql_error(errors.InvalidInput(path=path, hint=hint), info.context.language)
 
 
 def freshness_shown(freshness: Freshness) -> dict[str, Any]:
@@ -501,10 +543,21 @@ class Connection(Generic[T]):
     page_info: PageInfo = strawberry.field(description="Where the page ends.")
 
 
+class CursorHint(
+    Hint,
+    es="un cursor es el `endCursor` que dio la página anterior de esta misma lista",
+    en="a cursor is the `endCursor` that the page before of this same list gave",
+): ...
+
+
+class PageSizeHint(Hint, es="se piden de 1 a {limit} elementos por página", en="ask for 1 to {limit} items a page"):
+    limit: int
+
+
 def page_size(first: int, info: Info) -> int:
     """`first` if it is within bounds; raises a GraphQLError otherwise."""
     if not 1 <= first <= PAGE_SIZE_MAX:
-        refuse(info, "first", "page_size", limit=PAGE_SIZE_MAX)
+        refuse(info, "first", PageSizeHint(limit=PAGE_SIZE_MAX))
     return first
 
 

@@ -10,6 +10,7 @@ from api.graphql.shared import (
     After,
     AtLeast,
     Connection,
+    CursorHint,
     First,
     Info,
     Input,
@@ -25,7 +26,7 @@ from api.graphql.shared import (
 from domain import webhooks as hooks
 from domain.decider import build
 from domain.errors import Rejected
-from domain.identifiers import SLUG, fits
+from domain.identifiers import SLUG, SlugHint, fits
 from infra.reactions.webhooks import shown_secret
 from projections import deliveries as views
 
@@ -131,9 +132,9 @@ class WebhooksQuery:
     ) -> Connection[Delivery]:
         first = page_size(first, info)
         if not fits(SLUG, webhook):
-            refuse(info, "webhook", "slug")
+            refuse(info, "webhook", SlugHint())
         if after is not None and not _CURSOR.fullmatch(after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         question = views.of_webhook(
             webhook,
             state=state.name if state else None,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Decision, Event, Recorded, StreamName, copied, fold_of
-from domain.errors import Rejected
+from domain.errors import PersonUnknown, Rejected
 from infra.log.cache import StateCache
 from infra.log.log import Appended, Batch, Conflict, Key, Loaded, Log, Unavailable
 from infra.log.secret import Secret
@@ -104,6 +104,28 @@ class _Sent(msgspec.Struct):
     appending: "asyncio.Future[Appended | Conflict]"
 
 
+class Overloaded(
+    Rejected,
+    es="Hay demasiadas solicitudes en este momento; intente de nuevo en unos segundos.",
+    en="There are too many requests at the moment; try again in a few seconds.",
+): ...
+
+
+class ServiceUnavailable(
+    Rejected,
+    code="unavailable",
+    es="El servicio no está disponible por un momento; repita la solicitud con la misma clave.",
+    en="The service is not available for a moment; repeat the request with the same key.",
+): ...
+
+
+class IdempotencyKeyReused(
+    Rejected,
+    es="Esa clave de idempotencia ya se usó para otra solicitud.",
+    en="That idempotency key was used for another request already.",
+): ...
+
+
 class Lane:
     """One per process. Start it in the event loop that submits; stop drains what waits."""
 
@@ -192,7 +214,7 @@ class Lane:
         answer: asyncio.Future[Outcome] = loop.create_future()
         if self._stopping or len(self._waiting) >= self.queue_max:
             self._count(command, "overloaded")
-            answer.set_exception(Rejected("overloaded", limit=self.queue_max))
+            answer.set_exception(Overloaded())
             return answer
         now_s = time.monotonic()
         waiting = Waiting(
@@ -226,7 +248,7 @@ class Lane:
                 await self._work()
             except Exception as error:
                 for waiting in self._in_hand:
-                    self._fail(waiting, Rejected("unavailable"), "unavailable")
+                    self._fail(waiting, ServiceUnavailable(), "unavailable")
                 self.metrics.answered(self._tally)
                 log_failure("the lane stumbled", error, commands=len(self._in_hand))
             else:
@@ -362,7 +384,7 @@ class Lane:
         """Those who came meanwhile would wait for the same: they may try again as well."""
         batch, self._waiting = batch + self._waiting, []
         for waiting in batch:
-            self._fail(waiting, Rejected("unavailable"), "unavailable")
+            self._fail(waiting, ServiceUnavailable(), "unavailable")
         log_failure("the database does not answer", error, commands=len(batch))
 
     async def _decide_and_append(self, batch: list[Waiting]) -> None:
@@ -475,7 +497,7 @@ class Lane:
                 version, known = draft.persons_seen[name]
                 draft.batch.read.setdefault(name, version)
             if not known:
-                return Rejected("person_unknown", path=path)
+                return PersonUnknown(path=path)
         return None
 
     def _remember_persons(self, loaded: Mapping[StreamName, Loaded], draft: _Draft) -> None:
@@ -582,7 +604,7 @@ class Lane:
             if digest == waiting.digest:
                 self._succeed(waiting, Outcome(position=position, replayed=True), "replayed")
             else:
-                reused = Rejected("idempotency_key_reused", path="idempotencyKey")
+                reused = IdempotencyKeyReused(path="idempotencyKey")
                 self._fail(waiting, draft.unknown_persons.get(waiting.key, reused), "refused")
 
     def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:

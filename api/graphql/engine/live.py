@@ -17,6 +17,7 @@ import msgspec
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
+from infra.log.lane import Overloaded
 from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
 from infra.running.logging import log_failure
 
@@ -199,6 +200,13 @@ class Following:
         return Change(position=position, previous=self._seen, snapshot=snapshot)
 
 
+class PositionUnknown(
+    Rejected,
+    es="El registro todavía no llega a esa posición.",
+    en="The log has not come to that position yet.",
+): ...
+
+
 class Live:
     """All who follow streams in this process, and the poller."""
 
@@ -230,9 +238,9 @@ class Live:
         already. Raises Unavailable.
         """
         if after is not None and after > self._position and after > await self._log.head():
-            raise Rejected("position_unknown", path="after")
+            raise PositionUnknown(path="after")
         if self._followers >= FOLLOWERS_MAX or self._weight_bytes > FOLLOWED_BYTES_MAX:
-            raise Rejected("overloaded")
+            raise Overloaded()
         followed = self._followed.get(stream)
         if followed is None:
             followed = self._followed[stream] = self._new[stream] = _Followed()
