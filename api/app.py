@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
+from api.graphql.context import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.engine.documents import Documents
 from api.graphql.engine.execution import DOCUMENTS
 from api.graphql.engine.trusted import Trusted, load_trusted
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Headers, Services, TurnedAway, freshness_shown
 from api.http.connections import Places
 from api.http.endpoint import Endpoint
 from api.http.limits import LoopbackOnly, is_by_own_name, is_local, peer_of
@@ -40,7 +40,7 @@ from infra.running.serve import end_with_server, when_told_to_stop
 from infra.running.settings import PREFIX, Settings, from_environment
 from infra.running.tracing import open_spans
 from projections.catalogue import PROJECTIONS
-from projections.deliveries import DELIVERIES, overdue
+from projections.webhooks.deliveries import DELIVERIES, overdue
 
 GRAPHQL_PATH = "/graphql"
 GRAPHQL_PATH_BYTES = GRAPHQL_PATH.encode()
@@ -129,8 +129,7 @@ class Application:
             self._streams.stop()
             sampling.cancel()
             watch.cancel()
-            await self._services.live.stop()
-            self._services.experiences.stop()
+            await self._services.stop()
             await views.close()
         if self._spans:
             await asyncio.to_thread(self._spans.close)

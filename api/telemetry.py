@@ -17,7 +17,7 @@ from infra.running.metrics import OUTCOMES, Metrics
 from infra.running.tracing import Spans, trace_of
 
 if TYPE_CHECKING:
-    from api.graphql.shared import Context, Headers
+    from api.graphql.context import Context, Headers
 
 CORRELATION = b"x-correlation-id"
 CORRELATION_LENGTH_MAX = 64

@@ -30,7 +30,8 @@ from rich.table import Table
 
 from bench.core import opaque
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from domain.appointments.agenda import AgendaPublished, AppointmentBooked, Slot
+from domain.appointments.agenda import AgendaPublished, AppointmentBooked
+from domain.appointments.availability import Slot
 from domain.appointments.patient import VisitTaken
 from domain.decider import Event, StreamName
 from domain.identifiers import agenda_id
@@ -40,11 +41,11 @@ from infra.log.secret import load_secret
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
-from projections.availability import AVAILABILITY
+from projections.appointments.availability import AVAILABILITY
 from projections.catalogue import PROJECTIONS
 from projections.engine.projection import Projection
 from projections.engine.runner import Runner
-from projections.service_points import SERVICE_POINTS
+from projections.queues.service_points import SERVICE_POINTS
 
 SCHEMAS = {False: "real", True: "real_and_idle"}  # each variant has its own log
 APPLICATION_NAME = "bench_projector"  # identifies the projector's backends

@@ -40,7 +40,7 @@ from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views
 from infra.running.settings import Settings
-from projections.availability import AVAILABILITY
+from projections.appointments.availability import AVAILABILITY
 from projections.catalogue import PROJECTIONS
 from projections.engine.generations import Places
 from projections.engine.projection import Decode

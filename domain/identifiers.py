@@ -169,6 +169,12 @@ def agenda_id(hospital: str, day: date, practitioner: str) -> str:
     return f"{hospital}/{day.isoformat()}/{practitioner}"
 
 
+def agenda_parts(agenda: str) -> tuple[HospitalId, date, PractitionerId]:
+    """The hospital, the date and the practitioner of an agenda. Raises ValueError if there is no such date."""
+    hospital, day, practitioner = agenda.split("/")
+    return hospital, date.fromisoformat(day), practitioner
+
+
 def agenda_of(appointment: str) -> str:
     """The agenda in which an appointment is: part of its name, so that nothing needs to be looked up."""
     return appointment.rpartition("/")[0]
@@ -184,6 +190,12 @@ def line_id(service_point: str, service: str, day: date) -> str:
     return f"{service_point}/{service}/{day.isoformat()}"
 
 
+def line_parts(line: str) -> tuple[ServicePointId, ServiceId, date]:
+    """The service point, the service and the date of a line. Raises ValueError if there is no such date."""
+    service_point, service, day = line.split("/")
+    return service_point, service, date.fromisoformat(day)
+
+
 def line_of(turn: str) -> str:
     """The line in which a turn is: part of its name."""
     return turn.rpartition("/")[0]
@@ -197,6 +209,21 @@ def service_point_of(name: str) -> str:
 def webhook_of(delivery: str) -> str:
     """The webhook of a delivery: part of its name."""
     return delivery.partition("/")[0]
+
+
+def position_of(delivery: str) -> int:
+    """The position of the event that a delivery sends: the other part of its name."""
+    return int(delivery.partition("/")[2])
+
+
+def category_of(stream: str) -> str:
+    """The category of a stream "category/identifier…"."""
+    return stream.partition("/")[0]
+
+
+def id_of(stream: str) -> str:
+    """The identifier in a stream's name."""
+    return stream.partition("/")[2]
 
 
 _CI = re.compile(
@@ -217,7 +244,7 @@ def parse_ci(text: str) -> str:
     """A Bolivian identity number in its one spelling: "4820193", "4820193-1A", "4820193-1A LP".
 
     Case, blanks, dots and leading zeros are ignored: forms of fixed width are filled up with zeros, and two spellings
-    would be two persons for ever. Raises Rejected("invalid_input") that shows what a right one looks like.
+    would be two persons for ever. Raises InvalidInput that shows what a right one looks like.
     """
     found = _CI.match(re.sub(r"[\s.]", "", text).upper()) if len(text) <= 40 else None
     if not found:

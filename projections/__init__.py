@@ -1,1 +1,1 @@
-"""Read models: one file each with its row, fold and queries; runner.py drives them all."""
+"""Read models: a package a context, one file each with its row, fold and queries; `engine` keeps them up to date."""

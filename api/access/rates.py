@@ -67,7 +67,7 @@ class Rates:
         self._addresses = Rate(settings.anonymous_per_s, clock_ns)
 
     def charge(self, subject: str, address: str, units: int = 1) -> None:
-        """Of the subject; of nobody, of the address. Raises Rejected("too_many_requests") with `seconds` to wait."""
+        """Of the subject; of nobody, of the address. Raises TooManyRequests with the seconds to wait."""
         wait_s = self._actors.spend(subject, units) if subject else self._addresses.spend(address, units)
         if wait_s:
             raise TooManyRequests(seconds=wait_s)

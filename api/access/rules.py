@@ -13,7 +13,10 @@ import msgspec
 from graphql import GraphQLField, GraphQLObjectType, GraphQLResolveInfo, GraphQLSchema
 
 from api.access.identity import ROLES, Role
-from api.graphql.shared import Context, as_graphql_error, explain
+from api.graphql.context import Context
+from api.graphql.current_lines import current_line
+from api.graphql.errors import as_graphql_error
+from api.graphql.fields import explain
 from domain.appointments import agenda as agendas
 from domain.errors import Rejected
 from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, line_of, parse_ci, service_point_of
@@ -117,8 +120,8 @@ def own_turn(path: str) -> Scope:
 
     async def covers(context: Context, arguments: Arguments) -> bool:
         turn = str(_said(arguments, path))
-        person = await context.line(
-            line_of(turn), lambda now: now.line.turns[turn].person if turn in now.line.turns else None
+        person = await current_line(
+            context, line_of(turn), lambda now: now.line.turns[turn].person if turn in now.line.turns else None
         )
         return person is not None and await context.acts_for(person)
 

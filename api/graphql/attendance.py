@@ -3,8 +3,9 @@
 import strawberry
 
 from api.graphql.appointments import Appointment, appointment_by_id
+from api.graphql.fields import Info, Input, KeyedInput, Payload, explain
 from api.graphql.queues import Turn, turn_for
-from api.graphql.shared import Info, Input, KeyedInput, Payload, Position, explain
+from api.graphql.scalars import Position
 from domain import arrivals
 from domain.appointments import attendance
 from domain.decider import build

@@ -8,25 +8,16 @@ from typing import Annotated, cast
 
 import strawberry
 
+from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.queues import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
-from api.graphql.shared import (
-    After,
-    AtLeast,
-    Connection,
-    CursorHint,
-    First,
-    Info,
-    Instant,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.scalars import Instant
 from api.graphql.views import BEHIND, code, period
-from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, LineHint, OpaqueHint, SlugHint, fits
+from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, LineHint, OpaqueHint, SlugHint, fits, line_parts
 from domain.queues.line import TurnState as StateName
-from projections import line_figures, lines, turns
-from projections.line_figures import HISTORY_DAYS_MAX
-from projections.service_points import service_points_after
+from projections.queues import line_figures, lines, turns
+from projections.queues.line_figures import HISTORY_DAYS_MAX
+from projections.queues.service_points import service_points_after
 
 ServicePointCode = Annotated[strawberry.ID, strawberry.argument(description="The service point's code.")]
 LineName = Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")]
@@ -238,11 +229,11 @@ def _place(after: str | None, service_point: str, info: Info) -> lines.Place | N
         return None
     if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
         refuse(info, "after", CursorHint())
-    _, service, day = after.split("/")
     try:
-        return lines.Place(date=Date.fromisoformat(day), service=service)
+        _, service, day = line_parts(after)
     except ValueError:
         refuse(info, "after", CursorHint())
+    return lines.Place(date=day, service=service)
 
 
 def _taken_at_position(after: str | None, info: Info) -> int | None:

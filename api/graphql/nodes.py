@@ -6,9 +6,9 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.appointments import agenda_by_id, appointment_by_id, hospital_by_id
+from api.graphql.fields import Info, Node
 from api.graphql.people import person_by_id
 from api.graphql.queues import line_by_id, turn_by_id
-from api.graphql.shared import Info, Node
 from domain.identifiers import Kind, kind_of_id
 
 _BY_KIND: dict[Kind, Callable[[Info, str], Awaitable[Node | None]]] = {

@@ -8,23 +8,10 @@ from typing import Annotated, Any, TypeVar
 
 import strawberry
 
-from api.graphql.shared import (
-    After,
-    Connection,
-    CursorHint,
-    First,
-    Info,
-    Input,
-    KeyedInput,
-    Node,
-    Payload,
-    Position,
-    as_graphql_error,
-    explain,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.errors import as_graphql_error
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.scalars import Position
 from domain import people
 from domain.decider import Command, build
 from domain.errors import Rejected

@@ -14,12 +14,13 @@ from api.graphql.appointments import (
 )
 from api.graphql.attendance import AttendanceMutation
 from api.graphql.engine.resolvers import ask_plainly
+from api.graphql.errors import InvalidInput, Refused, TryAgainLater
 from api.graphql.line_views import LineViewsQuery
 from api.graphql.live import Subscription
 from api.graphql.nodes import NodeQuery
 from api.graphql.people import PeopleMutation, PeopleQuery
 from api.graphql.queues import HasATurn, NotBefore, NotNext, QueuesMutation, QueuesQuery
-from api.graphql.shared import SCALARS, InvalidInput, Refused, TryAgainLater
+from api.graphql.scalars import SCALARS
 from api.graphql.views import ViewsQuery
 from api.graphql.webhooks import WebhooksMutation, WebhooksQuery
 

@@ -8,25 +8,16 @@ from typing import Annotated
 import msgspec
 import strawberry
 
-from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_agenda
-from api.graphql.shared import (
-    STREAMS_AT_ONCE_MAX,
-    After,
-    AtLeast,
-    Connection,
-    CursorHint,
-    First,
-    Info,
-    Instant,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_published
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.scalars import Instant
 from domain.calendar import local_date
 from domain.errors import Hint
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, OpaqueHint, SlugHint, agenda_of, fits
-from projections import appointments as visits
-from projections import availability as slots
+from projections.appointments import appointments as visits
+from projections.appointments import availability as slots
 
 DAYS_MAX = 62
 DAYS_SHOWN = 30  # unless told otherwise
@@ -224,9 +215,7 @@ class ViewsQuery:
         for number, row in enumerate(rows):
             if number % STREAMS_AT_ONCE_MAX == 0:
                 await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
-            agenda = shown_agenda(slots.as_agenda(row), now)
-            assert agenda is not None
-            nodes.append(agenda)
+            nodes.append(shown_published(slots.published_agenda(row), now))
         return page(nodes, first, lambda agenda: agenda.id)
 
     @strawberry.field(

@@ -6,29 +6,15 @@ from typing import Annotated
 
 import strawberry
 
-from api.graphql.shared import (
-    After,
-    AtLeast,
-    Connection,
-    CursorHint,
-    First,
-    Info,
-    Input,
-    Instant,
-    KeyedInput,
-    Payload,
-    Position,
-    explain,
-    page,
-    page_size,
-    refuse,
-)
+from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, explain, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.scalars import Instant, Position
 from domain import webhooks as hooks
 from domain.decider import build
 from domain.errors import Rejected
 from domain.identifiers import SLUG, SlugHint, fits
 from infra.reactions.webhooks import shown_secret
-from projections import deliveries as views
+from projections.webhooks import deliveries as views
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 

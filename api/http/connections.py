@@ -13,12 +13,13 @@ import msgspec
 from graphql import GraphQLError
 
 from api.access.rules import Forbidden
+from api.graphql.context import Context
 from api.graphql.engine.documents import Document
 from api.graphql.engine.execution import DOCUMENTS, Answer, Asked, followed, refused
 from api.graphql.engine.followed_plans import FollowedPlan
 from api.graphql.engine.live import Following
+from api.graphql.errors import as_graphql_error
 from api.graphql.schema import schema
-from api.graphql.shared import Context, as_graphql_error
 from api.http.timers import SharedTimers, Timer
 
 CONNECTIONS_MAX = 2_000  # in this process

@@ -16,8 +16,9 @@ import orjson
 from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
+from api.graphql.context import Context, Headers, Introduce, TurnedAway
 from api.graphql.engine.execution import Asked, NotHere, answer, refused
-from api.graphql.shared import Context, Headers, Introduce, Position, TurnedAway
+from api.graphql.scalars import Position
 from api.http.limits import (
     BODY_BYTES_MAX,
     BODY_READ_TIMEOUT_S,

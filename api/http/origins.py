@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.graphql.shared import Headers
+from api.graphql.context import Headers
 from api.http.limits import OWN_NAME
 from api.telemetry import CORRELATION
 from infra.running.settings import EVERY_ORIGIN, Settings

@@ -24,9 +24,9 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     SubscribeMessage,
 )
 
+from api.graphql.context import Context, Introduce, TurnedAway
 from api.graphql.engine.execution import Asked, NotHere
 from api.graphql.schema import schema
-from api.graphql.shared import Context, Introduce, TurnedAway
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
     DEAF,

@@ -12,8 +12,8 @@ from typing import Any
 
 from starlette.types import Message, Receive, Send
 
+from api.graphql.context import Context
 from api.graphql.engine.execution import Answer, Asked
-from api.graphql.shared import Context
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
     DEAF,

@@ -12,9 +12,9 @@ from domain.appointments.agenda import (
     CheckedInAlready,
     NoShowMarked,
     PatientCheckedIn,
-    Slot,
     stream,
 )
+from domain.appointments.availability import Slot
 from domain.calendar import local_date
 from domain.decider import Command, Decided, StreamName, decides
 from domain.errors import Rejected

@@ -39,7 +39,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 (what tells a secret, not one)
 
 
 class Message(Protocol):
-    """What projections/deliveries.py finds to be due."""
+    """What projections/webhooks/deliveries.py finds to be due."""
 
     @property
     def delivery(self) -> str: ...
@@ -69,7 +69,7 @@ class Stretch(Protocol):
 
 
 class Outbox(msgspec.Struct, frozen=True):
-    """The questions of projections/deliveries.py."""
+    """The questions of projections/webhooks/deliveries.py."""
 
     stretch: Callable[[int, int], Question[Stretch]]
     due: Callable[[datetime, int, int, Mapping[str, int], int | None], Question[Message]]

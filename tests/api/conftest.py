@@ -14,7 +14,7 @@ import uvicorn
 from psycopg import AsyncConnection
 
 from api.app import Application
-from api.graphql.shared import Services
+from api.graphql.context import Services
 from api.http.protocol import Connections
 from api.http.worker import config_for
 from infra.gateways.keys import DevelopmentKeys, Login, development_token

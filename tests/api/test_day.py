@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from api.graphql.context import Context
 from api.graphql.engine.execution import Asked, followed
 from api.graphql.engine.live import POLL_S
-from api.graphql.shared import Context
 from domain.decider import build
 from domain.queues.opening import CloseLine
 from infra.gateways.keys import Login

@@ -19,7 +19,7 @@ import pytest
 from infra.log.core import Core
 from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.postgres.views import Views
-from projections.availability import free_by_day
+from projections.appointments.availability import free_by_day
 from projections.catalogue import PROJECTIONS
 from projections.engine.generations import Places
 from projections.engine.runner import Status, verify

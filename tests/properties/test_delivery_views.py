@@ -26,9 +26,9 @@ from domain.webhooks import (
 from infra.log.core import Core
 from infra.postgres.views import Views
 from infra.reactions.webhooks import settled_of
-from projections.deliveries import DELIVERIES, OUTBOX, WEBHOOKS, due_deliveries
 from projections.engine.generations import Places
 from projections.engine.runner import verify
+from projections.webhooks.deliveries import DELIVERIES, OUTBOX, WEBHOOKS, due_deliveries
 from tests.city import key, open_line, service_point, take
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector

@@ -25,13 +25,13 @@ from domain.queues.turns import AskNotice, LeaveLine, RequeueAbsent, TakeTurn, T
 from infra.log.core import Core
 from infra.postgres.views import Views
 from projections.catalogue import PROJECTIONS
-from projections.due import absent_turns, lines_to_close
 from projections.engine.generations import Places
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.runner import verify
-from projections.line_figures import at_moment, by_hour
-from projections.lines import LINES, LineRow, of_service_point
-from projections.turns import TURNS, TurnRow, of_line
+from projections.queues.due import absent_turns, lines_to_close
+from projections.queues.line_figures import at_moment, by_hour
+from projections.queues.lines import LINES, LineRow, of_service_point
+from projections.queues.turns import TURNS, TurnRow, of_line
 from tests.city import TODAY, key, opaque, open_line, service_point
 from tests.conftest import Clock, Town
 from tests.projecting import decode, projector

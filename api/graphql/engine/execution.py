@@ -9,11 +9,12 @@ from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType, exe
 from graphql.pyutils import is_awaitable
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
+from api.graphql.context import Context, QueryTooLarge, freshness_shown
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
 from api.graphql.engine.plans import NotPlain
 from api.graphql.engine.values import translate_wrong_values
+from api.graphql.errors import as_graphql_error
 from api.graphql.schema import schema
-from api.graphql.shared import Context, QueryTooLarge, as_graphql_error, freshness_shown
 from api.http.limits import COST_MAX, OPERATION_TIMEOUT_S
 from domain.errors import Rejected
 from infra.log.lane import ServiceUnavailable

@@ -10,8 +10,8 @@ from typing import Any
 
 from graphql import DocumentNode, FragmentDefinitionNode, GraphQLSchema, OperationDefinitionNode
 
+from api.graphql.context import Context
 from api.graphql.engine.plans import DirectiveFinder, NotPlain, Plan, Planner, Run, contains, variable_of
-from api.graphql.shared import Context
 
 
 class FollowedPlan(Plan):

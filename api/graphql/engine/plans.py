@@ -47,7 +47,7 @@ from graphql.language import BREAK
 from graphql.pyutils import Undefined
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal, coerce_input_value
 
-from api.graphql.shared import Context
+from api.graphql.context import Context
 
 INT_MAX = 2**31 - 1
 NO_LISTS = (str, bytes, dict)  # though they can be gone through

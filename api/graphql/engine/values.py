@@ -30,7 +30,8 @@ from graphql import (
 from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
-from api.graphql.shared import DateHint, InstantHint, PositionHint, as_graphql_error
+from api.graphql.errors import as_graphql_error
+from api.graphql.scalars import DateHint, InstantHint, PositionHint
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits

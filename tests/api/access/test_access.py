@@ -14,9 +14,9 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLUnionType, g
 
 from api.access.identity import ROLES, Role
 from api.access.rules import PUBLIC, RULES, table
+from api.graphql.context import Context
 from api.graphql.engine.execution import Asked, followed
 from api.graphql.schema import schema
-from api.graphql.shared import Context
 from domain.appointments.agenda import BookAppointment
 from domain.decider import build
 from domain.identifiers import Kind

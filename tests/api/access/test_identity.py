@@ -26,7 +26,7 @@ from api.access.identity import (
     WrongToken,
 )
 from api.app import Application
-from api.graphql.shared import Services
+from api.graphql.context import Services
 from infra.gateways import keys as keys_module
 from infra.gateways.keys import (
     DevelopmentKeys,

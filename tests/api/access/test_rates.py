@@ -18,9 +18,9 @@ from starlette.types import Message
 
 from api.access.rates import BURST_S, PAYERS_MAX, Rate, Rates, address_of
 from api.app import Application
+from api.graphql.context import Services
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX
 from api.graphql.engine.execution import CHARACTERS_CHARGED
-from api.graphql.shared import Services
 from bench.login import bearer
 from infra.gateways.keys import Login
 from infra.log.core import Core

@@ -19,8 +19,8 @@ from hypothesis_graphql import mutations, queries
 from api.graphql.engine.documents import PLANNED_FIELDS_MAX, Document
 from api.graphql.engine.plans import NotPlain, Plan
 from api.graphql.engine.resolvers import ask_plainly
+from api.graphql.fields import Info
 from api.graphql.schema import schema as city_schema
-from api.graphql.shared import Info
 
 # The library now and then cancels what it has not begun to await, and Python complains of that when it finds it.
 pytestmark = pytest.mark.filterwarnings(

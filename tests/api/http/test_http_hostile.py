@@ -8,7 +8,7 @@ import pytest
 import api.http.protocol
 import api.http.streams
 from api.app import Application
-from api.graphql.shared import Services
+from api.graphql.context import Services
 from api.http.protocol import Connections
 from infra.log.core import Core
 from infra.running.serve import CONNECTIONS_MAX

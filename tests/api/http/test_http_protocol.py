@@ -14,7 +14,7 @@ import pytest
 
 import api.http.endpoint
 import api.http.protocol
-from api.graphql.shared import Services
+from api.graphql.context import Services
 from api.http.protocol import FAST_BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, WAITING_BYTES_MAX, Connections
 from infra.gateways.keys import Login, development_token
 from infra.running.serve import CONNECTIONS_MAX

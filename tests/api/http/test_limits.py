@@ -199,7 +199,7 @@ async def test_fragments_that_double_cost_no_time_to_count() -> None:
 
 @pytest.mark.anyio
 async def test_a_request_reads_so_many_streams_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.graphql.shared.STREAMS_PER_REQUEST_MAX", 3)
+    monkeypatch.setattr("api.graphql.context.STREAMS_PER_REQUEST_MAX", 3)
     one = 'patient(id: "x") { id }'  # two streams
     assert "errors" not in await client.ask(f"{{ {one} }}")
     (error,) = (await client.ask(f"{{ {one} again: {one} }}", language="en"))["errors"]

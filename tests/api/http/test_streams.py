@@ -13,8 +13,8 @@ import websockets
 from api.access.identity import SKEW_S
 from api.app import Application
 from api.graphql.appointments import shown_agenda
+from api.graphql.context import Services
 from api.graphql.engine.trusted import Trusted, document_id
-from api.graphql.shared import Services
 from bench.login import bearer
 from domain.appointments.agenda import CancelAppointment
 from domain.decider import build

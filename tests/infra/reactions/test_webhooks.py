@@ -21,7 +21,7 @@ from infra.log.core import Core
 from infra.log.log import Key
 from infra.postgres.views import Views
 from infra.reactions.webhooks import ACTOR, Courier, Outbox, open_http, shown_secret
-from projections.deliveries import ShownDelivery, due_deliveries, of_webhook, stretch
+from projections.webhooks.deliveries import ShownDelivery, due_deliveries, of_webhook, stretch
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector

@@ -23,7 +23,7 @@ from projections.engine.pages import NO_END, LogHasGap, Page, Pages
 from projections.engine.projection import Projection
 from projections.engine.runner import connect, statuses
 from projections.engine.tail import FRESH_S, POLL_S, Ended, Tail, look_every_s
-from projections.service_points import SERVICE_POINTS
+from projections.queues.service_points import SERVICE_POINTS
 from tests.city import AGENDA, agenda, hospital, key, open_agenda
 from tests.conftest import Town
 from tests.projecting import decode

@@ -6,8 +6,8 @@ import msgspec
 
 from domain.identifiers import LineId, ServiceId, ServicePointId
 from projections.engine.query import Query
-from projections.lines import COUNTERS_OPEN, LINES
-from projections.turns import TURNS
+from projections.queues.lines import COUNTERS_OPEN, LINES
+from projections.queues.turns import TURNS
 
 HISTORY_DAYS_MAX = 92
 

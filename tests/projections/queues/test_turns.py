@@ -13,7 +13,7 @@ from infra.postgres.views import Views
 from projections.engine.generations import Places
 from projections.engine.projection import Entry
 from projections.engine.runner import connect, statuses
-from projections.turns import TURNS, of_line
+from projections.queues.turns import TURNS, of_line
 from tests.city import key
 from tests.conftest import Town
 from tests.projecting import projector

@@ -12,7 +12,7 @@ from domain.queues.turns import LeaveLine, RequeueAbsent, TransferTurn
 from infra.log.core import Core
 from infra.postgres.views import Views
 from projections.engine.query import Query
-from projections.line_figures import Spread, at_moment, by_day, by_hour
+from projections.queues.line_figures import Spread, at_moment, by_day, by_hour
 from tests.city import TODAY, key
 from tests.conftest import Clock, Town
 from tests.projecting import projector

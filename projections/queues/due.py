@@ -7,8 +7,8 @@ import msgspec
 from domain.decider import Instant
 from domain.identifiers import LineId, TurnId
 from projections.engine.query import Query
-from projections.lines import LINES
-from projections.turns import TURNS
+from projections.queues.lines import LINES
+from projections.queues.turns import TURNS
 
 
 class AbsentTurn(msgspec.Struct, frozen=True):

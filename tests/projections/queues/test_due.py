@@ -10,7 +10,7 @@ from domain.queues.calling import MarkAbsent, Recall
 from domain.queues.opening import CloseLine
 from infra.log.core import Core
 from infra.postgres.views import Views
-from projections.due import absent_turns, lines_to_close
+from projections.queues.due import absent_turns, lines_to_close
 from tests import city
 from tests.city import key
 from tests.conftest import Clock, Town
