@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from domain.decider import Command, Decided, Event, Instant, State, StreamName, decides, evolves
-from domain.errors import InvalidInput, NumberHint, OnceHint, Rejected
+from domain.errors import InvalidInput, NumberHint, OnceHint, Rejected, WrongTypeHint
 from domain.identifiers import DELIVERY_NAME, NAME, SLUG, WEBHOOK_URL, DeliveryId, WebhookId, webhook_of
+from domain.outbox import message_of
 
 WEBHOOKS_MAX = 50
 GENERATION_MAX = 1_000_000
@@ -26,7 +27,6 @@ ATTEMPTS_MAX = len(BACK_OFF) + 1
 RESENDS_MAX = 20
 GONE = 410  # HTTP: there is nobody any more
 
-Kind = Literal["notice_given", "line_closed"]
 Failure = Literal["timeout", "unreachable", "broken"]
 DeliveryState = Literal["PENDING", "DELIVERED", "GIVEN_UP"]
 
@@ -83,7 +83,7 @@ class RegisterWebhook(Command):
     webhook: Annotated[WebhookId, SLUG]
     url: Annotated[str, WEBHOOK_URL]
     name: Annotated[str, NAME]
-    kinds: Annotated[list[Kind], Meta(min_length=1, max_length=10)]
+    kinds: Annotated[list[str], Meta(min_length=1, max_length=10)]
     generation: Annotated[int, Meta(ge=1, le=GENERATION_MAX)] = 1
 
 
@@ -91,6 +91,9 @@ class RegisterWebhook(Command):
 def register_webhook(command: RegisterWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if len(set(command.kinds)) < len(command.kinds):
         raise InvalidInput(path="kinds", hint=OnceHint())
+    for index, kind in enumerate(command.kinds):
+        if message_of(kind) is None:
+            raise InvalidInput(path=f"kinds.{index}", hint=WrongTypeHint())
     known = webhooks.live.get(command.webhook)
     if known == registered(command):
         return

@@ -38,7 +38,7 @@ from domain.queues.calling import TurnUnknown
 from domain.queues.line import LineUnknown
 from infra.log.lane import ServiceUnavailable
 from infra.log.log import Unavailable
-from infra.reactions.lines import LineNow
+from infra.reactions.queues.lines import LineNow
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
