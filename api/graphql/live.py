@@ -22,7 +22,7 @@ from domain.decider import StreamName
 from domain.errors import Code, Rejected
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits, line_of
 from domain.queues import line as lines
-from infra.log.log import Unavailable
+from infra.postgres.connections import Unavailable
 from infra.reactions.lines import LineNow
 
 if TYPE_CHECKING:

@@ -27,8 +27,7 @@ from domain.decider import StreamName, build, decide
 from domain.errors import Code, Hint, Rejected
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.lane import Outcome
-from infra.log.log import Key
+from infra.log.submission import Key, Outcome
 from infra.postgres.database import running
 from infra.running.settings import Settings
 from infra.running.terminating import run_until_terminated

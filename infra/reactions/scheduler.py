@@ -18,7 +18,9 @@ from domain.errors import Rejected
 from domain.identifiers import TurnId
 from domain.queues.turns import GiveNotice
 from infra.log.core import Core, open_core
-from infra.log.log import CONNECTION, Key, Log, Unavailable
+from infra.log.log import Log
+from infra.log.submission import Key
+from infra.postgres.connections import CONNECTION, Unavailable
 from infra.postgres.database import application_conninfo
 from infra.postgres.views import BeyondLog, NeverBuilt, NotReached, Question, Views
 from infra.reactions.lines import Experiences, LineNow, Lines

@@ -21,8 +21,10 @@ from domain.errors import Rejected
 from domain.queues.line import Line, stream
 from domain.webhooks import Failure, RecordAttempt
 from infra.log.core import Core
-from infra.log.log import Key, Log, Unavailable
+from infra.log.log import Log
 from infra.log.secret import Secret
+from infra.log.submission import Key
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import Question, Views
 from infra.running.logging import log_failure
 
