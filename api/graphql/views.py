@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 import strawberry
 
-from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_agenda
+from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_published
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import AtLeast, Info, refuse
 from api.graphql.paging import After, Connection, First, page, page_size
@@ -206,9 +206,7 @@ class ViewsQuery:
         for number, row in enumerate(rows):
             if number % STREAMS_AT_ONCE_MAX == 0:
                 await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
-            agenda = shown_agenda(slots.as_agenda(row), now)
-            assert agenda is not None
-            nodes.append(agenda)
+            nodes.append(shown_published(slots.published_agenda(row), now))
         return page(nodes, first, lambda agenda: agenda.id)
 
     @strawberry.field(
