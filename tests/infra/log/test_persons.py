@@ -101,6 +101,7 @@ async def test_persons_are_loaded_once_with_the_other_streams_and_without_keys(
         return {}
 
     monkeypatch.setattr(core.log, "_keys_of", no_keys)
+    monkeypatch.setattr(core.log._writer, "_keys_of", no_keys)
     await book(core.lane, 1)
     assert questions.asked == [({patients.stream(opaque("Ana")), ANA}, {ANA})]
     with pytest.raises(Rejected, match="already_seen_here"):
