@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
+from api.contexts import load_domain, read_models
 from api.graphql.context import Context, Headers, Services, TurnedAway, freshness_shown
 from api.graphql.engine.documents import Documents
 from api.graphql.engine.execution import DOCUMENTS
@@ -38,7 +39,6 @@ from infra.running.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
 from infra.running.serve import end_with_server, when_told_to_stop
 from infra.running.settings import PREFIX, Settings, from_environment
 from infra.running.tracing import open_spans
-from projections.catalogue import PROJECTIONS
 from projections.webhooks.deliveries import DELIVERIES, overdue
 
 GRAPHQL_PATH = "/graphql"
@@ -58,6 +58,7 @@ class Application:
     """
 
     def __init__(self, settings: Settings, services: Services | None = None, *, shared: Shared | None = None) -> None:
+        load_domain()
         self._settings = settings
         self._spans = None if services else open_spans(settings)
         self._requests = services.requests if services else Requests(Metrics(shared), self._spans)
@@ -175,7 +176,7 @@ class Application:
             return JSONResponse({"status": f"for this machine alone, see {PREFIX}METRICS_LOCAL"}, status_code=403)
         lags: Mapping[str, Freshness | None] = {}
         try:
-            lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(PROJECTIONS))
+            lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(read_models()))
         except Exception as error:  # all else is told nevertheless
             log_failure("the read models' lag is not known", error)
         due = await self._overdue() if lags.get(DELIVERIES.name) else None
@@ -244,7 +245,7 @@ async def readyz(services: Services) -> JSONResponse:
         return JSONResponse({"status": "commands do not get through"}, status_code=503)
     try:
         head = await _within(READY_TIMEOUT_S, services.core.log.head())
-        views = await _within(READY_TIMEOUT_S, services.views.freshness(PROJECTIONS))
+        views = await _within(READY_TIMEOUT_S, services.views.freshness(read_models()))
     except (Unavailable, TimeoutError):
         return JSONResponse({"status": "the database does not answer"}, status_code=503)
     shown = {name: freshness and freshness_shown(freshness) for name, freshness in views.items()}

@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import load_domain
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
@@ -190,6 +191,7 @@ def book_in_process(
     """One process with a lane of its own."""
 
     async def run() -> list[float]:
+        load_domain()
         async with open_core(settings) as core:
             return await book_for(core, callers, seconds, crowded=crowded, together=together)
 

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import load_domain
 from bench import peer
 from bench.core import COMMANDS_AT_ONCE, TABLE, opaque
 from bench.load import Plan, Rate, Work, cpu_of, load, workers_of
@@ -125,6 +126,7 @@ def fill(settings: Settings, count: int) -> list[str]:
     """Make the city: the ids of its people, so many, of whom each has a slot of every day to himself."""
 
     async def run() -> list[str]:
+        load_domain()
         async with open_core(settings) as core:
             people = [_person(core, number) for number in range(count)]
             days = [first_day() + timedelta(days=n) for n in range(DAYS)]

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import infra.log.lane
+from api.contexts import load_domain
 from bench.core import Rate, book_for, rate
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.log.cache import CACHE_BYTES_MAX, StateCache
@@ -86,6 +87,7 @@ def book_in_process(settings: Settings, name: str, callers: int, seconds: float)
     variant.prepare()
 
     async def run() -> list[float]:
+        load_domain()
         async with open_core(settings) as core:
             await core.lane.stop()
             cache = StateCache(variant.cache_bytes_max)

@@ -27,6 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from api.contexts import load_domain
 from bench.core import COMMANDS_AT_ONCE, opaque
 from bench.load import cpu_of
 from bench.login import SECRET, bearer
@@ -259,6 +260,7 @@ class Measured(msgspec.Struct):
 
 async def measure(url: str, settings: Settings, *, followers: int, per_s: float, seconds: float) -> Measured:
     """Run both phases."""
+    load_domain()
     async with open_core(settings) as core:
         published = agendas(followers)
         await fill(core, published)

@@ -19,6 +19,7 @@ from prometheus_client import values
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from api.access.identity import Actor
+from api.contexts import load_domain
 from api.graphql.context import Context, Services
 from api.graphql.schema import schema
 from bench.machine import database_facts
@@ -204,6 +205,7 @@ class City:
         self._loop = asyncio.new_event_loop()
         self._open = AsyncExitStack()
         self.settings = settings
+        load_domain()
         self.core: Core = self.run(self._open.enter_async_context(open_core(settings)))
         self.submit([build(RegisterHospital, hospital=HOSPITAL, name="Hospital La Merced")])
 

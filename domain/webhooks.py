@@ -13,6 +13,7 @@ from msgspec import Meta
 from domain.decider import Command, Decided, Event, Instant, State, StreamName, decides, evolves
 from domain.errors import Rejected
 from domain.identifiers import DELIVERY_NAME, NAME, SLUG, WEBHOOK_URL, DeliveryId, WebhookId, webhook_of
+from domain.outbox import message_of
 
 WEBHOOKS_MAX = 50
 GENERATION_MAX = 1_000_000
@@ -26,7 +27,6 @@ ATTEMPTS_MAX = len(BACK_OFF) + 1
 RESENDS_MAX = 20
 GONE = 410  # HTTP: there is nobody any more
 
-Kind = Literal["notice_given", "line_closed"]
 Failure = Literal["timeout", "unreachable", "broken"]
 DeliveryState = Literal["PENDING", "DELIVERED", "GIVEN_UP"]
 
@@ -75,7 +75,7 @@ class RegisterWebhook(Command):
     webhook: Annotated[WebhookId, SLUG]
     url: Annotated[str, WEBHOOK_URL]
     name: Annotated[str, NAME]
-    kinds: Annotated[list[Kind], Meta(min_length=1, max_length=10)]
+    kinds: Annotated[list[str], Meta(min_length=1, max_length=10)]
     generation: Annotated[int, Meta(ge=1, le=GENERATION_MAX)] = 1
 
 
@@ -83,6 +83,9 @@ class RegisterWebhook(Command):
 def register_webhook(command: RegisterWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if len(set(command.kinds)) < len(command.kinds):
         raise Rejected("invalid_input", path="kinds", hint="once")
+    for index, kind in enumerate(command.kinds):
+        if message_of(kind) is None:
+            raise Rejected("invalid_input", path=f"kinds.{index}", hint="type")
     known = webhooks.live.get(command.webhook)
     if known == registered(command):
         return

@@ -23,7 +23,7 @@ from domain.errors import Code, Rejected
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits, line_of
 from domain.queues import line as lines
 from infra.postgres.connections import Unavailable
-from infra.reactions.lines import LineNow
+from infra.reactions.queues.lines import LineNow
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo

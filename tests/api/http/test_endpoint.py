@@ -7,12 +7,12 @@ import psycopg
 import pytest
 
 from api.app import _within
+from api.contexts import read_models
 from api.graphql.schema import schema
 from api.messages import HINTS, LANGUAGES, MESSAGES, language_of
 from domain.errors import Code, Hint
 from infra.log.core import Core
 from infra.postgres.connections import READ_TIMEOUT_S, Unavailable
-from projections.catalogue import PROJECTIONS
 from tests.api.conftest import Client
 from tests.city import hospital, key
 from tests.conftest import Town
@@ -24,7 +24,7 @@ SNAPSHOT = Path(__file__).parents[3] / "docs" / "schema.graphql"
 async def test_health_and_readiness(client: Client) -> None:
     assert (await client.http.get("/healthz")).json() == {"status": "ok"}
     fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
-    views = dict.fromkeys(PROJECTIONS, fresh)
+    views = dict.fromkeys(read_models(), fresh)
     assert (await client.http.get("/readyz")).json() == {"status": "ready", "position": "0", "views": views}
 
 
