@@ -31,8 +31,8 @@ from api.web.pages import add_pages
 from domain.errors import Rejected
 from infra.gateways.keys import RETRY_S, keys_of
 from infra.log.core import open_core
-from infra.log.lane import ServiceUnavailable
-from infra.log.log import Unavailable
+from infra.log.submission import ServiceUnavailable
+from infra.postgres.connections import Unavailable
 from infra.postgres.database import application_conninfo
 from infra.postgres.views import Freshness, Views
 from infra.running.logging import log_failure

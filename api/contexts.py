@@ -47,8 +47,9 @@ def read_models() -> "dict[str, Projection]":
     found: dict[str, Projection] = {}
     for module in _layer("projections"):
         for projection in _declared(module, "PROJECTIONS", Projection):
-            if found.setdefault(projection.name, projection) is not projection:
-                raise ContextError(f"{module.__name__}: another context has a read model {projection.name}, too")
+            if projection.name in found:
+                raise ContextError(f"{module.__name__}: another read model is named {projection.name}")
+            found[projection.name] = projection
     return found
 
 

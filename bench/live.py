@@ -38,8 +38,8 @@ from domain.appointments.hospital import RegisterHospital
 from domain.decider import Command, build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings

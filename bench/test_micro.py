@@ -35,11 +35,11 @@ from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import PersonRegistered, RegisterPerson
 from infra.gateways.keys import DevelopmentKeys
+from infra.log.batch import Appended, Batch
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.lane import Outcome
-from infra.log.log import Appended, Batch, Key
 from infra.log.secret import Secret
+from infra.log.submission import Key, Outcome
 from infra.postgres.database import application_conninfo
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate

@@ -35,8 +35,8 @@ from domain.decider import build
 from domain.identifiers import AgendaId, agenda_id
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views

@@ -25,7 +25,7 @@ from domain.appointments.attendance import appointment_state
 from domain.decider import build
 from domain.errors import InvalidInput, OnceHint, Rejected
 from domain.identifiers import SLUG, agenda_of, fits, hospital_of
-from infra.log.lane import Outcome
+from infra.log.submission import Outcome
 
 
 @strawberry.enum(description="Through which channel an appointment is booked.")

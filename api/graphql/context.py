@@ -22,8 +22,8 @@ from domain.identifiers import TextHint
 from domain.people import dependants
 from infra.gateways.keys import Keys
 from infra.log.core import Core
-from infra.log.lane import NO_PERSONS, Outcome, ServiceUnavailable
-from infra.log.log import Key, Unavailable
+from infra.log.submission import NO_PERSONS, Key, Outcome, ServiceUnavailable
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
 from infra.running.settings import Settings
 

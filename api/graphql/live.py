@@ -36,8 +36,8 @@ from domain.identifiers import (
 from domain.queues import line as lines
 from domain.queues.calling import TurnUnknown
 from domain.queues.line import LineUnknown
-from infra.log.lane import ServiceUnavailable
-from infra.log.log import Unavailable
+from infra.log.submission import ServiceUnavailable
+from infra.postgres.connections import Unavailable
 from infra.reactions.queues.lines import LineNow
 
 if TYPE_CHECKING:

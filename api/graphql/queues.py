@@ -23,7 +23,7 @@ from domain.queues import line as lines
 from domain.queues import service_point as service_points
 from domain.queues.policy import Policy, PolicyTerms
 from domain.queues.wait import Wait
-from infra.log.lane import Outcome
+from infra.log.submission import Outcome
 from infra.reactions.queues.lines import LineNow
 
 NEXT_SHOWN = 5

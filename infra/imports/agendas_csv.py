@@ -28,8 +28,7 @@ from domain.decider import StreamName, build, decide
 from domain.errors import Hint, InThePast, InvalidInput, LengthHint, NumberHint, Rejected, TooFarAhead, WrongTypeHint
 from domain.identifiers import AgendaId, SlugHint
 from infra.log.core import Core, open_core
-from infra.log.lane import IdempotencyKeyReused, Outcome
-from infra.log.log import Key
+from infra.log.submission import IdempotencyKeyReused, Key, Outcome
 from infra.postgres.database import running
 from infra.running.settings import Settings
 from infra.running.terminating import run_until_terminated

@@ -11,7 +11,7 @@ import msgspec
 from domain.due import Job
 from domain.errors import Rejected
 from infra.log.core import Core
-from infra.log.log import Key
+from infra.log.submission import Key
 from infra.postgres.views import Question, Views
 
 ACTOR = "system"

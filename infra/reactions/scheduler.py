@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from infra.log.core import open_core
-from infra.log.log import CONNECTION, Unavailable
+from infra.postgres.connections import CONNECTION, Unavailable
 from infra.postgres.database import application_conninfo
 from infra.postgres.views import BeyondLog, NeverBuilt, NotReached, Views
 from infra.reactions.reaction import OpenReactions, Reaction, Resources

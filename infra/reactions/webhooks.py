@@ -21,8 +21,10 @@ from domain.errors import Rejected
 from domain.outbox import message_of
 from domain.webhooks import Failure, RecordAttempt
 from infra.log.core import Core
-from infra.log.log import Key, Log, Unavailable
+from infra.log.log import Log
 from infra.log.secret import Secret
+from infra.log.submission import Key
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import Question, Views
 from infra.reactions.reaction import ACTOR, Reaction, Resources
 from infra.running.logging import log_failure

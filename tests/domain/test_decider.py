@@ -30,7 +30,7 @@ from domain.queues.opening import CloseLine, OpenLine, PauseCounter, ResumeCount
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import AskNotice, GiveNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
 from domain.webhooks import RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
-from infra.log.lane import Overloaded
+from infra.log.submission import Overloaded
 from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 from tests.waiting import LINE, OTHER, turn
 

@@ -17,7 +17,7 @@ from api.graphql.errors import as_graphql_error
 from api.graphql.schema import schema
 from api.http.limits import COST_MAX, OPERATION_TIMEOUT_S
 from domain.errors import Rejected
-from infra.log.lane import ServiceUnavailable
+from infra.log.submission import ServiceUnavailable
 from infra.running.logging import log_failure
 
 # By whether clients may ask what the schema is.

@@ -17,8 +17,9 @@ import msgspec
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
-from infra.log.lane import Overloaded
-from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
+from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap
+from infra.log.submission import Overloaded
+from infra.postgres.connections import Unavailable
 from infra.running.logging import log_failure
 
 POLL_S = 0.02

@@ -12,7 +12,7 @@ from api.graphql.schema import schema
 from api.messages import language_of
 from domain.errors import HINTS, LANGUAGES, REFUSALS
 from infra.log.core import Core
-from infra.log.log import READ_TIMEOUT_S, Unavailable
+from infra.postgres.connections import READ_TIMEOUT_S, Unavailable
 from tests.api.conftest import Client
 from tests.city import hospital, key
 from tests.conftest import Town
@@ -86,7 +86,7 @@ async def test_a_database_that_hangs_is_not_ready(
     monkeypatch.setattr("api.app.READY_TIMEOUT_S", 0.2)
     with psycopg.connect(town.owner) as holder:
         holder.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
-        # Sooner than the log itself gives up, after infra.log.log.READ_TIMEOUT_S.
+        # Sooner than the log itself gives up, after infra.postgres.connections.READ_TIMEOUT_S.
         ready = await asyncio.wait_for(client.http.get("/readyz"), timeout=READ_TIMEOUT_S / 2)
         assert (ready.status_code, ready.json()) == (503, {"status": "the database does not answer"})
     assert (await client.http.get("/readyz")).status_code == 200

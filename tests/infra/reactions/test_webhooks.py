@@ -18,7 +18,7 @@ from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
 from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.log.core import Core
-from infra.log.log import Key
+from infra.log.submission import Key
 from infra.postgres.views import Views
 from infra.reactions.reaction import ACTOR
 from infra.reactions.webhooks import Courier, open_http, shown_secret
