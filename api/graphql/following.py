@@ -14,9 +14,10 @@ from api.graphql.errors import as_graphql_error
 from api.graphql.fields import Info, refuse
 from api.graphql.scalars import Position
 from domain.decider import StreamName
-from domain.errors import Code, Hint, Rejected
+from domain.errors import Hint, Rejected
 from domain.identifiers import fits
-from infra.log.log import Unavailable
+from infra.log.submission import ServiceUnavailable
+from infra.postgres.connections import Unavailable
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
@@ -75,7 +76,7 @@ class LiveField(Generic[T]):
 
     form: Meta
     hint: Hint
-    unknown: Code
+    unknown: Callable[..., Rejected]
     stream: Callable[[str], StreamName]
     is_known: Callable[[Any, str], bool]
     show: Callable[[Info, Change, str], T]
@@ -105,14 +106,14 @@ class LiveField(Generic[T]):
         except Rejected as refusal:
             raise as_graphql_error(refusal, context.language) from None
         except Unavailable:
-            raise as_graphql_error(Rejected("unavailable"), context.language) from None
+            raise as_graphql_error(ServiceUnavailable(), context.language) from None
 
     async def _wait_until_known(self, following: Following, context: Context, id: str) -> None:
         """Raises Rejected if there is nothing of this id."""
         if self.is_known((await following.snapshot()).state, id):
             return
         if not await self.is_in_log(context, id):
-            raise Rejected(self.unknown, path="id")
+            raise self.unknown(path="id")
         await following.snapshot(lambda state: self.is_known(state, id))  # written a moment ago
 
 

@@ -14,12 +14,25 @@ from api.graphql.fields import Info
 from api.graphql.following import GoOnAfter, LiveField, Told, place_of
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from domain.appointments import agenda as agendas
+from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
 from domain.decider import StreamName
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, line_of
+from domain.identifiers import (
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    LINE_NAME,
+    TURN_NAME,
+    AgendaHint,
+    LineHint,
+    OpaqueHint,
+    agenda_of,
+    line_of,
+)
 from domain.queues import line as lines
-from infra.reactions.lines import LineNow
+from domain.queues.calling import TurnUnknown
+from domain.queues.line import LineUnknown
+from infra.reactions.queues.lines import LineNow
 
 # Appointments
 
@@ -67,16 +80,16 @@ async def _is_booked(context: Context, appointment: str) -> bool:
 
 AGENDA = LiveField(
     form=AGENDA_NAME,
-    hint="agenda",
-    unknown="agenda_unknown",
+    hint=AgendaHint(),
+    unknown=AgendaUnknown,
     stream=agendas.stream,
     is_known=lambda agenda, id: agenda.published is not None,
     show=_agenda_changed,
 )
 APPOINTMENT = LiveField(
     form=APPOINTMENT_NAME,
-    hint="opaque",
-    unknown="appointment_unknown",
+    hint=OpaqueHint(),
+    unknown=AppointmentUnknown,
     stream=lambda id: agendas.stream(agenda_of(id)),
     is_known=lambda agenda, id: id in agenda.appointments,
     is_in_log=_is_booked,
@@ -158,16 +171,16 @@ def _changes_of_turn(stream: StreamName, turn: str) -> Concerns:
 
 LINE = LiveField(
     form=LINE_NAME,
-    hint="line",
-    unknown="line_unknown",
+    hint=LineHint(),
+    unknown=LineUnknown,
     stream=lines.stream,
     is_known=lambda line, id: line.opened is not None,
     show=_line_changed,
 )
 TURN = LiveField(
     form=TURN_NAME,
-    hint="opaque",
-    unknown="turn_unknown",
+    hint=OpaqueHint(),
+    unknown=TurnUnknown,
     stream=lines.stream_of,
     is_known=lambda line, id: id in line.turns,
     is_in_log=_is_taken,

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.graphql.engine.execution import Engine
 from api.telemetry import CORRELATION_LENGTH_MAX
 from infra.log.core import Core
-from infra.log.log import Unavailable
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import Views
 from infra.running.settings import Settings
 from tests.api.conftest import Client, services_of, serving

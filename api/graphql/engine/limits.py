@@ -26,12 +26,22 @@ from graphql import (
 )
 from graphql.language import BREAK
 
+from domain.errors import Rejected
+
 FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
 ALIASES_MAX = 15  # likewise
 DEPTH_MAX = 20  # of fields within fields, likewise; tools that read the schema need 15
 ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a question or a command of its own
 COST_MAX = 5_000  # values in the answer, if every page is full
 PAGE_SIZE_MAX = 100  # of a list
+
+
+class QueryTooLarge(
+    Rejected,
+    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
+    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
+):
+    limit: int
 
 
 class ExpandedSizeRule(ValidationRule):

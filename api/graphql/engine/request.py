@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from api.messages import Language
+from domain.errors import Language
 
 
 class Request(Protocol):
