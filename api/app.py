@@ -31,6 +31,7 @@ from api.web.pages import add_pages
 from domain.errors import Rejected
 from infra.gateways.keys import RETRY_S, keys_of
 from infra.log.core import open_core
+from infra.log.submission import ServiceUnavailable
 from infra.postgres.connections import Unavailable
 from infra.postgres.database import application_conninfo
 from infra.postgres.views import Freshness, Views
@@ -48,6 +49,13 @@ SAMPLE_EVERY_S = 1
 STUCK_AFTER_S = 5  # commands wait, and none has been answered for so long
 
 T = TypeVar("T")
+
+
+class TokenInvalid(
+    Rejected,
+    es="El token no es válido o ya venció: identifíquese de nuevo.",
+    en="The token is not valid or has expired: log in again.",
+): ...
 
 
 class Application:
@@ -154,9 +162,9 @@ class Application:
             self._count_address(context, headers, peer)
             context.charge()  # whoever guesses asks, too
             challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
-            raise TurnedAway(401, Rejected("token_invalid"), context.language, **challenge) from None
+            raise TurnedAway(401, TokenInvalid(), context.language, **challenge) from None
         except KeysUnknown:
-            raise TurnedAway(503, Rejected("unavailable"), context.language, **{"retry-after": str(RETRY_S)}) from None
+            raise TurnedAway(503, ServiceUnavailable(), context.language, **{"retry-after": str(RETRY_S)}) from None
         if not context.actor.subject:
             self._count_address(context, headers, peer)
         if peer is not None:

@@ -319,6 +319,20 @@ RULES: dict[str, Rule] = {
 }
 
 
+class Forbidden(
+    Rejected,
+    es="Esto no le está permitido con este acceso.",
+    en="This is not allowed to you with this login.",
+): ...
+
+
+class LoginRequired(
+    Rejected,
+    es="Para esto hay que identificarse: falta el token.",
+    en="You have to log in for this: there is no token.",
+): ...
+
+
 async def role_for(name: str, context: Context, arguments: Arguments) -> Role | None:
     """In which of their roles the actor may ask this of a root field; None if in none."""
     rule = RULES[name]
@@ -352,7 +366,7 @@ def _guarded(name: str, ask: Any, refused: Refuse) -> Callable[..., Any]:
         context: Context = info.context
         role = await role_for(name, context, arguments)
         if role is None:
-            return refused(Rejected("forbidden" if context.actor.subject else "login_required"), info)
+            return refused(Forbidden() if context.actor.subject else LoginRequired(), info)
         context.role = role
         answer = ask(source, info, **arguments)
         return await answer if type(answer) is CoroutineType else answer

@@ -14,7 +14,7 @@ import strawberry
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.errors import ERROR_TYPES, UserError
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain import people
 from domain.appointments import agenda as agendas
@@ -23,7 +23,7 @@ from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
 from domain.appointments.attendance import appointment_state
 from domain.decider import build
-from domain.errors import Rejected
+from domain.errors import InvalidInput, OnceHint, Rejected
 from domain.identifiers import SLUG, agenda_of, fits, hospital_of
 from infra.log.submission import Outcome
 
@@ -124,7 +124,7 @@ class Agenda(Node):
     ) -> Connection[Slot]:
         first = page_size(first, info)
         if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         in_state = cast("availability.SlotState", state.name) if state else None
         wanted = availability.slots_in(self.agenda, in_state, self.now, after=int(after or 0))
         slots = [_slot(self.agenda, slot, self.now) for slot in islice(wanted, first + 1)]
@@ -211,7 +211,7 @@ class Patient:
         if after is not None:
             last = known.get(after)
             if last is None:
-                refuse(info, "after", "cursor")
+                refuse(info, "after", CursorHint())
             begin = bisect_right(visits, _by_start(last), key=_by_start)
         wanted = visits[begin : begin + first + 1]
         states = await _states(info, [visit.appointment for visit in wanted])
@@ -334,7 +334,7 @@ class AppointmentsQuery:
     async def hospitals(self, info: Info, first: First, after: After = None) -> Connection[Hospital]:
         first = page_size(first, info)
         if after is not None and not fits(SLUG, after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         found = await _pages(
             info, "hospital/", after=f"hospital/{after or ''}", first=first, shown=lambda state: state.registered
         )
@@ -496,7 +496,7 @@ class AppointmentsMutation:
         }
         try:
             if len({quota.channel for quota in input.quotas}) < len(input.quotas):
-                raise Rejected("invalid_input", path="quotas", hint="once")
+                raise InvalidInput(path="quotas", hint=OnceHint())
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,

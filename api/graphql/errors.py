@@ -6,8 +6,7 @@ from collections.abc import Callable
 import strawberry
 from graphql import GraphQLError
 
-from api.messages import Language, message
-from domain.errors import Rejected
+from domain.errors import Language, Rejected
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")
@@ -52,4 +51,4 @@ def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
     In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
     """
     path = {"path": path_names(refusal.path)} if refusal.path else {}
-    return GraphQLError(message(refusal.code, refusal.details, language), extensions={"code": refusal.code, **path})
+    return GraphQLError(refusal.message(language), extensions={"code": refusal.code, **path})

@@ -8,8 +8,7 @@ from strawberry.types import Info as StrawberryInfo
 from api.graphql.context import Context
 from api.graphql.errors import ERROR_TYPES, Refused, UserError, as_graphql_error, path_names
 from api.graphql.scalars import Position
-from api.messages import message
-from domain.errors import Hint, Rejected
+from domain.errors import Hint, InvalidInput, Rejected
 from domain.identifiers import hospital_of
 
 T = TypeVar("T")
@@ -53,7 +52,7 @@ def explain(refusal: Rejected, context: Context) -> list[UserError]:
     context.refusals.append(refusal.code)
     said: dict[str, Any] = {
         "code": refusal.code,
-        "message": message(refusal.code, refusal.details, context.language),
+        "message": refusal.message(context.language),
         "path": path_names(refusal.path),
     }
     make = None if _is_of_elsewhere(refusal, context) else ERROR_TYPES.get(refusal.code)
@@ -66,6 +65,6 @@ def _is_of_elsewhere(refusal: Rejected, context: Context) -> bool:
     return seen is not None and appointment is not None and hospital_of(appointment) not in seen
 
 
-def refuse(info: Info, path: str, hint: Hint, **details: Any) -> NoReturn:
+def refuse(info: Info, path: str, hint: Hint) -> NoReturn:
     """Raise the GraphQLError for an argument of a query that is not of the right form."""
-    raise as_graphql_error(Rejected("invalid_input", path=path, hint=hint, **details), info.context.language)
+    raise as_graphql_error(InvalidInput(path=path, hint=hint), info.context.language)

@@ -9,11 +9,11 @@ from typing import Annotated, cast
 import strawberry
 
 from api.graphql.fields import AtLeast, Info, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.queues import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
 from api.graphql.scalars import Instant
 from api.graphql.views import BEHIND, code, period
-from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits, line_parts
+from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, LineHint, OpaqueHint, SlugHint, fits, line_parts
 from domain.queues.line import TurnState as StateName
 from projections.queues import line_figures, lines, turns
 from projections.queues.line_figures import HISTORY_DAYS_MAX
@@ -228,18 +228,18 @@ def _place(after: str | None, service_point: str, info: Info) -> lines.Place | N
     if after is None:
         return None
     if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     try:
         _, service, day = line_parts(after)
     except ValueError:
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     return lines.Place(date=day, service=service)
 
 
 def _taken_at_position(after: str | None, info: Info) -> int | None:
     """Likewise: its cursor is where in the log the last turn was taken."""
     if after is not None and not re.fullmatch("[0-9]{1,18}", after, re.ASCII):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     return None if after is None else int(after)
 
 
@@ -250,13 +250,13 @@ def _turns_page(rows: Sequence[turns.TurnRow], first: int) -> Connection[TurnRec
 
 def _service(service: str | None, info: Info) -> str | None:
     if service is not None and not fits(SERVICE_CODE, service):
-        refuse(info, "service", "slug")
+        refuse(info, "service", SlugHint())
     return service
 
 
 def _line(line: str, info: Info) -> str:
     if not fits(LINE_NAME, line):
-        refuse(info, "line", "line")
+        refuse(info, "line", LineHint())
     return line
 
 
@@ -268,7 +268,7 @@ class LineViewsQuery:
     ) -> Connection[ServicePoint]:
         first = page_size(first, info)
         if after is not None and not fits(SLUG, after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         rows = await info.context.ask(service_points_after(after or "", first=first + 1), at_least=at_least)
         nodes = [
             ServicePoint(code=strawberry.ID(row.service_point), name=row.name, hospital=_id(row.hospital))
@@ -316,7 +316,7 @@ class LineViewsQuery:
     ) -> Connection[TurnRecord]:
         first = page_size(first, info)
         if not fits(OPAQUE, person):
-            refuse(info, "person", "opaque")
+            refuse(info, "person", OpaqueHint())
         question = turns.of_person(
             person,
             service_points=info.context.service_points_seen,

@@ -16,12 +16,27 @@ from api.graphql.fields import Info, refuse
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from api.graphql.scalars import Position
 from domain.appointments import agenda as agendas
+from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
 from domain.decider import StreamName
-from domain.errors import Code, Rejected
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, agenda_of, fits, line_of
+from domain.errors import Rejected
+from domain.identifiers import (
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    LINE_NAME,
+    TURN_NAME,
+    AgendaHint,
+    LineHint,
+    OpaqueHint,
+    agenda_of,
+    fits,
+    line_of,
+)
 from domain.queues import line as lines
+from domain.queues.calling import TurnUnknown
+from domain.queues.line import LineUnknown
+from infra.log.submission import ServiceUnavailable
 from infra.postgres.connections import Unavailable
 from infra.reactions.queues.lines import LineNow
 
@@ -84,7 +99,7 @@ async def _follow(
     except Rejected as refusal:
         raise as_graphql_error(refusal, context.language) from None
     except Unavailable:
-        raise as_graphql_error(Rejected("unavailable"), context.language) from None
+        raise as_graphql_error(ServiceUnavailable(), context.language) from None
 
 
 async def _changes(info: Info, following: Following, show: Callable[[Change], T]) -> AsyncGenerator[T, None]:
@@ -127,8 +142,8 @@ def _now(info: Info, snapshot: Snapshot) -> LineNow:
     return computed
 
 
-def _unknown(info: Info, code: Code) -> GraphQLError:
-    return as_graphql_error(Rejected(code, path="id"), info.context.language)
+def _unknown(info: Info, unknown: type[AgendaUnknown | AppointmentUnknown | LineUnknown | TurnUnknown]) -> GraphQLError:
+    return as_graphql_error(unknown(path="id"), info.context.language)
 
 
 def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
@@ -159,10 +174,10 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[AgendaChange, None]:
         if not fits(AGENDA_NAME, id):
-            refuse(info, "id", "agenda")
+            refuse(info, "id", AgendaHint())
         async with _follow(info, agendas.stream(id), after=after) as following:
             if (await following.snapshot()).state.published is None:
-                raise _unknown(info, "agenda_unknown")
+                raise _unknown(info, AgendaUnknown)
 
             def show(change: Change) -> AgendaChange:
                 agenda = shown_agenda(change.snapshot.state, info.context.services.now())
@@ -183,14 +198,14 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[AppointmentChange, None]:
         if not fits(APPOINTMENT_NAME, id):
-            refuse(info, "id", "opaque")
+            refuse(info, "id", OpaqueHint())
         stream = agendas.stream(agenda_of(id))
         async with _follow(info, stream, after=after, concerns=one_entity(stream, id)) as following:
             if id not in (await following.snapshot()).state.appointments:
                 # Booked a moment ago, it is in the log, and here soon.
                 agenda: agendas.Agenda = await info.context.state(stream)
                 if id not in agenda.appointments:
-                    raise _unknown(info, "appointment_unknown")
+                    raise _unknown(info, AppointmentUnknown)
                 await following.snapshot(lambda state: id in state.appointments)
 
             def show(change: Change) -> AppointmentChange:
@@ -214,10 +229,10 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[LineChange, None]:
         if not fits(LINE_NAME, id):
-            refuse(info, "id", "line")
+            refuse(info, "id", LineHint())
         async with _follow(info, lines.stream(id), after=after) as following:
             if (await following.snapshot()).state.opened is None:
-                raise _unknown(info, "line_unknown")
+                raise _unknown(info, LineUnknown)
 
             def show(change: Change) -> LineChange:
                 line = shown_line(_now(info, change.snapshot))
@@ -238,11 +253,11 @@ class Subscription:
         after: Annotated[Position | None, strawberry.argument(description=AFTER)] = None,
     ) -> AsyncGenerator[TurnChange, None]:
         if not fits(TURN_NAME, id):
-            refuse(info, "id", "opaque")
+            refuse(info, "id", OpaqueHint())
         async with _follow(info, lines.stream_of(id), after=after, concerns=_of_turn(id)) as following:
             if id not in (await following.snapshot()).state.turns:
                 if not await current_line(info.context, line_of(id), lambda now: id in now.line.turns):
-                    raise _unknown(info, "turn_unknown")
+                    raise _unknown(info, TurnUnknown)
                 await following.snapshot(lambda state: id in state.turns)  # taken a moment ago
 
             def show(change: Change) -> TurnChange:

@@ -10,7 +10,7 @@ import strawberry
 
 from api.graphql.errors import as_graphql_error
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Position
 from domain import people
 from domain.decider import Command, build
@@ -139,7 +139,7 @@ class PeopleQuery:
         state: dependants.Guardian = await info.context.state(dependants.stream(guardian))
         ids = list(state.dependants)
         if after is not None and after not in state.dependants:
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         begin = 0 if after is None else ids.index(after) + 1
         now = info.context.services.now()
         nodes = [_dependant(guardian, state, one, now) for one in islice(ids, begin, begin + first + 1)]

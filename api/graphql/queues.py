@@ -14,9 +14,10 @@ from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, 
 from api.graphql.scalars import Instant, Position
 from domain import arrivals
 from domain.appointments import hospital as hospitals
+from domain.appointments.hospital import HospitalUnknown
 from domain.decider import Command, build
-from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of, line_parts
+from domain.errors import Hint, InvalidInput, Rejected
+from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, fits, line_of, line_parts
 from domain.queues import calling, opening, order, turns
 from domain.queues import line as lines
 from domain.queues import service_point as service_points
@@ -393,7 +394,7 @@ class QueuesQuery:
         id: Annotated[strawberry.ID, strawberry.argument(description="service point/service/date")],
     ) -> Line | None:
         if not fits(LINE_NAME, id):
-            refuse(info, "id", "line")
+            refuse(info, "id", LineHint())
         return await line_by_id(info, id)
 
     @strawberry.field(description="A turn by id, as the log has it; null if nobody took it.")
@@ -401,7 +402,7 @@ class QueuesQuery:
         self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The turn's id.")]
     ) -> Turn | None:
         if not fits(TURN_NAME, id):
-            refuse(info, "id", "opaque")
+            refuse(info, "id", OpaqueHint())
         return await turn_by_id(info, id)
 
 
@@ -665,12 +666,19 @@ def _policy_said(said: LinePolicyInput) -> dict[str, Any]:
     }
 
 
+class AloneHint(
+    Hint,
+    es="con una ficha no se dice nada más: ella dice de quién es el turno",
+    en="an appointment stands alone: it says whose turn it is",
+): ...
+
+
 def _wish(input: TakeTurnInput) -> tuple[type[Command], dict[str, Any]]:
     """Which command it is, and what was said. Raises Rejected."""
     said: dict[str, Any] = {"line": input.line, "channel": input.channel.value}
     if input.appointment:
         if input.person or input.reason:
-            raise Rejected("invalid_input", path="appointment", hint="alone")
+            raise InvalidInput(path="appointment", hint=AloneHint())
         return arrivals.TakeTurnForAppointment, said | {"appointment": input.appointment}
     if input.person and input.reason is PreferenceReason.AGE:
         return arrivals.TakeTurnByAge, said | {"person": input.person}
@@ -723,7 +731,7 @@ class QueuesMutation:
             if input.hospital is not None:  # none is ever taken away: it need not be looked up in the same commit
                 known = await info.context.state(hospitals.stream(input.hospital))
                 if known.registered is None:
-                    raise Rejected("hospital_unknown", path="hospital", hospital=input.hospital)
+                    raise HospitalUnknown(path="hospital", hospital=input.hospital)
             command, outcome = await info.context.perform(
                 input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
             )

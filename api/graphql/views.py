@@ -11,10 +11,11 @@ import strawberry
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_published
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import AtLeast, Info, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant
 from domain.calendar import local_date
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
+from domain.errors import Hint
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, OpaqueHint, SlugHint, agenda_of, fits
 from projections.appointments import appointments as visits
 from projections.appointments import availability as slots
 
@@ -98,15 +99,23 @@ def _place(after: str | None, info: Info) -> visits.Place | None:
         return None
     start, _, appointment = after.partition(" ")
     if not start.isascii() or not fits(APPOINTMENT_NAME, appointment):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     try:
         return msgspec.convert({"start": start, "appointment": appointment}, visits.Place)
     except msgspec.ValidationError:
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
 
 
 def _cursor(appointment: Appointment) -> str:
     return f"{appointment.start.isoformat()} {appointment.id}"
+
+
+class DaysHint(
+    Hint,
+    es="el período va de una fecha a otra posterior o igual, {limit} días a lo más",
+    en="a period goes from one date to the same or a later one, {limit} days at most",
+):
+    limit: int
 
 
 def period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
@@ -116,13 +125,13 @@ def period(first: Date | None, last: Date | None, info: Info, *, days: int, days
     except OverflowError:
         end = Date.max
     if not 0 <= (end - begin).days < days_max:
-        refuse(info, "to", "days", limit=days_max)
+        refuse(info, "to", DaysHint(limit=days_max))
     return begin, end
 
 
 def code(value: str | None, path: str, info: Info) -> str | None:
     if value is not None and not fits(SLUG, value):
-        refuse(info, path, "slug")
+        refuse(info, path, SlugHint())
     return value
 
 
@@ -192,7 +201,7 @@ class ViewsQuery:
         first = page_size(first, info)
         code(hospital, "hospital", info)
         if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         now = info.context.services.now()
         question = slots.agendas_from(
             hospital=hospital,
@@ -250,7 +259,7 @@ class ViewsQuery:
     ) -> Connection[Appointment]:
         first = page_size(first, info)
         if not fits(OPAQUE, patient):
-            refuse(info, "patient", "opaque")
+            refuse(info, "patient", OpaqueHint())
         question = visits.of_patient(
             patient, hospitals=info.context.hospitals_seen, after=_place(after, info), first=first + 1
         )

@@ -7,12 +7,12 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, explain, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain import webhooks as hooks
 from domain.decider import build
 from domain.errors import Rejected
-from domain.identifiers import SLUG, fits
+from domain.identifiers import SLUG, SlugHint, fits
 from infra.reactions.webhooks import shown_secret
 from projections.webhooks import deliveries as views
 
@@ -118,9 +118,9 @@ class WebhooksQuery:
     ) -> Connection[Delivery]:
         first = page_size(first, info)
         if not fits(SLUG, webhook):
-            refuse(info, "webhook", "slug")
+            refuse(info, "webhook", SlugHint())
         if after is not None and not _CURSOR.fullmatch(after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         question = views.of_webhook(
             webhook,
             state=state.name if state else None,

@@ -11,10 +11,13 @@ from typing import TypeVar
 import msgspec
 
 from domain.appointments import agenda as agendas
-from domain.appointments.agenda import PublishAgenda
+from domain.appointments.agenda import AgendaExists, PublishAgenda, SlotDateHint
+from domain.appointments.hospital import HospitalUnknown
 from domain.calendar import TIME_ZONE
 from domain.decider import build
-from domain.errors import Code, Hint, Rejected
+from domain.errors import Hint, InThePast, InvalidInput, LengthHint, NumberHint, Rejected, TooFarAhead, WrongTypeHint
+from domain.identifiers import SlugHint
+from infra.log.submission import IdempotencyKeyReused
 
 FILE_MAX_BYTES = 32 * 1024 * 1024
 ROWS_MAX = 100_000
@@ -38,20 +41,20 @@ _WHOLE = re.compile(r"-?[0-9]{1,9}")
 # What Excel wants above the header to know how the cells are separated.
 _SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 
-# What the domain's refusals mean to whoever made the file; the API has its own words in api/messages.py.
-REASONS: dict[Code, str] = {
-    "agenda_exists": "another agenda of this practitioner on that date was published already",
-    "hospital_unknown": "there is no hospital {hospital}: register it first",
-    "idempotency_key_reused": "another version of this program imported this line as something else",
-    "in_the_past": "that day is past",
-    "too_far_ahead": "an agenda is published at most {limit} days ahead",
+# What the domain's refusals mean to whoever made the file; the API has its own words, those of the refusal itself.
+REASONS: dict[type[Rejected], str] = {
+    AgendaExists: "another agenda of this practitioner on that date was published already",
+    HospitalUnknown: "there is no hospital {hospital}: register it first",
+    IdempotencyKeyReused: "another version of this program imported this line as something else",
+    InThePast: "that day is past",
+    TooFarAhead: "an agenda is published at most {limit} days ahead",
 }
-HINTS: dict[Hint, str] = {
-    "length": "the length must be {bound}",
-    "number": "the number must be {bound}",
-    "slot_date": "the slots must start on {at} in La Paz",
-    "slug": "a code is lower-case letters and digits joined by hyphens, like la-merced",
-    "type": "is missing or not of the right kind",
+HINTS: dict[type[Hint], str] = {
+    LengthHint: "the length must be {bound}",
+    NumberHint: "the number must be {bound}",
+    SlotDateHint: "the slots must start on {at} in La Paz",
+    SlugHint: "a code is lower-case letters and digits joined by hyphens, like la-merced",
+    WrongTypeHint: "is missing or not of the right kind",
 }
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class FileRefused(Exception):
 class Problem(msgspec.Struct, frozen=True):
     """What is wrong with the row that begins at `line` (from 1, the header's being the first).
 
-    `column` is "" when the row as a whole is to blame; `code` is one of domain.errors.Code, "row" for a wrong shape,
+    `column` is "" when the row as a whole is to blame; `code` is that of the refusal, "row" for a wrong shape,
     "doubled" for an agenda that is in the file twice.
     """
 
@@ -277,7 +280,7 @@ def _whole(text: str) -> int:
 
 
 def problem_of(line: int, refusal: Rejected) -> Problem:
-    text = HINTS.get(refusal.details["hint"]) if refusal.code == "invalid_input" else REASONS.get(refusal.code)
+    text = HINTS.get(type(refusal.hint)) if isinstance(refusal, InvalidInput) else REASONS.get(type(refusal))
     column = refusal.path.rpartition(".")[2]
     if refusal.path.startswith("quotas"):
         column = "quota_…"  # the domain does not say which

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Decision, StreamName, fold_of
-from domain.errors import Rejected
+from domain.errors import PersonUnknown, Rejected
 from infra.log.batch import Conflict
 from infra.log.cache import StateCache
 from infra.log.draft import Draft, Work
@@ -67,7 +67,7 @@ class BatchDecider:
                 version, known = draft.persons_seen[name]
                 draft.batch.read.setdefault(name, version)
             if not known:
-                return Rejected("person_unknown", path=path)
+                return PersonUnknown(path=path)
         return None
 
     def _remember_persons(self, loaded: Mapping[StreamName, Loaded], draft: Draft) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 
 from domain.decider import Command, StreamName
-from domain.errors import Rejected
 from infra.log.batch import Appended, Conflict
 from infra.log.cache import StateCache
 from infra.log.deciding import BatchDecider
 from infra.log.draft import Draft
 from infra.log.log import Log
 from infra.log.secret import Secret
-from infra.log.submission import NO_PERSONS, Key, Outcome, Waiting
+from infra.log.submission import NO_PERSONS, IdempotencyKeyReused, Key, Outcome, Overloaded, ServiceUnavailable, Waiting
 from infra.postgres.connections import Unavailable
 from infra.running.logging import log_failure
 from infra.running.metrics import Metrics
@@ -121,7 +120,7 @@ class Lane:
         answer: asyncio.Future[Outcome] = loop.create_future()
         if self._stopping or len(self._waiting) >= self.queue_max:
             self._count(command, "overloaded")
-            answer.set_exception(Rejected("overloaded", limit=self.queue_max))
+            answer.set_exception(Overloaded())
             return answer
         now_s = time.monotonic()
         waiting = Waiting(
@@ -155,7 +154,7 @@ class Lane:
                 await self._work()
             except Exception as error:
                 for waiting in self._in_hand:
-                    self._fail(waiting, Rejected("unavailable"), "unavailable")
+                    self._fail(waiting, ServiceUnavailable(), "unavailable")
                 self.metrics.answered(self._tally)
                 log_failure("the lane stumbled", error, commands=len(self._in_hand))
             else:
@@ -291,7 +290,7 @@ class Lane:
         """Those who came meanwhile would wait for the same: they may try again as well."""
         batch, self._waiting = batch + self._waiting, []
         for waiting in batch:
-            self._fail(waiting, Rejected("unavailable"), "unavailable")
+            self._fail(waiting, ServiceUnavailable(), "unavailable")
         log_failure("the database does not answer", error, commands=len(batch))
 
     async def _decide_and_append(self, batch: list[Waiting]) -> None:
@@ -346,7 +345,7 @@ class Lane:
             if digest == waiting.digest:
                 self._succeed(waiting, Outcome(position=position, replayed=True), "replayed")
             else:
-                reused = Rejected("idempotency_key_reused", path="idempotencyKey")
+                reused = IdempotencyKeyReused(path="idempotencyKey")
                 self._fail(waiting, draft.unknown_persons.get(waiting.key, reused), "refused")
 
     def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 import infra.log.lane
 import infra.postgres.connections
 from domain import people
-from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot
+from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot, SlotUnknown
 from domain.decider import DECISIONS, Command, Decided, Decision, build
 from domain.errors import Rejected
 from domain.people import dependants
@@ -508,7 +508,7 @@ class ReadOn(Command):
 
 def agree(_: Command, *agendas: Agenda, now: datetime) -> Decided:
     if any(agenda != agendas[0] for agenda in agendas):
-        raise Rejected("slot_unknown")
+        raise SlotUnknown(slot=1, limit=0)
     yield from ()
 
 
