@@ -137,14 +137,8 @@ class Metrics:
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
         self._registry = registry = CollectorRegistry()
-        self.requests = _Children(
-            Counter(
-                "igob_requests",
-                "GraphQL requests, by their one root field.",
-                ("kind", "field", "outcome"),
-                registry=registry,
-            )
-        )
+        requests, by = "GraphQL requests, by their one root field.", ("kind", "field", "outcome")
+        self.requests = _Children(Counter("igob_requests", requests, by, registry=registry))
         self._requests_counted: dict[tuple[str, str, str], int] = {}  # since the last sample
         self._durations_counted: dict[str, _Durations] = {}
         self.durations = _Children(
