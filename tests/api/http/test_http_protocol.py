@@ -20,7 +20,7 @@ from api.http.protocol import HEAD_BYTES_MAX, WAITING_BYTES_MAX, Connections
 from infra.gateways.keys import Login, development_token
 from infra.running.serve import CONNECTIONS_MAX
 from tests.api.conftest import serving
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
