@@ -24,7 +24,8 @@ from domain.appointments import hospital as hospitals
 from domain.appointments.agenda import AgendaExists, PublishAgenda, SlotDateHint
 from domain.appointments.hospital import HospitalUnknown
 from domain.calendar import TIME_ZONE
-from domain.decider import StreamName, build, decide
+from domain.decider import StreamName, build
+from domain.decision import decide
 from domain.errors import Hint, InThePast, InvalidInput, LengthHint, NumberHint, Rejected, TooFarAhead, WrongTypeHint
 from domain.identifiers import AgendaId, SlugHint
 from infra.log.core import Core, open_core
@@ -229,7 +230,8 @@ async def _refused(core: Core, rows: list[Row], known: dict[StreamName, Any], no
 
     A row that was published before is none of them, whatever day it is: a run that was killed can be completed later.
     """
-    missing = {hospitals.stream(row.command.hospital) for row in rows} - known.keys()
+    missing: set[StreamName] = {hospitals.stream(row.command.hospital) for row in rows}
+    missing -= known.keys()
     missing |= {agendas.stream(row.command.agenda) for row in rows}
     states = known | {name: loaded.state for name, loaded in (await core.log.load(missing)).items()}
     refused = {}

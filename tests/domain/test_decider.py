@@ -21,7 +21,8 @@ from domain.appointments.agenda import (
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
-from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
+from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, upcasts
+from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson
 from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
