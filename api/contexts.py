@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from infra.reactions.reaction import Reaction, Resources
     from projections.engine.due import Due
+    from projections.engine.figures import Figures
     from projections.engine.projection import Projection
 
 CONTEXTS = ("people", "appointments", "queues", "webhooks")
@@ -59,6 +60,16 @@ def due_work() -> "tuple[Due[Any], ...]":
     from projections.engine.due import Due
 
     return tuple(due for module in _layer("projections") for due in _declared(module, "DUE", Due, optional=True))
+
+
+@cache
+def figures() -> "tuple[Figures, ...]":
+    """What read models add to the page of metrics. Raises ContextError."""
+    from projections.engine.figures import Figures
+
+    return tuple(
+        one for module in _layer("projections") for one in _declared(module, "FIGURES", Figures, optional=True)
+    )
 
 
 def graphql_modules() -> list[ModuleType]:

@@ -1,7 +1,7 @@
 """One request: who asks, in which language, and how it reads the log and has commands decided."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 from api.access.acquaintance import Acquaintance
 from api.access.identity import Actor, Identities, Role
 from api.access.rates import Rates, TooManyRequests
-from api.graphql.engine.deadlines import Deadlines
+from api.graphql.engine.limits import QueryTooLarge
 from api.graphql.engine.live import Change, Following, Live, Snapshot
-from api.graphql.engine.trusted import Trusted
 from api.graphql.errors import as_graphql_error
 from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
@@ -59,7 +58,6 @@ class Services:
         settings: Settings,
         now: Callable[[], datetime],
         keys: Keys,
-        trusted: Trusted | None = None,
         requests: Requests | None = None,
         rates: Rates | None = None,
     ) -> None:
@@ -68,11 +66,9 @@ class Services:
         self.identities = Identities(keys, settings, core.secret, now)
         self.requests = Requests(core.lane.metrics) if requests is None else requests
         self.rates = Rates(settings) if rates is None else rates
-        self.trusted = Trusted() if trusted is None else trusted
         self.views = views
         self.settings = settings
         self.now = now
-        self.deadlines = Deadlines()
         self.live = Live(core.log)
         self.acquaintance = Acquaintance(core.log)
         self._of_contexts: dict[type[ProcessService], ProcessService] = {}
@@ -90,14 +86,6 @@ class Services:
         await self.live.stop()
         for one in self._of_contexts.values():
             one.stop()
-
-
-class QueryTooLarge(
-    Rejected,
-    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
-    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
-):
-    limit: int
 
 
 class NotReachedYet(
@@ -186,6 +174,13 @@ class Context:
             known.remember(bearer.person or "", now)
         self._person = known.person
         return known.person
+
+    def extensions(self) -> dict[str, Any]:
+        """What the answer cost, and how fresh the read models were that it rests on."""
+        extensions: dict[str, Any] = {"cost": self.cost} if self.cost else {}
+        if self.freshness:
+            extensions["freshness"] = {name: freshness_shown(found) for name, found in self.freshness.items()}
+        return extensions
 
     def forget_reads(self) -> None:
         """Begin to count anew what is read, for the next of many answers."""
@@ -319,9 +314,6 @@ def _can_be_stored(name: str) -> bool:
     return name.isprintable()
 
 
-Headers = Mapping[bytes, bytes]  # by name in small letters
-# Makes the context of a request, and counts the request by its peer's address unless that is None. Raises TurnedAway.
-Introduce = Callable[[Headers, str | None], Awaitable[Context]]
 TOO_MANY = 429
 
 

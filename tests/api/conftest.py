@@ -90,8 +90,17 @@ def services_of(core: Core, views: Views, clock: Clock, settings: Settings | Non
 
 
 @pytest.fixture
-async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Client]:
-    app = Application(Settings(), services_of(core, views, clock))
+async def services(core: Core, views: Views, clock: Clock) -> Services:
+    return services_of(core, views, clock)
+
+
+@pytest.fixture
+async def app(services: Services) -> Application:
+    return Application(Settings(), services)
+
+
+@pytest.fixture
+async def client(town: Town, app: Application) -> AsyncIterator[Client]:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         with projector(town) as projecting:
@@ -117,11 +126,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return statements
 
 
-@pytest.fixture
-async def services(core: Core, views: Views, clock: Clock) -> Services:
-    return services_of(core, views, clock)
-
-
 @asynccontextmanager
 async def serving(
     services: Services, app: Application | None = None, connections: Connections | None = None
@@ -143,8 +147,8 @@ async def serving(
 
 
 @pytest.fixture
-async def url(services: Services) -> AsyncIterator[str]:
-    async with serving(services) as url:
+async def url(services: Services, app: Application) -> AsyncIterator[str]:
+    async with serving(services, app) as url:
         yield url
 
 

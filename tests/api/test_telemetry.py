@@ -10,8 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import api.app
-import api.http.endpoint
+from api.graphql.engine.execution import Engine
 from api.telemetry import CORRELATION_LENGTH_MAX
 from infra.log.core import Core
 from infra.postgres.connections import Unavailable
@@ -106,7 +105,7 @@ async def test_faults_of_ours_and_a_database_that_is_away_are_outcomes_of_their_
     async def stumble(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(api.http.endpoint, "answer", stumble)
+    monkeypatch.setattr(Engine, "answer", stumble)
     await post(client, HOSPITALS)
     monkeypatch.undo()
     await core.log.close()

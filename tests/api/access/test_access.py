@@ -15,7 +15,7 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLUnionType, g
 from api.access.identity import ROLES, Role
 from api.access.rules import PUBLIC, RULES, table
 from api.graphql.context import Context
-from api.graphql.engine.execution import Asked, followed
+from api.graphql.engine.execution import Asked, Engine
 from api.graphql.schema import schema
 from domain.appointments.agenda import BookAppointment
 from domain.decider import build
@@ -332,7 +332,7 @@ async def told(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
         token = client.http.headers.get("authorization", "").encode()
         actor = await client.services.identities.actor(token)
         context = Context(client.services, actor=actor, language="es", correlation="test")
-        async for answer in followed(Asked(document, variables, None), context):
+        async for answer in Engine(schema).followed(Asked(document, variables, None), context):
             codes = {(error.extensions or {})["code"] for error in answer.errors}
             return codes if codes or answer.data else {"null"}
     answered = await client.ask(document, **variables)
