@@ -28,11 +28,12 @@ serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in
 test: $(VENV)/.dev  ## every test that needs Python and make alone
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-check: $(VENV)/.dev  ## format, lint, types, import rules
+check: $(VENV)/.dev  ## format, lint, types, import rules, sizes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_rooms.py
 
 test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that
 	$(BIN)/python -m tests.install_extras

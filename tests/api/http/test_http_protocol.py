@@ -19,7 +19,7 @@ from api.http.protocol import FAST_BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, 
 from infra.gateways.keys import Login, development_token
 from infra.running.serve import CONNECTIONS_MAX
 from tests.api.conftest import serving
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
