@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain import decider
+from domain import decider, decision
 from domain.appointments.agenda import (
     Agenda,
     AgendaPublished,
@@ -335,8 +335,9 @@ def test_a_stream_of_a_category_that_nobody_declared_does_not_fold() -> None:
 @pytest.fixture
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test declares is forgotten after it."""
-    for name in ("EVENTS", "UPCASTERS", "FOLDS", "DECISIONS"):
+    for name in ("EVENTS", "UPCASTERS", "FOLDS"):
         monkeypatch.setattr(decider, name, {})
+    monkeypatch.setattr(decision, "DECISIONS", {})
 
 
 @pytest.mark.usefixtures("_own_registry")
