@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +24,9 @@ from infra.postgres.views import Views
 from infra.running.serve import CONNECTIONS_MAX
 from infra.running.settings import Settings
 from tests.city import booking, key, person
-from tests.conftest import Clock, Town
-from tests.projecting import Projector, projector
+from tests.conftest import Clock
+from tests.projecting import ProjectorOnDemand
+from tests.towns import Town, Towns
 
 DEVELOPER = Login(roles=["developer"])
 
@@ -33,7 +34,7 @@ DEVELOPER = Login(roles=["developer"])
 class Client:
     """Asks GraphQL over HTTP, as a developer unless told otherwise."""
 
-    def __init__(self, http: httpx.AsyncClient, services: Services, projector: Projector | None = None) -> None:
+    def __init__(self, http: httpx.AsyncClient, services: Services, projector: ProjectorOnDemand | None = None) -> None:
         self.http = http
         self.services = services
         self.act_as(DEVELOPER)
@@ -90,6 +91,12 @@ def services_of(core: Core, views: Views, clock: Clock, settings: Settings | Non
 
 
 @pytest.fixture
+def projecting(towns: Towns, town: Town, read_models: None) -> Iterator[ProjectorOnDemand]:
+    with closing(ProjectorOnDemand(town, towns)) as projecting:
+        yield projecting
+
+
+@pytest.fixture
 async def services(core: Core, views: Views, clock: Clock) -> Services:
     return services_of(core, views, clock)
 
@@ -100,11 +107,10 @@ async def app(services: Services) -> Application:
 
 
 @pytest.fixture
-async def client(town: Town, app: Application) -> AsyncIterator[Client]:
+async def client(projecting: ProjectorOnDemand, app: Application) -> AsyncIterator[Client]:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-        with projector(town) as projecting:
-            yield Client(http, app.services, projecting)
+        yield Client(http, app.services, projecting)
 
 
 @pytest.fixture

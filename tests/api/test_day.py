@@ -23,8 +23,9 @@ from infra.gateways.keys import Login
 from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import TODAY, key, opaque, open_line, person, service_point
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.hall import CLERK, LINE, Hall
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

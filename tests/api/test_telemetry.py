@@ -19,10 +19,11 @@ from infra.running.settings import Settings
 from tests.api.conftest import Client, services_of, serving
 from tests.api.test_appointments import BOOK, registered, wish
 from tests.city import AGENDA, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.following import AGENDA as FOLLOW
 from tests.following import follower
 from tests.infra.log.test_log import PERSONAL
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

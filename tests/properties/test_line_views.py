@@ -33,8 +33,9 @@ from projections.queues.line_figures import at_moment, by_hour
 from projections.queues.lines import LINES, LineRow, of_service_point
 from projections.queues.turns import TURNS, TurnRow, of_line
 from tests.city import TODAY, key, opaque, open_line, service_point
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import decode, projector
+from tests.towns import Town
 from tests.waiting_log import LINE, turn_of
 
 OTHER = LINE.replace("cadastre", "permits")

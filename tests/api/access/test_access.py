@@ -37,7 +37,8 @@ from tests.city import (
     take,
     turn_of,
 )
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 DOCS = Path(__file__).parents[3] / "docs" / "access.md"
 LINE, OTHER_LINE = open_line("sopocachi").line, open_line("centro").line

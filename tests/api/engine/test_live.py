@@ -24,8 +24,9 @@ from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
 from tests.city import booking, key, opaque, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.following import AGENDA, APPOINTMENT, follower, open_socket
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

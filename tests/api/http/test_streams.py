@@ -27,8 +27,9 @@ from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
 from tests.city import booking, key, opaque, open_agenda, person
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.following import AGENDA, APPOINTMENT, Follower, Reader, follower, open_socket, reader
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -29,7 +29,8 @@ from infra.imports.agendas_csv import COLUMNS, QUOTAS, FileRefused, Problem, Row
 from infra.log.core import Core
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 DAY = date(2027, 1, 5)
 HEADER = "hospital,specialty,practitioner,date,start,end,minutes"

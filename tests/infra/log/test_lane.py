@@ -28,7 +28,8 @@ from infra.log.log import Loaded, Log
 from infra.log.submission import Outcome
 from infra.postgres.connections import Unavailable
 from tests.city import AGENDA, agenda, booking, hospital, key, opaque, open_agenda, person
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -26,9 +26,10 @@ from infra.reactions.webhooks import Courier, open_http, shown_secret
 from projections.webhooks import deliveries
 from projections.webhooks.deliveries import ShownDelivery, of_webhook
 from tests.city import key, opaque
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import Projector, projector
 from tests.receiving import Receiver, receiving
+from tests.towns import Town
 from tests.waiting_log import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
