@@ -107,7 +107,7 @@ class Requests:
         try:
             self._record(context, errors, begun_s)
         except Exception as error:
-            log_failure("a request can't be recorded", error)
+            log_failure("a request can't be told of", error)
 
     def _record(self, context: Answered, errors: list[GraphQLError], begun_s: float) -> None:
         duration_s = time.perf_counter() - begun_s
