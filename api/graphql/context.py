@@ -1,7 +1,7 @@
 """One request: who asks, in which language, and how it reads the log and has commands decided."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from api.graphql.errors import as_graphql_error
 from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
-from domain.decider import Command, fold
+from domain.decider import Command, State, Stream, StreamName, fold
 from domain.errors import Hint, InvalidInput, Language, Rejected
 from domain.identifiers import TextHint
 from domain.people import dependants
@@ -33,6 +33,7 @@ STREAMS_AT_ONCE_MAX = 10  # folding is work that nobody else gets in between: an
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
 S = TypeVar("S", bound="ProcessService")
+F = TypeVar("F", bound=State)
 
 
 class ProcessService:
@@ -217,11 +218,12 @@ class Context:
         person = f":{self._person}" if self.role == "citizen" and self._person else ""
         return Key(actor.account, name, by=f"{self.role}{person} {actor.login_as(self.role)} {actor.client}")
 
-    async def state(self, stream: str) -> Any:
+    async def state(self, stream: Stream[F]) -> F:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
-        return (await self.states([stream]))[stream]
+        state: F = (await self.states([stream]))[stream]
+        return state
 
-    async def states(self, streams: list[str]) -> dict[str, Any]:
+    async def states(self, streams: Sequence[StreamName]) -> dict[str, Any]:
         """The states of these streams at one moment.
 
         Raises like `state`, and with code "query_too_large" if the request reads too many streams in all.

@@ -18,7 +18,8 @@ from rich.progress import Progress
 
 from domain.appointments import agenda as agendas
 from domain.appointments import hospital as hospitals
-from domain.decider import StreamName, decide
+from domain.decider import StreamName
+from domain.decision import decide
 from domain.errors import Rejected
 from domain.identifiers import AgendaId
 from infra.imports.agendas_csv import FileRefused, Problem, Row, parse, problem_of, read_content
@@ -154,7 +155,8 @@ async def _refused(core: Core, rows: list[Row], known: dict[StreamName, Any], no
 
     A row that was published before is none of them, whatever day it is: a run that was killed can be completed later.
     """
-    missing = {hospitals.stream(row.command.hospital) for row in rows} - known.keys()
+    missing: set[StreamName] = {hospitals.stream(row.command.hospital) for row in rows}
+    missing -= known.keys()
     missing |= {agendas.stream(row.command.agenda) for row in rows}
     states = known | {name: loaded.state for name, loaded in (await core.log.load(missing)).items()}
     refused = {}

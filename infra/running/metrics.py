@@ -30,7 +30,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from domain.decider import DECISIONS
+from domain.decision import DECISIONS
 from infra.running.logging import log_failure
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

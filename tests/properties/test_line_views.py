@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import projections.engine.building
 import projections.engine.pages
 from api.contexts import read_models
-from domain.decider import DECISIONS, Command, build, decide, fold, fold_of
+from domain.decider import Command, build, fold, fold_of
+from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 from domain.identifiers import line_of
 from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Recall, StartService, absent_at
