@@ -135,7 +135,7 @@ class Context:
         self._streams_read = 0
         self._anew = False
         self._person = ""  # found in this request
-        # Of a subscription: what it follows, and what it tells. See api/http/connections.py.
+        # Of a subscription: what it follows, and what it tells. See api/http/updates.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
         self.show: Callable[[Change], Any] | None = None  # makes the field's value of a change

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GoOnAfter = Annotated[
+AfterPosition = Annotated[
     Position | None,
     strawberry.argument(
         description="Go on from this position: the first message comes with the first change after it."
@@ -34,7 +34,7 @@ GoOnAfter = Annotated[
 
 
 @strawberry.type(description="A place in the log and the one told before: what was told in between is nothing.")
-class Told:
+class Message:
     position: Position = strawberry.field(
         description="Where the last change that is in this message stands in the log."
     )
@@ -45,7 +45,7 @@ class Told:
 
 
 class Place(TypedDict):
-    """The fields of `Told`."""
+    """The fields of `Message`."""
 
     position: Position
     previous: Position | None
@@ -100,7 +100,7 @@ class LiveField(Generic[T]):
             async with context.services.live.follow(stream, after=after, concerns=self.concerns(stream, id)) as one:
                 context.following, context.after_variable = one, _after_variable(info)
                 await self._wait_until_known(one, context, id)
-                context.show = shown  # api/http/connections.py may call it for changes in between
+                context.show = shown  # api/http/updates.py may call it for changes in between
                 while True:
                     yield shown(await one.change())
         except Rejected as refusal:

@@ -11,7 +11,7 @@ from api.graphql.context import Context
 from api.graphql.current_lines import CurrentLines, current_line
 from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Snapshot, one_entity
 from api.graphql.fields import Info
-from api.graphql.following import GoOnAfter, LiveField, Told, place_of
+from api.graphql.following import AfterPosition, LiveField, Message, place_of
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
@@ -38,12 +38,12 @@ from infra.reactions.queues.lines import LineNow
 
 
 @strawberry.type(description="An agenda after one or more changes.")
-class AgendaChange(Told):
+class AgendaChange(Message):
     agenda: Agenda = strawberry.field(description="The agenda as it is at `position`, at the time of sending.")
 
 
 @strawberry.type(description="An appointment after one or more changes.")
-class AppointmentChange(Told):
+class AppointmentChange(Message):
     appointment: Appointment = strawberry.field(description="The appointment as it is at `position`.")
 
 
@@ -105,7 +105,7 @@ class AppointmentsSubscription:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The agenda: hospital/date/practitioner.")],
-        after: GoOnAfter = None,
+        after: AfterPosition = None,
     ) -> AsyncGenerator[AgendaChange, None]:
         return AGENDA.follow(info, id, after)
 
@@ -114,7 +114,7 @@ class AppointmentsSubscription:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The appointment.")],
-        after: GoOnAfter = None,
+        after: AfterPosition = None,
     ) -> AsyncGenerator[AppointmentChange, None]:
         return APPOINTMENT.follow(info, id, after)
 
@@ -125,12 +125,12 @@ STILL_OPEN = lines.LIVE | {"ABSENT"}  # turns in these states may still change
 
 
 @strawberry.type(description="A line after one or more changes.")
-class LineChange(Told):
+class LineChange(Message):
     line: Line = strawberry.field(description="The board as it is at `position`, at the time of sending.")
 
 
 @strawberry.type(description="A turn after one or more changes in its line.")
-class TurnChange(Told):
+class TurnChange(Message):
     turn: Turn = strawberry.field(description="The turn as it is at `position`, at the time of sending.")
 
 
@@ -198,7 +198,7 @@ class QueuesSubscription:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")],
-        after: GoOnAfter = None,
+        after: AfterPosition = None,
     ) -> AsyncGenerator[LineChange, None]:
         return LINE.follow(info, id, after)
 
@@ -209,7 +209,7 @@ class QueuesSubscription:
         self,
         info: Info,
         id: Annotated[strawberry.ID, strawberry.argument(description="The turn.")],
-        after: GoOnAfter = None,
+        after: AfterPosition = None,
     ) -> AsyncGenerator[TurnChange, None]:
         return TURN.follow(info, id, after)
 
