@@ -37,8 +37,9 @@ from rich.table import Table
 
 from api.contexts import load_domain
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core

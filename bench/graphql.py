@@ -34,8 +34,8 @@ from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.peer import Served, post
 from bench.race import serving
-from domain.appointments.agenda import PublishAgenda
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson

@@ -33,8 +33,10 @@ from bench.load import cpu_of
 from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import serving
-from domain.appointments.agenda import AppointmentBooked, BookAppointment, PublishAgenda
+from domain.appointments.agenda import AppointmentBooked
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import Command, build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core

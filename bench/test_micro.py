@@ -25,10 +25,12 @@ from api.graphql.schema import schema
 from bench.machine import database_facts
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients
-from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, BookAppointment, PublishAgenda
+from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked
 from domain.appointments.availability import Slot
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
 from domain.appointments.patient import Patient, VisitTaken
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, build, fold, fold_of
 from domain.decision import decide

@@ -29,8 +29,9 @@ from bench.load import cpu_of, workers_of
 from bench.login import SECRET
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import Client, serving
-from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import build
 from domain.identifiers import AgendaId, agenda_id
 from infra.log.codec import Codec

@@ -12,9 +12,11 @@ from itertools import count
 
 import msgspec
 
-from domain.appointments.agenda import BookAppointment, CancelAppointment, PublishAgenda
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci

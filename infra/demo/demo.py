@@ -14,9 +14,10 @@ from psycopg import sql
 from rich.console import Console
 from rich.progress import Progress
 
-from domain.appointments.agenda import PUBLISH_AHEAD_DAYS_MAX, BookAppointment, PublishAgenda
 from domain.appointments.agenda import stream as agenda_stream
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PUBLISH_AHEAD_DAYS_MAX, PublishAgenda
 from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Command, build
 from domain.errors import Rejected

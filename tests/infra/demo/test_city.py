@@ -13,8 +13,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from domain.appointments.agenda import BookAppointment, CancelAppointment, PublishAgenda
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import local_date
 from domain.decider import Command
 from domain.identifiers import agenda_of
