@@ -19,7 +19,6 @@ EXCEPTIONS: set[str] = {
     "api/graphql/queues.py:shown_line",
     "domain/queues/line.py",
     "domain/queues/wait.py",
-    "projections/webhooks/deliveries.py:due_deliveries",
 }
 
 
