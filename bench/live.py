@@ -40,10 +40,10 @@ from domain.appointments.publishing import PublishAgenda
 from domain.decider import Command, build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 FOLLOWERS = 1_000  # each with its own agenda

@@ -41,13 +41,13 @@ from infra.gateways.keys import DevelopmentKeys
 from infra.log.batch import Appended, Batch
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.secret import Secret
 from infra.log.submission import Key, Outcome
 from infra.postgres.database import application_conninfo
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views
 from infra.running.metrics import FOLDER, Metrics, share
+from infra.running.secret import Secret
 from infra.running.settings import Settings
 
 T = TypeVar("T")

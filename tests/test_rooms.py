@@ -17,7 +17,6 @@ EXCEPTIONS: set[str] = {
     "api/graphql/appointments.py",
     "api/graphql/queues.py",
     "api/graphql/queues.py:shown_line",
-    "projections/webhooks/deliveries.py:due_deliveries",
 }
 
 

@@ -22,7 +22,7 @@ from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from infra.demo.demo import ACTOR, FAMILY_NAMES, GIVEN_NAMES, SEED_MAX, SPECIALTIES
-from infra.log.secret import Secret
+from infra.running.secret import Secret
 
 PEOPLE_MAX = 500_000
 PAST_DAYS = 30
