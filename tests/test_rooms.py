@@ -17,10 +17,6 @@ EXCEPTIONS: set[str] = {
     "api/graphql/appointments.py",
     "api/graphql/queues.py",
     "api/graphql/queues.py:shown_line",
-    "domain/appointments/agenda.py",
-    "domain/queues/line.py",
-    "domain/queues/wait.py",
-    "projections/webhooks/deliveries.py:due_deliveries",
 }
 
 

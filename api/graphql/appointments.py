@@ -18,7 +18,7 @@ from api.graphql.paging import After, Connection, CursorHint, First, page, page_
 from api.graphql.scalars import Instant, Position
 from domain import people
 from domain.appointments import agenda as agendas
-from domain.appointments import availability
+from domain.appointments import availability, booking, cancelling, holding, publishing
 from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
 from domain.appointments.attendance import appointment_state
@@ -446,7 +446,7 @@ class CancelAppointmentPayload(Payload):
     appointment: Appointment | None = strawberry.field(default=None, description="The appointment, cancelled.")
 
 
-async def _slot_held(info: Info, command: agendas.HoldSlot, outcome: Outcome) -> agendas.SlotHeld:
+async def _slot_held(info: Info, command: holding.HoldSlot, outcome: Outcome) -> agendas.SlotHeld:
     """The hold that this command made, now or when it came first: by its id, never by the outcome's position.
 
     Once the key is forgotten, a repetition does nothing, and its position is that of whatever was written last.
@@ -458,7 +458,7 @@ async def _slot_held(info: Info, command: agendas.HoldSlot, outcome: Outcome) ->
     return agenda.all_holds[command.hold]
 
 
-def _just_booked(command: agendas.BookAppointment, outcome: Outcome) -> Appointment | None:
+def _just_booked(command: booking.BookAppointment, outcome: Outcome) -> Appointment | None:
     """The appointment as the log has it at the outcome's position; None if it was booked earlier and may be over."""
     for _, event in outcome.recorded:
         if isinstance(event, patients.VisitTaken):
@@ -500,8 +500,8 @@ class AppointmentsMutation:
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
-                agendas.PublishAgenda,
-                lambda _: build(agendas.PublishAgenda, **fields),
+                publishing.PublishAgenda,
+                lambda _: build(publishing.PublishAgenda, **fields),
             )
         except Rejected as refusal:
             return PublishAgendaPayload(errors=explain(refusal, info.context))
@@ -518,8 +518,8 @@ class AppointmentsMutation:
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
-                agendas.HoldSlot,
-                lambda id: build(agendas.HoldSlot, **fields, hold=id, hold_s=hold_s),
+                holding.HoldSlot,
+                lambda id: build(holding.HoldSlot, **fields, hold=id, hold_s=hold_s),
                 person=input.patient,
             )
         except Rejected as refusal:
@@ -539,8 +539,8 @@ class AppointmentsMutation:
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
-                agendas.BookAppointment,
-                lambda id: build(agendas.BookAppointment, **fields, appointment=f"{input.agenda}/{id}"),
+                booking.BookAppointment,
+                lambda id: build(booking.BookAppointment, **fields, appointment=f"{input.agenda}/{id}"),
                 person=input.patient,
             )
         except Rejected as refusal:
@@ -555,8 +555,8 @@ class AppointmentsMutation:
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
-                agendas.CancelAppointment,
-                lambda _: build(agendas.CancelAppointment, **fields),
+                cancelling.CancelAppointment,
+                lambda _: build(cancelling.CancelAppointment, **fields),
             )
         except Rejected as refusal:
             return CancelAppointmentPayload(errors=explain(refusal, info.context))

@@ -17,7 +17,7 @@ from api.access.rules import PUBLIC, RULES, table
 from api.graphql.context import Context
 from api.graphql.engine.execution import Asked, Engine
 from api.graphql.schema import schema
-from domain.appointments.agenda import BookAppointment
+from domain.appointments.booking import BookAppointment
 from domain.decider import build
 from domain.identifiers import Kind
 from domain.people.dependants import DeclareDependant
