@@ -17,8 +17,6 @@ EXCEPTIONS: set[str] = {
     "api/graphql/appointments.py",
     "api/graphql/queues.py",
     "api/graphql/queues.py:shown_line",
-    "domain/queues/line.py",
-    "domain/queues/wait.py",
 }
 
 

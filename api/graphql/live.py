@@ -31,7 +31,7 @@ from domain.identifiers import (
 )
 from domain.queues import line as lines
 from domain.queues.calling import TurnUnknown
-from domain.queues.line import LineUnknown
+from domain.queues.opening import LineUnknown
 from infra.reactions.queues.lines import LineNow
 
 # Appointments

@@ -21,7 +21,7 @@ from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, fits,
 from domain.queues import calling, opening, order, turns
 from domain.queues import line as lines
 from domain.queues import service_point as service_points
-from domain.queues.policy import Policy, PolicyTerms
+from domain.queues.policy import Policy, PolicyTerms, shown_number
 from domain.queues.wait import Wait
 from infra.log.submission import Outcome
 from infra.reactions.queues.lines import LineNow
@@ -694,7 +694,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
     return Turn(
         id=strawberry.ID(taken.turn),
         line=strawberry.ID(line_of(taken.turn)),
-        number=lines.shown_number(taken.priority, taken.number),
+        number=shown_number(taken.priority, taken.number),
         priority=Priority[taken.priority],
         state=TurnState.WAITING,
         since=Instant(taken.since),
