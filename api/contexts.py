@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from projections.engine.projection import Projection
 
 CONTEXTS = ("people", "appointments", "queues", "webhooks")
-BETWEEN_CONTEXTS = ("arrivals",)  # modules of the domain that know several contexts
+BETWEEN_CONTEXTS = ("arrivals", "service_points")  # modules of the domain that know several contexts
 
 T = TypeVar("T")
 

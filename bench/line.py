@@ -28,8 +28,8 @@ from domain.decider import build
 from domain.identifiers import LineId
 from domain.queues.line import Line, stream
 from domain.queues.opening import OpenLine
-from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TURNS_PER_LINE_MAX, TakeTurn
+from domain.service_points import RegisterServicePoint
 from infra.log.core import Core, open_core
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER

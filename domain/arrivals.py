@@ -12,7 +12,7 @@ from domain.appointments.agenda import Agenda
 from domain.appointments.agenda import stream as agenda_stream
 from domain.appointments.attendance import CheckIn, NotItsDay, check_in, live_slot
 from domain.calendar import local_date
-from domain.decider import Command, Decided, Stream, StreamName
+from domain.decider import MUST_BE_REGISTERED, Command, Decided, Stream, StreamName
 from domain.decision import decides
 from domain.errors import Rejected
 from domain.identifiers import (
@@ -52,7 +52,7 @@ class TakeTurnByAge(Command):
     line: Annotated[LineId, LINE_NAME]
     turn: Annotated[TurnId, TURN_NAME]
     channel: Channel
-    person: Annotated[SubjectId, OPAQUE]
+    person: Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED]
 
 
 @decides(TakeTurnByAge, reads=lambda c: (line_stream(c.line), people.stream(c.person)))

@@ -7,6 +7,7 @@ decides. Nothing here knows how events are stored.
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from datetime import datetime
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -17,6 +18,7 @@ from typing import (
     TypeVar,
     cast,
     dataclass_transform,
+    get_args,
     get_type_hints,
     overload,
 )
@@ -45,6 +47,10 @@ class Stream(str, Generic[S]):
 
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # always aware; UTC in events
+
+MUST_BE_REGISTERED = "must be registered"
+# A command's field of this kind names a person who is registered, and not erased, when the command is decided:
+# Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED]. See `required_persons`.
 
 PERSONAL = "personal"
 # A personal field is encrypted under its subject's key in the log, and None for ever once the subject is erased.
@@ -180,6 +186,22 @@ def evolves(
         return evolve
 
     return register
+
+
+def required_persons(command: Command) -> dict[str, StreamName]:
+    """The streams of the persons who must be registered for this command, by the field that names them."""
+    persons = ((field, getattr(command, field)) for field in _fields_of_persons(type(command)))
+    return {field: f"person/{person}" for field, person in persons if person is not None}
+
+
+@cache
+def _fields_of_persons(command_type: type[Command]) -> tuple[str, ...]:
+    hints = get_type_hints(command_type, include_extras=True)
+    return tuple(field for field, hint in hints.items() if any(map(_names_person, (hint, *get_args(hint)))))
+
+
+def _names_person(hint: Any) -> bool:
+    return MUST_BE_REGISTERED in getattr(hint, "__metadata__", ())
 
 
 def upcasts(

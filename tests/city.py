@@ -13,8 +13,8 @@ from domain.decider import build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from domain.queues.opening import OpenLine
-from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
+from domain.service_points import RegisterServicePoint
 from infra.log.core import Core
 from infra.log.submission import Key
 

@@ -18,6 +18,7 @@ from api.graphql.current_lines import current_line
 from api.graphql.errors import as_graphql_error
 from api.graphql.fields import explain
 from domain.appointments import agenda as agendas
+from domain.channels import may_use
 from domain.errors import Rejected
 from domain.identifiers import agenda_of, ci_key, hospital_of, kind_of_id, line_of, parse_ci, service_point_of
 
@@ -170,7 +171,11 @@ def _number_of_others(context: Context, arguments: Arguments) -> bool:
 
 
 def _by_web(arguments: Arguments) -> bool:
-    return bool(_said(arguments, "input.channel") == "WEB")
+    return may_use("citizen", _said(arguments, "input.channel"))
+
+
+def _not_by_web(arguments: Arguments) -> bool:
+    return may_use("clerk", _said(arguments, "input.channel"))
 
 
 def as_its_kind(role: Role) -> Scope:
@@ -236,7 +241,7 @@ RULES: dict[str, Rule] = {
     },
     "Mutation.bookAppointment": {
         "citizen": only(own_people("input.patient"), "by WEB", _by_web),
-        "hospital_clerk": only(own_hospital("input.agenda"), "not by WEB", lambda arguments: not _by_web(arguments)),
+        "hospital_clerk": only(own_hospital("input.agenda"), "not by WEB", _not_by_web),
         **WHO_DOES_ALL,
     },
     "Mutation.cancelAppointment": {
@@ -279,7 +284,7 @@ RULES: dict[str, Rule] = {
     "Mutation.resumeCounter": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},
     "Mutation.takeTurn": {
         "citizen": Scope("own, dependants', by WEB", _own_wish),
-        "counter_clerk": only(own_service_point("input.line"), "not by WEB", lambda arguments: not _by_web(arguments)),
+        "counter_clerk": only(own_service_point("input.line"), "not by WEB", _not_by_web),
         **WHO_DOES_ALL,
     },
     "Mutation.callNext": {"counter_clerk": own_service_point("input.line"), **WHO_DOES_ALL},

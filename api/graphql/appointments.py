@@ -23,7 +23,7 @@ from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
 from domain.appointments.attendance import appointment_state
 from domain.decider import build
-from domain.errors import InvalidInput, OnceHint, Rejected
+from domain.errors import Rejected
 from domain.identifiers import SLUG, agenda_of, fits, hospital_of
 from infra.log.submission import Outcome
 
@@ -485,18 +485,16 @@ class AppointmentsMutation:
 
     @strawberry.mutation(description="Publish an agenda. Publishing the same again changes nothing.")
     async def publish_agenda(self, info: Info, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:
-        fields = {
-            "hospital": input.hospital,
-            "specialty": input.specialty,
-            "practitioner": input.practitioner,
-            "date": input.date,
-            "slots": [{"start": slot.start, "minutes": slot.minutes} for slot in input.slots],
-            "quotas": {quota.channel.value: quota.limit for quota in input.quotas},
-            "release_at": input.release_at,
-        }
         try:
-            if len({quota.channel for quota in input.quotas}) < len(input.quotas):
-                raise InvalidInput(path="quotas", hint=OnceHint())
+            fields = {
+                "hospital": input.hospital,
+                "specialty": input.specialty,
+                "practitioner": input.practitioner,
+                "date": input.date,
+                "slots": [{"start": slot.start, "minutes": slot.minutes} for slot in input.slots],
+                "quotas": publishing.quotas_by_channel((str(said.channel.value), said.limit) for said in input.quotas),
+                "release_at": input.release_at,
+            }
             command, outcome = await info.context.perform(
                 input.idempotency_key,
                 fields,
@@ -520,7 +518,6 @@ class AppointmentsMutation:
                 fields,
                 holding.HoldSlot,
                 lambda id: build(holding.HoldSlot, **fields, hold=id, hold_s=hold_s),
-                person=input.patient,
             )
         except Rejected as refusal:
             return HoldSlotPayload(errors=explain(refusal, info.context))
@@ -541,7 +538,6 @@ class AppointmentsMutation:
                 fields,
                 booking.BookAppointment,
                 lambda id: build(booking.BookAppointment, **fields, appointment=f"{input.agenda}/{id}"),
-                person=input.patient,
             )
         except Rejected as refusal:
             return BookAppointmentPayload(errors=explain(refusal, info.context))

@@ -15,13 +15,13 @@ from api.graphql.errors import as_graphql_error
 from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
-from domain.decider import Command, State, Stream, StreamName, fold
+from domain.decider import Command, State, Stream, StreamName, fold, required_persons
 from domain.errors import Hint, InvalidInput, Language, Rejected
 from domain.identifiers import TextHint
 from domain.people import dependants
 from infra.gateways.keys import Keys
 from infra.log.core import Core
-from infra.log.submission import NO_PERSONS, Key, Outcome, ServiceUnavailable
+from infra.log.submission import Key, Outcome, ServiceUnavailable
 from infra.postgres.connections import Unavailable
 from infra.postgres.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
 from infra.running.settings import Settings
@@ -244,12 +244,13 @@ class Context:
             return await self.services.core.log.stream_names(prefix, after=after, first=first)
 
     async def perform(
-        self, key: str, content: dict[str, Any], kind: type[C], make: Callable[[str], C], *, person: str = ""
+        self, key: str, content: dict[str, Any], kind: type[C], make: Callable[[str], C]
     ) -> tuple[C, Outcome]:
         """Make a command and have it decided: the command with its outcome.
 
         `content` is what the client said; by it, a repetition is known. `make` gets a new opaque id that depends on
-        actor, key and content alone. `person` must be known, unless the request is a repetition. Raises Rejected.
+        actor, key and content alone. Persons whom the command names must be registered, unless the
+        request is a repetition. Raises Rejected.
         """
         if not re.fullmatch(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}", key):
             raise InvalidInput(path="idempotency_key", hint=IdempotencyKeyHint(limit=IDEMPOTENCY_KEY_LENGTH_MAX))
@@ -258,9 +259,12 @@ class Context:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
             raise InvalidInput(hint=TextHint()) from None
-        persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NO_PERSONS
         outcome = await core.lane.submit(
-            command, self._key(key), content=content, correlation=self.correlation, required_persons=persons
+            command,
+            self._key(key),
+            content=content,
+            correlation=self.correlation,
+            required_persons=required_persons(command),
         )
         self.written = outcome.position
         self.actor.known_person.forget()  # it may have made them somebody, or nobody

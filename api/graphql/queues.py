@@ -13,16 +13,14 @@ from api.graphql.errors import ERROR_TYPES, UserError
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
 from api.graphql.scalars import Instant, Position
 from domain import arrivals
-from domain.appointments import hospital as hospitals
-from domain.appointments.hospital import HospitalUnknown
 from domain.decider import Command, build
 from domain.errors import Hint, InvalidInput, Rejected
 from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, fits, line_of, line_parts
 from domain.queues import calling, opening, order, turns
 from domain.queues import line as lines
-from domain.queues import service_point as service_points
 from domain.queues.policy import Policy, PolicyTerms, shown_number
 from domain.queues.wait import Wait
+from domain.service_points import RegisterServicePoint
 from infra.log.submission import Outcome
 from infra.reactions.queues.lines import LineNow
 
@@ -726,12 +724,8 @@ class QueuesMutation:
         self, info: Info, input: Input[RegisterServicePointInput]
     ) -> RegisterServicePointPayload:
         fields = {"service_point": input.service_point, "name": input.name.strip(), "hospital": input.hospital}
-        kind = service_points.RegisterServicePoint
+        kind = RegisterServicePoint
         try:
-            if input.hospital is not None:  # none is ever taken away: it need not be looked up in the same commit
-                known = await info.context.state(hospitals.stream(input.hospital))
-                if known.registered is None:
-                    raise HospitalUnknown(path="hospital", hospital=input.hospital)
             command, outcome = await info.context.perform(
                 input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
             )
@@ -778,7 +772,6 @@ class QueuesMutation:
                 fields,
                 kind,
                 lambda id: build(kind, **fields, turn=f"{input.line}/{id}"),
-                person=fields.get("person") or "",
             )
         except Rejected as refusal:
             return TakeTurnPayload(errors=explain(refusal, info.context))

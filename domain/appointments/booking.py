@@ -16,7 +16,7 @@ from domain.appointments.agenda import (
 )
 from domain.appointments.availability import Slot, is_released, nearest_free
 from domain.appointments.patient import Patient, VisitTaken
-from domain.decider import Command, Decided
+from domain.decider import MUST_BE_REGISTERED, Command, Decided
 from domain.decision import decides
 from domain.errors import InThePast, InvalidInput, Rejected
 from domain.identifiers import (
@@ -107,7 +107,7 @@ class BookAppointment(Command):
 
     agenda: Annotated[AgendaId, AGENDA_NAME]
     slot: SlotNumber
-    patient: Annotated[SubjectId, OPAQUE]
+    patient: Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED]
     channel: Channel
     appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
 

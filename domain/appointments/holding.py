@@ -9,7 +9,7 @@ from domain.appointments import patient as patients
 from domain.appointments.agenda import Agenda, SlotHeld, SlotNumber, live_hold, stream
 from domain.appointments.booking import refuse_taken, slot_on_offer, visit_of
 from domain.appointments.patient import HoldTaken, Patient
-from domain.decider import Command, Decided
+from domain.decider import MUST_BE_REGISTERED, Command, Decided
 from domain.decision import decides
 from domain.errors import Rejected
 from domain.identifiers import (
@@ -37,7 +37,7 @@ class HoldSlot(Command):
 
     agenda: Annotated[AgendaId, AGENDA_NAME]
     slot: SlotNumber
-    patient: Annotated[SubjectId, OPAQUE]
+    patient: Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED]
     hold: Annotated[HoldId, OPAQUE]
     hold_s: Annotated[int, Meta(ge=1, le=HOLD_SECONDS_MAX)]
 

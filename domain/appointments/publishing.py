@@ -1,5 +1,6 @@
 """Publishing an agenda."""
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from domain.appointments.hospital import Hospital, HospitalUnknown
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Instant, Value
 from domain.decision import decides
-from domain.errors import Hint, InThePast, InvalidInput, Rejected, TooFarAhead
+from domain.errors import Hint, InThePast, InvalidInput, OnceHint, Rejected, TooFarAhead
 from domain.identifiers import (
     SLUG,
     AgendaId,
@@ -48,6 +49,16 @@ class AgendaExists(
 
 class SlotDateHint(Hint, es="el turno debe empezar el día {at} en La Paz", en="the slot must start on {at} in La Paz"):
     at: date
+
+
+def quotas_by_channel(quotas: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Untrusted limits in the form in which the command takes them. Raises InvalidInput if a channel is named twice."""
+    limits: dict[str, int] = {}
+    for channel, limit in quotas:
+        if channel in limits:
+            raise InvalidInput(path="quotas", hint=OnceHint())
+        limits[channel] = limit
+    return limits
 
 
 class PublishAgenda(Command):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 from msgspec.structs import replace
 
-from domain.decider import Command, Decided, StreamName, copied
+from domain.decider import MUST_BE_REGISTERED, Command, Decided, StreamName, copied
 from domain.decision import decides
 from domain.errors import Hint, InvalidInput, OneOfHint, Rejected
 from domain.identifiers import (
@@ -60,7 +60,7 @@ class TakeTurn(Command):
     line: Annotated[LineId, LINE_NAME]
     turn: Annotated[TurnId, TURN_NAME]
     channel: Channel
-    person: Annotated[SubjectId, OPAQUE] | None = None
+    person: Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED] | None = None
     reason: Reason | None = None
 
 

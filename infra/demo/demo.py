@@ -24,7 +24,7 @@ from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from domain.queues.opening import OpenLine
-from domain.queues.service_point import RegisterServicePoint
+from domain.service_points import RegisterServicePoint
 from infra.log.core import Core
 from infra.log.submission import Key
 from infra.postgres.connections import Unavailable

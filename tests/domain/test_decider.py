@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain import decider, decision
+from domain import decider, decision, people
 from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, AppointmentCancelled
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.booking import BookAppointment
@@ -16,15 +16,15 @@ from domain.appointments.holding import HoldSlot
 from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
 from domain.appointments.publishing import PublishAgenda
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
-from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, upcasts
+from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, required_persons, upcasts
 from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson
 from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
 from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Recall, StartService
 from domain.queues.opening import CloseLine, OpenLine, PauseCounter, ResumeCounter
-from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import AskNotice, GiveNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
+from domain.service_points import RegisterServicePoint
 from domain.webhooks import RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.log.submission import Overloaded
 from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
@@ -472,3 +472,15 @@ def test_a_decision_yields_events_for_streams_and_changes_no_state() -> None:
 def test_a_refusal_reads_well_in_a_log() -> None:
     assert str(HospitalUnknown(path="hospital", hospital="x")) == ("hospital_unknown at hospital (hospital='x')")
     assert str(Overloaded()) == "overloaded at the command"
+
+
+def test_a_command_says_which_persons_must_be_registered() -> None:
+    naming: dict[type[Command], dict[str, str]] = {
+        HoldSlot: {"patient": people.stream(RIGHT[HoldSlot]["patient"])},
+        BookAppointment: {"patient": people.stream(RIGHT[BookAppointment]["patient"])},
+        TakeTurn: {"person": people.stream(RIGHT[TakeTurn]["person"])},
+        TakeTurnByAge: {"person": people.stream(RIGHT[TakeTurnByAge]["person"])},
+    }
+    for command, fields in RIGHT.items():
+        assert required_persons(build(command, **fields)) == naming.get(command, {})
+    assert required_persons(build(TakeTurn, **RIGHT[TakeTurn] | {"person": None, "channel": "COUNTER"})) == {}

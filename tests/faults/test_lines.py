@@ -14,8 +14,8 @@ from domain.errors import Rejected
 from domain.identifiers import line_id
 from domain.queues.line import TurnTaken
 from domain.queues.opening import OpenLine
-from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
+from domain.service_points import RegisterServicePoint
 from infra.log.core import Core
 from infra.log.lane import Lane
 from tests.city import key, opaque

@@ -19,8 +19,9 @@ from domain.appointments.availability import ALTERNATIVES_MAX, Slot, is_free, ne
 from domain.appointments.booking import BookAppointment
 from domain.appointments.cancelling import Reason
 from domain.appointments.patient import HOLDS_PER_PATIENT_AND_DAY_MAX, HoldTaken, VisitGivenUp, VisitTaken
-from domain.appointments.publishing import PUBLISH_AHEAD_DAYS_MAX, SlotTime
+from domain.appointments.publishing import PUBLISH_AHEAD_DAYS_MAX, SlotTime, quotas_by_channel
 from domain.decider import Command, Recorded
+from domain.errors import InvalidInput
 from tests.office import (
     AGENDA,
     ANA,
@@ -536,3 +537,10 @@ def test_instants_stand_in_utc_in_events() -> None:
     (_, event), *_ = given(hospital_registered()).when(publish(slot_times(3))).recorded
     assert isinstance(event, AgendaPublished)
     assert {slot.start.tzinfo for slot in event.slots} == {UTC}
+
+
+def test_quotas_name_a_channel_once() -> None:
+    assert quotas_by_channel([("WEB", 3), ("PHONE", 0)]) == {"WEB": 3, "PHONE": 0}
+    with pytest.raises(InvalidInput) as twice:
+        quotas_by_channel([("WEB", 3), ("PHONE", 1), ("WEB", 3)])
+    assert (twice.value.path, twice.value.details) == ("quotas", {"hint": "once"})

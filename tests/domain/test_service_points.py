@@ -1,11 +1,12 @@
-"""A service point is registered once."""
+"""A service point is registered once, and a hospital that it names must be registered."""
 
 import pytest
 
 from domain.decider import build
 from domain.errors import Rejected
-from domain.queues.service_point import RegisterServicePoint, ServicePointRegistered, stream
-from tests.office import LA_MERCED, given
+from domain.queues.service_point import ServicePointRegistered, stream
+from domain.service_points import RegisterServicePoint
+from tests.office import LA_MERCED, given, hospital_registered
 from tests.waiting import SOPOCACHI
 
 REGISTER = RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma", hospital=LA_MERCED)
@@ -13,11 +14,20 @@ REGISTERED = ServicePointRegistered(service_point=SOPOCACHI, name="Subalcaldía 
 
 
 def test_a_service_point_is_registered() -> None:
-    given().when(REGISTER).then((stream(SOPOCACHI), REGISTERED))
+    given(hospital_registered()).when(REGISTER).then((stream(SOPOCACHI), REGISTERED))
+
+
+def test_one_that_is_no_ward_needs_no_hospital() -> None:
+    office = RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma")
+    given().when(office).accepted()
+
+
+def test_its_hospital_must_be_registered() -> None:
+    given().when(REGISTER).rejected("hospital_unknown", path="hospital", hospital=LA_MERCED)
 
 
 def test_registering_it_again_is_nothing() -> None:
-    given(REGISTERED).when(REGISTER).nothing()
+    given(hospital_registered(), REGISTERED).when(REGISTER).nothing()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +39,7 @@ def test_registering_it_again_is_nothing() -> None:
     ],
 )
 def test_nothing_about_it_is_said_otherwise_later(other: RegisterServicePoint) -> None:
-    said = given(REGISTERED).when(other)
+    said = given(hospital_registered(), REGISTERED).when(other)
     said.rejected("service_point_exists", path="service_point", name="Subalcaldía Cotahuma")
 
 
