@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from api.access.acquaintance import Acquaintance
-from api.access.identity import Actor, Identities, Role
+from api.access.grant import Grant
+from api.access.identity import Actor, Identities
 from api.access.rates import Rates
 from api.graphql.engine.deadlines import Deadlines
 from api.graphql.engine.live import Change, Following, Live, Snapshot
@@ -20,7 +21,6 @@ from domain import people
 from domain.decider import Command, fold
 from domain.errors import Rejected
 from domain.identifiers import LINE_NAME, fits
-from domain.people import dependants
 from domain.queues.line import Line
 from domain.queues.wait import Experience
 from infra.gateways.keys import Keys
@@ -86,9 +86,7 @@ class Context:
         self.services = services
         self.actor = actor
         self.address = address  # of the client, see `address_of`; "" if it is not known
-        # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
-        self.role: Role = "anonymous"
-        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/access/rules.py
+        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/graphql/guard.py
         self.language = language
         self.correlation = correlation
         self.traceparent = traceparent
@@ -99,8 +97,8 @@ class Context:
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
-        self._anew = False
-        self._person = ""  # found in this request
+        self.looks_anew = False
+        self.person_found = ""  # the actor's own subject id, once a rule has asked for it
         # Of a subscription: what it follows, and what it tells. See api/http/connections.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
@@ -127,55 +125,16 @@ class Context:
             again = {"retry-after": str(refusal.details["seconds"])}
             raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
-    async def person(self) -> str:
-        """The person whom the actor's identity number is; "" if it has none, or nobody was registered with it.
-
-        Raises like `state`.
-        """
-        known, now = self.actor.known_person, self.services.now()
-        if self.actor.identity and (self._anew or known.until is None or now >= known.until):
-            async with self._available():
-                stream = people.identity_stream(self.actor.identity)
-                bearer: people.Identity = await self.services.acquaintance.state(stream)
-            known.remember(bearer.person or "", now)
-        self._person = known.person
-        return known.person
-
     def forget_reads(self) -> None:
         """Begin to count anew what is read, for the next of many answers."""
         self._streams_read = 0
 
     def look_anew(self) -> None:
-        """Before something is done: by what is only remembered, nobody acts as a person whom they are no longer."""
-        self._anew, self._person = True, ""
+        """Before a command: find the actor's person again, since they may have lost their number meanwhile."""
+        self.looks_anew, self.person_found = True, ""
 
-    async def acts_for(self, person: str) -> bool:
-        """Whether a citizen may ask and do what this person may: themselves, or a dependant. Raises like `state`."""
-        own = await self.person()
-        if not own or person == own:
-            return bool(own)
-        guardian, dependant = dependants.stream(own), people.stream(person)
-        states = await self.states([guardian, dependant])
-        return dependants.acts_for(states[guardian], states[dependant], self.services.now())
-
-    @property
-    def hospitals_seen(self) -> frozenset[str] | None:
-        """Of which hospitals a patient's appointments are shown; None for all."""
-        return self.actor.hospitals if self.role == "hospital_clerk" else None
-
-    @property
-    def service_points_seen(self) -> frozenset[str] | None:
-        """At which service points a person's turns are shown; None for all."""
-        return self.actor.service_points if self.role == "counter_clerk" else None
-
-    def _key(self, name: str) -> Key:
-        """An idempotency key of the actor's, and what the log keeps of who they are.
-
-        That is the role with the person whose it is, the login (see `Actor.login_as`), and the program they use.
-        """
-        actor = self.actor
-        person = f":{self._person}" if self.role == "citizen" and self._person else ""
-        return Key(actor.account, name, by=f"{self.role}{person} {actor.login_as(self.role)} {actor.client}")
+    def _key(self, grant: Grant, name: str) -> Key:
+        return Key(grant.actor.account, name, by=grant.recorded_as)
 
     async def state(self, stream: str) -> Any:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
@@ -190,7 +149,7 @@ class Context:
         if self._streams_read > STREAMS_PER_REQUEST_MAX:
             raise as_graphql_error(Rejected("query_too_large", limit=STREAMS_PER_REQUEST_MAX), self.language)
         known = [stream for stream in streams if _can_be_stored(stream)]
-        async with self._available():
+        async with self.available():
             loaded = await self.services.core.log.load(known)
         return {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in streams}
 
@@ -199,7 +158,7 @@ class Context:
         services = self.services
         if not fits(LINE_NAME, line):
             return show(LineNow(Line(), services.now(), Experience()))
-        async with self._available():
+        async with self.available():
             return await services.lines.shown(line, lambda state: show(self._line_now(line, state)))
 
     def _line_now(self, line: str, state: Line) -> LineNow:
@@ -212,11 +171,18 @@ class Context:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""
         if not _can_be_stored(prefix + after):
             return []
-        async with self._available():
+        async with self.available():
             return await self.services.core.log.stream_names(prefix, after=after, first=first)
 
     async def perform(
-        self, key: str, content: dict[str, Any], kind: type[C], make: Callable[[str], C], *, person: str = ""
+        self,
+        grant: Grant,
+        key: str,
+        content: dict[str, Any],
+        kind: type[C],
+        make: Callable[[str], C],
+        *,
+        person: str = "",
     ) -> tuple[C, Outcome]:
         """Make a command and have it decided: the command with its outcome.
 
@@ -234,19 +200,19 @@ class Context:
             raise Rejected("invalid_input", hint="text") from None
         persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NO_PERSONS
         outcome = await core.lane.submit(
-            command, self._key(key), content=content, correlation=self.correlation, required_persons=persons
+            command, self._key(grant, key), content=content, correlation=self.correlation, required_persons=persons
         )
         self.written = outcome.position
         self.actor.known_person.forget()  # it may have made them somebody, or nobody
         return command, outcome
 
-    async def recorded(self, key: str, outcome: Outcome) -> bool:
+    async def recorded(self, grant: Grant, key: str, outcome: Outcome) -> bool:
         """Whether a request under this key recorded something, now or when it came first. Raises like `state`."""
         if not outcome.replayed:
             return bool(outcome.recorded)
         core = self.services.core
-        async with self._available():
-            return await core.log.written(core.lane.kept(self._key(key)), outcome.position)
+        async with self.available():
+            return await core.log.written(core.lane.kept(self._key(grant, key)), outcome.position)
 
     async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:
         """What read models answer, once they have got to `at_least`.
@@ -255,7 +221,7 @@ class Context:
         position, "unavailable" if there is no answer.
         """
         try:
-            async with self._available():
+            async with self.available():
                 rows, freshness = await self.services.views.ask(question, at_least=at_least or 0)
         except NotReached as error:
             refusal = Rejected("not_reached_yet", path="at_least", position=error.freshness.position)
@@ -271,7 +237,7 @@ class Context:
         return rows
 
     @asynccontextmanager
-    async def _available(self) -> AsyncIterator[None]:
+    async def available(self) -> AsyncIterator[None]:
         """Say it as the API does if the database does not answer."""
         try:
             yield

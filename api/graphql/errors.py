@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import strawberry
 from graphql import GraphQLError
 
+from api.access.grant import Grant
 from api.messages import Language, message
-from domain.errors import Rejected
+from domain.errors import Code, Rejected
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")
@@ -32,12 +34,43 @@ class TryAgainLater(UserError):
     pass
 
 
-# How a code becomes a type of its own, where a client acts on more than code and message. Contexts add theirs.
-ERROR_TYPES: dict[str, Callable[..., UserError]] = {
-    "invalid_input": lambda details, **said: InvalidInput(**said),
-    "overloaded": lambda details, **said: TryAgainLater(**said),
-    "unavailable": lambda details, **said: TryAgainLater(**said),
-}
+# Makes the error of a refusal of the refusal, the grant, and the fields that every UserError has. None: it is Refused.
+Make = Callable[..., UserError | None]
+_MAKERS: dict[str, Make] = {}
+F = TypeVar("F", bound=Make)
+
+
+def error_of(*codes: Code) -> Callable[[F], F]:
+    """Declare the error type of refusals on which a client acts: `make(refusal, grant, code=…, message=…, path=…)`."""
+
+    def register(make: F) -> F:
+        for code in codes:
+            if _MAKERS.setdefault(code, make) is not make:
+                raise TypeError(f"two error types for {code}")
+        return make
+
+    return register
+
+
+@error_of("invalid_input")
+def _invalid_input(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
+    return InvalidInput(**common)
+
+
+@error_of("overloaded", "unavailable")
+def _try_again(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
+    return TryAgainLater(**common)
+
+
+def user_error(refusal: Rejected, language: Language, grant: Grant | None) -> UserError:
+    """A refusal as the payload of a mutation has it: typed, and in the client's language."""
+    common: dict[str, Any] = {
+        "code": refusal.code,
+        "message": message(refusal.code, refusal.details, language),
+        "path": path_names(refusal.path),
+    }
+    make = _MAKERS.get(refusal.code)
+    return (make(refusal, grant, **common) if make else None) or Refused(**common)
 
 
 def path_names(path: str) -> list[str]:
