@@ -121,8 +121,7 @@ class Application:
             self._streams.stop()
             sampling.cancel()
             watch.cancel()
-            await self._services.live.stop()
-            self._services.experiences.stop()
+            await self._services.stop()
             await views.close()
         if self._spans:
             await asyncio.to_thread(self._spans.close)

@@ -15,7 +15,7 @@ import msgspec
 
 from domain.copy_on_write import CopyOnWriteDict
 from domain.errors import Rejected
-from domain.identifiers import HINTS
+from domain.identifiers import HINTS, category_of
 
 T = TypeVar("T")
 S = TypeVar("S", bound="State")
@@ -131,11 +131,16 @@ class Upcaster(msgspec.Struct, frozen=True):
     personal_fields: tuple[str, ...] = ()
 
 
+# The ids of the entities within a stream that an event changes: live fields follow them one by one.
+Touches: TypeAlias = Callable[[Any], Iterable[str]]
+
+
 class Fold(msgspec.Struct, frozen=True):
-    """How a category's streams become states."""
+    """How a category's streams become states. `touches` is None if nobody can follow an entity of such a stream."""
 
     initial: Callable[[], State]
     evolve: Callable[[Any, Event], Any]
+    touches: Touches | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -154,11 +159,13 @@ class Decision(msgspec.Struct, frozen=True):
         return self.reads(command, found) if self.asks_again else self.reads(command)
 
 
-def evolves(category: str, initial: Callable[[], S]) -> Callable[[Callable[[S, Event], S]], Callable[[S, Event], S]]:
+def evolves(
+    category: str, initial: Callable[[], S], *, touches: Touches | None = None
+) -> Callable[[Callable[[S, Event], S]], Callable[[S, Event], S]]:
     """Declare how the streams "category/…" fold. `evolve` is total: it takes any event, and may change the state."""
 
     def register(evolve: Callable[[S, Event], S]) -> Callable[[S, Event], S]:
-        FOLDS[category] = Fold(initial=initial, evolve=evolve)
+        FOLDS[category] = Fold(initial=initial, evolve=evolve, touches=touches)
         return evolve
 
     return register
@@ -203,7 +210,7 @@ def upcasts(
 
 def fold_of(stream: StreamName) -> Fold:
     """The fold of a stream, by its category. Raises KeyError for a category that nobody declared."""
-    return FOLDS[stream.partition("/")[0]]
+    return FOLDS[category_of(stream)]
 
 
 def fold(stream: StreamName, events: Iterable[Event]) -> Any:

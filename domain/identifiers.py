@@ -111,6 +111,12 @@ def agenda_id(hospital: str, day: date, practitioner: str) -> str:
     return f"{hospital}/{day.isoformat()}/{practitioner}"
 
 
+def agenda_parts(agenda: str) -> tuple[HospitalId, date, PractitionerId]:
+    """The hospital, the date and the practitioner of an agenda. Raises ValueError if there is no such date."""
+    hospital, day, practitioner = agenda.split("/")
+    return hospital, date.fromisoformat(day), practitioner
+
+
 def agenda_of(appointment: str) -> str:
     """The agenda in which an appointment is: part of its name, so that nothing needs to be looked up."""
     return appointment.rpartition("/")[0]
@@ -126,6 +132,12 @@ def line_id(service_point: str, service: str, day: date) -> str:
     return f"{service_point}/{service}/{day.isoformat()}"
 
 
+def line_parts(line: str) -> tuple[ServicePointId, ServiceId, date]:
+    """The service point, the service and the date of a line. Raises ValueError if there is no such date."""
+    service_point, service, day = line.split("/")
+    return service_point, service, date.fromisoformat(day)
+
+
 def line_of(turn: str) -> str:
     """The line in which a turn is: part of its name."""
     return turn.rpartition("/")[0]
@@ -139,6 +151,21 @@ def service_point_of(name: str) -> str:
 def webhook_of(delivery: str) -> str:
     """The webhook of a delivery: part of its name."""
     return delivery.partition("/")[0]
+
+
+def position_of(delivery: str) -> int:
+    """The position of the event that a delivery sends: the other part of its name."""
+    return int(delivery.partition("/")[2])
+
+
+def category_of(stream: str) -> str:
+    """The category of a stream "category/identifier…"."""
+    return stream.partition("/")[0]
+
+
+def id_of(stream: str) -> str:
+    """The identifier in a stream's name."""
+    return stream.partition("/")[2]
 
 
 _CI = re.compile(

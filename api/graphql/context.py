@@ -20,15 +20,11 @@ from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
 from domain.decider import Command, fold
 from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, fits
-from domain.queues.line import Line
-from domain.queues.wait import Experience
 from infra.gateways.keys import Keys
 from infra.log.core import Core
 from infra.log.lane import NO_PERSONS, Outcome
 from infra.log.log import Key, Unavailable
 from infra.postgres.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
-from infra.reactions.lines import Experiences, LineNow, Lines
 from infra.running.settings import Settings
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
@@ -37,6 +33,18 @@ STREAMS_AT_ONCE_MAX = 10  # folding is work that nobody else gets in between: an
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
+S = TypeVar("S", bound="ProcessService")
+
+
+class ProcessService:
+    """What a context keeps for the life of the process, see `Services.of`."""
+
+    def __init__(self, core: Core, now: Callable[[], datetime]) -> None:
+        self._core = core
+        self._now = now
+
+    def stop(self) -> None:
+        """The process ends."""
 
 
 class Services:
@@ -66,8 +74,21 @@ class Services:
         self.deadlines = Deadlines()
         self.live = Live(core.log)
         self.acquaintance = Acquaintance(core.log)
-        self.lines = Lines(core.log)
-        self.experiences = Experiences(core.log, now)
+        self._of_contexts: dict[type[ProcessService], ProcessService] = {}
+
+    def of(self, kind: type[S]) -> S:
+        """The one object of this class in the process, made when it is first asked for."""
+        found = self._of_contexts.get(kind)
+        if found is None:
+            found = self._of_contexts[kind] = kind(self.core, self.now)
+        assert isinstance(found, kind)
+        return found
+
+    async def stop(self) -> None:
+        """The process ends."""
+        await self.live.stop()
+        for one in self._of_contexts.values():
+            one.stop()
 
 
 class Context:
@@ -152,20 +173,6 @@ class Context:
         async with self.available():
             loaded = await self.services.core.log.load(known)
         return {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in streams}
-
-    async def line(self, line: str, show: Callable[[LineNow], T]) -> T:
-        """What `show` makes of a line as it is in the log now, see `Lines.shown`. Raises like `state`."""
-        services = self.services
-        if not fits(LINE_NAME, line):
-            return show(LineNow(Line(), services.now(), Experience()))
-        async with self.available():
-            return await services.lines.shown(line, lambda state: show(self._line_now(line, state)))
-
-    def _line_now(self, line: str, state: Line) -> LineNow:
-        # Of a line that was never opened nothing is to be learned, however many ask.
-        services = self.services
-        experience = services.experiences.of(line) if state.opened else Experience()
-        return LineNow(state, services.now(), experience)
 
     async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""

@@ -136,7 +136,13 @@ class Agenda(State):
     attendance: dict[AppointmentId, Attendance] = {}
 
 
-@evolves("agenda", Agenda)
+def touches(event: Event) -> list[AppointmentId]:
+    """The appointment that an event is about, if it is about one."""
+    appointment: AppointmentId | None = getattr(event, "appointment", None)
+    return [appointment] if appointment else []
+
+
+@evolves("agenda", Agenda, touches=touches)
 def evolve(agenda: Agenda, event: Event) -> Agenda:
     match event:
         case AgendaPublished():

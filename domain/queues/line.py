@@ -258,7 +258,15 @@ class Line(State):
         return sum([counter.open for counter in self.counters.values()])  # a list is faster; every turn needs it
 
 
-@evolves("line", Line)
+def touches(event: Event) -> list[TurnId]:
+    """The turns that an event is about."""
+    if isinstance(event, LineClosed):
+        return event.unserved
+    turn: TurnId | None = getattr(event, "turn", None)
+    return [turn] if turn else []
+
+
+@evolves("line", Line, touches=touches)
 def evolve(line: Line, event: Event) -> Line:
     match event:
         case TurnTaken():  # first, because it is the most frequent

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from domain.calendar import local_date
-from domain.identifiers import LineId, TurnId, line_id
+from domain.identifiers import LineId, TurnId, id_of, line_id, line_parts
 from domain.queues.learning import Learner, class_of, counters_of
 from domain.queues.line import Line, stream
 from domain.queues.order import ahead_at, ahead_of
@@ -188,7 +188,7 @@ class Experiences:
         names = await self._log.stream_names(
             stream(f"{service_point}/{service}/"), after=stream(max(begin, earliest)), first=LEARNED_BACK_DAYS_MAX
         )
-        lines = [name.partition("/")[2] for name in names]
+        lines = [id_of(name) for name in names]
         first = [begin] if begin else []
         return [*first, *[name for name in lines if begin < name <= today][-LEARNED_DAYS_MAX:]]
 
@@ -207,5 +207,5 @@ class Experiences:
 
 
 def _service_of(line: LineId) -> tuple[str, str]:
-    service_point, service, _ = line.split("/")
+    service_point, service, _ = line_parts(line)
     return service_point, service

@@ -10,8 +10,18 @@ from domain.appointments.agenda import NoShowMarked, PatientCheckedIn
 from domain.appointments.attendance import AppointmentState
 from domain.appointments.patient import VisitGivenUp, VisitTaken
 from domain.decider import Instant
-from domain.identifiers import AppointmentId, HospitalId, SpecialtyId, SubjectId, agenda_of
+from domain.identifiers import (
+    AppointmentId,
+    HospitalId,
+    PractitionerId,
+    SpecialtyId,
+    SubjectId,
+    agenda_of,
+    agenda_parts,
+    id_of,
+)
 from projections.appointments.availability import AVAILABILITY
+from projections.engine.columns import Fixed
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -20,28 +30,28 @@ class AppointmentRow(Row):
     """A ficha. `date` is that of its agenda, in La Paz."""
 
     appointment: AppointmentId
-    patient: SubjectId
-    hospital: HospitalId
-    specialty: SpecialtyId
-    practitioner: str
-    date: date
-    slot: int
-    start: Instant
-    minutes: int
+    patient: Fixed[SubjectId]
+    hospital: Fixed[HospitalId]
+    specialty: Fixed[SpecialtyId]
+    practitioner: Fixed[PractitionerId]
+    date: Fixed[date]
+    slot: Fixed[int]
+    start: Fixed[Instant]
+    minutes: Fixed[int]
     state: AppointmentState
 
 
 def _evolve(row: AppointmentRow | None, entry: Entry, _key: str) -> AppointmentRow | None:
     event = entry.event
     if isinstance(event, VisitTaken):
-        _, day, practitioner = agenda_of(event.appointment).split("/")
+        _, day, practitioner = agenda_parts(agenda_of(event.appointment))
         return AppointmentRow(
             appointment=event.appointment,
-            patient=entry.stream.partition("/")[2],
+            patient=id_of(entry.stream),
             hospital=event.hospital,
             specialty=event.specialty,
             practitioner=practitioner,
-            date=date.fromisoformat(day),
+            date=day,
             slot=event.slot,
             start=event.start,
             minutes=event.minutes,
@@ -68,20 +78,7 @@ APPOINTMENTS = Projection(
     name="appointments",
     version=1,
     row=AppointmentRow,
-    columns={
-        "appointment": 'text COLLATE "C"',
-        "patient": 'text COLLATE "C"',
-        "hospital": 'text COLLATE "C"',
-        "specialty": 'text COLLATE "C"',
-        "practitioner": 'text COLLATE "C"',
-        "date": "date",
-        "slot": "int",
-        "start": "timestamptz",
-        "minutes": "int",
-        "state": "text",
-    },
     indexes=("patient, start, appointment", "hospital, date, start, appointment"),
-    fixed=("patient", "hospital", "specialty", "practitioner", "date", "slot", "start", "minutes"),
     events=(VisitTaken, VisitGivenUp, PatientCheckedIn, NoShowMarked),
     keys=_keys,
     evolve=_evolve,

@@ -11,7 +11,8 @@ import msgspec
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, Slot, SlotHeld
 from domain.decider import Instant
-from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId
+from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId, id_of
+from projections.engine.columns import Bits, Fixed
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -25,17 +26,17 @@ class AgendaRow(Row):
     """
 
     agenda: AgendaId
-    hospital: HospitalId
-    specialty: SpecialtyId
-    practitioner: PractitionerId
-    date: date
-    release_at: Instant | None
-    first_start: Instant
-    quotas: dict[str, int]
-    starts: list[Instant]
-    minutes: list[int]
+    hospital: Fixed[HospitalId]
+    specialty: Fixed[SpecialtyId]
+    practitioner: Fixed[PractitionerId]
+    date: Fixed[date]
+    release_at: Fixed[Instant | None]
+    first_start: Fixed[Instant]
+    quotas: Fixed[dict[str, int]]
+    starts: Fixed[list[Instant]]
+    minutes: Fixed[list[int]]
     taken: dict[str, int]
-    unbooked: str
+    unbooked: Bits
     unbooked_count: int
     first_unbooked: int
     held: list[int]
@@ -100,38 +101,9 @@ AVAILABILITY = Projection(
     name="availability",
     version=1,
     row=AgendaRow,
-    columns={
-        "agenda": 'text COLLATE "C"',
-        "hospital": 'text COLLATE "C"',
-        "specialty": 'text COLLATE "C"',
-        "practitioner": 'text COLLATE "C"',
-        "date": "date",
-        "release_at": "timestamptz",
-        "first_start": "timestamptz",
-        "quotas": "json",
-        "starts": "timestamptz[]",
-        "minutes": "int[]",
-        "taken": "json",
-        "unbooked": "varbit",
-        "unbooked_count": "int",
-        "first_unbooked": "int",
-        "held": "int[]",
-        "held_until": "timestamptz[]",
-    },
     indexes=("specialty, date", "hospital, agenda"),
-    fixed=(
-        "hospital",
-        "specialty",
-        "practitioner",
-        "date",
-        "release_at",
-        "first_start",
-        "quotas",
-        "starts",
-        "minutes",
-    ),
     events=(AgendaPublished, SlotHeld, AppointmentBooked, AppointmentCancelled),
-    keys=lambda entry: (entry.stream.partition("/")[2],),
+    keys=lambda entry: (id_of(entry.stream),),
     evolve=_evolve,
     created_by=(AgendaPublished,),
 )

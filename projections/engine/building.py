@@ -70,7 +70,7 @@ class Building:
         self._kept_bytes = 0
         self._encode = msgspec.json.Encoder().encode
         self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
-        self._changed = msgspec.defstruct("Changed", [projection.key, *projection.changing], gc=False)
+        self._changed = msgspec.defstruct("Changed", [projection.key, *projection.columns.changing], gc=False)
         self._changing = attrgetter(*self._changed.__struct_fields__)
         table, key = places.table(generation), sql.Identifier(projection.key)
         self._load = (

@@ -95,7 +95,8 @@ class Generations:
 
     def _create_table(self, projection: Projection, generation: Generation) -> None:
         columns = sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in projection.columns.items()
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
+            for name, kind in projection.columns.types.items()
         )
         table = self._places.table(generation)
         # One of that name, whose view or entry somebody dropped, is of no use to anybody.

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import UPCASTERS, Event, StreamName
+from projections.engine.columns import Columns, columns_of
 
 Decode = Callable[[str, bytes], Event]  # stable name and stored JSON → the event
 
@@ -28,10 +29,8 @@ class Projection(msgspec.Struct, frozen=True):
     Attributes:
         name: by which people call it.
         version: raise it whenever rows would come out otherwise: the table is made anew then.
-        row: its row; fields are columns.
-        columns: SQL type of each field, in their order.
+        row: its row; its fields are the columns, see columns.py.
         indexes: columns of each index, as SQL, beside that of the key.
-        fixed: fields that never change once the row is there: they are written once.
         events: which events count.
         keys: which rows an event changes.
         evolve: what becomes of a row that the event changes; None where there is none. It gets each key in turn.
@@ -42,25 +41,22 @@ class Projection(msgspec.Struct, frozen=True):
     name: str
     version: int
     row: type[Row]
-    columns: dict[str, str]
     indexes: tuple[str, ...]
-    fixed: tuple[str, ...]
     events: tuple[type[Event], ...]
     keys: Callable[[Entry], tuple[str, ...]]
     evolve: Callable[[Any, Entry, str], Row | None]
     created_by: tuple[type[Event], ...] = ()
 
     def __post_init__(self) -> None:
-        assert tuple(self.columns) == self.row.__struct_fields__, f"{self.name}: columns are not the row's fields"
+        columns_of(self.row)  # raises if a field has no column type
         for event in self.events:
             # A view would outlive an erasure, and nothing else says when that has to be undone.
             assert not event.personal_fields, f"{self.name}: {event.event_name} has personal fields"
         assert set(self.created_by) <= set(self.events), f"{self.name}: created_by has events that are not in `events`"
 
     @property
-    def changing(self) -> tuple[str, ...]:
-        """The fields that are neither the key nor fixed."""
-        return tuple(name for name in self.columns if name != self.key and name not in self.fixed)
+    def columns(self) -> Columns:
+        return columns_of(self.row)
 
     @property
     def key(self) -> str:

@@ -43,7 +43,7 @@ def statements(places: Places, projection: Projection, generation: Generation) -
     number of updated rows. The row count is 1, or 0 if the position has changed and nothing was written. Raises
     DivisionByZero if updated rows are missing.
     """
-    changing = [sql.Identifier(name) for name in projection.changing]
+    changing = [sql.Identifier(name) for name in projection.columns.changing]
     names = {
         "generations": places.generations,
         "name": sql.Literal(generation.name),
@@ -55,8 +55,8 @@ def statements(places: Places, projection: Projection, generation: Generation) -
         "columns": sql.SQL(", ").join(changing),
         "new": sql.SQL(", ").join(sql.SQL("new.{}").format(column) for column in changing),
         "types": sql.SQL(", ").join(
-            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(projection.columns[name]))
-            for name in (projection.key, *projection.changing)
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(projection.columns.types[name]))
+            for name in (projection.key, *projection.columns.changing)
         ),
     }
     return {

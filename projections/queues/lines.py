@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import Event, Instant, Value
-from domain.identifiers import HospitalId, LineId, ServiceId, ServicePointId, TurnId
+from domain.identifiers import HospitalId, LineId, ServiceId, ServicePointId, TurnId, id_of, line_parts
 from domain.queues.line import (
     CounterPaused,
     CounterResumed,
@@ -27,6 +27,7 @@ from domain.queues.line import (
     TurnTransferred,
 )
 from domain.queues.policy import Policy
+from projections.engine.columns import Fixed
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 from projections.queues.turns import TURNS
@@ -49,14 +50,14 @@ class LineRow(Row):
     """
 
     line: LineId
-    service_point: ServicePointId
-    service: ServiceId
-    date: date
-    hospital: HospitalId | None
-    opens_at: Instant
-    last_turn_at: Instant
-    closes_at: Instant
-    policy: Policy
+    service_point: Fixed[ServicePointId]
+    service: Fixed[ServiceId]
+    date: Fixed[date]
+    hospital: Fixed[HospitalId | None]
+    opens_at: Fixed[Instant]
+    last_turn_at: Fixed[Instant]
+    closes_at: Fixed[Instant]
+    policy: Fixed[Policy]
     counters: dict[int, AtCounter]
     closed_at: Instant | None = None
     last_at: Instant | None = None
@@ -73,12 +74,12 @@ class LineRow(Row):
 
 
 def _opened(event: LineOpened) -> LineRow:
-    service_point, service, day = event.line.split("/")
+    service_point, service, day = line_parts(event.line)
     return LineRow(
         line=event.line,
         service_point=service_point,
         service=service,
-        date=date.fromisoformat(day),
+        date=day,
         hospital=event.hospital,
         opens_at=event.opens_at,
         last_turn_at=event.last_turn_at,
@@ -179,34 +180,9 @@ LINES = Projection(
     name="lines",
     version=1,
     row=LineRow,
-    columns={
-        "line": 'text COLLATE "C"',
-        "service_point": 'text COLLATE "C"',
-        "service": 'text COLLATE "C"',
-        "date": "date",
-        "hospital": 'text COLLATE "C"',
-        "opens_at": "timestamptz",
-        "last_turn_at": "timestamptz",
-        "closes_at": "timestamptz",
-        "policy": "json",
-        "counters": "json",
-        "closed_at": "timestamptz",
-        "last_at": "timestamptz",
-        "absent_from": "timestamptz",
-        "taken": "int",
-        "waiting": "int",
-        "called": "int",
-        "serving": "int",
-        "served": "int",
-        "left": "int",
-        "transferred": "int",
-        "unserved": "int",
-        "absent_turns": "text[]",
-    },
     indexes=("service_point, date, service", "absent_from", "closed_at, closes_at"),
-    fixed=("service_point", "service", "date", "hospital", "opens_at", "last_turn_at", "closes_at", "policy"),
     events=(LineOpened, *_MOMENTS),
-    keys=lambda entry: (entry.stream.partition("/")[2],),
+    keys=lambda entry: (id_of(entry.stream),),
     evolve=_evolve,
 )
 

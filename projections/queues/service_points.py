@@ -1,7 +1,8 @@
 """Where people wait: one row a service point, so that they can be listed with their names."""
 
-from domain.identifiers import HospitalId, ServicePointId
+from domain.identifiers import HospitalId, ServicePointId, id_of
 from domain.queues.service_point import ServicePointRegistered
+from projections.engine.columns import Text
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -10,7 +11,7 @@ class ServicePointRow(Row):
     """An office or a ward; `hospital` if it is one's."""
 
     service_point: ServicePointId
-    name: str
+    name: Text
     hospital: HospitalId | None
 
 
@@ -24,11 +25,9 @@ SERVICE_POINTS = Projection(
     name="service_points",
     version=1,
     row=ServicePointRow,
-    columns={"service_point": 'text COLLATE "C"', "name": "text", "hospital": 'text COLLATE "C"'},
     indexes=(),
-    fixed=(),
     events=(ServicePointRegistered,),
-    keys=lambda entry: (entry.stream.partition("/")[2],),
+    keys=lambda entry: (id_of(entry.stream),),
     evolve=_evolve,
 )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.calendar import TIME_ZONE
 from domain.decider import Event, Instant
-from domain.identifiers import AppointmentId, LineId, ServiceId, ServicePointId, SubjectId, TurnId, line_of
+from domain.identifiers import AppointmentId, LineId, ServiceId, ServicePointId, SubjectId, TurnId, line_of, line_parts
 from domain.queues.line import (
     LineClosed,
     NoticeAsked,
@@ -23,6 +23,7 @@ from domain.queues.line import (
     TurnTransferred,
     shown_number,
 )
+from projections.engine.columns import BigInt, Fixed, SmallInt, Text
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -36,23 +37,23 @@ class TurnRow(Row):
     """
 
     turn: TurnId
-    position: int
-    line: LineId
-    service_point: ServicePointId
-    service: ServiceId
-    date: date
-    hour: int
-    number: int
-    priority: str
-    channel: str
-    person: SubjectId | None
-    reason: str
-    appointment: AppointmentId | None
-    since: Instant
-    taken_at: Instant
-    ahead: int
-    counters: int
-    moved_from: TurnId | None
+    position: Fixed[BigInt]
+    line: Fixed[LineId]
+    service_point: Fixed[ServicePointId]
+    service: Fixed[ServiceId]
+    date: Fixed[date]
+    hour: Fixed[SmallInt]
+    number: Fixed[int]
+    priority: Fixed[Text]
+    channel: Fixed[Text]
+    person: Fixed[SubjectId | None]
+    reason: Fixed[Text]
+    appointment: Fixed[AppointmentId | None]
+    since: Fixed[Instant]
+    taken_at: Fixed[Instant]
+    ahead: Fixed[int]
+    counters: Fixed[int]
+    moved_from: Fixed[TurnId | None]
     state: TurnState = "WAITING"
     counter: int | None = None
     calls: int = 0
@@ -60,10 +61,10 @@ class TurnRow(Row):
     called_at: Instant | None = None
     started_at: Instant | None = None
     ended_at: Instant | None = None
-    outcome: str | None = None
+    outcome: Text | None = None
     moved_to: TurnId | None = None
     requeues: int = 0
-    notice_minutes: int | None = None
+    notice_minutes: SmallInt | None = None
 
     @property
     def shown(self) -> str:
@@ -72,14 +73,14 @@ class TurnRow(Row):
 
 def _taken(event: TurnTaken, position: int) -> TurnRow:
     line = line_of(event.turn)
-    service_point, service, day = line.split("/")
+    service_point, service, day = line_parts(line)
     return TurnRow(
         turn=event.turn,
         position=position,
         line=line,
         service_point=service_point,
         service=service,
-        date=date.fromisoformat(day),
+        date=day,
         hour=event.taken_at.astimezone(TIME_ZONE).hour,
         number=event.number,
         priority=event.priority,
@@ -140,61 +141,11 @@ TURNS = Projection(
     name="turns",
     version=1,
     row=TurnRow,
-    columns={
-        "turn": 'text COLLATE "C"',
-        "position": "bigint",
-        "line": 'text COLLATE "C"',
-        "service_point": 'text COLLATE "C"',
-        "service": 'text COLLATE "C"',
-        "date": "date",
-        "hour": "smallint",
-        "number": "int",
-        "priority": "text",
-        "channel": "text",
-        "person": 'text COLLATE "C"',
-        "reason": "text",
-        "appointment": 'text COLLATE "C"',
-        "since": "timestamptz",
-        "taken_at": "timestamptz",
-        "ahead": "int",
-        "counters": "int",
-        "moved_from": 'text COLLATE "C"',
-        "state": "text",
-        "counter": "int",
-        "calls": "int",
-        "first_called_at": "timestamptz",
-        "called_at": "timestamptz",
-        "started_at": "timestamptz",
-        "ended_at": "timestamptz",
-        "outcome": "text",
-        "moved_to": 'text COLLATE "C"',
-        "requeues": "int",
-        "notice_minutes": "smallint",
-    },
     indexes=(
         "line, position",
         "line, state, position",
         "person, position",
         "notice_minutes, line",
-    ),
-    fixed=(
-        "position",
-        "line",
-        "service_point",
-        "service",
-        "date",
-        "hour",
-        "number",
-        "priority",
-        "channel",
-        "person",
-        "reason",
-        "appointment",
-        "since",
-        "taken_at",
-        "ahead",
-        "counters",
-        "moved_from",
     ),
     events=(
         TurnTaken,

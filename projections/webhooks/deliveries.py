@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from domain.decider import Instant
-from domain.identifiers import DeliveryId, WebhookId, line_of, webhook_of
+from domain.identifiers import DeliveryId, WebhookId, line_of, position_of, webhook_of
 from domain.queues.line import LineClosed, NoticeGiven, shown_number
 from domain.webhooks import (
     DeliveryAttempted,
@@ -21,6 +21,7 @@ from domain.webhooks import (
     WebhookRegistered,
     WebhookRemoved,
 )
+from projections.engine.columns import BigInt, Fixed, JsonB, Text
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -32,10 +33,10 @@ class OutboxRow(Row):
     """An event that is told, and what of it. `happened_at` as the event has it."""
 
     message: str
-    position: int
-    kind: Kind
-    happened_at: Instant
-    data: dict[str, Any]
+    position: Fixed[BigInt]
+    kind: Fixed[Kind]
+    happened_at: Fixed[Instant]
+    data: JsonB[dict[str, Any]]
 
 
 def _told(_row: OutboxRow | None, entry: Entry, key: str) -> OutboxRow | None:
@@ -59,15 +60,7 @@ OUTBOX = Projection(
     name="outbox",
     version=1,
     row=OutboxRow,
-    columns={
-        "message": 'text COLLATE "C"',
-        "position": "bigint",
-        "kind": "text",
-        "happened_at": "timestamptz",
-        "data": "jsonb",
-    },
     indexes=("position",),
-    fixed=("position", "kind", "happened_at"),
     events=(NoticeGiven, LineClosed),
     keys=lambda entry: (str(entry.position),),
     evolve=_told,
@@ -79,10 +72,10 @@ class WebhookRow(Row):
     """A webhook. Of each of its `kinds` it is told what stands in the log after the position in `since`."""
 
     webhook: WebhookId
-    url: str
+    url: Text
     generation: int
     kinds: list[str]
-    since: list[int]
+    since: list[BigInt]
 
 
 def _registered(row: WebhookRow | None, entry: Entry, _key: str) -> WebhookRow | None:
@@ -103,15 +96,7 @@ WEBHOOKS = Projection(
     name="webhooks",
     version=1,
     row=WebhookRow,
-    columns={
-        "webhook": 'text COLLATE "C"',
-        "url": "text",
-        "generation": "int",
-        "kinds": "text[]",
-        "since": "bigint[]",
-    },
     indexes=(),
-    fixed=(),
     events=(WebhookRegistered, WebhookRemoved),
     keys=_webhook,
     evolve=_registered,
@@ -130,17 +115,17 @@ class DeliveryRow(Row):
     """An event on its way to a webhook. `next_at` is when it is sent next; None if that is not to be."""
 
     delivery: DeliveryId
-    webhook: WebhookId
-    position: int
+    webhook: Fixed[WebhookId]
+    position: Fixed[BigInt]
     state: DeliveryState
     attempts: int
     next_at: Instant | None
-    history: list[Attempt]
+    history: JsonB[list[Attempt]]
 
 
 def _delivered(row: DeliveryRow | None, entry: Entry, key: str) -> DeliveryRow:
     event: Any = entry.event
-    row = row or DeliveryRow(key, webhook_of(key), int(key.partition("/")[2]), "PENDING", 0, None, [])
+    row = row or DeliveryRow(key, webhook_of(key), position_of(key), "PENDING", 0, None, [])
     if isinstance(event, DeliveryRequested):
         row.state, row.next_at = "PENDING", event.requested_at
         return row
@@ -159,17 +144,7 @@ DELIVERIES = Projection(
     name="deliveries",
     version=1,
     row=DeliveryRow,
-    columns={
-        "delivery": 'text COLLATE "C"',
-        "webhook": 'text COLLATE "C"',
-        "position": "bigint",
-        "state": "text",
-        "attempts": "int",
-        "next_at": "timestamptz",
-        "history": "jsonb",
-    },
     indexes=("webhook, next_at", "webhook, position", "webhook, state, position"),
-    fixed=("webhook", "position"),
     events=(DeliveryAttempted, DeliveryRequested),
     keys=_delivery,
     evolve=_delivered,

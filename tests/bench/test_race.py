@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import bench.race
-import infra.cli.main
+import infra.cli.bench
 from bench.history import Accepted, Operation, Recorder, Refused
 from bench.machine import Machine
 from bench.race import Client, Result, Round, Wish, log_faults, unknown_name
@@ -130,7 +130,7 @@ def test_what_is_not_accepted_ends_with_status_1_and_says_why(
 ) -> None:
     monkeypatch.setattr(bench.race, "run", lambda **_: outcome)
     with pytest.raises(SystemExit) as ended:
-        infra.cli.main.bench_race()
+        infra.cli.bench.race()
     assert ended.value.code == 1
     said = capsys.readouterr().out
     assert "NOT every answer is explained" in said
@@ -142,9 +142,9 @@ def test_what_is_accepted_ends_with_status_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench.race, "run", lambda **_: result("accepted"))
-    infra.cli.main.bench_race()
+    infra.cli.bench.race()
     assert "every answer is explained" in capsys.readouterr().out
-    infra.cli.main.bench_race(json=True)
+    infra.cli.bench.race(json=True)
     assert json.loads(capsys.readouterr().out)["accepted"] is True
 
 

@@ -21,11 +21,28 @@ from domain.identifiers import (
     UNSEEN,
     agenda_id,
     agenda_of,
+    agenda_parts,
+    category_of,
     ci_key,
     fits,
+    id_of,
     kind_of_id,
+    line_id,
+    line_parts,
     parse_ci,
+    position_of,
+    webhook_of,
 )
+
+
+def test_identifiers_are_put_together_and_taken_apart() -> None:
+    day = date(2027, 1, 4)
+    assert agenda_parts(agenda_id("la-merced", day, "p-01")) == ("la-merced", day, "p-01")
+    assert line_parts(line_id("sopocachi", "cadastre", day)) == ("sopocachi", "cadastre", day)
+    assert (webhook_of("sms-gateway/12"), position_of("sms-gateway/12")) == ("sms-gateway", 12)
+    assert (category_of("line/a/b/c"), id_of("line/a/b/c")) == ("line", "a/b/c")
+    with pytest.raises(ValueError, match="day is out of range"):
+        line_parts("sopocachi/cadastre/2027-02-30")
 
 
 @pytest.mark.parametrize(

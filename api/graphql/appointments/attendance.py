@@ -1,15 +1,17 @@
-"""Who came, in the schema: checking in, marking no-shows."""
+"""Attendance in the schema: checking in, marking no-shows."""
 
 import strawberry
 
-from api.graphql.appointments import Appointment, appointment_by_id
-from api.graphql.fields import Info, Input, KeyedInput, Payload, explain
-from api.graphql.queues import Turn, turn_for
+from api.access.grant import Grant
+from api.graphql.appointments.access import CLERKS_AND_SYSTEM, CLERKS_OF_APPOINTMENT
+from api.graphql.appointments.booking import Appointment, appointment_by_id
+from api.graphql.commands import Done, Gives, Takes, command
+from api.graphql.fields import Info, Input, KeyedInput, Payload, mutation
+from api.graphql.queues.turns import Turn, turn_for
 from api.graphql.scalars import Position
 from domain import arrivals
 from domain.appointments import attendance
 from domain.decider import build
-from domain.errors import Rejected
 
 
 @strawberry.input(description="A patient who is here.")
@@ -26,47 +28,34 @@ class CheckInPayload(Payload):
     turn: Turn | None = strawberry.field(default=None, description="The patient's turn, if a line was named.")
 
 
-@strawberry.input(description="A patient who did not come.")
-class MarkNoShowInput(KeyedInput):
-    appointment: strawberry.ID = strawberry.field(description="The appointment, whose slot has begun.")
-
-
-@strawberry.type(description="What came of marking a no-show.")
-class MarkNoShowPayload(Payload):
-    appointment: Appointment | None = strawberry.field(
-        default=None, description="The appointment as it is now: who came later that day is checked in."
+@mutation(
+    "Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
+    who=CLERKS_OF_APPOINTMENT,
+)
+async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> CheckInPayload:
+    fields = {"appointment": input.appointment, **({"line": input.line} if input.line else {})}
+    kind = arrivals.CheckInToLine if input.line else attendance.CheckIn
+    _, outcome = await info.context.perform(
+        grant,
+        input.idempotency_key,
+        fields,
+        kind,
+        lambda id: build(kind, **fields, **({"turn": f"{input.line}/{id}"} if input.line else {})),
     )
+    appointment = await appointment_by_id(info, input.appointment)
+    turn = await turn_for(info, input.line, input.appointment) if input.line else None
+    return CheckInPayload(appointment=appointment, turn=turn, position=Position(outcome.position))
 
 
-@strawberry.type
-class AttendanceMutation:
-    @strawberry.mutation(
-        description="Say that the patient is here, on the day of the appointment. It also corrects a no-show."
-    )
-    async def check_in(self, info: Info, input: Input[CheckInInput]) -> CheckInPayload:
-        fields = {"appointment": input.appointment, **({"line": input.line} if input.line else {})}
-        kind = arrivals.CheckInToLine if input.line else attendance.CheckIn
-        try:
-            _, outcome = await info.context.perform(
-                input.idempotency_key,
-                fields,
-                kind,
-                lambda id: build(kind, **fields, **({"turn": f"{input.line}/{id}"} if input.line else {})),
-            )
-        except Rejected as refusal:
-            return CheckInPayload(errors=explain(refusal, info.context))
-        appointment = await appointment_by_id(info, input.appointment)
-        turn = await turn_for(info, input.line, input.appointment) if input.line else None
-        return CheckInPayload(appointment=appointment, turn=turn, position=Position(outcome.position))
-
-    @strawberry.mutation(description="Say that the patient did not come, once the slot has begun.")
-    async def mark_no_show(self, info: Info, input: Input[MarkNoShowInput]) -> MarkNoShowPayload:
-        fields = {"appointment": input.appointment}
-        try:
-            command, outcome = await info.context.perform(
-                input.idempotency_key, fields, attendance.MarkNoShow, lambda _: build(attendance.MarkNoShow, **fields)
-            )
-        except Rejected as refusal:
-            return MarkNoShowPayload(errors=explain(refusal, info.context))
-        appointment = await appointment_by_id(info, command.appointment)
-        return MarkNoShowPayload(appointment=appointment, position=Position(outcome.position))
+@command(
+    attendance.MarkNoShow,
+    "Say that the patient did not come, once the slot has begun.",
+    who=CLERKS_AND_SYSTEM,
+    takes=Takes("A patient who did not come.", appointment="The appointment, whose slot has begun."),
+    gives=Gives(
+        "What came of marking a no-show.",
+        appointment="The appointment as it is now: who came later that day is checked in.",
+    ),
+)
+async def mark_no_show(info: Info, done: Done[attendance.MarkNoShow]) -> Appointment | None:
+    return await appointment_by_id(info, done.command.appointment)

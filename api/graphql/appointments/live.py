@@ -9,7 +9,8 @@ import strawberry
 from graphql import GraphQLError, VariableNode
 
 from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
-from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Following, Snapshot
+from api.graphql.current_lines import CurrentLines, current_line
+from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Following, Snapshot, one_entity, whole_stream
 from api.graphql.errors import as_graphql_error
 from api.graphql.fields import Info, refuse
 from api.graphql.queues import Line, Turn, shown_line, shown_turn
@@ -69,7 +70,7 @@ class TurnChange(Told):
 
 @asynccontextmanager
 async def _follow(
-    info: Info, stream: StreamName, *, after: Position | None, concerns: Concerns = lambda snapshot: snapshot.position
+    info: Info, stream: StreamName, *, after: Position | None, concerns: Concerns = whole_stream
 ) -> AsyncIterator[Following]:
     """Follow a stream for this operation. Refusals are raised as GraphQLErrors."""
     context = info.context
@@ -107,27 +108,22 @@ def _after_variable(info: Info) -> str | None:
     return None
 
 
-def _touched(name: str) -> Concerns:
-    return lambda snapshot: snapshot.touched.get(name, 0)
-
-
 def _of_turn(turn: str) -> Concerns:
-    """Whatever changes in a line concerns who waits; what is over is over."""
+    """Every change in a line concerns who waits; once a turn is over, only its own."""
 
-    def concerns(snapshot: Snapshot) -> int:
-        known = snapshot.state.turns.get(turn)
-        return snapshot.position if known is None or known.state in STILL else snapshot.touched[turn]
+    def is_open(line: lines.Line) -> bool:
+        known = line.turns.get(turn)
+        return known is None or known.state in STILL
 
-    return concerns
+    return one_entity(lines.stream_of(turn), turn, any_while=is_open)
 
 
 def _now(info: Info, snapshot: Snapshot) -> LineNow:
     """The line of a snapshot now, with what is computed of it for all who are told it at this time."""
-    services, computed = info.context.services, cast("LineNow | None", snapshot.computed)
-    now = services.now()
-    if computed is None or not timedelta(0) <= now - computed.now < timedelta(seconds=SHARED_FOR_S):
-        experience = services.experiences.of(snapshot.state.opened.line)
-        snapshot.computed = computed = LineNow(snapshot.state, now, experience)
+    computed = cast("LineNow | None", snapshot.computed)
+    services = info.context.services
+    if computed is None or not timedelta(0) <= services.now() - computed.now < timedelta(seconds=SHARED_FOR_S):
+        snapshot.computed = computed = services.of(CurrentLines).now_of(snapshot.state)
     return computed
 
 
@@ -188,10 +184,11 @@ class Subscription:
     ) -> AsyncGenerator[AppointmentChange, None]:
         if not fits(APPOINTMENT_NAME, id):
             refuse(info, "id", "opaque")
-        async with _follow(info, agendas.stream(agenda_of(id)), after=after, concerns=_touched(id)) as following:
+        stream = agendas.stream(agenda_of(id))
+        async with _follow(info, stream, after=after, concerns=one_entity(stream, id)) as following:
             if id not in (await following.snapshot()).state.appointments:
                 # Booked a moment ago, it is in the log, and here soon.
-                agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(id)))
+                agenda: agendas.Agenda = await info.context.state(stream)
                 if id not in agenda.appointments:
                     raise _unknown(info, "appointment_unknown")
                 await following.snapshot(lambda state: id in state.appointments)
@@ -244,7 +241,7 @@ class Subscription:
             refuse(info, "id", "opaque")
         async with _follow(info, lines.stream_of(id), after=after, concerns=_of_turn(id)) as following:
             if id not in (await following.snapshot()).state.turns:
-                if not await info.context.line(line_of(id), lambda now: id in now.line.turns):
+                if not await current_line(info.context, line_of(id), lambda now: id in now.line.turns):
                     raise _unknown(info, "turn_unknown")
                 await following.snapshot(lambda state: id in state.turns)  # taken a moment ago
 

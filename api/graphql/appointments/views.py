@@ -8,9 +8,15 @@ from typing import Annotated
 import msgspec
 import strawberry
 
-from api.graphql.appointments import Agenda, Appointment, AppointmentState, HospitalCode, shown_agenda
+from api.access.grant import Grant
+from api.graphql.access import EVERYBODY
+from api.graphql.appointments.access import HOSPITAL_READERS
+from api.graphql.appointments.agendas import Agenda, shown_agenda
+from api.graphql.appointments.booking import Appointment, AppointmentState
+from api.graphql.appointments.hospitals import HospitalCode
+from api.graphql.appointments.patients import readers_of_patient
 from api.graphql.context import STREAMS_AT_ONCE_MAX
-from api.graphql.fields import AtLeast, Info, refuse
+from api.graphql.fields import AtLeast, Info, query, refuse
 from api.graphql.paging import After, Connection, First, page, page_size
 from api.graphql.scalars import Instant
 from domain.calendar import local_date
@@ -126,162 +132,163 @@ def code(value: str | None, path: str, info: Info) -> str | None:
     return value
 
 
-@strawberry.type
-class ViewsQuery:
-    @strawberry.field(
-        description=f"Where a specialty has free slots, day by day, {DAYS_SHOWN} days from today on unless told"
-        f" otherwise, {DAYS_MAX} at most." + BEHIND
+@query(
+    f"Where a specialty has free slots, day by day, {DAYS_SHOWN} days from today on unless told"
+    f" otherwise, {DAYS_MAX} at most." + BEHIND,
+    who=EVERYBODY,
+)
+async def availability(
+    info: Info,
+    *,
+    specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
+    hospital: Annotated[strawberry.ID | None, strawberry.argument(description="Only in this hospital.")] = None,
+    practitioner: OfPractitioner = None,
+    on_or_after: OnOrAfter = None,
+    to: Annotated[
+        Date | None,
+        strawberry.argument(
+            description=f"The last day in La Paz; without, the {DAYS_SHOWN}th day counted from the first."
+        ),
+    ] = None,
+    at_least: AtLeast = None,
+) -> Availability:
+    first, last = period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
+    code(specialty, "specialty", info)
+    question = slots.free_by_day(
+        specialty=specialty,
+        hospital=code(hospital, "hospital", info),
+        practitioner=code(practitioner, "practitioner", info),
+        first=first,
+        last=last,
+        now=info.context.services.now(),
     )
-    async def availability(
-        self,
-        info: Info,
-        *,
-        specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
-        hospital: Annotated[strawberry.ID | None, strawberry.argument(description="Only in this hospital.")] = None,
-        practitioner: OfPractitioner = None,
-        on_or_after: OnOrAfter = None,
-        to: Annotated[
-            Date | None,
-            strawberry.argument(
-                description=f"The last day in La Paz; without, the {DAYS_SHOWN}th day counted from the first."
-            ),
-        ] = None,
-        at_least: AtLeast = None,
-    ) -> Availability:
-        first, last = period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
-        code(specialty, "specialty", info)
-        question = slots.free_by_day(
-            specialty=specialty,
-            hospital=code(hospital, "hospital", info),
-            practitioner=code(practitioner, "practitioner", info),
-            first=first,
-            last=last,
-            now=info.context.services.now(),
-        )
-        days = await info.context.ask(question, at_least=at_least)
-        return Availability(
-            free_slots=sum(day.free for day in days),
-            next_free=_first_free(days),
-            days=[
-                AvailableDay(
-                    date=day.date,
-                    agendas=day.agendas,
-                    free_slots=day.free,
-                    next_start=Instant(day.start) if day.start else None,
-                )
-                for day in days
-            ],
-        )
-
-    @strawberry.field(
-        description="A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"
-        " or a practitioner if one is named." + BEHIND
-    )
-    async def agendas(
-        self,
-        info: Info,
-        *,
-        hospital: HospitalCode,
-        first: First,
-        after: After = None,
-        on_or_after: OnOrAfter = None,
-        specialty: OfSpecialty = None,
-        practitioner: OfPractitioner = None,
-        at_least: AtLeast = None,
-    ) -> Connection[Agenda]:
-        first = page_size(first, info)
-        code(hospital, "hospital", info)
-        if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
-            refuse(info, "after", "cursor")
-        now = info.context.services.now()
-        question = slots.agendas_from(
-            hospital=hospital,
-            specialty=code(specialty, "specialty", info),
-            practitioner=code(practitioner, "practitioner", info),
-            begin=after or f"{hospital}/{on_or_after or local_date(now)}",
-            first=first + 1,
-        )
-        rows = await info.context.ask(question, at_least=at_least)
-        nodes = []
-        for number, row in enumerate(rows):
-            if number % STREAMS_AT_ONCE_MAX == 0:
-                await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
-            agenda = shown_agenda(slots.as_agenda(row), now)
-            assert agenda is not None
-            nodes.append(agenda)
-        return page(nodes, first, lambda agenda: agenda.id)
-
-    @strawberry.field(
-        description="Who comes to a hospital on a day, by start; cancelled appointments too. Of one specialty if it is"
-        " named." + BEHIND
-    )
-    async def day_list(
-        self,
-        info: Info,
-        *,
-        hospital: HospitalCode,
-        date: Annotated[Date, strawberry.argument(description="The date in La Paz.")],
-        first: First,
-        after: After = None,
-        specialty: OfSpecialty = None,
-        at_least: AtLeast = None,
-    ) -> Connection[Appointment]:
-        first = page_size(first, info)
-        code(hospital, "hospital", info)
-        question = visits.of_day(
-            hospital,
-            date,
-            specialty=code(specialty, "specialty", info),
-            after=_place(after, info),
-            first=first + 1,
-        )
-        rows = await info.context.ask(question, at_least=at_least)
-        return page([_visit(row) for row in rows], first, _cursor)
-
-    @strawberry.field(
-        description="A person's appointments by start, cancelled ones too, from the read models: `patient` has them as"
-        " the log has them." + BEHIND
-    )
-    async def appointments(
-        self,
-        info: Info,
-        patient: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
-        first: First,
-        after: After = None,
-        at_least: AtLeast = None,
-    ) -> Connection[Appointment]:
-        first = page_size(first, info)
-        if not fits(OPAQUE, patient):
-            refuse(info, "patient", "opaque")
-        question = visits.of_patient(
-            patient, hospitals=info.context.hospitals_seen, after=_place(after, info), first=first + 1
-        )
-        rows = await info.context.ask(question, at_least=at_least)
-        return page([_visit(row) for row in rows], first, _cursor)
-
-    @strawberry.field(
-        description=f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + BEHIND
-    )
-    async def utilisation(
-        self,
-        info: Info,
-        hospital: HospitalCode,
-        on_or_after: Annotated[Date, strawberry.argument(description="The first day in La Paz.")],
-        to: Annotated[Date, strawberry.argument(description="The last day in La Paz.")],
-        at_least: AtLeast = None,
-    ) -> list[Utilisation]:
-        first, last = period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
-        code(hospital, "hospital", info)
-        rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
-        return [
-            Utilisation(
-                specialty=row.specialty,
-                week=row.week,
-                slots=row.slots,
-                booked=row.booked,
-                cancelled=row.cancelled,
-                checked_in=row.came,
-                no_shows=row.missed,
+    days = await info.context.ask(question, at_least=at_least)
+    return Availability(
+        free_slots=sum(day.free for day in days),
+        next_free=_first_free(days),
+        days=[
+            AvailableDay(
+                date=day.date,
+                agendas=day.agendas,
+                free_slots=day.free,
+                next_start=Instant(day.start) if day.start else None,
             )
-            for row in rows
-        ]
+            for day in days
+        ],
+    )
+
+
+@query(
+    "A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"
+    " or a practitioner if one is named." + BEHIND,
+    who=EVERYBODY,
+)
+async def agendas(
+    info: Info,
+    *,
+    hospital: HospitalCode,
+    first: First,
+    after: After = None,
+    on_or_after: OnOrAfter = None,
+    specialty: OfSpecialty = None,
+    practitioner: OfPractitioner = None,
+    at_least: AtLeast = None,
+) -> Connection[Agenda]:
+    first = page_size(first, info)
+    code(hospital, "hospital", info)
+    if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
+        refuse(info, "after", "cursor")
+    now = info.context.services.now()
+    question = slots.agendas_from(
+        hospital=hospital,
+        specialty=code(specialty, "specialty", info),
+        practitioner=code(practitioner, "practitioner", info),
+        begin=after or f"{hospital}/{on_or_after or local_date(now)}",
+        first=first + 1,
+    )
+    rows = await info.context.ask(question, at_least=at_least)
+    nodes = []
+    for number, row in enumerate(rows):
+        if number % STREAMS_AT_ONCE_MAX == 0:
+            await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
+        agenda = shown_agenda(slots.as_agenda(row), now)
+        assert agenda is not None
+        nodes.append(agenda)
+    return page(nodes, first, lambda agenda: agenda.id)
+
+
+@query(
+    "Who comes to a hospital on a day, by start; cancelled appointments too. Of one specialty if it is named." + BEHIND,
+    who=HOSPITAL_READERS,
+)
+async def day_list(
+    info: Info,
+    *,
+    hospital: HospitalCode,
+    date: Annotated[Date, strawberry.argument(description="The date in La Paz.")],
+    first: First,
+    after: After = None,
+    specialty: OfSpecialty = None,
+    at_least: AtLeast = None,
+) -> Connection[Appointment]:
+    first = page_size(first, info)
+    code(hospital, "hospital", info)
+    question = visits.of_day(
+        hospital,
+        date,
+        specialty=code(specialty, "specialty", info),
+        after=_place(after, info),
+        first=first + 1,
+    )
+    rows = await info.context.ask(question, at_least=at_least)
+    return page([_visit(row) for row in rows], first, _cursor)
+
+
+@query(
+    "A person's appointments by start, cancelled ones too, from the read models: `patient` has them as"
+    " the log has them." + BEHIND,
+    who=readers_of_patient("patient"),
+)
+async def appointments(
+    info: Info,
+    grant: Grant,
+    *,
+    patient: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+    first: First,
+    after: After = None,
+    at_least: AtLeast = None,
+) -> Connection[Appointment]:
+    first = page_size(first, info)
+    if not fits(OPAQUE, patient):
+        refuse(info, "patient", "opaque")
+    question = visits.of_patient(patient, hospitals=grant.bounds, after=_place(after, info), first=first + 1)
+    rows = await info.context.ask(question, at_least=at_least)
+    return page([_visit(row) for row in rows], first, _cursor)
+
+
+@query(
+    f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + BEHIND,
+    who=HOSPITAL_READERS,
+)
+async def utilisation(
+    info: Info,
+    hospital: HospitalCode,
+    on_or_after: Annotated[Date, strawberry.argument(description="The first day in La Paz.")],
+    to: Annotated[Date, strawberry.argument(description="The last day in La Paz.")],
+    at_least: AtLeast = None,
+) -> list[Utilisation]:
+    first, last = period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
+    code(hospital, "hospital", info)
+    rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
+    return [
+        Utilisation(
+            specialty=row.specialty,
+            week=row.week,
+            slots=row.slots,
+            booked=row.booked,
+            cancelled=row.cancelled,
+            checked_in=row.came,
+            no_shows=row.missed,
+        )
+        for row in rows
+    ]

@@ -7,7 +7,7 @@ slow finds the newest one when they come back for it: nothing is kept for them m
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Any
@@ -52,8 +52,8 @@ class Answer:
 class Snapshot(msgspec.Struct, eq=False):
     """A stream as it was at `position`, which is that of its last event; 0 if there is none yet.
 
-    `touched` tells for each appointment and each turn that events name where the last of them stands. `answers` has
-    what was made of the snapshot for clients, by question and `previous`; `computed` what is the same for all of them.
+    `touched` says where the last event stands that touches an entity, for each entity that the fold names. `answers`
+    has what was made of the snapshot for clients, by question and `previous`; `computed` what is the same for all.
     """
 
     position: int
@@ -66,23 +66,17 @@ class Snapshot(msgspec.Struct, eq=False):
     def then(self, stream: StreamName, news: Iterable[tuple[Entry, Event]]) -> "Snapshot":
         """The stream after these events too. Raises LogGap if a version is missing."""
         state, touched = copied(self.state), self.touched.copy()
-        position, version, evolve = self.position, self.version, fold_of(stream).evolve
+        position, version, fold = self.position, self.version, fold_of(stream)
+        evolve, touches = fold.evolve, fold.touches
         for entry, event in news:
             if entry.version != version + 1:
                 raise LogGap(f"version {entry.version} of a stream follows {version}")
             state = evolve(state, event)
             position, version = entry.position, entry.version
-            for name in _names(event):
-                touched[name] = position
+            if touches:
+                for entity in touches(event):
+                    touched[entity] = position
         return Snapshot(position=position, version=version, state=state, touched=touched)
-
-
-def _names(event: Any) -> Iterator[str]:
-    """The appointments and turns that an event is about."""
-    for field in ("appointment", "turn"):
-        if name := getattr(event, field, None):
-            yield name
-    yield from getattr(event, "unserved", ())
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -118,6 +112,29 @@ class _Followed:
 
 # Where the last change that concerns a follower stands.
 Concerns = Callable[[Snapshot], int]
+
+
+def whole_stream(snapshot: Snapshot) -> int:
+    """Every event concerns the follower."""
+    return snapshot.position
+
+
+def one_entity(stream: StreamName, entity: str, *, any_while: Callable[[Any], bool] | None = None) -> Concerns:
+    """Only events that touch one entity of the stream concern the follower.
+
+    While `any_while(state)` is true, every event does: what happens to others then changes what is shown of it.
+    Raises TypeError if the fold of the stream does not say which entities its events touch.
+    """
+    if fold_of(stream).touches is None:
+        category = stream.partition("/")[0]
+        raise TypeError(f'no entity of "{stream}" can be followed: @evolves("{category}", …) declares no `touches`')
+
+    def concerns(snapshot: Snapshot) -> int:
+        if any_while is not None and any_while(snapshot.state):
+            return snapshot.position
+        return snapshot.touched.get(entity, 0)
+
+    return concerns
 
 
 class Following:
@@ -222,7 +239,7 @@ class Live:
 
     @asynccontextmanager
     async def follow(
-        self, stream: StreamName, *, after: int | None, concerns: Concerns = lambda snapshot: snapshot.position
+        self, stream: StreamName, *, after: int | None, concerns: Concerns = whole_stream
     ) -> AsyncIterator[Following]:
         """Follow a stream from now on, or from `after` on, until the block ends.
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import strawberry
 
+from api.graphql.current_lines import current_line
 from api.graphql.errors import ERROR_TYPES, UserError
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, explain, refuse
 from api.graphql.scalars import Instant, Position
@@ -15,7 +16,7 @@ from domain import arrivals
 from domain.appointments import hospital as hospitals
 from domain.decider import Command, build
 from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of
+from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of, line_parts
 from domain.queues import calling, opening, order, turns
 from domain.queues import line as lines
 from domain.queues import service_point as service_points
@@ -207,8 +208,8 @@ class Turn(Node):
     async def expected(self, info: Info) -> ExpectedWait | None:
         if self.now:
             return _expected(self.now.expected(self.priority.name, self.ahead))
-        return await info.context.line(
-            self.line, lambda now: _expected(now.expected(self.priority.name, now.ahead(self.id)))
+        return await current_line(
+            info.context, self.line, lambda now: _expected(now.expected(self.priority.name, now.ahead(self.id)))
         )
 
 
@@ -265,13 +266,13 @@ def shown_line(now: LineNow) -> Line | None:
     line, said = now.line, now.line.opened
     if said is None:
         return None
-    service_point, service, day = said.line.split("/")
+    service_point, service, day = line_parts(said.line)
     state = _state(now, said)
     return Line(
         id=strawberry.ID(said.line),
         service_point=strawberry.ID(service_point),
         service=service,
-        date=Date.fromisoformat(day),
+        date=day,
         state=state,
         opens_at=Instant(said.opens_at),
         last_turn_at=Instant(said.last_turn_at),
@@ -342,16 +343,18 @@ def _back_until(line: lines.Line, turn: lines.Turn, policy: Policy) -> Instant |
 
 
 async def line_by_id(info: Info, id: str) -> Line | None:
-    return await info.context.line(id, shown_line)
+    return await current_line(info.context, id, shown_line)
 
 
 async def turn_by_id(info: Info, id: str) -> Turn | None:
-    return await info.context.line(line_of(id), lambda now: shown_turn(now, id))
+    return await current_line(info.context, line_of(id), lambda now: shown_turn(now, id))
 
 
 async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
     """The last turn of who has this ficha in a line."""
-    return await info.context.line(line, lambda now: shown_turn(now, now.line.appointments.get(appointment, "")))
+    return await current_line(
+        info.context, line, lambda now: shown_turn(now, now.line.appointments.get(appointment, ""))
+    )
 
 
 @strawberry.type(description="There is a turn in the line already: go on with that one.")
@@ -784,7 +787,7 @@ class QueuesMutation:
             )
         except Rejected as refusal:
             return CallNextPayload(errors=explain(refusal, info.context))
-        called = await info.context.line(command.line, lambda now: _called(now, command.call))
+        called = await current_line(info.context, command.line, lambda now: _called(now, command.call))
         return CallNextPayload(turn=called, position=Position(outcome.position))
 
     @strawberry.mutation(description="Call this turn: the next one, unless the line's policy allows direct calls.")

@@ -13,7 +13,7 @@ from api.graphql.paging import After, Connection, First, page, page_size
 from api.graphql.queues import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
 from api.graphql.scalars import Instant
 from api.graphql.views import BEHIND, code, period
-from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits
+from domain.identifiers import LINE_NAME, OPAQUE, SERVICE_CODE, SLUG, fits, line_parts
 from domain.queues.line import TurnState as StateName
 from projections.queues import line_figures, lines, turns
 from projections.queues.line_figures import HISTORY_DAYS_MAX
@@ -229,11 +229,11 @@ def _place(after: str | None, service_point: str, info: Info) -> lines.Place | N
         return None
     if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
         refuse(info, "after", "cursor")
-    _, service, day = after.split("/")
     try:
-        return lines.Place(date=Date.fromisoformat(day), service=service)
+        _, service, day = line_parts(after)
     except ValueError:
         refuse(info, "after", "cursor")
+    return lines.Place(date=day, service=service)
 
 
 def _taken_at_position(after: str | None, info: Info) -> int | None:

@@ -13,6 +13,7 @@ import websockets
 from api.access.identity import SKEW_S
 from api.graphql.appointments import shown_agenda
 from api.graphql.context import Services
+from api.graphql.engine.live import one_entity
 from api.graphql.engine.trusted import Trusted, document_id
 from bench.login import bearer
 from infra.gateways.keys import Login, development_token
@@ -316,6 +317,12 @@ async def test_a_change_does_not_reach_into_what_was_told_before(core: Core, ser
         assert (len(before.state.booked), len(after.state.booked)) == (0, 1)
         assert (len(before.state.unbooked), len(after.state.unbooked)) == (6, 5)
         assert (len(before.touched), len(after.touched)) == (0, 1)
+
+
+async def test_an_entity_is_followed_only_where_the_fold_says_what_events_touch() -> None:
+    with pytest.raises(TypeError, match=r'"hospital/la-merced" can be followed: .* declares no `touches`'):
+        one_entity("hospital/la-merced", "la-merced")
+    one_entity(f"agenda/{ID}", f"{ID}/{opaque('Ana')}")
 
 
 async def test_what_one_makes_for_all_is_made_by_another_when_they_go(core: Core, services: Services) -> None:

@@ -18,7 +18,7 @@ from domain.decider import build
 from domain.queues.calling import CallNext, MarkAbsent
 from domain.queues.opening import PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent
-from infra.cli.main import _due_by_time
+from infra.cli.scheduler import due_by_time
 from infra.log.core import Core
 from infra.postgres.views import Views
 from infra.reactions.scheduler import Job, Scheduler, Source, Wishes
@@ -38,7 +38,7 @@ SOON_S = 10
 def test_the_docs_name_every_command_that_is_sent_by_time() -> None:
     docs = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
     told = docs.partition("\n## The scheduler\n")[2].partition("\n## ")[0]
-    sent = {name for where in (_due_by_time, Wishes) for name in re.findall(r"Job\((\w+)\(", inspect.getsource(where))}
+    sent = {name for where in (due_by_time, Wishes) for name in re.findall(r"Job\((\w+)\(", inspect.getsource(where))}
     assert {GiveNotice.__name__, MarkAbsent.__name__} < sent
     assert {name for name in sent if f"| `{name}`" not in told} == set()
 
@@ -91,7 +91,7 @@ class Office:
                 self._core,
                 self._town.application,
                 schema=self._town.schema,
-                sources=_due_by_time(self._views, self._core.log) if sources is None else sources,
+                sources=due_by_time(self._views, self._core.log) if sources is None else sources,
                 courier=Courier(self._core, self._views, http, Outbox(stretch, due_deliveries), self._clock),
                 clock=self._clock,
             )

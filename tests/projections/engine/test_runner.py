@@ -19,6 +19,7 @@ from infra.postgres.views import Views
 from projections.appointments.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
 from projections.catalogue import PROJECTIONS
 from projections.engine.building import Building, Overtaken
+from projections.engine.columns import BigInt
 from projections.engine.generations import Generation, Generations, Places
 from projections.engine.pages import LogHasGap
 from projections.engine.projection import Entry, Projection, Row
@@ -54,9 +55,7 @@ def tally(version: int = 1, *, fails_for: str = "") -> Projection:
         name="tally",
         version=version,
         row=Tally,
-        columns={"agenda": "text", "booked": "int"},
         indexes=(),
-        fixed=(),
         events=(AppointmentBooked,),
         keys=lambda entry: (entry.stream,),
         evolve=evolve,
@@ -404,14 +403,12 @@ async def test_a_raised_version_is_built_beside_the_old_one(core: Core, town: To
     class Wider(Row):
         agenda: str
         booked: int
-        last: int
+        last: BigInt
 
     def evolve(row: Wider | None, entry: Entry, name: str) -> Wider | None:
         return Wider(agenda=name, booked=row.booked + 1 if row else 1, last=entry.position)
 
-    wider = msgspec.structs.replace(
-        tally(version=2), row=Wider, columns={"agenda": "text", "booked": "int", "last": "bigint"}, evolve=evolve
-    )
+    wider = msgspec.structs.replace(tally(version=2), row=Wider, evolve=evolve)
     with Running(town, wider) as running:
         await book(core, 2, "luis")
         await until(lambda: rows(town, "tally") == [(f"agenda/{AGENDA}", 2, 5)])
@@ -605,9 +602,7 @@ def latest() -> Projection:
         name="latest",
         version=1,
         row=Latest,
-        columns={"agenda": "text", "slot": "int"},
         indexes=(),
-        fixed=(),
         events=(AppointmentBooked,),
         keys=lambda entry: (entry.stream,),
         evolve=evolve,

@@ -1,0 +1,289 @@
+"""`igob bench`: benchmarks, each beside its peers."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from infra.cli.console import Json, Seconds, Seed, Workers, console, plain_errors, say, write_result
+
+app = App(name="bench", help="Benchmarks, each beside its peers; from a checkout with the development packages.")
+
+Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
+Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
+PerSecond = Annotated[float, Parameter(validator=Number(gte=1, lte=100_000))]
+Followers = Annotated[int, Parameter(validator=Number(gte=1, lte=1_900))]  # CONNECTIONS_MAX of a worker is 2,000
+Clients = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
+Days = Annotated[int, Parameter(validator=Number(gte=2, lte=1_000))]
+Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
+
+
+@app.command
+def core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure our bookings beside a plain table and the stock library, in turn on one server: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each contender runs; medians are reported.
+    seconds:
+        How long each runs in a round.
+    """
+    from bench.core import keep, run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result, "core", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure bookings on a log of many events beside a new one, and the memory of who made it: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    events:
+        How many events the large log has at least.
+    rounds:
+        How often each log is measured; medians are reported.
+    seconds:
+        How long each time.
+    """
+    from bench.core import keep
+    from bench.growth import run, show
+
+    with plain_errors():
+        result = run(events=events, rounds=rounds, seconds=seconds, console=console)
+    keep(result, "growth", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> None:
+    """Measure what each part of the lane brings, by taking it out: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each variant runs; medians are reported.
+    seconds:
+        How long each runs in a round.
+    """
+    from bench.core import keep
+    from bench.lane import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result, "lane", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def line(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
+    """Measure turns taken in one line by 256 callers, beside a plain table with a counter: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each contender runs; medians are reported.
+    seconds:
+        How long each runs in a round; ours until the line has all of its 50,000 turns, if that comes first.
+    """
+    from bench.core import keep
+    from bench.line import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, console=console)
+    keep(result, "line", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def views(
+    *,
+    events: Events = 1_000_000,
+    seconds: Seconds = 10,
+    bookings: PerSecond = 5_000,
+    queries: PerSecond = 200,
+    json: Json = False,
+) -> None:
+    """Measure read models: catching up, lag and answers while the city books, making one anew: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    events:
+        How many events the log has at first, about; 30,000 at least, of which 15,000 are agendas.
+    seconds:
+        How long lag, and then queries, are measured.
+    bookings:
+        A second, while the lag is measured.
+    queries:
+        A second.
+    """
+    from bench.core import keep
+    from bench.views import run, show
+
+    with plain_errors():
+        result = run(events=events, seconds=seconds, bookings_per_s=bookings, queries_per_s=queries, console=console)
+    keep(result, "views", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def projector(*, rounds: Rounds = 5, seconds: Seconds = 3, bookings: PerSecond = 3_000, json: Json = False) -> None:
+    """Measure the projector's CPU time per booking, with and without ten idle read models: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each variant runs; medians are reported.
+    seconds:
+        How long each variant runs in a round.
+    bookings:
+        Bookings per second.
+    """
+    from bench.core import keep
+    from bench.projector import run, show
+
+    with plain_errors():
+        result = run(rounds=rounds, seconds=seconds, bookings_per_s=bookings, console=console)
+    keep(result, "projector", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def graphql(
+    *,
+    rounds: Rounds = 3,
+    seconds: Seconds = 3,
+    peer: Annotated[bool, Parameter(negative="")] = False,
+    report: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Measure bookings over HTTP, by clients that wait for answers and by some that do not: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    rounds:
+        How often each number of workers and connections is measured; medians are reported.
+    seconds:
+        How long each time.
+    peer:
+        Measure a bare table behind PostGraphile 5 in alternation with ours; npm installs it first.
+    report:
+        Also write an HTML page with pictures there.
+    """
+    from bench.core import keep
+    from bench.graphql import run, show
+    from bench.peer import PeerMissing
+    from bench.report import page
+
+    with plain_errors():
+        try:
+            result = run(rounds=rounds, seconds=seconds, console=console, with_peer=peer)
+        except PeerMissing as missing:
+            say(f"igob: {missing}")
+            sys.exit(1)
+        if report:
+            report.write_text(page(result), encoding="utf-8")
+    keep(result, "graphql-peer" if peer else "graphql", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def live(*, followers: Followers = 1_000, changes: PerSecond = 100, seconds: Seconds = 10, json: Json = False) -> None:
+    """Measure the CPU time of live followers and the delay of their messages: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    followers:
+        Number of followers, each with its own WebSocket.
+    changes:
+        Changes per second, in all followed agendas together.
+    seconds:
+        How long is measured without changes, and then with them.
+    """
+    from bench.core import keep
+    from bench.live import run, show
+
+    with plain_errors():
+        result = run(followers=followers, per_s=changes, seconds=seconds, console=console)
+    keep(result, "live", result.measured_at)
+    write_result(result, show, json=json)
+
+
+@app.command
+def eta(
+    *,
+    seed: Seed = 1,
+    seeds: Rounds = 3,
+    days: Days = 30,
+    replay: Path | None = None,
+    write: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Hold expected waits against what happened, on synthetic days or a history of yours: see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    seed:
+        0 to 9999. The same seed makes the same synthetic days.
+    seeds:
+        How many seeds, from that one on.
+    days:
+        How many synthetic days are learned, and as many held out, for each service and seed.
+    replay:
+        Replay this CSV file instead.
+    write:
+        Write synthetic days there as such a file, and measure nothing.
+    """
+    from bench import day, eta, queue_csv
+    from bench.core import keep
+
+    with plain_errors():
+        if write:
+            queue_csv.write_history(write, day.histories(seed=seed, count=days))
+            return
+        try:
+            result = eta.replay_file(replay) if replay else eta.run(seed=seed, seeds=seeds, count=days, console=console)
+        except queue_csv.HistoryRefused as refusal:
+            say(f"igob: {refusal}")
+            sys.exit(1)
+    if not replay:
+        keep(result, "eta", result.measured_at)
+    write_result(result, eta.show, json=json)
+
+
+@app.command
+def race(
+    *, clients: Clients = 200, slots: Slots = 30, workers: Workers = 3, rounds: Rounds = 10, json: Json = False
+) -> None:
+    """Let many clients want few slots at once and check every answer: see docs/benchmarks.md.
+
+    Exit status 1 if some order of single bookings does not explain what the clients were told, or the log contradicts.
+
+    Parameters
+    ----------
+    clients:
+        How many ask at once, each over a connection of its own.
+    slots:
+        How many there are of what they want, on a new agenda in each round.
+    workers:
+        Server processes, each with a lane of its own on the one log.
+    rounds:
+        How often.
+    """
+    from bench.race import Unanswered, run, show
+
+    with plain_errors():
+        try:
+            result = run(clients=clients, slots=slots, workers=workers, rounds=rounds, console=console)
+        except Unanswered as error:
+            say(f"igob: {error}")
+            sys.exit(1)
+    write_result(result, show, json=json)
+    if not result.accepted:
+        sys.exit(1)

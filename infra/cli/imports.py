@@ -1,0 +1,35 @@
+"""`igob import`: data from files."""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from infra.cli.console import DataDir, Json, console, plain_errors, say, settings_of, write_json
+
+app = App(name="import", help="Bring data in from files.")
+
+
+@app.command
+def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
+    """Publish the agendas of a CSV file, one a row: see docs/import-agendas.md.
+
+    All rows are checked before the first is published. Importing the same file again publishes nothing twice.
+
+    Parameters
+    ----------
+    file:
+        The file, UTF-8, with a header.
+    """
+    from datetime import UTC, datetime
+
+    from infra.imports.agendas_csv import import_file
+
+    with plain_errors():
+        report = import_file(file, settings_of(data_dir), now=datetime.now(UTC), say=say, console=console)
+    for line in report.lines():
+        say(line)
+    if json:
+        write_json(report)
+    if not report.ok:
+        sys.exit(1)

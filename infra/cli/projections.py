@@ -1,0 +1,187 @@
+"""`igob projections`: the read models."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+from rich.console import Console
+from rich.table import Table
+
+from infra.cli.console import DataDir, Json, console, plain_errors, say, settings_of, write_result
+from infra.running.settings import SettingError
+
+if TYPE_CHECKING:
+    from projections.engine.generations import Places
+    from projections.engine.projection import Decode, Projection
+
+app = App(name="projections", help="The read models: how far they are, and making them anew.")
+
+
+@app.command
+def run(*, data_dir: DataDir = None) -> None:
+    """Keep the read models up to date until told to stop. `igob serve` does so by itself."""
+    import gc
+    import threading
+    from contextlib import nullcontext
+
+    from infra.log.core import GARBAGE_THRESHOLDS
+    from infra.postgres.database import application_conninfo, running
+    from infra.running.serve import PARENT_POLL_S, is_part_of_server, server_is_gone
+    from projections.catalogue import PROJECTIONS
+    from projections.engine.runner import Runner
+
+    settings = settings_of(data_dir)
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    with (
+        plain_errors(),
+        nullcontext() if is_part_of_server() else running(settings, "igob projections run", say),
+    ):
+        runner = Runner(
+            application_conninfo(settings),
+            schema=settings.schema,
+            decode=_decoder(),
+            projections=PROJECTIONS.values(),
+            say=say,
+        )
+        working = threading.Thread(target=runner.run)
+        working.start()
+        while not told.wait(PARENT_POLL_S) and not server_is_gone():
+            pass
+        runner.stop()
+        working.join()
+
+
+def _decoder() -> "Decode":
+    """For events without personal fields: no read model has any."""
+    from infra.log.codec import Codec
+
+    codec = Codec()
+    return lambda name, state: codec.decode(name, state, {})
+
+
+@app.command
+def status(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Say how far each read model is, and how far behind."""
+    from projections.catalogue import PROJECTIONS
+    from projections.engine.runner import Status, connect, statuses
+
+    def show(found: list[Status], out: Console) -> None:
+        table = Table("projection", "version", "position", "behind", "for", "parked", "made anew", box=None)
+        for one in found:
+            lag_s = "never built" if one.lag_s is None else f"{one.lag_s:.2f} s"
+            anew = "" if one.building is None else f"at {one.building}"
+            values = (one.name, one.version, one.position, one.lag_events, lag_s, one.parked, anew)
+            table.add_row(*("" if value is None else str(value) for value in values))
+        out.print(table)
+
+    with _on_views(data_dir, "igob projections status") as (conninfo, places), connect(conninfo) as connection:
+        found = statuses(connection, places, PROJECTIONS.values())
+    write_result(found, show, json=json)
+
+
+@app.command
+def parked(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Show the streams with an event that a read model could not take. They are missing in it from there on."""
+    from projections.catalogue import PROJECTIONS
+    from projections.engine.generations import Generations, Parked
+    from projections.engine.runner import connect
+
+    def show(found: list[Parked], out: Console) -> None:
+        for one in found:
+            out.print(f"{one.name}: {one.stream} since position {one.position}: {one.error}", soft_wrap=True)
+        if not found:
+            out.print("nothing is parked")
+
+    with _on_views(data_dir, "igob projections parked") as (conninfo, places), connect(conninfo) as connection:
+        generations = Generations(connection, places)
+        lives = [live for name in PROJECTIONS if (live := generations.live(name))]
+        found = [one for live in lives for one in generations.parked(live)]
+    write_result(found, show, json=json)
+
+
+@app.command
+def rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
+    """Make a read model anew from the first event, beside the one that is read meanwhile; then switch.
+
+    Parameters
+    ----------
+    name:
+            Which one, as `igob projections status` names them.
+    """
+    from projections.engine import runner
+
+    with _on_views(data_dir, "igob projections rebuild") as (conninfo, places):
+        projection = _projection(name)
+        with _progress("rebuilding", conninfo, places) as advance:
+            done = runner.rebuild(conninfo, places, projection, _decoder(), advance=advance)
+    assert done is not None  # nobody told it to stop
+    say(f"{name} is generation {done.generation} of version {done.version} now, at position {done.position}")
+
+
+@app.command
+def verify(name: str | None = None, /, *, data_dir: DataDir = None) -> None:
+    """Compare read models, row for row, with what is made anew from the first event. Exit status 1 if they differ.
+
+    Parameters
+    ----------
+    name:
+        Which one; all of them unless told otherwise.
+    """
+    from projections.catalogue import PROJECTIONS
+    from projections.engine import runner
+
+    equal = True
+    with _on_views(data_dir, "igob projections verify") as (conninfo, places):
+        for projection in [_projection(name)] if name else list(PROJECTIONS.values()):
+            with _progress(f"verifying {projection.name}", conninfo, places) as advance:
+                found = runner.verify(conninfo, places, projection, _decoder(), advance=advance)
+            say(str(found))
+            equal &= not found.different
+    if not equal:
+        sys.exit(1)
+
+
+def _projection(name: str) -> "Projection":
+    from projections.catalogue import PROJECTIONS
+
+    if name not in PROJECTIONS:
+        raise SettingError(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
+    return PROJECTIONS[name]
+
+
+@contextmanager
+def _on_views(data_dir: Path | None, what: str) -> Iterator[tuple[str, "Places"]]:
+    """How to connect to the read models of the settings, and their names, while the database runs."""
+    from infra.postgres.database import application_conninfo, running
+    from projections.engine.generations import Places
+    from projections.engine.runner import Busy
+
+    with plain_errors():
+        settings = settings_of(data_dir)
+        try:
+            with running(settings, what, say):
+                yield application_conninfo(settings), Places(settings.schema)
+        except (Busy, LookupError) as error:
+            say(f"igob: {error}")
+            sys.exit(1)
+
+
+@contextmanager
+def _progress(what: str, conninfo: str, places: "Places") -> Iterator[Callable[[int], None]]:
+    """A bar for work along the log: call it with the position."""
+    from rich.progress import Progress
+
+    from projections.engine.runner import connect
+
+    with connect(conninfo) as connection:
+        head = places.head(connection)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=head)
+        yield lambda position: progress.update(task, completed=position, total=max(head, position))

@@ -1,0 +1,94 @@
+"""`igob token`: tokens for development."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from infra.cli.console import DataDir, plain_errors, settings_of
+from infra.running.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from infra.gateways.keys import Login
+
+Hours = Annotated[float, Parameter(help="How long it is good.", validator=Number(gt=0, lte=24 * 365))]
+Hospitals = Annotated[
+    list[str] | None, Parameter(help="Where a hospital clerk works, several times if you like.", negative="")
+]
+ServicePoints = Annotated[list[str] | None, Parameter(help="Where a counter clerk works, likewise.", negative="")]
+Roles = Annotated[list[str] | None, Parameter(negative="")]
+
+
+def token(
+    *,
+    role: Roles = None,
+    identity: str = "",
+    hospital: Hospitals = None,
+    service_point: ServicePoints = None,
+    subject: str = "developer",
+    client: str = "igob-token",
+    hours: Hours = 12,
+    data_dir: DataDir = None,
+) -> None:
+    """Print a token signed with this installation's development key. It is good on this machine alone.
+
+    Parameters
+    ----------
+    role:
+        Role of the bearer, several times if you like, see docs/access.md. Without a role or an identity it is
+        `developer`, which may do everything.
+    identity:
+        A citizen's identity number.
+    subject:
+        The login.
+    client:
+        The program it is for.
+    """
+    from infra.gateways.keys import Login
+
+    roles = role if role is not None else ([] if identity else ["developer"])
+    login = Login(
+        subject=subject,
+        roles=roles,
+        identity=identity,
+        hospitals=hospital or (),
+        service_points=service_point or (),
+        client=client,
+    )
+    with plain_errors():
+        _check_login(login)
+        sys.stdout.write(_signed(login, settings_of(data_dir), hours) + "\n")
+
+
+def _signed(login: "Login", settings: Settings, hours: float) -> str:
+    from datetime import UTC, datetime, timedelta
+
+    from infra.gateways.keys import development_token
+    from infra.log.secret import load_secret
+
+    if not settings.secret and not (settings.data_dir / "secret").exists():
+        raise SettingError(f"{settings.data_dir} has no secret: it is no server's; see --data-dir and IGOB_SECRET")
+    begin, lasts = datetime.now(UTC), timedelta(hours=hours)
+    return development_token(load_secret(settings), settings, login, begin=begin, lasts=lasts)
+
+
+def _check_login(login: "Login") -> None:
+    """Raise SettingError for a login that a server would refuse without saying why."""
+    from api.access.identity import GIVEN
+    from domain.errors import Rejected
+    from domain.identifiers import SLUG, fits, parse_ci
+
+    if unknown := set(login.roles) - GIVEN - {"developer"}:
+        raise SettingError(f"there is no role {', '.join(sorted(unknown))} to give; see docs/access.md")
+    try:
+        if login.identity:
+            parse_ci(login.identity)
+    except Rejected:
+        raise SettingError(f"{login.identity} is no identity number: 4820193, 4820193-1A, 4820193-1A LP") from None
+    for codes, what in (
+        (login.hospitals, "hospital's code: la-merced"),
+        (login.service_points, "service point's code: sopocachi"),
+    ):
+        if wrong := [code for code in codes if not fits(SLUG, code)]:
+            raise SettingError(f"{wrong[0]} is no {what}")
