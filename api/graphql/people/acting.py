@@ -25,7 +25,7 @@ async def person_of(context: Context) -> str:
 
 
 async def acts_for(context: Context, person: str) -> bool:
-    """Whether a citizen may ask and do what this person may: themselves, or a dependant. Raises like `Context.state`."""
+    """Whether a citizen may ask and do what this person may: themselves or a dependant. Raises like `Context.state`."""
     own = await person_of(context)
     if not own or person == own:
         return bool(own)
