@@ -37,7 +37,9 @@ class CheckInPayload(Payload):
 
 
 @mutation(
-    "Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
+    attendance.CheckIn,
+    arrivals.CheckInToLine,
+    description="Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
     who=CLERKS_OF_APPOINTMENT,
 )
 async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> CheckInPayload:
@@ -106,7 +108,13 @@ TAKERS: Rule = {
 }
 
 
-@mutation("Take a turn: a number in the line. One has one in a line at a time.", who=TAKERS)
+@mutation(
+    TakeTurn,
+    arrivals.TakeTurnByAge,
+    arrivals.TakeTurnForAppointment,
+    description="Take a turn: a number in the line. One has one in a line at a time.",
+    who=TAKERS,
+)
 async def take_turn(info: Info, grant: Grant, input: Input[TakeTurnInput]) -> TakeTurnPayload:
     kind, content = _wish(input)
     command, outcome = await info.context.perform(

@@ -129,7 +129,7 @@ def command(
         perform.__module__ = shows.__module__
         argument: Any = Input
         perform.__annotations__ |= {"input": argument[input_type], "return": payload}
-        return RootField("Mutation", description, who, perform, command=kind)
+        return RootField("Mutation", description, who, perform, commands=(kind,))
 
     return declare
 

@@ -1,4 +1,4 @@
-"""Attendance in the schema: checking in, marking no-shows."""
+"""No-shows in the schema. Checking in stands in api/graphql/arrivals.py."""
 
 from api.graphql.appointments.access import CLERKS_AND_SYSTEM
 from api.graphql.appointments.booking import Appointment, appointment_by_id

@@ -250,7 +250,9 @@ def _policy_said(said: LinePolicyInput) -> dict[str, Any]:
 
 
 @mutation(
-    "Open a line, of today or of a day to come. The same again changes nothing.", who=clerks_of("input.service_point")
+    opening.OpenLine,
+    description="Open a line, of today or of a day to come. The same again changes nothing.",
+    who=clerks_of("input.service_point"),
 )
 async def open_line(info: Info, grant: Grant, input: Input[OpenLineInput]) -> OpenLinePayload:
     kind = opening.OpenLine

@@ -52,7 +52,11 @@ class RegisterServicePointPayload(Payload):
     service_point: strawberry.ID | None = strawberry.field(default=None, description="Its code.")
 
 
-@mutation("Register a service point. Repeating it changes nothing.", who={"administrator": ALL, **DOERS_OF_ALL})
+@mutation(
+    RegisterServicePoint,
+    description="Register a service point. Repeating it changes nothing.",
+    who={"administrator": ALL, **DOERS_OF_ALL},
+)
 async def register_service_point(
     info: Info, grant: Grant, input: Input[RegisterServicePointInput]
 ) -> RegisterServicePointPayload:
