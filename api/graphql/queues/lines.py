@@ -107,17 +107,17 @@ class Line(Node):
     next: list[str] = strawberry.field(description="The next numbers in the order of their calls; five at most.")
 
 
-def _policy(said: Policy) -> LinePolicy:
+def _policy(policy: Policy) -> LinePolicy:
     return LinePolicy(
-        order=[Priority[priority] for priority in said.order],
-        at_least=Priority[said.at_least] if said.at_least else None,
-        one_in=said.one_in,
-        direct_calls=said.direct_calls,
-        recalls_max=said.recalls_max,
-        call_timeout_seconds=said.call_timeout_s,
-        requeue_within_seconds=said.requeue_within_s,
-        requeues_max=said.requeues_max,
-        early_minutes_max=said.early_minutes_max,
+        order=[Priority[priority] for priority in policy.order],
+        at_least=Priority[policy.at_least] if policy.at_least else None,
+        one_in=policy.one_in,
+        direct_calls=policy.direct_calls,
+        recalls_max=policy.recalls_max,
+        call_timeout_seconds=policy.call_timeout_s,
+        requeue_within_seconds=policy.requeue_within_s,
+        requeues_max=policy.requeues_max,
+        early_minutes_max=policy.early_minutes_max,
     )
 
 
@@ -133,33 +133,33 @@ def _call(turn: lines.Turn) -> Call:
     )
 
 
-def _state(now: LineNow, said: lines.LineOpened) -> LineState:
+def _state(now: LineNow, opened: lines.LineOpened) -> LineState:
     if now.is_over:
         return LineState.CLOSED
-    if now.now < said.opens_at:
+    if now.now < opened.opens_at:
         return LineState.NOT_OPEN_YET
-    return LineState.OPEN if now.now < said.last_turn_at else LineState.NO_MORE_TURNS
+    return LineState.OPEN if now.now < opened.last_turn_at else LineState.NO_MORE_TURNS
 
 
 def shown_line(now: LineNow) -> Line | None:
     """The board; None for a line that was never opened."""
-    line, said = now.line, now.line.opened
-    if said is None:
+    line, opened = now.line, now.line.opened
+    if opened is None:
         return None
-    service_point, service, day = line_parts(said.line)
-    state = _state(now, said)
+    service_point, service, day = line_parts(opened.line)
+    state = _state(now, opened)
     return Line(
-        id=strawberry.ID(said.line),
+        id=strawberry.ID(opened.line),
         service_point=strawberry.ID(service_point),
         service=service,
         date=day,
         state=state,
-        opens_at=Instant(said.opens_at),
-        last_turn_at=Instant(said.last_turn_at),
-        closes_at=Instant(said.closes_at),
+        opens_at=Instant(opened.opens_at),
+        last_turn_at=Instant(opened.last_turn_at),
+        closes_at=Instant(opened.closes_at),
         closed_at=optional_instant(line.closed.closed_at if line.closed else None),
-        hospital=optional_id(said.hospital),
-        policy=_policy(said.policy),
+        hospital=optional_id(opened.hospital),
+        policy=_policy(opened.policy),
         waiting=0 if now.is_over else line.waiting,
         classes=[
             ClassOfLine(
@@ -169,7 +169,7 @@ def shown_line(now: LineNow) -> Line | None:
                 ahead=order.ahead_of_new(line, priority),
                 now=now if state is LineState.OPEN else None,
             )
-            for priority in said.policy.order
+            for priority in opened.policy.order
         ],
         counters_open=line.counters_open,
         counters=[
@@ -235,17 +235,17 @@ class OpenLinePayload(Payload):
     line: Line | None = strawberry.field(default=None, description="The line after it.")
 
 
-def _policy_said(said: LinePolicyInput) -> dict[str, Any]:
+def _policy_terms(policy: LinePolicyInput) -> dict[str, Any]:
     return {
-        "order": [one.value for one in said.order] if said.order else list(PolicyTerms().order),
-        "at_least": said.at_least.value if said.at_least else None,
-        "one_in": said.one_in,
-        "direct_calls": said.direct_calls,
-        "recalls_max": said.recalls_max,
-        "call_timeout_s": said.call_timeout_seconds,
-        "requeue_within_s": said.requeue_within_seconds,
-        "requeues_max": said.requeues_max,
-        "early_minutes_max": said.early_minutes_max,
+        "order": [one.value for one in policy.order] if policy.order else list(PolicyTerms().order),
+        "at_least": policy.at_least.value if policy.at_least else None,
+        "one_in": policy.one_in,
+        "direct_calls": policy.direct_calls,
+        "recalls_max": policy.recalls_max,
+        "call_timeout_s": policy.call_timeout_seconds,
+        "requeue_within_s": policy.requeue_within_seconds,
+        "requeues_max": policy.requeues_max,
+        "early_minutes_max": policy.early_minutes_max,
     }
 
 
@@ -264,7 +264,7 @@ async def open_line(info: Info, grant: Grant, input: Input[OpenLineInput]) -> Op
         "opens_at": input.opens_at,
         "closes_at": input.closes_at,
         "last_turn_at": input.last_turn_at,
-        **({"policy": _policy_said(input.policy)} if input.policy else {}),
+        **({"policy": _policy_terms(input.policy)} if input.policy else {}),
     }
     command, outcome = await info.context.perform(
         grant, input.idempotency_key, fields, kind, lambda _: build(kind, **fields)

@@ -43,7 +43,7 @@ def _of_turn(turn: str) -> Concerns:
 
 
 def _now(info: Info, snapshot: Snapshot) -> LineNow:
-    """The line of a snapshot now, with what is computed of it for all who are told it at this time."""
+    """The line of a snapshot now. All who follow it share what is computed, as long as they share an answer."""
     computed = cast("LineNow | None", snapshot.computed)
     services = info.context.services
     if computed is None or not timedelta(0) <= services.now() - computed.now < timedelta(seconds=SHARED_FOR_S):
