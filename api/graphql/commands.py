@@ -128,7 +128,7 @@ def command(
         perform.__name__ = shows.__name__
         perform.__module__ = shows.__module__
         perform.__annotations__ |= {"input": Input[input_type], "return": payload}
-        return RootField("Mutation", description, who, perform, command=kind)
+        return RootField("Mutation", description, who, perform, commands=(kind,))
 
     return declare
 

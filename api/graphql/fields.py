@@ -16,6 +16,7 @@ from api.graphql.access import Rule
 from api.graphql.context import Context
 from api.graphql.errors import UserError, as_graphql_error
 from api.graphql.scalars import Position
+from domain.decider import Command
 from domain.errors import Hint, Rejected
 
 T = TypeVar("T")
@@ -40,14 +41,14 @@ class RootField(msgspec.Struct, frozen=True):
         description: for the schema.
         who: who may ask it.
         function: answers it. It takes `info`, then `grant` if it has a parameter of that name, then the arguments.
-        command: the command that a mutation performs, if it performs one and no other.
+        commands: what a mutation performs, one of them at a time.
     """
 
     root: Root
     description: str
     who: Rule
     function: Callable[..., Any]
-    command: type | None = None
+    commands: tuple[type[Command], ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,9 +77,11 @@ def subscription(description: str, *, who: Rule) -> Declared:
     return lambda function: RootField("Subscription", description, who, function)
 
 
-def mutation(description: str, *, who: Rule) -> Callable[[Callable[..., Awaitable["Payload"]]], RootField]:
+def mutation(
+    *commands: type[Command], description: str, who: Rule
+) -> Callable[[Callable[..., Awaitable["Payload"]]], RootField]:
     """Declare a mutation that is more than its command. It returns its payload or raises Rejected."""
-    return lambda function: RootField("Mutation", description, who, function)
+    return lambda function: RootField("Mutation", description, who, function, commands)
 
 
 @strawberry.interface(description="What has an id of its own, by which `node` finds it again.")

@@ -164,7 +164,8 @@ class PublishAgendaPayload(Payload):
 
 
 @mutation(
-    "Publish an agenda. Publishing the same again changes nothing.",
+    domain.PublishAgenda,
+    description="Publish an agenda. Publishing the same again changes nothing.",
     who={"hospital_clerk": own_hospital("input.hospital"), **DOERS_OF_ALL},
 )
 async def publish_agenda(info: Info, grant: Grant, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:

@@ -29,7 +29,9 @@ class CheckInPayload(Payload):
 
 
 @mutation(
-    "Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
+    attendance.CheckIn,
+    arrivals.CheckInToLine,
+    description="Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
     who=CLERKS_OF_APPOINTMENT,
 )
 async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> CheckInPayload:

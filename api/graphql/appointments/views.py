@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import date as Date
-from datetime import timedelta
 from typing import Annotated
 
 import msgspec
@@ -18,21 +17,16 @@ from api.graphql.appointments.patients import readers_of_patient
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import AtLeast, Info, query, refuse
 from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.read_models import BEHIND, code, period
 from api.graphql.scalars import Instant
 from domain.calendar import local_date
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, SLUG, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, agenda_of, fits
 from projections.appointments import appointments as visits
 from projections.appointments import availability as slots
 
 DAYS_MAX = 62
 DAYS_SHOWN = 30  # unless told otherwise
 WEEKS_MAX = 26
-
-BEHIND = (
-    " How far behind the log the answer is stands in `extensions.freshness`; with `atLeast` it waits, a few seconds at"
-    " most, until what stands at that position is in it."
-)
-
 
 OnOrAfter = Annotated[Date | None, strawberry.argument(description="The first day in La Paz; without, today.")]
 OfSpecialty = Annotated[str | None, strawberry.argument(description="Only of this specialty, by its code.")]
@@ -113,23 +107,6 @@ def _place(after: str | None, info: Info) -> visits.Place | None:
 
 def _cursor(appointment: Appointment) -> str:
     return f"{appointment.start.isoformat()} {appointment.id}"
-
-
-def period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
-    begin = first or local_date(info.context.services.now())
-    try:
-        end = last or begin + timedelta(days=days - 1)
-    except OverflowError:
-        end = Date.max
-    if not 0 <= (end - begin).days < days_max:
-        refuse(info, "to", "days", limit=days_max)
-    return begin, end
-
-
-def code(value: str | None, path: str, info: Info) -> str | None:
-    if value is not None and not fits(SLUG, value):
-        refuse(info, path, "slug")
-    return value
 
 
 @query(

@@ -162,7 +162,11 @@ class RegisterWebhookPayload(Payload):
     )
 
 
-@mutation("Have a program outside told what happens from now on, or change what was said.", who=ADMINISTRATORS)
+@mutation(
+    hooks.RegisterWebhook,
+    description="Have a program outside told what happens from now on, or change what was said.",
+    who=ADMINISTRATORS,
+)
 async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhookInput]) -> RegisterWebhookPayload:
     context, kind = info.context, hooks.RegisterWebhook
     fields = {
