@@ -30,7 +30,8 @@ from rich.table import Table
 
 from bench.core import opaque
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from domain.appointments.agenda import AgendaPublished, AppointmentBooked, Slot
+from domain.appointments.agenda import AgendaPublished, AppointmentBooked
+from domain.appointments.availability import Slot
 from domain.appointments.patient import VisitTaken
 from domain.decider import Event, StreamName
 from domain.identifiers import agenda_id

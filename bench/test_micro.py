@@ -24,7 +24,8 @@ from api.graphql.schema import schema
 from bench.machine import database_facts
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients
-from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, BookAppointment, PublishAgenda, Slot
+from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, BookAppointment, PublishAgenda
+from domain.appointments.availability import Slot
 from domain.appointments.hospital import RegisterHospital
 from domain.appointments.patient import Patient, VisitTaken
 from domain.calendar import TIME_ZONE

@@ -19,10 +19,10 @@ from domain.appointments.agenda import (
     HoldSlot,
     PublishAgenda,
     Reason,
-    Slot,
     SlotTime,
 )
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.availability import Slot
 from domain.appointments.hospital import HospitalRegistered
 from domain.calendar import TIME_ZONE
 from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, decide, fold

@@ -127,7 +127,8 @@ def command(
 
         perform.__name__ = shows.__name__
         perform.__module__ = shows.__module__
-        perform.__annotations__ |= {"input": Input[input_type], "return": payload}
+        argument: Any = Input
+        perform.__annotations__ |= {"input": argument[input_type], "return": payload}
         return RootField("Mutation", description, who, perform, commands=(kind,))
 
     return declare

@@ -7,14 +7,13 @@ that neither a slot nor a patient is ever in two places.
 from bisect import bisect_left, insort
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from heapq import merge
-from itertools import islice
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
+from domain.appointments.availability import PublishedAgenda, Slot, is_released, nearest_free
 from domain.appointments.hospital import Hospital
 from domain.appointments.patient import HoldTaken, Patient, VisitGivenUp, VisitTaken
 from domain.calendar import local_date
@@ -41,30 +40,16 @@ SLOT_MINUTES_MAX = patients.VISIT_MINUTES_MAX  # a slot becomes a visit
 PUBLISH_AHEAD_DAYS_MAX = 366
 HOLD_RENEWALS_MAX = 1
 HOLD_SECONDS_MAX = 3_600
-ALTERNATIVES_MAX = 3
 
 # Words of commands alone: an event keeps its word as text, so that one that is dropped here stays readable.
 Channel = Literal["WEB", "PHONE", "WINDOW", "ASSISTED"]
 Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list: free text would outlive an erasure
-SlotState = Literal["FREE", "NOT_RELEASED", "HELD", "BOOKED", "PAST"]
 Attendance = Literal["CHECKED_IN", "NO_SHOW"]
 SlotNumber = Annotated[int, Meta(ge=1, le=SLOTS_PER_AGENDA_MAX)]
 
 
 def stream(agenda: AgendaId) -> StreamName:
     return f"agenda/{agenda}"
-
-
-class Slot(Value):
-    """`number` counts from 1 in the order of the agenda; a citizen reads it on the ficha."""
-
-    number: int
-    start: Instant
-    minutes: int
-
-    @property
-    def end(self) -> datetime:
-        return self.start + timedelta(minutes=self.minutes)
 
 
 class AgendaPublished(Event, name="agenda_published.v1"):
@@ -135,6 +120,10 @@ class Agenda(State):
     taken: dict[str, int] = {}
     attendance: dict[AppointmentId, Attendance] = {}
 
+    @property
+    def release_at(self) -> datetime | None:
+        return self.published.release_at if self.published else None
+
 
 def touches(event: Event) -> list[AppointmentId]:
     """The appointment that an event is about, if it is about one."""
@@ -184,39 +173,25 @@ def live_hold(agenda: Agenda, slot: int, now: datetime) -> SlotHeld | None:
     return hold if hold and now < hold.held_until else None
 
 
-def is_released(agenda: Agenda, now: datetime) -> bool:
-    """Whether booking is open: published, and `release_at` reached if there is one."""
+def published_agenda(agenda: Agenda) -> PublishedAgenda | None:
+    """The agenda as readers see it; None if it was never published."""
     published = agenda.published
-    return published is not None and (published.release_at is None or published.release_at <= now)
-
-
-def slot_state(agenda: Agenda, number: int, now: datetime) -> SlotState:
-    """What can be done with a slot of the agenda at this moment."""
-    if number in agenda.booked:
-        return "BOOKED"
-    if agenda.slots[number].start <= now:
-        return "PAST"
-    if live_hold(agenda, number, now):
-        return "HELD"
-    return "FREE" if is_released(agenda, now) else "NOT_RELEASED"
-
-
-def is_free(agenda: Agenda, slot: int, now: datetime) -> bool:
-    """Whether anybody may take the slot now: booking is open, it is in the future, not booked, not held."""
-    return slot_state(agenda, slot, now) == "FREE"
-
-
-def nearest_free(agenda: Agenda, slot: Slot, now: datetime) -> list[Slot]:
-    """The free slots nearest in time, the nearest first, at most ALTERNATIVES_MAX.
-
-    Of slots that start together, which comes first is not promised.
-    """
-    at = bisect_left(agenda.unbooked, slot.number)
-    earlier = (agenda.slots[number] for number in reversed(agenda.unbooked[:at]))
-    later = (agenda.slots[number] for number in agenda.unbooked[at:])
-    # Numbers follow start times, so each side comes the nearest first.
-    by_distance = merge(earlier, later, key=lambda other: abs(other.start - slot.start))
-    return list(islice((other for other in by_distance if is_free(agenda, other.number, now)), ALTERNATIVES_MAX))
+    if published is None:
+        return None
+    return PublishedAgenda(
+        agenda=published.agenda,
+        hospital=published.hospital,
+        specialty=published.specialty,
+        practitioner=published.practitioner,
+        date=published.date,
+        release_at=published.release_at,
+        quotas=published.quotas,
+        taken=agenda.taken,
+        slots=agenda.slots,
+        holds=agenda.holds,
+        booked=agenda.booked,
+        unbooked=agenda.unbooked,
+    )
 
 
 class SlotTime(Value, forbid_unknown_fields=True):

@@ -6,7 +6,8 @@ Both are facts of the agenda's stream, whose events and fold are in `agenda`. Th
 from datetime import datetime
 from typing import Annotated, Literal
 
-from domain.appointments.agenda import Agenda, NoShowMarked, PatientCheckedIn, Slot, stream
+from domain.appointments.agenda import Agenda, NoShowMarked, PatientCheckedIn, stream
+from domain.appointments.availability import Slot
 from domain.calendar import local_date
 from domain.decider import Command, Decided, StreamName, decides
 from domain.errors import Rejected

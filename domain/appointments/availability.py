@@ -1,17 +1,120 @@
-"""What an agenda has to offer at a moment: how many slots are free, and which slots are in a state.
+"""Slots, and what an agenda has to offer at a moment: which slots are free, and how many.
 
-Nothing here looks at every slot: an agenda may have thousands, and one request may ask for many agendas. It rests on
-how slots are numbered: from 1 without gaps, in order of their start.
+What counts many slots does not look at every one: an agenda may have thousands, and one request may ask for many
+agendas. It rests on how slots are numbered: from 1 without gaps, in order of their start.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from heapq import merge
+from itertools import islice
+from typing import Literal, Protocol
 
-from domain.appointments.agenda import Agenda, Slot, SlotState, is_released, live_hold
+from domain.decider import Instant, Value
+from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId
+
+ALTERNATIVES_MAX = 3
+
+SlotState = Literal["FREE", "NOT_RELEASED", "HELD", "BOOKED", "PAST"]
 
 
-def free_count(agenda: Agenda, now: datetime) -> int:
+class Slot(Value):
+    """`number` counts from 1 in the order of the agenda; a citizen reads it on the ficha."""
+
+    number: int
+    start: Instant
+    minutes: int
+
+    @property
+    def end(self) -> datetime:
+        return self.start + timedelta(minutes=self.minutes)
+
+
+class Until(Protocol):
+    """A hold, as far as the state of its slot depends on it."""
+
+    @property
+    def held_until(self) -> datetime: ...
+
+
+class Slots(Protocol):
+    """What the states of slots follow from. The state of an agenda has it, and so has what readers see of one."""
+
+    @property
+    def release_at(self) -> datetime | None: ...
+    @property
+    def slots(self) -> Mapping[int, Slot]: ...
+    @property
+    def holds(self) -> Mapping[int, Until]: ...
+    @property
+    def booked(self) -> Collection[int]: ...
+    @property
+    def unbooked(self) -> Sequence[int]: ...
+
+
+class PublishedAgenda(Value):
+    """An agenda as readers see it, from the log or from a read model: as published, and what became of its slots.
+
+    `slots` and `holds` are by number of the slot, `unbooked` in order; `taken` counts live appointments by channel.
+    """
+
+    agenda: AgendaId
+    hospital: HospitalId
+    specialty: SpecialtyId
+    practitioner: PractitionerId
+    date: date
+    release_at: Instant | None
+    quotas: Mapping[str, int]
+    taken: Mapping[str, int]
+    slots: Mapping[int, Slot]
+    holds: Mapping[int, Until]
+    booked: Collection[int]
+    unbooked: Sequence[int]
+
+
+def is_released(agenda: Slots, now: datetime) -> bool:
+    """Whether booking of a published agenda is open: `release_at` is reached if there is one."""
+    release_at = agenda.release_at
+    return release_at is None or release_at <= now
+
+
+def is_held(agenda: Slots, slot: int, now: datetime) -> bool:
+    """Whether a hold keeps others from the slot at this moment. One that expired does not, without any event."""
+    hold = agenda.holds.get(slot)
+    return hold is not None and now < hold.held_until
+
+
+def slot_state(agenda: Slots, number: int, now: datetime) -> SlotState:
+    """What can be done with a slot of the agenda at this moment."""
+    if number in agenda.booked:
+        return "BOOKED"
+    if agenda.slots[number].start <= now:
+        return "PAST"
+    if is_held(agenda, number, now):
+        return "HELD"
+    return "FREE" if is_released(agenda, now) else "NOT_RELEASED"
+
+
+def is_free(agenda: Slots, slot: int, now: datetime) -> bool:
+    """Whether anybody may take the slot now: booking is open, it is in the future, not booked, not held."""
+    return slot_state(agenda, slot, now) == "FREE"
+
+
+def nearest_free(agenda: Slots, slot: Slot, now: datetime) -> list[Slot]:
+    """The free slots nearest in time, the nearest first, at most ALTERNATIVES_MAX.
+
+    Of slots that start together, which comes first is not promised.
+    """
+    at = bisect_left(agenda.unbooked, slot.number)
+    earlier = (agenda.slots[number] for number in reversed(agenda.unbooked[:at]))
+    later = (agenda.slots[number] for number in agenda.unbooked[at:])
+    # Numbers follow start times, so each side comes the nearest first.
+    by_distance = merge(earlier, later, key=lambda other: abs(other.start - slot.start))
+    return list(islice((other for other in by_distance if is_free(agenda, other.number, now)), ALTERNATIVES_MAX))
+
+
+def free_count(agenda: Slots, now: datetime) -> int:
     """How many slots anybody may take now; 0 before booking opens."""
     if not is_released(agenda, now):
         return 0
@@ -19,12 +122,12 @@ def free_count(agenda: Agenda, now: datetime) -> int:
     return len(agenda.unbooked) - bisect_right(agenda.unbooked, begun) - sum(1 for _ in _held(agenda, begun, now))
 
 
-def slots_in(agenda: Agenda, state: SlotState | None, now: datetime, *, after: int = 0) -> Iterator[Slot]:
+def slots_in(agenda: Slots, state: SlotState | None, now: datetime, *, after: int = 0) -> Iterator[Slot]:
     """The slots in this state, or in any, with numbers above `after`, in order of number."""
     return (agenda.slots[number] for number in _numbers(agenda, state, now, after))
 
 
-def _numbers(agenda: Agenda, state: SlotState | None, now: datetime, after: int) -> Iterable[int]:
+def _numbers(agenda: Slots, state: SlotState | None, now: datetime, after: int) -> Iterable[int]:
     unbooked, begun = agenda.unbooked, _begun(agenda, now)
     match state:
         case None:
@@ -38,16 +141,16 @@ def _numbers(agenda: Agenda, state: SlotState | None, now: datetime, after: int)
     if (state == "FREE") != is_released(agenda, now):
         return ()
     ahead = unbooked[bisect_right(unbooked, max(begun, after)) :]
-    return (number for number in ahead if live_hold(agenda, number, now) is None)
+    return (number for number in ahead if not is_held(agenda, number, now))
 
 
-def _begun(agenda: Agenda, now: datetime) -> int:
+def _begun(agenda: Slots, now: datetime) -> int:
     """The number of the last slot that began; 0 if none did."""
-    slots = agenda.published.slots if agenda.published else []
-    return bisect_right(slots, now, key=lambda slot: slot.start)
+    slots = agenda.slots
+    return bisect_right(range(1, len(slots) + 1), now, key=lambda number: slots[number].start)
 
 
-def _held(agenda: Agenda, after: int, now: datetime) -> Iterator[int]:
+def _held(agenda: Slots, after: int, now: datetime) -> Iterator[int]:
     """Numbers above `after` of slots that are held, in no order."""
     return (
         number

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from domain.appointments import agenda as agendas
-from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, Slot, SlotHeld
-from domain.decider import Instant
+from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, SlotHeld
+from domain.appointments.availability import PublishedAgenda, Slot
+from domain.decider import Instant, Value
 from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId, id_of
 from projections.engine.columns import Bits, Fixed
 from projections.engine.projection import Entry, Projection, Row
@@ -206,31 +206,29 @@ def _narrowed(**wanted: str | None) -> tuple[str, dict[str, Any]]:
     return " AND ".join(f"a.{column} = %({column})s" for column in said), said
 
 
-def as_agenda(row: AgendaRow) -> agendas.Agenda:
-    """The row as the domain sees an agenda, as far as its slots' states are concerned: who has them is left out."""
+class Hold(Value):
+    """A hold on a slot."""
+
+    held_until: Instant
+
+
+def published_agenda(row: AgendaRow) -> PublishedAgenda:
+    """The row as readers see an agenda."""
     slots = [
         Slot(number=number, start=start, minutes=minutes)
         for number, (start, minutes) in enumerate(zip(row.starts, row.minutes, strict=True), start=1)
     ]
-    published = AgendaPublished(
+    return PublishedAgenda(
         agenda=row.agenda,
         hospital=row.hospital,
         specialty=row.specialty,
         practitioner=row.practitioner,
         date=row.date,
-        slots=slots,
-        quotas=row.quotas,
         release_at=row.release_at,
-    )
-    holds = {
-        slot: SlotHeld(hold="", slot=slot, patient="", held_until=until)
-        for slot, until in zip(row.held, row.held_until, strict=True)
-    }
-    return agendas.Agenda(
-        published=published,
-        slots={slot.number: slot for slot in slots},
-        holds=holds,
-        booked={number: "" for number, letter in enumerate(row.unbooked, start=1) if letter == "0"},
-        unbooked=[number for number, letter in enumerate(row.unbooked, start=1) if letter == "1"],
+        quotas=row.quotas,
         taken=row.taken,
+        slots={slot.number: slot for slot in slots},
+        holds={slot: Hold(held_until=until) for slot, until in zip(row.held, row.held_until, strict=True)},
+        booked={number for number, letter in enumerate(row.unbooked, start=1) if letter == "0"},
+        unbooked=[number for number, letter in enumerate(row.unbooked, start=1) if letter == "1"],
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from domain.appointments.agenda import ALTERNATIVES_MAX
+from domain.appointments.availability import ALTERNATIVES_MAX
 from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import AGENDA, key, opaque, open_agenda

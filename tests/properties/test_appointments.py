@@ -21,14 +21,10 @@ from domain.appointments.agenda import (
     Channel,
     HoldSlot,
     PublishAgenda,
-    Slot,
-    SlotState,
     SlotTime,
-    is_free,
-    slot_state,
 )
 from domain.appointments.attendance import CheckIn, MarkNoShow, appointment_state
-from domain.appointments.availability import free_count, slots_in
+from domain.appointments.availability import Slot, SlotState, free_count, is_free, slot_state, slots_in
 from domain.appointments.patient import Patient
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, decide, fold, fold_of, redacted

@@ -31,7 +31,7 @@ class Channel(Enum):
     ASSISTED = strawberry.enum_value("ASSISTED", description="By somebody who helps patients, elsewhere.")
 
 
-@words_of(domain.SlotState)
+@words_of(availability.SlotState)
 @strawberry.enum(description="What can be done with a slot at the time of asking.")
 class SlotState(Enum):
     FREE = strawberry.enum_value("FREE", description="Booking is open and nobody has it.")
@@ -59,8 +59,8 @@ class Quota:
     taken: int = strawberry.field(description="Live appointments booked through it.")
 
 
-def _slot(agenda: domain.Agenda, slot: domain.Slot, now: datetime) -> Slot:
-    state = domain.slot_state(agenda, slot.number, now)
+def _slot(agenda: availability.PublishedAgenda, slot: availability.Slot, now: datetime) -> Slot:
+    state = availability.slot_state(agenda, slot.number, now)
     held_until = Instant(agenda.holds[slot.number].held_until) if state == "HELD" else None
     return Slot(
         number=slot.number,
@@ -85,7 +85,7 @@ class Agenda(Node):
     free_slots: int = strawberry.field(
         description="How many slots are FREE at the time of asking: none before `releaseAt`."
     )
-    agenda: strawberry.Private[domain.Agenda]
+    agenda: strawberry.Private[availability.PublishedAgenda]
     now: strawberry.Private[datetime]
 
     @strawberry.field(description="The slots in order of number.")
@@ -99,31 +99,33 @@ class Agenda(Node):
         first = page_size(first, info)
         if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
             refuse(info, "after", "cursor")
-        in_state = cast("domain.SlotState", state.name) if state else None
+        in_state = cast("availability.SlotState", state.name) if state else None
         wanted = availability.slots_in(self.agenda, in_state, self.now, after=int(after or 0))
         slots = [_slot(self.agenda, slot, self.now) for slot in islice(wanted, first + 1)]
         return page(slots, first, lambda slot: str(slot.number))
 
 
 def shown_agenda(state: domain.Agenda, now: datetime) -> Agenda | None:
-    said = state.published
-    if said is None:
-        return None
+    agenda = domain.published_agenda(state)
+    return shown_published(agenda, now) if agenda else None
+
+
+def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agenda:
     quotas = [
-        Quota(channel=Channel(channel), limit=limit, taken=state.taken.get(channel, 0))
-        for channel, limit in said.quotas.items()
+        Quota(channel=Channel(channel), limit=limit, taken=agenda.taken.get(channel, 0))
+        for channel, limit in agenda.quotas.items()
         if channel in Channel.__members__  # nobody can book through a channel that was dropped
     ]
     return Agenda(
-        id=strawberry.ID(said.agenda),
-        hospital=strawberry.ID(said.hospital),
-        specialty=said.specialty,
-        practitioner=said.practitioner,
-        date=said.date,
-        release_at=Instant(said.release_at) if said.release_at else None,
+        id=strawberry.ID(agenda.agenda),
+        hospital=strawberry.ID(agenda.hospital),
+        specialty=agenda.specialty,
+        practitioner=agenda.practitioner,
+        date=agenda.date,
+        release_at=Instant(agenda.release_at) if agenda.release_at else None,
         quotas=quotas,
-        free_slots=availability.free_count(state, now),
-        agenda=state,
+        free_slots=availability.free_count(agenda, now),
+        agenda=agenda,
         now=now,
     )
 

@@ -5,9 +5,12 @@ from typing import Annotated
 
 import strawberry
 
-from api.graphql.appointments import Agenda, Appointment, AppointmentState, shown_agenda, shown_appointment
+from api.graphql.access import EVERYBODY
+from api.graphql.appointments.access import READERS
+from api.graphql.appointments.agendas import Agenda, shown_agenda
+from api.graphql.appointments.booking import Appointment, AppointmentState, shown_appointment
 from api.graphql.engine.live import Change, one_entity
-from api.graphql.fields import Info, refuse
+from api.graphql.fields import Info, refuse, subscription
 from api.graphql.following import AfterPosition, Message, follow, previous_of, showing
 from api.graphql.scalars import Position
 from domain.appointments import agenda as agendas
@@ -43,57 +46,52 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
     return shown_appointment(booked.patient, visit, AppointmentState[appointment_state(agenda, id)])
 
 
-@strawberry.type(
-    description="What is told as it happens, as an event stream or over WebSockets (graphql-transport-ws)."
-)
-class Subscription:
-    @strawberry.subscription(description="An agenda: as it is, and again with each change. Slow clients skip states.")
-    async def agenda(
-        self,
-        info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The agenda: hospital/date/practitioner.")],
-        after: AfterPosition = None,
-    ) -> AsyncGenerator[AgendaChange, None]:
-        if not fits(AGENDA_NAME, id):
-            refuse(info, "id", "agenda")
-        async with follow(info, agendas.stream(id), after=after) as following:
-            if (await following.snapshot()).state.published is None:
-                raise Rejected("agenda_unknown", path="id")
+@subscription("An agenda: as it is, and again with each change. Slow clients skip states.", who=EVERYBODY)
+async def agenda(
+    info: Info,
+    id: Annotated[strawberry.ID, strawberry.argument(description="The agenda: hospital/date/practitioner.")],
+    after: AfterPosition = None,
+) -> AsyncGenerator[AgendaChange, None]:
+    if not fits(AGENDA_NAME, id):
+        refuse(info, "id", "agenda")
+    async with follow(info, agendas.stream(id), after=after) as following:
+        if (await following.snapshot()).state.published is None:
+            raise Rejected("agenda_unknown", path="id")
 
-            def show(change: Change) -> AgendaChange:
-                agenda = shown_agenda(change.snapshot.state, info.context.services.now())
-                assert agenda is not None
-                return AgendaChange(position=Position(change.position), previous=previous_of(change), agenda=agenda)
+        def show(change: Change) -> AgendaChange:
+            agenda = shown_agenda(change.snapshot.state, info.context.services.now())
+            assert agenda is not None
+            return AgendaChange(position=Position(change.position), previous=previous_of(change), agenda=agenda)
 
-            shown = showing(info, show)
-            while True:
-                yield shown(await following.change())
+        shown = showing(info, show)
+        while True:
+            yield shown(await following.change())
 
-    @strawberry.subscription(description="An appointment: as it is, and again when something becomes of it.")
-    async def appointment(
-        self,
-        info: Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The appointment.")],
-        after: AfterPosition = None,
-    ) -> AsyncGenerator[AppointmentChange, None]:
-        if not fits(APPOINTMENT_NAME, id):
-            refuse(info, "id", "opaque")
-        stream = agendas.stream(agenda_of(id))
-        async with follow(info, stream, after=after, concerns=one_entity(stream, id)) as following:
-            if id not in (await following.snapshot()).state.appointments:
-                # Booked a moment ago, it is in the log, and here soon.
-                agenda: agendas.Agenda = await info.context.state(stream)
-                if id not in agenda.appointments:
-                    raise Rejected("appointment_unknown", path="id")
-                await following.snapshot(lambda state: id in state.appointments)
 
-            def show(change: Change) -> AppointmentChange:
-                return AppointmentChange(
-                    position=Position(change.position),
-                    previous=previous_of(change),
-                    appointment=_appointment_in(change.snapshot.state, id),
-                )
+@subscription("An appointment: as it is, and again when something becomes of it.", who=READERS)
+async def appointment(
+    info: Info,
+    id: Annotated[strawberry.ID, strawberry.argument(description="The appointment.")],
+    after: AfterPosition = None,
+) -> AsyncGenerator[AppointmentChange, None]:
+    if not fits(APPOINTMENT_NAME, id):
+        refuse(info, "id", "opaque")
+    stream = agendas.stream(agenda_of(id))
+    async with follow(info, stream, after=after, concerns=one_entity(stream, id)) as following:
+        if id not in (await following.snapshot()).state.appointments:
+            # Booked a moment ago, it is in the log, and here soon.
+            agenda: agendas.Agenda = await info.context.state(stream)
+            if id not in agenda.appointments:
+                raise Rejected("appointment_unknown", path="id")
+            await following.snapshot(lambda state: id in state.appointments)
 
-            shown = showing(info, show)
-            while True:
-                yield shown(await following.change())
+        def show(change: Change) -> AppointmentChange:
+            return AppointmentChange(
+                position=Position(change.position),
+                previous=previous_of(change),
+                appointment=_appointment_in(change.snapshot.state, id),
+            )
+
+        shown = showing(info, show)
+        while True:
+            yield shown(await following.change())

@@ -10,7 +10,7 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import HOSPITAL_READERS
-from api.graphql.appointments.agendas import Agenda, shown_agenda
+from api.graphql.appointments.agendas import Agenda, shown_published
 from api.graphql.appointments.booking import Appointment, AppointmentState
 from api.graphql.appointments.hospitals import HospitalCode
 from api.graphql.appointments.patients import readers_of_patient
@@ -188,9 +188,7 @@ async def agendas(
     for number, row in enumerate(rows):
         if number % STREAMS_AT_ONCE_MAX == 0:
             await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
-        agenda = shown_agenda(slots.as_agenda(row), now)
-        assert agenda is not None
-        nodes.append(agenda)
+        nodes.append(shown_published(slots.published_agenda(row), now))
     return page(nodes, first, lambda agenda: agenda.id)
 
 

@@ -101,7 +101,8 @@ class RegisterPersonPayload(Payload):
 
 
 @mutation(
-    "Register a person. One identity number, one person.",
+    people.RegisterPerson,
+    description="Register a person. One identity number, one person.",
     who={"citizen": own_identity("input.identity"), **CLERKS, **DOERS_OF_ALL},
 )
 async def register_person(info: Info, grant: Grant, input: Input[RegisterPersonInput]) -> RegisterPersonPayload:
@@ -159,7 +160,8 @@ NUMBERS = Scope("all, the number alone, not to their own", _number_of_others)
 
 
 @mutation(
-    "Correct a person's data. What was said before stays in the log, encrypted.",
+    people.CorrectPerson,
+    description="Correct a person's data. What was said before stays in the log, encrypted.",
     who={
         "citizen": only(themselves("input.person"), "contacts", _only_contacts),
         **dict.fromkeys(CLERKS, only(ALL, "not the number", _not_the_number)),

@@ -6,7 +6,6 @@ import pytest
 
 from domain.appointments import patient as patients
 from domain.appointments.agenda import (
-    ALTERNATIVES_MAX,
     PUBLISH_AHEAD_DAYS_MAX,
     Agenda,
     AgendaPublished,
@@ -15,14 +14,12 @@ from domain.appointments.agenda import (
     BookAppointment,
     Channel,
     Reason,
-    Slot,
     SlotHeld,
     SlotTime,
-    is_free,
     live_hold,
-    nearest_free,
     stream,
 )
+from domain.appointments.availability import ALTERNATIVES_MAX, Slot, is_free, nearest_free
 from domain.appointments.patient import HOLDS_PER_PATIENT_AND_DAY_MAX, HoldTaken, VisitGivenUp, VisitTaken
 from domain.decider import Command, Recorded
 from tests.office import (

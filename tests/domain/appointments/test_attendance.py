@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from domain.appointments.agenda import Agenda, NoShowMarked, PatientCheckedIn, slot_state, stream
+from domain.appointments.agenda import Agenda, NoShowMarked, PatientCheckedIn, stream
 from domain.appointments.attendance import appointment_state
+from domain.appointments.availability import slot_state
 from domain.decider import Command
 from tests.office import (
     AGENDA,

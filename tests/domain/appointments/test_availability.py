@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from domain.appointments.agenda import Agenda, SlotState, stream
-from domain.appointments.availability import free_count, slots_in
+from domain.appointments.agenda import Agenda, stream
+from domain.appointments.availability import SlotState, free_count, slots_in
 from tests.office import AGENDA, ANA, EVA, LUIS, MOMENT, NOW, Office, at, book, cancel, given, hold, published
 
 OPENS = at("07:00")
