@@ -49,7 +49,7 @@ def test_nobody_changes_a_grant(name: str, value: Any) -> None:
     grant = Grant(Actor(("hospital_clerk",), hospitals=frozenset({"la-merced"})), "hospital_clerk")
     with pytest.raises(AttributeError):
         setattr(grant, name, value)
-    assert grant.bounds == OWN_HOSPITAL
+    assert grant.bounds == frozenset(OWN_HOSPITAL)
 
 
 def test_its_bounds_are_those_of_its_role_alone() -> None:
