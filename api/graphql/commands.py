@@ -95,11 +95,13 @@ def command(
     new_id: str = "",
     within: str = "",
     adds: Mapping[str, Adds] = {},
+    registered: str = "",
 ) -> Callable[[Shows[C]], RootField]:
     """Declare the mutation of a command; the function below returns what the payload shows, a tuple if several.
 
     `new_id` names the command's field that gets a new opaque id, `within` the one whose value and a slash come before
-    it. `adds` has fields whose values the program gives. Raises TypeError if the command has other fields than these.
+    it. `adds` has fields whose values the program gives. `registered` names the field with a person who must be
+    registered. Raises TypeError if the command has other fields than these.
     """
 
     def declare(shows: Shows[C]) -> RootField:
@@ -120,7 +122,8 @@ def command(
                     fields[new_id] = f"{content[within]}/{id}" if within else id
                 return build(kind, **fields)
 
-            done = Done(*await context.perform(grant, input.idempotency_key, content, kind, make))
+            person = content[registered] if registered else ""
+            done = Done(*await context.perform(grant, input.idempotency_key, content, kind, make, person=person))
             shown = await shows(info, done)
             values = shown if len(payload_fields) > 1 else (shown,)
             return payload(position=Position(done.outcome.position), **dict(zip(payload_fields, values, strict=True)))

@@ -161,6 +161,7 @@ async def appointment(
     ),
     gives=Gives("What came of holding a slot.", hold="The hold."),
     new_id="hold",
+    registered="patient",
     adds={"hold_s": lambda context, _grant: context.services.settings.hold_s},
 )
 async def hold_slot(info: Info, done: Done[agendas.HoldSlot]) -> Hold:
@@ -190,6 +191,7 @@ async def hold_slot(info: Info, done: Done[agendas.HoldSlot]) -> Hold:
     ),
     gives=Gives("What came of booking.", appointment="The ficha."),
     new_id="appointment",
+    registered="patient",
     within="agenda",
 )
 async def book_appointment(info: Info, done: Done[agendas.BookAppointment]) -> Appointment | None:
