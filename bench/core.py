@@ -35,14 +35,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import load_domain
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from domain.appointments.agenda import BookAppointment, PublishAgenda
 from domain.appointments.hospital import RegisterHospital
 from domain.decider import build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.account import wheel_bin_dir
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
@@ -190,6 +191,7 @@ def book_in_process(
     """One process with a lane of its own."""
 
     async def run() -> list[float]:
+        load_domain()
         async with open_core(settings) as core:
             return await book_for(core, callers, seconds, crowded=crowded, together=together)
 

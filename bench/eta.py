@@ -29,7 +29,7 @@ from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
 from domain.queues.order import ahead_of_new, calls_to_come
 from domain.queues.policy import Priority
 from domain.queues.wait import Expectations, Experience, Wait
-from infra.reactions.lines import LEARNED_DAYS_MAX, LineNow
+from infra.reactions.queues.lines import LEARNED_DAYS_MAX, LineNow
 
 TICK = timedelta(minutes=10)
 LEARNED_DAYS_NEW, HELD_OUT_DAYS_NEW = 2, 10

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import load_domain
 from bench import peer
 from bench.core import COMMANDS_AT_ONCE, TABLE, opaque
 from bench.load import Plan, Rate, Work, cpu_of, load, workers_of
@@ -40,8 +41,8 @@ from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from infra.gateways.keys import Login
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
@@ -125,6 +126,7 @@ def fill(settings: Settings, count: int) -> list[str]:
     """Make the city: the ids of its people, so many, of whom each has a slot of every day to himself."""
 
     async def run() -> list[str]:
+        load_domain()
         async with open_core(settings) as core:
             people = [_person(core, number) for number in range(count)]
             days = [first_day() + timedelta(days=n) for n in range(DAYS)]

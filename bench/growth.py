@@ -17,11 +17,12 @@ import psycopg
 from rich.console import Console
 from rich.progress import Progress
 
+from api.contexts import load_domain
 from bench.core import SLOTS, Rate, book_in_process, opaque, publish, rate, wishes
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
@@ -81,6 +82,7 @@ def fill_in_process(settings: Settings, bookings: int) -> list[Memory]:
     """Fill a log from a process of its own, so that its memory is that of a worker and nothing else."""
 
     async def run() -> list[Memory]:
+        load_domain()
         async with open_core(settings) as core:
             return await _fill(core, bookings)
 

@@ -18,9 +18,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 import infra.log.lane
+from api.contexts import load_domain
 from bench.core import Rate, book_for, rate
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from infra.log.cache import StateCache
+from infra.log.cache import CACHE_BYTES_MAX, StateCache
 from infra.log.core import Core, open_core
 from infra.log.lane import Lane
 from infra.log.secret import load_secret
@@ -54,22 +55,18 @@ def _lock_first() -> None:
     infra.log.lane.CONFLICTS_BEFORE_LOCK_MAX = 0
 
 
-def _without_memory(lane: Lane) -> None:
-    lane._cache = StateCache(bytes_max=0)
-
-
 class Variant(msgspec.Struct, frozen=True):
     """A lane with something taken out."""
 
     lane: type[Lane] = Lane
     prepare: Callable[[], None] = lambda: None
-    change: Callable[[Lane], None] = lambda _: None
+    cache_bytes_max: int = CACHE_BYTES_MAX
 
 
 VARIANTS = {
     WHOLE: Variant(),
     "without batches": Variant(prepare=_without_batches),
-    "without memory": Variant(change=_without_memory),
+    "without memory": Variant(cache_bytes_max=0),
     "without overlap": Variant(lane=Alone),
     "without the single round trip (nor overlap)": Variant(lane=Alone, prepare=_lock_first),
 }
@@ -90,10 +87,11 @@ def book_in_process(settings: Settings, name: str, callers: int, seconds: float)
     variant.prepare()
 
     async def run() -> list[float]:
+        load_domain()
         async with open_core(settings) as core:
             await core.lane.stop()
-            lane = variant.lane(core.log, secret=core.secret, queue_max=settings.queue_max)
-            variant.change(lane)
+            cache = StateCache(variant.cache_bytes_max)
+            lane = variant.lane(core.log, secret=core.secret, queue_max=settings.queue_max, cache=cache)
             lane.start()
             waits = await book_for(Core(log=core.log, lane=lane, secret=core.secret), callers, seconds, crowded=False)
             await lane.stop()

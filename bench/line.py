@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import load_domain
 from bench.core import WARMUP_S, Rate, opaque, pgbench, rate
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from domain.calendar import local_date
@@ -30,8 +31,8 @@ from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
@@ -157,6 +158,7 @@ def take_in_process(settings: Settings, callers: int, seconds: float) -> Taken:
     """One process with a lane of its own."""
 
     async def run() -> Taken:
+        load_domain()
         async with open_core(settings) as core:
             return await take_for(core, callers, seconds)
 

@@ -27,6 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from api.contexts import load_domain
 from bench.core import COMMANDS_AT_ONCE, opaque
 from bench.load import cpu_of
 from bench.login import SECRET, bearer
@@ -37,8 +38,8 @@ from domain.appointments.hospital import RegisterHospital
 from domain.decider import Command, build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
@@ -259,6 +260,7 @@ class Measured(msgspec.Struct):
 
 async def measure(url: str, settings: Settings, *, followers: int, per_s: float, seconds: float) -> Measured:
     """Run both phases."""
+    load_domain()
     async with open_core(settings) as core:
         published = agendas(followers)
         await fill(core, published)

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import read_models
 from bench.core import opaque
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked
@@ -42,7 +43,6 @@ from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import Settings
 from projections.appointments.availability import AVAILABILITY
-from projections.catalogue import PROJECTIONS
 from projections.engine.projection import Projection
 from projections.engine.runner import Runner
 from projections.queues.service_points import SERVICE_POINTS
@@ -273,7 +273,7 @@ def follow(conninfo: str, schema: str, idle: bool, stop: StopEvent) -> None:
         conninfo,
         schema=schema,
         decode=lambda name, state: codec.decode(name, state, {}),
-        projections=[*PROJECTIONS.values(), *(idle_projections() if idle else ())],
+        projections=[*read_models().values(), *(idle_projections() if idle else ())],
         say=lambda line: print(line, file=sys.stderr),
     )
     working = threading.Thread(target=runner.run)
@@ -308,7 +308,7 @@ def cpu_s(processes: list[psutil.Process]) -> float:
 def measure(log: Log, batch: int, *, idle: bool, per_s: float, seconds: float) -> Cost:
     """The cost of a projector at this rate of bookings and this batch size."""
     log.append(log.city.publish(int(per_s * (WARMUP_S + seconds))))
-    views = len(PROJECTIONS) + (IDLE_VIEWS if idle else 0)
+    views = len(read_models()) + (IDLE_VIEWS if idle else 0)
     with projector(log, idle=idle) as process:
         log.await_views(views)
         log.book(batch, per_s, WARMUP_S)

@@ -19,6 +19,7 @@ from prometheus_client import values
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from api.access.identity import Actor
+from api.contexts import load_domain
 from api.graphql.context import Context, Services
 from api.graphql.schema import schema
 from bench.machine import database_facts
@@ -34,11 +35,11 @@ from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import PersonRegistered, RegisterPerson
 from infra.gateways.keys import DevelopmentKeys
+from infra.log.batch import Appended, Batch
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.lane import Outcome
-from infra.log.log import Appended, Batch, Key
 from infra.log.secret import Secret
+from infra.log.submission import Key, Outcome
 from infra.postgres.database import application_conninfo
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
@@ -204,6 +205,7 @@ class City:
         self._loop = asyncio.new_event_loop()
         self._open = AsyncExitStack()
         self.settings = settings
+        load_domain()
         self.core: Core = self.run(self._open.enter_async_context(open_core(settings)))
         self.submit([build(RegisterHospital, hospital=HOSPITAL, name="Hospital La Merced")])
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from api.contexts import load_domain, read_models
 from bench.core import COMMANDS_AT_ONCE, opaque
 from bench.load import cpu_of, workers_of
 from bench.login import SECRET
@@ -34,14 +35,13 @@ from domain.decider import build
 from domain.identifiers import AgendaId, agenda_id
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.log import Key
 from infra.log.secret import load_secret
+from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views
 from infra.running.settings import Settings
 from projections.appointments.availability import AVAILABILITY
-from projections.catalogue import PROJECTIONS
 from projections.engine.generations import Places
 from projections.engine.projection import Decode
 from projections.engine.runner import connect, rebuild
@@ -142,6 +142,7 @@ def fill(settings: Settings, bookings: int) -> None:
     """Publish the city and book so many of its slots, as fast as it goes."""
 
     async def run() -> None:
+        load_domain()
         async with open_core(settings) as core:
             await _submit(core, [build(RegisterHospital, hospital=f"h-{n}", name=f"h-{n}") for n in range(HOSPITALS)])
             await _submit(core, [command for _, command in places()])
@@ -163,6 +164,7 @@ def book_at(settings: Settings, first: int, per_s: float, seconds: float) -> flo
     """
 
     async def run() -> float:
+        load_domain()
         async with open_core(settings) as core:
             commands = list(itertools.islice(wanted(first, seed=1), int(per_s * seconds)))
             room = asyncio.Semaphore(OUTSTANDING_MAX)
@@ -267,7 +269,7 @@ class Bench:
     def catch_up(self) -> dict[str, float]:
         """Every read model from nothing, alone."""
         found: dict[str, float] = {}
-        for name, projection in PROJECTIONS.items():
+        for name, projection in read_models().items():
             begun = time.perf_counter()
             made = rebuild(self.conninfo, self._places, projection, decoder())
             assert made is not None

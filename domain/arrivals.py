@@ -10,7 +10,7 @@ from typing import Annotated
 from domain import people
 from domain.appointments.agenda import Agenda
 from domain.appointments.agenda import stream as agenda_stream
-from domain.appointments.attendance import CheckIn, check_in, live_slot
+from domain.appointments.attendance import CheckIn, NotItsDay, check_in, live_slot
 from domain.calendar import local_date
 from domain.decider import Command, Decided, StreamName, decides
 from domain.errors import Rejected
@@ -28,11 +28,20 @@ from domain.identifiers import (
 )
 from domain.people import Person
 from domain.people.dependants import birthday
+from domain.queues.calling import HasATurn
 from domain.queues.line import LIVE, Line, TurnTaken, running
 from domain.queues.line import stream as line_stream
 from domain.queues.turns import Channel, taken
 
 PREFERENCE_AGE_YEARS = 60
+
+
+class NotPreferential(
+    Rejected,
+    es="La atención preferencial por edad es desde los {limit} años.",
+    en="Preference by age begins at {limit} years.",
+):
+    limit: int
 
 
 class TakeTurnByAge(Command):
@@ -50,7 +59,7 @@ def take_turn_by_age(command: TakeTurnByAge, line: Line, person: Person, *, now:
         return
     born = person.registered.birth_date if person.registered else None
     if born is None or local_date(now) < birthday(born, PREFERENCE_AGE_YEARS):
-        raise Rejected("not_preferential", path="reason", limit=PREFERENCE_AGE_YEARS)
+        raise NotPreferential(path="reason", limit=PREFERENCE_AGE_YEARS)
     yield from taken(
         line,
         command.turn,
@@ -97,6 +106,21 @@ def check_in_to_line(command: CheckInToLine, line: Line, agenda: Agenda, *, now:
         yield from _taken_for(command, line, agenda, channel="COUNTER", now=now)
 
 
+class AppointmentElsewhere(
+    Rejected,
+    es="Esa ficha es de otro hospital.",
+    en="That appointment is at another hospital.",
+): ...
+
+
+class TooEarly(
+    Rejected,
+    es="Para esta ficha se dan turnos desde el {at}.",
+    en="Turns for this appointment are given from {at} on.",
+):
+    at: datetime
+
+
 def _taken_for(
     command: TakeTurnForAppointment | CheckInToLine, line: Line, agenda: Agenda, *, channel: Channel, now: datetime
 ) -> Iterator[tuple[StreamName, TurnTaken]]:
@@ -105,15 +129,15 @@ def _taken_for(
     opened = running(line, now, "line")
     slot = live_slot(agenda, command.appointment)
     if opened.hospital != hospital_of(command.appointment):
-        raise Rejected("appointment_elsewhere", path="appointment")
+        raise AppointmentElsewhere(path="appointment")
     if local_date(now) != local_date(slot.start):
-        raise Rejected("not_its_day", path="appointment", at=slot.start)
+        raise NotItsDay(path="appointment", at=slot.start)
     from_when = slot.start - timedelta(minutes=opened.policy.early_minutes_max)
     if now < from_when:
-        raise Rejected("too_early", path="appointment", at=from_when)
+        raise TooEarly(path="appointment", at=from_when)
     earlier = line.appointments.get(command.appointment)
     if earlier and line.turns[earlier].state in LIVE | {"SERVED", "TRANSFERRED"}:
-        raise Rejected("has_a_turn", path="appointment", turn=earlier, number=line.turns[earlier].shown)
+        raise HasATurn(path="appointment", turn=earlier, number=line.turns[earlier].shown)
     yield from taken(
         line,
         command.turn,

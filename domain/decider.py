@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, dataclass_trans
 import msgspec
 
 from domain.copy_on_write import CopyOnWriteDict
-from domain.errors import Rejected
+from domain.errors import InvalidInput, LengthHint, NumberHint, Rejected, WrongTypeHint
 from domain.identifiers import HINTS, category_of
 
 T = TypeVar("T")
@@ -248,7 +248,7 @@ _NUMBER = re.compile(r"^Expected `(?:int|float)` (?P<bound>[<>]=? .+)$")
 
 
 def build(command_type: type[C], **fields: Any) -> C:
-    """Make a command of untrusted fields. Raises Rejected("invalid_input") that names the field and what is right."""
+    """Make a command of untrusted fields. Raises InvalidInput that names the field and what is right."""
     try:
         return msgspec.convert(fields, command_type)
     except msgspec.ValidationError as error:
@@ -261,10 +261,10 @@ def _refused_field(said: str) -> Rejected:
     steps = re.findall(r"\w+", where["path"]) if where else []
     field = _FIELD.search(what)
     path = ".".join([*steps, field["field"]] if field else steps)
-    for rule, hint in ((_LENGTH, "length"), (_NUMBER, "number")):
+    for rule, hint in ((_LENGTH, LengthHint), (_NUMBER, NumberHint)):
         broken = rule.search(what)
         if broken:
-            return Rejected("invalid_input", path=path, hint=hint, bound=broken["bound"])
+            return InvalidInput(path=path, hint=hint(bound=broken["bound"]))
     form = _PATTERN.search(what)
-    hint = next((hint for regex, hint in HINTS.items() if form and repr(regex) == form["regex"]), "type")
-    return Rejected("invalid_input", path=path, hint=hint)
+    hints = (hint for regex, hint in HINTS.items() if form and repr(regex) == form["regex"])
+    return InvalidInput(path=path, hint=next(hints, WrongTypeHint()))

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Meta
 
-from domain.errors import Hint, Rejected
+from domain.errors import Hint, InvalidInput
 
 _SLUG = "[a-z0-9](?:-?[a-z0-9]){0,39}"
 _OPAQUE = "[a-z2-7]{26}"  # 128 bits in base 32
@@ -53,26 +53,92 @@ DeliveryId: TypeAlias = str  # the webhook, then the event's position
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
 LoginId: TypeAlias = str  # keyed hash of a login: tells two apart, and nothing else
 
+
+class SlugHint(
+    Hint,
+    es="un código son minúsculas y cifras unidas por guiones, como la-merced",
+    en="a code is lower-case letters and digits joined by hyphens, like la-merced",
+): ...
+
+
 # Their forms, for commands: Annotated[HospitalId, SLUG].
-SLUG = pattern(rf"^{_SLUG}\Z", "slug")
-OPAQUE = pattern(rf"^{_OPAQUE}\Z", "opaque")
-HOSPITAL_CODE = pattern(rf"^(?!{_OPAQUE}\Z){_SLUG}\Z", "hospital_code")  # of a new one: never taken for a person
-AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", "agenda")
-APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", "opaque")
-SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", "slug")
-LINE_NAME = pattern(rf"^{_LINE}\Z", "line")
-TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", "opaque")
-NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", "text", max_length=120)
-DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", "opaque")
+SLUG = pattern(rf"^{_SLUG}\Z", SlugHint())
+
+
+class OpaqueHint(
+    Hint,
+    es="es un identificador que dio este sistema; se copia entero",
+    en="it is an identifier that this system gave; copy it whole",
+): ...
+
+
+OPAQUE = pattern(rf"^{_OPAQUE}\Z", OpaqueHint())
+
+
+class HospitalCodeHint(
+    Hint,
+    es="el código de un hospital son minúsculas y cifras unidas por guiones, como la-merced; 26 "
+    "seguidas, sin guion, no: así son los identificadores de personas",
+    en="a hospital's code is lower-case letters and digits joined by hyphens, like la-merced; not 26 in "
+    "a row without a hyphen, which ids of people are",
+): ...
+
+
+HOSPITAL_CODE = pattern(rf"^(?!{_OPAQUE}\Z){_SLUG}\Z", HospitalCodeHint())  # of a new one: never taken for a person
+
+
+class AgendaHint(
+    Hint,
+    es="una agenda se nombra hospital/fecha/profesional, como la-merced/2027-01-15/p-0012",
+    en="an agenda is named hospital/date/practitioner, like la-merced/2027-01-15/p-0012",
+): ...
+
+
+AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", AgendaHint())
+APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", OpaqueHint())
+SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", SlugHint())
+
+
+class LineHint(
+    Hint,
+    es="una fila se nombra punto/servicio/fecha, como sopocachi/catastro/2027-01-15",
+    en="a line is named point/service/date, like sopocachi/cadastre/2027-01-15",
+): ...
+
+
+LINE_NAME = pattern(rf"^{_LINE}\Z", LineHint())
+TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", OpaqueHint())
+
+
+class TextHint(
+    Hint,
+    es="el texto es de una línea, sin caracteres invisibles, y no puede estar vacío",
+    en="the text is one line without invisible characters, and can't be empty",
+): ...
+
+
+NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", TextHint(), max_length=120)
+DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", OpaqueHint())
+
+
+class WebhookUrlHint(
+    Hint,
+    es="la dirección de un webhook empieza con https://, es de 500 caracteres a lo más y no tiene "
+    "usuario ni #; con http://, solo en esta máquina",
+    en="a webhook's URL begins with https://, has 500 characters at most, and neither a user nor a #; "
+    "with http://, on this machine only",
+): ...
+
+
 # Read by others on their way: https, or it stays on this machine.
 WEBHOOK_URL = pattern(
     r"^(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
     r"|http://(?:127\.0\.0\.1|localhost|\[::1\]))"
     r"(?::[0-9]{1,5})?(?:[/?][A-Za-z0-9._~!$&\x27()*+,;=:@%/?-]*)?\Z",
-    "webhook_url",
+    WebhookUrlHint(),
     max_length=500,
 )
-DIGEST = pattern(r"^[0-9a-f]{64}\Z", "opaque")
+DIGEST = pattern(r"^[0-9a-f]{64}\Z", OpaqueHint())
 
 
 _IDS = (OPAQUE, HOSPITAL_CODE, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, DELIVERY_NAME)
@@ -173,15 +239,24 @@ _CI = re.compile(
 )
 
 
+class IdentityNumberHint(
+    Hint,
+    es="un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento: "
+    "4820193, 4820193-1A, 4820193-1A LP",
+    en="an identity number is 4 to 10 digits, with complement and department if it has them: 4820193, "
+    "4820193-1A, 4820193-1A LP",
+): ...
+
+
 def parse_ci(text: str) -> str:
     """A Bolivian identity number in its one spelling: "4820193", "4820193-1A", "4820193-1A LP".
 
     Case, blanks, dots and leading zeros are ignored: forms of fixed width are filled up with zeros, and two spellings
-    would be two persons for ever. Raises Rejected("invalid_input") that shows what a right one looks like.
+    would be two persons for ever. Raises InvalidInput that shows what a right one looks like.
     """
     found = _CI.match(re.sub(r"[\s.]", "", text).upper()) if len(text) <= 40 else None
     if not found:
-        raise Rejected("invalid_input", path="identity", hint="identity_number")
+        raise InvalidInput(path="identity", hint=IdentityNumberHint())
     number, complement, department = found.group("number", "complement", "department")
     return number + (f"-{complement}" if complement else "") + (f" {department}" if department else "")
 

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from domain.decider import Command, Decided, Event, Instant, State, StreamName, decides, evolves
-from domain.errors import Rejected
+from domain.errors import InvalidInput, NumberHint, OnceHint, Rejected, WrongTypeHint
 from domain.identifiers import DELIVERY_NAME, NAME, SLUG, WEBHOOK_URL, DeliveryId, WebhookId, webhook_of
+from domain.outbox import message_of
 
 WEBHOOKS_MAX = 50
 GENERATION_MAX = 1_000_000
@@ -26,7 +27,6 @@ ATTEMPTS_MAX = len(BACK_OFF) + 1
 RESENDS_MAX = 20
 GONE = 410  # HTTP: there is nobody any more
 
-Kind = Literal["notice_given", "line_closed"]
 Failure = Literal["timeout", "unreachable", "broken"]
 DeliveryState = Literal["PENDING", "DELIVERED", "GIVEN_UP"]
 
@@ -69,28 +69,39 @@ def evolve(webhooks: Webhooks, event: Event) -> Webhooks:
     return webhooks
 
 
+class TooManyWebhooks(
+    Rejected,
+    es="Hay {limit} webhooks a lo más; quite primero uno.",
+    en="There are {limit} webhooks at most; remove one first.",
+):
+    limit: int
+
+
 class RegisterWebhook(Command):
     """Tell these kinds of events there from now on, or change what was said of it. A new generation is a new secret."""
 
     webhook: Annotated[WebhookId, SLUG]
     url: Annotated[str, WEBHOOK_URL]
     name: Annotated[str, NAME]
-    kinds: Annotated[list[Kind], Meta(min_length=1, max_length=10)]
+    kinds: Annotated[list[str], Meta(min_length=1, max_length=10)]
     generation: Annotated[int, Meta(ge=1, le=GENERATION_MAX)] = 1
 
 
 @decides(RegisterWebhook, reads=lambda c: [WEBHOOKS])
 def register_webhook(command: RegisterWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if len(set(command.kinds)) < len(command.kinds):
-        raise Rejected("invalid_input", path="kinds", hint="once")
+        raise InvalidInput(path="kinds", hint=OnceHint())
+    for index, kind in enumerate(command.kinds):
+        if message_of(kind) is None:
+            raise InvalidInput(path=f"kinds.{index}", hint=WrongTypeHint())
     known = webhooks.live.get(command.webhook)
     if known == registered(command):
         return
     lowest = known.generation if known else webhooks.generations.get(command.webhook, 0) + 1
     if command.generation < lowest:
-        raise Rejected("invalid_input", path="generation", hint="number", bound=f">= {lowest}")
+        raise InvalidInput(path="generation", hint=NumberHint(bound=f">= {lowest}"))
     if known is None and len(webhooks.live) >= WEBHOOKS_MAX:
-        raise Rejected("too_many_webhooks", path="webhook", limit=WEBHOOKS_MAX)
+        raise TooManyWebhooks(path="webhook", limit=WEBHOOKS_MAX)
     yield WEBHOOKS, registered(command)
 
 
@@ -105,6 +116,9 @@ def registered(command: RegisterWebhook) -> WebhookRegistered:
     )
 
 
+class WebhookUnknown(Rejected, es="No existe ese webhook.", en="There is no such webhook."): ...
+
+
 class RemoveWebhook(Command):
     """Tell nothing there any more, not even what is still to be delivered."""
 
@@ -114,7 +128,7 @@ class RemoveWebhook(Command):
 @decides(RemoveWebhook, reads=lambda c: [WEBHOOKS])
 def remove_webhook(command: RemoveWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if command.webhook not in webhooks.generations:
-        raise Rejected("webhook_unknown", path="webhook")
+        raise WebhookUnknown(path="webhook")
     if command.webhook in webhooks.live:
         yield WEBHOOKS, WebhookRemoved(webhook=command.webhook)
 
@@ -202,6 +216,21 @@ def pause(command: RecordAttempt, failed: int) -> timedelta:
     return BACK_OFF[failed] * (1 + JITTER_SHARE_MAX * share)
 
 
+class DeliveryUnknown(
+    Rejected,
+    es="No existe esa entrega, o todavía no se intentó.",
+    en="There is no such delivery, or it was not tried yet.",
+): ...
+
+
+class ResentTooOften(
+    Rejected,
+    es="Una entrega se reenvía {limit} veces a lo más.",
+    en="A delivery is sent again {limit} times at most.",
+):
+    limit: int
+
+
 class ResendDelivery(Command):
     """Send it again now, though it arrived, was given up, or is to be sent later."""
 
@@ -211,11 +240,11 @@ class ResendDelivery(Command):
 @decides(ResendDelivery, reads=lambda c: [WEBHOOKS, delivery_stream(c.delivery)])
 def resend_delivery(command: ResendDelivery, webhooks: Webhooks, delivery: Delivery, *, now: datetime) -> Decided:
     if webhook_of(command.delivery) not in webhooks.live:
-        raise Rejected("webhook_unknown", path="delivery")
+        raise WebhookUnknown(path="delivery")
     if delivery.attempts == 0:
-        raise Rejected("delivery_unknown", path="delivery")
+        raise DeliveryUnknown(path="delivery")
     if delivery.asked:
         return
     if delivery.requests >= RESENDS_MAX:
-        raise Rejected("resent_too_often", path="delivery", limit=RESENDS_MAX)
+        raise ResentTooOften(path="delivery", limit=RESENDS_MAX)
     yield delivery_stream(command.delivery), DeliveryRequested(delivery=command.delivery, requested_at=now)

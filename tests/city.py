@@ -15,7 +15,7 @@ from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import TakeTurn
 from infra.log.core import Core
-from infra.log.log import Key
+from infra.log.submission import Key
 
 DAY = date(2027, 1, 5)
 TODAY = date(2027, 1, 4)  # by a test's clock

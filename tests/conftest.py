@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from api.contexts import load_domain
 from bench import login
 from infra.log.core import Core
 from infra.log.lane import Lane
@@ -24,6 +25,8 @@ from infra.postgres.views import Views
 # A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+load_domain()
 
 SECRET = bytes.fromhex(login.SECRET)
 

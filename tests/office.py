@@ -26,7 +26,7 @@ from domain.appointments.availability import Slot
 from domain.appointments.hospital import HospitalRegistered
 from domain.calendar import TIME_ZONE
 from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, decide, fold
-from domain.errors import Code, Rejected
+from domain.errors import Rejected
 from domain.identifiers import AgendaId, AppointmentId, agenda_id
 
 DAY = date(2027, 1, 15)
@@ -92,7 +92,7 @@ class Answer:
         assert self.refusal is None, f"refused: {self.refusal}"
         assert self.recorded, "nothing was recorded"
 
-    def rejected(self, code: Code, *, path: str, **details: Any) -> None:
+    def rejected(self, code: str, *, path: str, **details: Any) -> None:
         """It was refused for this reason. Details that are not named here may be anything."""
         assert self.refusal is not None, f"accepted: {self.recorded}"
         said = {name: self.refusal.details.get(name) for name in details}

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from api.contexts import read_models
 from domain.decider import Event
 from infra.log.codec import Codec
-from projections.catalogue import PROJECTIONS
 from projections.engine.building import Building
 from projections.engine.generations import Generations, Places
 from projections.engine.projection import Projection
@@ -38,7 +38,7 @@ class Projector:
 
 
 @contextmanager
-def projector(town: Town, projections: Iterable[Projection] = PROJECTIONS.values()) -> Iterator[Projector]:
+def projector(town: Town, projections: Iterable[Projection] = read_models().values()) -> Iterator[Projector]:
     """One for these projections; they are begun if they were not."""
     places = Places(town.schema)
     with connect(town.application) as connection:

@@ -19,7 +19,7 @@ class Acquaintance:
     async def state(self, stream: str) -> Any:
         """The state of a stream, without personal data, at a moment no earlier than this call.
 
-        Other callers share the state and must not change it. Raises infra.log.log.Unavailable.
+        Other callers share the state and must not change it. Raises infra.postgres.connections.Unavailable.
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((stream, answer))

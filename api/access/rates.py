@@ -51,6 +51,14 @@ class Rate:
         return 0
 
 
+class TooManyRequests(
+    Rejected,
+    es="Son demasiadas solicitudes: repita en {seconds} s.",
+    en="These are too many requests: repeat it in {seconds} s.",
+):
+    seconds: int
+
+
 class Rates:
     """What actors may ask, and addresses."""
 
@@ -59,10 +67,10 @@ class Rates:
         self._addresses = Rate(settings.anonymous_per_s, clock_ns)
 
     def charge(self, subject: str, address: str, units: int = 1) -> None:
-        """Of the subject; of nobody, of the address. Raises Rejected("too_many_requests") with `seconds` to wait."""
+        """Of the subject; of nobody, of the address. Raises TooManyRequests with the seconds to wait."""
         wait_s = self._actors.spend(subject, units) if subject else self._addresses.spend(address, units)
         if wait_s:
-            raise Rejected("too_many_requests", seconds=wait_s)
+            raise TooManyRequests(seconds=wait_s)
 
 
 def address_of(peer: str, headers: Mapping[bytes, bytes], header: str) -> str:

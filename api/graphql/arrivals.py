@@ -9,17 +9,25 @@ from api.graphql.access import DOERS_OF_ALL, Arguments, Rule, Scope, only
 from api.graphql.appointments.access import CLERKS_OF_APPOINTMENT, by_web, is_own_appointment, not_by_web
 from api.graphql.appointments.booking import Appointment, appointment_by_id
 from api.graphql.context import Context
+from api.graphql.errors import UserError, error_of
 from api.graphql.fields import Info, Input, KeyedInput, Payload, mutation
 from api.graphql.people.acting import acts_for
 from api.graphql.queues.access import own_service_point
-from api.graphql.queues.turns import Turn, just_taken, turn_by_id, turn_for
+from api.graphql.queues.turns import NotBefore, Turn, just_taken, turn_by_id, turn_for
 from api.graphql.queues.words import PreferenceReason, TurnChannel
-from api.graphql.scalars import Position
+from api.graphql.scalars import Instant, Position
 from domain import arrivals
 from domain.appointments import attendance
 from domain.decider import build
-from domain.errors import Rejected
+from domain.errors import Hint, InvalidInput
 from domain.queues.turns import TakeTurn
+
+
+class AloneHint(
+    Hint,
+    es="con una ficha no se dice nada más: ella dice de quién es el turno",
+    en="an appointment stands alone: it says whose turn it is",
+): ...
 
 
 @strawberry.input(description="A patient who is here.")
@@ -34,6 +42,11 @@ class CheckInInput(KeyedInput):
 class CheckInPayload(Payload):
     appointment: Appointment | None = strawberry.field(default=None, description="The appointment, checked in.")
     turn: Turn | None = strawberry.field(default=None, description="The patient's turn, if a line was named.")
+
+
+@error_of(arrivals.TooEarly)
+def _too_early(refusal: arrivals.TooEarly, _grant: Grant | None, **common: Any) -> UserError:
+    return NotBefore(at=Instant(refusal.at), **common)
 
 
 @mutation(
@@ -83,7 +96,7 @@ def _wish(input: TakeTurnInput) -> tuple[type[TakesTurn], dict[str, Any]]:
     content: dict[str, Any] = {"line": input.line, "channel": input.channel.value}
     if input.appointment:
         if input.person or input.reason:
-            raise Rejected("invalid_input", path="appointment", hint="alone")
+            raise InvalidInput(path="appointment", hint=AloneHint())
         return arrivals.TakeTurnForAppointment, content | {"appointment": input.appointment}
     if input.person and input.reason is PreferenceReason.AGE:
         return arrivals.TakeTurnByAge, content | {"person": input.person}

@@ -20,7 +20,7 @@ from api.graphql.fields import Info, Input, KeyedInput, Payload, RootField
 from api.graphql.scalars import Instant, Position
 from domain.decider import Command, build
 from domain.identifiers import is_id
-from infra.log.lane import Outcome
+from infra.log.submission import Outcome
 
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=type)

@@ -9,21 +9,21 @@ from typing import Any, TypeVar
 from api.access.acquaintance import Acquaintance
 from api.access.grant import Grant
 from api.access.identity import Actor, Identities
-from api.access.rates import Rates
+from api.access.rates import Rates, TooManyRequests
 from api.graphql.engine.deadlines import Deadlines
 from api.graphql.engine.live import Change, Following, Live, Snapshot
 from api.graphql.engine.trusted import Trusted
 from api.graphql.errors import as_graphql_error
-from api.graphql.scalars import Position
-from api.messages import Language
+from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
 from domain.decider import Command, fold
-from domain.errors import Rejected
+from domain.errors import Hint, InvalidInput, Language, Rejected
+from domain.identifiers import TextHint
 from infra.gateways.keys import Keys
 from infra.log.core import Core
-from infra.log.lane import NO_PERSONS, Outcome
-from infra.log.log import Key, Unavailable
+from infra.log.submission import NO_PERSONS, Key, Outcome, ServiceUnavailable
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import BeyondLog, Freshness, NeverBuilt, NotReached, Question, Views
 from infra.running.settings import Settings
 
@@ -91,6 +91,30 @@ class Services:
             one.stop()
 
 
+class QueryTooLarge(
+    Rejected,
+    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
+    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
+):
+    limit: int
+
+
+class NotReachedYet(
+    Rejected,
+    es="La vista va por la posición {position} del registro y todavía no llega a la pedida; intente de nuevo.",
+    en="The read model is at position {position} of the log and not at the one asked for yet; try again.",
+):
+    position: int
+
+
+class IdempotencyKeyHint(
+    Hint,
+    es="la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
+    en="an idempotency key is a text of 1 to {limit} visible characters",
+):
+    limit: int
+
+
 class Context:
     """One request: who asks, in which language, and how to have a command decided."""
 
@@ -142,8 +166,8 @@ class Context:
         """Count so many requests against what the actor may ask. Raises TurnedAway."""
         try:
             self.services.rates.charge(self.actor.subject, self.address, requests)
-        except Rejected as refusal:
-            again = {"retry-after": str(refusal.details["seconds"])}
+        except TooManyRequests as refusal:
+            again = {"retry-after": str(refusal.seconds)}
             raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
     def forget_reads(self) -> None:
@@ -168,7 +192,7 @@ class Context:
         """
         self._streams_read += len(streams)
         if self._streams_read > STREAMS_PER_REQUEST_MAX:
-            raise as_graphql_error(Rejected("query_too_large", limit=STREAMS_PER_REQUEST_MAX), self.language)
+            raise as_graphql_error(QueryTooLarge(limit=STREAMS_PER_REQUEST_MAX), self.language)
         known = [stream for stream in streams if _can_be_stored(stream)]
         async with self.available():
             loaded = await self.services.core.log.load(known)
@@ -197,14 +221,12 @@ class Context:
         actor, key and content alone. `person` must be known, unless the request is a repetition. Raises Rejected.
         """
         if not re.fullmatch(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}", key):
-            raise Rejected(
-                "invalid_input", path="idempotency_key", hint="idempotency_key", limit=IDEMPOTENCY_KEY_LENGTH_MAX
-            )
+            raise InvalidInput(path="idempotency_key", hint=IdempotencyKeyHint(limit=IDEMPOTENCY_KEY_LENGTH_MAX))
         core = self.services.core
         try:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
-            raise Rejected("invalid_input", hint="text") from None
+            raise InvalidInput(hint=TextHint()) from None
         persons = {"patient" if "patient" in content else "person": people.stream(person)} if person else NO_PERSONS
         outcome = await core.lane.submit(
             command, self._key(grant, key), content=content, correlation=self.correlation, required_persons=persons
@@ -231,13 +253,13 @@ class Context:
             async with self.available():
                 rows, freshness = await self.services.views.ask(question, at_least=at_least or 0)
         except NotReached as error:
-            refusal = Rejected("not_reached_yet", path="at_least", position=error.freshness.position)
-            raise as_graphql_error(refusal, self.language) from None
+            late = NotReachedYet(path="at_least", position=error.freshness.position)
+            raise as_graphql_error(late, self.language) from None
         except BeyondLog:
-            refusal = Rejected("invalid_input", path="at_least", hint="position")
-            raise as_graphql_error(refusal, self.language) from None
+            unknown = InvalidInput(path="at_least", hint=PositionHint())
+            raise as_graphql_error(unknown, self.language) from None
         except NeverBuilt:
-            raise as_graphql_error(Rejected("unavailable"), self.language) from None
+            raise as_graphql_error(ServiceUnavailable(), self.language) from None
         for name in question.projections:  # of several answers, that of the one furthest behind
             known = self.freshness.get(name, freshness)
             self.freshness[name] = min(known, freshness, key=lambda one: one.position)
@@ -249,7 +271,7 @@ class Context:
         try:
             yield
         except Unavailable:
-            raise as_graphql_error(Rejected("unavailable"), self.language) from None
+            raise as_graphql_error(ServiceUnavailable(), self.language) from None
 
 
 async def _nobody_asked() -> bool:

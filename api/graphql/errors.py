@@ -8,8 +8,9 @@ import strawberry
 from graphql import GraphQLError
 
 from api.access.grant import Grant
-from api.messages import Language, message
-from domain.errors import Code, Rejected
+from domain import errors
+from domain.errors import Language, Rejected
+from infra.log.submission import Overloaded, ServiceUnavailable
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")
@@ -34,30 +35,30 @@ class TryAgainLater(UserError):
     pass
 
 
-# Makes the error of a refusal of the refusal, the grant, and the fields that every UserError has. None: it is Refused.
+# Makes the error of a refusal for the holder of a grant, with the fields that every UserError has. None: Refused.
 Make = Callable[..., UserError | None]
-_MAKERS: dict[str, Make] = {}
+_MAKERS: dict[type[Rejected], Make] = {}
 F = TypeVar("F", bound=Make)
 
 
-def error_of(*codes: Code) -> Callable[[F], F]:
+def error_of(*refusals: type[Rejected]) -> Callable[[F], F]:
     """Declare the error type of refusals on which a client acts: `make(refusal, grant, code=…, message=…, path=…)`."""
 
     def register(make: F) -> F:
-        for code in codes:
-            if _MAKERS.setdefault(code, make) is not make:
-                raise TypeError(f"two error types for {code}")
+        for refusal in refusals:
+            if _MAKERS.setdefault(refusal, make) is not make:
+                raise TypeError(f"two error types for {refusal.__name__}")
         return make
 
     return register
 
 
-@error_of("invalid_input")
+@error_of(errors.InvalidInput)
 def _invalid_input(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
     return InvalidInput(**common)
 
 
-@error_of("overloaded", "unavailable")
+@error_of(Overloaded, ServiceUnavailable)
 def _try_again(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
     return TryAgainLater(**common)
 
@@ -66,10 +67,10 @@ def user_error(refusal: Rejected, language: Language, grant: Grant | None) -> Us
     """A refusal as the payload of a mutation has it: typed, and in the client's language."""
     common: dict[str, Any] = {
         "code": refusal.code,
-        "message": message(refusal.code, refusal.details, language),
+        "message": refusal.message(language),
         "path": path_names(refusal.path),
     }
-    make = _MAKERS.get(refusal.code)
+    make = _MAKERS.get(type(refusal))
     return (make(refusal, grant, **common) if make else None) or Refused(**common)
 
 
@@ -85,4 +86,4 @@ def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
     In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
     """
     path = {"path": path_names(refusal.path)} if refusal.path else {}
-    return GraphQLError(message(refusal.code, refusal.details, language), extensions={"code": refusal.code, **path})
+    return GraphQLError(refusal.message(language), extensions={"code": refusal.code, **path})

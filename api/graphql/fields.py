@@ -17,7 +17,7 @@ from api.graphql.context import Context
 from api.graphql.errors import UserError, as_graphql_error
 from api.graphql.scalars import Position
 from domain.decider import Command
-from domain.errors import Hint, Rejected
+from domain.errors import Hint, InvalidInput
 
 T = TypeVar("T")
 
@@ -107,6 +107,6 @@ class Payload:
     )
 
 
-def refuse(info: Info, path: str, hint: Hint, **details: Any) -> NoReturn:
+def refuse(info: Info, path: str, hint: Hint) -> NoReturn:
     """Raise the GraphQLError for an argument of a query that is not of the right form."""
-    raise as_graphql_error(Rejected("invalid_input", path=path, hint=hint, **details), info.context.language)
+    raise as_graphql_error(InvalidInput(path=path, hint=hint), info.context.language)

@@ -4,7 +4,7 @@ A live field is an async generator of this form:
 
     async with follow(info, stream, after=after) as following:
         if (await following.snapshot()).state.opened is None:
-            raise Rejected("line_unknown", path="id")
+            raise LineUnknown(path="id")
         shown = showing(info, show)
         while True:
             yield shown(await following.change())
@@ -23,7 +23,8 @@ from api.graphql.fields import Info
 from api.graphql.scalars import Position
 from domain.decider import StreamName
 from domain.errors import Rejected
-from infra.log.log import Unavailable
+from infra.log.submission import ServiceUnavailable
+from infra.postgres.connections import Unavailable
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
@@ -73,7 +74,7 @@ async def follow(
     except Rejected as refusal:
         raise as_graphql_error(refusal, context.language) from None
     except Unavailable:
-        raise as_graphql_error(Rejected("unavailable"), context.language) from None
+        raise as_graphql_error(ServiceUnavailable(), context.language) from None
 
 
 def showing(info: Info, show: Callable[[Change], T]) -> Callable[[Change], T]:

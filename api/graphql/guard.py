@@ -14,6 +14,21 @@ from api.graphql.errors import as_graphql_error, user_error
 from api.graphql.fields import Payload, RootField
 from domain.errors import Rejected
 
+
+class Forbidden(
+    Rejected,
+    es="Esto no le está permitido con este acceso.",
+    en="This is not allowed to you with this login.",
+): ...
+
+
+class LoginRequired(
+    Rejected,
+    es="Para esto hay que identificarse: falta el token.",
+    en="You have to log in for this: there is no token.",
+): ...
+
+
 Info = GraphQLResolveInfo[Context]
 Refuse = Callable[[Rejected, Context, Grant | None], Any]
 Resolve = Callable[..., Any]
@@ -63,7 +78,7 @@ async def _may_still(field: RootField, context: Context, arguments: Arguments) -
 
 
 def _not_allowed(context: Context) -> Rejected:
-    return Rejected("forbidden" if context.actor.subject else "login_required")
+    return Forbidden() if context.actor.subject else LoginRequired()
 
 
 def _by_error(refusal: Rejected, context: Context, _grant: Grant | None) -> Any:

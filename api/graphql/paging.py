@@ -7,6 +7,7 @@ import strawberry
 
 from api.graphql.fields import Info, refuse
 from api.http.limits import PAGE_SIZE_MAX
+from domain.errors import Hint
 
 T = TypeVar("T")
 
@@ -30,10 +31,21 @@ class Connection(Generic[T]):
     page_info: PageInfo = strawberry.field(description="Where the page ends.")
 
 
+class CursorHint(
+    Hint,
+    es="un cursor es el `endCursor` que dio la página anterior de esta misma lista",
+    en="a cursor is the `endCursor` that the page before of this same list gave",
+): ...
+
+
+class PageSizeHint(Hint, es="se piden de 1 a {limit} elementos por página", en="ask for 1 to {limit} items a page"):
+    limit: int
+
+
 def page_size(first: int, info: Info) -> int:
     """`first` if it is within bounds; raises a GraphQLError otherwise."""
     if not 1 <= first <= PAGE_SIZE_MAX:
-        refuse(info, "first", "page_size", limit=PAGE_SIZE_MAX)
+        refuse(info, "first", PageSizeHint(limit=PAGE_SIZE_MAX))
     return first
 
 

@@ -5,12 +5,21 @@ from datetime import timedelta
 
 from api.graphql.fields import Info, refuse
 from domain.calendar import local_date
-from domain.identifiers import SLUG, fits
+from domain.errors import Hint
+from domain.identifiers import SLUG, SlugHint, fits
 
 BEHIND = (
     " How far behind the log the answer is stands in `extensions.freshness`; with `atLeast` it waits, a few seconds at"
     " most, until what stands at that position is in it."
 )
+
+
+class DaysHint(
+    Hint,
+    es="el período va de una fecha a otra posterior o igual, {limit} días a lo más",
+    en="a period goes from one date to the same or a later one, {limit} days at most",
+):
+    limit: int
 
 
 def period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
@@ -24,12 +33,12 @@ def period(first: Date | None, last: Date | None, info: Info, *, days: int, days
     except OverflowError:
         end = Date.max
     if not 0 <= (end - begin).days < days_max:
-        refuse(info, "to", "days", limit=days_max)
+        refuse(info, "to", DaysHint(limit=days_max))
     return begin, end
 
 
 def code(value: str | None, path: str, info: Info) -> str | None:
     """A code, if the query has one. Raises a GraphQLError if it is not of the form of a code."""
     if value is not None and not fits(SLUG, value):
-        refuse(info, path, "slug")
+        refuse(info, path, SlugHint())
     return value

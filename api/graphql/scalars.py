@@ -9,6 +9,8 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from domain.errors import Hint
+
 Position = NewType("Position", int)
 Instant = NewType("Instant", datetime)
 
@@ -55,6 +57,27 @@ def _show_instant(instant: datetime) -> str:
         instant = instant.astimezone(UTC)
     shown: str = msgspec.to_builtins(instant)
     return shown
+
+
+class DateHint(
+    Hint,
+    es="una fecha que existe, como año-mes-día: 2027-01-15",
+    en="a date that exists, as year-month-day: 2027-01-15",
+): ...
+
+
+class InstantHint(
+    Hint,
+    es="un instante es ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
+    en="an instant is ISO 8601 with its offset: 2027-01-15T08:00:00-04:00",
+): ...
+
+
+class PositionHint(
+    Hint,
+    es='una posición es un número entero escrito como texto, "1607", que dio este sistema',
+    en='a position is a whole number, written as a string, "1607", that this system gave',
+): ...
 
 
 SCALARS: dict[object, ScalarDefinition] = {

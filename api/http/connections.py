@@ -18,9 +18,9 @@ from api.graphql.engine.execution import DOCUMENTS, Answer, Asked, followed, ref
 from api.graphql.engine.followed_plans import FollowedPlan
 from api.graphql.engine.live import Following
 from api.graphql.errors import as_graphql_error
+from api.graphql.guard import Forbidden
 from api.graphql.schema import schema
 from api.http.timers import SharedTimers, Timer
-from domain.errors import Rejected
 
 CONNECTIONS_MAX = 2_000  # in this process
 SEND_TIMEOUT_S = 10  # a client that does not read for so long is cut off
@@ -191,7 +191,7 @@ async def _wrong_now(context: Context) -> list[GraphQLError]:
         allowed = await context.may_still()
     except GraphQLError as error:
         return [error]
-    return [] if allowed else [as_graphql_error(Rejected("forbidden"), context.language)]
+    return [] if allowed else [as_graphql_error(Forbidden(), context.language)]
 
 
 def _question(asked: Asked, context: Context) -> Hashable:

@@ -191,6 +191,14 @@ def _check_message(message: Message) -> None:
         check_request(said.get("payload"))
 
 
+class TooManySubscriptions(
+    Rejected,
+    es="Una conexión puede seguir {limit} cosas a la vez como máximo.",
+    en="A connection can follow at most {limit} things at a time.",
+):
+    limit: int
+
+
 class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
     """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP."""
 
@@ -245,7 +253,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             try:
                 context.charge()
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
-                    raise Rejected("too_many_subscriptions", limit=SUBSCRIPTIONS_MAX)
+                    raise TooManySubscriptions(limit=SUBSCRIPTIONS_MAX)
                 if said.get("documentId") is not None:  # of which the library does not know
                     said["query"] = context.services.trusted.text(said.get("query"), said["documentId"])
             except (Rejected, TurnedAway) as refusal:

@@ -13,12 +13,12 @@ from msgspec import Meta
 
 from domain.appointments import hospital as hospitals
 from domain.appointments import patient as patients
-from domain.appointments.availability import PublishedAgenda, Slot, is_released, nearest_free
-from domain.appointments.hospital import Hospital
+from domain.appointments.availability import PublishedAgenda, Slot, nearest_free
+from domain.appointments.hospital import Hospital, HospitalUnknown
 from domain.appointments.patient import HoldTaken, Patient, VisitGivenUp, VisitTaken
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Instant, State, StreamName, Value, decides, evolves, upcasts
-from domain.errors import Rejected
+from domain.errors import Hint, InThePast, InvalidInput, Rejected, TooFarAhead
 from domain.identifiers import (
     AGENDA_NAME,
     APPOINTMENT_NAME,
@@ -28,6 +28,7 @@ from domain.identifiers import (
     AppointmentId,
     HoldId,
     HospitalId,
+    OpaqueHint,
     PractitionerId,
     SpecialtyId,
     SubjectId,
@@ -199,6 +200,18 @@ class SlotTime(Value, forbid_unknown_fields=True):
     minutes: Annotated[int, Meta(ge=1, le=SLOT_MINUTES_MAX)]
 
 
+class AgendaExists(
+    Rejected,
+    es="Ya hay una agenda distinta de este profesional para esa fecha.",
+    en="There is another agenda of this practitioner on that date already.",
+):
+    agenda: AgendaId
+
+
+class SlotDateHint(Hint, es="el turno debe empezar el día {at} en La Paz", en="the slot must start on {at} in La Paz"):
+    at: date
+
+
 class PublishAgenda(Command):
     hospital: Annotated[HospitalId, SLUG]
     specialty: Annotated[SpecialtyId, SLUG]
@@ -236,38 +249,64 @@ def publish_agenda(command: PublishAgenda, hospital: Hospital, agenda: Agenda, *
     if agenda.published == published:
         return
     if agenda.published:
-        raise Rejected("agenda_exists", path="practitioner", agenda=command.agenda)
+        raise AgendaExists(path="practitioner", agenda=command.agenda)
     if hospital.registered is None:
-        raise Rejected("hospital_unknown", path="hospital", hospital=command.hospital)
+        raise HospitalUnknown(path="hospital", hospital=command.hospital)
     today = local_date(now)
     if command.date < today:
-        raise Rejected("in_the_past", path="date", at=command.date)
+        raise InThePast(path="date", at=command.date)
     if command.date > today + timedelta(days=PUBLISH_AHEAD_DAYS_MAX):
-        raise Rejected("too_far_ahead", path="date", limit=PUBLISH_AHEAD_DAYS_MAX)
+        raise TooFarAhead(path="date", limit=PUBLISH_AHEAD_DAYS_MAX)
     for index, slot in enumerate(command.slots):
         if local_date(slot.start) != command.date:
-            raise Rejected("invalid_input", path=f"slots.{index}.start", hint="slot_date", at=command.date)
+            raise InvalidInput(path=f"slots.{index}.start", hint=SlotDateHint(at=command.date))
     yield stream(command.agenda), published
+
+
+class AgendaUnknown(Rejected, es="No existe esa agenda.", en="There is no such agenda."): ...
+
+
+class SlotUnknown(
+    Rejected,
+    es="La agenda no tiene el turno {slot}; va del 1 al {limit}.",
+    en="The agenda has no slot {slot}; it goes from 1 to {limit}.",
+):
+    slot: int
+    limit: int
+
+
+class NotReleasedYet(
+    Rejected,
+    es="Las fichas de esta agenda se habilitan el {at}.",
+    en="This agenda opens for booking on {at}.",
+):
+    at: datetime
 
 
 def _slot_on_offer(agenda: Agenda, number: int, now: datetime) -> tuple[AgendaPublished, Slot]:
     """The slot, if it may be asked for at all at this moment. Raises Rejected."""
     if agenda.published is None:
-        raise Rejected("agenda_unknown", path="agenda")
+        raise AgendaUnknown(path="agenda")
     slot = agenda.slots.get(number)
     if slot is None:
-        raise Rejected("slot_unknown", path="slot", slot=number, limit=len(agenda.slots))
+        raise SlotUnknown(path="slot", slot=number, limit=len(agenda.slots))
     if slot.start <= now:
-        raise Rejected("in_the_past", path="slot", at=slot.start)
-    if not is_released(agenda, now):
-        raise Rejected("not_released_yet", path="agenda", at=agenda.published.release_at)
+        raise InThePast(path="slot", at=slot.start)
+    release_at = agenda.published.release_at
+    if release_at is not None and now < release_at:
+        raise NotReleasedYet(path="agenda", at=release_at)
     return agenda.published, slot
+
+
+class SlotTaken(Rejected, es="El turno {slot} ya está tomado.", en="Slot {slot} is taken."):
+    slot: int
+    alternatives: list[Slot]
 
 
 def _refuse_taken(agenda: Agenda, slot: Slot, patient: SubjectId, now: datetime) -> None:
     hold = live_hold(agenda, slot.number, now)
     if slot.number in agenda.booked or (hold and hold.patient != patient):
-        raise Rejected("slot_taken", path="slot", slot=slot.number, alternatives=nearest_free(agenda, slot, now))
+        raise SlotTaken(path="slot", slot=slot.number, alternatives=nearest_free(agenda, slot, now))
 
 
 def _visit(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -> VisitTaken:
@@ -283,6 +322,14 @@ def _visit(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -
 
 def _hold_and_book_reads(command: "HoldSlot | BookAppointment") -> list[StreamName]:
     return [stream(command.agenda), patients.stream(command.patient)]
+
+
+class HoldRenewedAlready(
+    Rejected,
+    es="La reserva ya fue renovada; vence el {at}.",
+    en="The hold was renewed already; it ends on {at}.",
+):
+    at: datetime
 
 
 class HoldSlot(Command):
@@ -303,7 +350,7 @@ def hold_slot(command: HoldSlot, agenda: Agenda, patient: Patient, *, now: datet
     _refuse_taken(agenda, slot, command.patient, now)
     own = live_hold(agenda, slot.number, now)
     if own and own.renewals >= HOLD_RENEWALS_MAX:
-        raise Rejected("hold_renewed_already", path="slot", at=own.held_until)
+        raise HoldRenewedAlready(path="slot", at=own.held_until)
     patients.refuse_another_hold(patient, command.agenda, slot.number, now)
     patients.refuse_another_visit(patient, _visit("", published, slot), now)
     held_until = now + timedelta(seconds=command.hold_s)
@@ -325,6 +372,15 @@ def hold_slot(command: HoldSlot, agenda: Agenda, patient: Patient, *, now: datet
     )
 
 
+class QuotaExhausted(
+    Rejected,
+    es="Se agotó el cupo de {limit} fichas para el canal {channel}.",
+    en="The quota of {limit} appointments for the channel {channel} is used up.",
+):
+    channel: Channel
+    limit: int
+
+
 class BookAppointment(Command):
     """Take a slot, held by this patient before or not."""
 
@@ -338,14 +394,14 @@ class BookAppointment(Command):
 @decides(BookAppointment, reads=_hold_and_book_reads)
 def book_appointment(command: BookAppointment, agenda: Agenda, patient: Patient, *, now: datetime) -> Decided:
     if agenda_of(command.appointment) != command.agenda:
-        raise Rejected("invalid_input", path="appointment", hint="opaque")
+        raise InvalidInput(path="appointment", hint=OpaqueHint())
     if command.appointment in agenda.appointments:
         return
     published, slot = _slot_on_offer(agenda, command.slot, now)
     _refuse_taken(agenda, slot, command.patient, now)
     quota = published.quotas.get(command.channel)
     if quota is not None and agenda.taken.get(command.channel, 0) >= quota:
-        raise Rejected("quota_exhausted", path="channel", channel=command.channel, limit=quota)
+        raise QuotaExhausted(path="channel", channel=command.channel, limit=quota)
     visit = _visit(command.appointment, published, slot)
     patients.refuse_another_visit(patient, visit, now)
     yield (
@@ -355,6 +411,24 @@ def book_appointment(command: BookAppointment, agenda: Agenda, patient: Patient,
         ),
     )
     yield patients.stream(command.patient), visit
+
+
+class AppointmentUnknown(Rejected, es="No existe esa ficha.", en="There is no such appointment."): ...
+
+
+class CheckedInAlready(
+    Rejected,
+    es="El paciente ya se presentó a esta cita.",
+    en="The patient has checked in for this appointment already.",
+): ...
+
+
+class AppointmentOver(
+    Rejected,
+    es="La cita era el {at}: ya no se puede cancelar.",
+    en="The appointment was on {at}: it can no longer be cancelled.",
+):
+    at: datetime
 
 
 class CancelAppointment(Command):
@@ -379,15 +453,15 @@ def cancel_appointment(
     command: CancelAppointment, agenda: Agenda, patient: Patient | None = None, *, now: datetime
 ) -> Decided:
     if patient is None:
-        raise Rejected("appointment_unknown", path="appointment")
+        raise AppointmentUnknown(path="appointment")
     if command.appointment in agenda.cancelled:
         return
     booked = agenda.appointments[command.appointment]
     attendance, start = agenda.attendance.get(command.appointment), agenda.slots[booked.slot].start
     if attendance == "CHECKED_IN":
-        raise Rejected("checked_in_already", path="appointment")
+        raise CheckedInAlready(path="appointment")
     if start <= now or attendance == "NO_SHOW":  # said by a clock that is ahead of this one
-        raise Rejected("appointment_over", path="appointment", at=start)
+        raise AppointmentOver(path="appointment", at=start)
     yield (
         stream(command.agenda),
         AppointmentCancelled(

@@ -6,7 +6,14 @@ Both are facts of the agenda's stream, whose events and fold are in `agenda`. Th
 from datetime import datetime
 from typing import Annotated, Literal
 
-from domain.appointments.agenda import Agenda, NoShowMarked, PatientCheckedIn, stream
+from domain.appointments.agenda import (
+    Agenda,
+    AppointmentUnknown,
+    CheckedInAlready,
+    NoShowMarked,
+    PatientCheckedIn,
+    stream,
+)
 from domain.appointments.availability import Slot
 from domain.calendar import local_date
 from domain.decider import Command, Decided, StreamName, decides
@@ -23,18 +30,34 @@ def appointment_state(agenda: Agenda, appointment: AppointmentId) -> Appointment
     return agenda.attendance.get(appointment, "BOOKED")
 
 
+class AppointmentIsCancelled(
+    Rejected,
+    code="appointment_cancelled",
+    es="La ficha fue cancelada.",
+    en="The appointment was cancelled.",
+): ...
+
+
 def live_slot(agenda: Agenda, appointment: AppointmentId) -> Slot:
     """The slot of an appointment that was booked and not cancelled. Raises Rejected."""
     booked = agenda.appointments.get(appointment)
     if booked is None:
-        raise Rejected("appointment_unknown", path="appointment")
+        raise AppointmentUnknown(path="appointment")
     if appointment in agenda.cancelled:
-        raise Rejected("appointment_cancelled", path="appointment")
+        raise AppointmentIsCancelled(path="appointment")
     return agenda.slots[booked.slot]
 
 
 def _reads(command: "CheckIn | MarkNoShow") -> list[StreamName]:
     return [stream(agenda_of(command.appointment))]
+
+
+class NotItsDay(
+    Rejected,
+    es="La cita es el {at}: la llegada se registra ese mismo día.",
+    en="The appointment is on {at}: check-in is on that day.",
+):
+    at: datetime
 
 
 class CheckIn(Command):
@@ -49,8 +72,16 @@ def check_in(command: CheckIn, agenda: Agenda, *, now: datetime) -> Decided:
     if agenda.attendance.get(command.appointment) == "CHECKED_IN":
         return
     if local_date(now) != local_date(slot.start):
-        raise Rejected("not_its_day", path="appointment", at=slot.start)
+        raise NotItsDay(path="appointment", at=slot.start)
     yield stream(agenda_of(command.appointment)), PatientCheckedIn(appointment=command.appointment)
+
+
+class NotBegunYet(
+    Rejected,
+    es="La cita empieza el {at}: antes no se puede marcar una inasistencia.",
+    en="The appointment begins on {at}: nobody is a no-show before.",
+):
+    at: datetime
 
 
 class MarkNoShow(Command):
@@ -66,7 +97,7 @@ def mark_no_show(command: MarkNoShow, agenda: Agenda, *, now: datetime) -> Decid
     if attendance == "NO_SHOW":
         return
     if attendance == "CHECKED_IN":
-        raise Rejected("checked_in_already", path="appointment")
+        raise CheckedInAlready(path="appointment")
     if now < slot.start:
-        raise Rejected("not_begun_yet", path="appointment", at=slot.start)
+        raise NotBegunYet(path="appointment", at=slot.start)
     yield stream(agenda_of(command.appointment)), NoShowMarked(appointment=command.appointment)

@@ -29,6 +29,18 @@ def evolve(hospital: Hospital, event: Event) -> Hospital:
     return hospital
 
 
+class HospitalExists(
+    Rejected,
+    es="Ya hay un hospital registrado con ese código: {name}.",
+    en="A hospital is registered under that code already: {name}.",
+):
+    name: str
+
+
+class HospitalUnknown(Rejected, es="No existe el hospital {hospital}.", en="There is no hospital {hospital}."):
+    hospital: HospitalId
+
+
 class RegisterHospital(Command):
     hospital: Annotated[HospitalId, HOSPITAL_CODE]
     name: Annotated[str, NAME]
@@ -40,5 +52,5 @@ def register_hospital(command: RegisterHospital, hospital: Hospital, *, now: dat
     if hospital.registered == registered:
         return
     if hospital.registered:
-        raise Rejected("hospital_exists", path="hospital", name=hospital.registered.name)
+        raise HospitalExists(path="hospital", name=hospital.registered.name)
     yield stream(command.hospital), registered

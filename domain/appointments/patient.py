@@ -87,14 +87,49 @@ def live_holds(patient: Patient, now: datetime) -> Iterator[HoldTaken]:
     return (hold for hold in patient.holds.values() if now < hold.held_until)
 
 
+class HoldLimitReached(
+    Rejected,
+    es="Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
+    en="At most {limit} slots can be held at a time; the first is free again on {at}.",
+):
+    limit: int
+    at: datetime
+
+
+class TooManyHoldsToday(
+    Rejected,
+    es="Una persona puede reservar {limit} veces al día como máximo.",
+    en="A person can hold slots at most {limit} times a day.",
+):
+    limit: int
+
+
 def refuse_another_hold(patient: Patient, agenda: AgendaId, slot: int, now: datetime) -> None:
     """Raise Rejected if this patient holds as much as one may."""
     others = [hold for hold in live_holds(patient, now) if (hold.agenda, hold.slot) != (agenda, slot)]
     if len(others) >= LIVE_HOLDS_PER_PATIENT_MAX:
         free_again_at = min(hold.held_until for hold in others)
-        raise Rejected("hold_limit_reached", path="patient", limit=LIVE_HOLDS_PER_PATIENT_MAX, at=free_again_at)
+        raise HoldLimitReached(path="patient", limit=LIVE_HOLDS_PER_PATIENT_MAX, at=free_again_at)
     if patient.last_hold_day == local_date(now) and patient.holds_that_day >= HOLDS_PER_PATIENT_AND_DAY_MAX:
-        raise Rejected("too_many_holds_today", path="patient", limit=HOLDS_PER_PATIENT_AND_DAY_MAX)
+        raise TooManyHoldsToday(path="patient", limit=HOLDS_PER_PATIENT_AND_DAY_MAX)
+
+
+class VisitsOverlap(
+    Rejected,
+    es="El paciente tiene otra cita a esa hora, el {at}.",
+    en="The patient has another appointment at that time, on {at}.",
+):
+    appointment: AppointmentId
+    at: datetime
+
+
+class AlreadySeenHere(
+    Rejected,
+    es="El paciente ya tiene una ficha en esta especialidad y hospital, para el {at}.",
+    en="The patient already has an appointment for this specialty and hospital, on {at}.",
+):
+    appointment: AppointmentId
+    at: datetime
 
 
 def refuse_another_visit(patient: Patient, wanted: VisitTaken, now: datetime) -> None:
@@ -108,6 +143,6 @@ def refuse_another_visit(patient: Patient, wanted: VisitTaken, now: datetime) ->
         if visit.end <= now:
             continue
         if visit.start < end and start < visit.end:
-            raise Rejected("visits_overlap", path="slot", appointment=visit.appointment, at=visit.start)
+            raise VisitsOverlap(path="slot", appointment=visit.appointment, at=visit.start)
         if same:
-            raise Rejected("already_seen_here", path="agenda", appointment=visit.appointment, at=visit.start)
+            raise AlreadySeenHere(path="agenda", appointment=visit.appointment, at=visit.start)

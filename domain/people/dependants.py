@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Personal, State, StreamName, Value, decides, evolves
-from domain.errors import Rejected
+from domain.errors import PersonUnknown, Rejected
 from domain.identifiers import OPAQUE, LoginId, SubjectId
 from domain.people import person as people
 from domain.people.person import Person
@@ -116,7 +116,7 @@ def birthday(born: date, age_years: int) -> date:
 def _birth_date(person: Person, path: str) -> date:
     """Raises Rejected if nobody is known there. An erasure in this very moment takes the date before it is seen."""
     if not person.registered or not person.known or person.registered.birth_date is None:
-        raise Rejected("person_unknown", path=path)
+        raise PersonUnknown(path=path)
     return person.registered.birth_date
 
 
@@ -127,6 +127,17 @@ def _all_of_both(command: "DeclareDependant | ConfirmDependant") -> list[StreamN
         people.stream(command.guardian),
         people.stream(command.dependant),
     ]
+
+
+class GuardianOfOneself(Rejected, es="Nadie es dependiente de sí mismo.", en="Nobody is their own dependant."): ...
+
+
+class GuardianUnderAge(
+    Rejected,
+    es="Quien está a cargo de otra persona debe tener {limit} años cumplidos.",
+    en="A guardian must be {limit} years old.",
+):
+    limit: int
 
 
 class DeclareDependant(Command):
@@ -146,7 +157,7 @@ def declare_dependant(
     command: DeclareDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
 ) -> Decided:
     if command.guardian == command.dependant:
-        raise Rejected("guardian_of_oneself", path="dependant")
+        raise GuardianOfOneself(path="dependant")
     adult_on = birthday(_birth_date(persons[0], "guardian"), OF_AGE_YEARS)
     _birth_date(persons[1], "dependant")
     known = guardian.dependants.get(command.dependant)
@@ -154,7 +165,7 @@ def declare_dependant(
         _refuse_another_relation(known, command.relation)
         return
     if local_date(now) < adult_on:
-        raise Rejected("guardian_under_age", path="guardian", limit=OF_AGE_YEARS)
+        raise GuardianUnderAge(path="guardian", limit=OF_AGE_YEARS)
     _refuse_circle(guarded, command.guardian, now)
     _refuse_another(guardian, now)
     yield (
@@ -168,17 +179,39 @@ def declare_dependant(
     )
 
 
+class DeclaredOtherwise(
+    Rejected,
+    es="Esta persona ya está declarada con otra relación; termine primero esa.",
+    en="This person is declared under another relation already; end that one first.",
+): ...
+
+
 def _refuse_another_relation(known: Dependency, relation: Relation) -> None:
     """Raise Rejected if something else was declared."""
     if known.relation != relation:
-        raise Rejected("declared_otherwise", path="relation")
+        raise DeclaredOtherwise(path="relation")
+
+
+class GuardianCircle(
+    Rejected,
+    es="Dos personas no pueden estar cada una a cargo de la otra.",
+    en="Two people can't be each the other's guardian.",
+): ...
 
 
 def _refuse_circle(guarded: Guardian, guardian: SubjectId, now: datetime) -> None:
     """Raise Rejected if the dependant is the guardian's own guardian. Anybody may declare: that alone is none."""
     back = guarded.dependants.get(guardian)
     if back and back.confirmed and not is_over(back, now):
-        raise Rejected("guardian_circle", path="dependant")
+        raise GuardianCircle(path="dependant")
+
+
+class TooManyDependants(
+    Rejected,
+    es="Una persona puede declarar {limit} dependientes como máximo.",
+    en="A person can declare at most {limit} dependants.",
+):
+    limit: int
 
 
 def _refuse_another(guardian: Guardian, now: datetime) -> None:
@@ -189,7 +222,36 @@ def _refuse_another(guardian: Guardian, now: datetime) -> None:
         (guardian.declarations, DECLARATIONS_PER_GUARDIAN_MAX),
     ):
         if count >= limit:
-            raise Rejected("too_many_dependants", path="guardian", limit=limit)
+            raise TooManyDependants(path="guardian", limit=limit)
+
+
+class DependencyUnknown(
+    Rejected,
+    es="Esta persona no fue declarada como dependiente.",
+    en="This person was not declared as a dependant.",
+): ...
+
+
+class DependencyOver(
+    Rejected,
+    es="Esa dependencia ya terminó; si hace falta, declárela de nuevo.",
+    en="That dependency is over; declare it again if it is needed.",
+): ...
+
+
+class DeclaredByYourself(
+    Rejected,
+    es="Se declaró con este mismo acceso: otra persona debe confirmarlo.",
+    en="It was declared with this same login: somebody else has to confirm it.",
+): ...
+
+
+class NotAMinor(
+    Rejected,
+    es="Esta persona ya cumplió {limit} años: no es menor de edad.",
+    en="This person is {limit} years old already: not a minor.",
+):
+    limit: int
 
 
 class ConfirmDependant(Command):
@@ -207,18 +269,18 @@ def confirm_dependant(
 ) -> Decided:
     known = guardian.dependants.get(command.dependant)
     if known is None:
-        raise Rejected("dependency_unknown", path="dependant")
+        raise DependencyUnknown(path="dependant")
     _birth_date(persons[0], "guardian")
     of_age_on = birthday(_birth_date(persons[1], "dependant"), OF_AGE_YEARS)
     if is_over(known, now):
-        raise Rejected("dependency_over", path="dependant")
+        raise DependencyOver(path="dependant")
     _refuse_another_relation(known, command.relation)
     if known.confirmed:
         return
     if command.confirmed_by == known.declared_by:
-        raise Rejected("declared_by_yourself")
+        raise DeclaredByYourself()
     if command.relation == "MINOR" and local_date(now) >= of_age_on:
-        raise Rejected("not_a_minor", path="dependant", limit=OF_AGE_YEARS)
+        raise NotAMinor(path="dependant", limit=OF_AGE_YEARS)
     _refuse_circle(guarded, command.guardian, now)
     until = of_age_on if command.relation == "MINOR" else None
     confirmed = DependantConfirmed(guardian=command.guardian, dependant=command.dependant, until=until)
@@ -237,7 +299,7 @@ class EndDependency(Command):
 def end_dependency(command: EndDependency, guardian: Guardian, *, now: datetime) -> Decided:
     known = guardian.dependants.get(command.dependant)
     if known is None:
-        raise Rejected("dependency_unknown", path="dependant")
+        raise DependencyUnknown(path="dependant")
     if not is_over(known, now):
         ended = DependencyEnded(guardian=command.guardian, dependant=command.dependant, reason=command.reason)
         yield stream(command.guardian), ended

@@ -9,15 +9,29 @@ from msgspec.structs import asdict, replace
 
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Personal, State, StreamName, decides, evolves, redacted
-from domain.errors import Rejected
-from domain.identifiers import DIGEST, NAME, OPAQUE, UNSEEN, IdentityDigest, SubjectId, pattern
+from domain.errors import Hint, InvalidInput, PersonUnknown, Rejected
+from domain.identifiers import DIGEST, NAME, OPAQUE, UNSEEN, IdentityDigest, IdentityNumberHint, SubjectId, pattern
 
 OLDEST_AGE_YEARS = 130
 CORRECTIONS_PER_PERSON_MAX = 100  # the stream is for life and must stay short
 
 Sex = Literal["F", "M"]  # of commands alone, see docs/adr/0002
-Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", "phone")]  # "" for none
-Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", "email", max_length=254)]  # "" for none
+
+
+class PhoneHint(
+    Hint,
+    es="un teléfono son dígitos, como +59171234567",
+    en="a phone number is digits, like +59171234567",
+): ...
+
+
+Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", PhoneHint())]  # "" for none
+
+
+class EmailHint(Hint, es="un correo es como ana@example.org", en="an e-mail address is like ana@example.org"): ...
+
+
+Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", EmailHint(), max_length=254)]  # "" for none
 
 
 def stream(person: SubjectId) -> StreamName:
@@ -105,6 +119,13 @@ def evolve_identity(identity: Identity, event: Event) -> Identity:
     return identity
 
 
+class IdentityTaken(
+    Rejected,
+    es="Ya hay una persona registrada con ese número de identidad.",
+    en="Somebody is registered under that identity number already.",
+): ...
+
+
 class RegisterPerson(Command):
     person: Annotated[SubjectId, OPAQUE]
     identity: Annotated[str, Meta(min_length=4, max_length=20)]
@@ -122,7 +143,7 @@ def register_person(command: RegisterPerson, person: Person, identity: Identity,
     if person.registered:
         return
     if identity.person:
-        raise Rejected("identity_taken", path="identity")
+        raise IdentityTaken(path="identity")
     _refuse_birth_date(command.birth_date, local_date(now))
     yield identity_stream(command.identity_digest), IdentityClaimed(person=command.person)
     yield (
@@ -141,10 +162,26 @@ def register_person(command: RegisterPerson, person: Person, identity: Identity,
     )
 
 
+class BirthDateHint(
+    Hint,
+    es="la fecha de nacimiento está en los últimos {limit} años",
+    en="a birth date lies in the last {limit} years",
+):
+    limit: int
+
+
 def _refuse_birth_date(born: date, today: date) -> None:
     """Raise Rejected if nobody who lives was born then."""
     if not 0 <= today.year - born.year <= OLDEST_AGE_YEARS or born > today:
-        raise Rejected("invalid_input", path="birth_date", hint="birth_date", limit=OLDEST_AGE_YEARS)
+        raise InvalidInput(path="birth_date", hint=BirthDateHint(limit=OLDEST_AGE_YEARS))
+
+
+class TooManyCorrections(
+    Rejected,
+    es="Los datos de una persona se pueden corregir {limit} veces como máximo.",
+    en="A person's data can be corrected at most {limit} times.",
+):
+    limit: int
 
 
 class CorrectPerson(Command):
@@ -180,11 +217,11 @@ def correct_person(
 ) -> Decided:
     known = person.registered
     if known is None or person.erased:
-        raise Rejected("person_unknown", path="person")
+        raise PersonUnknown(path="person")
     if (command.identity is None) != (command.identity_digest is None):
-        raise Rejected("invalid_input", path="identity", hint="identity_number")
+        raise InvalidInput(path="identity", hint=IdentityNumberHint())
     if wanted and wanted.person not in (None, command.person):
-        raise Rejected("identity_taken", path="identity")
+        raise IdentityTaken(path="identity")
     if command.birth_date:
         _refuse_birth_date(command.birth_date, local_date(now))
     said = {field: value for field, value in asdict(command).items() if value is not None}
@@ -192,7 +229,7 @@ def correct_person(
     if corrected == known:
         return
     if person.corrections >= CORRECTIONS_PER_PERSON_MAX:
-        raise Rejected("too_many_corrections", path="person", limit=CORRECTIONS_PER_PERSON_MAX)
+        raise TooManyCorrections(path="person", limit=CORRECTIONS_PER_PERSON_MAX)
     if corrected.identity_digest != known.identity_digest:
         yield identity_stream(corrected.identity_digest), IdentityClaimed(person=command.person)
         if borne and borne.person == command.person:
@@ -213,7 +250,7 @@ def _erasure_reads(command: ErasePerson, found: Mapping[StreamName, Person]) -> 
 @decides(ErasePerson, reads=_erasure_reads)
 def erase_person(command: ErasePerson, person: Person, identity: Identity | None = None, *, now: datetime) -> Decided:
     if person.registered is None:
-        raise Rejected("person_unknown", path="person")
+        raise PersonUnknown(path="person")
     if person.erased:
         return
     yield stream(command.person), PersonErased(person=command.person)

@@ -4,6 +4,6 @@ One stream is one line; `line` has its events and its fold, `service_point` its 
 `turns` and `calling`, and those that read other contexts in `domain/arrivals.py`.
 """
 
-from domain.queues import calling, line, opening, order, policy, service_point, turns
+from domain.queues import calling, line, opening, order, outgoing, policy, service_point, turns
 
-__all__ = ["calling", "line", "opening", "order", "policy", "service_point", "turns"]
+__all__ = ["calling", "line", "opening", "order", "outgoing", "policy", "service_point", "turns"]

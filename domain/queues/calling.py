@@ -1,10 +1,10 @@
 """What a counter does: it calls who is next, serves them, or finds that they are not there."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from domain.decider import Command, Decided, StreamName, decides
-from domain.errors import Rejected
+from domain.errors import Language, Rejected
 from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, CallId, LineId, SubjectId, TurnId
 from domain.queues.line import (
     Counter,
@@ -27,6 +27,9 @@ from domain.queues.order import next_turn, told
 Outcome = Literal["DONE", "INCOMPLETE", "REFERRED"]
 
 
+class NobodyWaits(Rejected, es="Nadie espera en la fila.", en="Nobody waits in the line."): ...
+
+
 class CallNext(Command):
     """Call whoever is next by the policy."""
 
@@ -41,9 +44,13 @@ def call_next(command: CallNext, line: Line, *, now: datetime) -> Decided:
     _idle(line, command.counter)
     turn = next_turn(line)
     if turn is None:
-        raise Rejected("nobody_waits", path="line")
+        raise NobodyWaits(path="line")
     called = TurnCalled(turn=turn, counter=command.counter, called_at=now, call=command.call)
     yield from ((stream(command.line), event) for event in told(line, [called], now))
+
+
+class NotNext(Rejected, es="El siguiente es {number}.", en="The next one is {number}."):
+    number: str
 
 
 class CallTurn(Command):
@@ -64,39 +71,100 @@ def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
     following = next_turn(line)
     direct = following != command.turn
     if direct and following and not opened.policy.direct_calls:
-        raise Rejected("not_next", path="turn", number=line.turns[following].shown)
+        raise NotNext(path="turn", number=line.turns[following].shown)
     called = TurnCalled(turn=command.turn, counter=command.counter, called_at=now, direct=direct)
     yield from ((stream_of(command.turn), event) for event in told(line, [called], now))
+
+
+class CounterBusy(
+    Rejected,
+    es="La ventanilla todavía atiende el turno {number}.",
+    en="The counter still has turn {number}.",
+):
+    number: str
+
+
+class CounterIsPaused(
+    Rejected,
+    code="counter_paused",
+    es="La ventanilla {counter} está en pausa.",
+    en="Counter {counter} is paused.",
+):
+    counter: int
 
 
 def _idle(line: Line, number: int) -> Counter:
     """A counter that may call. Raises Rejected."""
     counter = counter_of(line, number)
     if counter.turn:
-        raise Rejected("counter_busy", path="counter", number=line.turns[counter.turn].shown)
+        raise CounterBusy(path="counter", number=line.turns[counter.turn].shown)
     if not counter.open:
-        raise Rejected("counter_paused", path="counter", counter=number)
+        raise CounterIsPaused(path="counter", counter=number)
     return counter
+
+
+class TurnUnknown(Rejected, es="No existe ese turno.", en="There is no such turn."): ...
 
 
 def turn_in(line: Line, turn: TurnId) -> Turn:
     """A turn of the line. Raises Rejected."""
     found = line.turns.get(turn)
     if found is None:
-        raise Rejected("turn_unknown", path="turn")
+        raise TurnUnknown(path="turn")
     return found
+
+
+STATE_WORDS: dict[TurnState, dict[Language, str]] = {
+    "WAITING": {"es": "espera", "en": "it waits"},
+    "CALLED": {"es": "se le llamó", "en": "it was called"},
+    "SERVING": {"es": "se le atiende", "en": "it is being served"},
+    "SERVED": {"es": "ya se le atendió", "en": "it was served"},
+    "ABSENT": {"es": "se le llamó y no estaba", "en": "it was called and nobody came"},
+    "LEFT": {"es": "dejó la fila", "en": "it left the line"},
+    "TRANSFERRED": {"es": "pasó a otra fila", "en": "it went on in another line"},
+    "UNSERVED": {"es": "la fila cerró antes", "en": "the line closed before"},
+}
+
+
+class TurnElsewhere(
+    Rejected,
+    es="El turno {number} no está en ese punto: {state}.",
+    en="Turn {number} is not at that point: {state}.",
+):
+    number: str
+    state: TurnState
+
+    def blanks(self, language: Language) -> dict[str, Any]:
+        return super().blanks(language) | {"state": STATE_WORDS[self.state][language]}
 
 
 def refuse_unless(turn: Turn, *states: TurnState) -> None:
     if turn.state not in states:
-        raise Rejected("turn_elsewhere", path="turn", number=turn.shown, state=turn.state)
+        raise TurnElsewhere(path="turn", number=turn.shown, state=turn.state)
+
+
+class HasATurn(
+    Rejected,
+    es="Ya tiene un turno en esta fila: {number}.",
+    en="There is a turn in this line already: {number}.",
+):
+    turn: TurnId
+    number: str
 
 
 def refuse_another(line: Line, person: SubjectId | None, path: str) -> None:
     """A person has one live turn in a line at most. Raises Rejected."""
     if person and person in line.live:
         own = line.turns[line.live[person]]
-        raise Rejected("has_a_turn", path=path, turn=own.turn, number=own.shown)
+        raise HasATurn(path=path, turn=own.turn, number=own.shown)
+
+
+class RecalledTooOften(
+    Rejected,
+    es="Ya se volvió a llamar {limit} veces.",
+    en="They were called again {limit} times already.",
+):
+    limit: int
 
 
 class Recall(Command):
@@ -116,6 +184,14 @@ class FinishService(Command):
     outcome: Outcome = "DONE"
 
 
+class CalledJustNow(
+    Rejected,
+    es="Acaba de llamarse: tiene tiempo de venir hasta el {at}.",
+    en="They were called just now: they have until {at} to come.",
+):
+    at: datetime
+
+
 class MarkAbsent(Command):
     """They have not come, though their time to come is over."""
 
@@ -132,7 +208,7 @@ def recall(command: Recall, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     refuse_unless(turn, "CALLED")
     if turn.calls > opened.policy.recalls_max:
-        raise Rejected("recalled_too_often", path="turn", limit=opened.policy.recalls_max)
+        raise RecalledTooOften(path="turn", limit=opened.policy.recalls_max)
     yield stream_of(turn.turn), TurnRecalled(turn=turn.turn, counter=turn.counter or 0, called_at=now)
 
 
@@ -179,7 +255,7 @@ def mark_absent(command: MarkAbsent, line: Line, *, now: datetime) -> Decided:
     refuse_unless(turn, "CALLED")
     absent_from = absent_at(line, turn)
     if now < absent_from:
-        raise Rejected("called_just_now", path="turn", at=absent_from)
+        raise CalledJustNow(path="turn", at=absent_from)
     yield stream_of(turn.turn), TurnAbsent(turn=turn.turn, counter=turn.counter or 0, absent_at=now)
 
 

@@ -418,21 +418,40 @@ def _end(line: Line, ended: TurnId, state: TurnState, at: datetime) -> None:
         line.counters[counter.number] = replace(counter, turn=None, busy_since=None)
 
 
+class LineUnknown(Rejected, es="No existe esa fila.", en="There is no such line."): ...
+
+
+class LineIsClosed(Rejected, code="line_closed", es="La fila cerró el {at}.", en="The line closed on {at}."):
+    at: datetime
+
+
+class LineNotOpenYet(Rejected, es="La fila abre el {at}.", en="The line opens on {at}."):
+    at: datetime
+
+
 def running(line: Line, now: datetime, path: str) -> LineOpened:
     """What was said of a line in which something can be done now. Raises Rejected."""
     opened = line.opened
     if opened is None:
-        raise Rejected("line_unknown", path=path)
+        raise LineUnknown(path=path)
     if line.closed or now >= opened.closes_at:
-        raise Rejected("line_closed", path=path, at=line.closed.closed_at if line.closed else opened.closes_at)
+        raise LineIsClosed(path=path, at=line.closed.closed_at if line.closed else opened.closes_at)
     if now < opened.opens_at:
-        raise Rejected("line_not_open_yet", path=path, at=opened.opens_at)
+        raise LineNotOpenYet(path=path, at=opened.opens_at)
     return opened
+
+
+class CounterUnknown(
+    Rejected,
+    es="Esta fila no tiene la ventanilla {counter}.",
+    en="This line has no counter {counter}.",
+):
+    counter: int
 
 
 def counter_of(line: Line, number: int) -> Counter:
     """A counter of the line. Raises Rejected."""
     counter = line.counters.get(number)
     if counter is None:
-        raise Rejected("counter_unknown", path="counter", counter=number)
+        raise CounterUnknown(path="counter", counter=number)
     return counter

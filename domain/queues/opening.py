@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from domain.calendar import local_date
 from domain.decider import Command, Decided, Instant, decides
-from domain.errors import Rejected
+from domain.errors import Hint, InThePast, InvalidInput, OnceHint, Rejected, TooFarAhead
 from domain.identifiers import LINE_NAME, SERVICE_CODE, SLUG, LineId, ServiceId, ServicePointId, line_id
 from domain.queues import service_point as service_points
 from domain.queues.line import (
@@ -18,15 +18,21 @@ from domain.queues.line import (
     CounterResumed,
     Line,
     LineClosed,
+    LineIsClosed,
     LineOpened,
+    LineUnknown,
     counter_of,
     stream,
 )
 from domain.queues.order import calls_to_come
 from domain.queues.policy import Policy, PolicyTerms
-from domain.queues.service_point import ServicePoint
+from domain.queues.service_point import ServicePoint, ServicePointUnknown
 
 OPEN_AHEAD_DAYS_MAX = 31
+
+
+class LineExists(Rejected, es="Esa fila ya está abierta, con otros datos.", en="That line is open already, otherwise."):
+    line: LineId
 
 
 class OpenLine(Command):
@@ -60,28 +66,43 @@ def open_line(command: OpenLine, point: ServicePoint, line: Line, *, now: dateti
     if line.opened == opened:
         return
     if line.opened:
-        raise Rejected("line_exists", path="service", line=command.line)
+        raise LineExists(path="service", line=command.line)
     if point.registered is None:
-        raise Rejected("service_point_unknown", path="service_point", service_point=command.service_point)
+        raise ServicePointUnknown(path="service_point", service_point=command.service_point)
     today = local_date(now)
     if command.date < today or command.closes_at <= now:
-        raise Rejected("in_the_past", path="date" if command.date < today else "closes_at", at=command.closes_at)
+        raise InThePast(path="date" if command.date < today else "closes_at", at=command.closes_at)
     if command.date > today + timedelta(days=OPEN_AHEAD_DAYS_MAX):
-        raise Rejected("too_far_ahead", path="date", limit=OPEN_AHEAD_DAYS_MAX)
+        raise TooFarAhead(path="date", limit=OPEN_AHEAD_DAYS_MAX)
     _refuse_wrong_times(command, opened)
     if len(set(command.counters)) < len(command.counters):
-        raise Rejected("invalid_input", path="counters", hint="once")
+        raise InvalidInput(path="counters", hint=OnceHint())
     if len(set(command.policy.order)) < len(command.policy.order):
-        raise Rejected("invalid_input", path="policy.order", hint="once")
+        raise InvalidInput(path="policy.order", hint=OnceHint())
     yield stream(command.line), opened
+
+
+class LineDateHint(
+    Hint,
+    es="el horario de una fila está en su fecha, en La Paz: {at}",
+    en="the hours of a line are on its date, in La Paz: {at}",
+):
+    at: date
+
+
+class LineTimesHint(
+    Hint,
+    es="una fila abre antes de dar su último turno, y cierra entonces o después",
+    en="a line opens before it gives its last turn, and closes then or later",
+): ...
 
 
 def _refuse_wrong_times(command: OpenLine, opened: LineOpened) -> None:
     for path in ("opens_at", "last_turn_at", "closes_at"):
         if local_date(getattr(opened, path)) != command.date:
-            raise Rejected("invalid_input", path=path, hint="line_date", at=command.date)
+            raise InvalidInput(path=path, hint=LineDateHint(at=command.date))
     if not opened.opens_at < opened.last_turn_at <= opened.closes_at:
-        raise Rejected("invalid_input", path="last_turn_at" if command.last_turn_at else "closes_at", hint="line_times")
+        raise InvalidInput(path="last_turn_at" if command.last_turn_at else "closes_at", hint=LineTimesHint())
 
 
 class CloseLine(Command):
@@ -93,7 +114,7 @@ class CloseLine(Command):
 @decides(CloseLine, reads=lambda c: [stream(c.line)])
 def close_line(command: CloseLine, line: Line, *, now: datetime) -> Decided:
     if line.opened is None:
-        raise Rejected("line_unknown", path="line")
+        raise LineUnknown(path="line")
     if line.closed:
         return
     unserved = list(calls_to_come(line))
@@ -129,6 +150,6 @@ def resume_counter(command: ResumeCounter, line: Line, *, now: datetime) -> Deci
 def _refuse_closed(line: Line) -> None:
     """Counters may be got ready before the line opens."""
     if line.opened is None:
-        raise Rejected("line_unknown", path="line")
+        raise LineUnknown(path="line")
     if line.closed:
-        raise Rejected("line_closed", path="line", at=line.closed.closed_at)
+        raise LineIsClosed(path="line", at=line.closed.closed_at)

@@ -32,6 +32,22 @@ def evolve(point: ServicePoint, event: Event) -> ServicePoint:
     return point
 
 
+class ServicePointExists(
+    Rejected,
+    es="Ya hay un punto de atención registrado con ese código: {name}.",
+    en="A service point is registered under that code already: {name}.",
+):
+    name: str
+
+
+class ServicePointUnknown(
+    Rejected,
+    es="No existe el punto de atención {service_point}.",
+    en="There is no service point {service_point}.",
+):
+    service_point: ServicePointId
+
+
 class RegisterServicePoint(Command):
     service_point: Annotated[ServicePointId, SLUG]
     name: Annotated[str, NAME]
@@ -46,5 +62,5 @@ def register_service_point(command: RegisterServicePoint, point: ServicePoint, *
     if point.registered == registered:
         return
     if point.registered:
-        raise Rejected("service_point_exists", path="service_point", name=point.registered.name)
+        raise ServicePointExists(path="service_point", name=point.registered.name)
     yield stream(command.service_point), registered

@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 from msgspec.structs import replace
 
 from domain.decider import Command, Decided, StreamName, copied, decides
-from domain.errors import Rejected
+from domain.errors import Hint, InvalidInput, OneOfHint, Rejected
 from domain.identifiers import (
     LINE_NAME,
     OPAQUE,
     TURN_NAME,
     AppointmentId,
     LineId,
+    OpaqueHint,
     SubjectId,
     TurnId,
     hospital_of,
@@ -65,9 +66,11 @@ class TakeTurn(Command):
 @decides(TakeTurn, reads=lambda c: [stream(c.line)])
 def take_turn(command: TakeTurn, line: Line, *, now: datetime) -> Decided:
     if command.person and command.reason == "AGE":
-        raise Rejected("invalid_input", path="reason", hint="one_of")
+        raise InvalidInput(
+            path="reason", hint=OneOfHint(values=", ".join(reason for reason in get_args(Reason) if reason != "AGE"))
+        )
     if command.person is None and command.channel == "WEB":
-        raise Rejected("invalid_input", path="person", hint="opaque")
+        raise InvalidInput(path="person", hint=OpaqueHint())
     yield from taken(
         line,
         command.turn,
@@ -77,6 +80,22 @@ def take_turn(command: TakeTurn, line: Line, *, now: datetime) -> Decided:
         reason=command.reason or "",
         now=now,
     )
+
+
+class NoMoreTurns(
+    Rejected,
+    es="Ya no se dan turnos en esta fila desde el {at}.",
+    en="No turns are given in this line since {at}.",
+):
+    at: datetime
+
+
+class TooManyTurns(
+    Rejected,
+    es="Una persona puede tomar {limit} turnos en una fila, no más.",
+    en="A person may take {limit} turns in a line, no more.",
+):
+    limit: int
 
 
 def taken(
@@ -95,13 +114,13 @@ def taken(
         return
     opened = running(line, now, "line")
     if line_of(turn) != opened.line:
-        raise Rejected("invalid_input", path="turn", hint="opaque")
+        raise InvalidInput(path="turn", hint=OpaqueHint())
     if now >= opened.last_turn_at:
-        raise Rejected("no_more_turns", path="line", at=opened.last_turn_at)
+        raise NoMoreTurns(path="line", at=opened.last_turn_at)
     path = "appointment" if appointment else "person"
     refuse_another(line, person, path)
     if person and line.times.get(person, 0) >= TURNS_PER_PERSON_MAX:
-        raise Rejected("too_many_turns", path=path, limit=TURNS_PER_PERSON_MAX)
+        raise TooManyTurns(path=path, limit=TURNS_PER_PERSON_MAX)
     yield (
         stream(opened.line),
         TurnTaken(
@@ -120,10 +139,14 @@ def taken(
     )
 
 
+class LineFull(Rejected, es="La fila ya dio sus {limit} turnos.", en="The line has given all of its {limit} turns."):
+    limit: int
+
+
 def _new_number(line: Line, priority: str, path: str) -> int:
     """The next number of a class. Raises Rejected."""
     if len(line.turns) >= TURNS_PER_LINE_MAX:
-        raise Rejected("line_full", path=path, limit=TURNS_PER_LINE_MAX)
+        raise LineFull(path=path, limit=TURNS_PER_LINE_MAX)
     return line.numbers.get(priority, 0) + 1
 
 
@@ -143,6 +166,22 @@ def leave_line(command: LeaveLine, line: Line, *, now: datetime) -> Decided:
     yield from ((stream_of(turn.turn), event) for event in told(line, [left], now))
 
 
+class AbsentTooLong(
+    Rejected,
+    es="Se le llamó y no estaba; solo podía volver hasta el {at}. Tome un turno nuevo.",
+    en="You were called and not there; you could come back until {at} only. Take a new turn.",
+):
+    at: datetime
+
+
+class RequeuedTooOften(
+    Rejected,
+    es="Ya volvió a la fila {limit} veces: tome un turno nuevo.",
+    en="You came back {limit} times already: take a new turn.",
+):
+    limit: int
+
+
 class RequeueAbsent(Command):
     """Who was called and not there has come after all: they are called after the next two of their class."""
 
@@ -159,11 +198,18 @@ def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Deci
     assert turn.ended_at
     until = turn.ended_at + timedelta(seconds=opened.policy.requeue_within_s)
     if now > until:
-        raise Rejected("absent_too_long", path="turn", at=until)
+        raise AbsentTooLong(path="turn", at=until)
     if turn.requeues >= opened.policy.requeues_max:
-        raise Rejected("requeued_too_often", path="turn", limit=opened.policy.requeues_max)
+        raise RequeuedTooOften(path="turn", limit=opened.policy.requeues_max)
     refuse_another(line, turn.person, "turn")
     yield stream_of(turn.turn), TurnRequeued(turn=turn.turn, requeued_at=now)
+
+
+class AnotherLineHint(
+    Hint,
+    es="una fila distinta de aquella en la que está el turno",
+    en="another line than the one in which the turn is",
+): ...
 
 
 class TransferTurn(Command):
@@ -180,9 +226,9 @@ def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: dateti
     if turn.moved_to == command.moved_to:
         return
     if command.to == line_of(command.turn):
-        raise Rejected("invalid_input", path="to", hint="another_line")
+        raise InvalidInput(path="to", hint=AnotherLineHint())
     if line_of(command.moved_to) != command.to or command.moved_to in other.turns:
-        raise Rejected("invalid_input", path="moved_to", hint="opaque")
+        raise InvalidInput(path="moved_to", hint=OpaqueHint())
     refuse_unless(turn, "WAITING", "CALLED", "SERVING")
     running(other, now, "to")
     refuse_another(other, turn.person, "turn")
@@ -223,6 +269,21 @@ def _class_in(other: Line, turn: Turn) -> str:
     return "APPOINTMENT" if counts else "NORMAL"
 
 
+class TooManyWishes(
+    Rejected,
+    es="Para un turno se puede pedir aviso {limit} veces, no más.",
+    en="One may ask to be told of a turn {limit} times, no more.",
+):
+    limit: int
+
+
+class OneOfTwoHint(
+    Hint,
+    es="o cuántos turnos antes o cuántos minutos antes, uno de los dos",
+    en="either how many turns before or how many minutes before",
+): ...
+
+
 class AskNotice(Command):
     """Be told when only `ahead` others are before, or about `minutes` before the call. The last wish counts."""
 
@@ -235,13 +296,13 @@ class AskNotice(Command):
 def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     if (command.ahead is None) == (command.minutes is None):
-        raise Rejected("invalid_input", path="minutes", hint="one_of_two")
+        raise InvalidInput(path="minutes", hint=OneOfTwoHint())
     running(line, now, "turn")
     refuse_unless(turn, "WAITING")
     if line.notices.get(turn.turn) == Notice(ahead=command.ahead, minutes=command.minutes):
         return
     if turn.wishes >= WISHES_PER_TURN_MAX:
-        raise Rejected("too_many_wishes", path="turn", limit=WISHES_PER_TURN_MAX)
+        raise TooManyWishes(path="turn", limit=WISHES_PER_TURN_MAX)
     asked = NoticeAsked(turn=turn.turn, ahead=command.ahead, minutes=command.minutes)
     yield from ((stream_of(turn.turn), event) for event in told(line, [asked], now))
 

@@ -54,8 +54,8 @@ def plain_errors() -> Iterator[None]:
     """Print an error that a person can mend as one line and exit with status 1. A bug keeps its traceback."""
     import psycopg
 
-    from infra.log.log import Unavailable
     from infra.postgres.account import EmbeddedError
+    from infra.postgres.connections import Unavailable
     from infra.postgres.embedded import FolderHeld
     from infra.postgres.migrate import MigrationError
     from infra.postgres.scrub import ScrubError

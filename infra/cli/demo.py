@@ -24,11 +24,14 @@ def complete_demo(settings: Settings) -> None:
     """Make the demo city in an empty log, go on with one that is not complete; leave any other log alone."""
     from datetime import UTC, datetime
 
+    from api.contexts import load_domain
     from domain.calendar import local_date
     from infra.demo.demo import first_day_lacking
     from infra.log.core import open_core
     from infra.postgres.database import application_conninfo
     from infra.running.terminating import run_until_terminated
+
+    load_domain()
 
     async def lacking() -> date | None:
         today = local_date(datetime.now(UTC))
@@ -121,11 +124,13 @@ def demo(
     """
     from datetime import UTC, datetime
 
+    from api.contexts import load_domain
     from domain.calendar import local_date
     from infra.demo.city import check_city_first_day
     from infra.demo.demo import check_first_day
     from infra.postgres.database import running
 
+    load_domain()
     with plain_errors():
         settings, today = settings_of(data_dir), local_date(datetime.now(UTC))
         if first_day:

@@ -23,8 +23,10 @@ def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> N
     """
     from datetime import UTC, datetime
 
+    from api.contexts import load_domain
     from infra.imports.agendas_csv import import_file
 
+    load_domain()
     with plain_errors():
         report = import_file(file, settings_of(data_dir), now=datetime.now(UTC), say=say, console=console)
     for line in report.lines():

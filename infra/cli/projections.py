@@ -28,10 +28,10 @@ def run(*, data_dir: DataDir = None) -> None:
     import threading
     from contextlib import nullcontext
 
+    from api.contexts import read_models
     from infra.log.core import GARBAGE_THRESHOLDS
     from infra.postgres.database import application_conninfo, running
     from infra.running.serve import PARENT_POLL_S, is_part_of_server, server_is_gone
-    from projections.catalogue import PROJECTIONS
     from projections.engine.runner import Runner
 
     settings = settings_of(data_dir)
@@ -47,7 +47,7 @@ def run(*, data_dir: DataDir = None) -> None:
             application_conninfo(settings),
             schema=settings.schema,
             decode=_decoder(),
-            projections=PROJECTIONS.values(),
+            projections=read_models().values(),
             say=say,
         )
         working = threading.Thread(target=runner.run)
@@ -69,7 +69,7 @@ def _decoder() -> "Decode":
 @app.command
 def status(*, data_dir: DataDir = None, json: Json = False) -> None:
     """Say how far each read model is, and how far behind."""
-    from projections.catalogue import PROJECTIONS
+    from api.contexts import read_models
     from projections.engine.runner import Status, connect, statuses
 
     def show(found: list[Status], out: Console) -> None:
@@ -82,14 +82,14 @@ def status(*, data_dir: DataDir = None, json: Json = False) -> None:
         out.print(table)
 
     with _on_views(data_dir, "igob projections status") as (conninfo, places), connect(conninfo) as connection:
-        found = statuses(connection, places, PROJECTIONS.values())
+        found = statuses(connection, places, read_models().values())
     write_result(found, show, json=json)
 
 
 @app.command
 def parked(*, data_dir: DataDir = None, json: Json = False) -> None:
     """Show the streams with an event that a read model could not take. They are missing in it from there on."""
-    from projections.catalogue import PROJECTIONS
+    from api.contexts import read_models
     from projections.engine.generations import Generations, Parked
     from projections.engine.runner import connect
 
@@ -101,7 +101,7 @@ def parked(*, data_dir: DataDir = None, json: Json = False) -> None:
 
     with _on_views(data_dir, "igob projections parked") as (conninfo, places), connect(conninfo) as connection:
         generations = Generations(connection, places)
-        lives = [live for name in PROJECTIONS if (live := generations.live(name))]
+        lives = [live for name in read_models() if (live := generations.live(name))]
         found = [one for live in lives for one in generations.parked(live)]
     write_result(found, show, json=json)
 
@@ -134,12 +134,12 @@ def verify(name: str | None = None, /, *, data_dir: DataDir = None) -> None:
     name:
         Which one; all of them unless told otherwise.
     """
-    from projections.catalogue import PROJECTIONS
+    from api.contexts import read_models
     from projections.engine import runner
 
     equal = True
     with _on_views(data_dir, "igob projections verify") as (conninfo, places):
-        for projection in [_projection(name)] if name else list(PROJECTIONS.values()):
+        for projection in [_projection(name)] if name else list(read_models().values()):
             with _progress(f"verifying {projection.name}", conninfo, places) as advance:
                 found = runner.verify(conninfo, places, projection, _decoder(), advance=advance)
             say(str(found))
@@ -149,11 +149,12 @@ def verify(name: str | None = None, /, *, data_dir: DataDir = None) -> None:
 
 
 def _projection(name: str) -> "Projection":
-    from projections.catalogue import PROJECTIONS
+    from api.contexts import read_models
 
-    if name not in PROJECTIONS:
-        raise SettingError(f"there is no projection {name}; there are {', '.join(PROJECTIONS)}")
-    return PROJECTIONS[name]
+    known = read_models()
+    if name not in known:
+        raise SettingError(f"there is no projection {name}; there are {', '.join(known)}")
+    return known[name]
 
 
 @contextmanager

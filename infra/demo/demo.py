@@ -25,8 +25,9 @@ from domain.people import RegisterPerson
 from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from infra.log.core import Core
-from infra.log.log import Key, Unavailable
 from infra.log.secret import Secret
+from infra.log.submission import Key
+from infra.postgres.connections import Unavailable
 from infra.running.settings import SettingError
 
 ACTOR = "demo"

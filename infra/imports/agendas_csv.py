@@ -21,14 +21,14 @@ from rich.progress import Progress
 
 from domain.appointments import agenda as agendas
 from domain.appointments import hospital as hospitals
-from domain.appointments.agenda import PublishAgenda
+from domain.appointments.agenda import AgendaExists, PublishAgenda, SlotDateHint
+from domain.appointments.hospital import HospitalUnknown
 from domain.calendar import TIME_ZONE
 from domain.decider import StreamName, build, decide
-from domain.errors import Code, Hint, Rejected
-from domain.identifiers import AgendaId
+from domain.errors import Hint, InThePast, InvalidInput, LengthHint, NumberHint, Rejected, TooFarAhead, WrongTypeHint
+from domain.identifiers import AgendaId, SlugHint
 from infra.log.core import Core, open_core
-from infra.log.lane import Outcome
-from infra.log.log import Key
+from infra.log.submission import IdempotencyKeyReused, Key, Outcome
 from infra.postgres.database import running
 from infra.running.settings import Settings
 from infra.running.terminating import run_until_terminated
@@ -58,20 +58,20 @@ _WHOLE = re.compile(r"-?[0-9]{1,9}")
 # What Excel wants above the header to know how the cells are separated.
 _SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 
-# What the domain's refusals mean to whoever made the file; the API has its own words in api/messages.py.
-REASONS: dict[Code, str] = {
-    "agenda_exists": "another agenda of this practitioner on that date was published already",
-    "hospital_unknown": "there is no hospital {hospital}: register it first",
-    "idempotency_key_reused": "another version of this program imported this line as something else",
-    "in_the_past": "that day is past",
-    "too_far_ahead": "an agenda is published at most {limit} days ahead",
+# What the domain's refusals mean to whoever made the file; the API has its own words, those of the refusal itself.
+REASONS: dict[type[Rejected], str] = {
+    AgendaExists: "another agenda of this practitioner on that date was published already",
+    HospitalUnknown: "there is no hospital {hospital}: register it first",
+    IdempotencyKeyReused: "another version of this program imported this line as something else",
+    InThePast: "that day is past",
+    TooFarAhead: "an agenda is published at most {limit} days ahead",
 }
-HINTS: dict[Hint, str] = {
-    "length": "the length must be {bound}",
-    "number": "the number must be {bound}",
-    "slot_date": "the slots must start on {at} in La Paz",
-    "slug": "a code is lower-case letters and digits joined by hyphens, like la-merced",
-    "type": "is missing or not of the right kind",
+HINTS: dict[type[Hint], str] = {
+    LengthHint: "the length must be {bound}",
+    NumberHint: "the number must be {bound}",
+    SlotDateHint: "the slots must start on {at} in La Paz",
+    SlugHint: "a code is lower-case letters and digits joined by hyphens, like la-merced",
+    WrongTypeHint: "is missing or not of the right kind",
 }
 INTERRUPTED = "the database does not answer any more; import the same file again to complete it"
 
@@ -85,7 +85,7 @@ class FileRefused(Exception):
 class Problem(msgspec.Struct, frozen=True):
     """What is wrong with the row that begins at `line` (from 1, the header's being the first).
 
-    `column` is "" when the row as a whole is to blame; `code` is one of domain.errors.Code, "row" for a wrong shape,
+    `column` is "" when the row as a whole is to blame; `code` is that of the refusal, "row" for a wrong shape,
     "doubled" for an agenda that is in the file twice.
     """
 
@@ -455,7 +455,7 @@ def _whole(text: str) -> int:
 
 
 def _problem(line: int, refusal: Rejected) -> Problem:
-    text = HINTS.get(refusal.details["hint"]) if refusal.code == "invalid_input" else REASONS.get(refusal.code)
+    text = HINTS.get(type(refusal.hint)) if isinstance(refusal, InvalidInput) else REASONS.get(type(refusal))
     column = refusal.path.rpartition(".")[2]
     if refusal.path.startswith("quotas"):
         column = "quota_…"  # the domain does not say which

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from psycopg import sql
 
 from domain.decider import Event, StreamName
 from infra.log.codec import Codec, subject_of
+from infra.log.submission import Key
 
 # One parameter a column, in the order of the function in infra/postgres/migrations/0003_append.sql.
 PLAIN_PARAMETERS = 12
-APPEND_TYPES = (*("text",) * PLAIN_PARAMETERS, "text[]", "bytea[]", "text[]")
 NULL = "\\N"
 NO_COLUMNS: tuple[tuple[Any, ...], ...] = ((),) * 5
 
@@ -22,27 +21,6 @@ def column(values: Sequence[str]) -> str:
     if text.count("\n") >= max(len(values), 1):
         raise ValueError("a value of a batch has a line break")
     return text
-
-
-def append_statement(schema: str) -> bytes:
-    """The call of the append, each parameter cast to its type."""
-    parameters = sql.SQL(", ").join(sql.SQL("%b::" + kind) for kind in APPEND_TYPES)
-    return sql.SQL("SELECT * FROM {}({})").format(sql.Identifier(schema, "append"), parameters).as_bytes()
-
-
-def plain_append_statement(schema: str) -> bytes:
-    """The same call for a batch without personal data, for libpq: only the first PLAIN_PARAMETERS are parameters."""
-    texts = sql.SQL(", ").join(sql.SQL(f"${number}::text") for number in range(1, PLAIN_PARAMETERS + 1))
-    rest = sql.SQL(", ").join(sql.SQL(f"'{{}}'::{kind}") for kind in APPEND_TYPES[PLAIN_PARAMETERS:])
-    return sql.SQL("SELECT * FROM {}({}, {})").format(sql.Identifier(schema, "append"), texts, rest).as_bytes()
-
-
-class Key(msgspec.Struct, frozen=True, gc=False):
-    """An idempotency key, in its actor's own space. `by`: what the log keeps of the actor, if that is not it."""
-
-    actor: str
-    name: str
-    by: str = ""
 
 
 class Batch:

@@ -7,12 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-# Importing a context registers its events, folds and decisions.
-import domain.appointments
-import domain.arrivals
-import domain.people
-import domain.queues
-import domain.webhooks  # noqa: F401
+from domain.decider import DECISIONS
 from infra.log.cache import StateCache
 from infra.log.lane import Lane
 from infra.log.log import Log
@@ -48,6 +43,7 @@ async def open_core(
 
     The database must be running and migrated, see infra/postgres/database.py. Raises Unavailable if it does not answer.
     """
+    assert DECISIONS, "no rules are loaded: see api/contexts.py"
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     secret = load_secret(settings)
     log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)

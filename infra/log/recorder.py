@@ -20,7 +20,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
-from infra.log.batch import NULL, append_statement, column
+from infra.log.batch import NULL, column
+from infra.log.statements import append_statement
 
 EVENTS_TABLE = "events"
 POLL_S = 0.02

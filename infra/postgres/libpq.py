@@ -19,6 +19,16 @@ Result = pq.abc.PGresult
 Done = Callable[[Result | Exception], None]
 
 
+def as_text(value: bytes | None) -> str:
+    """Decode a text of a result; "" for NULL."""
+    return "" if value is None else value.decode()
+
+
+def as_number(value: bytes | None) -> int:
+    """Decode an integer of a result that is not negative; 0 for NULL."""
+    return 0 if value is None else int.from_bytes(value, "big")
+
+
 class LibpqConnection:
     """Executes prepared statements on a psycopg connection. Create it in the event loop that uses it.
 

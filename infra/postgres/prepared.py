@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
-from infra.log.log import CONNECT_TIMEOUT_S, CONNECTION, NO_ANSWER, READ_TIMEOUT_S, RECONNECT_TIMEOUT_S, Unavailable
+from infra.postgres.connections import NO_ANSWER, READ_TIMEOUT_S, Unavailable, new_pool, open_pool
 from infra.postgres.libpq import LibpqConnection, Result
 
 STATEMENTS_MAX = 100  # prepared per connection, as in psycopg
@@ -100,24 +100,13 @@ class PreparedPool:
     """A pool of connections for prepared statements. Open it in the event loop that uses it."""
 
     def __init__(self, conninfo: str, *, connections_max: int) -> None:
-        self._pool = AsyncConnectionPool(
-            conninfo,
-            min_size=1,
-            max_size=connections_max,
-            open=False,
-            timeout=CONNECT_TIMEOUT_S,
-            reconnect_timeout=RECONNECT_TIMEOUT_S,
-            kwargs=CONNECTION,
-        )
+        self._pool = new_pool(conninfo, connections_max=connections_max)
         self._room = asyncio.Semaphore(connections_max)
         self._idle: list[_PooledConnection] = []  # kept out of psycopg's pool, which is slower per query
 
     async def open(self) -> None:
         """Connect. Raises Unavailable."""
-        try:
-            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
-        except PoolTimeout as error:
-            raise Unavailable(str(error)) from error
+        await open_pool(self._pool)
 
     async def close(self) -> None:
         while self._idle:

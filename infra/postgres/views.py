@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 from psycopg import pq, sql
 
-from infra.log.log import Readers, Unavailable
+from infra.postgres.connections import Readers, Unavailable
 from infra.postgres.prepared import PreparedPool, Statement
 
 # What a process can ask for keeps two of the database's busy. More of them take turns on the same cores, so that each

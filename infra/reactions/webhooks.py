@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,15 +18,17 @@ import httpx
 import msgspec
 
 from domain.errors import Rejected
-from domain.queues.line import Line, stream
+from domain.outbox import message_of
 from domain.webhooks import Failure, RecordAttempt
 from infra.log.core import Core
-from infra.log.log import Key, Log, Unavailable
+from infra.log.log import Log
 from infra.log.secret import Secret
+from infra.log.submission import Key
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import Question, Views
+from infra.reactions.reaction import ACTOR, Reaction, Resources
 from infra.running.logging import log_failure
 
-ACTOR = "system"
 TIMEOUT_S = 10.0  # until the status is there
 AT_ONCE_MAX = 4  # to one webhook: who does not answer keeps nobody else waiting
 EACH_MAX = 32  # of one webhook, in hand
@@ -68,11 +70,14 @@ class Stretch(Protocol):
     def until(self) -> int | None: ...
 
 
-class Outbox(msgspec.Struct, frozen=True):
-    """The questions of projections/webhooks/deliveries.py."""
+class ReadModels(Protocol):
+    """What projections/webhooks has."""
 
-    stretch: Callable[[int, int], Question[Stretch]]
-    due: Callable[[datetime, int, int, Mapping[str, int], int | None], Question[Message]]
+    def stretch(self, settled: int, messages: int, /) -> Question[Stretch]: ...
+
+    def due_deliveries(
+        self, now: datetime, each: int, settled: int, settled_of: Mapping[str, int], until: int | None, /
+    ) -> Question[Message]: ...
 
 
 def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
@@ -81,17 +86,10 @@ def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
 
 
 async def body_of(message: Message, log: Log) -> bytes:
-    """What is sent: JSON, the same whenever it is. Who waited when a line closed is read in the line's own stream.
-
-    Raises Unavailable.
-    """
-    data = dict(message.data)
-    if message.kind == "line_closed":
-        line: Line = await log.state(stream(data["line"]))
-        data["unserved"] = [
-            {"turn": turn.turn, "number": turn.shown, "person": turn.person}
-            for turn in (line.turns[name] for name in data["unserved"])
-        ]
+    """What is sent: JSON, the same whenever it is. Raises Unavailable."""
+    data, declared = message.data, message_of(message.kind)
+    if declared and declared.reads:
+        data = declared.complete(data, await log.state(declared.reads(data)))
     return msgspec.json.encode(
         {
             "type": message.kind,
@@ -131,13 +129,15 @@ class Courier:
     for its place is sent as the newest look has it: not at all, if its webhook was removed meanwhile.
     """
 
+    failure = "webhooks are not sent"
+
     def __init__(
-        self, core: Core, views: Views, http: httpx.AsyncClient, outbox: Outbox, clock: Callable[[], datetime]
+        self, core: Core, views: Views, http: httpx.AsyncClient, read_models: ReadModels, clock: Callable[[], datetime]
     ) -> None:
         self._core = core
         self._views = views
         self._http = http
-        self._outbox = outbox
+        self._read_models = read_models
         self._clock = clock
         self._at_least = 0
         self._settled = 0
@@ -154,8 +154,10 @@ class Courier:
 
     async def tick(self) -> None:
         """Begin to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
-        (stretch,), _ = await self._views.ask(self._outbox.stretch(self._settled, STRETCH_EVENTS))
-        question = self._outbox.due(self._clock(), EACH_MAX, self._settled, self._settled_of, stretch.until)
+        (stretch,), _ = await self._views.ask(self._read_models.stretch(self._settled, STRETCH_EVENTS))
+        question = self._read_models.due_deliveries(
+            self._clock(), EACH_MAX, self._settled, self._settled_of, stretch.until
+        )
         rows, freshness = await self._views.ask(question, at_least=self._at_least)
         self._recorded = {name: position for name, position in self._recorded.items() if position > freshness.position}
         # What one read model has and another not yet is looked at again.
@@ -249,3 +251,9 @@ async def open_http() -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
     async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, follow_redirects=False, trust_env=False) as http:
         yield http
+
+
+@asynccontextmanager
+async def open_reactions(resources: Resources, read_models: ReadModels) -> AsyncIterator[Sequence[Reaction]]:
+    async with open_http() as http:
+        yield [Courier(resources.core, resources.views, http, read_models, resources.clock)]

@@ -1,6 +1,6 @@
 """What a read model is: a table, the events that count, and how they change its rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -42,10 +42,10 @@ class Projection(msgspec.Struct, frozen=True):
     version: int
     row: type[Row]
     indexes: tuple[str, ...]
-    events: tuple[type[Event], ...]
+    events: Collection[type[Event]]
     keys: Callable[[Entry], tuple[str, ...]]
     evolve: Callable[[Any, Entry, str], Row | None]
-    created_by: tuple[type[Event], ...] = ()
+    created_by: Collection[type[Event]] = ()
 
     def __post_init__(self) -> None:
         columns_of(self.row)  # raises if a field has no column type

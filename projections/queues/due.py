@@ -5,7 +5,11 @@ from datetime import datetime
 import msgspec
 
 from domain.decider import Instant
+from domain.due import Job
 from domain.identifiers import LineId, TurnId
+from domain.queues.calling import MarkAbsent
+from domain.queues.opening import CloseLine
+from projections.engine.due import Due
 from projections.engine.query import Query
 from projections.queues.lines import LINES
 from projections.queues.turns import TURNS
@@ -76,3 +80,15 @@ def lines_to_close(now: datetime, first: int) -> Query[LineToClose]:
         parameters={"now": now, "limit": first},
         row=LineToClose,
     )
+
+
+def _mark_absent(row: AbsentTurn) -> Job:
+    # With the time, since who comes back is called anew.
+    return Job(command=MarkAbsent(turn=row.turn), key=f"absent:{row.turn}:{row.absent_from.isoformat()}")
+
+
+def _close(row: LineToClose) -> Job:
+    return Job(command=CloseLine(line=row.line), key=f"close:{row.line}")
+
+
+DUE = (Due(absent_turns, _mark_absent), Due(lines_to_close, _close))

@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 
 from domain.decider import Instant
-from domain.identifiers import DeliveryId, WebhookId, line_of, position_of, webhook_of
-from domain.queues.line import LineClosed, NoticeGiven, shown_number
+from domain.identifiers import DeliveryId, WebhookId, position_of, webhook_of
+from domain.outbox import MESSAGES
 from domain.webhooks import (
     DeliveryAttempted,
     DeliveryRequested,
     DeliveryState,
-    Kind,
     WebhookRegistered,
     WebhookRemoved,
 )
@@ -34,26 +33,14 @@ class OutboxRow(Row):
 
     message: str
     position: Fixed[BigInt]
-    kind: Fixed[Kind]
+    kind: Fixed[Text]
     happened_at: Fixed[Instant]
     data: JsonB[dict[str, Any]]
 
 
-def _told(_row: OutboxRow | None, entry: Entry, key: str) -> OutboxRow | None:
-    event: Any = entry.event
-    if isinstance(event, NoticeGiven):
-        data = {
-            "turn": event.turn,
-            "line": line_of(event.turn),
-            "number": shown_number(event.priority, event.number),
-            "ahead": event.ahead,
-            "minutes": event.minutes,
-            "person": event.person,
-        }
-        return OutboxRow(key, entry.position, "notice_given", event.given_at, data)
-    return OutboxRow(
-        key, entry.position, "line_closed", event.closed_at, {"line": event.line, "unserved": event.unserved}
-    )
+def _sent(_row: OutboxRow | None, entry: Entry, key: str) -> OutboxRow | None:
+    event, message = entry.event, MESSAGES[type(entry.event)]
+    return OutboxRow(key, entry.position, message.kind, message.happened_at(event), message.data(event))
 
 
 OUTBOX = Projection(
@@ -61,10 +48,11 @@ OUTBOX = Projection(
     version=1,
     row=OutboxRow,
     indexes=("position",),
-    events=(NoticeGiven, LineClosed),
+    # As many as contexts declare, also those whose modules are imported later.
+    events=MESSAGES.keys(),
     keys=lambda entry: (str(entry.position),),
-    evolve=_told,
-    created_by=(NoticeGiven, LineClosed),
+    evolve=_sent,
+    created_by=MESSAGES.keys(),
 )
 
 
@@ -159,7 +147,7 @@ class DueDelivery(msgspec.Struct, frozen=True):
     url: str
     generation: int
     position: int
-    kind: Kind
+    kind: str
     happened_at: Instant
     data: dict[str, Any]
     attempts: int
@@ -262,7 +250,7 @@ class ShownDelivery(msgspec.Struct, frozen=True):
 
     delivery: DeliveryId
     position: int
-    kind: Kind
+    kind: str
     happened_at: Instant
     state: DeliveryState
     attempts: int

@@ -40,8 +40,8 @@ BOUNDED = {
     "Query.lineHistory": "projections.queues.line_figures.HISTORY_DAYS_MAX days of a service point's services",
     "Query.webhooks": "domain.webhooks.WEBHOOKS_MAX",
     "Query.utilisation": "api.graphql.appointments.views.WEEKS_MAX weeks of a hospital's specialties",
-    "SlotTaken.alternatives": "domain.appointments.agenda.ALTERNATIVES_MAX",
-    "Webhook.kinds": "domain.webhooks.Kind",
+    "SlotTaken.alternatives": "domain.appointments.availability.ALTERNATIVES_MAX",
+    "Webhook.kinds": "domain.outbox.MESSAGES",
 }
 
 DEPRECATION = re.compile(r"Use `([^`]+)`; goes on ([0-9]{4}-[0-9]{2}-[0-9]{2}) or later\.")

@@ -4,9 +4,10 @@ import pytest
 
 from domain.decider import build
 from domain.people import ErasePerson
+from infra.log.batch import Appended, Batch, Conflict
 from infra.log.core import Core
-from infra.log.lane import Lane, Outcome
-from infra.log.log import Appended, Batch, Conflict
+from infra.log.lane import Lane
+from infra.log.submission import Outcome
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, REGISTER, registered, wish
 from tests.city import key, open_agenda

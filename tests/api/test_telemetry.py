@@ -14,7 +14,7 @@ import api.app
 import api.http.endpoint
 from api.telemetry import CORRELATION_LENGTH_MAX
 from infra.log.core import Core
-from infra.log.log import Unavailable
+from infra.postgres.connections import Unavailable
 from infra.postgres.views import Views
 from infra.running.settings import Settings
 from tests.api.conftest import Client, services_of, serving

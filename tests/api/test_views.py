@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import infra.postgres.views
+from api.contexts import read_models
 from domain.appointments.agenda import CancelAppointment, HoldSlot
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.decider import build
 from infra.log.core import Core
 from infra.postgres.views import Views
-from projections.catalogue import PROJECTIONS
 from tests.api.conftest import Client
 from tests.city import AGENDA, DAY, FIRST_SLOT, agenda, booking, hospital, key, opaque, open_agenda
 from tests.conftest import Clock, Town
@@ -294,7 +294,7 @@ async def test_before_anybody_ran_the_projections_it_is_unavailable(
     for arguments in ("", ', atLeast: "0"', ', atLeast: "1"'):
         answer = await client.ask(f'{{ availability(specialty: "x"{arguments}) {{ freeSlots }} }}')
         assert answer["errors"][0]["extensions"] == {"code": "unavailable"}
-    assert (await client.http.get("/readyz")).json()["views"] == dict.fromkeys(PROJECTIONS)
+    assert (await client.http.get("/readyz")).json()["views"] == dict.fromkeys(read_models())
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from api.contexts import read_models
 from bench import projector
 from bench.projector import City
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked
 from domain.appointments.patient import VisitTaken
 from domain.decider import fold
-from projections.catalogue import PROJECTIONS
 
 QUIET = Console(quiet=True)
 
@@ -38,7 +38,7 @@ def test_both_variants_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_idle_read_models_want_no_event_of_a_booking() -> None:
     booked = {AppointmentBooked.event_name, VisitTaken.event_name}
     idle = projector.idle_projections()
-    assert len({one.name for one in idle} - set(PROJECTIONS)) == projector.IDLE_VIEWS
+    assert len({one.name for one in idle} - set(read_models())) == projector.IDLE_VIEWS
     assert not any(booked.intersection(one.topics()) for one in idle)
 
 

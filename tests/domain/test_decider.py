@@ -19,7 +19,7 @@ from domain.appointments.agenda import (
     PublishAgenda,
 )
 from domain.appointments.attendance import CheckIn, MarkNoShow
-from domain.appointments.hospital import HospitalRegistered, RegisterHospital
+from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
 from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
 from domain.errors import Rejected
@@ -30,6 +30,7 @@ from domain.queues.opening import CloseLine, OpenLine, PauseCounter, ResumeCount
 from domain.queues.service_point import RegisterServicePoint
 from domain.queues.turns import AskNotice, GiveNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
 from domain.webhooks import RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
+from infra.log.submission import Overloaded
 from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 from tests.waiting import LINE, OTHER, turn
 
@@ -472,7 +473,5 @@ def test_a_decision_yields_events_for_streams_and_changes_no_state() -> None:
 
 
 def test_a_refusal_reads_well_in_a_log() -> None:
-    assert str(Rejected("hospital_unknown", path="hospital", hospital="x")) == (
-        "hospital_unknown at hospital (hospital='x')"
-    )
-    assert str(Rejected("overloaded")) == "overloaded at the command"
+    assert str(HospitalUnknown(path="hospital", hospital="x")) == ("hospital_unknown at hospital (hospital='x')")
+    assert str(Overloaded()) == "overloaded at the command"

@@ -59,6 +59,8 @@ def test_what_was_said_of_it_can_be_changed() -> None:
     kinds = ["notice_given", "line_closed"]
     given(registered()).when(register(kinds=kinds)).then((WEBHOOKS, registered(kinds=sorted(kinds))))
     given(registered()).when(register(kinds=["notice_given"] * 2)).rejected("invalid_input", path="kinds", hint="once")
+    unknown = given(registered()).when(register(kinds=["notice_given", "nothing"]))
+    unknown.rejected("invalid_input", path="kinds.1", hint="type")
 
 
 def test_a_new_generation_has_another_secret_and_no_old_one_comes_back() -> None:

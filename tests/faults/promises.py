@@ -6,7 +6,7 @@ from collections import Counter
 from domain.appointments.agenda import BookAppointment
 from domain.errors import Rejected
 from infra.log.core import Core
-from infra.log.lane import Outcome
+from infra.log.submission import Outcome
 from tests.city import booking, key
 from tests.conftest import Town
 from tests.faults.truth import check_laws, read_log, written_by

@@ -13,8 +13,9 @@ from domain.decider import Command, build
 from domain.errors import Rejected
 from infra.log.cache import StateCache
 from infra.log.core import Core
-from infra.log.lane import Lane, Outcome
+from infra.log.lane import Lane
 from infra.log.log import Log
+from infra.log.submission import Outcome
 from tests.city import AGENDA, FIRST_SLOT, booking, key, opaque, open_agenda
 from tests.conftest import Clock, Town
 from tests.faults.promises import ask, check_promises, codes

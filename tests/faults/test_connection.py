@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import infra.log.lane
-import infra.log.log
+import infra.postgres.connections
 from domain.errors import Rejected
 from infra.log.core import Core
-from infra.log.lane import BATCH_COMMANDS_MAX, Lane, Outcome
-from infra.log.log import Log, Unavailable
+from infra.log.lane import BATCH_COMMANDS_MAX, Lane
+from infra.log.log import Log
+from infra.log.submission import Outcome
+from infra.postgres.connections import Unavailable
 from tests.city import booking, open_agenda
 from tests.conftest import Clock, Town
 from tests.faults.promises import Answers, ask, check_promises, check_repetitions, one_each
@@ -53,8 +55,8 @@ async def city(town: Town, clock: Clock, relay: Relay) -> AsyncIterator[Core]:
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.log.log, "APPEND_TIMEOUT_S", SHORT_TIMEOUT_S)
-    monkeypatch.setattr(infra.log.log, "READ_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", SHORT_TIMEOUT_S)
+    monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", SHORT_TIMEOUT_S)
     monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
     monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.05)
 

@@ -12,10 +12,11 @@ import psycopg
 import pytest
 
 import infra.log.lane
-import infra.log.log
+import infra.postgres.connections
 from infra.log.core import Core
 from infra.log.lane import BATCH_COMMANDS_MAX, Lane
-from infra.log.log import Log, Unavailable
+from infra.log.log import Log
+from infra.postgres.connections import Unavailable
 from infra.postgres.embedded import EmbeddedPostgres
 from tests.city import FIRST_SLOT, open_agenda
 from tests.conftest import Clock, Town
@@ -35,9 +36,9 @@ THAW_TIMEOUT_S = 10
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.log.log, "APPEND_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(infra.log.log, "READ_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(infra.log.log, "END_FORMER_S", 0.1)
+    monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(infra.postgres.connections, "END_FORMER_S", 0.1)
     monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
     monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.05)
 
@@ -154,7 +155,7 @@ async def test_while_somebody_holds_the_log_all_that_wait_are_answered_in_bounde
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four batches of them: those behind must not be tried one batch after another, each for as long as the first."""
-    monkeypatch.setattr(infra.log.log, "APPEND_TIMEOUT_S", SHORTER_S)
+    monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", SHORTER_S)
     await open_agenda(core, slots=1_000)
     wishes = one_each(3 * BATCH_COMMANDS_MAX + 50)
     with psycopg.connect(town.owner) as holding:

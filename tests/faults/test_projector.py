@@ -16,11 +16,11 @@ import msgspec
 import psutil
 import pytest
 
+from api.contexts import read_models
 from infra.log.core import Core
 from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.postgres.views import Views
 from projections.appointments.availability import free_by_day
-from projections.catalogue import PROJECTIONS
 from projections.engine.generations import Places
 from projections.engine.runner import Status, verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key
@@ -104,7 +104,7 @@ async def test_killed_at_any_moment_it_goes_on_where_it_was(
 
 
 async def equal_to_anew(town: Town, booked: int) -> None:
-    for projection in PROJECTIONS.values():
+    for projection in read_models().values():
         found = await asyncio.to_thread(verify, town.application, Places(town.schema), projection, decode)
         assert found.different == 0, str(found)
         if projection.name == "appointments":
@@ -210,7 +210,7 @@ def projectors(pid: int) -> list[psutil.Process]:
 def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:
     told = igob("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1
-    assert f"there is no projection nothing; there are {', '.join(PROJECTIONS)}" in told.stderr
+    assert f"there is no projection nothing; there are {', '.join(read_models())}" in told.stderr
     told = igob("projections", "verify", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1
     assert "projection availability was never built: run igob projections run" in told.stderr

@@ -13,8 +13,8 @@ import psutil
 import psycopg
 import pytest
 
+from api.contexts import read_models
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
-from projections.catalogue import PROJECTIONS
 from tests.faults.rig import wait_for
 from tests.serving import STOP_S, Serving, gql, igob, postmaster_of, serving
 
@@ -39,7 +39,7 @@ def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None
         url = server.url()
         assert url.startswith("http://127.0.0.1:")
         fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
-        ready = {"status": "ready", "position": "0", "views": dict.fromkeys(PROJECTIONS, fresh)}
+        ready = {"status": "ready", "position": "0", "views": dict.fromkeys(read_models(), fresh)}
         assert httpx.get(f"{url}/readyz").json() == ready
         postmaster = postmaster_of(folder)
         assert postmaster is not None

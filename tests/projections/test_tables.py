@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
+from api.contexts import read_models
 from domain.decider import Instant, Value
-from projections.catalogue import PROJECTIONS
 from projections.engine.columns import BigInt, Bits, Fixed, JsonB, SmallInt, Text, columns_of
 from projections.engine.projection import Row
 
@@ -139,15 +139,15 @@ FIXED = {
 
 
 def test_tables_of_version_1_have_the_columns_that_they_had() -> None:
-    assert {name: dict(one.columns.types) for name, one in PROJECTIONS.items()} == COLUMNS
-    assert {name: tuple(one.columns.types) for name, one in PROJECTIONS.items()} == {
+    assert {name: dict(one.columns.types) for name, one in read_models().items()} == COLUMNS
+    assert {name: tuple(one.columns.types) for name, one in read_models().items()} == {
         name: tuple(columns) for name, columns in COLUMNS.items()
     }
-    assert {name: one.version for name, one in PROJECTIONS.items()} == dict.fromkeys(COLUMNS, 1)
+    assert {name: one.version for name, one in read_models().items()} == dict.fromkeys(COLUMNS, 1)
 
 
 def test_columns_that_never_change_are_marked_in_the_row() -> None:
-    assert {name: one.columns.fixed for name, one in PROJECTIONS.items()} == {
+    assert {name: one.columns.fixed for name, one in read_models().items()} == {
         name: frozenset(fixed.split()) for name, fixed in FIXED.items()
     }
 

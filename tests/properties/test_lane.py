@@ -20,10 +20,13 @@ from domain.appointments.agenda import CancelAppointment, HoldSlot
 from domain.decider import Command, build, fold
 from domain.errors import Rejected
 from domain.identifiers import agenda_id
+from infra.log.batch import Appended, Batch, Conflict
 from infra.log.cache import CACHE_BYTES_MAX, StateCache
 from infra.log.codec import Codec
-from infra.log.lane import Lane, Outcome
-from infra.log.log import Appended, Batch, Conflict, Key, Log, Unavailable
+from infra.log.lane import Lane
+from infra.log.log import Log
+from infra.log.submission import Key, Outcome
+from infra.postgres.connections import Unavailable
 from tests.city import DAY, agenda, booking, hospital, key, opaque
 from tests.conftest import Clock, Town
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import projections.engine.building
 import projections.engine.pages
+from api.contexts import read_models
 from domain.decider import DECISIONS, Command, build, decide, fold, fold_of
 from domain.errors import Rejected
 from domain.identifiers import line_of
@@ -24,7 +25,6 @@ from domain.queues.opening import CloseLine, PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
 from infra.log.core import Core
 from infra.postgres.views import Views
-from projections.catalogue import PROJECTIONS
 from projections.engine.generations import Places
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.runner import verify
@@ -131,7 +131,7 @@ def test_rows_say_what_the_stream_says(seed: int, wishes: int) -> None:
                 position += 1
                 states[on] = fold_of(on).evolve(states[on], event)
                 for projection in (TURNS, LINES):
-                    if isinstance(event, projection.events):
+                    if type(event) in projection.events:
                         project(projection, rows[projection.name], Entry(position, on, event))
     for name in LINES_THERE:
         agree(
@@ -194,7 +194,7 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
                 projecting.catch_up(look=dice.random() < 0.5)
             await answers_agree(core, views, clock.now)
     for name in ("service_points", "lines", "turns"):
-        found = verify(town.application, Places(town.schema), PROJECTIONS[name], decode)
+        found = verify(town.application, Places(town.schema), read_models()[name], decode)
         assert found.different == 0, str(found)
         assert found.rows > 0
 

@@ -14,12 +14,12 @@ from api.graphql.access import DOERS_OF_ALL, EVERYBODY
 from api.graphql.appointments.access import own_hospital
 from api.graphql.commands import words_of
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain.appointments import agenda as domain
 from domain.appointments import availability
 from domain.decider import build
-from domain.errors import Rejected
+from domain.errors import InvalidInput, OnceHint
 
 
 @words_of(domain.Channel)
@@ -98,7 +98,7 @@ class Agenda(Node):
     ) -> Connection[Slot]:
         first = page_size(first, info)
         if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
-            refuse(info, "after", "cursor")
+            refuse(info, "after", CursorHint())
         in_state = cast("availability.SlotState", state.name) if state else None
         wanted = availability.slots_in(self.agenda, in_state, self.now, after=int(after or 0))
         slots = [_slot(self.agenda, slot, self.now) for slot in islice(wanted, first + 1)]
@@ -172,7 +172,7 @@ class PublishAgendaPayload(Payload):
 )
 async def publish_agenda(info: Info, grant: Grant, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:
     if len({quota.channel for quota in input.quotas}) < len(input.quotas):
-        raise Rejected("invalid_input", path="quotas", hint="once")
+        raise InvalidInput(path="quotas", hint=OnceHint())
     context, kind = info.context, domain.PublishAgenda
     fields = {
         "hospital": input.hospital,

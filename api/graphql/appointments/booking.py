@@ -17,7 +17,6 @@ from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
 from domain.appointments import attendance
 from domain.appointments import patient as patients
-from domain.errors import Rejected
 from domain.identifiers import agenda_of, hospital_of
 
 
@@ -103,28 +102,30 @@ class VisitConflict(UserError):
     appointment: strawberry.ID = strawberry.field(description="The other appointment.")
 
 
-@error_of("slot_taken")
-def _slot_taken(refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
+@error_of(agendas.SlotTaken)
+def _slot_taken(refusal: agendas.SlotTaken, _grant: Grant | None, **common: Any) -> UserError:
     free = [
-        Slot(number=slot.number, start=slot.start, minutes=slot.minutes, state=SlotState.FREE, held_until=None)
-        for slot in refusal.details["alternatives"]
+        Slot(number=slot.number, start=Instant(slot.start), minutes=slot.minutes, state=SlotState.FREE, held_until=None)
+        for slot in refusal.alternatives
     ]
     return SlotTaken(alternatives=free, **common)
 
 
-@error_of("not_released_yet")
-def _not_released_yet(refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
-    return NotReleasedYet(release_at=refusal.details["at"], **common)
+@error_of(agendas.NotReleasedYet)
+def _not_released_yet(refusal: agendas.NotReleasedYet, _grant: Grant | None, **common: Any) -> UserError:
+    return NotReleasedYet(release_at=Instant(refusal.at), **common)
 
 
-@error_of("hold_limit_reached")
-def _hold_limit_reached(refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
-    return HoldLimitReached(free_again_at=refusal.details["at"], **common)
+@error_of(patients.HoldLimitReached)
+def _hold_limit_reached(refusal: patients.HoldLimitReached, _grant: Grant | None, **common: Any) -> UserError:
+    return HoldLimitReached(free_again_at=Instant(refusal.at), **common)
 
 
-@error_of("visits_overlap", "already_seen_here")
-def _visit_conflict(refusal: Rejected, grant: Grant | None, **common: Any) -> UserError | None:
-    appointment = refusal.details["appointment"]
+@error_of(patients.VisitsOverlap, patients.AlreadySeenHere)
+def _visit_conflict(
+    refusal: patients.VisitsOverlap | patients.AlreadySeenHere, grant: Grant | None, **common: Any
+) -> UserError | None:
+    appointment = refusal.appointment
     hospitals = grant.bounds if grant else None
     if hospitals is not None and hospital_of(appointment) not in hospitals:
         return None  # a clerk does not learn of appointments at other hospitals

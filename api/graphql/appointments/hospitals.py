@@ -8,7 +8,7 @@ from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
 from api.graphql.commands import Done, Given, Gives, Takes, command
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import Info, Node, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from domain.appointments import hospital as domain
 from domain.identifiers import SLUG, fits
 
@@ -25,7 +25,7 @@ class Hospital(Node):
 async def hospitals(info: Info, first: First, after: After = None) -> Connection[Hospital]:
     first = page_size(first, info)
     if after is not None and not fits(SLUG, after):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     context = info.context
     names = await context.stream_names(domain.stream(""), after=domain.stream(after or ""), first=first + 1)
     found: list[Hospital] = []

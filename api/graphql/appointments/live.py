@@ -14,10 +14,10 @@ from api.graphql.fields import Info, refuse, subscription
 from api.graphql.following import AfterPosition, Message, follow, previous_of, showing
 from api.graphql.scalars import Position
 from domain.appointments import agenda as agendas
+from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
 from domain.appointments.patient import VisitTaken
-from domain.errors import Rejected
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, AgendaHint, OpaqueHint, agenda_of, fits
 
 
 @strawberry.type(description="An agenda after one or more changes.")
@@ -53,10 +53,10 @@ async def agenda(
     after: AfterPosition = None,
 ) -> AsyncGenerator[AgendaChange, None]:
     if not fits(AGENDA_NAME, id):
-        refuse(info, "id", "agenda")
+        refuse(info, "id", AgendaHint())
     async with follow(info, agendas.stream(id), after=after) as following:
         if (await following.snapshot()).state.published is None:
-            raise Rejected("agenda_unknown", path="id")
+            raise AgendaUnknown(path="id")
 
         def show(change: Change) -> AgendaChange:
             agenda = shown_agenda(change.snapshot.state, info.context.services.now())
@@ -75,14 +75,14 @@ async def appointment(
     after: AfterPosition = None,
 ) -> AsyncGenerator[AppointmentChange, None]:
     if not fits(APPOINTMENT_NAME, id):
-        refuse(info, "id", "opaque")
+        refuse(info, "id", OpaqueHint())
     stream = agendas.stream(agenda_of(id))
     async with follow(info, stream, after=after, concerns=one_entity(stream, id)) as following:
         if id not in (await following.snapshot()).state.appointments:
             # Booked a moment ago, it is in the log, and here soon.
             agenda: agendas.Agenda = await info.context.state(stream)
             if id not in agenda.appointments:
-                raise Rejected("appointment_unknown", path="id")
+                raise AppointmentUnknown(path="id")
             await following.snapshot(lambda state: id in state.appointments)
 
         def show(change: Change) -> AppointmentChange:

@@ -11,7 +11,7 @@ from api.graphql.access import ALL, READERS_OF_ALL, Rule
 from api.graphql.appointments.booking import Appointment, AppointmentState, Hold, shown_appointment, shown_hold
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import Info, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.people.acting import own_people
 from domain import people
 from domain.appointments import agenda as agendas
@@ -45,7 +45,7 @@ class Patient:
         if after is not None:
             last = known.get(after)
             if last is None:
-                refuse(info, "after", "cursor")
+                refuse(info, "after", CursorHint())
             begin = bisect_right(visits, _by_start(last), key=_by_start)
         wanted = visits[begin : begin + first + 1]
         states = await _states(info, [visit.appointment for visit in wanted])

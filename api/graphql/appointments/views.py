@@ -16,11 +16,11 @@ from api.graphql.appointments.hospitals import HospitalCode
 from api.graphql.appointments.patients import readers_of_patient
 from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import AtLeast, Info, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.read_models import BEHIND, code, period
 from api.graphql.scalars import Instant
 from domain.calendar import local_date
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, OpaqueHint, agenda_of, fits
 from projections.appointments import appointments as visits
 from projections.appointments import availability as slots
 
@@ -98,11 +98,11 @@ def _place(after: str | None, info: Info) -> visits.Place | None:
         return None
     start, _, appointment = after.partition(" ")
     if not start.isascii() or not fits(APPOINTMENT_NAME, appointment):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     try:
         return msgspec.convert({"start": start, "appointment": appointment}, visits.Place)
     except msgspec.ValidationError:
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
 
 
 def _cursor(appointment: Appointment) -> str:
@@ -174,7 +174,7 @@ async def agendas(
     first = page_size(first, info)
     code(hospital, "hospital", info)
     if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     now = info.context.services.now()
     question = slots.agendas_from(
         hospital=hospital,
@@ -235,7 +235,7 @@ async def appointments(
 ) -> Connection[Appointment]:
     first = page_size(first, info)
     if not fits(OPAQUE, patient):
-        refuse(info, "patient", "opaque")
+        refuse(info, "patient", OpaqueHint())
     question = visits.of_patient(patient, hospitals=grant.bounds, after=_place(after, info), first=first + 1)
     rows = await info.context.ask(question, at_least=at_least)
     return page([_visit(row) for row in rows], first, _cursor)

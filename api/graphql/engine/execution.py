@@ -9,7 +9,7 @@ from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType, exe
 from graphql.pyutils import is_awaitable
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
-from api.graphql.context import Context, freshness_shown
+from api.graphql.context import Context, QueryTooLarge, freshness_shown
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
 from api.graphql.engine.plans import NotPlain
 from api.graphql.engine.values import translate_wrong_values
@@ -17,6 +17,7 @@ from api.graphql.errors import as_graphql_error
 from api.graphql.schema import schema
 from api.http.limits import COST_MAX, OPERATION_TIMEOUT_S
 from domain.errors import Rejected
+from infra.log.submission import ServiceUnavailable
 from infra.running.logging import log_failure
 
 # By whether clients may ask what the schema is.
@@ -93,7 +94,7 @@ def understood(asked: Asked, context: Context, kinds: Collection[OperationType])
         raise NotHere(operation.node.operation)
     context.cost = document.cost(asked.operation_name, asked.variables)
     if context.cost > COST_MAX:
-        raise WrongDocument([as_graphql_error(Rejected("query_too_large", limit=COST_MAX), context.language)])
+        raise WrongDocument([as_graphql_error(QueryTooLarge(limit=COST_MAX), context.language)])
     if operation.commands > 1:
         context.charge(operation.commands - 1)  # the first is the request itself
     return document
@@ -134,10 +135,18 @@ async def _executed(document: Document, asked: Asked, context: Context) -> Execu
     return result
 
 
+class TookTooLong(
+    Rejected,
+    es="La consulta tardó más de {seconds} s y se interrumpió: pida menos de una vez, o repítala.",
+    en="The query took longer than {seconds} s and was cut off: ask for less at once, or ask again.",
+):
+    seconds: float
+
+
 def _cut_off(context: Context) -> Answer:
     """The answer to what took too long. What a mutation gave to the lane goes on: the same key settles it."""
-    late = Rejected("took_too_long", seconds=OPERATION_TIMEOUT_S)
-    refusal = Rejected("unavailable") if context.operation[0] == OperationType.MUTATION.value else late
+    late = TookTooLong(seconds=OPERATION_TIMEOUT_S)
+    refusal = ServiceUnavailable() if context.operation[0] == OperationType.MUTATION.value else late
     return Answer(executed=True, errors=[as_graphql_error(refusal, context.language)], extensions=_extensions(context))
 
 
@@ -210,11 +219,19 @@ def _is_ours(error: GraphQLError) -> bool:
     return error.original_error is not None and not isinstance(error.original_error, GraphQLError)
 
 
+class InternalError(
+    Rejected,
+    es="Algo falló de nuestro lado. Si se repite, díganos este número: {id}.",
+    en="Something went wrong on our side. If it happens again, tell us this number: {id}.",
+):
+    id: str
+
+
 def _masked(error: GraphQLError, context: Context) -> GraphQLError:
     assert error.original_error
     # Not error.path: it holds aliases, which are what the client says.
     field = error.nodes[0] if error.nodes else None
     name = field.name.value if isinstance(field, FieldNode) else None
     log_failure("a resolver failed", error.original_error, field=name, id=context.correlation)
-    said = as_graphql_error(Rejected("internal_error", id=context.correlation), context.language)
+    said = as_graphql_error(InternalError(id=context.correlation), context.language)
     return GraphQLError(said.message, nodes=error.nodes, path=error.path, extensions=said.extensions)

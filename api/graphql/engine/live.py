@@ -17,7 +17,9 @@ import msgspec
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
-from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap, Unavailable
+from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap
+from infra.log.submission import Overloaded
+from infra.postgres.connections import Unavailable
 from infra.running.logging import log_failure
 
 POLL_S = 0.02
@@ -216,6 +218,13 @@ class Following:
         return Change(position=position, previous=self._seen, snapshot=snapshot)
 
 
+class PositionUnknown(
+    Rejected,
+    es="El registro todavía no llega a esa posición.",
+    en="The log has not come to that position yet.",
+): ...
+
+
 class Live:
     """All who follow streams in this process, and the poller."""
 
@@ -247,9 +256,9 @@ class Live:
         already. Raises Unavailable.
         """
         if after is not None and after > self._position and after > await self._log.head():
-            raise Rejected("position_unknown", path="after")
+            raise PositionUnknown(path="after")
         if self._followers >= FOLLOWERS_MAX or self._weight_bytes > FOLLOWED_BYTES_MAX:
-            raise Rejected("overloaded")
+            raise Overloaded()
         followed = self._followed.get(stream)
         if followed is None:
             followed = self._followed[stream] = self._new[stream] = _Followed()

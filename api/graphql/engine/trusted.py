@@ -22,6 +22,20 @@ def document_id(text: str) -> str:
     return FORM + sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
+class DocumentUnknown(
+    Rejected,
+    es="Ningún documento de la lista de la ciudad tiene ese identificador.",
+    en="No document of the city's list has that id.",
+): ...
+
+
+class DocumentNotTrusted(
+    Rejected,
+    es="Aquí solo se ejecutan los documentos de la lista de la ciudad, y este no está en ella.",
+    en="Only documents of the city's list are executed here, and this is none of them.",
+): ...
+
+
 class Trusted:
     """The documents, by id. `strict`: no others are executed. `understood`: what is known of their texts already."""
 
@@ -41,11 +55,11 @@ class Trusted:
         if name is not None:
             text = self._texts.get(name)
             if text is None or query not in (None, text):
-                raise Rejected("document_unknown", path="document_id")
+                raise DocumentUnknown(path="document_id")
             return text
         assert query is not None, "limits.check_request wants one or the other"
         if self._strict and document_id(query) not in self._texts:
-            raise Rejected("document_not_trusted")
+            raise DocumentNotTrusted()
         return query
 
 

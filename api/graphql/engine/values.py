@@ -31,13 +31,27 @@ from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
 from api.graphql.errors import as_graphql_error
-from api.messages import Language
-from domain.errors import Hint, Rejected
+from api.graphql.scalars import DateHint, InstantHint, PositionHint
+from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits
 WRONG_VALUES_MAX = 50  # that are looked for in variables: the library tells of no more
 
-HINTS: dict[str, Hint] = {"Date": "date", "Instant": "instant", "Position": "position", "Int": "whole_number"}
+
+class WholeNumberHint(
+    Hint,
+    es="debe ser un número entero, de -{limit} a {limit}",
+    en="it must be a whole number, from -{limit} to {limit}",
+):
+    limit: int
+
+
+HINTS: dict[str, Hint] = {
+    "Date": DateHint(),
+    "Instant": InstantHint(),
+    "Position": PositionHint(),
+    "Int": WholeNumberHint(limit=WHOLE_NUMBER_MAX),
+}
 
 # A field that is missing or unknown stands only in the library's words, which begin so.
 _FIELD = re.compile(r"^Expected value of type '\w+' (?:to include required|not to include unknown) field '(\w+)'")
@@ -124,8 +138,8 @@ def _refusal(name: str, kind: GraphQLInputType, said: GraphQLError, path: list[s
     where = ".".join(steps) or name
     leaf = get_named_type(_type_at(kind, path))
     if isinstance(leaf, GraphQLEnumType):
-        return Rejected("invalid_input", path=where, hint="one_of", values=", ".join(leaf.values))
-    return Rejected("invalid_input", path=where, hint=HINTS.get(leaf.name, "type"), limit=WHOLE_NUMBER_MAX)
+        return InvalidInput(path=where, hint=OneOfHint(values=", ".join(leaf.values)))
+    return InvalidInput(path=where, hint=HINTS.get(leaf.name, WrongTypeHint()))
 
 
 def _type_at(kind: Any, path: list[str | int]) -> Any:

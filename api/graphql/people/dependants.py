@@ -10,7 +10,7 @@ import strawberry
 from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Arguments, argument, only
 from api.graphql.commands import Done, Gives, Takes, command, words_of
 from api.graphql.fields import Info, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.people.acting import others, themselves
 from domain.people.dependants import (
     ConfirmDependant,
@@ -81,7 +81,7 @@ async def dependants(
     state: Guardian = await info.context.state(stream(guardian))
     ids = list(state.dependants)
     if after is not None and after not in state.dependants:
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     begin = 0 if after is None else ids.index(after) + 1
     now = info.context.services.now()
     nodes = [_dependant(guardian, state, one, now) for one in islice(ids, begin, begin + first + 1)]

@@ -11,10 +11,9 @@ from api.graphql.fields import Info
 from api.graphql.queues.access import CLERKS_OF_LINE, CLERKS_OF_TURN
 from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.turns import Turn, shown_turn, turn_by_id
-from domain.errors import Rejected
 from domain.identifiers import CallId
 from domain.queues import calling
-from infra.reactions.lines import LineNow
+from infra.reactions.queues.lines import LineNow
 
 
 @strawberry.type(description="Somebody else is next.")
@@ -22,9 +21,9 @@ class NotNext(UserError):
     number: str = strawberry.field(description="Who: A-017.")
 
 
-@error_of("not_next")
-def _not_next(refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
-    return NotNext(number=refusal.details["number"], **common)
+@error_of(calling.NotNext)
+def _not_next(refusal: calling.NotNext, _grant: Grant | None, **common: Any) -> UserError:
+    return NotNext(number=refusal.number, **common)
 
 
 @command(

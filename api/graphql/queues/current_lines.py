@@ -9,7 +9,7 @@ from domain.identifiers import LINE_NAME, LineId, fits
 from domain.queues.line import Line
 from domain.queues.wait import Experience
 from infra.log.core import Core
-from infra.reactions.lines import Experiences, LineNow, Lines
+from infra.reactions.queues.lines import Experiences, LineNow, Lines
 
 T = TypeVar("T")
 

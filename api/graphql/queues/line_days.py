@@ -7,7 +7,7 @@ import strawberry
 
 from api.graphql.access import EVERYBODY
 from api.graphql.fields import AtLeast, Info, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.queues.arguments import FirstDay, OfService, ServicePointCode, service_code
 from api.graphql.read_models import BEHIND, code
 from api.graphql.scalars import Instant, optional_id, optional_instant
@@ -77,11 +77,11 @@ def _place(after: str | None, service_point: str, info: Info) -> views.Place | N
     if after is None:
         return None
     if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     try:
         _, service, day = line_parts(after)
     except ValueError:
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     return views.Place(date=day, service=service)
 
 

@@ -17,11 +17,11 @@ from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
 from api.graphql.scalars import Instant, Position, optional_id, optional_instant
 from domain.decider import build
-from domain.identifiers import LINE_NAME, fits, line_parts
+from domain.identifiers import LINE_NAME, LineHint, fits, line_parts
 from domain.queues import line as lines
 from domain.queues import opening, order
 from domain.queues.policy import Policy, PolicyTerms
-from infra.reactions.lines import LineNow
+from infra.reactions.queues.lines import LineNow
 
 NEXT_SHOWN = 5
 
@@ -195,7 +195,7 @@ async def line(
     id: Annotated[strawberry.ID, strawberry.argument(description="service point/service/date")],
 ) -> Line | None:
     if not fits(LINE_NAME, id):
-        refuse(info, "id", "line")
+        refuse(info, "id", LineHint())
     return await line_by_id(info, id)
 
 

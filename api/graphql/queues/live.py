@@ -14,10 +14,11 @@ from api.graphql.queues.current_lines import CurrentLines, current_line
 from api.graphql.queues.lines import Line, shown_line
 from api.graphql.queues.turns import Turn, shown_turn
 from api.graphql.scalars import Position
-from domain.errors import Rejected
-from domain.identifiers import LINE_NAME, TURN_NAME, fits, line_of
+from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, fits, line_of
 from domain.queues import line as lines
-from infra.reactions.lines import LineNow
+from domain.queues.calling import TurnUnknown
+from domain.queues.line import LineUnknown
+from infra.reactions.queues.lines import LineNow
 
 STILL = lines.LIVE | {"ABSENT"}  # turns of which something may still become
 
@@ -58,10 +59,10 @@ async def line(
     after: AfterPosition = None,
 ) -> AsyncGenerator[LineChange, None]:
     if not fits(LINE_NAME, id):
-        refuse(info, "id", "line")
+        refuse(info, "id", LineHint())
     async with follow(info, lines.stream(id), after=after) as following:
         if (await following.snapshot()).state.opened is None:
-            raise Rejected("line_unknown", path="id")
+            raise LineUnknown(path="id")
 
         def show(change: Change) -> LineChange:
             line = shown_line(_now(info, change.snapshot))
@@ -82,11 +83,11 @@ async def turn(
     after: AfterPosition = None,
 ) -> AsyncGenerator[TurnChange, None]:
     if not fits(TURN_NAME, id):
-        refuse(info, "id", "opaque")
+        refuse(info, "id", OpaqueHint())
     async with follow(info, lines.stream_of(id), after=after, concerns=_of_turn(id)) as following:
         if id not in (await following.snapshot()).state.turns:
             if not await current_line(info.context, line_of(id), lambda now: id in now.line.turns):
-                raise Rejected("turn_unknown", path="id")
+                raise TurnUnknown(path="id")
             await following.snapshot(lambda state: id in state.turns)  # taken a moment ago
 
         def show(change: Change) -> TurnChange:

@@ -5,12 +5,12 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
 from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, mutation, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.read_models import BEHIND
 from api.graphql.scalars import Position, optional_id
 from domain.appointments import hospital as hospitals
+from domain.appointments.hospital import HospitalUnknown
 from domain.decider import build
-from domain.errors import Rejected
 from domain.identifiers import SLUG, fits
 from domain.queues.service_point import RegisterServicePoint
 from projections.queues.service_points import service_points_after
@@ -29,7 +29,7 @@ async def service_points(
 ) -> Connection[ServicePoint]:
     first = page_size(first, info)
     if after is not None and not fits(SLUG, after):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     rows = await info.context.ask(service_points_after(after or "", first=first + 1), at_least=at_least)
     nodes = [
         ServicePoint(code=strawberry.ID(row.service_point), name=row.name, hospital=optional_id(row.hospital))
@@ -65,7 +65,7 @@ async def register_service_point(
     if input.hospital is not None:  # no hospital is ever removed: it need not be looked up in the same commit
         known: hospitals.Hospital = await info.context.state(hospitals.stream(input.hospital))
         if known.registered is None:
-            raise Rejected("hospital_unknown", path="hospital", hospital=input.hospital)
+            raise HospitalUnknown(path="hospital", hospital=input.hospital)
     command, outcome = await info.context.perform(
         grant, input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
     )

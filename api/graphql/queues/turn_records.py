@@ -9,14 +9,14 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL
 from api.graphql.fields import AtLeast, Info, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.people.acting import own_people
 from api.graphql.queues.access import readers_at
 from api.graphql.queues.arguments import LineName, line_name
 from api.graphql.queues.words import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
 from api.graphql.read_models import BEHIND
 from api.graphql.scalars import Instant, optional_id, optional_instant
-from domain.identifiers import OPAQUE, fits
+from domain.identifiers import OPAQUE, OpaqueHint, fits
 from domain.queues.line import TurnState as StateName
 from projections.queues import turns as views
 
@@ -79,7 +79,7 @@ def _record(row: views.TurnRow) -> TurnRecord:
 def _taken_at_position(after: str | None, info: Info) -> int | None:
     """Where the page before ended: its cursor is the position in the log at which the last turn was taken."""
     if after is not None and not re.fullmatch("[0-9]{1,18}", after, re.ASCII):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     return None if after is None else int(after)
 
 
@@ -103,7 +103,7 @@ async def turns(
 ) -> Connection[TurnRecord]:
     first = page_size(first, info)
     if not fits(OPAQUE, person):
-        refuse(info, "person", "opaque")
+        refuse(info, "person", OpaqueHint())
     question = views.of_person(
         person,
         service_points=grant.bounds,

@@ -15,13 +15,12 @@ from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
 from api.graphql.scalars import Instant, optional_id, optional_instant
-from domain.errors import Rejected
-from domain.identifiers import TURN_NAME, fits, line_of
+from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
 from domain.queues import calling, turns
 from domain.queues import line as lines
 from domain.queues.policy import Policy
-from infra.log.lane import Outcome
-from infra.reactions.lines import LineNow
+from infra.log.submission import Outcome
+from infra.reactions.queues.lines import LineNow
 
 
 @strawberry.type(description="A wish to be told.")
@@ -154,15 +153,16 @@ class NotBefore(UserError):
     at: Instant = strawberry.field(description="From when on.")
 
 
-@error_of("has_a_turn")
-def _has_a_turn(refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
-    details = refusal.details
-    return HasATurn(turn=strawberry.ID(details["turn"]), number=details["number"], **common)
+@error_of(calling.HasATurn)
+def _has_a_turn(refusal: calling.HasATurn, _grant: Grant | None, **common: Any) -> UserError:
+    return HasATurn(turn=strawberry.ID(refusal.turn), number=refusal.number, **common)
 
 
-@error_of("line_not_open_yet", "called_just_now", "too_early")
-def _not_before(refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
-    return NotBefore(at=refusal.details["at"], **common)
+@error_of(lines.LineNotOpenYet, calling.CalledJustNow)
+def _not_before(
+    refusal: lines.LineNotOpenYet | calling.CalledJustNow, _grant: Grant | None, **common: Any
+) -> UserError:
+    return NotBefore(at=Instant(refusal.at), **common)
 
 
 @query("A turn by id, as the log has it; null if nobody took it.", who=EVERYBODY)
@@ -170,7 +170,7 @@ async def turn(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The turn's id.")]
 ) -> Turn | None:
     if not fits(TURN_NAME, id):
-        refuse(info, "id", "opaque")
+        refuse(info, "id", OpaqueHint())
     return await turn_by_id(info, id)
 
 

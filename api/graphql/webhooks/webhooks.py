@@ -8,20 +8,19 @@ import strawberry
 
 from api.access.grant import Grant
 from api.graphql.access import ALL, DOERS_OF_ALL, READERS_OF_ALL, Rule
-from api.graphql.commands import Done, Given, Gives, Takes, command, words_of
+from api.graphql.commands import Done, Given, Gives, Takes, command
 from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, mutation, query, refuse
-from api.graphql.paging import After, Connection, First, page, page_size
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain import webhooks as hooks
 from domain.decider import build
-from domain.identifiers import SLUG, fits
+from domain.identifiers import SLUG, SlugHint, fits
 from infra.reactions.webhooks import shown_secret
 from projections.webhooks import deliveries as views
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 
 
-@words_of(hooks.Kind)
 @strawberry.enum(description="What a webhook can be told.")
 class WebhookKind(Enum):
     NOTICE_GIVEN = strawberry.enum_value(
@@ -124,9 +123,9 @@ async def deliveries(
 ) -> Connection[Delivery]:
     first = page_size(first, info)
     if not fits(SLUG, webhook):
-        refuse(info, "webhook", "slug")
+        refuse(info, "webhook", SlugHint())
     if after is not None and not _CURSOR.fullmatch(after):
-        refuse(info, "after", "cursor")
+        refuse(info, "after", CursorHint())
     question = views.of_webhook(
         webhook,
         state=state.name if state else None,

@@ -11,7 +11,8 @@ from domain import people
 from domain.decider import build
 from infra.log.core import Core
 from infra.log.lane import Lane
-from infra.log.log import Loaded, Unavailable
+from infra.log.log import Loaded
+from infra.postgres.connections import Unavailable
 from tests.city import key, opaque, person
 
 pytestmark = pytest.mark.anyio

@@ -7,12 +7,12 @@ import psycopg
 import pytest
 
 from api.app import _within
+from api.contexts import read_models
 from api.graphql.schema import schema
-from api.messages import HINTS, LANGUAGES, MESSAGES, language_of
-from domain.errors import Code, Hint
+from api.messages import language_of
+from domain.errors import HINTS, LANGUAGES, REFUSALS
 from infra.log.core import Core
-from infra.log.log import READ_TIMEOUT_S, Unavailable
-from projections.catalogue import PROJECTIONS
+from infra.postgres.connections import READ_TIMEOUT_S, Unavailable
 from tests.api.conftest import Client
 from tests.city import hospital, key
 from tests.conftest import Town
@@ -24,7 +24,7 @@ SNAPSHOT = Path(__file__).parents[3] / "docs" / "schema.graphql"
 async def test_health_and_readiness(client: Client) -> None:
     assert (await client.http.get("/healthz")).json() == {"status": "ok"}
     fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
-    views = dict.fromkeys(PROJECTIONS, fresh)
+    views = dict.fromkeys(read_models(), fresh)
     assert (await client.http.get("/readyz")).json() == {"status": "ready", "position": "0", "views": views}
 
 
@@ -86,7 +86,7 @@ async def test_a_database_that_hangs_is_not_ready(
     monkeypatch.setattr("api.app.READY_TIMEOUT_S", 0.2)
     with psycopg.connect(town.owner) as holder:
         holder.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
-        # Sooner than the log itself gives up, after infra.log.log.READ_TIMEOUT_S.
+        # Sooner than the log itself gives up, after infra.postgres.connections.READ_TIMEOUT_S.
         ready = await asyncio.wait_for(client.http.get("/readyz"), timeout=READ_TIMEOUT_S / 2)
         assert (ready.status_code, ready.json()) == (503, {"status": "the database does not answer"})
     assert (await client.http.get("/readyz")).status_code == 200
@@ -136,10 +136,11 @@ def test_the_snapshot_of_the_schema_is_true() -> None:
 
 
 def test_every_refusal_is_said_in_every_language() -> None:
-    assert set(MESSAGES) == set(Code.__args__)  # type: ignore[attr-defined]
-    assert set(HINTS) == set(Hint.__args__)  # type: ignore[attr-defined]
-    for said in [*MESSAGES.values(), *HINTS.values()]:
-        assert set(said) == set(LANGUAGES)
+    assert REFUSALS
+    assert HINTS
+    for worded in [*REFUSALS.values(), *HINTS.values()]:
+        assert set(worded.texts) == set(LANGUAGES)
+        assert all(worded.texts.values())
 
 
 @pytest.mark.parametrize(

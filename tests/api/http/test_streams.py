@@ -21,7 +21,7 @@ from domain.decider import build
 from domain.people import dependants
 from infra.gateways.keys import Login, development_token
 from infra.log.core import Core
-from infra.log.log import Unavailable
+from infra.postgres.connections import Unavailable
 from infra.running.settings import Settings
 from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID

@@ -9,7 +9,7 @@ from domain.queues.line import Line, LineOpened, TurnTaken, evolve
 from domain.queues.order import ahead_of, ahead_of_new, calls_to_come
 from domain.queues.policy import Policy
 from domain.queues.wait import Experience
-from infra.reactions.lines import LineNow
+from infra.reactions.queues.lines import LineNow
 from tests.office import MOMENT, at
 from tests.waiting import LINE
 

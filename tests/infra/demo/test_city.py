@@ -30,9 +30,10 @@ from infra.demo.city import (
 )
 from infra.demo.city_plan import PAST_DAYS, PEOPLE_MAX, CityPlan, Planned, midnight
 from infra.log.core import Core
-from infra.log.lane import Lane, Outcome
-from infra.log.log import Key, Log
+from infra.log.lane import Lane
+from infra.log.log import Log
 from infra.log.secret import Secret
+from infra.log.submission import Key, Outcome
 from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import SettingError

@@ -10,8 +10,7 @@ from domain.calendar import local_date
 from domain.decider import Command
 from infra.demo.demo import PEOPLE, SEED_MAX, DemoCity, agendas, bookings, first_day_lacking, load_demo, people
 from infra.log.core import Core
-from infra.log.lane import Outcome
-from infra.log.log import Key
+from infra.log.submission import Key, Outcome
 from tests.city import hospital, key
 from tests.conftest import Clock, Town
 

@@ -8,8 +8,9 @@ import pytest
 from psycopg import sql
 
 import infra.postgres.migrate
-from infra.log.batch import APPEND_TYPES, NULL, append_statement, column
-from infra.log.log import CONNECTION
+from infra.log.batch import NULL, column
+from infra.log.statements import APPEND_TYPES, append_statement
+from infra.postgres.connections import CONNECTION
 from infra.postgres.embedded import APPLICATION
 from infra.postgres.migrate import check_ready, migrate
 from tests.conftest import Town

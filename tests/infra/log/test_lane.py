@@ -13,16 +13,20 @@ import pytest
 from msgspec.structs import replace
 
 import infra.log.lane
-import infra.log.log
+import infra.postgres.connections
 from domain import people
-from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot
+from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot, SlotUnknown
 from domain.decider import DECISIONS, Command, Decided, Decision, build
 from domain.errors import Rejected
 from domain.people import dependants
+from infra.log.batch import Appended, Batch, Conflict
 from infra.log.cache import STREAM_BYTES, StateCache
 from infra.log.core import Core
-from infra.log.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVE_FROM_COMMANDS, Lane, Outcome, _Draft
-from infra.log.log import Appended, Batch, Conflict, Loaded, Log, Unavailable
+from infra.log.draft import Draft
+from infra.log.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVE_FROM_COMMANDS, Lane
+from infra.log.log import Loaded, Log
+from infra.log.submission import Outcome
+from infra.postgres.connections import Unavailable
 from tests.city import AGENDA, agenda, booking, hospital, key, opaque, open_agenda, person
 from tests.conftest import Clock, Town
 
@@ -253,8 +257,8 @@ async def test_a_caller_that_went_away_does_not_disturb_the_others(core: Core) -
 async def test_a_database_that_hangs_is_unavailable_in_time_and_all_goes_on_when_it_answers_again(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.log.log, "READ_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(infra.log.log, "APPEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", 0.2)
     monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.01)
     monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 1)
     await open_agenda(core)
@@ -358,8 +362,8 @@ async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events
     assert cache.get(guardian) is None
 
     await lane.submit(build(people.ErasePerson, person=opaque("child1")), key("erase"))
-    draft = _Draft(core.log.batch())
-    await lane._provide([guardian], draft)
+    draft = Draft(core.log.batch())
+    await lane._decider.provide([guardian], draft)
     known = list(draft.work[guardian].current().dependants.values())
     assert [said.until is None for said in known] == [False, True] + [False] * 6
     assert [said.ended for said in known] == [True] + [False] * 7
@@ -371,9 +375,9 @@ async def test_what_was_loaded_is_within_the_bound_though_nothing_gets_written(
 ) -> None:
     cache = StateCache(bytes_max=2 * STREAM_BYTES)
     lane = Lane(core.log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
-    draft = _Draft(core.log.batch())
+    draft = Draft(core.log.batch())
     streams = [f"agenda/h/2027-01-05/p-{n}" for n in range(10)]
-    await lane._provide(streams, draft)
+    await lane._decider.provide(streams, draft)
     assert len(cache) == 2
     assert list(draft.work) == streams
 
@@ -458,8 +462,10 @@ async def test_a_process_that_froze_with_the_log_locked_does_not_stop_the_others
     core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
-    quick = infra.log.log.CONNECTION["options"].replace(f"timeout={infra.log.log.LOCK_HELD_IDLE_S}s", "timeout=1s")
-    monkeypatch.setitem(infra.log.log.CONNECTION, "options", quick)
+    quick = infra.postgres.connections.CONNECTION["options"].replace(
+        f"timeout={infra.postgres.connections.LOCK_HELD_IDLE_S}s", "timeout=1s"
+    )
+    monkeypatch.setitem(infra.postgres.connections.CONNECTION, "options", quick)
     frozen = Log(town.application, schema=town.schema, secret=town.secret)
     await frozen.open()
     with pytest.raises(Unavailable):
@@ -481,7 +487,7 @@ async def test_remembered_states_that_are_brought_up_to_date_are_weighed_again_a
         cache.put(name, loaded)
     await open_agenda(core, slots=200)
     await core.lane.submit(person("Ana", core), key("p"))
-    await other._provide([agenda_stream, person_stream], _Draft(other_log.batch(), fresh=True))
+    await other._decider.provide([agenda_stream, person_stream], Draft(other_log.batch(), fresh=True))
     await other_log.close()
     found = cache.get(agenda_stream)
     assert found is not None
@@ -502,7 +508,7 @@ class ReadOn(Command):
 
 def agree(_: Command, *agendas: Agenda, now: datetime) -> Decided:
     if any(agenda != agendas[0] for agenda in agendas):
-        raise Rejected("slot_unknown")
+        raise SlotUnknown(slot=1, limit=0)
     yield from ()
 
 

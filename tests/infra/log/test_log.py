@@ -8,16 +8,18 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-import infra.log.log
+import infra.postgres.connections
 from domain import people
 from domain.appointments import patient as patients
 from domain.decider import build
 from domain.errors import Rejected
 from domain.people import dependants
+from infra.log.batch import Conflict
 from infra.log.core import Core
 from infra.log.lane import Lane
-from infra.log.log import Conflict, Log, Unavailable
+from infra.log.log import Log
 from infra.log.secret import Secret
+from infra.postgres.connections import Unavailable
 from infra.postgres.embedded import APPLICATION
 from infra.postgres.libpq import LibpqConnection
 from infra.postgres.migrate import MigrationError, check_ready, migrate
@@ -232,14 +234,14 @@ async def test_repeated_timeouts_leave_at_most_one_waiting_backend(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a table locked for an hour would use up all connections."""
-    monkeypatch.setattr(infra.log.log, "READ_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.2)
     with psycopg.connect(town.owner) as holding:
         holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
         for _ in range(5):
             with pytest.raises(Unavailable):
                 await core.log.load([f"agenda/{AGENDA}"])
         waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
-        assert len(town.execute(waiting, f"{core.log._name} reads")) <= 1
+        assert len(town.execute(waiting, f"{core.log._connector.name} reads")) <= 1
         holding.rollback()
     assert (await core.log.load([f"agenda/{AGENDA}"]))[f"agenda/{AGENDA}"].version == 0
 
@@ -277,7 +279,7 @@ async def test_a_connection_abandoned_during_setup_is_not_watched(core: Core, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(LibpqConnection, "prepare", never_ready)
-        patch.setattr(infra.log.log, "READ_TIMEOUT_S", 0.2)
+        patch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.2)
         with pytest.raises(Unavailable):
             await core.log.load([f"agenda/{AGENDA}"])
     (connection,) = made

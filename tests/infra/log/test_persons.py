@@ -11,9 +11,11 @@ from domain import people
 from domain.appointments import patient as patients
 from domain.decider import build
 from domain.errors import Rejected
+from infra.log.batch import Appended, Batch, Conflict
 from infra.log.core import Core
-from infra.log.lane import CONFLICTS_BEFORE_LOCK_MAX, Lane, Outcome
-from infra.log.log import Appended, Batch, Conflict, Loaded
+from infra.log.lane import CONFLICTS_BEFORE_LOCK_MAX, Lane
+from infra.log.log import Loaded
+from infra.log.submission import Outcome
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
 from tests.conftest import Town
 
@@ -99,12 +101,13 @@ async def test_persons_are_loaded_once_with_the_other_streams_and_without_keys(
         return {}
 
     monkeypatch.setattr(core.log, "_keys_of", no_keys)
+    monkeypatch.setattr(core.log._writer, "_keys_of", no_keys)
     await book(core.lane, 1)
     assert questions.asked == [({patients.stream(opaque("Ana")), ANA}, {ANA})]
     with pytest.raises(Rejected, match="already_seen_here"):
         await book(core.lane, 2)
     assert len(questions.asked) == 1
-    assert core.lane._known_persons == {ANA: 1}
+    assert core.lane._decider.known_persons == {ANA: 1}
 
 
 async def test_another_process_s_erasure_before_the_append_refuses_the_booking(
@@ -136,7 +139,7 @@ async def test_a_known_person_erased_by_another_process_is_refused(core: Core, o
     with pytest.raises(Rejected, match="person_unknown"):
         await book(core.lane, 2)
     assert booked(town) == 1
-    assert core.lane._known_persons == {}
+    assert core.lane._decider.known_persons == {}
 
 
 async def test_an_erasure_applies_to_later_commands_in_its_batch(core: Core, town: Town) -> None:
@@ -148,7 +151,7 @@ async def test_an_erasure_applies_to_later_commands_in_its_batch(core: Core, tow
         if known:
             stream = people.stream(opaque(eva))
             await core.lane.submit(booking(6, "Luis"), key("Eva is remembered"), required_persons={"patient": stream})
-            assert stream in core.lane._known_persons
+            assert stream in core.lane._decider.known_persons
         before, _, after = await asyncio.gather(
             book(core.lane, 1 + known, eva, said=f"before {known}"),
             erase(core.lane, eva),
@@ -191,13 +194,13 @@ async def test_only_a_repetition_is_accepted_after_an_erasure(core: Core, town: 
 
 
 async def test_known_persons_are_bounded(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.log.lane, "KNOWN_PERSONS_MAX", 2)
+    monkeypatch.setattr(infra.log.deciding, "KNOWN_PERSONS_MAX", 2)
     await open_agenda(core)
     names = [f"p{n}" for n in range(5)]
     for n, name in enumerate(names):
         await register(core.lane, core, name, ci=f"500000{n}")
     await asyncio.gather(*(book(core.lane, 1 + n, name) for n, name in enumerate(names)))
-    assert len(core.lane._known_persons) == 2
+    assert len(core.lane._decider.known_persons) == 2
     assert booked(town) == 5
 
 
@@ -215,7 +218,7 @@ async def test_known_persons_are_not_used_under_the_lock(
         tried.append(batch)
         if len(tried) <= CONFLICTS_BEFORE_LOCK_MAX:
             await other_lane.submit(booking(1 + len(tried), f"rival {len(tried)}"), key(f"rival {len(tried)}"))
-            core.lane._known_persons[ANA] = 1  # as if another command had just looked her up
+            core.lane._decider.known_persons[ANA] = 1  # as if another command had just looked her up
         if len(tried) == CONFLICTS_BEFORE_LOCK_MAX:
             await erase(other_lane)
         return await append(batch)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import uvloop
 
-from infra.log.log import CONNECTION
+from infra.postgres.connections import CONNECTION
 from infra.postgres.libpq import LibpqConnection
 from tests.conftest import Town
 

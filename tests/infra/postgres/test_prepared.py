@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
+import infra.postgres.connections
 import infra.postgres.prepared
-from infra.log.log import Unavailable
+from infra.postgres.connections import Unavailable
 from infra.postgres.libpq import LibpqConnection
 from infra.postgres.prepared import PreparedPool, Statement
 from tests.conftest import Town
@@ -198,7 +199,7 @@ async def test_close_ends_all_connections(town: Town) -> None:
 
 
 async def test_an_unreachable_server_is_unavailable(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.postgres.prepared, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(infra.postgres.connections, "CONNECT_TIMEOUT_S", 0.3)
     gone = PreparedPool("host=127.0.0.1 port=1 user=x dbname=x connect_timeout=1", connections_max=1)
     with pytest.raises(Unavailable):
         await gone.open()

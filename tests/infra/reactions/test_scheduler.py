@@ -13,17 +13,19 @@ import msgspec
 import psycopg
 import pytest
 
+import infra.reactions.queues.notices
 import infra.reactions.scheduler
+from api.contexts import due_work, open_reactions
 from domain.decider import build
+from domain.due import Job
 from domain.queues.calling import CallNext, MarkAbsent
 from domain.queues.opening import PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, GiveNotice, RequeueAbsent
-from infra.cli.scheduler import due_by_time
 from infra.log.core import Core
 from infra.postgres.views import Views
-from infra.reactions.scheduler import Job, Scheduler, Source, Wishes
-from infra.reactions.webhooks import Courier, Outbox, open_http
-from projections.webhooks.deliveries import due_deliveries, stretch
+from infra.reactions.queues.notices import Notices
+from infra.reactions.reaction import Jobs, Resources, Source
+from infra.reactions.scheduler import Scheduler
 from tests import city
 from tests.city import key
 from tests.conftest import Clock, Town
@@ -38,7 +40,8 @@ SOON_S = 10
 def test_the_docs_name_every_command_that_is_sent_by_time() -> None:
     docs = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
     told = docs.partition("\n## The scheduler\n")[2].partition("\n## ")[0]
-    sent = {name for where in (due_by_time, Wishes) for name in re.findall(r"Job\((\w+)\(", inspect.getsource(where))}
+    declared: list[Any] = [*(one.job for one in due_work()), Notices]
+    sent = {name for where in declared for name in re.findall(r"Job\(command=(\w+)\(", inspect.getsource(where))}
     assert {GiveNotice.__name__, MarkAbsent.__name__} < sent
     assert {name for name in sent if f"| `{name}`" not in told} == set()
 
@@ -86,15 +89,15 @@ class Office:
 
     @asynccontextmanager
     async def scheduling(self, sources: Sequence[Source] | None = None) -> AsyncIterator[Scheduler]:
-        async with open_http() as http:
-            scheduler = Scheduler(
-                self._core,
-                self._town.application,
-                schema=self._town.schema,
-                sources=due_by_time(self._views, self._core.log) if sources is None else sources,
-                courier=Courier(self._core, self._views, http, Outbox(stretch, due_deliveries), self._clock),
-                clock=self._clock,
-            )
+        """With what all contexts declare, or these sources instead of what falls due."""
+        resources = Resources(core=self._core, views=self._views, clock=self._clock)
+        async with open_reactions(resources) as declared:
+            if sources is None:
+                reactions = declared
+            else:
+                others = [one for one in declared if not isinstance(one, Jobs)]
+                reactions = [*others, *(Jobs(resources, source) for source in sources)]
+            scheduler = Scheduler(self._town.application, schema=self._town.schema, reactions=reactions)
             working = asyncio.create_task(scheduler.run())
             try:
                 yield scheduler
@@ -110,7 +113,7 @@ async def office(
 ) -> AsyncIterator[Office]:
     for name in ("POLL_S", "STANDBY_POLL_S", "RETRY_S"):
         monkeypatch.setattr(infra.reactions.scheduler, name, 0.02)
-    monkeypatch.setattr(infra.reactions.scheduler, "LOOKED_AGAIN_S", 0)
+    monkeypatch.setattr(infra.reactions.queues.notices, "LOOKED_AGAIN_S", 0)
     with projector(town) as projecting:
         done = asyncio.Event()
 
@@ -216,10 +219,10 @@ async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
         raise ValueError("4820193")
 
     async def too_early(now: datetime) -> list[Job]:
-        return [Job(MarkAbsent(turn=turn), "early")]
+        return [Job(command=MarkAbsent(turn=turn), key="early")]
 
     async def minutes(now: datetime) -> list[Job]:
-        return [Job(GiveNotice(turn=turn), f"notice:{turn}:1")]
+        return [Job(command=GiveNotice(turn=turn), key=f"notice:{turn}:1")]
 
     async with office.scheduling([broken, too_early, minutes]):
         await asyncio.sleep(0.1)
@@ -235,7 +238,7 @@ async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
 
 
 async def _given(turn: str, wish: int) -> list[Job]:
-    return [Job(GiveNotice(turn=turn), f"notice:{turn}:{wish}")]
+    return [Job(command=GiveNotice(turn=turn), key=f"notice:{turn}:{wish}")]
 
 
 async def _until(so: Callable[[], bool]) -> None:

@@ -18,10 +18,12 @@ from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
 from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
 from infra.log.core import Core
-from infra.log.log import Key
+from infra.log.submission import Key
 from infra.postgres.views import Views
-from infra.reactions.webhooks import ACTOR, Courier, Outbox, open_http, shown_secret
-from projections.webhooks.deliveries import ShownDelivery, due_deliveries, of_webhook, stretch
+from infra.reactions.reaction import ACTOR
+from infra.reactions.webhooks import Courier, open_http, shown_secret
+from projections.webhooks import deliveries
+from projections.webhooks.deliveries import ShownDelivery, of_webhook
 from tests.city import key, opaque
 from tests.conftest import Clock, Town
 from tests.projecting import Projector, projector
@@ -77,7 +79,7 @@ class Post:
 async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Post]:
     with projector(town) as projecting:
         async with open_http() as http:
-            post = Post(core, views, projecting, Courier(core, views, http, Outbox(stretch, due_deliveries), clock))
+            post = Post(core, views, projecting, Courier(core, views, http, deliveries, clock))
             projecting.catch_up()
             await post.courier.begin()
             yield post
@@ -88,7 +90,7 @@ async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIt
 async def another(post: Post, clock: Clock) -> AsyncIterator[Courier]:
     """A second courier at the same read models."""
     async with open_http() as http:
-        courier = Courier(post.core, post.views, http, Outbox(stretch, due_deliveries), clock)
+        courier = Courier(post.core, post.views, http, deliveries, clock)
         post.projecting.catch_up()
         await courier.begin()
         yield courier

@@ -8,7 +8,7 @@ import pytest
 from domain.decider import Event
 from infra.log.codec import Codec
 from infra.log.core import Core
-from infra.log.lane import Lane
+from infra.log.deciding import BatchDecider
 from infra.running.logging import log_failure
 from tests.city import hospital, key, person
 from tests.infra.log.test_log import PERSONAL
@@ -57,11 +57,11 @@ async def test_a_registration_that_fails_leaves_no_personal_word_behind(
 async def test_the_lane_goes_on_after_something_that_nobody_foresaw(
     core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumble(self: Lane, draft: object) -> None:
+    def stumble(self: BatchDecider, draft: object) -> None:
         monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Lane, "_remember", stumble)
+    monkeypatch.setattr(BatchDecider, "remember", stumble)
     with pytest.raises(Exception, match="unavailable"):
         await core.lane.submit(hospital("la-paz"), key("1"))
     assert core.lane.alive

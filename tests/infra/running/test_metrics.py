@@ -14,9 +14,12 @@ import infra.running.metrics
 from api.graphql.schema import schema
 from api.telemetry import Requests
 from domain.errors import Rejected
+from infra.log.batch import Appended, Batch, Conflict
 from infra.log.core import Core
+from infra.log.deciding import BatchDecider
 from infra.log.lane import Lane
-from infra.log.log import Appended, Batch, Conflict, Log, Unavailable
+from infra.log.log import Log
+from infra.postgres.connections import Unavailable
 from infra.running.metrics import FILES, FOLDER, RESERVED_BYTES, Metrics, Sample, Shared, share, shared_folder
 from tests.city import booking, hospital, key, open_agenda
 from tests.conftest import Clock, Town
@@ -81,7 +84,7 @@ async def test_what_the_database_does_not_answer_is_counted(core: Core, monkeypa
 
 @pytest.mark.anyio
 async def test_a_command_that_fails_and_one_too_many_are_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Lane, "_decide", None)
+    monkeypatch.setattr(BatchDecider, "_decide", None)
     with pytest.raises(TypeError):
         await core.lane.submit(hospital("la-paz"), key("1"))
     monkeypatch.undo()

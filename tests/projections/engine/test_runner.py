@@ -12,12 +12,12 @@ import pytest
 
 import projections.engine.pages
 import projections.engine.runner
+from api.contexts import read_models
 from domain.appointments.agenda import AgendaPublished, AppointmentBooked, CancelAppointment
 from domain.decider import build
 from infra.log.core import Core
 from infra.postgres.views import Views
 from projections.appointments.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day
-from projections.catalogue import PROJECTIONS
 from projections.engine.building import Building, Overtaken
 from projections.engine.columns import BigInt
 from projections.engine.generations import Generation, Generations, Places
@@ -102,7 +102,7 @@ async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypa
 async def test_rows_are_looked_up_by_key_however_small_the_table_was_at_first(core: Core, town: Town) -> None:
     """A plan of a table that nobody has analyzed is kept until somebody does: it must not read all of it each time."""
     await open_two_agendas(core)
-    followed = [tally(), AVAILABILITY, msgspec.structs.replace(PROJECTIONS["appointments"], created_by=())]
+    followed = [tally(), AVAILABILITY, msgspec.structs.replace(read_models()["appointments"], created_by=())]
     with projector(town, followed) as projecting:
         projecting.catch_up()
     await until(lambda: all(whole for whole, _ in scans(town).values()))  # to make an index takes some
@@ -505,7 +505,7 @@ async def test_a_rebuilding_that_was_cut_short_is_gone_on_with(
 
     assert rebuild(town.application, places, AVAILABILITY, decode, advance=stop_at_6, stop=told) is None
     with connect(town.application) as connection:
-        status = statuses(connection, places, PROJECTIONS.values())[0]
+        status = statuses(connection, places, read_models().values())[0]
     assert (status.building, status.position) == (6, 14)
     went: list[int] = []
     made = rebuild(town.application, places, AVAILABILITY, decode, advance=went.append)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import projections.engine.runner
 import projections.engine.tail
+from api.contexts import read_models
 from infra.log.core import Core
-from projections.catalogue import PROJECTIONS
 from projections.engine.building import Building, Overtaken
 from projections.engine.generations import Generations, Places
 from projections.engine.pages import NO_END, LogHasGap, Page, Pages
@@ -585,11 +585,11 @@ async def test_read_models_stay_fresh_under_load(core: Core, town: Town) -> None
     for practitioner in practitioners:
         await core.lane.submit(agenda(36, practitioner=practitioner), key(practitioner))
     lags_s: list[float] = []
-    with Running(town, *PROJECTIONS.values()) as running, connect(town.application) as connection:
+    with Running(town, *read_models().values()) as running, connect(town.application) as connection:
         await until(lambda: position(town, "appointments") == len(practitioners) + 1)
         for slot in range(1, 37):
             await asyncio.gather(*(book(core, slot, f"{one} {slot}", one) for one in practitioners))
-            for status in statuses(connection, Places(town.schema), PROJECTIONS.values()):
+            for status in statuses(connection, Places(town.schema), read_models().values()):
                 assert status.lag_s is not None
                 lags_s.append(status.lag_s)
     assert running.said == []

@@ -83,7 +83,7 @@ class Lines:
     async def shown(self, line: LineId, show: Callable[[Line], T]) -> T:
         """What `show` makes of a line as it is in the log now; it must not keep the line, which goes on changing.
 
-        Raises infra.log.log.Unavailable.
+        Raises infra.postgres.connections.Unavailable.
         """
         known = self._known.setdefault(line, _Known())
         self._known.move_to_end(line)

@@ -1,0 +1,191 @@
+"""Decides the commands of a batch, on states that are loaded for all of them at once and remembered."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Decision, StreamName, fold_of
+from domain.errors import PersonUnknown, Rejected
+from infra.log.batch import Conflict
+from infra.log.cache import StateCache
+from infra.log.draft import Draft, Work
+from infra.log.log import Loaded, Log
+from infra.log.submission import Waiting
+
+KNOWN_PERSONS_MAX = 50_000  # in memory, with the version of their stream
+
+
+class BatchDecider:
+    """Owns the remembered states. The lane uses it for one batch at a time."""
+
+    def __init__(self, log: Log, *, cache: StateCache, clock: Callable[[], datetime]) -> None:
+        self.known_persons: dict[StreamName, int] = {}  # version of the stream that shows it
+        self._log = log
+        self._cache = cache
+        self._clock = clock
+
+    async def decide_all(self, batch: list[Waiting], draft: Draft) -> None:
+        """Decide the commands in order, each on what those before it decided."""
+        reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
+        wanted = dict.fromkeys(name for names in reads for name in names)
+        persons = self._persons_to_look_up(batch, wanted, draft)
+        await self.provide(wanted, draft, persons)
+        for waiting, names in zip(batch, reads, strict=True):
+            if waiting.required_persons and (refusal := self._unknown_person(waiting, draft)):
+                draft.unknown_persons[waiting.key] = refusal
+                self._refuse(waiting, refusal, draft)
+            else:
+                decision, states = DECISIONS[type(waiting.command)], [draft.work[name].current() for name in names]
+                if decision.asks_again:
+                    states = await self._read_on(waiting.command, decision, names, draft)
+                self._decide(waiting, decision, states, draft)
+
+    def _persons_to_look_up(
+        self, batch: list[Waiting], wanted: dict[StreamName, None], draft: Draft
+    ) -> set[StreamName]:
+        """Required persons that are not in memory. Adds those that the batch before writes to `wanted`."""
+        before = draft.before.work if draft.before else {}
+        missing: set[StreamName] = set()
+        for waiting in batch:
+            for name in waiting.required_persons.values():
+                if name in before:
+                    wanted[name] = None
+                elif name in draft.persons_seen or name in draft.work or name in wanted:
+                    continue
+                elif name in self.known_persons and not draft.fresh:
+                    draft.persons_seen[name] = self.known_persons[name], True
+                else:
+                    missing.add(name)
+        return missing
+
+    def _unknown_person(self, waiting: Waiting, draft: Draft) -> Rejected | None:
+        """The refusal if a required person is not known. The append checks the stream versions used here."""
+        for path, name in waiting.required_persons.items():
+            if work := draft.work.get(name):  # this batch or the one before has a command about the person
+                known = work.current().known
+            else:
+                version, known = draft.persons_seen[name]
+                draft.batch.read.setdefault(name, version)
+            if not known:
+                return PersonUnknown(path=path)
+        return None
+
+    def _remember_persons(self, loaded: Mapping[StreamName, Loaded], draft: Draft) -> None:
+        for name, found in loaded.items():
+            draft.persons_seen[name] = found.version, found.state.known
+            if found.state.known:
+                self.known_persons[name] = found.version
+        while len(self.known_persons) > KNOWN_PERSONS_MAX:
+            del self.known_persons[next(iter(self.known_persons))]
+
+    async def provide(self, streams: Iterable[StreamName], draft: Draft, persons: Collection[StreamName] = ()) -> None:
+        """Put these streams into the draft: from the batch before, from the cache, or loaded in one query.
+
+        The same query loads `persons`, without personal data. Their states are not kept.
+        """
+        before = draft.before.work if draft.before else {}
+        found: dict[StreamName, Loaded] = {}
+        missing = []
+        for name in streams:
+            if name in draft.work:
+                continue
+            if name in before:
+                self._cache.get(name)  # it is in use
+                work = before[name]
+                draft.work[name] = Work(work.remembered, work.current(), work.version, work.evolve)
+            elif loaded := self._cache.get(name):
+                found[name] = loaded
+            else:
+                missing.append(name)
+        if draft.fresh:
+            await self._catch_up(found)
+        if persons:
+            all_loaded = await self._log.load([*missing, *persons], redacted=persons)
+            self._remember_persons({name: all_loaded.pop(name) for name in persons}, draft)
+            found |= self._kept(all_loaded)
+        elif missing:
+            found |= self._kept(await self._log.load(missing))
+        for name, loaded in found.items():
+            draft.work[name] = Work(loaded, loaded.state, loaded.version, fold_of(name).evolve)
+        for name in streams:
+            draft.batch.read.setdefault(name, draft.work[name].version)
+
+    def _kept(self, found: dict[StreamName, Loaded]) -> dict[StreamName, Loaded]:
+        for name, loaded in found.items():
+            self._cache.put(name, loaded)
+        self._cache.trim()
+        return found
+
+    async def _catch_up(self, found: dict[StreamName, Loaded]) -> None:
+        """Bring remembered states up to date. What was remembered without personal data may have some by now."""
+        for name in found:
+            self._cache.drop(name)
+        await self._log.catch_up(found)
+        for name, loaded in found.items():
+            self._cache.put(name, loaded)
+
+    def _decide(self, waiting: Waiting, decision: Decision, states: list[Any], draft: Draft) -> None:
+        work = draft.work
+        try:
+            recorded = list(decision.decide(waiting.command, *states, now=self._clock()))
+        except Rejected as refusal:
+            self._refuse(waiting, refusal, draft)
+            return
+        batch = draft.batch
+        for stream, event in recorded:
+            written = work[stream]
+            written.version += 1
+            written.pending.append(event)
+            written.written_bytes += batch.add(stream, written.version, event)
+            if event.personal_fields:
+                written.sealed = True
+        ordinal = batch.accept(waiting.key, waiting.digest, waiting.correlation)
+        draft.accepted.append((waiting, ordinal, recorded))
+
+    def _refuse(self, waiting: Waiting, refusal: Rejected, draft: Draft) -> None:
+        draft.batch.refuse(waiting.key)
+        draft.refused.append((waiting, refusal))
+
+    async def _read_on(self, command: Command, decision: Decision, names: list[StreamName], draft: Draft) -> list[Any]:
+        """The states of what the command reads, asked again with what was found until it is nothing new."""
+        for _ in range(MAX_READ_ROUNDS):
+            found = {name: draft.work[name].current() for name in names}
+            names = decision.streams(command, found)
+            if found.keys() >= set(names):
+                return [found[name] for name in names]
+            await self.provide(names, draft)
+        raise RuntimeError(f"{type(command).__name__} reads more in every round")
+
+    def remember(self, draft: Draft) -> None:
+        """The batch is on disk: so are its states."""
+        cache = self._cache
+        for stream, work in draft.work.items():
+            if work.version == work.remembered.version:
+                continue
+            self.known_persons.pop(stream, None)
+            if work.sealed:
+                cache.drop(stream)
+                continue
+            if work.pending:
+                work.fold()
+            remembered = work.remembered
+            remembered.state, remembered.version = work.state, work.version
+            cache.grew(remembered, work.written_bytes)
+        cache.trim()
+
+    def learn(self, conflict: Conflict) -> None:
+        """Fold in what others wrote; where that is not all of it, forget the state."""
+        for stream, version in conflict.stale.items():
+            self.known_persons.pop(stream, None)
+            cached = self._cache.get(stream)
+            if cached is None:
+                continue
+            missed = conflict.missed.get(stream, [])
+            if cached.version + len(missed) != version:
+                self._cache.drop(stream)
+                continue
+            evolve = fold_of(stream).evolve
+            for event in missed:
+                cached.state = evolve(cached.state, event)
+            cached.version = version
+            self._cache.grew(cached, conflict.missed_bytes.get(stream, 0))

@@ -1,0 +1,61 @@
+"""A command submitted to the lane: its key, its caller's future, its outcome, and how the lane itself refuses it."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+
+from domain.decider import Command, Recorded, StreamName
+from domain.errors import Rejected
+
+NO_PERSONS: Mapping[str, StreamName] = {}
+
+
+class Key(msgspec.Struct, frozen=True, gc=False):
+    """An idempotency key, in its actor's own space. `by`: what the log keeps of the actor, if that is not it."""
+
+    actor: str
+    name: str
+    by: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """An accepted command. `position`: wait for it to read what was written. `replayed`: its key was known already."""
+
+    position: int
+    replayed: bool = False
+    recorded: list[Recorded] = []
+
+
+class Waiting(msgspec.Struct, frozen=True, eq=False):
+    """A command in the queue, and where its caller waits for the outcome."""
+
+    command: Command
+    key: Key
+    digest: bytes
+    correlation: str
+    answer: "asyncio.Future[Outcome]"
+    came_at_s: float
+    required_persons: Mapping[str, StreamName] = {}
+
+
+class Overloaded(
+    Rejected,
+    es="Hay demasiadas solicitudes en este momento; intente de nuevo en unos segundos.",
+    en="There are too many requests at the moment; try again in a few seconds.",
+): ...
+
+
+class ServiceUnavailable(
+    Rejected,
+    code="unavailable",
+    es="El servicio no está disponible por un momento; repita la solicitud con la misma clave.",
+    en="The service is not available for a moment; repeat the request with the same key.",
+): ...
+
+
+class IdempotencyKeyReused(
+    Rejected,
+    es="Esa clave de idempotencia ya se usó para otra solicitud.",
+    en="That idempotency key was used for another request already.",
+): ...

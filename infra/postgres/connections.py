@@ -1,0 +1,118 @@
+"""Connections of the application's role: their settings, timeouts and pools."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from infra.postgres.libpq import LibpqConnection
+
+RECONNECT_TIMEOUT_S = 2  # the pool doubles its pauses until then: they must not grow with the length of an outage
+END_FORMER_S = 1.0  # how long to wait for the end of a former connection
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 10
+APPEND_TIMEOUT_S = 10
+LOCK_HELD_IDLE_S = 5  # a process that froze while it held the log's lock must not stop the others
+
+CONNECTION: dict[str, Any] = {
+    "autocommit": True,
+    "client_encoding": "UTF8",  # encoding of the parameters that libpq connections send
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": APPEND_TIMEOUT_S * 1_000,
+    # What an answer means rests on the first two: a role's or a server's own settings do not change them.
+    # The third: our statements have one good plan each, and making it anew takes longer than running it.
+    "options": r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
+    f" -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout={LOCK_HELD_IDLE_S}s",
+}
+
+NO_ANSWER = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.ReadOnlySqlTransaction,  # a standby, or a server that is being moved
+    TimeoutError,
+)
+
+END_FORMER = (
+    "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE application_name = %s AND pid <> pg_backend_pid()"
+    " AND usename = current_user AND datname = current_database()"
+)
+
+
+class Unavailable(Exception):
+    """The database does not answer, or the connection broke: it is not known whether what was sent was done."""
+
+
+def new_pool(conninfo: str, *, connections_max: int) -> AsyncConnectionPool:
+    """A pool that is not open yet."""
+    return AsyncConnectionPool(
+        conninfo,
+        min_size=1,
+        max_size=connections_max,
+        open=False,
+        timeout=CONNECT_TIMEOUT_S,
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
+        kwargs=CONNECTION,
+    )
+
+
+async def open_pool(pool: AsyncConnectionPool) -> None:
+    """Connect. Raises Unavailable."""
+    try:
+        await pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
+    except PoolTimeout as error:
+        raise Unavailable(str(error)) from error
+
+
+class Readers:
+    """A pool of a few connections, each query with a timeout. Open it in the event loop that uses it."""
+
+    def __init__(self, conninfo: str, *, connections_max: int) -> None:
+        self._pool = new_pool(conninfo, connections_max=connections_max)
+
+    async def open(self) -> None:
+        """Connect. Raises Unavailable."""
+        await open_pool(self._pool)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def rows(
+        self, statement: bytes, parameters: Sequence[Any] | Mapping[str, Any] = (), *, prepare: bool | None = None
+    ) -> list[Any]:
+        """The rows of a statement. Raises Unavailable."""
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S), self._pool.connection() as connection:
+                return await (await connection.execute(statement, parameters, prepare=prepare, binary=True)).fetchall()
+        except (*NO_ANSWER, PoolTimeout) as error:
+            raise Unavailable(str(error)) from error
+
+
+class Connector:
+    """Opens connections with one prepared statement each, until it is closed.
+
+    `name` is their application_name, with a suffix for each but one. A new connection ends former ones of its name.
+    """
+
+    def __init__(self, conninfo: str, name: str) -> None:
+        self.name = name
+        self.closed = False
+        self._conninfo = conninfo
+
+    async def open(self, suffix: str, prepared: bytes, statement: bytes, end_former_s: float) -> LibpqConnection:
+        """Connect, and wait so long for the end of former connections. Raises psycopg.Error, TimeoutError."""
+        if self.closed:
+            raise psycopg.InterfaceError("the log was closed")
+        name = f"{self.name} {suffix}".rstrip()
+        connection = LibpqConnection(
+            await psycopg.AsyncConnection.connect(self._conninfo, application_name=name, **CONNECTION)
+        )
+        try:
+            await connection.release().execute(END_FORMER, [int(end_former_s * 1_000), name])
+            await connection.prepare(prepared, statement, timeout_s=CONNECT_TIMEOUT_S)
+        except BaseException:
+            await connection.close()  # unwatch the socket: its file descriptor may be reused
+            raise
+        return connection

@@ -1,0 +1,69 @@
+"""Notices by time: who wished to be told some minutes before their call is told."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+from domain.due import Job
+from domain.identifiers import LineId, TurnId
+from domain.queues.line import Line
+from domain.queues.turns import GiveNotice
+from domain.queues.wait import Experience
+from infra.log.log import Log
+from infra.postgres.views import Question, Views
+from infra.reactions.queues.lines import Experiences, LineNow, Lines
+from infra.reactions.reaction import DUE_MAX
+
+LOOKED_AGAIN_S = 2.0
+
+
+class LineWithWishes(Protocol):
+    @property
+    def line(self) -> LineId: ...
+
+
+class Notices:
+    """Who wished to be told some minutes before their call: due once one of four is called within that time by now.
+
+    So three of four have at least as long as they wished. It is looked at every LOOKED_AGAIN_S, DUE_MAX lines at a
+    time, one after another: `lines_with_wishes` has those that come after a line.
+    """
+
+    def __init__(
+        self, views: Views, log: Log, lines_with_wishes: Callable[[LineId, int], Question[LineWithWishes]]
+    ) -> None:
+        self._views = views
+        self._lines_with_wishes = lines_with_wishes
+        self._lines = Lines(log)
+        self._now = datetime.now(UTC)
+        self._experiences = Experiences(log, lambda: self._now)
+        self._looked_at: datetime | None = None
+        self._after = ""  # the line that was looked at last
+
+    async def source(self, now: datetime) -> list[Job]:
+        """The notices that are due by the expected wait."""
+        if self._looked_at and timedelta(0) <= now - self._looked_at < timedelta(seconds=LOOKED_AGAIN_S):
+            return []
+        self._looked_at = self._now = now
+        rows, _ = await self._views.ask(self._lines_with_wishes(self._after, DUE_MAX))
+        self._after = rows[-1].line if len(rows) == DUE_MAX else ""
+        found: list[TurnId] = []
+        for row in rows:
+            experience = self._experiences.of(row.line)
+            if not self._experiences.learned(row.line):
+                continue  # soon: nobody is told by a guess
+            found += await self._lines.shown(row.line, partial(_due, now=now, experience=experience))
+        # Said twice it is nothing; but who wishes again, and has the same minutes, is not who was told.
+        return [Job(command=GiveNotice(turn=turn), key=f"notice:{turn}:{now.isoformat()}") for turn in found]
+
+    def stop(self) -> None:
+        self._experiences.stop()
+
+
+def _due(line: Line, *, now: datetime, experience: Experience) -> list[TurnId]:
+    """Whose wish has come due."""
+    shown = LineNow(line, now, experience)
+    wishes = {turn: wish.minutes for turn, wish in line.notices.items() if wish.minutes is not None}
+    waits = {turn: shown.expected(line.turns[turn].priority, shown.ahead(turn)) for turn in wishes}
+    return [turn for turn, wait in waits.items() if wait and wait.low_50_s <= wishes[turn] * 60]
