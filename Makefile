@@ -33,6 +33,7 @@ check: $(VENV)/.dev  ## format, lint, types, import rules, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m api.docs --check
 
 docs: $(VENV)/.dev  ## write the generated parts of docs/: the schema, the tables of access and refusals
 	$(BIN)/python -m api.docs
