@@ -28,11 +28,12 @@ serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in
 test: $(VENV)/.dev  ## every test that needs Python and make alone
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-check: $(VENV)/.dev  ## format, lint, types, import rules, generated docs
+check: $(VENV)/.dev  ## format, lint, types, import rules, sizes, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_rooms.py
 	$(BIN)/python -m api.docs --check
 
 docs: $(VENV)/.dev  ## write the generated parts of docs/: the schema, the tables of access and refusals

@@ -12,10 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
-from api.contexts import load_domain, read_models
-from api.graphql.context import Context, Headers, Services, TurnedAway, freshness_shown
+from api.contexts import figures, load_domain, read_models
+from api.graphql.context import Context, Services, TurnedAway, freshness_shown
 from api.graphql.engine.documents import Documents
-from api.graphql.engine.execution import DOCUMENTS
+from api.graphql.engine.execution import Engine
 from api.graphql.engine.trusted import Trusted, load_trusted
 from api.graphql.schema import schema
 from api.http.connections import Places
@@ -26,7 +26,7 @@ from api.http.protocol import Response as PlainResponse
 from api.http.sockets import Subscriptions
 from api.http.streams import Streams
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
-from api.telemetry import Requests, correlation_of, traceparent_of
+from api.telemetry import Headers, Requests, correlation_of, traceparent_of
 from api.web.pages import add_pages
 from domain.errors import Rejected
 from infra.gateways.keys import RETRY_S, keys_of
@@ -40,7 +40,7 @@ from infra.running.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
 from infra.running.serve import end_with_server, when_told_to_stop
 from infra.running.settings import PREFIX, Settings, from_environment
 from infra.running.tracing import open_spans
-from projections.webhooks.deliveries import DELIVERIES, overdue
+from projections.engine.figures import Figure, Figures
 
 GRAPHQL_PATH = "/graphql"
 GRAPHQL_PATH_BYTES = GRAPHQL_PATH.encode()
@@ -71,6 +71,7 @@ class Application:
         self._spans = None if services else open_spans(settings)
         self._requests = services.requests if services else Requests(Metrics(shared), self._spans)
         self._requests.prepare(schema._schema)
+        self.engine = Engine(schema, introspection=settings.introspection, trusted=trusted_of(settings))
         self._services = services
         self._rest = FastAPI(
             title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None
@@ -80,11 +81,11 @@ class Application:
         self._rest.get("/metrics")(self._metrics)
         add_pages(self._rest, settings)
         self._places = Places()
-        self._streams = Streams(self._places)
+        self._streams = Streams(self.engine, self._places)
         origins = Origins(settings)
-        self._endpoint = Endpoint(self._introduced, self._requests, self._streams, origins)
+        self._endpoint = Endpoint(self.engine, self._introduced, self._requests, self._streams, origins)
         self._http = origins.told(self._endpoint)
-        self._sockets = Subscriptions(self._introduced, self._places, origins)
+        self._sockets = Subscriptions(self.engine, self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
             # Whoever has the development key is anybody: only this machine is served, by its own names.
@@ -120,7 +121,6 @@ class Application:
                 settings=self._settings,
                 now=lambda: datetime.now(UTC),
                 keys=keys,
-                trusted=trusted_of(self._settings),
                 requests=self._requests,
             )
             watch = asyncio.create_task(end_with_server())
@@ -187,20 +187,23 @@ class Application:
             lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(read_models()))
         except Exception as error:  # all else is told nevertheless
             log_failure("the read models' lag is not known", error)
-        due = await self._overdue() if lags.get(DELIVERIES.name) else None
+        shown = [figure for one in figures() for figure in await self._figures(one, lags)]
         self._sample()
-        page = await asyncio.to_thread(self._requests.metrics.page, lags, due)
+        page = await asyncio.to_thread(self._requests.metrics.page, lags, shown)
         return Response(page, media_type=CONTENT_TYPE)
 
-    async def _overdue(self) -> tuple[int, float] | None:
-        """How many messages to webhooks are due, and for how many seconds the first of them is; None if not known."""
+    async def _figures(self, asked: Figures, lags: Mapping[str, Freshness | None]) -> list[Figure]:
+        """Figures of a context; none if they are not known."""
         now = self.services.now()
+        query = asked.query(now)
+        if not all(lags.get(name) for name in query.projections):
+            return []  # a read model was never built
         try:
-            (found,), _ = await _within(READY_TIMEOUT_S, self.services.views.ask(overdue(now)))
-        except Exception as error:  # all else is told nevertheless
-            log_failure("it is not known what is due to webhooks", error)
-            return None
-        return found.messages, max((now - found.since).total_seconds(), 0.0) if found.since else 0.0
+            rows, _ = await _within(READY_TIMEOUT_S, self.services.views.ask(query))
+        except Exception as error:  # the page has all other metrics nevertheless
+            log_failure("figures for the metrics are not known", error)
+            return []
+        return asked.shown(rows, now)
 
     async def _keep_sampling(self) -> None:
         """So that another worker, when it is asked for all, can tell of this one too."""
@@ -217,7 +220,7 @@ class Application:
                 connections=self._places.taken,
                 subscriptions=services.live.followers,
                 followed_streams=services.live.streams,
-                documents=len(DOCUMENTS[services.settings.introspection].known),
+                documents=len(self.engine.documents.known),
             )
         )
 

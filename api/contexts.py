@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from infra.reactions.reaction import Reaction, Resources
     from projections.engine.due import Due
+    from projections.engine.figures import Figures
     from projections.engine.projection import Projection
 
 CONTEXTS = ("people", "appointments", "queues", "webhooks")
-BETWEEN_CONTEXTS = ("arrivals",)  # modules of the domain that know several contexts
+BETWEEN_CONTEXTS = ("arrivals",)  # modules that know several contexts, in the domain and in the API
 
 T = TypeVar("T")
 
@@ -61,9 +62,20 @@ def due_work() -> "tuple[Due[Any], ...]":
     return tuple(due for module in _layer("projections") for due in _declared(module, "DUE", Due, optional=True))
 
 
+@cache
+def figures() -> "tuple[Figures, ...]":
+    """What read models add to the page of metrics. Raises ContextError."""
+    from projections.engine.figures import Figures
+
+    return tuple(
+        one for module in _layer("projections") for one in _declared(module, "FIGURES", Figures, optional=True)
+    )
+
+
 def graphql_modules() -> list[ModuleType]:
     """The modules in which contexts declare their part of the API, in order. Raises ContextError."""
-    return [one for module in _layer("api.graphql") for one in _declared(module, "MODULES", ModuleType)]
+    own = [one for module in _layer("api.graphql") for one in _declared(module, "MODULES", ModuleType)]
+    return own + [_required(f"api.graphql.{name}") for name in BETWEEN_CONTEXTS]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from api.graphql.access import table
-from api.graphql.raised import raised_by
+from api.raised import raised_by
 from api.graphql.schema import FIELDS, schema
 from domain.errors import REFUSALS, InvalidInput, Rejected
 

@@ -5,19 +5,17 @@ Its correlation goes along with it: from the client's header into the log line, 
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from os import urandom
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from graphql import GraphQLError, GraphQLSchema
 
 from infra.running.logging import log_failure, log_request
 from infra.running.metrics import OUTCOMES, Metrics
+from infra.running.settings import Settings
 from infra.running.tracing import Spans, trace_of
-
-if TYPE_CHECKING:
-    from api.graphql.context import Context, Headers
 
 CORRELATION = b"x-correlation-id"
 CORRELATION_LENGTH_MAX = 64
@@ -28,8 +26,35 @@ SEVERAL = "several"
 META_FIELDS = ("__typename", "__schema", "__type")
 REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet", "took_too_long"}  # codes that say so
 
+Headers = Mapping[bytes, bytes]  # by name in small letters
 
-def correlation_of(headers: "Headers") -> str:
+
+class _Services(Protocol):
+    @property
+    def settings(self) -> Settings: ...
+
+
+class Told(Protocol):
+    """What is told of a request.
+
+    Attributes:
+        operation: its kind and root field.
+        refusals: codes in its payload.
+        written: the position of what it wrote.
+    """
+
+    correlation: str
+    traceparent: str
+    operation: tuple[str, str]
+    refusals: list[str]
+    written: int | None
+    cost: int
+
+    @property
+    def services(self) -> _Services: ...
+
+
+def correlation_of(headers: Headers) -> str:
     """By what a request is known: what its client calls it if that has the form, else its trace, else a new name."""
     said = headers.get(CORRELATION)
     if said is not None and _SOUND.fullmatch(said):
@@ -53,7 +78,7 @@ def new_correlation() -> str:
     return next(_new_ids)
 
 
-def traceparent_of(headers: "Headers") -> str:
+def traceparent_of(headers: Headers) -> str:
     said = headers.get(b"traceparent")
     return "" if said is None else said.decode("latin-1").strip()
 
@@ -74,7 +99,7 @@ class Requests:
         self.metrics.requests.prepare(product([UNKNOWN], [UNKNOWN], ("error", "failed", "limited")))
         self.metrics.durations.prepare([("query",), ("mutation",), (UNKNOWN,)])
 
-    def answered(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:
+    def answered(self, context: Told, errors: list[GraphQLError], begun_s: float) -> None:
         """One that began at this time of perf_counter was answered; a subscription when it was begun or refused.
 
         Never raises: what was done is not undone because it can't be told.
@@ -84,7 +109,7 @@ class Requests:
         except Exception as error:
             log_failure("a request can't be told of", error)
 
-    def _tell(self, context: "Context", errors: list[GraphQLError], begun_s: float) -> None:
+    def _tell(self, context: Told, errors: list[GraphQLError], begun_s: float) -> None:
         duration_s = time.perf_counter() - begun_s
         kind, field = context.operation
         codes = _codes(context, errors) if errors or context.refusals else set()
@@ -111,7 +136,7 @@ class Requests:
         self.metrics.count_request(UNKNOWN, UNKNOWN, outcome)
 
 
-def _codes(context: "Context", errors: list[GraphQLError]) -> set[str]:
+def _codes(context: Told, errors: list[GraphQLError]) -> set[str]:
     """Why it was refused, in its payloads and in its errors."""
     told = {str(error.extensions["code"]) for error in errors if error.extensions and "code" in error.extensions}
     return told | set(context.refusals)

@@ -20,7 +20,8 @@ from bench.history import STEPS_MAX, Accepted, Operation, Refused, Step, Verdict
 from domain.appointments.agenda import Agenda, HoldSlot
 from domain.appointments.patient import Patient
 from domain.calendar import TIME_ZONE
-from domain.decider import DECISIONS, Command, Event, Recorded, StreamName, copied, decide, fold, fold_of
+from domain.decider import Command, Event, Recorded, StreamName, copied, fold, fold_of
+from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 
 # Said before anything is decided: they claim nothing but that nothing happened.

@@ -30,7 +30,8 @@ from domain.appointments.availability import Slot
 from domain.appointments.hospital import RegisterHospital
 from domain.appointments.patient import Patient, VisitTaken
 from domain.calendar import TIME_ZONE
-from domain.decider import Command, Event, StreamName, build, decide, fold, fold_of
+from domain.decider import Command, Event, Recorded, StreamName, build, fold, fold_of
+from domain.decision import decide
 from domain.errors import Rejected
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import PersonRegistered, RegisterPerson
@@ -143,7 +144,10 @@ def test_refuse(benchmark: BenchmarkFixture, slots: int) -> None:
     agenda: Agenda = fold(agendas.stream(described.agenda), [described])
     agenda.booked[slots // 2] = "somebody else's"
     command = booking(described.agenda, slots // 2, opaque())
-    states = {agendas.stream(described.agenda): agenda, patients.stream(command.patient): Patient()}
+    states: dict[StreamName, Any] = {
+        agendas.stream(described.agenda): agenda,
+        patients.stream(command.patient): Patient(),
+    }
 
     def work() -> None:
         try:
@@ -302,7 +306,7 @@ def batch_of(batch: Batch, bookings: int) -> Batch:
             start=slot.start,
             minutes=slot.minutes,
         )
-        recorded = [(agendas.stream(described.agenda), booked), (patients.stream(patient), visit)]
+        recorded: list[Recorded] = [(agendas.stream(described.agenda), booked), (patients.stream(patient), visit)]
         for stream, _ in recorded:
             batch.read.setdefault(stream, 0)
             versions.setdefault(stream, 0)

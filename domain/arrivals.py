@@ -12,7 +12,8 @@ from domain.appointments.agenda import Agenda
 from domain.appointments.agenda import stream as agenda_stream
 from domain.appointments.attendance import CheckIn, NotItsDay, check_in, live_slot
 from domain.calendar import local_date
-from domain.decider import Command, Decided, StreamName, decides
+from domain.decider import Command, Decided, Stream, StreamName
+from domain.decision import decides
 from domain.errors import Rejected
 from domain.identifiers import (
     APPOINTMENT_NAME,
@@ -53,7 +54,7 @@ class TakeTurnByAge(Command):
     person: Annotated[SubjectId, OPAQUE]
 
 
-@decides(TakeTurnByAge, reads=lambda c: [line_stream(c.line), people.stream(c.person)])
+@decides(TakeTurnByAge, reads=lambda c: (line_stream(c.line), people.stream(c.person)))
 def take_turn_by_age(command: TakeTurnByAge, line: Line, person: Person, *, now: datetime) -> Decided:
     if command.turn in line.turns:
         return
@@ -88,8 +89,8 @@ class CheckInToLine(Command):
     appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
 
 
-def _reads(command: TakeTurnForAppointment | CheckInToLine) -> list[StreamName]:
-    return [line_stream(command.line), agenda_stream(agenda_of(command.appointment))]
+def _reads(command: TakeTurnForAppointment | CheckInToLine) -> tuple[Stream[Line], Stream[Agenda]]:
+    return line_stream(command.line), agenda_stream(agenda_of(command.appointment))
 
 
 @decides(TakeTurnForAppointment, reads=_reads)

@@ -1,27 +1,49 @@
 """The protocol of a decision: what events, states and commands are, what a command reads, what it decides.
 
-A context's module reads top to bottom: stream name, events, state and `evolve`, commands each with what it reads and
+A context's module reads top to bottom: events, state, stream name and `evolve`, commands each with what it reads and
 decides. Nothing here knows how events are stored.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from datetime import datetime
-from inspect import signature
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, dataclass_transform, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_type_hints,
+    overload,
+)
 
 import msgspec
 
 from domain.copy_on_write import CopyOnWriteDict
-from domain.errors import InvalidInput, LengthHint, NumberHint, Rejected, WrongTypeHint
-from domain.identifiers import HINTS, category_of
+from domain.identifiers import category_of
+from domain.msgspec_words import refusal_of
 
 T = TypeVar("T")
 S = TypeVar("S", bound="State")
 C = TypeVar("C", bound="Command")
+P = ParamSpec("P")
 
 StreamName: TypeAlias = str  # "category/identifier…": the category says which fold makes its state
+
+
+class Stream(str, Generic[S]):
+    """The name of a stream, of which a type checker knows the state.
+
+    At run time it is a plain str: no object of this class is ever made. See `names_stream_of`.
+    """
+
+    __slots__ = ()
+
+
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # always aware; UTC in events
 
 PERSONAL = "personal"
@@ -31,9 +53,7 @@ Personal = Annotated[T | None, PERSONAL]
 EVENTS: dict[str, type["Event"]] = {}  # stable name, "slot_held.v1" → class
 UPCASTERS: dict[str, "Upcaster"] = {}  # old name → how it becomes the next
 FOLDS: dict[str, "Fold"] = {}  # category → fold
-DECISIONS: dict[type["Command"], "Decision"] = {}
 
-MAX_READ_ROUNDS = 3
 CONTAINERS = (dict, list, set, CopyOnWriteDict)  # mutable containers that a state may have
 
 
@@ -119,8 +139,6 @@ class Command(Value, forbid_unknown_fields=True):
 
 Recorded: TypeAlias = tuple[StreamName, Event]
 Decided: TypeAlias = Iterator[Recorded]
-# Of the command alone, or of the command and the states found so far.
-Reads: TypeAlias = Callable[[Any], list[StreamName]] | Callable[[Any, Mapping[StreamName, Any]], list[StreamName]]
 
 
 class Upcaster(msgspec.Struct, frozen=True):
@@ -143,20 +161,13 @@ class Fold(msgspec.Struct, frozen=True):
     touches: Touches | None = None
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """What a command reads and what it decides.
+def names_stream_of(state: type[S]) -> Callable[[Callable[P, StreamName]], Callable[P, Stream[S]]]:
+    """Declare that the function below names a stream of this state: type checkers then know what is read there."""
 
-    `reads(command)` names the streams; `reads(command, found)` is asked again with the states found until nothing new.
-    `decide(command, *states, now=…)` gets the states in that order, yields what is to be recorded, or raises Rejected.
-    """
+    def typed(name: Callable[P, StreamName]) -> Callable[P, Stream[S]]:
+        return cast("Callable[P, Stream[S]]", name)
 
-    reads: Callable[..., list[StreamName]]
-    decide: Callable[..., Iterable[Recorded]]
-    asks_again: bool
-
-    def streams(self, command: "Command", found: Mapping[StreamName, Any]) -> list[StreamName]:
-        """What the command reads, as far as the states found so far tell."""
-        return self.reads(command, found) if self.asks_again else self.reads(command)
+    return typed
 
 
 def evolves(
@@ -167,19 +178,6 @@ def evolves(
     def register(evolve: Callable[[S, Event], S]) -> Callable[[S, Event], S]:
         FOLDS[category] = Fold(initial=initial, evolve=evolve, touches=touches)
         return evolve
-
-    return register
-
-
-def decides(
-    command_type: type[C], *, reads: Reads
-) -> Callable[[Callable[..., Iterable[Recorded]]], Callable[..., Iterable[Recorded]]]:
-    """Declare what a command reads and that the function below decides it."""
-
-    def register(decide: Callable[..., Iterable[Recorded]]) -> Callable[..., Iterable[Recorded]]:
-        asks_again = len(signature(reads).parameters) > 1
-        DECISIONS[command_type] = Decision(reads=reads, decide=decide, asks_again=asks_again)
-        return decide
 
     return register
 
@@ -213,6 +211,10 @@ def fold_of(stream: StreamName) -> Fold:
     return FOLDS[category_of(stream)]
 
 
+@overload
+def fold(stream: Stream[S], events: Iterable[Event]) -> S: ...
+@overload
+def fold(stream: StreamName, events: Iterable[Event]) -> Any: ...
 def fold(stream: StreamName, events: Iterable[Event]) -> Any:
     """The state of a stream after these events."""
     of = fold_of(stream)
@@ -232,39 +234,9 @@ def copied(state: S) -> S:
     return twin
 
 
-def decide(command: Command, states: Mapping[StreamName, Any], now: datetime) -> list[Recorded]:
-    """Decide one command on states that hold everything it reads. Changes nothing. Raises Rejected."""
-    decision = DECISIONS[type(command)]
-    read = [states[stream] for stream in decision.streams(command, states)]
-    return list(decision.decide(command, *read, now=now))
-
-
-# How msgspec words what is wrong, and where: it has no structured form of it.
-_WHERE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
-_FIELD = re.compile(r"(?:missing required|unknown) field `(?P<field>\w+)`")
-_PATTERN = re.compile(r"matching regex (?P<regex>'.*')$")
-_LENGTH = re.compile(r"^Expected `\w+` of length (?P<bound>.+)$")
-_NUMBER = re.compile(r"^Expected `(?:int|float)` (?P<bound>[<>]=? .+)$")
-
-
 def build(command_type: type[C], **fields: Any) -> C:
     """Make a command of untrusted fields. Raises InvalidInput that names the field and what is right."""
     try:
         return msgspec.convert(fields, command_type)
     except msgspec.ValidationError as error:
-        raise _refused_field(str(error)) from None
-
-
-def _refused_field(said: str) -> Rejected:
-    where = _WHERE.search(said)
-    what = said[: where.start()] if where else said
-    steps = re.findall(r"\w+", where["path"]) if where else []
-    field = _FIELD.search(what)
-    path = ".".join([*steps, field["field"]] if field else steps)
-    for rule, hint in ((_LENGTH, LengthHint), (_NUMBER, NumberHint)):
-        broken = rule.search(what)
-        if broken:
-            return InvalidInput(path=path, hint=hint(bound=broken["bound"]))
-    form = _PATTERN.search(what)
-    hints = (hint for regex, hint in HINTS.items() if form and repr(regex) == form["regex"])
-    return InvalidInput(path=path, hint=next(hints, WrongTypeHint()))
+        raise refusal_of(error) from None

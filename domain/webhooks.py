@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from domain.decider import Command, Decided, Event, Instant, State, StreamName, decides, evolves
+from domain.decider import Command, Decided, Event, Instant, State, evolves, names_stream_of
+from domain.decision import decides
 from domain.errors import InvalidInput, NumberHint, OnceHint, Rejected, WrongTypeHint
 from domain.identifiers import DELIVERY_NAME, NAME, SLUG, WEBHOOK_URL, DeliveryId, WebhookId, webhook_of
 from domain.outbox import message_of
@@ -29,12 +30,6 @@ GONE = 410  # HTTP: there is nobody any more
 
 Failure = Literal["timeout", "unreachable", "broken"]
 DeliveryState = Literal["PENDING", "DELIVERED", "GIVEN_UP"]
-
-WEBHOOKS: StreamName = "webhooks/all"
-
-
-def delivery_stream(delivery: DeliveryId) -> StreamName:
-    return f"delivery/{delivery}"
 
 
 class WebhookRegistered(Event, name="webhook_registered.v1"):
@@ -56,6 +51,15 @@ class Webhooks(State):
 
     live: dict[WebhookId, WebhookRegistered] = {}
     generations: dict[WebhookId, int] = {}
+
+
+@names_stream_of(Webhooks)
+def stream() -> str:
+    """One for the whole city."""
+    return "webhooks/all"
+
+
+WEBHOOKS = stream()
 
 
 @evolves("webhooks", Webhooks)
@@ -87,7 +91,7 @@ class RegisterWebhook(Command):
     generation: Annotated[int, Meta(ge=1, le=GENERATION_MAX)] = 1
 
 
-@decides(RegisterWebhook, reads=lambda c: [WEBHOOKS])
+@decides(RegisterWebhook, reads=lambda c: (WEBHOOKS,))
 def register_webhook(command: RegisterWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if len(set(command.kinds)) < len(command.kinds):
         raise InvalidInput(path="kinds", hint=OnceHint())
@@ -125,7 +129,7 @@ class RemoveWebhook(Command):
     webhook: Annotated[WebhookId, SLUG]
 
 
-@decides(RemoveWebhook, reads=lambda c: [WEBHOOKS])
+@decides(RemoveWebhook, reads=lambda c: (WEBHOOKS,))
 def remove_webhook(command: RemoveWebhook, webhooks: Webhooks, *, now: datetime) -> Decided:
     if command.webhook not in webhooks.generations:
         raise WebhookUnknown(path="webhook")
@@ -162,6 +166,11 @@ class Delivery(State):
     asked: bool = False
 
 
+@names_stream_of(Delivery)
+def delivery_stream(delivery: DeliveryId) -> str:
+    return f"delivery/{delivery}"
+
+
 @evolves("delivery", Delivery)
 def evolve_delivery(delivery: Delivery, event: Event) -> Delivery:
     match event:
@@ -187,7 +196,7 @@ class RecordAttempt(Command):
     error: Failure | None = None
 
 
-@decides(RecordAttempt, reads=lambda c: [delivery_stream(c.delivery)])
+@decides(RecordAttempt, reads=lambda c: (delivery_stream(c.delivery),))
 def record_attempt(command: RecordAttempt, delivery: Delivery, *, now: datetime) -> Decided:
     if command.attempt != delivery.attempts + 1:
         return
@@ -237,7 +246,7 @@ class ResendDelivery(Command):
     delivery: Annotated[DeliveryId, DELIVERY_NAME]
 
 
-@decides(ResendDelivery, reads=lambda c: [WEBHOOKS, delivery_stream(c.delivery)])
+@decides(ResendDelivery, reads=lambda c: (WEBHOOKS, delivery_stream(c.delivery)))
 def resend_delivery(command: ResendDelivery, webhooks: Webhooks, delivery: Delivery, *, now: datetime) -> Decided:
     if webhook_of(command.delivery) not in webhooks.live:
         raise WebhookUnknown(path="delivery")

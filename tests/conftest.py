@@ -1,26 +1,25 @@
 """One PostgreSQL for the whole run, embedded; a municipality's schema of its own for each test."""
 
-import itertools
 import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
+import infra.postgres.embedded
 from api.contexts import load_domain
 from bench import login
 from infra.log.core import Core
 from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.log.secret import Secret
-from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
-from infra.postgres.migrate import migrate
+from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.views import Views
+from tests.towns import Town, Towns
 
 # A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -30,17 +29,19 @@ load_domain()
 
 SECRET = bytes.fromhex(login.SECRET)
 
-_schemas = (f"town_{number}" for number in itertools.count(1))
-
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """The embedded server; IGOB_TEST_POSTGRES_BIN names other binaries to run all tests on, such as Debian's."""
     binaries = os.environ.get("IGOB_TEST_POSTGRES_BIN")
-    with tempfile.TemporaryDirectory(prefix="igob-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="igob-test-") as folder, pytest.MonkeyPatch.context() as patch:
+        # Nothing of it has to outlive the machine. What a killed process leaves behind is the same without them.
+        patch.setitem(infra.postgres.embedded.SETTINGS, "fsync", "off")
+        patch.setitem(infra.postgres.embedded.SETTINGS, "full_page_writes", "off")
         postgres = EmbeddedPostgres(Path(folder) / "igob", bin_dir=Path(binaries) if binaries else None)
         with postgres.hold("tests"):
             postgres.start()
+            patch.undo()
             yield postgres
             postgres.stop()
 
@@ -50,30 +51,21 @@ def secret() -> Secret:
     return Secret(SECRET)
 
 
-class Town:
-    """A municipality with an empty log."""
-
-    def __init__(self, server: EmbeddedPostgres, schema: str, secret: Secret) -> None:
-        self.schema = schema
-        self.secret = secret
-        self.owner = server.conninfo(OWNER)
-        self.application = server.conninfo(APPLICATION)
-        self.application_parameters = conninfo_to_dict(self.application)
-
-    def execute(self, statement: str, *parameters: object, owner: bool = True) -> list[tuple[object, ...]]:
-        """Run one statement with this town's schema first in the search path; the rows it gives."""
-        with psycopg.connect(self.owner if owner else self.application, autocommit=True) as connection:
-            connection.execute(f"SET search_path = {self.schema}")
-            cursor = connection.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
+@pytest.fixture(scope="session")
+def towns(server: EmbeddedPostgres, secret: Secret) -> Iterator[Towns]:
+    with closing(Towns(server, secret)) as towns:
+        yield towns
 
 
 @pytest.fixture
-def town(server: EmbeddedPostgres, secret: Secret) -> Iterator[Town]:
-    town = Town(server, next(_schemas), secret)
-    migrate(town.owner, schema=town.schema, application_role=APPLICATION, secret=secret)
-    yield town
-    town.execute(f"DROP SCHEMA {town.schema}, {town.schema}_views CASCADE")
+def read_models() -> None:
+    """The town of a test that asks for this has all read models, empty; others have none until they begin them."""
+
+
+@pytest.fixture
+def town(towns: Towns, request: pytest.FixtureRequest) -> Iterator[Town]:
+    with towns.town(read_models="read_models" in request.fixturenames) as town:
+        yield town
 
 
 class Clock:

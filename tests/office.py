@@ -25,7 +25,8 @@ from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.availability import Slot
 from domain.appointments.hospital import HospitalRegistered
 from domain.calendar import TIME_ZONE
-from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Event, Recorded, StreamName, decide, fold
+from domain.decider import Command, Event, Recorded, StreamName, fold
+from domain.decision import DECISIONS, MAX_READ_ROUNDS, decide
 from domain.errors import Rejected
 from domain.identifiers import AgendaId, AppointmentId, agenda_id
 

@@ -1,7 +1,7 @@
 """Read models of a town, folded in this process: as far as the log is, whenever a test says so."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from api.contexts import read_models
@@ -12,7 +12,7 @@ from projections.engine.generations import Generations, Places
 from projections.engine.projection import Projection
 from projections.engine.runner import connect
 from projections.engine.tail import Tail
-from tests.conftest import Town
+from tests.towns import Town, Towns
 
 _codec = Codec()
 
@@ -48,3 +48,23 @@ def projector(town: Town, projections: Iterable[Projection] = read_models().valu
         tail.begin(connection)
         buildings = [Building(connection, places, one, live, decode, tail=tail) for one, live in lives]
         yield Projector(buildings, partial(tail.look, connection))
+
+
+class ProjectorOnDemand:
+    """Folds into all read models of a town, which connects when the log has its first event: many logs stay empty."""
+
+    def __init__(self, town: Town, towns: Towns) -> None:
+        self._town = town
+        self._towns = towns
+        self._open = ExitStack()
+        self._projector: Projector | None = None
+
+    def catch_up(self) -> None:
+        if self._projector is None:
+            if self._towns.is_empty(self._town):
+                return
+            self._projector = self._open.enter_context(projector(self._town))
+        self._projector.catch_up()
+
+    def close(self) -> None:
+        self._open.close()

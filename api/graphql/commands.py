@@ -7,6 +7,7 @@ or added by the program (`adds`). A field of the command that is in none of thes
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -109,32 +110,40 @@ def command(
         camel = "".join(word.title() for word in shows.__name__.split("_"))
         input_type: Any = _input(f"{camel}Input", kind, takes)
         payload = _payload(f"{camel}Payload", gives, get_type_hints(shows, include_extras=True)["return"])
-        read = _reader(kind, takes)
-        payload_fields = tuple(gives.fields)
+        read, show = _reader(kind, takes), _shower(payload, tuple(gives.fields))
+        new_field = (new_id, within) if new_id else None
 
         async def perform(info: Info, grant: Grant, input: Any) -> Any:
-            context = info.context
-            content = read(input)
-
-            def make(id: str) -> C:
-                fields = content | {name: add(context, grant) for name, add in adds.items()}
-                if new_id:
-                    fields[new_id] = f"{content[within]}/{id}" if within else id
-                return build(kind, **fields)
-
+            context, content = info.context, read(input)
+            added = {name: add(context, grant) for name, add in adds.items()}
+            make = partial(_made, kind, content | added, new_field)
             person = content[registered] if registered else ""
             done = Done(*await context.perform(grant, input.idempotency_key, content, kind, make, person=person))
-            shown = await shows(info, done)
-            values = shown if len(payload_fields) > 1 else (shown,)
-            return payload(position=Position(done.outcome.position), **dict(zip(payload_fields, values, strict=True)))
+            return show(done.outcome, await shows(info, done))
 
-        perform.__name__ = shows.__name__
-        perform.__module__ = shows.__module__
-        argument: Any = Input
-        perform.__annotations__ |= {"input": argument[input_type], "return": payload}
+        perform.__name__, perform.__module__ = shows.__name__, shows.__module__
+        perform.__annotations__ |= {"input": _argument[input_type], "return": payload}
         return RootField("Mutation", description, who, perform, commands=(kind,))
 
     return declare
+
+
+_argument: Any = Input  # a type checker would take what it is given for a type
+
+
+def _made(kind: type[C], fields: dict[str, Any], new_field: tuple[str, str] | None, id: str) -> C:
+    """The command of these fields. `new_field` gets the new id, behind the value of the other field if it names one."""
+    if new_field:
+        name, within = new_field
+        fields = {**fields, name: f"{fields[within]}/{id}" if within else id}
+    return build(kind, **fields)
+
+
+def _shower(payload: type[Payload], names: tuple[str, ...]) -> Callable[[Outcome, Any], Payload]:
+    if len(names) == 1:
+        (name,) = names
+        return lambda outcome, shown: payload(position=Position(outcome.position), **{name: shown})
+    return lambda outcome, shown: payload(position=Position(outcome.position), **dict(zip(names, shown, strict=True)))
 
 
 def _check_fields(kind: type[Command], given: set[str]) -> None:

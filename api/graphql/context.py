@@ -1,7 +1,7 @@
 """One request: who asks, in which language, and how it reads the log and has commands decided."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -10,14 +10,13 @@ from api.access.acquaintance import Acquaintance
 from api.access.grant import Grant
 from api.access.identity import Actor, Identities
 from api.access.rates import Rates, TooManyRequests
-from api.graphql.engine.deadlines import Deadlines
+from api.graphql.engine.limits import QueryTooLarge
 from api.graphql.engine.live import Change, Following, Live, Snapshot
-from api.graphql.engine.trusted import Trusted
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
 from domain import people
-from domain.decider import Command, fold
+from domain.decider import Command, State, Stream, StreamName, fold
 from domain.errors import Hint, InvalidInput, Language, Rejected
 from domain.identifiers import TextHint
 from infra.gateways.keys import Keys
@@ -34,6 +33,7 @@ STREAMS_AT_ONCE_MAX = 10  # folding is work that nobody else gets in between: an
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
 S = TypeVar("S", bound="ProcessService")
+F = TypeVar("F", bound=State)
 
 
 class ProcessService:
@@ -58,7 +58,6 @@ class Services:
         settings: Settings,
         now: Callable[[], datetime],
         keys: Keys,
-        trusted: Trusted | None = None,
         requests: Requests | None = None,
         rates: Rates | None = None,
     ) -> None:
@@ -67,11 +66,9 @@ class Services:
         self.identities = Identities(keys, settings, core.secret, now)
         self.requests = Requests(core.lane.metrics) if requests is None else requests
         self.rates = Rates(settings) if rates is None else rates
-        self.trusted = Trusted() if trusted is None else trusted
         self.views = views
         self.settings = settings
         self.now = now
-        self.deadlines = Deadlines()
         self.live = Live(core.log)
         self.acquaintance = Acquaintance(core.log)
         self._of_contexts: dict[type[ProcessService], ProcessService] = {}
@@ -89,14 +86,6 @@ class Services:
         await self.live.stop()
         for one in self._of_contexts.values():
             one.stop()
-
-
-class QueryTooLarge(
-    Rejected,
-    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
-    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
-):
-    limit: int
 
 
 class NotReachedYet(
@@ -170,6 +159,13 @@ class Context:
             again = {"retry-after": str(refusal.seconds)}
             raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
+    def extensions(self) -> dict[str, Any]:
+        """What the answer cost, and how fresh the read models were that it rests on."""
+        extensions: dict[str, Any] = {"cost": self.cost} if self.cost else {}
+        if self.freshness:
+            extensions["freshness"] = {name: freshness_shown(found) for name, found in self.freshness.items()}
+        return extensions
+
     def forget_reads(self) -> None:
         """Begin to count anew what is read, for the next of many answers."""
         self._streams_read = 0
@@ -181,11 +177,12 @@ class Context:
     def _key(self, grant: Grant, name: str) -> Key:
         return Key(grant.actor.account, name, by=grant.recorded_as)
 
-    async def state(self, stream: str) -> Any:
+    async def state(self, stream: Stream[F]) -> F:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
-        return (await self.states([stream]))[stream]
+        state: F = (await self.states([stream]))[stream]
+        return state
 
-    async def states(self, streams: list[str]) -> dict[str, Any]:
+    async def states(self, streams: Sequence[StreamName]) -> dict[str, Any]:
         """The states of these streams at one moment.
 
         Raises like `state`, and with code "query_too_large" if the request reads too many streams in all.
@@ -283,9 +280,6 @@ def _can_be_stored(name: str) -> bool:
     return name.isprintable()
 
 
-Headers = Mapping[bytes, bytes]  # by name in small letters
-# Makes the context of a request, and counts the request by its peer's address unless that is None. Raises TurnedAway.
-Introduce = Callable[[Headers, str | None], Awaitable[Context]]
 TOO_MANY = 429
 
 

@@ -1,13 +1,12 @@
-"""Refusals as clients see them: typed errors of payloads, and errors of the request."""
+"""Refusals as typed errors in the payload of a mutation."""
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import strawberry
-from graphql import GraphQLError
 
 from api.access.grant import Grant
+from api.graphql.engine.request_errors import path_names
 from domain import errors
 from domain.errors import Language, Rejected
 from infra.log.submission import Overloaded, ServiceUnavailable
@@ -72,18 +71,3 @@ def user_error(refusal: Rejected, language: Language, grant: Grant | None) -> Us
     }
     make = _MAKERS.get(type(refusal))
     return (make(refusal, grant, **common) if make else None) or Refused(**common)
-
-
-def path_names(path: str) -> list[str]:
-    """A path in the names of the schema, which spells a unit out: call_timeout_s is callTimeoutSeconds."""
-    parts = [re.sub("_s$", "_seconds", part) for part in path.split(".")] if path else []
-    return [re.sub("_([a-z])", lambda match: match[1].upper(), part) for part in parts]
-
-
-def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
-    """A query can't return `errors` of its own: the same refusal as an error of the request.
-
-    In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
-    """
-    path = {"path": path_names(refusal.path)} if refusal.path else {}
-    return GraphQLError(refusal.message(language), extensions={"code": refusal.code, **path})

@@ -14,7 +14,8 @@ from strawberry.types import Info as StrawberryInfo
 
 from api.graphql.access import Rule
 from api.graphql.context import Context
-from api.graphql.errors import UserError, as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
+from api.graphql.errors import UserError
 from api.graphql.scalars import Position
 from domain.decider import Command
 from domain.errors import Hint, InvalidInput

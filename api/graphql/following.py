@@ -18,7 +18,7 @@ import strawberry
 from graphql import VariableNode
 
 from api.graphql.engine.live import Change, Concerns, Following, whole_stream
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.fields import Info
 from api.graphql.scalars import Position
 from domain.decider import StreamName

@@ -10,7 +10,8 @@ from graphql import GraphQLResolveInfo
 from api.access.grant import Grant
 from api.graphql.access import Arguments, granted
 from api.graphql.context import Context
-from api.graphql.errors import as_graphql_error, user_error
+from api.graphql.engine.request_errors import as_graphql_error
+from api.graphql.errors import user_error
 from api.graphql.fields import Payload, RootField
 from domain.errors import Rejected
 

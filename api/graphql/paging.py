@@ -5,8 +5,8 @@ from typing import Annotated, Generic, TypeVar, cast
 
 import strawberry
 
+from api.graphql.engine.limits import PAGE_SIZE_MAX
 from api.graphql.fields import Info, refuse
-from api.http.limits import PAGE_SIZE_MAX
 from domain.errors import Hint
 
 T = TypeVar("T")

@@ -10,7 +10,8 @@ import strawberry
 from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
-from api.graphql import appointments, arrivals, errors, people, queues, webhooks
+from api.contexts import graphql_modules
+from api.graphql import errors
 from api.graphql.engine.resolvers import ask_plainly
 from api.graphql.errors import UserError
 from api.graphql.fields import RootField
@@ -113,6 +114,5 @@ def _camel(name: str) -> str:
     return first + "".join(word.title() for word in others)
 
 
-MODULES = [*people.MODULES, *appointments.MODULES, *queues.MODULES, arrivals, *webhooks.MODULES]
-FIELDS = root_fields(MODULES)
-schema = schema_of(MODULES)
+FIELDS = root_fields(graphql_modules())
+schema = schema_of(graphql_modules())

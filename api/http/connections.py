@@ -13,13 +13,11 @@ import msgspec
 from graphql import GraphQLError
 
 from api.graphql.context import Context
-from api.graphql.engine.documents import Document
-from api.graphql.engine.execution import DOCUMENTS, Answer, Asked, followed, refused
-from api.graphql.engine.followed_plans import FollowedPlan
+from api.graphql.engine.execution import Answer, Asked, Engine
 from api.graphql.engine.live import Following
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.plans.plan import FollowedPlan
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.guard import Forbidden
-from api.graphql.schema import schema
 from api.http.timers import SharedTimers, Timer
 
 CONNECTIONS_MAX = 2_000  # in this process
@@ -109,7 +107,7 @@ class Told(NamedTuple):
     position: int
 
 
-async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, None]:
+async def told(engine: Engine, asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, None]:
     """What a follower is told, with each change; an answer without data, as the last, if they are refused.
 
     The library makes the first answer, and those that `_PlannedAnswers` can't make. Followers that ask the same at the
@@ -117,8 +115,8 @@ async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, 
     subscription.
     """
     begun_s, counted = time.perf_counter(), False
-    planned = _PlannedAnswers(asked, context)
-    async with aclosing(followed(asked, context)) as answers:
+    planned = _PlannedAnswers(engine, asked, context)
+    async with aclosing(engine.followed(asked, context)) as answers:
         async for answer in answers:
             if not counted:
                 context.services.requests.answered(context, answer.errors, begun_s)
@@ -134,7 +132,7 @@ async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, 
             known: str | None = text
             while known:
                 if errors := await _wrong_now(context):
-                    yield refused(errors, asked, context)
+                    yield engine.refused(errors, asked, context)
                     return
                 yield Told(known, position)
                 known = await following.answer(question) or await planned.next(following, answer.extensions)
@@ -144,7 +142,8 @@ async def told(asked: Asked, context: Context) -> AsyncGenerator[Told | Answer, 
 class _PlannedAnswers:
     """Makes later answers with the document's plan, in a small part of the library's time."""
 
-    def __init__(self, asked: Asked, context: Context) -> None:
+    def __init__(self, engine: Engine, asked: Asked, context: Context) -> None:
+        self._engine = engine
         self._asked = asked
         self._context = context
         self._plan: FollowedPlan | None = None
@@ -154,7 +153,7 @@ class _PlannedAnswers:
         """The next answer; None if the library has to make it."""
         context = self._context
         if not self._looked:  # plan only for a second answer: many followers never get one
-            self._plan, self._looked = _plan_of(self._asked, context), True
+            self._plan, self._looked = self._engine.followed_plan(self._asked), True
         if self._plan is None or context.show is None or context.freshness:
             return None
         change = await following.change()
@@ -173,15 +172,6 @@ def _text(body: dict[str, Any]) -> str:
         return _encode(body).decode()
     except UnicodeEncodeError:  # an unpaired surrogate from the client; json escapes it
         return json.dumps(body)
-
-
-def _plan_of(asked: Asked, context: Context) -> FollowedPlan | None:
-    """The plan for later answers; None if the document is not cached or has no plan."""
-    services = context.services
-    text = services.trusted.text(asked.query, asked.document_id)
-    document: Document | None = services.trusted.understood.get(text)
-    document = document or DOCUMENTS[services.settings.introspection].known.get(text)
-    return document.followed_plan(schema._schema, asked.operation_name) if document else None
 
 
 async def _wrong_now(context: Context) -> list[GraphQLError]:

@@ -16,9 +16,10 @@ import orjson
 from graphql import GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
-from api.graphql.context import Context, Headers, Introduce, TurnedAway
-from api.graphql.engine.execution import Asked, NotHere, answer, refused
+from api.graphql.context import Context, TurnedAway
+from api.graphql.engine.execution import Asked, Engine, NotHere
 from api.graphql.scalars import Position
+from api.http.introduction import Introduce
 from api.http.limits import (
     BODY_BYTES_MAX,
     BODY_READ_TIMEOUT_S,
@@ -34,7 +35,7 @@ from api.http.limits import (
 from api.http.origins import Origins
 from api.http.protocol import Response
 from api.http.streams import EVENT_STREAM, Streams, as_events
-from api.telemetry import CORRELATION, Requests, correlation_of
+from api.telemetry import CORRELATION, Headers, Requests, correlation_of
 from infra.running.logging import log_failure
 
 NAMED = CORRELATION.decode()
@@ -89,7 +90,10 @@ class _Request(NamedTuple):
 class Endpoint:
     """The application of the endpoint's path, over ASGI or over the fast path (see api/http/protocol.py)."""
 
-    def __init__(self, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins) -> None:
+    def __init__(
+        self, engine: Engine, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins
+    ) -> None:
+        self._engine = engine
         self._introduce = introduce
         self._requests = requests
         self._streams = streams
@@ -175,14 +179,14 @@ class Endpoint:
         begun_s = time.perf_counter()
         asked = Asked(said.get("query"), said.get("variables") or {}, said.get("operationName"), said.get("documentId"))
         try:
-            found = await answer(asked, context, READ_ONLY if only_reads else BOTH)
+            found = await self._engine.answer(asked, context, READ_ONLY if only_reads else BOTH)
         except NotHere as error:
             if error.kind is not OperationType.SUBSCRIPTION:
                 raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
             if media == EVENT_STREAM:
                 return self._stream(asked, context)
             message = f"Subscriptions are served as {EVENT_STREAM}, or over WebSockets by graphql-transport-ws."
-            found = refused([GraphQLError(message)], asked, context)
+            found = self._engine.refused([GraphQLError(message)], asked, context)
         self._requests.answered(context, found.errors, begun_s)
         status = 400 if media == GRAPHQL_JSON and not found.executed else 200
         return _Reply(status, media, found.body(), {NAMED: context.correlation})

@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.graphql.context import Headers
 from api.http.limits import OWN_NAME
-from api.telemetry import CORRELATION
+from api.telemetry import CORRELATION, Headers
 from infra.running.settings import EVERY_ORIGIN, Settings
 
 ASKED_AGAIN_AFTER_S = 3_600  # for so long a browser remembers that its page may ask

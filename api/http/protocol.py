@@ -9,31 +9,24 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol, cast
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from api.http.heads import CACHED_HEAD_BYTES_MAX, HEADERS_MAX, body_length, parse_head, parse_head_cached
 from api.http.limits import BODY_BYTES_MAX
 from infra.running.logging import log_failure
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers
-HEADERS_MAX = 100
 # A body in chunks of one byte takes six times its size. No legitimate request is longer than this.
 REQUEST_BYTES_MAX = HEAD_BYTES_MAX + 8 * BODY_BYTES_MAX
-CACHED_HEADS_MAX = 2_000  # parsed heads
-CACHED_HEAD_BYTES_MAX = 2_000
-FAST_BODY_BYTES_MAX = 64 * 1024  # of a request on the fast path
 WAITING_BYTES_MAX = 256 * 1024  # received during a request; above that, reading pauses
 IDLE_TIMEOUT_S = 30  # to send a whole request head, and to read the last response
 SWEEP_EVERY_S = 1.0
 LINGER_S = 2.0  # a refused client that still sends is read this long; without that it would lose the response
 DRAIN_S = 0.05  # at shutdown, to read requests that are in the socket already
 
-# Requests with one of these headers take the ASGI path: they change the framing, or who may read the response.
-ASGI_HEADERS = frozenset({b"connection", b"upgrade", b"transfer-encoding", b"expect", b"origin"})
 END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -82,57 +75,6 @@ class Connections:
             connection.close_if_idle(self.now_s - IDLE_TIMEOUT_S)
         loop = asyncio.get_running_loop()
         self._sweeping = loop.call_later(SWEEP_EVERY_S, self._sweep) if self._open else None
-
-
-class _Head:
-    """A request's head as httptools reads it."""
-
-    __slots__ = ("complete", "headers", "plain", "target")
-
-    def __init__(self) -> None:
-        self.target = b""
-        self.headers: dict[bytes, bytes] = {}
-        self.plain = True  # no repeated header, and no byte of a body
-        self.complete = False
-
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in self.headers:
-            self.plain = False
-        self.headers[name] = value
-
-    def on_headers_complete(self) -> None:
-        self.complete = True
-
-    def on_body(self, body: bytes) -> None:
-        self.plain = False  # the blank line is not the end of this head
-
-
-def _parse_head(head: bytes) -> _Head | None:
-    """The head of an HTTP/1.1 POST that can take the fast path; None for any other. Callers must not change it."""
-    found = _Head()
-    parser = httptools.HttpRequestParser(found)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserError:
-        return None
-    if not found.complete or not found.plain or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
-        return None
-    return found if len(found.headers) <= HEADERS_MAX and found.headers.keys().isdisjoint(ASGI_HEADERS) else None
-
-
-# A client repeats the same head. A lookup takes a tenth of the time that parsing takes.
-_parse_head_cached = lru_cache(CACHED_HEADS_MAX)(_parse_head)
-
-
-def _body_length(headers: Mapping[bytes, bytes]) -> int:
-    """The value of Content-Length; -1 if it is not a number or exceeds FAST_BODY_BYTES_MAX."""
-    text = headers.get(b"content-length", b"")
-    length = int(text) if text.isdigit() and len(text) < 10 else -1
-    return length if length <= FAST_BODY_BYTES_MAX else -1
 
 
 class _LingeringTransport:
@@ -256,10 +198,10 @@ class HttpProtocol(HttpToolsProtocol):
         end = data.find(END_OF_HEAD, 0, HEAD_BYTES_MAX) + len(END_OF_HEAD)
         if end < len(END_OF_HEAD) or not data.startswith(b"POST "):
             return False
-        head = (_parse_head_cached if end <= CACHED_HEAD_BYTES_MAX else _parse_head)(data[:end])
+        head = (parse_head_cached if end <= CACHED_HEAD_BYTES_MAX else parse_head)(data[:end])
         if head is None:
             return False
-        length = _body_length(head.headers)
+        length = body_length(head.headers)
         if length < 0 or len(data) < end + length or not self.handler.can_answer(head.target, head.headers, self._peer):
             return False
         self._waiting = data[end + length :]

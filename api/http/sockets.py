@@ -24,9 +24,8 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     SubscribeMessage,
 )
 
-from api.graphql.context import Context, Introduce, TurnedAway
-from api.graphql.engine.execution import Asked, NotHere
-from api.graphql.schema import schema
+from api.graphql.context import Context, TurnedAway
+from api.graphql.engine.execution import Asked, Engine, NotHere
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
     DEAF,
@@ -38,6 +37,7 @@ from api.http.connections import (
     when_token_ends,
     with_timeout,
 )
+from api.http.introduction import Introduce
 from api.http.limits import Malformed, check_request, headers_of, parse_json, peer_of
 from api.http.origins import Origins
 from api.http.timers import SharedTimers, Timer
@@ -66,8 +66,8 @@ class Subscriptions:
     page open a WebSocket, so it is here that others are refused.
     """
 
-    def __init__(self, introduce: Introduce, places: Places, origins: Origins) -> None:
-        self._protocol = _Protocol(introduce, places.timers)
+    def __init__(self, engine: Engine, introduce: Introduce, places: Places, origins: Origins) -> None:
+        self._protocol = _Protocol(engine, introduce, places.timers)
         self._introduce = introduce
         self._places = places
         self._origins = origins
@@ -205,6 +205,11 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
     _token: Timer | None = None
     _closing: asyncio.Task[None] | None = None
 
+    @property
+    def _engine(self) -> Engine:
+        assert isinstance(self.view, _Protocol)
+        return self.view.engine
+
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         said = message.get("payload")
         if not self.connection_init_received and isinstance(said, dict | None):
@@ -255,7 +260,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
                     raise TooManySubscriptions(limit=SUBSCRIPTIONS_MAX)
                 if said.get("documentId") is not None:  # of which the library does not know
-                    said["query"] = context.services.trusted.text(said.get("query"), said["documentId"])
+                    said["query"] = self._engine.trusted.text(said.get("query"), said["documentId"])
             except (Rejected, TurnedAway) as refusal:
                 away = refusal if isinstance(refusal, TurnedAway) else TurnedAway(400, refusal, context.language)
                 context.services.requests.turned_away(away.outcome)
@@ -277,7 +282,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
         begun_s = time.perf_counter()
         try:
-            async with aclosing(told(asked, context)) as answers:
+            async with aclosing(told(self._engine, asked, context)) as answers:
                 async for answer in answers:
                     if isinstance(answer, Told):
                         await self._send_next(operation, head, answer.text)
@@ -309,15 +314,16 @@ class _Protocol(GraphQL[Context, None]):
 
     graphql_transport_ws_handler_class = SubscriptionHandler
 
-    def __init__(self, introduce: Introduce, timers: SharedTimers) -> None:
+    def __init__(self, engine: Engine, introduce: Introduce, timers: SharedTimers) -> None:
         super().__init__(
-            schema,
+            engine.schema,
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
             allowed_origins=[EVERY_ORIGIN],  # Subscriptions lets in nobody else
             max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
         )
+        self.engine = engine
         self.introduce = introduce
         self.timers = timers
 

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.types import Message, Receive, Send
 
 from api.graphql.context import Context
-from api.graphql.engine.execution import Answer, Asked
+from api.graphql.engine.execution import Answer, Asked, Engine
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
     DEAF,
@@ -58,7 +58,8 @@ def _part(body: bytes, *, more: bool = True) -> Message:
 class Streams:
     """All event streams of the process, which share their places with its WebSockets."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, engine: Engine, places: Places) -> None:
+        self._engine = engine
         self._places = places
         self._stopped = asyncio.Event()
 
@@ -74,13 +75,14 @@ class Streams:
     async def serve(self, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
         """Tell a client of a subscription, until either side is done."""
         with self._places.take():
-            await _Stream(asked, context, receive, send).serve(self._stopped, self._places.timers)
+            await _Stream(self._engine, asked, context, receive, send).serve(self._stopped, self._places.timers)
 
 
 class _Stream:
     """One answer that goes on, whose client is cut off when they do not read."""
 
-    def __init__(self, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
+    def __init__(self, engine: Engine, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
+        self._engine = engine
         self._asked = asked
         self._context = context
         self._receive = receive
@@ -129,7 +131,7 @@ class _Stream:
         named = (CORRELATION, self._context.correlation.encode())
         await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, named]})
         await self._say(PING)  # there may be nothing to tell for long, and until then not even the headers are sent
-        async with aclosing(told(self._asked, self._context)) as answers:
+        async with aclosing(told(self._engine, self._asked, self._context)) as answers:
             async for answer in answers:
                 await self._say(_event(answer))
         await self._say(COMPLETE, more=False)

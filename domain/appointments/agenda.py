@@ -5,7 +5,6 @@ that neither a slot nor a patient is ever in two places.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,8 @@ from domain.appointments.availability import PublishedAgenda, Slot, nearest_free
 from domain.appointments.hospital import Hospital, HospitalUnknown
 from domain.appointments.patient import HoldTaken, Patient, VisitGivenUp, VisitTaken
 from domain.calendar import local_date
-from domain.decider import Command, Decided, Event, Instant, State, StreamName, Value, decides, evolves, upcasts
+from domain.decider import Command, Decided, Event, Instant, State, Stream, Value, evolves, names_stream_of, upcasts
+from domain.decision import decides
 from domain.errors import Hint, InThePast, InvalidInput, Rejected, TooFarAhead
 from domain.identifiers import (
     AGENDA_NAME,
@@ -47,10 +47,6 @@ Channel = Literal["WEB", "PHONE", "WINDOW", "ASSISTED"]
 Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list: free text would outlive an erasure
 Attendance = Literal["CHECKED_IN", "NO_SHOW"]
 SlotNumber = Annotated[int, Meta(ge=1, le=SLOTS_PER_AGENDA_MAX)]
-
-
-def stream(agenda: AgendaId) -> StreamName:
-    return f"agenda/{agenda}"
 
 
 class AgendaPublished(Event, name="agenda_published.v1"):
@@ -124,6 +120,11 @@ class Agenda(State):
     @property
     def release_at(self) -> datetime | None:
         return self.published.release_at if self.published else None
+
+
+@names_stream_of(Agenda)
+def stream(agenda: AgendaId) -> str:
+    return f"agenda/{agenda}"
 
 
 def touches(event: Event) -> list[AppointmentId]:
@@ -243,7 +244,7 @@ def _published(command: PublishAgenda) -> AgendaPublished:
     )
 
 
-@decides(PublishAgenda, reads=lambda c: [hospitals.stream(c.hospital), stream(c.agenda)])
+@decides(PublishAgenda, reads=lambda c: (hospitals.stream(c.hospital), stream(c.agenda)))
 def publish_agenda(command: PublishAgenda, hospital: Hospital, agenda: Agenda, *, now: datetime) -> Decided:
     published = _published(command)
     if agenda.published == published:
@@ -320,8 +321,8 @@ def _visit(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -
     )
 
 
-def _hold_and_book_reads(command: "HoldSlot | BookAppointment") -> list[StreamName]:
-    return [stream(command.agenda), patients.stream(command.patient)]
+def _hold_and_book_reads(command: "HoldSlot | BookAppointment") -> tuple[Stream[Agenda], Stream[Patient]]:
+    return stream(command.agenda), patients.stream(command.patient)
 
 
 class HoldRenewedAlready(
@@ -442,13 +443,12 @@ class CancelAppointment(Command):
         return agenda_of(self.appointment)
 
 
-def _cancellation_reads(command: CancelAppointment, found: Mapping[StreamName, Agenda]) -> list[StreamName]:
-    agenda = found.get(stream(command.agenda))
-    booked = agenda.appointments.get(command.appointment) if agenda else None
-    return [stream(command.agenda), *([patients.stream(booked.patient)] if booked else [])]
+def _patient(command: CancelAppointment, agenda: Agenda) -> tuple[Stream[Patient] | None]:
+    booked = agenda.appointments.get(command.appointment)
+    return (patients.stream(booked.patient) if booked else None,)
 
 
-@decides(CancelAppointment, reads=_cancellation_reads)
+@decides(CancelAppointment, reads=lambda c: (stream(c.agenda),), then=_patient)
 def cancel_appointment(
     command: CancelAppointment, agenda: Agenda, patient: Patient | None = None, *, now: datetime
 ) -> Decided:

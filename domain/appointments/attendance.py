@@ -16,7 +16,8 @@ from domain.appointments.agenda import (
 )
 from domain.appointments.availability import Slot
 from domain.calendar import local_date
-from domain.decider import Command, Decided, StreamName, decides
+from domain.decider import Command, Decided, Stream
+from domain.decision import decides
 from domain.errors import Rejected
 from domain.identifiers import APPOINTMENT_NAME, AppointmentId, agenda_of
 
@@ -48,8 +49,8 @@ def live_slot(agenda: Agenda, appointment: AppointmentId) -> Slot:
     return agenda.slots[booked.slot]
 
 
-def _reads(command: "CheckIn | MarkNoShow") -> list[StreamName]:
-    return [stream(agenda_of(command.appointment))]
+def _reads(command: "CheckIn | MarkNoShow") -> tuple[Stream[Agenda]]:
+    return (stream(agenda_of(command.appointment)),)
 
 
 class NotItsDay(

@@ -3,13 +3,10 @@
 from datetime import datetime
 from typing import Annotated
 
-from domain.decider import Command, Decided, Event, State, StreamName, decides, evolves
+from domain.decider import Command, Decided, Event, State, evolves, names_stream_of
+from domain.decision import decides
 from domain.errors import Rejected
 from domain.identifiers import HOSPITAL_CODE, NAME, HospitalId
-
-
-def stream(hospital: HospitalId) -> StreamName:
-    return f"hospital/{hospital}"
 
 
 class HospitalRegistered(Event, name="hospital_registered.v1"):
@@ -19,6 +16,11 @@ class HospitalRegistered(Event, name="hospital_registered.v1"):
 
 class Hospital(State):
     registered: HospitalRegistered | None = None
+
+
+@names_stream_of(Hospital)
+def stream(hospital: HospitalId) -> str:
+    return f"hospital/{hospital}"
 
 
 @evolves("hospital", Hospital)
@@ -46,7 +48,7 @@ class RegisterHospital(Command):
     name: Annotated[str, NAME]
 
 
-@decides(RegisterHospital, reads=lambda c: [stream(c.hospital)])
+@decides(RegisterHospital, reads=lambda c: (stream(c.hospital),))
 def register_hospital(command: RegisterHospital, hospital: Hospital, *, now: datetime) -> Decided:
     registered = HospitalRegistered(hospital=command.hospital, name=command.name)
     if hospital.registered == registered:

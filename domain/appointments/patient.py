@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 from domain.calendar import local_date
-from domain.decider import Event, Instant, State, StreamName, evolves
+from domain.decider import Event, Instant, State, evolves, names_stream_of
 from domain.errors import Rejected
 from domain.identifiers import AgendaId, AppointmentId, HoldId, HospitalId, SpecialtyId, SubjectId, agenda_of
 
@@ -17,10 +17,6 @@ LIVE_HOLDS_PER_PATIENT_MAX = 2
 HOLDS_PER_PATIENT_AND_DAY_MAX = 20
 # A hold that is over by one clock is live again by another that is behind it, or by the same that stepped back.
 ENDED_HOLDS_KEPT_FOR = timedelta(days=1)
-
-
-def stream(patient: SubjectId) -> StreamName:
-    return f"patient/{patient}"
 
 
 class HoldTaken(Event, name="hold_taken.v1"):
@@ -59,6 +55,11 @@ class Patient(State):
     given_up: dict[AppointmentId, VisitTaken] = {}
     last_hold_day: date | None = None
     holds_that_day: int = 0
+
+
+@names_stream_of(Patient)
+def stream(patient: SubjectId) -> str:
+    return f"patient/{patient}"
 
 
 @evolves("patient", Patient)

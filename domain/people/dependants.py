@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from msgspec.structs import replace
 
 from domain.calendar import local_date
-from domain.decider import Command, Decided, Event, Personal, State, StreamName, Value, decides, evolves
+from domain.decider import Command, Decided, Event, Personal, State, Stream, Value, evolves, names_stream_of
+from domain.decision import decides
 from domain.errors import PersonUnknown, Rejected
 from domain.identifiers import OPAQUE, LoginId, SubjectId
 from domain.people import person as people
@@ -21,10 +22,6 @@ DECLARATIONS_PER_GUARDIAN_MAX = 200  # those that are over too: the stream is fo
 
 Relation = Literal["MINOR", "CARE"]
 EndReason = Literal["GUARDIAN", "DEPENDANT", "AUTHORITY", "MISTAKE", "OTHER"]  # free text would outlive an erasure
-
-
-def stream(guardian: SubjectId) -> StreamName:
-    return f"guardian/{guardian}"
 
 
 class DependantDeclared(Event, name="dependant_declared.v1"):
@@ -63,6 +60,11 @@ class Guardian(State):
 
     dependants: dict[SubjectId, Dependency] = {}
     declarations: int = 0
+
+
+@names_stream_of(Guardian)
+def stream(guardian: SubjectId) -> str:
+    return f"guardian/{guardian}"
 
 
 @evolves("guardian", Guardian)
@@ -120,13 +122,15 @@ def _birth_date(person: Person, path: str) -> date:
     return person.registered.birth_date
 
 
-def _all_of_both(command: "DeclareDependant | ConfirmDependant") -> list[StreamName]:
-    return [
+def _all_of_both(
+    command: "DeclareDependant | ConfirmDependant",
+) -> tuple[Stream[Guardian], Stream[Guardian], Stream[Person], Stream[Person]]:
+    return (
         stream(command.guardian),
         stream(command.dependant),
         people.stream(command.guardian),
         people.stream(command.dependant),
-    ]
+    )
 
 
 class GuardianOfOneself(Rejected, es="Nadie es dependiente de sí mismo.", en="Nobody is their own dependant."): ...
@@ -154,12 +158,12 @@ class DeclareDependant(Command):
 
 @decides(DeclareDependant, reads=_all_of_both)
 def declare_dependant(
-    command: DeclareDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
+    command: DeclareDependant, guardian: Guardian, guarded: Guardian, person: Person, other: Person, *, now: datetime
 ) -> Decided:
     if command.guardian == command.dependant:
         raise GuardianOfOneself(path="dependant")
-    adult_on = birthday(_birth_date(persons[0], "guardian"), OF_AGE_YEARS)
-    _birth_date(persons[1], "dependant")
+    adult_on = birthday(_birth_date(person, "guardian"), OF_AGE_YEARS)
+    _birth_date(other, "dependant")
     known = guardian.dependants.get(command.dependant)
     if known and not is_over(known, now):
         _refuse_another_relation(known, command.relation)
@@ -265,13 +269,13 @@ class ConfirmDependant(Command):
 
 @decides(ConfirmDependant, reads=_all_of_both)
 def confirm_dependant(
-    command: ConfirmDependant, guardian: Guardian, guarded: Guardian, *persons: Person, now: datetime
+    command: ConfirmDependant, guardian: Guardian, guarded: Guardian, person: Person, other: Person, *, now: datetime
 ) -> Decided:
     known = guardian.dependants.get(command.dependant)
     if known is None:
         raise DependencyUnknown(path="dependant")
-    _birth_date(persons[0], "guardian")
-    of_age_on = birthday(_birth_date(persons[1], "dependant"), OF_AGE_YEARS)
+    _birth_date(person, "guardian")
+    of_age_on = birthday(_birth_date(other, "dependant"), OF_AGE_YEARS)
     if is_over(known, now):
         raise DependencyOver(path="dependant")
     _refuse_another_relation(known, command.relation)
@@ -295,7 +299,7 @@ class EndDependency(Command):
     reason: EndReason = "OTHER"
 
 
-@decides(EndDependency, reads=lambda c: [stream(c.guardian)])
+@decides(EndDependency, reads=lambda c: (stream(c.guardian),))
 def end_dependency(command: EndDependency, guardian: Guardian, *, now: datetime) -> Decided:
     known = guardian.dependants.get(command.dependant)
     if known is None:

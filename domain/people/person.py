@@ -1,6 +1,5 @@
 """A person: registered, corrected, erased; and an identity number, which nobody else bears meanwhile."""
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -8,7 +7,8 @@ from msgspec import Meta
 from msgspec.structs import asdict, replace
 
 from domain.calendar import local_date
-from domain.decider import Command, Decided, Event, Personal, State, StreamName, decides, evolves, redacted
+from domain.decider import Command, Decided, Event, Personal, State, Stream, evolves, names_stream_of, redacted
+from domain.decision import decides
 from domain.errors import Hint, InvalidInput, PersonUnknown, Rejected
 from domain.identifiers import DIGEST, NAME, OPAQUE, UNSEEN, IdentityDigest, IdentityNumberHint, SubjectId, pattern
 
@@ -32,10 +32,6 @@ class EmailHint(Hint, es="un correo es como ana@example.org", en="an e-mail addr
 
 
 Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", EmailHint(), max_length=254)]  # "" for none
-
-
-def stream(person: SubjectId) -> StreamName:
-    return f"person/{person}"
 
 
 class _Said(Event, subject="person"):
@@ -76,6 +72,11 @@ class Person(State):
         return self.registered is not None and not self.erased
 
 
+@names_stream_of(Person)
+def stream(person: SubjectId) -> str:
+    return f"person/{person}"
+
+
 @evolves("person", Person)
 def evolve(person: Person, event: Event) -> Person:
     match event:
@@ -91,10 +92,6 @@ def evolve(person: Person, event: Event) -> Person:
     return person
 
 
-def identity_stream(digest: IdentityDigest) -> StreamName:
-    return f"identity/{digest}"
-
-
 class IdentityClaimed(Event, name="identity_claimed.v1"):
     person: SubjectId
 
@@ -107,6 +104,11 @@ class Identity(State):
     """Who bears an identity number; nobody else can while this one does."""
 
     person: SubjectId | None = None
+
+
+@names_stream_of(Identity)
+def identity_stream(digest: IdentityDigest) -> str:
+    return f"identity/{digest}"
 
 
 @evolves("identity", Identity)
@@ -138,7 +140,7 @@ class RegisterPerson(Command):
     email: Email = ""
 
 
-@decides(RegisterPerson, reads=lambda c: [stream(c.person), identity_stream(c.identity_digest)])
+@decides(RegisterPerson, reads=lambda c: (stream(c.person), identity_stream(c.identity_digest)))
 def register_person(command: RegisterPerson, person: Person, identity: Identity, *, now: datetime) -> Decided:
     if person.registered:
         return
@@ -198,15 +200,18 @@ class CorrectPerson(Command):
     email: Email | None = None
 
 
-def _correction_reads(command: CorrectPerson, found: Mapping[StreamName, Person]) -> list[StreamName]:
+def _identities(command: CorrectPerson, person: Person) -> tuple[Stream[Identity] | None, Stream[Identity] | None]:
+    """That of the number asked for, if one is, and that of the number borne until now."""
     if command.identity_digest is None:
-        return [stream(command.person)]
-    person = found.get(stream(command.person))
-    borne = [identity_stream(person.registered.identity_digest)] if person and person.registered else []
-    return [stream(command.person), identity_stream(command.identity_digest), *borne]
+        return None, None
+    return identity_stream(command.identity_digest), _borne(person)
 
 
-@decides(CorrectPerson, reads=_correction_reads)
+def _borne(person: Person) -> Stream[Identity] | None:
+    return identity_stream(person.registered.identity_digest) if person.registered else None
+
+
+@decides(CorrectPerson, reads=lambda c: (stream(c.person),), then=_identities)
 def correct_person(
     command: CorrectPerson,
     person: Person,
@@ -241,13 +246,7 @@ class ErasePerson(Command):
     person: Annotated[SubjectId, OPAQUE]
 
 
-def _erasure_reads(command: ErasePerson, found: Mapping[StreamName, Person]) -> list[StreamName]:
-    person = found.get(stream(command.person))
-    known = [identity_stream(person.registered.identity_digest)] if person and person.registered else []
-    return [stream(command.person), *known]
-
-
-@decides(ErasePerson, reads=_erasure_reads)
+@decides(ErasePerson, reads=lambda c: (stream(c.person),), then=lambda c, person: (_borne(person),))
 def erase_person(command: ErasePerson, person: Person, identity: Identity | None = None, *, now: datetime) -> Decided:
     if person.registered is None:
         raise PersonUnknown(path="person")

@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from domain.decider import Command, Decided, StreamName, decides
+from domain.decider import Command, Decided, Stream
+from domain.decision import decides
 from domain.errors import Language, Rejected
 from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, CallId, LineId, SubjectId, TurnId
 from domain.queues.line import (
@@ -38,7 +39,7 @@ class CallNext(Command):
     call: Annotated[CallId, OPAQUE] | None = None
 
 
-@decides(CallNext, reads=lambda c: [stream(c.line)])
+@decides(CallNext, reads=lambda c: (stream(c.line),))
 def call_next(command: CallNext, line: Line, *, now: datetime) -> Decided:
     running(line, now, "line")
     _idle(line, command.counter)
@@ -60,7 +61,7 @@ class CallTurn(Command):
     counter: CounterNumber
 
 
-@decides(CallTurn, reads=lambda c: [stream_of(c.turn)])
+@decides(CallTurn, reads=lambda c: (stream_of(c.turn),))
 def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
     opened = running(line, now, "turn")
     turn = turn_in(line, command.turn)
@@ -198,8 +199,8 @@ class MarkAbsent(Command):
     turn: Annotated[TurnId, TURN_NAME]
 
 
-def _reads(command: Recall | StartService | FinishService | MarkAbsent) -> list[StreamName]:
-    return [stream_of(command.turn)]
+def _reads(command: Recall | StartService | FinishService | MarkAbsent) -> tuple[Stream[Line]]:
+    return (stream_of(command.turn),)
 
 
 @decides(Recall, reads=_reads)

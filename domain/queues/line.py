@@ -12,7 +12,7 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from domain.copy_on_write import CopyOnWriteDict
-from domain.decider import Event, Instant, State, StreamName, Value, evolves
+from domain.decider import Event, Instant, State, Stream, Value, evolves, names_stream_of
 from domain.errors import Rejected
 from domain.identifiers import (
     AppointmentId,
@@ -34,14 +34,6 @@ CounterNumber = Annotated[int, Meta(ge=1, le=COUNTERS_MAX)]
 
 LETTERS: dict[str, str] = {"PREFERENTIAL": "P", "APPOINTMENT": "F", "NORMAL": "A"}  # F: ficha
 LIVE = frozenset({"WAITING", "CALLED", "SERVING"})  # of which a person has one at most
-
-
-def stream(line: LineId) -> StreamName:
-    return f"line/{line}"
-
-
-def stream_of(turn: TurnId) -> StreamName:
-    return stream(line_of(turn))
 
 
 def shown_number(priority: str, number: int) -> str:
@@ -256,6 +248,15 @@ class Line(State):
     @property
     def counters_open(self) -> int:
         return sum([counter.open for counter in self.counters.values()])  # a list is faster; every turn needs it
+
+
+@names_stream_of(Line)
+def stream(line: LineId) -> str:
+    return f"line/{line}"
+
+
+def stream_of(turn: TurnId) -> Stream[Line]:
+    return stream(line_of(turn))
 
 
 def touches(event: Event) -> list[TurnId]:

@@ -7,7 +7,8 @@ from msgspec import Meta
 from msgspec.structs import asdict
 
 from domain.calendar import local_date
-from domain.decider import Command, Decided, Instant, decides
+from domain.decider import Command, Decided, Instant
+from domain.decision import decides
 from domain.errors import Hint, InThePast, InvalidInput, OnceHint, Rejected, TooFarAhead
 from domain.identifiers import LINE_NAME, SERVICE_CODE, SLUG, LineId, ServiceId, ServicePointId, line_id
 from domain.queues import service_point as service_points
@@ -52,7 +53,7 @@ class OpenLine(Command):
         return line_id(self.service_point, self.service, self.date)
 
 
-@decides(OpenLine, reads=lambda c: [service_points.stream(c.service_point), stream(c.line)])
+@decides(OpenLine, reads=lambda c: (service_points.stream(c.service_point), stream(c.line)))
 def open_line(command: OpenLine, point: ServicePoint, line: Line, *, now: datetime) -> Decided:
     opened = LineOpened(
         line=command.line,
@@ -111,7 +112,7 @@ class CloseLine(Command):
     line: Annotated[LineId, LINE_NAME]
 
 
-@decides(CloseLine, reads=lambda c: [stream(c.line)])
+@decides(CloseLine, reads=lambda c: (stream(c.line),))
 def close_line(command: CloseLine, line: Line, *, now: datetime) -> Decided:
     if line.opened is None:
         raise LineUnknown(path="line")
@@ -133,14 +134,14 @@ class ResumeCounter(Command):
     counter: CounterNumber
 
 
-@decides(PauseCounter, reads=lambda c: [stream(c.line)])
+@decides(PauseCounter, reads=lambda c: (stream(c.line),))
 def pause_counter(command: PauseCounter, line: Line, *, now: datetime) -> Decided:
     _refuse_closed(line)
     if counter_of(line, command.counter).open:
         yield stream(command.line), CounterPaused(counter=command.counter, paused_at=now)
 
 
-@decides(ResumeCounter, reads=lambda c: [stream(c.line)])
+@decides(ResumeCounter, reads=lambda c: (stream(c.line),))
 def resume_counter(command: ResumeCounter, line: Line, *, now: datetime) -> Decided:
     _refuse_closed(line)
     if not counter_of(line, command.counter).open:

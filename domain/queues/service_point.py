@@ -3,13 +3,10 @@
 from datetime import datetime
 from typing import Annotated
 
-from domain.decider import Command, Decided, Event, State, StreamName, decides, evolves
+from domain.decider import Command, Decided, Event, State, evolves, names_stream_of
+from domain.decision import decides
 from domain.errors import Rejected
 from domain.identifiers import NAME, SLUG, HospitalId, ServicePointId
-
-
-def stream(service_point: ServicePointId) -> StreamName:
-    return f"service_point/{service_point}"
 
 
 class ServicePointRegistered(Event, name="service_point_registered.v1"):
@@ -22,6 +19,11 @@ class ServicePointRegistered(Event, name="service_point_registered.v1"):
 
 class ServicePoint(State):
     registered: ServicePointRegistered | None = None
+
+
+@names_stream_of(ServicePoint)
+def stream(service_point: ServicePointId) -> str:
+    return f"service_point/{service_point}"
 
 
 @evolves("service_point", ServicePoint)
@@ -54,7 +56,7 @@ class RegisterServicePoint(Command):
     hospital: Annotated[HospitalId, SLUG] | None = None
 
 
-@decides(RegisterServicePoint, reads=lambda c: [stream(c.service_point)])
+@decides(RegisterServicePoint, reads=lambda c: (stream(c.service_point),))
 def register_service_point(command: RegisterServicePoint, point: ServicePoint, *, now: datetime) -> Decided:
     registered = ServicePointRegistered(
         service_point=command.service_point, name=command.name, hospital=command.hospital

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta
 from msgspec.structs import replace
 
-from domain.decider import Command, Decided, StreamName, copied, decides
+from domain.decider import Command, Decided, StreamName, copied
+from domain.decision import decides
 from domain.errors import Hint, InvalidInput, OneOfHint, Rejected
 from domain.identifiers import (
     LINE_NAME,
@@ -63,7 +64,7 @@ class TakeTurn(Command):
     reason: Reason | None = None
 
 
-@decides(TakeTurn, reads=lambda c: [stream(c.line)])
+@decides(TakeTurn, reads=lambda c: (stream(c.line),))
 def take_turn(command: TakeTurn, line: Line, *, now: datetime) -> Decided:
     if command.person and command.reason == "AGE":
         raise InvalidInput(
@@ -156,7 +157,7 @@ class LeaveLine(Command):
     turn: Annotated[TurnId, TURN_NAME]
 
 
-@decides(LeaveLine, reads=lambda c: [stream_of(c.turn)])
+@decides(LeaveLine, reads=lambda c: (stream_of(c.turn),))
 def leave_line(command: LeaveLine, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     if turn.state == "LEFT":
@@ -188,7 +189,7 @@ class RequeueAbsent(Command):
     turn: Annotated[TurnId, TURN_NAME]
 
 
-@decides(RequeueAbsent, reads=lambda c: [stream_of(c.turn)])
+@decides(RequeueAbsent, reads=lambda c: (stream_of(c.turn),))
 def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Decided:
     opened = running(line, now, "turn")
     turn = turn_in(line, command.turn)
@@ -220,7 +221,7 @@ class TransferTurn(Command):
     moved_to: Annotated[TurnId, TURN_NAME]
 
 
-@decides(TransferTurn, reads=lambda c: [stream_of(c.turn), stream(c.to)])
+@decides(TransferTurn, reads=lambda c: (stream_of(c.turn), stream(c.to)))
 def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     if turn.moved_to == command.moved_to:
@@ -292,7 +293,7 @@ class AskNotice(Command):
     minutes: Annotated[int, Meta(ge=1, le=NOTICE_MINUTES_MAX)] | None = None
 
 
-@decides(AskNotice, reads=lambda c: [stream_of(c.turn)])
+@decides(AskNotice, reads=lambda c: (stream_of(c.turn),))
 def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     if (command.ahead is None) == (command.minutes is None):
@@ -313,7 +314,7 @@ class GiveNotice(Command):
     turn: Annotated[TurnId, TURN_NAME]
 
 
-@decides(GiveNotice, reads=lambda c: [stream_of(c.turn)])
+@decides(GiveNotice, reads=lambda c: (stream_of(c.turn),))
 def give_notice(command: GiveNotice, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     notice = line.notices.get(turn.turn)

@@ -56,7 +56,7 @@ def plain_errors() -> Iterator[None]:
 
     from infra.postgres.account import EmbeddedError
     from infra.postgres.connections import Unavailable
-    from infra.postgres.embedded import FolderHeld
+    from infra.postgres.folder import FolderHeld
     from infra.postgres.migrate import MigrationError
     from infra.postgres.scrub import ScrubError
 

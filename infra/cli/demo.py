@@ -135,10 +135,9 @@ def demo(
         settings, today = settings_of(data_dir), local_date(datetime.now(UTC))
         if first_day:
             (check_city_first_day if city else check_first_day)(first_day, today=today)
-        made: City | DemoCity
         with _no_collision(), running(settings, "igob demo", say):
             if city:
-                made = _load_city(settings, seed=seed, people=city, first_day=first_day, today=today)
+                made: object = _load_city(settings, seed=seed, people=city, first_day=first_day, today=today)
             else:
                 made = _load_demo(settings, seed=seed, first_day=first_day)
         if json:

@@ -24,7 +24,7 @@ def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> N
     from datetime import UTC, datetime
 
     from api.contexts import load_domain
-    from infra.imports.agendas_csv import import_file
+    from infra.imports.agendas import import_file
 
     load_domain()
     with plain_errors():

@@ -1,44 +1,27 @@
-"""Agendas from a CSV file, one a row: all of it is checked first, then it is published through the lane.
+"""Agendas in a CSV file, one a row, read into commands. The format is described in docs/import-agendas.md."""
 
-The format is described in docs/import-agendas.md. Each row is one command under a key made of the file's digest and the
-row's line, so that a second run of the same file, after a kill or by mistake, publishes nothing twice.
-"""
-
-import asyncio
 import csv
-import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from rich.console import Console
-from rich.progress import Progress
 
 from domain.appointments import agenda as agendas
-from domain.appointments import hospital as hospitals
 from domain.appointments.agenda import AgendaExists, PublishAgenda, SlotDateHint
 from domain.appointments.hospital import HospitalUnknown
 from domain.calendar import TIME_ZONE
-from domain.decider import StreamName, build, decide
+from domain.decider import build
 from domain.errors import Hint, InThePast, InvalidInput, LengthHint, NumberHint, Rejected, TooFarAhead, WrongTypeHint
-from domain.identifiers import AgendaId, SlugHint
-from infra.log.core import Core, open_core
-from infra.log.submission import IdempotencyKeyReused, Key, Outcome
-from infra.postgres.database import running
-from infra.running.settings import Settings
-from infra.running.terminating import run_until_terminated
+from domain.identifiers import SlugHint
+from infra.log.submission import IdempotencyKeyReused
 
-ACTOR = "import"
 FILE_MAX_BYTES = 32 * 1024 * 1024
 ROWS_MAX = 100_000
 LINE_MAX_CHARS = 4_096
-ROWS_AT_ONCE = 256
-PROBLEMS_KEPT_MAX = 100
 SHOWN_MAX_CHARS = 40
 
 REQUIRED = ("hospital", "specialty", "practitioner", "date", "start", "end", "minutes")
@@ -73,8 +56,6 @@ HINTS: dict[type[Hint], str] = {
     SlugHint: "a code is lower-case letters and digits joined by hyphens, like la-merced",
     WrongTypeHint: "is missing or not of the right kind",
 }
-INTERRUPTED = "the database does not answer any more; import the same file again to complete it"
-
 T = TypeVar("T")
 
 
@@ -106,166 +87,10 @@ class Row(msgspec.Struct, frozen=True):
     command: PublishAgenda
 
 
-class Report(msgspec.Struct):
-    """What came of it, in agendas.
-
-    `already_there` were published with this very content before, `already_imported` of them by this very file;
-    `refused` counts all refused rows, `problems` tells the first PROBLEMS_KEPT_MAX of them. `error` is "" unless the
-    file was refused, when nothing was written, or the database went away.
-    """
-
-    published: int = 0
-    already_there: int = 0
-    already_imported: int = 0
-    refused: int = 0
-    error: str = ""
-    problems: list[Problem] = []
-
-    @property
-    def ok(self) -> bool:
-        return not self.error and not self.refused
-
-    def blame(self, problem: Problem) -> None:
-        self.refused += 1
-        if len(self.problems) < PROBLEMS_KEPT_MAX:
-            self.problems.append(problem)
-
-    def lines(self) -> Iterator[str]:
-        """The report for people."""
-        if self.error:
-            yield f"igob: {self.error}"
-        yield from map(str, self.problems)
-        if self.refused > len(self.problems):
-            yield f"and {self.refused - len(self.problems)} more"
-        before = f" ({self.already_imported} of them imported from this file before)" if self.already_imported else ""
-        if not self.error or self.published or self.already_there:
-            yield (
-                f"{self.published} agendas published, {self.already_there} already there{before},"
-                f" {self.refused} refused"
-            )
-
-
 class _BadCell(Exception):
     def __init__(self, column: str, text: str) -> None:
         super().__init__(text)
         self.column = column
-
-
-def import_file(
-    path: Path, settings: Settings, *, now: datetime, say: Callable[[str], None], console: Console
-) -> Report:
-    """Publish the agendas of a file on the database of the settings, which starts for it if it must.
-
-    Raises OSError, SettingError, FolderHeld, EmbeddedError, MigrationError, psycopg.OperationalError.
-    """
-    try:
-        content = read_content(path)
-
-        async def work() -> Report:
-            async with open_core(settings) as core:
-                at_once = min(ROWS_AT_ONCE, settings.queue_max)
-                return await import_agendas(core, content, now=now, console=console, at_once=at_once)
-
-        for _ in parse(content):  # what is wrong with the whole file needs no database to be seen
-            break
-        with running(settings, "igob import agendas", say):
-            report = run_until_terminated(work())
-    except FileRefused as refusal:
-        report = Report(error=str(refusal))
-    if report.error:
-        report.error = f"{path}: {report.error}"
-    return report
-
-
-async def import_agendas(
-    core: Core, content: bytes, *, now: datetime, console: Console, at_once: int = ROWS_AT_ONCE
-) -> Report:
-    """Check all rows against the present moment and the log; if all are right, publish them, `at_once` at a time.
-
-    Raises FileRefused; psycopg.OperationalError or PoolTimeout if the database does not answer.
-    """
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        checking = progress.add_task("checking", total=None)
-        rows, report = await check(core, content, now=now, advance=lambda n: progress.advance(checking, n))
-        if report.refused:
-            wrong = "1 row is" if report.refused == 1 else f"{report.refused} rows are"
-            report.error = f"nothing was imported: {wrong} not right"
-            return report
-        progress.update(checking, total=rows)
-        publishing = progress.add_task("publishing", total=rows)
-        return await _publish(core, content, at_once=at_once, advance=lambda n: progress.advance(publishing, n))
-
-
-async def check(
-    core: Core, content: bytes, *, now: datetime, advance: Callable[[int], None] = lambda _: None
-) -> tuple[int, Report]:
-    """How many rows there are, and which would be refused. Writes nothing. Raises FileRefused."""
-    count = 0
-    report = Report()
-    line_of: dict[AgendaId, int] = {}
-    known: dict[StreamName, Any] = {}  # hospitals: few, and looked up once
-    for some in _chunks(parse(content), ROWS_AT_ONCE):
-        refused = await _refused(core, [row for row in some if isinstance(row, Row)], known, now)
-        for row in some:
-            if isinstance(row, Problem):
-                report.blame(row)
-                continue
-            first = line_of.setdefault(row.command.agenda, row.line)
-            if first != row.line:
-                report.blame(
-                    Problem(row.line, "", "doubled", f"the agenda {row.command.agenda} is on line {first} too")
-                )
-            elif row.line in refused:
-                report.blame(_problem(row.line, refused[row.line]))
-        count += len(some)
-        advance(len(some))
-    if not count:
-        raise FileRefused("has a header, but no rows")
-    return count, report
-
-
-async def _refused(core: Core, rows: list[Row], known: dict[StreamName, Any], now: datetime) -> dict[int, Rejected]:
-    """Which of these rows the domain would refuse as the log is now, by line; `known` grows by their hospitals.
-
-    A row that was published before is none of them, whatever day it is: a run that was killed can be completed later.
-    """
-    missing = {hospitals.stream(row.command.hospital) for row in rows} - known.keys()
-    missing |= {agendas.stream(row.command.agenda) for row in rows}
-    states = known | {name: loaded.state for name, loaded in (await core.log.load(missing)).items()}
-    refused = {}
-    for row in rows:
-        hospital, agenda = hospitals.stream(row.command.hospital), agendas.stream(row.command.agenda)
-        known[hospital] = states[hospital]
-        try:
-            decide(row.command, {hospital: states[hospital], agenda: states[agenda]}, now)
-        except Rejected as refusal:
-            refused[row.line] = refusal
-    return refused
-
-
-async def _publish(core: Core, content: bytes, *, at_once: int, advance: Callable[[int], None]) -> Report:
-    report = Report()
-    digest = hashlib.sha256(content).hexdigest()
-    for some in _chunks((row for row in parse(content) if isinstance(row, Row)), at_once):
-        answers = await asyncio.gather(
-            *(core.lane.submit(row.command, Key(ACTOR, f"{digest}:{row.line}")) for row in some),
-            return_exceptions=True,
-        )
-        for row, answer in zip(some, answers, strict=True):
-            if isinstance(answer, Outcome):
-                report.published += bool(answer.recorded)
-                report.already_there += not answer.recorded
-                report.already_imported += answer.replayed
-            elif not isinstance(answer, Rejected):
-                raise answer
-            elif answer.code in {"unavailable", "overloaded"}:
-                report.error = INTERRUPTED
-            else:
-                report.blame(_problem(row.line, answer))
-        advance(len(some))
-        if report.error:
-            break
-    return report
 
 
 def read_content(path: Path) -> bytes:
@@ -381,7 +206,7 @@ def _row(line: int, columns: list[str], cells: list[str]) -> Row | Problem:
     except _BadCell as bad:
         return Problem(line, bad.column, "invalid_input", str(bad))
     except Rejected as refusal:
-        return _problem(line, refusal)
+        return problem_of(line, refusal)
 
 
 def command_of(cells: Mapping[str, str]) -> PublishAgenda:
@@ -454,7 +279,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _problem(line: int, refusal: Rejected) -> Problem:
+def problem_of(line: int, refusal: Rejected) -> Problem:
     text = HINTS.get(type(refusal.hint)) if isinstance(refusal, InvalidInput) else REASONS.get(type(refusal))
     column = refusal.path.rpartition(".")[2]
     if refusal.path.startswith("quotas"):
@@ -465,9 +290,3 @@ def _problem(line: int, refusal: Rejected) -> Problem:
 def _shown(text: str) -> str:
     """A text of the file's, safe to print: short, control characters escaped."""
     return repr(text if len(text) <= SHOWN_MAX_CHARS else text[:SHOWN_MAX_CHARS] + "…")
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from domain.decider import DECISIONS
+from domain.decision import DECISIONS
 from infra.log.cache import StateCache
 from infra.log.lane import Lane
 from infra.log.log import Log

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.decider import DECISIONS, MAX_READ_ROUNDS, Command, Decision, StreamName, fold_of
+from domain.decider import Command, StreamName, fold_of
+from domain.decision import DECISIONS, MAX_READ_ROUNDS, Decision, Names
 from domain.errors import PersonUnknown, Rejected
 from infra.log.batch import Conflict
 from infra.log.cache import StateCache
@@ -146,7 +147,7 @@ class BatchDecider:
         draft.batch.refuse(waiting.key)
         draft.refused.append((waiting, refusal))
 
-    async def _read_on(self, command: Command, decision: Decision, names: list[StreamName], draft: Draft) -> list[Any]:
+    async def _read_on(self, command: Command, decision: Decision, names: Names, draft: Draft) -> list[Any]:
         """The states of what the command reads, asked again with what was found until it is nothing new."""
         for _ in range(MAX_READ_ROUNDS):
             found = {name: draft.work[name].current() for name in names}

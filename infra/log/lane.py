@@ -108,9 +108,8 @@ class Lane:
     ) -> "asyncio.Future[Outcome]":
         """Submit a command. The future gives its outcome when the command is on disk.
 
-        A repetition is recognised by `content`, the client's input, or else by the command. `required_persons` are the
-        streams of persons who must be known when it is written, by the field that names them. If one is not, the
-        command is refused as "person_unknown", unless it is a repetition.
+        A repetition is recognised by `content`, the client's input, or else by the command. `required_persons`: streams
+        of persons, by field. If one is not known when it is written, and it is no repetition, it is "person_unknown".
 
         The future raises Rejected, also if the key was used for another command ("idempotency_key_reused"), too many
         wait ("overloaded"), or the database does not answer ("unavailable"; the key settles it later).

@@ -11,7 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from infra.log.secret import load_secret
 from infra.postgres.account import EmbeddedError
-from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres, FolderHeld
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.folder import FolderHeld
 from infra.postgres.migrate import check_ready, migrate
 from infra.running.settings import SettingError, Settings
 

@@ -4,20 +4,13 @@ A folder holds one cluster: `pg/` (the data), `socket/`, `postgres.log`, `lock` 
 process that serves, `keep`. The server listens on a Unix socket only. See docs/adr/0004-embedded-database.md.
 """
 
-import fcntl
 import os
-import re
-import shutil
 import signal
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
-from functools import cached_property
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -28,7 +21,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from infra.postgres.account import Account, EmbeddedError, account_for, environment, user_name, wheel_bin_dir
+from infra.postgres.account import Account, EmbeddedError, account_for, environment
+from infra.postgres.cluster import Cluster
+from infra.postgres.folder import DataFolder, Holder
+from infra.postgres.process import alive, gone_within, launched, read_pid, same_folder
 
 OWNER = "igob_owner"
 APPLICATION = "igob_app"
@@ -38,18 +34,11 @@ PORT = 5432  # names the socket file; nothing listens on TCP
 POLL_S = 0.02
 SAY_EVERY_S = 3.0
 PING_TIMEOUT_S = 5
-HOLDER_NAME_WAIT_S = 2.0  # a holder writes its name right after it has the lock
 REMAINS_WAIT_S = 60.0  # backends of a killed postmaster need a moment to notice
 REMAINS_POLL_S = 0.5
 FAST_STOP_S = 60.0
 IMMEDIATE_STOP_S = 30.0
-TOOL_TIMEOUT_S = 300.0
 SOCKET_PATH_MAX_BYTES = 100  # sun_path has 108 bytes on Linux, 104 elsewhere
-# All that ever lies in a folder of ours, and what a new file system puts into its top folder.
-OUR_FILES = re.compile(r"pg|pg\.new\..*|socket|postgres\.log(\.1)?|lock|users|keep|secret(\..*)?|lost\+found")
-# Folders that others count on, also while they are empty: they are not ours to close.
-TOP_FOLDERS = ("home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "usr/local", "var", "var/lib")
-SYSTEM_FOLDERS = {Path("/"), *(Path("/", name) for name in TOP_FOLDERS)}
 LOG_MAX_BYTES = 32 * 1024 * 1024
 LOG_TAIL_LINES = 12
 
@@ -70,37 +59,15 @@ SETTINGS = {
     "jit": "off",  # compiling costs more than our short queries do
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] %q%u@%d ",
+    # With the SQLSTATE (%e), by which we tell why a server did not start.
+    "log_line_prefix": "%m [%p] %e %q%u@%d ",
 }
 
-SHARED_MEMORY_IN_USE = "pre-existing shared memory block"
-PID_FILE_EXISTS = 'lock file "postmaster.pid" already exists'
+# As it stands in the server's log when processes of a killed server still hold its memory or its lock file.
+LOCK_FILE_EXISTS = f"] {psycopg.errors.LockFileExists.sqlstate} "
 
-# Children stay known to the process, so that whoever asks next can reap them.
-_launched: dict[int, "subprocess.Popen[bytes]"] = {}
 # Folder descriptors behind long socket paths: a conninfo that names one must stay good as long as the process lives.
 _folder_fds: dict[Path, int] = {}
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """Who holds a folder; `since` is an ISO 8601 instant in UTC. Process 0 has not said its name."""
-
-    pid: int
-    what: str
-    since: str
-
-
-class FolderHeld(Exception):
-    """Another process holds the folder: `pid`, `what` it is, `since` when (ISO 8601)."""
-
-    def __init__(self, folder: Path, holder: Holder) -> None:
-        self.pid, self.what, self.since = holder.pid, holder.what, holder.since
-        text = f"{folder} is held by process {self.pid} ({self.what}) since {self.since}"
-        if not psutil.pid_exists(self.pid):
-            text += (
-                "; that process is gone or not visible from here, but something that it started still holds the folder"
-            )
-        super().__init__(text)
 
 
 def shared_buffers() -> dict[str, str]:
@@ -124,39 +91,6 @@ def _to_stderr(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _alive(process: psutil.Process) -> bool:
-    """Whether it still runs. A zombie does not: without an init that reaps, it would stay for ever."""
-    child = _launched.get(process.pid)
-    if child is not None and child.poll() is not None:
-        del _launched[process.pid]
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _gone_within(process: psutil.Process, limit_s: float) -> bool:
-    deadline_s = time.monotonic() + limit_s
-    while _alive(process):
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(POLL_S)
-    return True
-
-
-def _read_pid(path: Path) -> int | None:
-    """The first line of a lock file of PostgreSQL's; negative for a single-user server."""
-    try:
-        return int(path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def _same_folder(left: str, right: Path) -> bool:
-    with suppress(OSError):
-        return right.samefile(left)
-    return False
-
-
 class EmbeddedPostgres:
     """A PostgreSQL server of our own in `folder`.
 
@@ -169,29 +103,19 @@ class EmbeddedPostgres:
         self.data = self.folder / "pg"
         self.socket = self.folder / "socket"
         self.log = self.folder / "postgres.log"
-        self._lock = self.folder / "lock"
         self._keep = self.folder / "keep"
-        self._bin_dir = bin_dir
         self._say = say
-        self._held_as: Holder | None = None
+        self._owned = DataFolder(self.folder, say)
+        self._cluster = Cluster(self.data, bin_dir=bin_dir, owner=OWNER, say=say)
         self._child: psutil.Process | None = None
 
     @contextmanager
     def hold(self, what: str) -> Iterator[None]:
         """Hold the folder exclusively and say as what (`igob serve`). Raises FolderHeld, naming the holder."""
-        with self._explained():
-            self._claim_folder()
-            holder = Holder(os.getpid(), what, datetime.now(UTC).isoformat(timespec="seconds"))
-            lock_fd = self._take_lock()
-            os.ftruncate(lock_fd, 0)
-            os.pwrite(lock_fd, msgspec.json.encode(holder), 0)
-        self._held_as = holder
-        try:
+        with ExitStack() as held:
+            with self._explained():
+                held.enter_context(self._owned.hold(what))
             yield
-        finally:
-            self._held_as = None
-            os.ftruncate(lock_fd, 0)
-            os.close(lock_fd)
 
     def start(self, *, keep: bool = False) -> None:
         """Return when the server answers queries: a new one, one that recovered, or one found running.
@@ -199,9 +123,12 @@ class EmbeddedPostgres:
         `keep` leaves it running when `release` is called, until `stop`. Recovery has no time limit.
         """
         with self._holding(), self._explained():
-            self._claim_folder()
-            account = account_for(self._bin)
-            self._initialise(account)
+            self._owned.claim()
+            account = account_for(self._cluster.bin_dir)
+            self._cluster.initialise(account)
+            self.socket.mkdir(mode=0o700, exist_ok=True)
+            self.socket.chmod(0o700)
+            os.chown(self.socket, account.uid, account.gid)
             try:
                 self._bring_up(account)
                 self._provide_database()
@@ -220,11 +147,11 @@ class EmbeddedPostgres:
             if process is None:
                 return
             self._signal(process, signal.SIGINT)
-            if _gone_within(process, FAST_STOP_S):
+            if gone_within(process, FAST_STOP_S):
                 return
             self._say(f"process {process.pid} has not stopped in {FAST_STOP_S:.0f} s: ending it without a checkpoint")
             self._signal(process, signal.SIGQUIT)
-            if not _gone_within(process, IMMEDIATE_STOP_S):
+            if not gone_within(process, IMMEDIATE_STOP_S):
                 raise self._failure(f"PostgreSQL (process {process.pid}) does not stop.", 0)
 
     def release(self) -> None:
@@ -248,8 +175,8 @@ class EmbeddedPostgres:
     def status(self) -> Status:
         """What is there, without changing it; the holder may be ourselves."""
         with self._explained():
-            self._check_folder()
-            version = self._data_version()
+            self._owned.check()
+            version = self._cluster.version()
             process = self._postmaster() if version else None
             state: Literal["absent", "stopped", "starting", "running"] = "stopped" if version else "absent"
             if process:
@@ -259,16 +186,9 @@ class EmbeddedPostgres:
                 folder=str(self.folder),
                 pid=process.pid if process else None,
                 version=version,
-                holder=self._held_as or self._other_holder(),
+                holder=self._owned.held or self._owned.other_holder(),
                 kept=self._keep.exists(),
             )
-
-    @cached_property
-    def _bin(self) -> Path:
-        place = self._bin_dir or wheel_bin_dir()
-        if not (place / "postgres").exists():
-            raise EmbeddedError(f"There is no program postgres in {place}.")
-        return place
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -278,72 +198,8 @@ class EmbeddedPostgres:
         except (OSError, psutil.Error, subprocess.SubprocessError, psycopg.Error) as error:
             raise EmbeddedError(f"The database folder {self.folder} can't be used: {error}") from error
 
-    def _check_folder(self) -> None:
-        """Raise EmbeddedError if the folder is somebody else's, or has something else in it than our database."""
-        with suppress(FileNotFoundError):
-            about = self.folder.stat()
-            if about.st_uid != os.geteuid():
-                raise EmbeddedError(
-                    f"{self.folder} belongs to {user_name(about.st_uid)}, and we run as {user_name(os.geteuid())}. "
-                    "Start it as the owner, or choose another folder with --data-dir."
-                )
-            if (self.data / "PG_VERSION").exists() and self._lock.is_file():
-                return
-            if self.folder in SYSTEM_FOLDERS or about.st_mode & stat.S_ISVTX:
-                raise self._not_ours("is a folder of the system's, which others use too")
-            strangers = (path.name for path in self.folder.iterdir() if not OUR_FILES.fullmatch(path.name))
-            if stranger := min(strangers, default=""):
-                raise self._not_ours(f"has other files in it than a database of ours, such as {stranger!r}")
-
-    def _not_ours(self, why: str) -> EmbeddedError:
-        return EmbeddedError(
-            f"{self.folder} {why}, and the folder of the database is closed to everybody else. Choose one that is new "
-            f"or empty with --data-dir, such as {self.folder / 'igob'}."
-        )
-
-    def _claim_folder(self) -> None:
-        self._check_folder()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if stat.S_IMODE(self.folder.stat().st_mode) & 0o077:
-            self._say(f"closing {self.folder} to other users (mode 0700): it holds the database")
-            self.folder.chmod(0o700)
-
     def _holding(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._held_as else self.hold(Path(sys.argv[0]).name or "python")
-
-    def _take_lock(self) -> int:
-        """The descriptor of the locked file. Raises FolderHeld."""
-        lock_fd = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline_s = time.monotonic() + HOLDER_NAME_WAIT_S
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return lock_fd
-            # Empty or dead: the holder is about to write its name, or somebody just looks at the lock.
-            holder = self._read_holder()
-            if (holder.pid and psutil.pid_exists(holder.pid)) or time.monotonic() > deadline_s:
-                os.close(lock_fd)
-                raise FolderHeld(self.folder, holder)
-            time.sleep(POLL_S)
-
-    def _read_holder(self) -> Holder:
-        try:
-            return msgspec.json.decode(self._lock.read_bytes(), type=Holder)
-        except (OSError, msgspec.DecodeError):
-            return Holder(0, "no name yet", "just now")
-
-    def _other_holder(self) -> Holder | None:
-        try:
-            lock_fd = os.open(self._lock, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(lock_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self._read_holder()
-        finally:
-            os.close(lock_fd)
-        return None
+        return nullcontext() if self._owned.held else self.hold(Path(sys.argv[0]).name or "python")
 
     def _socket_fd(self) -> int:
         """A descriptor of `socket/`, for the paths that a socket address has no room for. Raises EmbeddedError."""
@@ -358,91 +214,24 @@ class EmbeddedPostgres:
             known = _folder_fds[self.socket] = os.open(self.socket, os.O_RDONLY | os.O_DIRECTORY)
         return known
 
-    def _run(self, account: Account, program: str, *arguments: str) -> str:
-        """Run a tool of PostgreSQL's to its end; its output. Raises EmbeddedError with what it said."""
-        done = subprocess.run(
-            [*account.prefix, str(self._bin / program), *arguments],
-            cwd="/",
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TOOL_TIMEOUT_S,
-            check=False,
-        )
-        text = done.stdout.decode(errors="replace").strip()
-        if done.returncode != 0:
-            tail = "\n".join(text.splitlines()[-LOG_TAIL_LINES:])
-            raise EmbeddedError(f"{program} failed in {self.folder} (exit code {done.returncode}):\n{tail}")
-        return text
-
-    def _data_version(self) -> str | None:
-        """The major version of the cluster; None if there is none."""
-        try:
-            return (self.data / "PG_VERSION").read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return None
-
-    def _initialise(self, account: Account) -> None:
-        """See to a cluster of the right version that the server may use; a kill leaves no half of one."""
-        for leftover in self.folder.glob("pg.new.*"):
-            # An orphaned initdb may still write there; it fails when its folder goes.
-            shutil.rmtree(leftover, ignore_errors=True)
-        version = self._data_version()
-        if version is None:
-            self._create_cluster(account)
-        else:
-            self._check_version(account, version)
-        owner = self.data.stat().st_uid
-        if owner != account.uid:
-            raise EmbeddedError(
-                f"{self.data} belongs to {user_name(owner)}, and PostgreSQL would run as {user_name(account.uid)}."
-            )
-        self.socket.mkdir(mode=0o700, exist_ok=True)
-        self.socket.chmod(0o700)
-        os.chown(self.socket, account.uid, account.gid)
-
-    def _check_version(self, account: Account, version: str) -> None:
-        ours = self._run(account, "postgres", "--version").split()[2].split(".")[0]
-        if ours != version:
-            raise EmbeddedError(
-                f"{self.data} was made by PostgreSQL {version}, and {self._bin} holds PostgreSQL {ours}. "
-                "Take a dump with the old version and load it into a new folder, or choose another with --data-dir."
-            )
-
-    def _create_cluster(self, account: Account) -> None:
-        self._say(f"creating a database in {self.folder}")
-        fresh = Path(tempfile.mkdtemp(prefix="pg.new.", dir=self.folder))
-        try:
-            os.chown(fresh, account.uid, account.gid)
-            options = ("-E", "UTF8", "--no-locale", "--data-checksums", "--auth=trust", "-U", OWNER)
-            self._run(account, "initdb", *options, "-D", str(fresh))
-            fresh.rename(self.data)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
-        folder_fd = os.open(self.folder, os.O_RDONLY)
-        os.fsync(folder_fd)
-        os.close(folder_fd)
-
     def _is_ours(self, process: psutil.Process) -> bool:
         """Whether it is a living server of our data folder. Raises psutil.AccessDenied if that can't be told."""
         with suppress(psutil.NoSuchProcess):
-            if not _alive(process) or process.name() != "postgres":
+            if not alive(process) or process.name() != "postgres":
                 return False
             words = process.cmdline()
-            if any(_same_folder(path, self.data) for word, path in pairwise(words) if word == "-D"):
+            if any(same_folder(path, self.data) for word, path in pairwise(words) if word == "-D"):
                 return True
             # The folder was moved under a running server, which works where its data are; not all may look there.
             with suppress(psutil.AccessDenied):
-                return _same_folder(process.cwd(), self.data)
+                return same_folder(process.cwd(), self.data)
         return False
 
     def _postmaster(self) -> psutil.Process | None:
         """Our living server, whoever started it."""
-        if self._child and _alive(self._child):
+        if self._child and alive(self._child):
             return self._child
-        pid = _read_pid(self.data / "postmaster.pid")
+        pid = read_pid(self.data / "postmaster.pid")
         if pid is None or pid <= 0:
             return None
         with suppress(psutil.NoSuchProcess):
@@ -454,7 +243,7 @@ class EmbeddedPostgres:
         """Remove lock files whose process id is a stranger's by now: PostgreSQL would take it for its own kind."""
         lock = self.socket / f".s.PGSQL.{PORT}.lock"
         for path in (self.data / "postmaster.pid", lock):
-            pid = _read_pid(path)
+            pid = read_pid(path)
             if pid is None:
                 continue
             with suppress(psutil.NoSuchProcess):
@@ -470,13 +259,9 @@ class EmbeddedPostgres:
             return
         except psutil.AccessDenied:
             # Root without the capability kill: the server's own account may.
-            self._run(account_for(self._bin), "pg_ctl", "kill", number.name.removeprefix("SIG"), str(process.pid))
-
-    def _unclean(self, account: Account) -> bool:
-        """Whether the server ended without a shutdown checkpoint, so that it has to recover."""
-        report = self._run(account, "pg_controldata", "-D", str(self.data))
-        fields = dict(line.split(":", 1) for line in report.splitlines() if ":" in line)
-        return fields["Database cluster state"].strip() not in {"shut down", "shut down in recovery"}
+            self._cluster.run(
+                account_for(self._cluster.bin_dir), "pg_ctl", "kill", number.name.removeprefix("SIG"), str(process.pid)
+            )
 
     def _launch(self, account: Account) -> psutil.Process:
         if self.log.exists() and self.log.stat().st_size > LOG_MAX_BYTES:
@@ -486,7 +271,7 @@ class EmbeddedPostgres:
         place = ["-D", str(self.data), "-k", "../socket", "-h", "", "-p", str(PORT)]
         with self.log.open("ab") as log:
             child = subprocess.Popen(
-                [*account.prefix, str(self._bin / "postgres"), *place, *settings],
+                [*account.prefix, str(self._cluster.bin_dir / "postgres"), *place, *settings],
                 cwd="/",
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -494,7 +279,7 @@ class EmbeddedPostgres:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for us; we order the shutdown
             )
-        _launched[child.pid] = child
+        launched[child.pid] = child
         self._child = psutil.Process(child.pid)
         return self._child
 
@@ -508,7 +293,7 @@ class EmbeddedPostgres:
                     return
                 continue
             self._clear_stale()
-            unclean = self._unclean(account)
+            unclean = self._cluster.unclean(account)
             doing = "recovering after an unclean stop" if unclean else "starting PostgreSQL"
             if unclean:
                 self._say(doing)
@@ -522,7 +307,7 @@ class EmbeddedPostgres:
     def _await_remains(self, log_start: int, deadline_s: float) -> None:
         """Wait while a killed server's processes end. Raises EmbeddedError if a launch failed for another reason."""
         reason = self._log_since(log_start)
-        if SHARED_MEMORY_IN_USE not in reason and PID_FILE_EXISTS not in reason:
+        if LOCK_FILE_EXISTS not in reason:
             raise self._failure("PostgreSQL ended while it started.", log_start)
         if time.monotonic() > deadline_s:
             raise self._failure(f"Processes of a killed server have not ended in {REMAINS_WAIT_S:.0f} s.", log_start)
@@ -533,7 +318,7 @@ class EmbeddedPostgres:
         """Wait until the server answers; False if it ends first. Has no limit: recovery takes what it takes."""
         began_s = time.monotonic()
         say_at_s = began_s + SAY_EVERY_S
-        while _alive(process):
+        while alive(process):
             if self._answers():
                 return True
             if time.monotonic() > say_at_s:

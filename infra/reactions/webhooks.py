@@ -6,8 +6,6 @@ docs/webhooks.md.
 
 import asyncio
 import base64
-import hashlib
-import hmac
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +14,7 @@ from typing import Any, Protocol
 
 import httpx
 import msgspec
+from standardwebhooks import Webhook
 
 from domain.errors import Rejected
 from domain.outbox import message_of
@@ -101,15 +100,13 @@ async def body_of(message: Message, log: Log) -> bytes:
 
 
 def signed(key: bytes, delivery: str, body: bytes, now: datetime) -> dict[str, str]:
-    """The headers of a message: its id is the same whenever it is sent; signed are id, time and body."""
-    timestamp = str(int(now.timestamp()))
-    digest = hmac.digest(key, b".".join((delivery.encode(), timestamp.encode(), body)), hashlib.sha256)
+    """The headers of a message, which sign its id, the time (in UTC) and the body. The id is the same each time."""
     return {
         "content-type": "application/json",
         "user-agent": "igob-core",
         "webhook-id": delivery,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(key).sign(delivery, now, body.decode()),
     }
 
 

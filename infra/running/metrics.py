@@ -30,7 +30,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from domain.decider import DECISIONS
+from domain.decision import DECISIONS
 from infra.running.logging import log_failure
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -120,20 +120,25 @@ class Lag(Protocol):
     def lag_s(self) -> float: ...
 
 
+class Figure(Protocol):
+    """A gauge that a context adds; what projections/engine/figures.py has."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+
+
 class Metrics:
     """One per process: with `shared`, or two would write over each other's numbers."""
 
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
         self._registry = registry = CollectorRegistry()
-        self.requests = _Children(
-            Counter(
-                "igob_requests",
-                "GraphQL requests, by their one root field.",
-                ("kind", "field", "outcome"),
-                registry=registry,
-            )
-        )
+        requests, by = "GraphQL requests, by their one root field.", ("kind", "field", "outcome")
+        self.requests = _Children(Counter("igob_requests", requests, by, registry=registry))
         self._requests_counted: dict[tuple[str, str, str], int] = {}  # since the last sample
         self._durations_counted: dict[str, _Durations] = {}
         self.durations = _Children(
@@ -199,11 +204,8 @@ class Metrics:
         for name, gauge in self._gauges.items():
             gauge.set(getattr(found, name))
 
-    def page(self, lags: Mapping[str, Lag | None] | None = None, overdue: tuple[int, float] | None = None) -> bytes:
-        """Everything in Prometheus' text format, of all workers that share it.
-
-        With the read models' lag, and how many messages to webhooks are due and for how many seconds, if known.
-        """
+    def page(self, lags: Mapping[str, Lag | None] | None = None, figures: Iterable[Figure] = ()) -> bytes:
+        """Everything in Prometheus' text format, of all workers that share it, with lag and figures of read models."""
         self.flush()
         registry = self._registry
         if self._shared:
@@ -211,15 +213,15 @@ class Metrics:
                 mark_process_dead(place, str(self._shared.folder))  # type: ignore[no-untyped-call]
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._shared.folder))  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + generate_latest(_Lags(lags or {}, overdue))
+        return generate_latest(registry) + generate_latest(_OfCity(lags or {}, figures))
 
 
-class _Lags(Collector):
-    """The read models' lag at this moment, and that of webhooks: it is the city's, not a process's."""
+class _OfCity(Collector):
+    """What holds for the city at this moment, not for a process: the read models' lag, and figures of contexts."""
 
-    def __init__(self, lags: Mapping[str, Lag | None], overdue: tuple[int, float] | None) -> None:
+    def __init__(self, lags: Mapping[str, Lag | None], figures: Iterable[Figure]) -> None:
         self._lags = {name: lag for name, lag in lags.items() if lag}
-        self._overdue = overdue
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         events = GaugeMetricFamily(
@@ -233,12 +235,8 @@ class _Lags(Collector):
             seconds.add_metric([name], lag.lag_s)
         yield events
         yield seconds
-        if self._overdue:
-            messages, oldest_s = self._overdue
-            yield GaugeMetricFamily("igob_webhook_due_messages", "Messages to webhooks that are due.", value=messages)
-            yield GaugeMetricFamily(
-                "igob_webhook_oldest_due_seconds", "For how long the first of them has been due.", value=oldest_s
-            )
+        for figure in self._figures:
+            yield GaugeMetricFamily(figure.name, figure.help, value=figure.value)
 
 
 def share() -> Shared | None:

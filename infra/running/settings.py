@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,30 @@ APP_SCHEMES = ("capacitor", "ionic")  # of pages that come with an app on a phon
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 # Those by which who can check a token can't make one.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
+
+
+# By field: the least and the greatest value, and the unit.
+RANGES = {
+    "hold_s": (1, 3_600, "seconds"),
+    "queue_max": (1, 1_000_000, "commands"),
+    "requests_per_s": (0, 1_000_000, "requests a second"),
+    "anonymous_per_s": (0, 1_000_000, "requests a second"),
+    "cache_mib": (0, 65_536, "MiB"),
+}
+CLAIM = r"[\w:/-]+(\.[\w:/-]+)*"
+# By field: a regular expression, and what it means.
+FORMS = {
+    # PostgreSQL keeps pg_ and information_schema for itself; read models lie in <schema>_views.
+    "schema": (
+        "(?!pg_|information_schema$)(?!.*_views$)[a-z_][a-z0-9_]{0,30}",
+        "lower-case letters, digits and _, and not begin with pg_ nor end with _views",
+    ),
+    "secret": ("([0-9a-f]{64})?", "64 hexadecimal digits"),
+    "oidc_audience": (r"[!-~]{1,255}", "a name without blanks"),
+    "oidc_roles_claim": (CLAIM, "the name of a claim"),
+    "oidc_identity_claim": (CLAIM, "the name of a claim"),
+    "client_address_header": ("[A-Za-z0-9-]{0,100}", "the name of a header"),
+}
 
 
 class SettingError(Exception):
@@ -82,46 +106,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_address_header: str = ""
 
     def __post_init__(self) -> None:
-        wrong = {
-            "database_url": self.database_url
-            and not _names_user(self.database_url)
-            and "a libpq URL that names its user: postgresql://user@host/database",
-            "database_owner_url": self.database_owner_url
-            and _conninfo(self.database_owner_url) is None
-            and "a libpq URL: postgresql://owner@host/database",
-            # PostgreSQL keeps pg_ and information_schema for itself; read models lie in <schema>_views.
-            "schema": not re.fullmatch("(?!pg_|information_schema$)(?!.*_views$)[a-z_][a-z0-9_]{0,30}", self.schema)
-            and "lower-case letters, digits and _, and not begin with pg_ nor end with _views",
-            "secret": self.secret and not re.fullmatch("[0-9a-f]{64}", self.secret) and "64 hexadecimal digits",
-            "hold_s": not 1 <= self.hold_s <= 3_600 and "1 to 3600 seconds",
-            "oidc_issuer": self.oidc_issuer and not is_safe_url(self.oidc_issuer) and "an https URL",
-            "oidc_jwks_url": self.oidc_jwks_url and not is_safe_url(self.oidc_jwks_url) and "an https URL",
-            "oidc_audience": not re.fullmatch(r"[!-~]{1,255}", self.oidc_audience) and "a name without blanks",
-            "oidc_algorithms": not set(self.algorithms) <= set(ALGORITHMS) and f"some of {','.join(ALGORITHMS)}",
-            **{
-                field: not re.fullmatch(r"[\w:/-]+(\.[\w:/-]+)*", getattr(self, field)) and "the name of a claim"
-                for field in ("oidc_roles_claim", "oidc_identity_claim")
-            },
-            "queue_max": not 1 <= self.queue_max <= 1_000_000 and "1 to 1000000 commands",
-            "trusted_only": self.trusted_only
-            and not self.trusted_documents
-            and f"false while {PREFIX}TRUSTED_DOCUMENTS names none",
-            **{
-                field: not 0 <= getattr(self, field) <= 1_000_000 and "0 to 1000000 requests a second"
-                for field in ("requests_per_s", "anonymous_per_s")
-            },
-            "client_address_header": not re.fullmatch("[A-Za-z0-9-]{0,100}", self.client_address_header)
-            and "the name of a header",
-            "allowed_origins": not all(
-                self.oidc_issuer if one == EVERY_ORIGIN else _is_origin(one) for one in self.origins
-            )
-            and "origins as browsers say them, https://citas.example.bo,https://turnos.example.bo,"
-            f" or, where {PREFIX}OIDC_ISSUER is set, * for all",
-            "cache_mib": not 0 <= self.cache_mib <= 65_536 and "0 to 65536 MiB",
-        }
-        for field, what in wrong.items():
-            if what:
-                raise SettingError(f"{PREFIX}{field.upper()} must be {what}")
+        """Raise SettingError for the first setting that can't be used."""
+        for field, what in _faults(self):
+            raise SettingError(f"{PREFIX}{field.upper()} must be {what}")
 
     @property
     def algorithms(self) -> tuple[str, ...]:
@@ -139,20 +126,46 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(one.strip().lower() for one in self.allowed_origins.split(",") if one.strip())
 
 
+def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The fields that can't be used, and what each must be."""
+    for field, (least, greatest, unit) in RANGES.items():
+        if not least <= getattr(settings, field) <= greatest:
+            yield field, f"{least} to {greatest} {unit}"
+    for field, (form, what) in FORMS.items():
+        if not re.fullmatch(form, getattr(settings, field)):
+            yield field, what
+    for field in ("oidc_issuer", "oidc_jwks_url"):
+        if (url := getattr(settings, field)) and not is_safe_url(url):
+            yield field, "an https URL"
+    if settings.database_url and not _names_user(settings.database_url):
+        yield "database_url", "a libpq URL that names its user: postgresql://user@host/database"
+    if settings.database_owner_url and _conninfo(settings.database_owner_url) is None:
+        yield "database_owner_url", "a libpq URL: postgresql://owner@host/database"
+    if not set(settings.algorithms) <= set(ALGORITHMS):
+        yield "oidc_algorithms", f"some of {','.join(ALGORITHMS)}"
+    if settings.trusted_only and not settings.trusted_documents:
+        yield "trusted_only", f"false while {PREFIX}TRUSTED_DOCUMENTS names none"
+    if not all(settings.oidc_issuer if one == EVERY_ORIGIN else _is_origin(one) for one in settings.origins):
+        yield (
+            "allowed_origins",
+            "origins as browsers say them, https://citas.example.bo,https://turnos.example.bo,"
+            f" or, where {PREFIX}OIDC_ISSUER is set, * for all",
+        )
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises SettingError for a value that can't be one."""
-    given = {
-        field: environment[PREFIX + field.upper()]
-        for field in Settings.__struct_fields__
-        if environment.get(PREFIX + field.upper())
-    }
-    try:
-        return msgspec.convert(given, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, SettingError):
-            raise error.__cause__ from None
-        field = str(error).rpartition("$.")[2].rstrip("`")
-        raise SettingError(f"{PREFIX}{field.upper()}: {error}") from None
+    given = {}
+    for field in msgspec.structs.fields(Settings):
+        variable = PREFIX + field.name.upper()
+        if value := environment.get(variable):
+            try:
+                given[field.name] = msgspec.convert(
+                    value, field.type, strict=False, dec_hook=lambda kind, text: kind(text)
+                )
+            except msgspec.ValidationError as error:
+                raise SettingError(f"{variable}: {error}") from None
+    return Settings(**given)
 
 
 def _conninfo(text: str) -> dict[str, Any] | None:

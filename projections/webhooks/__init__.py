@@ -1,7 +1,8 @@
 """Read models of webhooks: what is sent to whom, and what became of it."""
 
-from projections.webhooks.deliveries import DELIVERIES, OUTBOX, WEBHOOKS, due_deliveries, stretch
+from projections.webhooks.deliveries import DELIVERIES, DUE_FIGURES, OUTBOX, WEBHOOKS, due_deliveries, stretch
 
 PROJECTIONS = (OUTBOX, WEBHOOKS, DELIVERIES)
+FIGURES = (DUE_FIGURES,)
 
-__all__ = ["PROJECTIONS", "due_deliveries", "stretch"]
+__all__ = ["FIGURES", "PROJECTIONS", "due_deliveries", "stretch"]

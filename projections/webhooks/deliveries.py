@@ -4,7 +4,7 @@
 each event and webhook of which something is known. What is to be sent is their product; nothing else keeps it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from domain.webhooks import (
     WebhookRemoved,
 )
 from projections.engine.columns import BigInt, Fixed, JsonB, Text
+from projections.engine.figures import Figure, Figures
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -243,6 +244,18 @@ def overdue(now: datetime) -> Query[Overdue]:
         parameters={"now": now.astimezone(UTC)},
         row=Overdue,
     )
+
+
+def _due_figures(rows: Sequence[Overdue], now: datetime) -> list[Figure]:
+    (found,) = rows
+    oldest_s = max((now - found.since).total_seconds(), 0.0) if found.since else 0.0
+    return [
+        Figure("igob_webhook_due_messages", "Messages to webhooks that are due.", found.messages),
+        Figure("igob_webhook_oldest_due_seconds", "For how long the first of them has been due.", oldest_s),
+    ]
+
+
+DUE_FIGURES = Figures(query=overdue, shown=_due_figures)
 
 
 class ShownDelivery(msgspec.Struct, frozen=True):

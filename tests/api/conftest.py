@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +24,9 @@ from infra.postgres.views import Views
 from infra.running.serve import CONNECTIONS_MAX
 from infra.running.settings import Settings
 from tests.city import booking, key, person
-from tests.conftest import Clock, Town
-from tests.projecting import Projector, projector
+from tests.conftest import Clock
+from tests.projecting import ProjectorOnDemand
+from tests.towns import Town, Towns
 
 DEVELOPER = Login(roles=["developer"])
 
@@ -33,7 +34,7 @@ DEVELOPER = Login(roles=["developer"])
 class Client:
     """Asks GraphQL over HTTP, as a developer unless told otherwise."""
 
-    def __init__(self, http: httpx.AsyncClient, services: Services, projector: Projector | None = None) -> None:
+    def __init__(self, http: httpx.AsyncClient, services: Services, projector: ProjectorOnDemand | None = None) -> None:
         self.http = http
         self.services = services
         self.act_as(DEVELOPER)
@@ -90,12 +91,26 @@ def services_of(core: Core, views: Views, clock: Clock, settings: Settings | Non
 
 
 @pytest.fixture
-async def client(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Client]:
-    app = Application(Settings(), services_of(core, views, clock))
+def projecting(towns: Towns, town: Town, read_models: None) -> Iterator[ProjectorOnDemand]:
+    with closing(ProjectorOnDemand(town, towns)) as projecting:
+        yield projecting
+
+
+@pytest.fixture
+async def services(core: Core, views: Views, clock: Clock) -> Services:
+    return services_of(core, views, clock)
+
+
+@pytest.fixture
+async def app(services: Services) -> Application:
+    return Application(Settings(), services)
+
+
+@pytest.fixture
+async def client(projecting: ProjectorOnDemand, app: Application) -> AsyncIterator[Client]:
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-        with projector(town) as projecting:
-            yield Client(http, app.services, projecting)
+        yield Client(http, app.services, projecting)
 
 
 @pytest.fixture
@@ -115,11 +130,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(AsyncConnection, "execute", counting)
     monkeypatch.setattr(LibpqConnection, "send", counting_send)
     return statements
-
-
-@pytest.fixture
-async def services(core: Core, views: Views, clock: Clock) -> Services:
-    return services_of(core, views, clock)
 
 
 @asynccontextmanager
@@ -143,8 +153,8 @@ async def serving(
 
 
 @pytest.fixture
-async def url(services: Services) -> AsyncIterator[str]:
-    async with serving(services) as url:
+async def url(services: Services, app: Application) -> AsyncIterator[str]:
+    async with serving(services, app) as url:
         yield url
 
 

@@ -9,7 +9,8 @@ from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import AGENDA, key, opaque, open_agenda
 from tests.city import agenda as agenda_of_city
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -14,16 +14,18 @@ import pytest
 from msgspec.structs import replace
 
 from api.graphql.context import Context
-from api.graphql.engine.execution import Asked, followed
+from api.graphql.engine.execution import Asked, Engine
 from api.graphql.engine.live import POLL_S
+from api.graphql.schema import schema
 from domain.decider import build
 from domain.queues.opening import CloseLine
 from infra.gateways.keys import Login
 from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.city import TODAY, key, opaque, open_line, person, service_point
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.hall import CLERK, LINE, Hall
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
@@ -162,7 +164,7 @@ class Day:
 async def follow(client: Client, question: str, name: str, told: list[Any]) -> None:
     """Keep what is told of a line or a turn, each with the time `at` which it was."""
     context = Context(client.services, actor=await client.services.identities.actor(b""), language="es", correlation="")
-    async for answer in followed(Asked(question, {"id": name}, None), context):
+    async for answer in Engine(schema).followed(Asked(question, {"id": name}, None), context):
         assert answer.data, answer
         (said,) = answer.data.values()
         told.append(said | {"at": client.services.now()})

@@ -10,8 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import api.app
-import api.http.endpoint
+from api.graphql.engine.execution import Engine
 from api.telemetry import CORRELATION_LENGTH_MAX
 from infra.log.core import Core
 from infra.postgres.connections import Unavailable
@@ -20,10 +19,11 @@ from infra.running.settings import Settings
 from tests.api.conftest import Client, services_of, serving
 from tests.api.test_appointments import BOOK, registered, wish
 from tests.city import AGENDA, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.following import AGENDA as FOLLOW
 from tests.following import follower
 from tests.infra.log.test_log import PERSONAL
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_faults_of_ours_and_a_database_that_is_away_are_outcomes_of_their_
     async def stumble(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(api.http.endpoint, "answer", stumble)
+    monkeypatch.setattr(Engine, "answer", stumble)
     await post(client, HOSPITALS)
     monkeypatch.undo()
     await core.log.close()

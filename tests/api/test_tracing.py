@@ -27,8 +27,9 @@ from infra.running.settings import SettingError, Settings
 from infra.running.tracing import ENDPOINT, Spans, open_spans
 from tests.api.conftest import services_of
 from tests.city import hospital, key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.serving import CHECKOUT, environment
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from infra.log.core import Core
 from infra.postgres.views import Views
 from tests.api.conftest import Client
 from tests.city import AGENDA, DAY, FIRST_SLOT, agenda, booking, hospital, key, opaque, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bench.decisions import Decisions, judge
 from bench.history import Accepted, Answer, Operation, Refused, Verdict
 from domain.appointments.agenda import BookAppointment, HoldSlot, SlotHeld, stream
-from domain.decider import Command, Event, decide, fold, fold_of
+from domain.decider import Command, Event, fold, fold_of
+from domain.decision import decide
 from domain.errors import Rejected
 from tests.office import (
     ANA,

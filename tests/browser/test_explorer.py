@@ -14,8 +14,8 @@ from graphql import get_introspection_query, parse
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from api.graphql.engine.documents import Documents
+from api.graphql.engine.limits import COST_MAX
 from api.graphql.schema import schema
-from api.http.limits import COST_MAX
 from bench.login import bearer
 from tests.serving import gql, serving
 

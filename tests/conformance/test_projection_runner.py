@@ -10,7 +10,7 @@ from eventsourcing.persistence import Tracking
 from eventsourcing.popo import POPOTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 
-from tests.conftest import Town
+from tests.towns import Town
 
 
 class DogEvent(CanMutateAggregate[str], metaclass=MetaDomainEvent):

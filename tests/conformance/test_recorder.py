@@ -21,7 +21,7 @@ from psycopg.conninfo import make_conninfo
 from infra.log.recorder import LogRecorder, datastore
 from infra.log.secret import Secret
 from infra.postgres.migrate import migrate
-from tests.conftest import Town
+from tests.towns import Town
 
 
 class TextIds:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain import decider
+from domain import decider, decision
 from domain.appointments.agenda import (
     Agenda,
     AgendaPublished,
@@ -21,7 +21,8 @@ from domain.appointments.agenda import (
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
-from domain.decider import DECISIONS, EVENTS, Command, Event, Personal, build, decide, fold, fold_of, redacted, upcasts
+from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, upcasts
+from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson
 from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
@@ -334,8 +335,9 @@ def test_a_stream_of_a_category_that_nobody_declared_does_not_fold() -> None:
 @pytest.fixture
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test declares is forgotten after it."""
-    for name in ("EVENTS", "UPCASTERS", "FOLDS", "DECISIONS"):
+    for name in ("EVENTS", "UPCASTERS", "FOLDS"):
         monkeypatch.setattr(decider, name, {})
+    monkeypatch.setattr(decision, "DECISIONS", {})
 
 
 @pytest.mark.usefixtures("_own_registry")

@@ -8,8 +8,8 @@ from domain.errors import Rejected
 from infra.log.core import Core
 from infra.log.submission import Outcome
 from tests.city import booking, key
-from tests.conftest import Town
 from tests.faults.truth import check_laws, read_log, written_by
+from tests.towns import Town
 
 Answers = dict[str, Outcome | BaseException]
 

@@ -25,7 +25,7 @@ from api.http.protocol import HEAD_BYTES_MAX, IDLE_TIMEOUT_S
 from api.http.sockets import INIT_TIMEOUT_S
 from api.http.worker import WEBSOCKET_BYTES_MAX
 from bench.login import bearer
-from tests.api.http.test_limits import doubling, nested
+from tests.api.engine.test_limits import doubling, nested
 from tests.serving import Serving
 
 ASK_EVERY_S = 0.05

@@ -17,9 +17,10 @@ from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.log.submission import Outcome
 from tests.city import AGENDA, FIRST_SLOT, booking, key, opaque, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.faults.promises import ask, check_promises, codes
 from tests.faults.truth import Row, check_laws, read_log
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -18,9 +18,10 @@ from infra.log.log import Log
 from infra.log.submission import Outcome
 from infra.postgres.connections import Unavailable
 from tests.city import booking, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.faults.promises import Answers, ask, check_promises, check_repetitions, one_each
 from tests.faults.relay import BREAKS, COMMITTED, HOLDS, Fault, Relay
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

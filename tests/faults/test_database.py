@@ -19,8 +19,9 @@ from infra.log.log import Log
 from infra.postgres.connections import Unavailable
 from infra.postgres.embedded import EmbeddedPostgres
 from tests.city import FIRST_SLOT, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.faults.promises import Answers, ask, check_promises, check_repetitions, codes, one_each
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -19,9 +19,10 @@ from domain.queues.turns import TakeTurn
 from infra.log.core import Core
 from infra.log.lane import Lane
 from tests.city import key, opaque
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.faults.test_race import take_out_the_version_check
 from tests.office import given
+from tests.towns import Town
 from tests.waiting import line_opened, recorded, take
 
 PEOPLE = 200

@@ -24,11 +24,12 @@ from projections.appointments.availability import free_by_day
 from projections.engine.generations import Places
 from projections.engine.runner import Status, verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key
-from tests.conftest import SECRET, Town
+from tests.conftest import SECRET
 from tests.faults.rig import wait_for
 from tests.faults.test_own_database import url
 from tests.projecting import Projector, decode, projector
 from tests.serving import CHECKOUT, IGOB, called, environment, igob, postmaster_of, serving
+from tests.towns import Town
 
 PRACTITIONERS = [f"p-{n:02d}" for n in range(1, 9)]
 SLOTS = 36

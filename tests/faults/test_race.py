@@ -25,10 +25,11 @@ from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import agenda, booking, hospital, key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.faults.rig import wait_for
 from tests.faults.test_serve import log_of, wait_until_ready
 from tests.serving import Serving, serving
+from tests.towns import Town
 
 PROCESSES = 3
 CLIENTS = 200

@@ -25,10 +25,11 @@ from infra.log.core import Core, open_core
 from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.running.settings import Settings
 from tests.city import TODAY, key
-from tests.conftest import SECRET, Clock, Town
+from tests.conftest import SECRET, Clock
 from tests.faults.rig import wait_for
 from tests.receiving import Receiver, receiving
 from tests.serving import CHECKOUT, IGOB, called, environment, gql, serving
+from tests.towns import Town
 from tests.waiting_log import OPENS_AT, open_line, take
 
 START_S = 30

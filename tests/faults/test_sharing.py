@@ -15,7 +15,8 @@ from infra.log.core import Core, open_core
 from infra.postgres.embedded import EmbeddedPostgres
 from infra.running.settings import Settings
 from tests.city import agenda, booking, hospital, key
-from tests.conftest import SECRET, Town
+from tests.conftest import SECRET
+from tests.towns import Town
 
 PROCESSES = 3
 CALLERS = 8  # in each process

@@ -27,7 +27,8 @@ from domain.appointments.attendance import CheckIn, MarkNoShow, appointment_stat
 from domain.appointments.availability import Slot, SlotState, free_count, is_free, slot_state, slots_in
 from domain.appointments.patient import Patient
 from domain.calendar import TIME_ZONE
-from domain.decider import Command, Event, Recorded, StreamName, decide, fold, fold_of, redacted
+from domain.decider import Command, Event, Recorded, StreamName, fold, fold_of, redacted
+from domain.decision import decide
 from domain.errors import Rejected
 from domain.identifiers import agenda_of
 from domain.people import ErasePerson, Person, PersonErased, PersonRegistered

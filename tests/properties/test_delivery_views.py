@@ -30,8 +30,9 @@ from projections.engine.generations import Places
 from projections.engine.runner import verify
 from projections.webhooks.deliveries import DELIVERIES, OUTBOX, WEBHOOKS, due_deliveries
 from tests.city import key, open_line, service_point, take
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import decode, projector
+from tests.towns import Town
 
 HOOKS = ("a", "b", "c")
 KINDS = (["notice_given"], ["line_closed"], ["line_closed", "notice_given"])

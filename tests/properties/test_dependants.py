@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from domain.decider import Command, Event, StreamName, decide, fold, fold_of, redacted
+from domain.decider import Command, Event, StreamName, fold, fold_of, redacted
+from domain.decision import decide
 from domain.errors import Rejected
 from domain.people import ErasePerson, PersonRegistered, stream
 from domain.people.dependants import (

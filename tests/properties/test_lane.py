@@ -28,7 +28,8 @@ from infra.log.log import Log
 from infra.log.submission import Key, Outcome
 from infra.postgres.connections import Unavailable
 from tests.city import DAY, agenda, booking, hospital, key, opaque
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import projections.engine.building
 import projections.engine.pages
 from api.contexts import read_models
-from domain.decider import DECISIONS, Command, build, decide, fold, fold_of
+from domain.decider import Command, build, fold, fold_of
+from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 from domain.identifiers import line_of
 from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Recall, StartService, absent_at
@@ -33,8 +34,9 @@ from projections.queues.line_figures import at_moment, by_hour
 from projections.queues.lines import LINES, LineRow, of_service_point
 from projections.queues.turns import TURNS, TurnRow, of_line
 from tests.city import TODAY, key, opaque, open_line, service_point
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import decode, projector
+from tests.towns import Town
 from tests.waiting_log import LINE, turn_of
 
 OTHER = LINE.replace("cadastre", "permits")

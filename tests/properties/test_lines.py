@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from domain.arrivals import CheckInToLine, TakeTurnForAppointment
-from domain.decider import Command, Event, Recorded, StreamName, copied, decide, fold, fold_of
+from domain.decider import Command, Event, Recorded, StreamName, copied, fold, fold_of
+from domain.decision import decide
 from domain.errors import Rejected
 from domain.identifiers import line_of
 from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Recall, StartService

@@ -34,8 +34,9 @@ from projections.engine.generations import Places
 from projections.engine.projection import Entry
 from projections.engine.runner import verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import decode, projector
+from tests.towns import Town
 
 BEGIN = datetime(2027, 1, 5, 12, tzinfo=UTC)
 MOMENTS = [BEGIN + timedelta(minutes=10 * n - 5) for n in range(14)]

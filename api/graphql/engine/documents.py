@@ -20,10 +20,10 @@ from graphql import (
     validate,
 )
 
-from api.graphql.engine.followed_plans import FollowedPlan
-from api.graphql.engine.plans import NotPlain, Plan
+from api.graphql.engine.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
+from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.plan import FollowedPlan, Plan
 from api.graphql.engine.values import WrongValuesRule
-from api.http.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
 from api.telemetry import SEVERAL
 
 TOKENS_MAX = 2_000

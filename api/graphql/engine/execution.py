@@ -7,29 +7,24 @@ from typing import Any, NamedTuple
 import msgspec
 from graphql import ExecutionResult, FieldNode, GraphQLError, OperationType, execute, subscribe
 from graphql.pyutils import is_awaitable
+from strawberry import Schema
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
-from api.graphql.context import Context, QueryTooLarge, freshness_shown
+from api.graphql.engine.deadlines import Deadlines
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
-from api.graphql.engine.plans import NotPlain
+from api.graphql.engine.limits import COST_MAX, QueryTooLarge
+from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.plan import FollowedPlan
+from api.graphql.engine.request import Request
+from api.graphql.engine.request_errors import as_graphql_error
+from api.graphql.engine.trusted import Trusted
 from api.graphql.engine.values import translate_wrong_values
-from api.graphql.errors import as_graphql_error
-from api.graphql.schema import schema
-from api.http.limits import COST_MAX, OPERATION_TIMEOUT_S
 from domain.errors import Rejected
 from infra.log.submission import ServiceUnavailable
 from infra.running.logging import log_failure
 
-# By whether clients may ask what the schema is.
-DOCUMENTS = {allowed: Documents(schema._schema, introspection=allowed) for allowed in (True, False)}
-
+OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that stops waits longer, see infra/running/serve.py
 CHARACTERS_CHARGED = 200  # of a document that is not remembered: each time so many, one request more
-
-# What Strawberry needs of the library's executor to find its own fields in it.
-_EXECUTOR: dict[str, Any] = {
-    "executor_class": schema.execution_context_class,
-    "operation_extensions": None,
-}
 
 # It knows at a glance what most values are. For `execute` alone: `subscribe` does not take it.
 _QUICK: dict[str, Any] = {"is_awaitable": optimized_is_awaitable}
@@ -72,67 +67,141 @@ class NotHere(Exception):
         self.kind = kind
 
 
-def understood(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Document:
-    """The document, if its operation is one of these kinds and costs no more than allowed.
+class Engine:
+    """Executes operations of one schema: each document is parsed, validated and planned once.
 
-    Raises NotHere, TurnedAway, and WrongDocument, also with code "query_too_large" or those of `Trusted.text`.
+    `introspection`: whether clients may ask what the schema is.
     """
-    services = context.services
-    try:
-        text = services.trusted.text(asked.query, asked.document_id)
-    except Rejected as refusal:
-        raise WrongDocument([as_graphql_error(refusal, context.language)]) from None
-    known: Document | None = services.trusted.understood.get(text)
-    if known is None and (beyond := len(text) - DOCUMENT_CHARACTERS_MAX) > 0:
-        context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is looked at each time
-    document = known or DOCUMENTS[services.settings.introspection].understand(text)
-    operation = document.operation(asked.operation_name)
-    if operation is None:
-        return document  # the library says what is wrong
-    context.operation = operation.label
-    if operation.node.operation not in kinds:
-        raise NotHere(operation.node.operation)
-    context.cost = document.cost(asked.operation_name, asked.variables)
-    if context.cost > COST_MAX:
-        raise WrongDocument([as_graphql_error(QueryTooLarge(limit=COST_MAX), context.language)])
-    if operation.commands > 1:
-        context.charge(operation.commands - 1)  # the first is the request itself
-    return document
 
+    def __init__(self, schema: Schema, *, introspection: bool = True, trusted: Trusted | None = None) -> None:
+        self.schema = schema
+        self.trusted = Trusted() if trusted is None else trusted
+        self.documents = Documents(schema._schema, introspection=introspection)
+        self._core = schema._schema
+        self._deadlines = Deadlines()
+        # What the library is asked with each time; Strawberry finds its own fields through the executor.
+        self._options: dict[str, Any] = {
+            "hide_suggestions": not introspection,
+            "executor_class": schema.execution_context_class,
+            "operation_extensions": None,
+        }
 
-async def answer(asked: Asked, context: Context, kinds: Collection[OperationType]) -> Answer:
-    """Execute a query or a mutation. Raises NotHere if it is of another kind than these, TurnedAway."""
-    try:
-        document = understood(asked, context, kinds)
-    except WrongDocument as wrong:
-        return refused(wrong.errors, asked, context)
-    try:
-        with context.services.deadlines.limit(OPERATION_TIMEOUT_S):
-            result = await _executed(document, asked, context)
-    except TimeoutError:
-        return _cut_off(context)
-    return _told(result, asked, context)
+    async def answer(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Answer:
+        """Execute a query or a mutation. Raises NotHere if it is of another kind than these, and what `charge` does."""
+        try:
+            document = self.understood(asked, context, kinds)
+        except WrongDocument as wrong:
+            return self.refused(wrong.errors, asked, context)
+        try:
+            with self._deadlines.limit(OPERATION_TIMEOUT_S):
+                result = await self._executed(document, asked, context)
+        except TimeoutError:
+            return _cut_off(context)
+        return self._answer_of(result, asked, context)
 
+    async def followed(self, asked: Asked, context: Request) -> AsyncGenerator[Answer, None]:
+        """Execute a subscription: an answer with each change; one that is not executed if it is refused.
 
-async def _executed(document: Document, asked: Asked, context: Context) -> ExecutionResult:
-    """By its plan, or by the library."""
-    if plan := document.plan(schema._schema, asked.operation_name):
-        with suppress(NotPlain):
-            return await plan.execute(asked.variables, context)
-    result: Any = execute(
-        schema._schema,
-        document.node,
-        variable_values=asked.variables,
-        operation_name=asked.operation_name,
-        context_value=context,
-        hide_suggestions=not context.services.settings.introspection,
-        **_EXECUTOR,
-        **_QUICK,
-    )
-    if is_awaitable(result):
-        result = await result
-    assert isinstance(result, ExecutionResult)
-    return result
+        Raises NotHere if it is none.
+        """
+        try:
+            document = self.understood(asked, context, (OperationType.SUBSCRIPTION,))
+        except WrongDocument as wrong:
+            yield self.refused(wrong.errors, asked, context)
+            return
+        if document.operation(asked.operation_name) is None:  # the library would take it for a fault of ours
+            yield self.refused([GraphQLError("There is no such operation in the document.")], asked, context)
+            return
+        stream: Any = subscribe(
+            self._core,
+            document.node,
+            variable_values=asked.variables,
+            operation_name=asked.operation_name,
+            context_value=context,
+            **self._options,
+        )
+        if is_awaitable(stream):
+            stream = await stream
+        if isinstance(stream, ExecutionResult):
+            yield self.refused(stream.errors or [], asked, context)
+            return
+        try:
+            async for result in stream:
+                yield self._answer_of(result, asked, context)
+        except GraphQLError as error:
+            yield self.refused([error], asked, context)
+        except Exception as error:
+            yield self.refused([GraphQLError("", original_error=error)], asked, context)
+        finally:
+            await stream.aclose()
+
+    def followed_plan(self, asked: Asked) -> FollowedPlan | None:
+        """The plan for later answers of a subscription; None if its document is not kept or has no plan."""
+        text = self.trusted.text(asked.query, asked.document_id)
+        document = self.trusted.understood.get(text) or self.documents.known.get(text)
+        return document.followed_plan(self._core, asked.operation_name) if document else None
+
+    def refused(self, errors: list[GraphQLError], asked: Asked, context: Request) -> Answer:
+        """The answer to what is not executed."""
+        return Answer(executed=False, errors=self._translated(errors, asked, context), extensions=context.extensions())
+
+    def understood(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Document:
+        """The document, if its operation is one of these kinds and costs no more than allowed.
+
+        Raises NotHere, what `charge` raises, and WrongDocument, also with code "query_too_large" or those of
+        `Trusted.text`.
+        """
+        trusted = self.trusted
+        try:
+            text = trusted.text(asked.query, asked.document_id)
+        except Rejected as refusal:
+            raise WrongDocument([as_graphql_error(refusal, context.language)]) from None
+        known = trusted.understood.get(text)
+        if known is None and (beyond := len(text) - DOCUMENT_CHARACTERS_MAX) > 0:
+            context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is looked at each time
+        document = known or self.documents.understand(text)
+        operation = document.operation(asked.operation_name)
+        if operation is None:
+            return document  # the library says what is wrong
+        context.operation = operation.label
+        if operation.node.operation not in kinds:
+            raise NotHere(operation.node.operation)
+        context.cost = document.cost(asked.operation_name, asked.variables)
+        if context.cost > COST_MAX:
+            raise WrongDocument([as_graphql_error(QueryTooLarge(limit=COST_MAX), context.language)])
+        if operation.commands > 1:
+            context.charge(operation.commands - 1)  # the first is the request itself
+        return document
+
+    async def _executed(self, document: Document, asked: Asked, context: Request) -> ExecutionResult:
+        """By its plan, or by the library."""
+        if plan := document.plan(self._core, asked.operation_name):
+            with suppress(NotPlain):
+                return await plan.execute(asked.variables, context)
+        result: Any = execute(
+            self._core,
+            document.node,
+            variable_values=asked.variables,
+            operation_name=asked.operation_name,
+            context_value=context,
+            **self._options,
+            **_QUICK,
+        )
+        if is_awaitable(result):
+            result = await result
+        assert isinstance(result, ExecutionResult)
+        return result
+
+    def _answer_of(self, result: ExecutionResult, asked: Asked, context: Request) -> Answer:
+        errors = self._translated(result.errors, asked, context) if result.errors else []
+        # The library gives null for data also where nothing was executed: then no error is about a place in them.
+        executed = result.data is not None or any(error.path for error in errors)
+        return Answer(executed=executed, data=result.data, errors=errors, extensions=context.extensions())
+
+    def _translated(self, errors: list[GraphQLError], asked: Asked, context: Request) -> list[GraphQLError]:
+        """Errors in the client's language; our own faults go to the program's log, and the client gets their number."""
+        translate_wrong_values(errors, self._core, asked.variables, context.language)
+        return [_masked(error, context) if _is_ours(error) else error for error in errors]
 
 
 class TookTooLong(
@@ -143,75 +212,12 @@ class TookTooLong(
     seconds: float
 
 
-def _cut_off(context: Context) -> Answer:
+def _cut_off(context: Request) -> Answer:
     """The answer to what took too long. What a mutation gave to the lane goes on: the same key settles it."""
     late = TookTooLong(seconds=OPERATION_TIMEOUT_S)
     refusal = ServiceUnavailable() if context.operation[0] == OperationType.MUTATION.value else late
-    return Answer(executed=True, errors=[as_graphql_error(refusal, context.language)], extensions=_extensions(context))
-
-
-async def followed(asked: Asked, context: Context) -> AsyncGenerator[Answer, None]:
-    """Execute a subscription: an answer with each change; one that is not executed if it is refused.
-
-    Raises NotHere if it is none.
-    """
-    try:
-        document = understood(asked, context, (OperationType.SUBSCRIPTION,))
-    except WrongDocument as wrong:
-        yield refused(wrong.errors, asked, context)
-        return
-    if document.operation(asked.operation_name) is None:  # the library would take it for a fault of ours
-        yield refused([GraphQLError("There is no such operation in the document.")], asked, context)
-        return
-    stream: Any = subscribe(
-        schema._schema,
-        document.node,
-        variable_values=asked.variables,
-        operation_name=asked.operation_name,
-        context_value=context,
-        hide_suggestions=not context.services.settings.introspection,
-        **_EXECUTOR,
-    )
-    if is_awaitable(stream):
-        stream = await stream
-    if isinstance(stream, ExecutionResult):
-        yield refused(stream.errors or [], asked, context)
-        return
-    try:
-        async for result in stream:
-            yield _told(result, asked, context)
-    except GraphQLError as error:
-        yield refused([error], asked, context)
-    except Exception as error:
-        yield refused([GraphQLError("", original_error=error)], asked, context)
-    finally:
-        await stream.aclose()
-
-
-def refused(errors: list[GraphQLError], asked: Asked, context: Context) -> Answer:
-    """The answer to what is not executed."""
-    return Answer(executed=False, errors=_in_their_words(errors, asked, context), extensions=_extensions(context))
-
-
-def _told(result: ExecutionResult, asked: Asked, context: Context) -> Answer:
-    errors = _in_their_words(result.errors, asked, context) if result.errors else []
-    # The library gives null for data also where nothing was executed: then no error is about a place in them.
-    executed = result.data is not None or any(error.path for error in errors)
-    return Answer(executed=executed, data=result.data, errors=errors, extensions=_extensions(context))
-
-
-def _extensions(context: Context) -> dict[str, Any]:
-    """What the answer cost, and how fresh the read models were that it rests on."""
-    extensions: dict[str, Any] = {"cost": context.cost} if context.cost else {}
-    if context.freshness:
-        extensions["freshness"] = {name: freshness_shown(found) for name, found in context.freshness.items()}
-    return extensions
-
-
-def _in_their_words(errors: list[GraphQLError], asked: Asked, context: Context) -> list[GraphQLError]:
-    """Errors in the client's language; faults of ours go to the program's log, and only their number to the client."""
-    translate_wrong_values(errors, schema._schema, asked.variables, context.language)
-    return [_masked(error, context) if _is_ours(error) else error for error in errors]
+    error = as_graphql_error(refusal, context.language)
+    return Answer(executed=True, errors=[error], extensions=context.extensions())
 
 
 def _is_ours(error: GraphQLError) -> bool:
@@ -227,7 +233,7 @@ class InternalError(
     id: str
 
 
-def _masked(error: GraphQLError, context: Context) -> GraphQLError:
+def _masked(error: GraphQLError, context: Request) -> GraphQLError:
     assert error.original_error
     # Not error.path: it holds aliases, which are what the client says.
     field = error.nodes[0] if error.nodes else None

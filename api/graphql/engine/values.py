@@ -4,7 +4,6 @@ The library finds them before any resolver is asked, and words them in English. 
 while validating, and those of variables when it begins to execute.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,6 +15,8 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLSchema,
+    ListValueNode,
+    ObjectValueNode,
     ValueNode,
     ValuesOfCorrectTypeRule,
     VariableDefinitionNode,
@@ -23,6 +24,7 @@ from graphql import (
     get_named_type,
     is_list_type,
     is_non_null_type,
+    is_required_input_field,
     type_from_ast,
     validate_input_literal,
     validate_input_value,
@@ -30,7 +32,7 @@ from graphql import (
 from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import DateHint, InstantHint, PositionHint
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
 
@@ -52,9 +54,6 @@ HINTS: dict[str, Hint] = {
     "Position": PositionHint(),
     "Int": WholeNumberHint(limit=WHOLE_NUMBER_MAX),
 }
-
-# A field that is missing or unknown stands only in the library's words, which begin so.
-_FIELD = re.compile(r"^Expected value of type '\w+' (?:to include required|not to include unknown) field '(\w+)'")
 
 
 class WrongValue(GraphQLError):
@@ -78,12 +77,12 @@ class WrongValuesRule(ValuesOfCorrectTypeRule):
 
     def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
         if input_type:
-            of = input_type  # for the function below, to which it is never None
+            value = _Value(self.name, input_type, node)
 
             def report(said: GraphQLError, path: list[str | int]) -> None:
-                self.report_error(WrongValue(said, node, _refusal(self.name, of, said, path)))
+                self.report_error(WrongValue(said, node, value.refusal(path)))
 
-            validate_input_literal(node, of, report)
+            validate_input_literal(node, input_type, report)
         return SKIP
 
 
@@ -110,16 +109,16 @@ class _Enough(Exception):
 
 
 def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, value: Any) -> list[Rejected]:
-    """What is wrong with a variable's value, in the library's order: it tells where in English words alone.
+    """What is wrong with a variable's value, in the order in which the library reports it.
 
     No more than WRONG_VALUES_MAX, however much there is.
     """
     found: list[Rejected] = []
     kind: Any = type_from_ast(schema, node.type)
-    name = node.variable.name.value
+    wrong = _Value(node.variable.name.value, kind, value)
 
-    def report(said: GraphQLError, path: list[str | int]) -> None:
-        found.append(_refusal(name, kind, said, path))
+    def report(_: GraphQLError, path: list[str | int]) -> None:
+        found.append(wrong.refusal(path))
         if len(found) == WRONG_VALUES_MAX:
             raise _Enough
 
@@ -128,27 +127,59 @@ def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, valu
     return found
 
 
-def _refusal(name: str, kind: GraphQLInputType, said: GraphQLError, path: list[str | int]) -> Rejected:
-    """What is wrong at a place in the value of an argument or a variable.
+class _Value:
+    """A value of an argument or a variable, as JSON or as written in the document, in which something is wrong."""
 
-    The path begins in the value, as in UserError; with the name, if the value as a whole is wrong.
-    """
-    field = _FIELD.match(said.message)
-    steps = [str(step) for step in path] + ([field[1]] if field else [])
-    where = ".".join(steps) or name
-    leaf = get_named_type(_type_at(kind, path))
-    if isinstance(leaf, GraphQLEnumType):
-        return InvalidInput(path=where, hint=OneOfHint(values=", ".join(leaf.values)))
-    return InvalidInput(path=where, hint=HINTS.get(leaf.name, WrongTypeHint()))
+    def __init__(self, name: str, kind: GraphQLInputType, value: Any) -> None:
+        self._name = name
+        self._kind = kind
+        self._value = value
+        self._fields: dict[tuple[str | int, ...], Iterator[str]] = {}  # wrong ones of an object, not yet reported
+
+    def refusal(self, path: list[str | int]) -> Rejected:
+        """What is wrong at the place that the library reports, asked once for each report, in order.
+
+        The path of the refusal begins in the value, as in UserError; it is the name if the value as a whole is wrong.
+        """
+        kind, value = _at(path, self._kind, self._value)
+        leaf = get_named_type(kind)
+        field = None
+        if isinstance(leaf, GraphQLInputObjectType):
+            # Of a missing or unknown field the library reports the object, and the field in words only.
+            field = next(self._fields.setdefault((*path,), _wrong_fields(leaf, value)), None)
+        where = ".".join([str(step) for step in path] + ([field] if field else [])) or self._name
+        if isinstance(leaf, GraphQLEnumType):
+            return InvalidInput(path=where, hint=OneOfHint(values=", ".join(leaf.values)))
+        return InvalidInput(path=where, hint=HINTS.get(leaf.name, WrongTypeHint()))
 
 
-def _type_at(kind: Any, path: list[str | int]) -> Any:
-    """The type of the value at this place."""
+def _wrong_fields(kind: GraphQLInputObjectType, value: Any) -> Iterator[str]:
+    """The fields that an object lacks, then those that its type has not: in the order in which they are reported."""
+    if isinstance(value, ObjectValueNode):
+        given = [field.name.value for field in value.fields]
+    elif isinstance(value, dict):
+        given = [*value]
+    else:
+        return
+    yield from (name for name, field in kind.fields.items() if is_required_input_field(field) and name not in given)
+    yield from (name for name in given if name not in kind.fields)
+
+
+def _at(path: list[str | int], kind: Any, value: Any) -> tuple[Any, Any]:
+    """The type and the value at a place in a value."""
     for step in path:
         while is_non_null_type(kind) or (is_list_type(kind) and isinstance(step, str)):
-            kind = kind.of_type
+            kind = kind.of_type  # also of a list: what is none counts as a list of one
         if isinstance(step, int):
             kind = kind.of_type
+            value = value.values[step] if isinstance(value, ListValueNode) else value[step]
         elif isinstance(kind, GraphQLInputObjectType):
             kind = kind.fields[step].type
-    return kind
+            value = _field_of(value, step)
+    return kind, value
+
+
+def _field_of(value: Any, name: str) -> Any:
+    if isinstance(value, ObjectValueNode):
+        return next(field.value for field in value.fields if field.name.value == name)
+    return value[name]

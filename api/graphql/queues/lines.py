@@ -161,16 +161,7 @@ def shown_line(now: LineNow) -> Line | None:
         hospital=optional_id(opened.hospital),
         policy=_policy(opened.policy),
         waiting=0 if now.is_over else line.waiting,
-        classes=[
-            ClassOfLine(
-                priority=Priority[priority],
-                waiting=0 if now.is_over else len(line.queue(priority)),
-                taken=line.numbers.get(priority, 0),
-                ahead=order.ahead_of_new(line, priority),
-                now=now if state is LineState.OPEN else None,
-            )
-            for priority in opened.policy.order
-        ],
+        classes=[_class(now, state, priority) for priority in opened.policy.order],
         counters_open=line.counters_open,
         counters=[
             Counter(
@@ -182,6 +173,16 @@ def shown_line(now: LineNow) -> Line | None:
         ],
         last_calls=[_call(line.turns[turn]) for turn in line.last_calls],
         next=[] if now.is_over else [line.turns[turn].shown for turn in islice(order.calls_to_come(line), NEXT_SHOWN)],
+    )
+
+
+def _class(now: LineNow, state: LineState, priority: str) -> ClassOfLine:
+    return ClassOfLine(
+        priority=Priority[priority],
+        waiting=0 if now.is_over else len(now.line.queue(priority)),
+        taken=now.line.numbers.get(priority, 0),
+        ahead=order.ahead_of_new(now.line, priority),
+        now=now if state is LineState.OPEN else None,
     )
 
 

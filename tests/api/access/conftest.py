@@ -8,7 +8,7 @@ from domain.people.dependants import DeclareDependant
 from infra.log.core import Core
 from tests.api.access.actors import CI, LINE, OTHER_AGENDA, OTHER_LINE, visit
 from tests.city import AGENDA, agenda, hospital, key, opaque, open_line, person, service_point, take
-from tests.conftest import Town
+from tests.towns import Town
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ from tests.api.access.actors import (
 )
 from tests.api.conftest import Client
 from tests.city import AGENDA, booking, hospital, key, opaque, person
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 
 @pytest.mark.anyio

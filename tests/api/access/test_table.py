@@ -11,7 +11,7 @@ from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLUnionType, g
 from api.access.identity import ROLES, Role
 from api.graphql.access import EVERYBODY, table
 from api.graphql.context import Context
-from api.graphql.engine.execution import Asked, followed
+from api.graphql.engine.execution import Asked, Engine
 from api.graphql.schema import FIELDS, schema
 from domain.identifiers import Kind
 from infra.log.core import Core
@@ -252,7 +252,7 @@ async def told(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
         token = client.http.headers.get("authorization", "").encode()
         actor = await client.services.identities.actor(token)
         context = Context(client.services, actor=actor, language="es", correlation="test")
-        async for answer in followed(Asked(document, variables, None), context):
+        async for answer in Engine(schema).followed(Asked(document, variables, None), context):
             codes = {(error.extensions or {})["code"] for error in answer.errors}
             return codes if codes or answer.data else {"null"}
     answered = await client.ask(document, **variables)

@@ -6,7 +6,7 @@ import graphql
 import pytest
 
 import api.graphql.engine.documents
-import api.graphql.engine.execution
+from api.app import Application
 from api.graphql.engine.documents import CHARACTERS_MAX, Documents, WrongDocument
 from api.graphql.schema import schema
 from tests.api.conftest import Client
@@ -14,12 +14,10 @@ from tests.api.conftest import Client
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def documents(monkeypatch: pytest.MonkeyPatch) -> Documents:
+@pytest.fixture
+async def documents(app: Application) -> Documents:
     """None is known."""
-    fresh = Documents(schema._schema)
-    monkeypatch.setattr(api.graphql.engine.execution, "DOCUMENTS", {True: fresh})
-    return fresh
+    return app.engine.documents
 
 
 @pytest.fixture
@@ -69,9 +67,9 @@ async def test_a_document_has_a_length_that_it_must_not_exceed(client: Client, l
     assert await client.data("{ __typename } #" + "a" * (CHARACTERS_MAX - 16)) == "Query"
 
 
-def test_a_mistake_does_not_keep_the_text_that_it_is_in(documents: Documents) -> None:
+def test_a_mistake_does_not_keep_the_text_that_it_is_in() -> None:
     with pytest.raises(WrongDocument) as caught:
-        documents.understand("{ #" + "a" * 1_000)
+        Documents(schema._schema).understand("{ #" + "a" * 1_000)
     (error,) = caught.value.errors
     assert error.__traceback__ is None
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from api.app import Application
 from api.graphql.appointments.agendas import shown_agenda
 from api.graphql.engine.documents import Operation
-from api.graphql.engine.execution import DOCUMENTS
 from domain.appointments.agenda import CancelAppointment
 from domain.decider import build
 from domain.queues.calling import CallNext
@@ -34,13 +34,13 @@ OF_LINE = f"subscription ($id: ID!) {{ line(id: $id) {{ position FORCED previous
 OF_TURN = f"subscription ($id: ID!) {{ turn(id: $id) {{ position FORCED previous turn {{ {SHOWN_OF_TURN} }} }} }}"
 
 
-def operation_of(document: str) -> Operation:
-    operation = DOCUMENTS[True].understand(document).operation(None)
+def operation_of(app: Application, document: str) -> Operation:
+    operation = app.engine.documents.understand(document).operation(None)
     assert operation
     return operation
 
 
-async def both(url: str, core: Core, document: str, changes: list[Any], **variables: Any) -> list[dict[str, Any]]:
+async def both(app: Application, url: str, document: str, changes: list[Any], **variables: Any) -> list[dict[str, Any]]:
     """The plan's messages after each change, compared with the library's."""
     plain, forced = document.replace("FORCED", ""), document.replace("FORCED", FORCED)
     told = []
@@ -52,16 +52,16 @@ async def both(url: str, core: Core, document: str, changes: list[Any], **variab
             await change()
             told.append((await one.hear())["payload"])
             assert told[-1] == (await other.hear())["payload"]
-    assert operation_of(plain).followed_plan is not None
-    assert operation_of(forced).followed_plan is None
-    assert operation_of(forced).is_rare
+    assert operation_of(app, plain).followed_plan is not None
+    assert operation_of(app, forced).followed_plan is None
+    assert operation_of(app, forced).is_rare
     return told
 
 
-async def test_an_agenda_is_shown_as_the_library_shows_it(url: str, core: Core) -> None:
+async def test_an_agenda_is_shown_as_the_library_shows_it(app: Application, url: str, core: Core) -> None:
     await open_agenda(core)
     changes = [lambda: book(core), lambda: book(core, 2, "Luis")]
-    first, second = await both(url, core, OF_AGENDA, changes, id=ID)
+    first, second = await both(app, url, OF_AGENDA, changes, id=ID)
     assert [one["data"]["now"]["agenda"]["freeSlots"] for one in (first, second)] == [5, 4]
     assert len(second["data"]["now"]["agenda"]["some"]["nodes"]) == 3
     assert second["data"]["now"]["previous"] == first["data"]["now"]["place"]
@@ -69,18 +69,18 @@ async def test_an_agenda_is_shown_as_the_library_shows_it(url: str, core: Core) 
     assert first["extensions"]["cost"] > 0
 
 
-async def test_an_appointment_is_shown_as_the_library_shows_it(url: str, core: Core) -> None:
+async def test_an_appointment_is_shown_as_the_library_shows_it(app: Application, url: str, core: Core) -> None:
     await open_agenda(core)
     mine, _ = await book(core)
 
     async def cancel() -> None:
         await core.lane.submit(build(CancelAppointment, appointment=mine, reason="PATIENT"), key("c"))
 
-    (told,) = await both(url, core, OF_APPOINTMENT, [cancel], id=mine)
+    (told,) = await both(app, url, OF_APPOINTMENT, [cancel], id=mine)
     assert told["data"]["appointment"]["appointment"]["state"] == "CANCELLED"
 
 
-async def test_a_line_and_a_turn_are_shown_as_the_library_shows_them(url: str, core: Core) -> None:
+async def test_a_line_and_a_turn_are_shown_as_the_library_shows_them(app: Application, url: str, core: Core) -> None:
     await core.lane.submit(service_point(), key("point"))
     await core.lane.submit(open_line(), key("line"))
     await core.lane.submit(take(LINE, "ana"), key("ana"))
@@ -89,10 +89,10 @@ async def test_a_line_and_a_turn_are_shown_as_the_library_shows_them(url: str, c
         return core.lane.submit(CallNext(line=LINE, counter=counter), key(f"call {counter}"))
 
     changes = [lambda: core.lane.submit(take(LINE, "luis"), key("luis")), lambda: call(1)]
-    _, told = await both(url, core, OF_LINE, changes, id=LINE)
+    _, told = await both(app, url, OF_LINE, changes, id=LINE)
     assert told["data"]["line"]["line"]["waiting"] == 1
     changes = [lambda: core.lane.submit(take(LINE, "eva"), key("eva")), lambda: call(2)]
-    waits, called = await both(url, core, OF_TURN, changes, id=turn_of("luis", LINE))
+    waits, called = await both(app, url, OF_TURN, changes, id=turn_of("luis", LINE))
     assert (waits["data"]["turn"]["turn"]["ahead"], called["data"]["turn"]["turn"]["state"]) == (0, "CALLED")
 
 

@@ -11,6 +11,7 @@ import pytest
 import websockets
 
 from api.access.identity import SKEW_S
+from api.app import Application
 from api.graphql.appointments.agendas import shown_agenda
 from api.graphql.context import Services
 from api.graphql.engine.live import one_entity
@@ -23,8 +24,9 @@ from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
 from tests.city import booking, key, opaque, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.following import AGENDA, APPOINTMENT, follower, open_socket
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
@@ -357,10 +359,10 @@ async def test_a_name_that_is_in_use_is_not_said_twice(url: str, core: Core) -> 
 
 
 async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_strict_no_other(
-    url: str, core: Core, services: Services
+    url: str, core: Core, app: Application
 ) -> None:
     await open_agenda(core)
-    services.trusted = Trusted([AGENDA], strict=True)
+    app.engine.trusted = Trusted([AGENDA], strict=True)
     async with follower(url, language="en") as one:
         for payload, code in (
             ({"documentId": document_id(APPOINTMENT)}, "document_unknown"),

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis_graphql import mutations, queries
 
 from api.graphql.engine.documents import PLANNED_FIELDS_MAX, Document
-from api.graphql.engine.plans import NotPlain, Plan
+from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.plan import Plan
 from api.graphql.engine.resolvers import ask_plainly
 from api.graphql.fields import Info
 from api.graphql.schema import schema as city_schema

@@ -21,8 +21,8 @@ HOSPITALS = "query($first: Int!) { hospitals(first: $first) { nodes { id } } }"
 OTHER = "{ __typename }"
 
 
-def trusting(client: Client, *, strict: bool) -> None:
-    client.services.trusted = Trusted([HOSPITALS], strict=strict)
+def trusting(app: Application, *, strict: bool) -> None:
+    app.engine.trusted = Trusted([HOSPITALS], strict=strict)
 
 
 async def asked(client: Client, **said: Any) -> dict[str, Any]:
@@ -40,8 +40,10 @@ def test_an_id_is_the_digest_of_the_text() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("said", [{}, {"query": HOSPITALS}, {"query": None}])
-async def test_a_trusted_document_is_executed_by_its_id(client: Client, said: dict[str, Any], strict: bool) -> None:
-    trusting(client, strict=strict)
+async def test_a_trusted_document_is_executed_by_its_id(
+    client: Client, app: Application, said: dict[str, Any], strict: bool
+) -> None:
+    trusting(app, strict=strict)
     answer = await asked(client, documentId=document_id(HOSPITALS), variables={"first": 1}, **said)
     assert answer["data"] == {"hospitals": {"nodes": []}}
     params = {"documentId": document_id(HOSPITALS), "variables": '{"first": 1}'}
@@ -55,23 +57,23 @@ async def test_a_trusted_document_is_executed_by_its_id(client: Client, said: di
     [{"documentId": document_id(OTHER)}, {"documentId": ""}, {"documentId": document_id(HOSPITALS), "query": OTHER}],
 )
 async def test_an_id_that_nobody_has_or_of_another_text_is_refused(
-    client: Client, said: dict[str, Any], strict: bool
+    client: Client, app: Application, said: dict[str, Any], strict: bool
 ) -> None:
-    trusting(client, strict=strict)
+    trusting(app, strict=strict)
     answer = await asked(client, **said)
     assert "data" not in answer
     assert answer["errors"][0]["extensions"] == {"code": "document_unknown", "path": ["documentId"]}
 
 
 @pytest.mark.anyio
-async def test_a_strict_server_executes_nothing_else(client: Client) -> None:
-    trusting(client, strict=True)
+async def test_a_strict_server_executes_nothing_else(client: Client, app: Application) -> None:
+    trusting(app, strict=True)
     for query in (OTHER, HOSPITALS + " ", "{"):
         answer = await asked(client, query=query)
         assert "data" not in answer
         assert answer["errors"][0]["extensions"] == {"code": "document_not_trusted"}
     assert (await asked(client, query=HOSPITALS, variables={"first": 1}))["data"]
-    trusting(client, strict=False)
+    trusting(app, strict=False)
     assert (await asked(client, query=OTHER))["data"]
 
 
@@ -109,11 +111,11 @@ def test_they_are_read_from_a_folder_or_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_a_long_one_is_understood_once_and_named_by_the_bytes_of_its_file(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = HOSPITALS.replace(" ", "\r\n").encode() + b" " * DOCUMENT_CHARACTERS_MAX
     (tmp_path / "a.graphql").write_bytes(content)
-    client.services.trusted = trusted_of(Settings(trusted_documents=str(tmp_path), trusted_only=True))
+    app.engine.trusted = trusted_of(Settings(trusted_documents=str(tmp_path), trusted_only=True))
     monkeypatch.setattr(Documents, "understand", None)  # nobody needs it
     name = "sha256:" + hashlib.sha256(content).hexdigest()
     assert (await asked(client, documentId=name, variables={"first": 1}))["data"]

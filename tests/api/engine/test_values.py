@@ -109,6 +109,19 @@ async def test_all_that_is_wrong_is_said_at_once_each_in_its_place(client: Clien
     assert "M" in answer["errors"][1]["message"]
 
 
+async def test_each_missing_or_unknown_field_is_named_in_objects_within_objects_too(client: Client) -> None:
+    slots = [{"surprise": 1, "minutes": "x", "more": 2}, {"minutes": 5}, "none", None]
+    wrong = [["slots", "0", "start"], ["slots", "0", "minutes"], ["slots", "0", "surprise"], ["slots", "0", "more"],
+             ["slots", "1", "start"], ["slots", "2"], ["slots", "3"], ["odd"]]  # fmt: skip
+    answer = await client.ask(PUBLISH, input=AGENDA | {"slots": slots, "odd": 1})
+    assert [error["extensions"]["path"] for error in answer["errors"]] == wrong
+    literal = """mutation { publishAgenda(input: {idempotencyKey: "k", hospital: "h", specialty: "s", practitioner: "p",
+      date: "2027-01-05", odd: 1, slots: [{surprise: 1, minutes: "x", more: 2}, {minutes: 5}, "none", null]}) {
+      position } }"""
+    answer = await client.ask(literal)
+    assert [error["extensions"]["path"] for error in answer["errors"]] == wrong
+
+
 async def test_what_is_wrong_with_the_document_itself_is_the_library_s_to_say(client: Client) -> None:
     """A person who writes queries reads it, not one who fills in a form."""
     (error,) = (await client.ask("query($n: Int) { hospitals(first: 1) { nodes { id } } }", n=1))["errors"]
@@ -121,8 +134,8 @@ async def test_of_many_wrong_values_some_are_told_and_no_others_looked_for(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_for = itertools.count()
-    refusal = values._refusal
-    monkeypatch.setattr(values, "_refusal", lambda *about: next(looked_for) < 0 or refusal(*about))
+    refusal = values._Value.refusal
+    monkeypatch.setattr(values._Value, "refusal", lambda *about: next(looked_for) < 0 or refusal(*about))
     answer = await client.ask(PUBLISH, input=AGENDA | {"slots": [{}] * 5_000}, language="en")
     assert next(looked_for) == values.WRONG_VALUES_MAX
     told = [error["extensions"] for error in answer["errors"] if "extensions" in error]

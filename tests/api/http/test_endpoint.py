@@ -15,7 +15,7 @@ from infra.log.core import Core
 from infra.postgres.connections import READ_TIMEOUT_S, Unavailable
 from tests.api.conftest import Client
 from tests.city import hospital, key
-from tests.conftest import Town
+from tests.towns import Town
 
 SNAPSHOT = Path(__file__).parents[3] / "docs" / "schema.graphql"
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-import api.http.endpoint
+from api.graphql.engine.execution import Engine
 from api.http.limits import BODY_BYTES_MAX
 from tests.api.conftest import Client
 from tests.api.test_appointments import REGISTER
@@ -253,7 +253,7 @@ async def test_what_nobody_foresaw_is_told_by_its_number(
     async def stumble(*_: Any) -> None:
         raise ZeroDivisionError("about Ana")
 
-    monkeypatch.setattr(api.http.endpoint, "answer", stumble)
+    monkeypatch.setattr(Engine, "answer", stumble)
     answer = await client.http.post("/graphql", json=RIGHT)
     assert answer.status_code == 500
     (error,) = answer.json()["errors"]

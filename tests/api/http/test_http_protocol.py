@@ -15,11 +15,12 @@ import pytest
 import api.http.endpoint
 import api.http.protocol
 from api.graphql.context import Services
-from api.http.protocol import FAST_BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX, WAITING_BYTES_MAX, Connections
+from api.http.heads import FAST_BODY_BYTES_MAX, HEADERS_MAX
+from api.http.protocol import HEAD_BYTES_MAX, WAITING_BYTES_MAX, Connections
 from infra.gateways.keys import Login, development_token
 from infra.running.serve import CONNECTIONS_MAX
 from tests.api.conftest import serving
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

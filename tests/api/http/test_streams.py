@@ -27,8 +27,9 @@ from tests.api.conftest import book, serving
 from tests.city import AGENDA as ID
 from tests.city import agenda as agenda_of_city
 from tests.city import booking, key, opaque, open_agenda, person
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.following import AGENDA, APPOINTMENT, Follower, Reader, follower, open_socket, reader
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
@@ -104,9 +105,9 @@ async def test_what_can_not_be_followed_is_told_in_the_stream_which_is_complete_
     assert len(messages) == (2 if code else 1)
 
 
-async def test_a_trusted_document_is_followed_by_its_id(url: str, core: Core, services: Services) -> None:
+async def test_a_trusted_document_is_followed_by_its_id(url: str, core: Core, app: Application) -> None:
     await open_agenda(core)
-    services.trusted = Trusted([AGENDA], strict=True)
+    app.engine.trusted = Trusted([AGENDA], strict=True)
     said = {"documentId": document_id(AGENDA), "variables": {"id": ID}}
     async with httpx.AsyncClient() as http, http.stream("POST", f"{url}/graphql", json=said, headers=STREAM) as answer:
         lines = answer.aiter_lines()

@@ -9,7 +9,7 @@ import pytest
 
 from infra.log.core import Core
 from tests.api.conftest import Client
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 

@@ -38,7 +38,7 @@ from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.settings import SettingError
 from tests.city import agenda, hospital, key, person
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

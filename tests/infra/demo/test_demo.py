@@ -12,7 +12,8 @@ from infra.demo.demo import PEOPLE, SEED_MAX, DemoCity, agendas, bookings, first
 from infra.log.core import Core
 from infra.log.submission import Key, Outcome
 from tests.city import hospital, key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

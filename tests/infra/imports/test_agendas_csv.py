@@ -23,12 +23,14 @@ from rich.console import Console
 
 from domain.appointments.agenda import PublishAgenda, SlotTime
 from domain.calendar import TIME_ZONE, local_date
-from infra.imports import agendas_csv
-from infra.imports.agendas_csv import COLUMNS, QUOTAS, FileRefused, Problem, Report, Row, check, import_agendas, parse
+from infra.imports import agendas, agendas_csv
+from infra.imports.agendas import Report, check, import_agendas
+from infra.imports.agendas_csv import COLUMNS, QUOTAS, FileRefused, Problem, Row, parse
 from infra.log.core import Core
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 DAY = date(2027, 1, 5)
 HEADER = "hospital,specialty,practitioner,date,start,end,minutes"
@@ -380,7 +382,7 @@ class TestImporting:
     async def test_only_so_many_problems_are_told(self, core: Core, clock: Clock) -> None:
         report = await run(core, clock, file(*[row(date="x")] * 300))
         assert report.refused == 300
-        assert len(report.problems) == agendas_csv.PROBLEMS_KEPT_MAX
+        assert len(report.problems) == agendas.PROBLEMS_KEPT_MAX
         assert list(report.lines())[-1] == "and 200 more"
 
     async def test_a_changed_agenda_among_new_ones_is_told_by_line_and_nothing_is_written(
@@ -402,7 +404,7 @@ class TestImporting:
             await core.lane.submit(command(file(row(minutes="30"))), key("rival"))
             return checked
 
-        monkeypatch.setattr(agendas_csv, "check", check_and_lose)
+        monkeypatch.setattr(agendas, "check", check_and_lose)
         report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
         assert (report.published, report.refused, report.error) == (1, 1, "")
         assert (report.problems[0].line, report.problems[0].code) == (2, "agenda_exists")
@@ -423,7 +425,7 @@ class TestImporting:
     async def test_a_database_that_goes_away_is_said_once(self, core: Core, clock: Clock) -> None:
         await core.lane.stop()
         report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
-        assert report == Report(error=agendas_csv.INTERRUPTED)
+        assert report == Report(error=agendas.INTERRUPTED)
 
 
 def igob(*words: str | Path, **more: Any) -> "subprocess.CompletedProcess[str]":

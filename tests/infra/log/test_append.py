@@ -13,7 +13,7 @@ from infra.log.statements import APPEND_TYPES, append_statement
 from infra.postgres.connections import CONNECTION
 from infra.postgres.embedded import APPLICATION
 from infra.postgres.migrate import check_ready, migrate
-from tests.conftest import Town
+from tests.towns import Town
 
 LOCK_TIMEOUT_S = 10
 DIGEST = "0a"

@@ -16,7 +16,8 @@ import infra.log.lane
 import infra.postgres.connections
 from domain import people
 from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot, SlotUnknown
-from domain.decider import DECISIONS, Command, Decided, Decision, build
+from domain.decider import Command, Decided, build
+from domain.decision import DECISIONS, Decision
 from domain.errors import Rejected
 from domain.people import dependants
 from infra.log.batch import Appended, Batch, Conflict
@@ -28,7 +29,8 @@ from infra.log.log import Loaded, Log
 from infra.log.submission import Outcome
 from infra.postgres.connections import Unavailable
 from tests.city import AGENDA, agenda, booking, hospital, key, opaque, open_agenda, person
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
@@ -515,11 +517,11 @@ def agree(_: Command, *agendas: Agenda, now: datetime) -> Decided:
 async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     decisions: dict[Any, Decision] = cast("Any", DECISIONS)
 
-    def read_twice(_: Command) -> list[str]:
-        return [f"agenda/{AGENDA}"] * 2
+    def read_twice(_: Command) -> tuple[str, ...]:
+        return (f"agenda/{AGENDA}",) * 2
 
-    def read_on(_: Command, found: Mapping[str, object]) -> list[str]:
-        return [f"agenda/h/2027-01-05/p-{n}" for n in range(len(found) + 1)]
+    def read_on(_: Command, found: Mapping[str, object]) -> tuple[str, ...]:
+        return tuple(f"agenda/h/2027-01-05/p-{n}" for n in range(len(found) + 1))
 
     monkeypatch.setitem(decisions, CompareSlots, Decision(reads=read_twice, decide=agree, asks_again=False))
     monkeypatch.setitem(decisions, ReadOn, Decision(reads=read_on, decide=agree, asks_again=True))

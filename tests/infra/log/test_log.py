@@ -24,7 +24,8 @@ from infra.postgres.embedded import APPLICATION
 from infra.postgres.libpq import LibpqConnection
 from infra.postgres.migrate import MigrationError, check_ready, migrate
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

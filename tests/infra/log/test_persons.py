@@ -17,7 +17,7 @@ from infra.log.lane import CONFLICTS_BEFORE_LOCK_MAX, Lane
 from infra.log.log import Loaded
 from infra.log.submission import Outcome
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

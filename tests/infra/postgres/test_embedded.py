@@ -25,7 +25,9 @@ import pytest
 from infra.postgres import embedded
 from infra.postgres.account import EmbeddedError, account_for, wheel_bin_dir
 from infra.postgres.database import running as running_database
-from infra.postgres.embedded import EmbeddedPostgres, FolderHeld
+from infra.postgres.embedded import EmbeddedPostgres
+from infra.postgres.folder import FolderHeld
+from infra.postgres.process import alive
 from infra.running.settings import Settings
 
 ROOT = os.geteuid() == 0
@@ -191,7 +193,7 @@ def kill_and_wait(processes: list[psutil.Process]) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_for(lambda: not any(embedded._alive(process) for process in processes))
+    wait_for(lambda: not any(alive(process) for process in processes))
 
 
 def wait_for(condition: Any) -> None:
@@ -630,7 +632,7 @@ def test_a_stop_that_takes_too_long_becomes_immediate(
         backend.suspend()  # it can't hear that it should end
         database.stop()
     assert said.has("without a checkpoint")
-    assert not embedded._alive(postmaster)
+    assert not alive(postmaster)
     database.start()
     assert said.has("recovered in")
 

@@ -12,7 +12,7 @@ import uvloop
 
 from infra.postgres.connections import CONNECTION
 from infra.postgres.libpq import LibpqConnection
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

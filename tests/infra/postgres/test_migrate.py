@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 
 from infra.postgres.embedded import APPLICATION
 from infra.postgres.migrate import MigrationError, check_ready, migrate
-from tests.conftest import Town
+from tests.towns import Town
 
 GREATEST_POSITION = 10**15
 INSERT = (

@@ -14,7 +14,7 @@ import infra.postgres.prepared
 from infra.postgres.connections import Unavailable
 from infra.postgres.libpq import LibpqConnection
 from infra.postgres.prepared import PreparedPool, Statement
-from tests.conftest import Town
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -28,8 +28,9 @@ from infra.reactions.reaction import Jobs, Resources, Source
 from infra.reactions.scheduler import Scheduler
 from tests import city
 from tests.city import key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import projector
+from tests.towns import Town
 from tests.waiting_log import LINE, open_line, take
 
 pytestmark = pytest.mark.anyio

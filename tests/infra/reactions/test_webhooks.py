@@ -4,12 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 import infra.reactions.webhooks
 from domain.decider import build
@@ -25,9 +26,10 @@ from infra.reactions.webhooks import Courier, open_http, shown_secret
 from projections.webhooks import deliveries
 from projections.webhooks.deliveries import ShownDelivery, of_webhook
 from tests.city import key, opaque
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import Projector, projector
 from tests.receiving import Receiver, receiving
+from tests.towns import Town
 from tests.waiting_log import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio
@@ -532,6 +534,31 @@ async def test_a_receiver_as_the_docs_have_it_takes_what_was_sent_and_nothing_el
     clock.wait(301)
     with pytest.raises(ValueError, match="long ago"):
         receive(secret, got.headers, got.body)
+
+
+async def test_a_receiver_with_the_library_of_standard_webhooks_takes_what_was_sent_and_nothing_else(
+    post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TestTime(datetime):
+        """The library's clock shows the time of the test."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "TestTime":
+            return cls.fromtimestamp(clock().timestamp(), tz)
+
+    monkeypatch.setattr("standardwebhooks.webhooks.datetime", TestTime)
+    position = await post.notice("ana")
+    await post.tick()
+    (got,) = receiver.got
+    library = Webhook(shown_secret(post.core.secret, HOOK, 1))
+    assert library.verify(got.body, dict(got.headers))["position"] == str(position)
+    with pytest.raises(WebhookVerificationError):
+        library.verify(got.body.replace(b"A-001", b"A-002"), dict(got.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(shown_secret(post.core.secret, HOOK, 2)).verify(got.body, dict(got.headers))
+    clock.wait(301)
+    with pytest.raises(WebhookVerificationError, match="too old"):
+        library.verify(got.body, dict(got.headers))
 
 
 async def test_a_new_generation_signs_by_another_secret(post: Post, receiver: Receiver) -> None:

@@ -22,7 +22,8 @@ from infra.log.log import Log
 from infra.postgres.connections import Unavailable
 from infra.running.metrics import FILES, FOLDER, RESERVED_BYTES, Metrics, Sample, Shared, share, shared_folder
 from tests.city import booking, hospital, key, open_agenda
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
+from tests.towns import Town
 
 
 def told(metrics: Metrics) -> dict[str, float]:

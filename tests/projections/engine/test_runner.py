@@ -25,8 +25,8 @@ from projections.engine.pages import LogHasGap
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.runner import Busy, Runner, connect, rebuild, statuses, verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque, open_agenda
-from tests.conftest import Town
 from tests.projecting import decode, projector
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

@@ -25,9 +25,9 @@ from projections.engine.runner import connect, statuses
 from projections.engine.tail import FRESH_S, POLL_S, Ended, Tail, look_every_s
 from projections.queues.service_points import SERVICE_POINTS
 from tests.city import AGENDA, agenda, hospital, key, open_agenda
-from tests.conftest import Town
 from tests.projecting import decode
 from tests.projections.engine.test_runner import Running, book, position, rows, tally, until
+from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 

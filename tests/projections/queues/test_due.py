@@ -13,8 +13,9 @@ from infra.postgres.views import Views
 from projections.queues.due import absent_turns, lines_to_close
 from tests import city
 from tests.city import key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import projector
+from tests.towns import Town
 from tests.waiting_log import LINE, OPENS_AT, call, open_line, start, take, turn_of
 
 pytestmark = pytest.mark.anyio

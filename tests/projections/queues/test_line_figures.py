@@ -14,8 +14,9 @@ from infra.postgres.views import Views
 from projections.engine.query import Query
 from projections.queues.line_figures import Spread, at_moment, by_day, by_hour
 from tests.city import TODAY, key
-from tests.conftest import Clock, Town
+from tests.conftest import Clock
 from tests.projecting import projector
+from tests.towns import Town
 from tests.waiting_log import LINE, call, finish, open_line, start, take, turn_of
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ from projections.engine.projection import Entry
 from projections.engine.runner import connect, statuses
 from projections.queues.turns import TURNS, of_line
 from tests.city import key
-from tests.conftest import Town
 from tests.projecting import projector
+from tests.towns import Town
 from tests.waiting_log import LINE, open_line, take, turn_of
 
 pytestmark = pytest.mark.anyio

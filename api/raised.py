@@ -12,7 +12,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from api.graphql.fields import RootField
-from domain.decider import DECISIONS
+from domain.decision import DECISIONS
 from domain.errors import Rejected
 
 OURS = ("domain", "api.graphql")  # whose functions are looked into

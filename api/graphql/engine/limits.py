@@ -1,0 +1,228 @@
+"""What an operation may ask for: how large its document is once expanded, and how many values its answer may have."""
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from graphql import (
+    ArgumentNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    IntValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValidationContext,
+    ValidationRule,
+    ValueNode,
+    VariableNode,
+    Visitor,
+    VisitorAction,
+    get_operation_ast,
+    visit,
+)
+from graphql.language import BREAK
+
+from domain.errors import Rejected
+
+FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
+ALIASES_MAX = 15  # likewise
+DEPTH_MAX = 20  # of fields within fields, likewise; tools that read the schema need 15
+ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a question or a command of its own
+COST_MAX = 5_000  # values in the answer, if every page is full
+PAGE_SIZE_MAX = 100  # of a list
+
+
+class QueryTooLarge(
+    Rejected,
+    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
+    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
+):
+    limit: int
+
+
+class ExpandedSizeRule(ValidationRule):
+    """Refuses documents that are larger than allowed once fragments are expanded: fields, aliases, depth, root fields.
+
+    A chain of fragments that each spread the next one twice doubles at every step, so nothing is expanded here: each
+    fragment is counted once, those that it spreads before it. Counts stop growing just above their limit.
+    """
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.here = _Part()
+        self.depth = 0
+        self.operations: list[_Part] = []
+        self.fragments: dict[str, _Part] = {}
+
+    def enter_operation_definition(self, *_: Any) -> None:
+        self.here = _Part()
+        self.operations.append(self.here)
+
+    def enter_fragment_definition(self, node: FragmentDefinitionNode, *_: Any) -> None:
+        self.here = self.fragments[node.name.value] = _Part()
+
+    def enter_selection_set(self, node: SelectionSetNode, *_: Any) -> None:
+        if not node.selections:  # the library takes it; what selects nothing would count for nothing
+            self.report_error(GraphQLError("A selection can't be empty.", node))
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        self.here.fields += 1
+        self.here.aliases += node.alias is not None
+        if self.depth == 0:
+            self.here.roots.add(node.alias.value if node.alias else node.name.value)
+        self.depth += 1
+        self.here.depth = max(self.here.depth, self.depth)
+
+    def leave_field(self, *_: Any) -> None:
+        self.depth -= 1
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
+        self.here.spreads.append((node.name.value, self.depth))
+
+    def leave_document(self, *_: Any) -> None:
+        try:
+            spreads = {name: [spread for spread, _ in part.spreads] for name, part in self.fragments.items()}
+            order = [*TopologicalSorter(spreads).static_order()]
+        except CycleError:
+            return  # NoFragmentCyclesRule refuses it
+        for part in [self.fragments[name] for name in order if name in self.fragments] + self.operations:
+            part.expand(self.fragments)
+        if sum(operation.fields for operation in self.operations) > FIELDS_MAX:
+            self._report("fields", FIELDS_MAX)
+        if sum(operation.aliases for operation in self.operations) > ALIASES_MAX:
+            self._report("aliases", ALIASES_MAX)
+        if any(operation.depth > DEPTH_MAX for operation in self.operations):
+            self._report("fields within each other", DEPTH_MAX)
+        if any(len(operation.roots) > ROOT_FIELDS_MAX for operation in self.operations):
+            self._report("root fields", ROOT_FIELDS_MAX)
+
+    def _report(self, what: str, most: int) -> None:
+        self.report_error(GraphQLError(f"The document has more than {most} {what}, fragments expanded."))
+
+
+class _Part:
+    """An operation or a fragment: what it selects itself, later with what it spreads."""
+
+    def __init__(self) -> None:
+        self.fields = 0
+        self.aliases = 0
+        self.depth = 0
+        self.roots: set[str] = set()  # names in the answer: those of one name are answered once
+        self.spreads: list[tuple[str, int]] = []  # each with how many fields it stands in
+
+    def expand(self, fragments: dict[str, "_Part"]) -> None:
+        """Add what the spread fragments select, which are expanded already."""
+        for name, depth in self.spreads:
+            if spread := fragments.get(name):  # KnownFragmentNamesRule refuses others
+                self.fields = min(self.fields + spread.fields, FIELDS_MAX + 1)
+                self.aliases = min(self.aliases + spread.aliases, ALIASES_MAX + 1)
+                self.depth = max(self.depth, depth + spread.depth)
+                if depth == 0:
+                    self.roots |= spread.roots
+
+
+def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> int:
+    """How many values the answer can have: each field counts once, within lists as often as their `first` says.
+
+    The document must be valid: its fragments form no cycles. Each is counted once, however often it is spread.
+    """
+    operation = get_operation_ast(document, operation_name)
+    return _Cost(document, operation, variables).of(operation.selection_set) if operation else 0
+
+
+def root_fields(document: DocumentNode, operation_name: str | None) -> int:
+    """How many fields the operation has at its root, fragments expanded. The document must be valid."""
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    operation = get_operation_ast(document, operation_name)
+    left, names, spread = [operation.selection_set] if operation else [], set(), set()
+    while left:
+        for node in left.pop().selections:
+            if isinstance(node, FieldNode):
+                names.add(node.alias.value if node.alias else node.name.value)
+            elif isinstance(node, FragmentSpreadNode):
+                if node.name.value not in spread:  # each may spread the next one twice
+                    spread.add(node.name.value)
+                    left.append(fragments[node.name.value].selection_set)
+            elif isinstance(node, InlineFragmentNode):
+                left.append(node.selection_set)
+    return len(names)
+
+
+class _Cost:
+    """The cost of an operation's parts.
+
+    Not functions within each other: those form cycles, which keep the variables until the collector comes, and it comes
+    rarely here.
+    """
+
+    def __init__(
+        self, document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+    ) -> None:
+        self._operation = operation
+        self._variables = variables
+        self._fragments = {
+            node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
+        }
+        self._known: dict[str, int] = {}
+
+    def of(self, selected: SelectionSetNode | None) -> int:
+        total = 0
+        for node in selected.selections if selected else ():
+            if isinstance(node, FieldNode):
+                total += 1 + _items(node, self._operation, self._variables) * self.of(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode):
+                total += self._of_fragment(node.name.value)
+            elif isinstance(node, InlineFragmentNode):
+                total += self.of(node.selection_set)
+        return total
+
+    def _of_fragment(self, name: str) -> int:
+        if name not in self._known:
+            self._known[name] = self.of(self._fragments[name].selection_set)
+        return self._known[name]
+
+
+def depends_on_variables(document: DocumentNode) -> bool:
+    """Whether what the document costs hangs on its variables: whether one of them says how long a list may be."""
+    found = _VariablePages()
+    visit(document, found)
+    return found.any
+
+
+class _VariablePages(Visitor):
+    any = False
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> VisitorAction:
+        if node.name.value == "first" and isinstance(node.value, VariableNode):
+            self.any = True
+            return BREAK
+        return None
+
+
+def _items(field: FieldNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
+    """How many items the field has at most: what its argument `first` says, 1 without it."""
+    for argument in field.arguments or ():
+        if argument.name.value == "first":
+            return max(1, _number(argument, operation, variables))
+    return 1
+
+
+def _number(argument: ArgumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
+    """A whole number that is written here or in a variable, PAGE_SIZE_MAX at most.
+
+    1 for what is none: that is refused when it is read, as larger ones are.
+    """
+    node: ValueNode | None = argument.value
+    value: Any = None
+    if isinstance(node, VariableNode):
+        name = node.name.value
+        known = operation.variable_definitions or ()
+        node = next((variable.default_value for variable in known if variable.variable.name.value == name), None)
+        value = variables.get(name)
+    if value is None and isinstance(node, IntValueNode):
+        value = int(node.value)
+    return int(min(value, PAGE_SIZE_MAX)) if isinstance(value, int | float) else 1

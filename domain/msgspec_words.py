@@ -1,0 +1,35 @@
+"""What msgspec says is wrong with untrusted fields, as our refusal.
+
+It has no structured form of that, only English sentences: here, and nowhere else, they are taken apart.
+tests/domain/test_msgspec_words.py fails when the words change.
+"""
+
+import re
+
+import msgspec
+
+from domain.errors import InvalidInput, LengthHint, NumberHint, WrongTypeHint
+from domain.identifiers import HINTS
+
+_WHERE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
+_FIELD = re.compile(r"(?:missing required|unknown) field `(?P<field>\w+)`")
+_PATTERN = re.compile(r"matching regex (?P<regex>'.*')$")
+_LENGTH = re.compile(r"^Expected `\w+` of length (?P<bound>.+)$")
+_NUMBER = re.compile(r"^Expected `(?:int|float)` (?P<bound>[<>]=? .+)$")
+
+
+def refusal_of(error: msgspec.ValidationError) -> InvalidInput:
+    """Name the field that is wrong, and say what a right one looks like."""
+    said = str(error)
+    where = _WHERE.search(said)
+    what = said[: where.start()] if where else said
+    steps = re.findall(r"\w+", where["path"]) if where else []
+    field = _FIELD.search(what)
+    path = ".".join([*steps, field["field"]] if field else steps)
+    for rule, hint in ((_LENGTH, LengthHint), (_NUMBER, NumberHint)):
+        broken = rule.search(what)
+        if broken:
+            return InvalidInput(path=path, hint=hint(bound=broken["bound"]))
+    form = _PATTERN.search(what)
+    hints = (hint for regex, hint in HINTS.items() if form and repr(regex) == form["regex"])
+    return InvalidInput(path=path, hint=next(hints, WrongTypeHint()))
