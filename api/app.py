@@ -84,7 +84,7 @@ class Application:
         self._streams = Streams(self.engine, self._places)
         origins = Origins(settings)
         self._endpoint = Endpoint(self.engine, self._introduced, self._requests, self._streams, origins)
-        self._http = origins.told(self._endpoint)
+        self._http = origins.with_cors(self._endpoint)
         self._sockets = Subscriptions(self.engine, self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from api.graphql.access import table
-from api.raised import raised_by
 from api.graphql.schema import FIELDS, schema
+from api.raised import raised_by
 from domain.errors import REFUSALS, InvalidInput, Rejected
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -1,4 +1,4 @@
-"""What is told of a request: counted always, a line in the program's log and a span if wanted; nothing that it said.
+"""What is recorded of a request: counters always, a log line and a span if wanted; nothing of its content.
 
 Its correlation goes along with it: from the client's header into the log line, the span and every event it writes.
 """
@@ -34,8 +34,8 @@ class _Services(Protocol):
     def settings(self) -> Settings: ...
 
 
-class Told(Protocol):
-    """What is told of a request.
+class Answered(Protocol):
+    """What is recorded of a request.
 
     Attributes:
         operation: its kind and root field.
@@ -84,7 +84,7 @@ def traceparent_of(headers: Headers) -> str:
 
 
 class Requests:
-    """Counts requests, and tells of them."""
+    """Counts requests, logs them and traces them."""
 
     def __init__(self, metrics: Metrics, spans: Spans | None = None) -> None:
         self.metrics = metrics
@@ -99,17 +99,17 @@ class Requests:
         self.metrics.requests.prepare(product([UNKNOWN], [UNKNOWN], ("error", "failed", "limited")))
         self.metrics.durations.prepare([("query",), ("mutation",), (UNKNOWN,)])
 
-    def answered(self, context: Told, errors: list[GraphQLError], begun_s: float) -> None:
+    def answered(self, context: Answered, errors: list[GraphQLError], begun_s: float) -> None:
         """One that began at this time of perf_counter was answered; a subscription when it was begun or refused.
 
-        Never raises: what was done is not undone because it can't be told.
+        Never raises: what was done is not undone because it can't be recorded.
         """
         try:
-            self._tell(context, errors, begun_s)
+            self._record(context, errors, begun_s)
         except Exception as error:
             log_failure("a request can't be told of", error)
 
-    def _tell(self, context: Told, errors: list[GraphQLError], begun_s: float) -> None:
+    def _record(self, context: Answered, errors: list[GraphQLError], begun_s: float) -> None:
         duration_s = time.perf_counter() - begun_s
         kind, field = context.operation
         codes = _codes(context, errors) if errors or context.refusals else set()
@@ -136,10 +136,10 @@ class Requests:
         self.metrics.count_request(UNKNOWN, UNKNOWN, outcome)
 
 
-def _codes(context: Told, errors: list[GraphQLError]) -> set[str]:
+def _codes(context: Answered, errors: list[GraphQLError]) -> set[str]:
     """Why it was refused, in its payloads and in its errors."""
-    told = {str(error.extensions["code"]) for error in errors if error.extensions and "code" in error.extensions}
-    return told | set(context.refusals)
+    codes = {str(error.extensions["code"]) for error in errors if error.extensions and "code" in error.extensions}
+    return codes | set(context.refusals)
 
 
 def _outcome(codes: set[str], errors: list[GraphQLError]) -> str:

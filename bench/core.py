@@ -37,16 +37,17 @@ from rich.table import Table
 
 from api.contexts import load_domain
 from bench.machine import Machine, commit, database_facts, machine, own_server
-from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.account import wheel_bin_dir
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 CALLERS = (1, 32, 256, 1024)

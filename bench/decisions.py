@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from bench.history import STEPS_MAX, Accepted, Operation, Refused, Step, Verdict, check
-from domain.appointments.agenda import Agenda, HoldSlot
+from domain.appointments.agenda import Agenda
+from domain.appointments.holding import HoldSlot
 from domain.appointments.patient import Patient
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, copied, fold, fold_of

@@ -23,12 +23,14 @@ from bench.machine import Machine, commit, machine
 from bench.queue_csv import History, HistoryRefused, read_history
 from domain.decider import Event
 from domain.identifiers import TurnId
+from domain.queues import experience as experiences
 from domain.queues import wait
+from domain.queues.experience import Experience
 from domain.queues.learning import Learner, Note
 from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
 from domain.queues.order import ahead_of_new, calls_to_come
 from domain.queues.policy import Priority
-from domain.queues.wait import Expectations, Experience, Wait
+from domain.queues.wait import Expectations, Wait
 from infra.reactions.queues.lines import LEARNED_DAYS_MAX, LineNow
 
 TICK = timedelta(minutes=10)
@@ -79,7 +81,7 @@ class Replay:
         """How long a call kept a counter busy."""
         tallies = [*self.experience.served, self.experience.absent]
         count = sum(tally.count for tally in tallies)
-        return sum(tally.seconds for tally in tallies) / count if count else wait.ASSUMED_S
+        return sum(tally.seconds for tally in tallies) / count if count else experiences.ASSUMED_S
 
     def learn(self, day: Day) -> None:
         """Learn from what happened on a day."""
@@ -182,7 +184,7 @@ def spread(replay: Replay) -> Way:
 
 def constant(replay: Replay) -> Way:
     """People ahead × configured minutes ÷ counters, from 0.8 to 1.0 of it; as many minutes as services take, whole."""
-    configured_s = 60 * ceil(statistics.fmean(replay.service_s or [wait.ASSUMED_S]) / 60)
+    configured_s = 60 * ceil(statistics.fmean(replay.service_s or [experiences.ASSUMED_S]) / 60)
     factors = (0.8, 0.8, 0.9, 1.0, 1.0)
     return lambda sample: [sample.ahead * configured_s / sample.counters * factor for factor in factors]
 
@@ -345,7 +347,9 @@ def us_per_expectation(experience: Experience) -> float:
     """CPU time of each expectation when a whole line is expected for at once, the least of some tries."""
     now = datetime(2026, 11, 26, 14, tzinfo=UTC)
     counters = [now - timedelta(seconds=100 * number) for number in range(6)]
-    turns: list[tuple[Priority, int]] = [(list(wait.PRIORITIES)[ahead % 3], ahead) for ahead in range(LINE_LENGTH)]
+    turns: list[tuple[Priority, int]] = [
+        (list(experiences.PRIORITIES)[ahead % 3], ahead) for ahead in range(LINE_LENGTH)
+    ]
     took_s = []
     for _ in range(TIMED_TIMES):
         began = time.process_time()

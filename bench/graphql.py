@@ -34,17 +34,17 @@ from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.peer import Served, post
 from bench.race import serving
-from domain.appointments.agenda import PublishAgenda
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from infra.gateways.keys import Login
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 WORKERS = (1, 2)

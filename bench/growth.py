@@ -21,10 +21,10 @@ from api.contexts import load_domain
 from bench.core import SLOTS, Rate, book_in_process, opaque, publish, rate, wishes
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 CALLERS = 256

@@ -24,9 +24,9 @@ from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.log.cache import CACHE_BYTES_MAX, StateCache
 from infra.log.core import Core, open_core
 from infra.log.lane import Lane
-from infra.log.secret import load_secret
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 CALLERS = (1, 32, 256)

@@ -26,15 +26,15 @@ from bench.machine import Machine, commit, database_facts, machine, own_server
 from domain.calendar import local_date
 from domain.decider import build
 from domain.identifiers import LineId
-from domain.queues.line import TURNS_PER_LINE_MAX, Line, stream
+from domain.queues.line import Line, stream
 from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
-from domain.queues.turns import TakeTurn
+from domain.queues.turns import TURNS_PER_LINE_MAX, TakeTurn
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 CALLERS = 256

@@ -33,15 +33,17 @@ from bench.load import cpu_of
 from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import serving
-from domain.appointments.agenda import AppointmentBooked, BookAppointment, PublishAgenda
+from domain.appointments.agenda import AppointmentBooked
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import Command, build
 from domain.identifiers import AgendaId
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 
 FOLLOWERS = 1_000  # each with its own agenda

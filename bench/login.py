@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from infra.gateways.keys import Login, development_token
-from infra.log.secret import Secret
+from infra.running.secret import Secret
 from infra.running.settings import Settings
 
 SECRET = "5e" * 32

@@ -38,9 +38,9 @@ from domain.decider import Event, StreamName
 from domain.identifiers import agenda_id
 from infra.log.codec import Codec
 from infra.log.core import GARBAGE_THRESHOLDS
-from infra.log.secret import load_secret
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 from projections.appointments.availability import AVAILABILITY
 from projections.engine.projection import Projection

@@ -35,8 +35,9 @@ from bench.decisions import Decisions, judge
 from bench.history import Accepted, Answer, Operation, Recorder, Refused
 from bench.login import SECRET, bearer
 from bench.machine import Machine, commit, database_facts, machine
-from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import build
 from domain.identifiers import AgendaId, AppointmentId, SubjectId, agenda_of
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres

@@ -25,10 +25,12 @@ from api.graphql.schema import schema
 from bench.machine import database_facts
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients
-from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, BookAppointment, PublishAgenda
+from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked
 from domain.appointments.availability import Slot
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
 from domain.appointments.patient import Patient, VisitTaken
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, build, fold, fold_of
 from domain.decision import decide
@@ -39,13 +41,13 @@ from infra.gateways.keys import DevelopmentKeys
 from infra.log.batch import Appended, Batch
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.secret import Secret
 from infra.log.submission import Key, Outcome
 from infra.postgres.database import application_conninfo
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views
 from infra.running.metrics import FOLDER, Metrics, share
+from infra.running.secret import Secret
 from infra.running.settings import Settings
 
 T = TypeVar("T")

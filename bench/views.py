@@ -29,17 +29,18 @@ from bench.load import cpu_of, workers_of
 from bench.login import SECRET
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from bench.race import Client, serving
-from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.decider import build
 from domain.identifiers import AgendaId, agenda_id
 from infra.log.codec import Codec
 from infra.log.core import Core, open_core
-from infra.log.secret import load_secret
 from infra.log.submission import Key
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views
+from infra.running.secret import load_secret
 from infra.running.settings import Settings
 from projections.appointments.availability import AVAILABILITY
 from projections.engine.generations import Places

@@ -30,8 +30,9 @@ from domain.identifiers import (
 from domain.people import Person
 from domain.people.dependants import birthday
 from domain.queues.calling import HasATurn
-from domain.queues.line import LIVE, Line, TurnTaken, running
+from domain.queues.line import LIVE, Line, TurnTaken
 from domain.queues.line import stream as line_stream
+from domain.queues.opening import running
 from domain.queues.turns import Channel, taken
 
 PREFERENCE_AGE_YEARS = 60

@@ -5,8 +5,9 @@ import hashlib
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from domain.appointments.agenda import BookAppointment, PublishAgenda
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import build
 from domain.identifiers import agenda_id, ci_key, parse_ci

@@ -16,9 +16,9 @@ from bench import login
 from infra.log.core import Core
 from infra.log.lane import Lane
 from infra.log.log import Log
-from infra.log.secret import Secret
 from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.views import Views
+from infra.running.secret import Secret
 from tests.towns import Town, Towns
 
 # A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.

@@ -11,19 +11,14 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from domain.appointments.agenda import (
-    AgendaPublished,
-    BookAppointment,
-    CancelAppointment,
-    Channel,
-    HoldSlot,
-    PublishAgenda,
-    Reason,
-    SlotTime,
-)
+from domain.appointments.agenda import AgendaPublished, Channel
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.availability import Slot
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment, Reason
+from domain.appointments.holding import HoldSlot
 from domain.appointments.hospital import HospitalRegistered
+from domain.appointments.publishing import PublishAgenda, SlotTime
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, fold
 from domain.decision import DECISIONS, MAX_READ_ROUNDS, decide

@@ -14,9 +14,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from api.contexts import read_models as all_read_models
-from infra.log.secret import Secret
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.secret import Secret
 from projections.engine.generations import Generation, Generations, Places
 
 LOCK_TIMEOUT_MS = 1_000  # whatever a test left behind must not hold up the next one

@@ -3,6 +3,7 @@
 import msgspec
 
 from api.access.identity import Actor, Role
+from domain.errors import Rejected
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
@@ -31,3 +32,17 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         actor, role = self.actor, self.role
         person = f":{self.person}" if role == "citizen" and self.person else ""
         return f"{role}{person} {actor.login_as(role)} {actor.client}"
+
+
+class Forbidden(
+    Rejected,
+    es="Esto no le está permitido con este acceso.",
+    en="This is not allowed to you with this login.",
+): ...
+
+
+class LoginRequired(
+    Rejected,
+    es="Para esto hay que identificarse: falta el token.",
+    en="You have to log in for this: there is no token.",
+): ...

@@ -14,7 +14,7 @@ from joserfc.jws import JWSRegistry
 from domain.errors import Rejected
 from domain.identifiers import SLUG, ci_key, fits, parse_ci
 from infra.gateways.keys import Keys
-from infra.log.secret import Secret
+from infra.running.secret import Secret
 from infra.running.settings import Settings
 
 TOKEN_LENGTH_MAX = 8_192

@@ -133,7 +133,7 @@ class Context:
         self._streams_read = 0
         self.looks_anew = False
         self.person_found = ""  # the actor's own subject id, once a rule has asked for it
-        # Of a subscription: what it follows, and what it tells. See api/http/connections.py.
+        # Of a subscription: what it follows, and what it tells. See api/http/updates.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
         self.show: Callable[[Change], Any] | None = None  # makes the field's value of a change

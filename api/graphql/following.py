@@ -78,7 +78,7 @@ async def follow(
 
 
 def showing(info: Info, show: Callable[[Change], T]) -> Callable[[Change], T]:
-    """How this operation shows a change. api/http/connections.py calls `show` too, for changes in between."""
+    """How this operation shows a change. api/http/updates.py calls `show` too, for changes in between."""
 
     def shown(change: Change) -> T:
         info.context.snapshot = change.snapshot

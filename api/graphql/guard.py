@@ -7,28 +7,13 @@ from typing import Any
 
 from graphql import GraphQLResolveInfo
 
-from api.access.grant import Grant
+from api.access.grant import Forbidden, Grant, LoginRequired
 from api.graphql.access import Arguments, granted
 from api.graphql.context import Context
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.errors import user_error
 from api.graphql.fields import Payload, RootField
 from domain.errors import Rejected
-
-
-class Forbidden(
-    Rejected,
-    es="Esto no le está permitido con este acceso.",
-    en="This is not allowed to you with this login.",
-): ...
-
-
-class LoginRequired(
-    Rejected,
-    es="Para esto hay que identificarse: falta el token.",
-    en="You have to log in for this: there is no token.",
-): ...
-
 
 Info = GraphQLResolveInfo[Context]
 Refuse = Callable[[Rejected, Context, Grant | None], Any]

@@ -63,7 +63,7 @@ class _Refusal(Exception):
 
 
 class _Stream(NamedTuple):
-    """A subscription that is to be told of from now on."""
+    """A subscription whose updates are sent from now on."""
 
     asked: Asked
     context: Context
@@ -151,7 +151,7 @@ class Endpoint:
             elif self._origins.is_foreign(headers):
                 raise _Refusal(403, "Event streams are for programs, and for pages of origins that may ask.")
             context = await self._introduce(headers, request.peer)  # before the body is read: strangers' may be long
-            context.resumes_after = _last_told(headers)
+            context.resumes_after = _last_event_id(headers)
             said = _said_in_url(request.query) if method == "GET" else await _said_in_body(request)
             return await self._answered(said, context, wanted, only_reads=method == "GET")
         except _Refusal as refusal:
@@ -223,7 +223,7 @@ def _media(accept: bytes) -> str:
     return best
 
 
-def _last_told(headers: Headers) -> Position | None:
+def _last_event_id(headers: Headers) -> Position | None:
     """Where a client stood whose browser opens a stream again by itself. Ids that are not ours are as good as none."""
     name = headers.get(b"last-event-id", b"").decode("latin-1")
     return Position(int(name)) if re.fullmatch("[0-9]{1,18}", name) else None

@@ -1,4 +1,4 @@
-"""Pages of other origins: whose may ask, and what their browsers are told of it (CORS, by the Fetch standard)."""
+"""Pages of other origins: which may ask, and the headers that tell browsers so (CORS, by the Fetch standard)."""
 
 import re
 from urllib.parse import urlsplit
@@ -39,8 +39,8 @@ class Origins:
             return True
         return scheme not in ("http", "https") or host != headers.get(b"host", b"").decode("latin-1").lower()
 
-    def told(self, app: ASGIApp) -> ASGIApp:
-        """The application, of whose answers browsers are told which pages may read them."""
+    def with_cors(self, app: ASGIApp) -> ASGIApp:
+        """The application, whose responses say which pages may read them."""
         for_pages = CORSMiddleware(
             app,
             allow_origins=self._listed,

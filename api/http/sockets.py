@@ -32,8 +32,6 @@ from api.http.connections import (
     PING_EVERY_S,
     SEND_TIMEOUT_S,
     Places,
-    Told,
-    told,
     when_token_ends,
     with_timeout,
 )
@@ -41,6 +39,7 @@ from api.http.introduction import Introduce
 from api.http.limits import Malformed, check_request, headers_of, parse_json, peer_of
 from api.http.origins import Origins
 from api.http.timers import SharedTimers, Timer
+from api.http.updates import Update, updates
 from domain.errors import Rejected
 from infra.running.logging import log_failure
 from infra.running.settings import EVERY_ORIGIN
@@ -233,7 +232,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         self._closing = asyncio.create_task(self._close_with_token())
 
     async def _close_with_token(self) -> None:
-        with suppress(Exception):  # who is gone already need not be told
+        with suppress(Exception):  # the client may be gone already
             await self.websocket.close(FORBIDDEN, "token_invalid")
 
     async def shutdown(self) -> None:
@@ -282,9 +281,9 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         head = f'{{"id":{json.dumps(operation.id)},"type":"next","payload":'
         begun_s = time.perf_counter()
         try:
-            async with aclosing(told(self._engine, asked, context)) as answers:
+            async with aclosing(updates(self._engine, asked, context)) as answers:
                 async for answer in answers:
-                    if isinstance(answer, Told):
+                    if isinstance(answer, Update):
                         await self._send_next(operation, head, answer.text)
                     else:
                         await operation.send_initial_errors(answer.errors)
@@ -295,7 +294,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await operation.send_initial_errors([refusal])
 
     async def _send_next(self, operation: Operation[Context, None], head: str, answer: str) -> None:
-        """Send an answer that is encoded already: once for all who are told the same."""
+        """Send an answer that is encoded already: once for all who get the same."""
         if not operation.completed:
             assert isinstance(self.websocket, ASGIWebSocketAdapter)
             await self.websocket.ws.send_text(f"{head}{answer}}}")

@@ -20,11 +20,10 @@ from api.http.connections import (
     PING_EVERY_S,
     SEND_TIMEOUT_S,
     Places,
-    Told,
-    told,
     when_token_ends,
 )
 from api.http.timers import SharedTimers
+from api.http.updates import Update, updates
 from api.telemetry import CORRELATION
 from infra.running.logging import log_failure
 
@@ -44,9 +43,9 @@ def as_events(body: bytes) -> bytes:
     return b"event: next\ndata: " + body + b"\n\n" + COMPLETE
 
 
-def _event(answer: Told | Answer) -> bytes:
+def _event(answer: Update | Answer) -> bytes:
     """One answer of several. Its id is what a browser says as Last-Event-ID when it comes again."""
-    if isinstance(answer, Told):
+    if isinstance(answer, Update):
         return f"event: next\nid: {answer.position}\ndata: {answer.text}\n\n".encode()
     return f"event: next\ndata: {json.dumps(answer.body())}\n\n".encode()
 
@@ -131,7 +130,7 @@ class _Stream:
         named = (CORRELATION, self._context.correlation.encode())
         await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, named]})
         await self._say(PING)  # there may be nothing to tell for long, and until then not even the headers are sent
-        async with aclosing(told(self._engine, self._asked, self._context)) as answers:
+        async with aclosing(updates(self._engine, self._asked, self._context)) as answers:
             async for answer in answers:
                 await self._say(_event(answer))
         await self._say(COMPLETE, more=False)

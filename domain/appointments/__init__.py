@@ -1,8 +1,28 @@
 """Appointments (fichas médicas): hospitals publish agendas, patients hold and book slots, and come or not.
 
-One module per decider, and `availability`, which decides nothing.
+One module per decider; and `availability`, which decides nothing.
 """
 
-from domain.appointments import agenda, attendance, availability, hospital, patient
+from domain.appointments import (
+    agenda,
+    attendance,
+    availability,
+    booking,
+    cancelling,
+    holding,
+    hospital,
+    patient,
+    publishing,
+)
 
-__all__ = ["agenda", "attendance", "availability", "hospital", "patient"]
+__all__ = [
+    "agenda",
+    "attendance",
+    "availability",
+    "booking",
+    "cancelling",
+    "holding",
+    "hospital",
+    "patient",
+    "publishing",
+]

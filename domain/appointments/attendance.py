@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from domain.appointments.agenda import (
     Agenda,
     AppointmentUnknown,
-    CheckedInAlready,
     NoShowMarked,
     PatientCheckedIn,
     stream,
@@ -59,6 +58,13 @@ class NotItsDay(
     en="The appointment is on {at}: check-in is on that day.",
 ):
     at: datetime
+
+
+class CheckedInAlready(
+    Rejected,
+    es="El paciente ya se presentó a esta cita.",
+    en="The patient has checked in for this appointment already.",
+): ...
 
 
 class CheckIn(Command):

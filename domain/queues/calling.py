@@ -9,7 +9,6 @@ from domain.errors import Language, Rejected
 from domain.identifiers import LINE_NAME, OPAQUE, TURN_NAME, CallId, LineId, SubjectId, TurnId
 from domain.queues.line import (
     Counter,
-    CounterNumber,
     Line,
     ServiceFinished,
     ServiceStarted,
@@ -18,11 +17,10 @@ from domain.queues.line import (
     TurnCalled,
     TurnRecalled,
     TurnState,
-    counter_of,
-    running,
     stream,
     stream_of,
 )
+from domain.queues.opening import CounterNumber, counter_of, running
 from domain.queues.order import next_turn, told
 
 Outcome = Literal["DONE", "INCOMPLETE", "REFERRED"]

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from domain.decider import Event, Value
 from domain.identifiers import TurnId
+from domain.queues import experience as learned
 from domain.queues import wait
+from domain.queues.experience import Experience
 from domain.queues.line import (
     CounterPaused,
     CounterResumed,
@@ -24,7 +26,7 @@ from domain.queues.line import (
 )
 from domain.queues.order import calls_to_come
 from domain.queues.policy import Priority
-from domain.queues.wait import Basis, Expectations, Experience
+from domain.queues.wait import Basis, Expectations
 
 NOTED_AGAIN = timedelta(minutes=10)
 LOOKED_AGAIN = timedelta(seconds=30)  # who waits is looked through so often at most: hundreds come in one rush
@@ -47,7 +49,7 @@ class _Done(Value):
 
 def class_of(priority: str) -> Priority:
     """A class as waits are learned by it; of a word that is no longer one, the last."""
-    return next((known for known in wait.PRIORITIES if known == priority), "NORMAL")
+    return next((known for known in learned.PRIORITIES if known == priority), "NORMAL")
 
 
 def counters_of(line: Line) -> list[datetime | None]:
@@ -99,7 +101,7 @@ class Learner:
         if self._watched_until is None:
             self._watched_until = event.taken_at
         self._watch(event.taken_at)
-        self.experience = wait.taken(self.experience, at=event.taken_at, priority=class_of(event.priority))
+        self.experience = learned.taken(self.experience, at=event.taken_at, priority=class_of(event.priority))
 
     def _note(self, event: TurnTaken) -> None:
         """Note what is expected of the new turn, and now and then of those who waited before.
@@ -133,7 +135,7 @@ class Learner:
         self._watch(event.called_at)
         if turn is None or turn.first_called_at:
             return
-        self.experience = wait.called(self.experience)
+        self.experience = learned.called(self.experience)
         for note in self._notes.pop(event.turn, ()):
             self.waited(note, (event.called_at - note.basis.at).total_seconds())
 
@@ -148,7 +150,7 @@ class Learner:
         if turn.state == "WAITING":
             self._notes.pop(turn.turn, None)
             if turn.first_called_at is None:
-                self.experience = wait.left(self.experience)
+                self.experience = learned.left(self.experience)
         elif turn.state in ("CALLED", "SERVING"):
             self._ended(turn, at, came=turn.state == "SERVING")
 
@@ -157,7 +159,9 @@ class Learner:
         if self._watched_until and self.line.opened:
             since = self._watched_until
             until = self._watched_until = max(since, min(at, self.line.opened.closes_at))
-            self.experience = wait.staffed(self.experience, since=since, until=until, counters=self.line.counters_open)
+            self.experience = learned.staffed(
+                self.experience, since=since, until=until, counters=self.line.counters_open
+            )
 
     def _cost(self, counter: int, next_at: datetime | None) -> None:
         """How long the last turn kept a counter is known: until its next call, if somebody waited all the time."""
@@ -166,6 +170,6 @@ class Learner:
             return
         busy_s = ((next_at or done.ended_at) - done.called_at).total_seconds()
         if done.came:
-            self.experience = wait.served(self.experience, at=done.called_at, busy_s=busy_s)
+            self.experience = learned.served(self.experience, at=done.called_at, busy_s=busy_s)
         else:
-            self.experience = wait.absent(self.experience, busy_s=busy_s)
+            self.experience = learned.absent(self.experience, busy_s=busy_s)

@@ -6,42 +6,22 @@ in `turns`, those of who calls in `calling`.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta, field
+from msgspec import field
 from msgspec.structs import replace
 
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, Instant, State, Stream, Value, evolves, names_stream_of
-from domain.errors import Rejected
-from domain.identifiers import (
-    AppointmentId,
-    CallId,
-    HospitalId,
-    LineId,
-    SubjectId,
-    TurnId,
-    line_of,
-)
-from domain.queues.policy import Policy
+from domain.identifiers import AppointmentId, CallId, HospitalId, LineId, SubjectId, TurnId, line_of
+from domain.queues.policy import Policy, shown_number
 
-COUNTERS_MAX = 100
-TURNS_PER_LINE_MAX = 50_000
+REQUEUED_BEHIND = 2
 LAST_CALLS_MAX = 10  # that the board shows
 
 TurnState = Literal["WAITING", "CALLED", "SERVING", "SERVED", "ABSENT", "LEFT", "TRANSFERRED", "UNSERVED"]
-CounterNumber = Annotated[int, Meta(ge=1, le=COUNTERS_MAX)]
 
-LETTERS: dict[str, str] = {"PREFERENTIAL": "P", "APPOINTMENT": "F", "NORMAL": "A"}  # F: ficha
 LIVE = frozenset({"WAITING", "CALLED", "SERVING"})  # of which a person has one at most
-
-
-def shown_number(priority: str, number: int) -> str:
-    """What is on the board and on the paper: A-017."""
-    return f"{LETTERS.get(priority, 'X')}-{number:03d}"
-
-
-REQUEUED_BEHIND = 2
 
 
 class LineOpened(Event, name="line_opened.v1"):
@@ -417,42 +397,3 @@ def _end(line: Line, ended: TurnId, state: TurnState, at: datetime) -> None:
     counter = line.counters.get(turn.counter or 0)
     if counter and counter.turn == ended:
         line.counters[counter.number] = replace(counter, turn=None, busy_since=None)
-
-
-class LineUnknown(Rejected, es="No existe esa fila.", en="There is no such line."): ...
-
-
-class LineIsClosed(Rejected, code="line_closed", es="La fila cerró el {at}.", en="The line closed on {at}."):
-    at: datetime
-
-
-class LineNotOpenYet(Rejected, es="La fila abre el {at}.", en="The line opens on {at}."):
-    at: datetime
-
-
-def running(line: Line, now: datetime, path: str) -> LineOpened:
-    """What was said of a line in which something can be done now. Raises Rejected."""
-    opened = line.opened
-    if opened is None:
-        raise LineUnknown(path=path)
-    if line.closed or now >= opened.closes_at:
-        raise LineIsClosed(path=path, at=line.closed.closed_at if line.closed else opened.closes_at)
-    if now < opened.opens_at:
-        raise LineNotOpenYet(path=path, at=opened.opens_at)
-    return opened
-
-
-class CounterUnknown(
-    Rejected,
-    es="Esta fila no tiene la ventanilla {counter}.",
-    en="This line has no counter {counter}.",
-):
-    counter: int
-
-
-def counter_of(line: Line, number: int) -> Counter:
-    """A counter of the line. Raises Rejected."""
-    counter = line.counters.get(number)
-    if counter is None:
-        raise CounterUnknown(path="counter", counter=number)
-    return counter

@@ -12,24 +12,53 @@ from domain.decision import decides
 from domain.errors import Hint, InThePast, InvalidInput, OnceHint, Rejected, TooFarAhead
 from domain.identifiers import LINE_NAME, SERVICE_CODE, SLUG, LineId, ServiceId, ServicePointId, line_id
 from domain.queues import service_point as service_points
-from domain.queues.line import (
-    COUNTERS_MAX,
-    CounterNumber,
-    CounterPaused,
-    CounterResumed,
-    Line,
-    LineClosed,
-    LineIsClosed,
-    LineOpened,
-    LineUnknown,
-    counter_of,
-    stream,
-)
+from domain.queues.line import Counter, CounterPaused, CounterResumed, Line, LineClosed, LineOpened, stream
 from domain.queues.order import calls_to_come
 from domain.queues.policy import Policy, PolicyTerms
 from domain.queues.service_point import ServicePoint, ServicePointUnknown
 
+COUNTERS_MAX = 100
 OPEN_AHEAD_DAYS_MAX = 31
+CounterNumber = Annotated[int, Meta(ge=1, le=COUNTERS_MAX)]
+
+
+class LineUnknown(Rejected, es="No existe esa fila.", en="There is no such line."): ...
+
+
+class LineIsClosed(Rejected, code="line_closed", es="La fila cerró el {at}.", en="The line closed on {at}."):
+    at: datetime
+
+
+class LineNotOpenYet(Rejected, es="La fila abre el {at}.", en="The line opens on {at}."):
+    at: datetime
+
+
+def running(line: Line, now: datetime, path: str) -> LineOpened:
+    """What was said of a line in which something can be done now. Raises Rejected."""
+    opened = line.opened
+    if opened is None:
+        raise LineUnknown(path=path)
+    if line.closed or now >= opened.closes_at:
+        raise LineIsClosed(path=path, at=line.closed.closed_at if line.closed else opened.closes_at)
+    if now < opened.opens_at:
+        raise LineNotOpenYet(path=path, at=opened.opens_at)
+    return opened
+
+
+class CounterUnknown(
+    Rejected,
+    es="Esta fila no tiene la ventanilla {counter}.",
+    en="This line has no counter {counter}.",
+):
+    counter: int
+
+
+def counter_of(line: Line, number: int) -> Counter:
+    """A counter of the line. Raises Rejected."""
+    counter = line.counters.get(number)
+    if counter is None:
+        raise CounterUnknown(path="counter", counter=number)
+    return counter
 
 
 class LineExists(Rejected, es="Esa fila ya está abierta, con otros datos.", en="That line is open already, otherwise."):

@@ -4,7 +4,8 @@ from typing import Any
 
 from domain.identifiers import line_of
 from domain.outbox import Data, sends
-from domain.queues.line import Line, LineClosed, NoticeGiven, shown_number, stream
+from domain.queues.line import Line, LineClosed, NoticeGiven, stream
+from domain.queues.policy import shown_number
 
 
 @sends(

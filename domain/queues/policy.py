@@ -8,6 +8,7 @@ from domain.decider import Value
 
 # Of commands alone: an event keeps its word as text, so that one that is dropped here stays readable.
 Priority = Literal["PREFERENTIAL", "APPOINTMENT", "NORMAL"]
+LETTERS: dict[str, str] = {"PREFERENTIAL": "P", "APPOINTMENT": "F", "NORMAL": "A"}  # F: ficha
 
 
 class Policy(Value):
@@ -48,3 +49,8 @@ class PolicyTerms(Policy, forbid_unknown_fields=True):
     requeue_within_s: Annotated[int, Meta(ge=0, le=14_400)] = 900
     requeues_max: Annotated[int, Meta(ge=0, le=10)] = 2
     early_minutes_max: Annotated[int, Meta(ge=0, le=720)] = 60
+
+
+def shown_number(priority: str, number: int) -> str:
+    """What is on the board and on the paper: A-017."""
+    return f"{LETTERS.get(priority, 'X')}-{number:03d}"

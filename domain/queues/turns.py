@@ -24,7 +24,6 @@ from domain.identifiers import (
 )
 from domain.queues.calling import refuse_another, refuse_unless, turn_in
 from domain.queues.line import (
-    TURNS_PER_LINE_MAX,
     Line,
     Notice,
     NoticeAsked,
@@ -34,13 +33,14 @@ from domain.queues.line import (
     TurnTaken,
     TurnTransferred,
     evolve,
-    running,
     stream,
     stream_of,
 )
+from domain.queues.opening import running
 from domain.queues.order import ahead_of, ahead_of_new, notice_of, told
 from domain.queues.policy import Priority
 
+TURNS_PER_LINE_MAX = 50_000
 TURNS_PER_PERSON_MAX = 5  # in a line: who leaves and comes again and again takes others' numbers
 WISHES_PER_TURN_MAX = 5  # each may become a message that somebody pays for
 NOTICE_AHEAD_MAX = 100

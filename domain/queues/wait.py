@@ -7,40 +7,40 @@ curve it took until somebody with so many ahead was called, as ratios to the pla
 people ahead. Their quantiles make the interval, so that it covers what it says whatever the curve does not know (which
 clerk is slow today, who will leave). With little knowledge a wide prior speaks, and few days say little, however many
 waits they had: the waits of one day are alike.
-
-What is learned is whole numbers in tuples of bounded length, halved when there are many, so that the last months count:
-the same facts in the same order give the same experience.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 from math import erf, exp, log, sqrt
 
 import msgspec
 
-from domain.calendar import TIME_ZONE, local_date
+from domain.calendar import TIME_ZONE
 from domain.decider import Instant, Value
+from domain.queues.experience import (
+    AHEAD_AT_LEAST,
+    BUCKETS,
+    BUSY_EDGES_S,
+    PRIORITIES,
+    SLOT_S,
+    SLOTS,
+    Experience,
+    count_up,
+    second_of_day,
+)
 from domain.queues.policy import Priority
-
-PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}  # as lines usually call them
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 WAIT_MAX_S = 24 * 3600  # nobody is told more
 
-SLOT_S = 600
-SLOTS = 144  # of a day
-WATCHED_MAX_S = 60 * SLOT_S  # then the slot is halved
 STAFFED_WEIGHT_S = 3600  # so long a slot must have been watched to count as much as the counters of now
 STAYS_OPEN_S = 5400  # after so long it matters little how many were open at first
 SPEED_MIN, SPEED_MAX = 0.1, 8.0
 KEPT_MIN = 0.34  # of the calls at least go to those who are ahead or to the turn, however many come to overtake
 
-# How many were ahead, at least, in each bucket but the first, where a counter was free for the turn.
-AHEAD_AT_LEAST = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90)
-BUCKETS = 1 + len(AHEAD_AT_LEAST)
 AHEAD_AT_MOST = (*(least - 1 for least in AHEAD_AT_LEAST[1:]), 10**6)
 
 # Ratios are counted by their logarithm, a part of a call added to both sides: where none was needed there is one too.
@@ -54,52 +54,11 @@ INDEPENDENT_A_DAY = 4  # a day says as much as so many waits that have nothing t
 WIDER_MAX = 1.5
 FAR_MAX = 0.495  # no quantile is asked for that is further from the middle
 
-# Busy times are counted by their logarithm too: how much longer somebody stays who has been there for so long.
-BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
 NEEDS_KEPT_MAX = 300  # EXPERIENCES_MAX services × three classes
-CALLS_MAX = 4096  # then they are halved
-ASSUMED_S = 300
 ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
 HOUR_WEIGHT = 40  # as many calls as the whole day's mean counts for in one hour
 SHARE_WEIGHT = 20  # as many turns as nobody leaving, nobody absent counts for
 IDLE_S = 10  # a free counter calls within so long
-
-
-class Tally(Value):
-    """How many, and how many seconds they took together."""
-
-    count: int = 0
-    seconds: int = 0
-
-    def plus(self, seconds: float) -> "Tally":
-        """One more; halved when there are many."""
-        count, total = self.count + 1, self.seconds + round(seconds)
-        return Tally(count=count // 2, seconds=total // 2) if count >= CALLS_MAX else Tally(count=count, seconds=total)
-
-
-class Experience(Value):
-    """What was learned of one service at one service point. Start with `Experience(assumed_s=…)`.
-
-    assumed_s: how long a counter is thought to be busy with a turn, until calls tell.
-    served: busy times of turns that came, by hour of the day in La Paz; absent: of calls that nobody answered.
-    busy: how many calls took how long, by BUSY_EDGES_S. called, left: how the waiting ended.
-    staffed_s, watched_s: by slot of the day, seconds of open counters, and seconds in which they were counted.
-    taken: how many came meanwhile, by class and slot. days, last_day: on how many days somebody came.
-    ratios: a cell for each class and bucket, BINS counts each, empty until something is known.
-    """
-
-    assumed_s: int = ASSUMED_S
-    served: tuple[Tally, ...] = (Tally(),) * 24
-    absent: Tally = Tally()
-    busy: tuple[int, ...] = (0,) * (len(BUSY_EDGES_S) + 1)
-    called: int = 0
-    left: int = 0
-    staffed_s: tuple[int, ...] = (0,) * SLOTS
-    watched_s: tuple[int, ...] = (0,) * SLOTS
-    taken: tuple[int, ...] = (0,) * (len(PRIORITIES) * SLOTS)
-    days: int = 0
-    last_day: date | None = None
-    ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
 
 
 class Basis(Value):
@@ -125,75 +84,6 @@ class Wait(Value):
     basis: Basis
 
 
-def served(experience: Experience, *, at: datetime, busy_s: float) -> Experience:
-    """A counter was busy so long with a turn called at `at`: until it called again, or was free with nobody waiting."""
-    hour = at.astimezone(TIME_ZONE).hour
-    tallies = experience.served
-    return msgspec.structs.replace(
-        experience,
-        served=(*tallies[:hour], tallies[hour].plus(busy_s), *tallies[hour + 1 :]),
-        busy=_counted(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
-    )
-
-
-def absent(experience: Experience, *, busy_s: float) -> Experience:
-    """A counter lost so long with a turn that was called and did not come."""
-    return msgspec.structs.replace(
-        experience,
-        absent=experience.absent.plus(busy_s),
-        busy=_counted(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
-    )
-
-
-def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experience:
-    """Somebody of this class joined the line."""
-    place, day = PRIORITIES[priority] * SLOTS + _second(at) // SLOT_S, local_date(at)
-    return msgspec.structs.replace(
-        experience,
-        taken=_one_more(experience.taken, place),
-        days=experience.days + (day != experience.last_day),
-        last_day=day,
-    )
-
-
-def _second(at: datetime) -> int:
-    local = at.astimezone(TIME_ZONE)
-    return local.hour * 3600 + local.minute * 60 + local.second
-
-
-def left(experience: Experience) -> Experience:
-    """A turn left the line, or was moved to another, before it was called."""
-    return _ended(experience, called=0, left=1)
-
-
-def called(experience: Experience) -> Experience:
-    """A turn was called for the first time."""
-    return _ended(experience, called=1, left=0)
-
-
-def _ended(experience: Experience, *, called: int, left: int) -> Experience:
-    called, left = experience.called + called, experience.left + left
-    half = called + left >= CALLS_MAX
-    return msgspec.structs.replace(experience, called=called // 2 if half else called, left=left // 2 if half else left)
-
-
-def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
-    """So many counters were open, 0 too, from `since` to `until`: a day at most, while the line was open."""
-    second = _second(since)
-    rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
-    open_s, seen_s, came = list(experience.staffed_s), list(experience.watched_s), list(experience.taken)
-    while rest > 0:
-        slot = second // SLOT_S % SLOTS
-        part = min(rest, SLOT_S - second % SLOT_S)
-        open_s[slot] += part * counters
-        seen_s[slot] += part
-        if seen_s[slot] >= WATCHED_MAX_S:
-            open_s[slot], seen_s[slot] = open_s[slot] // 2, seen_s[slot] // 2
-            came[slot::SLOTS] = [count // 2 for count in came[slot::SLOTS]]
-        second, rest = second + part, rest - part
-    return msgspec.structs.replace(experience, staffed_s=tuple(open_s), watched_s=tuple(seen_s), taken=tuple(came))
-
-
 def waited(experience: Experience, expected: Basis, actual_s: float) -> Experience:
     """A turn of which this was expected was called after so many seconds more.
 
@@ -207,17 +97,8 @@ def waited(experience: Experience, expected: Basis, actual_s: float) -> Experien
     ratio = log((made + GRACE) / (expected.calls + GRACE))
     bin_ = min(max(int((ratio - LOG_LOWEST) / LOG_STEP), 0), BINS - 1)
     cells = experience.ratios
-    counted = _counted(cells[expected.cell] or (0,) * BINS, bin_, COUNTS_MAX)
+    counted = count_up(cells[expected.cell] or (0,) * BINS, bin_, COUNTS_MAX)
     return msgspec.structs.replace(experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :]))
-
-
-def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:
-    return (*counts[:index], counts[index] + 1, *counts[index + 1 :])
-
-
-def _counted(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
-    more = _one_more(counts, index)
-    return tuple(count // 2 for count in more) if sum(more) >= most else more
 
 
 class Expectations:
@@ -302,7 +183,7 @@ class _Curve:
     """
 
     def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int], rank: int) -> None:
-        second = _second(at)
+        second = second_of_day(at)
         self.experience, self.rank = experience, rank
         self.mean_s = busy_mean_s(experience, second // 3600)
         self.slot, self.slot_ends = second // SLOT_S, float(SLOT_S - second % SLOT_S)

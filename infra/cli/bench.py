@@ -263,7 +263,7 @@ def race(
 ) -> None:
     """Let many clients want few slots at once and check every answer: see docs/benchmarks.md.
 
-    Exit status 1 if some order of single bookings does not explain what the clients were told, or the log contradicts.
+    Exit status 1 if no order of single bookings explains every answer, or the log contradicts one.
 
     Parameters
     ----------

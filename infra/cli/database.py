@@ -43,7 +43,7 @@ def migrate(*, data_dir: DataDir = None) -> None:
     with plain_errors():
         settings = settings_of(data_dir)
         if settings.database_url:
-            owner_conninfo(settings)  # said before anything is done
+            owner_conninfo(settings)  # fails before anything is done
         with running(settings, "igob db migrate", say):
             bring_up_to_date(settings)
         say(f"schema {settings.schema} is up to date")
@@ -60,7 +60,7 @@ def scrub(*, data_dir: DataDir = None) -> None:
     with plain_errors():
         settings = settings_of(data_dir)
         if settings.database_url:
-            owner_conninfo(settings)  # said before anything is done
+            owner_conninfo(settings)  # fails before anything is done
         with (
             running(settings, "igob db scrub", say),
             Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
@@ -81,7 +81,7 @@ def scrub(*, data_dir: DataDir = None) -> None:
 
 @app.command
 def status(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Say what state the embedded database is in."""
+    """Show the state of the embedded database."""
     with plain_errors():
         found = _embedded(settings_of(data_dir)).status()
         if json:

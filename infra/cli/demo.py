@@ -21,7 +21,7 @@ People = Annotated[int, Parameter(validator=Number(gte=1, lte=500_000))]
 
 
 def complete_demo(settings: Settings) -> None:
-    """Make the demo city in an empty log, go on with one that is not complete; leave any other log alone."""
+    """Load the demo city into an empty log, or complete it where loading was interrupted; leave any other log alone."""
     from datetime import UTC, datetime
 
     from api.contexts import load_domain
@@ -120,7 +120,7 @@ def demo(
     seed:
         0 to 9999. The same seed, size and first day make the same city; once made, it is not made twice.
     first_day:
-        First day of the agendas; today in La Paz unless told otherwise, and thirty days ago with --city.
+        First day of the agendas; by default today in La Paz, and thirty days ago with --city.
     """
     from datetime import UTC, datetime
 

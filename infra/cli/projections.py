@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from projections.engine.generations import Places
     from projections.engine.projection import Decode, Projection
 
-app = App(name="projections", help="The read models: how far they are, and making them anew.")
+app = App(name="projections", help="The read models: their state, rebuilds and checks.")
 
 
 @app.command
 def run(*, data_dir: DataDir = None) -> None:
-    """Keep the read models up to date until told to stop. `igob serve` does so by itself."""
+    """Keep the read models up to date until stopped. `igob serve` does this by itself."""
     import gc
     import threading
     from contextlib import nullcontext
@@ -35,9 +35,9 @@ def run(*, data_dir: DataDir = None) -> None:
     from projections.engine.runner import Runner
 
     settings = settings_of(data_dir)
-    told = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
+        signal.signal(number, lambda *_: stop.set())
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     with (
         plain_errors(),
@@ -52,7 +52,7 @@ def run(*, data_dir: DataDir = None) -> None:
         )
         working = threading.Thread(target=runner.run)
         working.start()
-        while not told.wait(PARENT_POLL_S) and not server_is_gone():
+        while not stop.wait(PARENT_POLL_S) and not server_is_gone():
             pass
         runner.stop()
         working.join()
@@ -68,7 +68,7 @@ def _decoder() -> "Decode":
 
 @app.command
 def status(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Say how far each read model is, and how far behind."""
+    """Show the position of each read model, and how far it is behind the log."""
     from api.contexts import read_models
     from projections.engine.runner import Status, connect, statuses
 
@@ -88,7 +88,7 @@ def status(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 @app.command
 def parked(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Show the streams with an event that a read model could not take. They are missing in it from there on."""
+    """Show the streams with an event that a read model could not apply. From that event on it lacks them."""
     from api.contexts import read_models
     from projections.engine.generations import Generations, Parked
     from projections.engine.runner import connect
@@ -108,7 +108,7 @@ def parked(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 @app.command
 def rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
-    """Make a read model anew from the first event, beside the one that is read meanwhile; then switch.
+    """Rebuild a read model from the first event, beside the one in use; then switch to it.
 
     Parameters
     ----------
@@ -121,18 +121,18 @@ def rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
         projection = _projection(name)
         with _progress("rebuilding", conninfo, places) as advance:
             done = runner.rebuild(conninfo, places, projection, _decoder(), advance=advance)
-    assert done is not None  # nobody told it to stop
+    assert done is not None  # None if it was stopped, which nobody does here
     say(f"{name} is generation {done.generation} of version {done.version} now, at position {done.position}")
 
 
 @app.command
 def verify(name: str | None = None, /, *, data_dir: DataDir = None) -> None:
-    """Compare read models, row for row, with what is made anew from the first event. Exit status 1 if they differ.
+    """Compare read models, row for row, with a rebuild from the first event. Exit status 1 if they differ.
 
     Parameters
     ----------
     name:
-        Which one; all of them unless told otherwise.
+        Which one; all of them by default.
     """
     from api.contexts import read_models
     from projections.engine import runner

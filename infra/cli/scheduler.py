@@ -6,7 +6,7 @@ from infra.cli.console import DataDir, plain_errors, say, settings_of
 
 
 def scheduler(*, data_dir: DataDir = None) -> None:
-    """Do what falls due by time, and send webhooks, until told to stop. `igob serve` starts it by itself."""
+    """Do what falls due by time, and send webhooks, until stopped. `igob serve` starts it by itself."""
     import asyncio
     from contextlib import nullcontext
 
@@ -16,10 +16,10 @@ def scheduler(*, data_dir: DataDir = None) -> None:
     from infra.running.serve import is_part_of_server
 
     async def work() -> None:
-        told, loop = asyncio.Event(), asyncio.get_running_loop()
+        stopping, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
-        await schedule(settings, open_reactions=open_reactions, told=told)
+            loop.add_signal_handler(number, stopping.set)
+        await schedule(settings, open_reactions=open_reactions, told=stopping)
 
     load_domain()
     with plain_errors():

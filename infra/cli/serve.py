@@ -27,7 +27,7 @@ def serve(
         if settings.trusted_documents:
             from api.app import trusted_of
 
-            trusted_of(settings)  # what is wrong with them is said here, in a line, not by each worker
+            trusted_of(settings)  # an error is printed here once, not by each worker
         if settings.traces:
             from infra.running.tracing import open_spans
 

@@ -65,7 +65,7 @@ def _signed(login: "Login", settings: Settings, hours: float) -> str:
     from datetime import UTC, datetime, timedelta
 
     from infra.gateways.keys import development_token
-    from infra.log.secret import load_secret
+    from infra.running.secret import load_secret
 
     if not settings.secret and not (settings.data_dir / "secret").exists():
         raise SettingError(f"{settings.data_dir} has no secret: it is no server's; see --data-dir and IGOB_SECRET")

@@ -25,9 +25,9 @@ from domain.errors import Rejected
 from infra.demo.city_plan import FAR, PAST_DAYS, CityPlan, Planned, city_name, hospital_code
 from infra.demo.demo import ACTOR
 from infra.log.core import Core
-from infra.log.secret import Secret
 from infra.log.submission import Key
 from infra.postgres.connections import Unavailable
+from infra.running.secret import Secret
 from infra.running.settings import SettingError
 
 FIRST_DAY_MIN = date(2000, 1, 1)

@@ -12,15 +12,17 @@ from itertools import count
 
 import msgspec
 
-from domain.appointments.agenda import BookAppointment, CancelAppointment, PublishAgenda
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from infra.demo.demo import ACTOR, FAMILY_NAMES, GIVEN_NAMES, SEED_MAX, SPECIALTIES
-from infra.log.secret import Secret
+from infra.running.secret import Secret
 
 PEOPLE_MAX = 500_000
 PAST_DAYS = 30

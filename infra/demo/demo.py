@@ -14,9 +14,10 @@ from psycopg import sql
 from rich.console import Console
 from rich.progress import Progress
 
-from domain.appointments.agenda import PUBLISH_AHEAD_DAYS_MAX, BookAppointment, PublishAgenda
 from domain.appointments.agenda import stream as agenda_stream
+from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
+from domain.appointments.publishing import PUBLISH_AHEAD_DAYS_MAX, PublishAgenda
 from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Command, build
 from domain.errors import Rejected
@@ -25,9 +26,9 @@ from domain.people import RegisterPerson
 from domain.queues.opening import OpenLine
 from domain.queues.service_point import RegisterServicePoint
 from infra.log.core import Core
-from infra.log.secret import Secret
 from infra.log.submission import Key
 from infra.postgres.connections import Unavailable
+from infra.running.secret import Secret
 from infra.running.settings import SettingError
 
 ACTOR = "demo"

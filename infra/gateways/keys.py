@@ -12,8 +12,8 @@ import msgspec
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
-from infra.log.secret import Secret
 from infra.running.logging import log_failure
+from infra.running.secret import Secret
 from infra.running.settings import PREFIX, SettingError, Settings, is_safe_url
 
 DEVELOPMENT_KEY_ID = "development"

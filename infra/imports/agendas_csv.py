@@ -11,8 +11,8 @@ from typing import TypeVar
 import msgspec
 
 from domain.appointments import agenda as agendas
-from domain.appointments.agenda import AgendaExists, PublishAgenda, SlotDateHint
 from domain.appointments.hospital import HospitalUnknown
+from domain.appointments.publishing import AgendaExists, PublishAgenda, SlotDateHint
 from domain.calendar import TIME_ZONE
 from domain.decider import build
 from domain.errors import Hint, InThePast, InvalidInput, LengthHint, NumberHint, Rejected, TooFarAhead, WrongTypeHint

@@ -11,9 +11,9 @@ from domain.decision import DECISIONS
 from infra.log.cache import StateCache
 from infra.log.lane import Lane
 from infra.log.log import Log
-from infra.log.secret import Secret, load_secret
 from infra.postgres.database import application_conninfo
 from infra.running.metrics import Metrics
+from infra.running.secret import Secret, load_secret
 from infra.running.settings import Settings
 from infra.running.tracing import Spans
 

@@ -15,11 +15,11 @@ from infra.log.cache import StateCache
 from infra.log.deciding import BatchDecider
 from infra.log.draft import Draft
 from infra.log.log import Log
-from infra.log.secret import Secret
 from infra.log.submission import NO_PERSONS, IdempotencyKeyReused, Key, Outcome, Overloaded, ServiceUnavailable, Waiting
 from infra.postgres.connections import Unavailable
 from infra.running.logging import log_failure
 from infra.running.metrics import Metrics
+from infra.running.secret import Secret
 from infra.running.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256

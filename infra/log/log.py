@@ -11,13 +11,13 @@ import msgspec
 from domain.decider import Event, StreamName, fold_of
 from infra.log.batch import Appended, Batch, Conflict, column
 from infra.log.codec import Codec
-from infra.log.secret import Secret
 from infra.log.statements import Statements
 from infra.log.submission import Key
 from infra.log.writer import Writer
 from infra.postgres import connections
 from infra.postgres.connections import NO_ANSWER, Connector, Readers, Unavailable
 from infra.postgres.libpq import LibpqConnection, Result, StatementConnection, as_number, as_text
+from infra.running.secret import Secret
 
 READ_CONNECTIONS_MAX = 3  # beside the libpq connections that load streams, read the tail and append
 STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether it goes on

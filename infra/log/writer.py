@@ -10,11 +10,11 @@ import psycopg
 
 from infra.log.batch import Appended, Batch, Conflict
 from infra.log.codec import Codec, subject_of
-from infra.log.secret import Secret
 from infra.log.statements import Statements
 from infra.postgres import connections
 from infra.postgres.connections import NO_ANSWER, Connector, Unavailable
 from infra.postgres.libpq import LibpqConnection, Result, as_number, as_text
+from infra.running.secret import Secret
 
 APPEND = b"igob_append"  # name of the prepared statement
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 import psutil
 from psycopg.conninfo import conninfo_to_dict
 
-from infra.log.secret import load_secret
 from infra.postgres.account import EmbeddedError
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.folder import FolderHeld
 from infra.postgres.migrate import check_ready, migrate
+from infra.running.secret import load_secret
 from infra.running.settings import SettingError, Settings
 
 LAUNCH_TIMEOUT_S = 10.0  # until a new server has written its process id

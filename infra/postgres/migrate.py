@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from infra.log.secret import Secret
+from infra.running.secret import Secret
 
 POSTGRES_VERSION_MIN = 15
 LOCK_KEY = 1607  # one migrator per database at a time

@@ -66,7 +66,10 @@ def _write_anew(connection: psycopg.Connection, table: sql.Identifier) -> None:
 
 
 def _dead_rows_left(connection: psycopg.Connection, table: sql.Identifier) -> int:
-    """Vacuum the table fully; how many deleted rows had to be kept, as the server tells, in whatever language."""
+    """Vacuum the table fully; the number of deleted rows that had to be kept.
+
+    The server offers it in no other way than as the first word of a notice's detail, a number in every language.
+    """
     told: list[int] = []
 
     def listen(diagnostic: psycopg.errors.Diagnostic) -> None:

@@ -21,12 +21,12 @@ from domain.outbox import message_of
 from domain.webhooks import Failure, RecordAttempt
 from infra.log.core import Core
 from infra.log.log import Log
-from infra.log.secret import Secret
 from infra.log.submission import Key
 from infra.postgres.connections import Unavailable
 from infra.postgres.views import Question, Views
 from infra.reactions.reaction import ACTOR, Reaction, Resources
 from infra.running.logging import log_failure
+from infra.running.secret import Secret
 
 TIMEOUT_S = 10.0  # until the status is there
 AT_ONCE_MAX = 4  # to one webhook: who does not answer keeps nobody else waiting

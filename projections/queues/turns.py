@@ -21,8 +21,8 @@ from domain.queues.line import (
     TurnState,
     TurnTaken,
     TurnTransferred,
-    shown_number,
 )
+from domain.queues.policy import shown_number
 from projections.engine.columns import BigInt, Fixed, SmallInt, Text
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query

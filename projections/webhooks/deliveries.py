@@ -184,29 +184,7 @@ def due_deliveries(
     """
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
-        # OFFSET 0: one look into the index for each event, whatever the planner thinks of parameters it does not know.
-        select="""
-            SELECT w.webhook || '/' || due.position AS delivery, w.webhook, w.url, w.generation, due.*
-            FROM {webhooks} AS w
-            LEFT JOIN unnest(%(names)s::text[], %(settled_of)s::bigint[]) AS s (webhook, position)
-                ON s.webhook = w.webhook
-            CROSS JOIN LATERAL (
-                (SELECT o.position, o.kind, o.happened_at, o.data, 0 AS attempts, o.happened_at AS due_at
-                FROM {outbox} AS o LEFT JOIN LATERAL (
-                    SELECT true AS tried FROM {deliveries} AS d
-                    WHERE d.webhook = w.webhook AND d.position = o.position OFFSET 0
-                ) AS d ON true
-                WHERE o.position > coalesce(s.position, %(settled)s) AND o.position <= %(until)s
-                    AND o.position > w.since[array_position(w.kinds, o.kind)] AND d.tried IS NULL
-                ORDER BY o.position LIMIT %(each)s)
-                UNION ALL
-                (SELECT o.position, o.kind, o.happened_at, o.data, d.attempts, d.next_at
-                FROM {deliveries} AS d JOIN {outbox} AS o ON o.position = d.position
-                WHERE d.webhook = w.webhook AND d.next_at <= %(now)s
-                ORDER BY d.next_at LIMIT %(each)s)
-            ) AS due
-            ORDER BY due.due_at, due.position
-        """,
+        select=_DUE,
         parameters={
             "now": now.astimezone(UTC),
             "each": each,
@@ -217,6 +195,31 @@ def due_deliveries(
         },
         row=DueDelivery,
     )
+
+
+# OFFSET 0: one look into the index for each event, whatever the planner thinks of parameters it does not know.
+_DUE = """
+    SELECT w.webhook || '/' || due.position AS delivery, w.webhook, w.url, w.generation, due.*
+    FROM {webhooks} AS w
+    LEFT JOIN unnest(%(names)s::text[], %(settled_of)s::bigint[]) AS s (webhook, position)
+        ON s.webhook = w.webhook
+    CROSS JOIN LATERAL (
+        (SELECT o.position, o.kind, o.happened_at, o.data, 0 AS attempts, o.happened_at AS due_at
+        FROM {outbox} AS o LEFT JOIN LATERAL (
+            SELECT true AS tried FROM {deliveries} AS d
+            WHERE d.webhook = w.webhook AND d.position = o.position OFFSET 0
+        ) AS d ON true
+        WHERE o.position > coalesce(s.position, %(settled)s) AND o.position <= %(until)s
+            AND o.position > w.since[array_position(w.kinds, o.kind)] AND d.tried IS NULL
+        ORDER BY o.position LIMIT %(each)s)
+        UNION ALL
+        (SELECT o.position, o.kind, o.happened_at, o.data, d.attempts, d.next_at
+        FROM {deliveries} AS d JOIN {outbox} AS o ON o.position = d.position
+        WHERE d.webhook = w.webhook AND d.next_at <= %(now)s
+        ORDER BY d.next_at LIMIT %(each)s)
+    ) AS due
+    ORDER BY due.due_at, due.position
+"""
 
 
 class Overdue(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ BOUNDED = {
     "Agenda.quotas": "one for each channel",
     "Availability.days": "api.graphql.appointments.views.DAYS_MAX",
     "Line.classes": "the three classes",
-    "Line.counters": "domain.queues.line.COUNTERS_MAX",
+    "Line.counters": "domain.queues.opening.COUNTERS_MAX",
     "Line.lastCalls": "domain.queues.line.LAST_CALLS_MAX",
     "Line.next": "api.graphql.queues.lines.NEXT_SHOWN",
     "LineFigures.hours": "the hours of a day",

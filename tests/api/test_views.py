@@ -9,8 +9,9 @@ import pytest
 
 import infra.postgres.views
 from api.contexts import read_models
-from domain.appointments.agenda import CancelAppointment, HoldSlot
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
 from domain.decider import build
 from infra.log.core import Core
 from infra.postgres.views import Views

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from bench.decisions import Decisions, judge
 from bench.history import Accepted, Answer, Operation, Refused, Verdict
-from domain.appointments.agenda import BookAppointment, HoldSlot, SlotHeld, stream
+from domain.appointments.agenda import SlotHeld, stream
+from domain.appointments.booking import BookAppointment
+from domain.appointments.holding import HoldSlot
 from domain.decider import Command, Event, fold, fold_of
 from domain.decision import decide
 from domain.errors import Rejected

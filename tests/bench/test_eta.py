@@ -13,11 +13,11 @@ from bench import eta
 from bench.day import SERVICES, Day, Opening, Turn, days, events_of, histories
 from bench.eta import Sample, learned, pinball_s, replay_file, replay_history
 from bench.queue_csv import HistoryRefused, openings_of, read_history, write_history
-from domain.queues import wait
+from domain.queues import experience as experiences
+from domain.queues.experience import Experience
 from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
 from domain.queues.order import next_turn
 from domain.queues.policy import Policy, Priority
-from domain.queues.wait import Experience
 from tests.serving import igob
 
 QUIET = Console(quiet=True)
@@ -194,7 +194,7 @@ def test_learning_is_the_same_each_time_and_its_size_bounded() -> None:
     assert sum(tally.count for tally in experience.served) == sum(
         one.outcome == "SERVED" for day in known for one in day.turns
     )
-    assert len(experience.ratios) == len(wait.PRIORITIES) * wait.BUCKETS
+    assert len(experience.ratios) == len(experiences.PRIORITIES) * experiences.BUCKETS
 
 
 def test_pinball_loss_is_least_at_the_quantiles_themselves() -> None:

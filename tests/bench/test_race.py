@@ -15,7 +15,7 @@ import infra.cli.bench
 from bench.history import Accepted, Operation, Recorder, Refused
 from bench.machine import Machine
 from bench.race import Client, Result, Round, Wish, log_faults, unknown_name
-from domain.appointments.agenda import BookAppointment
+from domain.appointments.booking import BookAppointment
 from domain.decider import build
 from tests.office import AGENDA, ANA, LUIS, appointment, book
 from tests.serving import igob

@@ -19,8 +19,8 @@ from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInte
 from psycopg.conninfo import make_conninfo
 
 from infra.log.recorder import LogRecorder, datastore
-from infra.log.secret import Secret
 from infra.postgres.migrate import migrate
+from infra.running.secret import Secret
 from tests.towns import Town
 
 

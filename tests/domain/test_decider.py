@@ -8,18 +8,13 @@ import msgspec
 import pytest
 
 from domain import decider, decision
-from domain.appointments.agenda import (
-    Agenda,
-    AgendaPublished,
-    AppointmentBooked,
-    AppointmentCancelled,
-    BookAppointment,
-    CancelAppointment,
-    HoldSlot,
-    PublishAgenda,
-)
+from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, AppointmentCancelled
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
 from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
+from domain.appointments.publishing import PublishAgenda
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
 from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, upcasts
 from domain.decision import DECISIONS, decide

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.appointments.agenda import SlotTaken
+from domain.appointments.booking import SlotTaken
 from domain.errors import HINTS, REFUSALS, Hint, InvalidInput, Rejected
 from domain.identifiers import SlugHint
 from domain.queues.calling import TurnElsewhere

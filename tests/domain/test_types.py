@@ -10,7 +10,9 @@ from datetime import datetime
 
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as patients
-from domain.appointments.agenda import Agenda, BookAppointment, CancelAppointment, SlotTaken, SlotUnknown
+from domain.appointments.agenda import Agenda
+from domain.appointments.booking import BookAppointment, SlotTaken, SlotUnknown
+from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.patient import Patient
 from domain.decider import Decided, Stream, fold
 from domain.decision import decides

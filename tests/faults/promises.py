@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from domain.appointments.agenda import BookAppointment
+from domain.appointments.booking import BookAppointment
 from domain.errors import Rejected
 from infra.log.core import Core
 from infra.log.submission import Outcome

@@ -23,8 +23,8 @@ import psutil
 
 from bench.login import DEVELOPER, SECRET, bearer
 from infra.gateways.keys import DEVELOPMENT_ISSUER
-from infra.log.secret import Secret
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
+from infra.running.secret import Secret
 from tests.faults.truth import Row, check_laws, read_log, written_by
 from tests.serving import Serving, called, postmaster_of
 

@@ -24,10 +24,10 @@ from api.access.identity import Identities
 from bench.login import SECRET
 from infra.cli import console as cli
 from infra.gateways.keys import DevelopmentKeys
-from infra.log.secret import Secret
 from infra.postgres.database import running
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.running import serve
+from infra.running.secret import Secret
 from infra.running.settings import Settings
 from tests.faults.rig import wait_for
 from tests.serving import CHECKOUT, IGOB, environment, igob, postmaster_of, serving

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.appointments.agenda import CancelAppointment, HoldSlot
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
 from domain.appointments.patient import LIVE_HOLDS_PER_PATIENT_MAX
 from domain.decider import Command, build
 from domain.errors import Rejected

@@ -14,18 +14,14 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from domain.appointments.agenda import (
-    Agenda,
-    BookAppointment,
-    CancelAppointment,
-    Channel,
-    HoldSlot,
-    PublishAgenda,
-    SlotTime,
-)
+from domain.appointments.agenda import Agenda, Channel
 from domain.appointments.attendance import CheckIn, MarkNoShow, appointment_state
 from domain.appointments.availability import Slot, SlotState, free_count, is_free, slot_state, slots_in
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
 from domain.appointments.patient import Patient
+from domain.appointments.publishing import PublishAgenda, SlotTime
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, fold, fold_of, redacted
 from domain.decision import decide

@@ -50,7 +50,6 @@ OTHERS: dict[type, Callable[[Any, Values], st.SearchStrategy[Any]]] = {
     inspect.BoolType: lambda _, values: st.booleans(),
     inspect.LiteralType: lambda kind, _: st.sampled_from(kind.values),
     inspect.UnionType: lambda kind, values: st.one_of(*map(values, kind.types)),
-    inspect.VarTupleType: lambda kind, values: st.lists(values(kind.item_type), max_size=3).map(tuple),
     inspect.ListType: lambda kind, values: st.lists(values(kind.item_type), max_size=3),
     inspect.VarTupleType: lambda kind, values: st.lists(values(kind.item_type), max_size=3).map(tuple),
     inspect.DictType: lambda kind, values: st.dictionaries(values(kind.key_type), values(kind.value_type), max_size=3),

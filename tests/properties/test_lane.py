@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import infra.log.lane
-from domain.appointments.agenda import CancelAppointment, HoldSlot
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
 from domain.decider import Command, build, fold
 from domain.errors import Rejected
 from domain.identifiers import agenda_id

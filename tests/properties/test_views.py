@@ -12,16 +12,11 @@ from hypothesis import strategies as st
 import projections.engine.building
 import projections.engine.pages
 from domain.appointments import agenda as agendas
-from domain.appointments.agenda import (
-    AgendaPublished,
-    AppointmentBooked,
-    AppointmentCancelled,
-    CancelAppointment,
-    HoldSlot,
-    PublishAgenda,
-    SlotHeld,
-)
+from domain.appointments.agenda import AgendaPublished, AppointmentBooked, AppointmentCancelled, SlotHeld
 from domain.appointments.availability import PublishedAgenda, Slot, free_count, slot_state
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import local_date
 from domain.decider import Command, Event, build, fold
 from domain.errors import Rejected

@@ -17,7 +17,7 @@ from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation,
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain.appointments import agenda as domain
-from domain.appointments import availability
+from domain.appointments import availability, publishing
 from domain.decider import build
 from domain.errors import InvalidInput, OnceHint
 
@@ -166,14 +166,14 @@ class PublishAgendaPayload(Payload):
 
 
 @mutation(
-    domain.PublishAgenda,
+    publishing.PublishAgenda,
     description="Publish an agenda. Publishing the same again changes nothing.",
     who={"hospital_clerk": own_hospital("input.hospital"), **DOERS_OF_ALL},
 )
 async def publish_agenda(info: Info, grant: Grant, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:
     if len({quota.channel for quota in input.quotas}) < len(input.quotas):
         raise InvalidInput(path="quotas", hint=OnceHint())
-    context, kind = info.context, domain.PublishAgenda
+    context, kind = info.context, publishing.PublishAgenda
     fields = {
         "hospital": input.hospital,
         "specialty": input.specialty,

@@ -15,7 +15,7 @@ from api.graphql.fields import Info, Node, query
 from api.graphql.people.acting import own_people
 from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
-from domain.appointments import attendance
+from domain.appointments import attendance, booking, cancelling, holding
 from domain.appointments import patient as patients
 from domain.identifiers import agenda_of, hospital_of
 
@@ -29,7 +29,7 @@ class AppointmentState(Enum):
     NO_SHOW = strawberry.enum_value("NO_SHOW", description="The patient did not come.")
 
 
-@words_of(agendas.Reason)
+@words_of(cancelling.Reason)
 @strawberry.enum(description="Whose cause it is that an appointment is cancelled.")
 class CancellationReason(Enum):
     PATIENT = strawberry.enum_value("PATIENT", description="The patient does not come.")
@@ -102,8 +102,8 @@ class VisitConflict(UserError):
     appointment: strawberry.ID = strawberry.field(description="The other appointment.")
 
 
-@error_of(agendas.SlotTaken)
-def _slot_taken(refusal: agendas.SlotTaken, _grant: Grant | None, **common: Any) -> UserError:
+@error_of(booking.SlotTaken)
+def _slot_taken(refusal: booking.SlotTaken, _grant: Grant | None, **common: Any) -> UserError:
     free = [
         Slot(number=slot.number, start=Instant(slot.start), minutes=slot.minutes, state=SlotState.FREE, held_until=None)
         for slot in refusal.alternatives
@@ -111,8 +111,8 @@ def _slot_taken(refusal: agendas.SlotTaken, _grant: Grant | None, **common: Any)
     return SlotTaken(alternatives=free, **common)
 
 
-@error_of(agendas.NotReleasedYet)
-def _not_released_yet(refusal: agendas.NotReleasedYet, _grant: Grant | None, **common: Any) -> UserError:
+@error_of(booking.NotReleasedYet)
+def _not_released_yet(refusal: booking.NotReleasedYet, _grant: Grant | None, **common: Any) -> UserError:
     return NotReleasedYet(release_at=Instant(refusal.at), **common)
 
 
@@ -151,7 +151,7 @@ async def appointment(
 
 
 @command(
-    agendas.HoldSlot,
+    holding.HoldSlot,
     "Keep a slot for some minutes. The hold ends by itself.",
     who={"citizen": own_people("input.patient"), "hospital_clerk": own_hospital("input.agenda"), **DOERS_OF_ALL},
     takes=Takes(
@@ -165,7 +165,7 @@ async def appointment(
     registered="patient",
     adds={"hold_s": lambda context, _grant: context.services.settings.hold_s},
 )
-async def hold_slot(info: Info, done: Done[agendas.HoldSlot]) -> Hold:
+async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> Hold:
     # By the hold's id, never by the outcome's position: for a repetition whose key is forgotten, that is the log's end.
     command = done.command
     held = next((event for _, event in done.outcome.recorded if isinstance(event, agendas.SlotHeld)), None)
@@ -176,7 +176,7 @@ async def hold_slot(info: Info, done: Done[agendas.HoldSlot]) -> Hold:
 
 
 @command(
-    agendas.BookAppointment,
+    booking.BookAppointment,
     "Book a slot: hold and confirm in one step, or confirm the patient's own hold.",
     who={
         "citizen": only(own_people("input.patient"), "by WEB", by_web),
@@ -195,7 +195,7 @@ async def hold_slot(info: Info, done: Done[agendas.HoldSlot]) -> Hold:
     registered="patient",
     within="agenda",
 )
-async def book_appointment(info: Info, done: Done[agendas.BookAppointment]) -> Appointment | None:
+async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> Appointment | None:
     command = done.command
     for _, event in done.outcome.recorded:
         if isinstance(event, patients.VisitTaken):
@@ -204,7 +204,7 @@ async def book_appointment(info: Info, done: Done[agendas.BookAppointment]) -> A
 
 
 @command(
-    agendas.CancelAppointment,
+    cancelling.CancelAppointment,
     "Give an appointment up, so that its slot is free again at once.",
     who={
         "citizen": only(
@@ -222,5 +222,5 @@ async def book_appointment(info: Info, done: Done[agendas.BookAppointment]) -> A
     ),
     gives=Gives("What came of cancelling.", appointment="The appointment, cancelled."),
 )
-async def cancel_appointment(info: Info, done: Done[agendas.CancelAppointment]) -> Appointment | None:
+async def cancel_appointment(info: Info, done: Done[cancelling.CancelAppointment]) -> Appointment | None:
     return await appointment_by_id(info, done.command.appointment)

@@ -1,4 +1,4 @@
-"""An operation's way: understood, bounded, executed, and answered in words that are the client's to read."""
+"""Executes operations: checks their documents and limits, runs them, and words errors for clients."""
 
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
@@ -31,7 +31,7 @@ _QUICK: dict[str, Any] = {"is_awaitable": optimized_is_awaitable}
 
 
 class Asked(NamedTuple):
-    """What a client says: a document, or the id of a trusted one, and how it wants it executed."""
+    """A request: a document, or the id of a trusted one, with its variables and the name of the operation."""
 
     query: str | None
     variables: dict[str, Any]
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
 
 
 class Answer(msgspec.Struct):
-    """What a client gets. `executed`: whether it came to that; if not, there are no data at all, not even null."""
+    """What a client gets. `executed`: if False, there is no `data` at all, not even null."""
 
     executed: bool
     data: dict[str, Any] | None = None
@@ -48,7 +48,7 @@ class Answer(msgspec.Struct):
     extensions: dict[str, Any] = {}
 
     def body(self) -> dict[str, Any]:
-        """As it is sent, what went wrong first."""
+        """The body as it is sent, errors first."""
         body: dict[str, Any] = {}
         if self.errors:
             body["errors"] = [error.formatted for error in self.errors]
@@ -89,7 +89,7 @@ class Engine:
     async def answer(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Answer:
         """Execute a query or a mutation. Raises NotHere if it is of another kind than these, and what `charge` does."""
         try:
-            document = self.understood(asked, context, kinds)
+            document = self._allowed(asked, context, kinds)
         except WrongDocument as wrong:
             return self.refused(wrong.errors, asked, context)
         try:
@@ -105,7 +105,7 @@ class Engine:
         Raises NotHere if it is none.
         """
         try:
-            document = self.understood(asked, context, (OperationType.SUBSCRIPTION,))
+            document = self._allowed(asked, context, (OperationType.SUBSCRIPTION,))
         except WrongDocument as wrong:
             yield self.refused(wrong.errors, asked, context)
             return
@@ -145,7 +145,7 @@ class Engine:
         """The answer to what is not executed."""
         return Answer(executed=False, errors=self._translated(errors, asked, context), extensions=context.extensions())
 
-    def understood(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Document:
+    def _allowed(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Document:
         """The document, if its operation is one of these kinds and costs no more than allowed.
 
         Raises NotHere, what `charge` raises, and WrongDocument, also with code "query_too_large" or those of
@@ -174,7 +174,7 @@ class Engine:
         return document
 
     async def _executed(self, document: Document, asked: Asked, context: Request) -> ExecutionResult:
-        """By its plan, or by the library."""
+        """Execute it by its plan, or by the library."""
         if plan := document.plan(self._core, asked.operation_name):
             with suppress(NotPlain):
                 return await plan.execute(asked.variables, context)

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from api.graphql.context import Context, ProcessService
 from domain.identifiers import LINE_NAME, LineId, fits
+from domain.queues.experience import Experience
 from domain.queues.line import Line
-from domain.queues.wait import Experience
 from infra.log.core import Core
 from infra.reactions.queues.lines import Experiences, LineNow, Lines
 

@@ -17,7 +17,7 @@ from api.graphql.scalars import Position
 from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, fits, line_of
 from domain.queues import line as lines
 from domain.queues.calling import TurnUnknown
-from domain.queues.line import LineUnknown
+from domain.queues.opening import LineUnknown
 from infra.reactions.queues.lines import LineNow
 
 STILL = lines.LIVE | {"ABSENT"}  # turns of which something may still become

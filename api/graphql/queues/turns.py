@@ -16,9 +16,9 @@ from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
 from api.graphql.scalars import Instant, optional_id, optional_instant
 from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
-from domain.queues import calling, turns
+from domain.queues import calling, opening, turns
 from domain.queues import line as lines
-from domain.queues.policy import Policy
+from domain.queues.policy import Policy, shown_number
 from infra.log.submission import Outcome
 from infra.reactions.queues.lines import LineNow
 
@@ -111,7 +111,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
     return Turn(
         id=strawberry.ID(taken.turn),
         line=strawberry.ID(line_of(taken.turn)),
-        number=lines.shown_number(taken.priority, taken.number),
+        number=shown_number(taken.priority, taken.number),
         priority=Priority[taken.priority],
         state=TurnState.WAITING,
         since=Instant(taken.since),
@@ -158,9 +158,9 @@ def _has_a_turn(refusal: calling.HasATurn, _grant: Grant | None, **common: Any) 
     return HasATurn(turn=strawberry.ID(refusal.turn), number=refusal.number, **common)
 
 
-@error_of(lines.LineNotOpenYet, calling.CalledJustNow)
+@error_of(opening.LineNotOpenYet, calling.CalledJustNow)
 def _not_before(
-    refusal: lines.LineNotOpenYet | calling.CalledJustNow, _grant: Grant | None, **common: Any
+    refusal: opening.LineNotOpenYet | calling.CalledJustNow, _grant: Grant | None, **common: Any
 ) -> UserError:
     return NotBefore(at=Instant(refusal.at), **common)
 

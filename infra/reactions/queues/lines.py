@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from domain.calendar import local_date
 from domain.identifiers import LineId, TurnId, id_of, line_id, line_parts
+from domain.queues.experience import Experience
 from domain.queues.learning import Learner, class_of, counters_of
 from domain.queues.line import Line, stream
 from domain.queues.order import ahead_at, ahead_of
-from domain.queues.wait import Expectations, Experience, Wait
+from domain.queues.wait import Expectations, Wait
 from infra.log.log import Loaded, Log
 from infra.running.logging import log_failure
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from domain.due import Job
 from domain.identifiers import LineId, TurnId
+from domain.queues.experience import Experience
 from domain.queues.line import Line
 from domain.queues.turns import GiveNotice
-from domain.queues.wait import Experience
 from infra.log.log import Log
 from infra.postgres.views import Question, Views
 from infra.reactions.queues.lines import Experiences, LineNow, Lines

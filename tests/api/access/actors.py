@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from api.access.identity import ROLES, Role
-from domain.appointments.agenda import BookAppointment
+from domain.appointments.booking import BookAppointment
 from infra.gateways.keys import Login
 from tests.api.conftest import Client
 from tests.city import AGENDA, booking, opaque, open_line

@@ -39,8 +39,8 @@ from infra.gateways.keys import (
     public_keys,
 )
 from infra.log.core import Core
-from infra.log.secret import Secret
 from infra.postgres.views import Views
+from infra.running.secret import Secret
 from infra.running.settings import SettingError, Settings
 from tests.api.conftest import Client
 from tests.api.provider import Provider, SigningKey, provider, rsa_key

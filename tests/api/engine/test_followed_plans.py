@@ -7,7 +7,7 @@ import pytest
 from api.app import Application
 from api.graphql.appointments.agendas import shown_agenda
 from api.graphql.engine.documents import Operation
-from domain.appointments.agenda import CancelAppointment
+from domain.appointments.cancelling import CancelAppointment
 from domain.decider import build
 from domain.queues.calling import CallNext
 from infra.log.core import Core

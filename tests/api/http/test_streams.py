@@ -16,7 +16,7 @@ from api.graphql.appointments.agendas import shown_agenda
 from api.graphql.context import Services
 from api.graphql.engine.trusted import Trusted, document_id
 from bench.login import bearer
-from domain.appointments.agenda import CancelAppointment
+from domain.appointments.cancelling import CancelAppointment
 from domain.decider import build
 from domain.people import dependants
 from infra.gateways.keys import Login, development_token

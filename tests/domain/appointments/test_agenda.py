@@ -6,21 +6,20 @@ import pytest
 
 from domain.appointments import patient as patients
 from domain.appointments.agenda import (
-    PUBLISH_AHEAD_DAYS_MAX,
     Agenda,
     AgendaPublished,
     AppointmentBooked,
     AppointmentCancelled,
-    BookAppointment,
     Channel,
-    Reason,
     SlotHeld,
-    SlotTime,
     live_hold,
     stream,
 )
 from domain.appointments.availability import ALTERNATIVES_MAX, Slot, is_free, nearest_free
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import Reason
 from domain.appointments.patient import HOLDS_PER_PATIENT_AND_DAY_MAX, HoldTaken, VisitGivenUp, VisitTaken
+from domain.appointments.publishing import PUBLISH_AHEAD_DAYS_MAX, SlotTime
 from domain.decider import Command, Recorded
 from tests.office import (
     AGENDA,

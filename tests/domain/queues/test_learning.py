@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.decider import Event
+from domain.queues.experience import BUCKETS, Experience
 from domain.queues.learning import Learner, counters_of
 from domain.queues.line import (
     CounterPaused,
@@ -21,7 +22,7 @@ from domain.queues.line import (
     TurnTransferred,
 )
 from domain.queues.policy import Policy
-from domain.queues.wait import BUCKETS, Expectations, Experience, busy_mean_s
+from domain.queues.wait import Expectations, busy_mean_s
 from tests.office import DAY, at
 
 LINE = f"sopocachi/cadastre/{DAY}"

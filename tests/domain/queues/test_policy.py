@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from domain.decider import Recorded
-from domain.queues.line import Line, TurnTaken, shown_number, stream
+from domain.queues.line import Line, TurnTaken, stream
 from domain.queues.order import ahead_of_new, calls_to_come, next_turn
+from domain.queues.policy import shown_number
 from tests.office import NOW, Office, given
 from tests.waiting import (
     LINE,

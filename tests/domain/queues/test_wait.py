@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.queues import experience as learned
 from domain.queues import wait
+from domain.queues.experience import Experience
 from domain.queues.policy import Priority
-from domain.queues.wait import Basis, Expectations, Experience, Wait
+from domain.queues.wait import Basis, Expectations, Wait
 
 NOON = datetime(2026, 11, 26, 16, tzinfo=UTC)  # in La Paz
 
-priorities: st.SearchStrategy[Priority] = st.sampled_from(list(wait.PRIORITIES))
+priorities: st.SearchStrategy[Priority] = st.sampled_from(list(learned.PRIORITIES))
 moments = st.integers(0, 60 * 24).map(lambda minutes: NOON + timedelta(minutes=minutes))
 elapsed = st.one_of(st.none(), st.integers(0, 7200))
 counters = st.lists(elapsed, min_size=1, max_size=8)
@@ -30,16 +32,16 @@ def experiences(draw: st.DrawFn) -> Experience:
         at = draw(moments)
         match draw(st.integers(0, 5)):
             case 0:
-                experience = wait.served(experience, at=at, busy_s=draw(st.floats(0, 9000)))
+                experience = learned.served(experience, at=at, busy_s=draw(st.floats(0, 9000)))
             case 1:
-                experience = wait.absent(experience, busy_s=draw(st.floats(0, 300)))
+                experience = learned.absent(experience, busy_s=draw(st.floats(0, 300)))
             case 2:
-                experience = wait.left(experience) if draw(st.booleans()) else wait.called(experience)
+                experience = learned.left(experience) if draw(st.booleans()) else learned.called(experience)
             case 3:
                 until = at + timedelta(seconds=draw(st.integers(0, 7200)))
-                experience = wait.staffed(experience, since=at, until=until, counters=draw(st.integers(0, 9)))
+                experience = learned.staffed(experience, since=at, until=until, counters=draw(st.integers(0, 9)))
             case 4:
-                experience = wait.taken(experience, at=at, priority=draw(priorities))
+                experience = learned.taken(experience, at=at, priority=draw(priorities))
             case _:
                 told = Expectations(experience, at, (None, at)).of(draw(priorities), draw(st.integers(0, 99)))
                 assert told is not None
@@ -137,9 +139,9 @@ def after_calls(busy_s: float, *, calls: int = 500, assumed_s: int = 300, days: 
     """Calls that all took the same, around noon."""
     experience = Experience(assumed_s=assumed_s)
     for day in range(days):
-        experience = wait.taken(experience, at=NOON + timedelta(days=day), priority="NORMAL")
+        experience = learned.taken(experience, at=NOON + timedelta(days=day), priority="NORMAL")
     for _ in range(calls):
-        experience = wait.served(experience, at=NOON, busy_s=busy_s)
+        experience = learned.served(experience, at=NOON, busy_s=busy_s)
     return experience
 
 
@@ -161,7 +163,7 @@ def test_the_assumed_time_gives_way_to_what_calls_take() -> None:
 def test_an_hour_that_is_slower_is_known_as_such() -> None:
     experience = after_calls(60)
     for _ in range(200):
-        experience = wait.served(experience, at=NOON + timedelta(hours=3), busy_s=180)
+        experience = learned.served(experience, at=NOON + timedelta(hours=3), busy_s=180)
     assert wait.busy_mean_s(experience, 15) > 1.5 * wait.busy_mean_s(experience, 12)
 
 
@@ -201,10 +203,10 @@ def test_a_class_that_is_overtaken_more_learns_it_for_itself() -> None:
 
 
 def test_those_who_come_and_are_called_first_make_others_wait() -> None:
-    alone = wait.staffed(after_calls(300), since=NOON, until=NOON + timedelta(hours=1), counters=2)
+    alone = learned.staffed(after_calls(300), since=NOON, until=NOON + timedelta(hours=1), counters=2)
     busy = alone
     for second in range(0, 3600, 400):
-        busy = wait.taken(busy, at=NOON + timedelta(seconds=second), priority="PREFERENTIAL")
+        busy = learned.taken(busy, at=NOON + timedelta(seconds=second), priority="PREFERENTIAL")
     assert told(busy, situation()).middle_s > 1.2 * told(alone, situation()).middle_s
     preferential = situation(10, "PREFERENTIAL")
     assert ends(told(busy, preferential))[2] == pytest.approx(told(alone, preferential).middle_s, rel=0.05)
@@ -214,11 +216,11 @@ def test_turns_that_will_not_come_cost_what_they_cost() -> None:
     experience = after_calls(300)
     with_absent = experience
     for _ in range(250):
-        with_absent = wait.absent(with_absent, busy_s=90)
+        with_absent = learned.absent(with_absent, busy_s=90)
     assert told(with_absent, situation()).middle_s < 0.9 * told(experience, situation()).middle_s
     with_left = experience
     for number in range(300):
-        with_left = wait.left(with_left) if number % 2 else wait.called(with_left)
+        with_left = learned.left(with_left) if number % 2 else learned.called(with_left)
     assert told(with_left, situation()).middle_s < 0.7 * told(experience, situation()).middle_s
 
 
@@ -228,7 +230,7 @@ def test_a_lunch_break_that_is_usual_is_counted_on() -> None:
         at = NOON + timedelta(days=day)
         for hours, open_ in ((-2, 4), (0, 1), (1, 4)):
             begin = at + timedelta(hours=hours)
-            experience = wait.staffed(
+            experience = learned.staffed(
                 experience, since=begin, until=begin + timedelta(hours=abs(hours) or 1), counters=open_
             )
     before_lunch, early = NOON - timedelta(minutes=5), NOON - timedelta(hours=2)
@@ -248,26 +250,26 @@ def test_a_free_counter_calls_at_once_whoever_is_next() -> None:
 
 
 def test_counts_are_halved_when_there_are_many_so_that_the_last_months_count() -> None:
-    old = after_calls(60, calls=wait.CALLS_MAX)
-    assert old.served[12].count < wait.CALLS_MAX
-    for _ in range(2 * wait.CALLS_MAX):
-        old = wait.served(old, at=NOON, busy_s=600)
+    old = after_calls(60, calls=learned.CALLS_MAX)
+    assert old.served[12].count < learned.CALLS_MAX
+    for _ in range(2 * learned.CALLS_MAX):
+        old = learned.served(old, at=NOON, busy_s=600)
     assert wait.busy_mean_s(old, 12) > 480
-    assert max(old.busy) < wait.CALLS_MAX
+    assert max(old.busy) < learned.CALLS_MAX
     basis = told(Experience(), situation()).basis
     many = Experience()
     for _ in range(wait.COUNTS_MAX + 10):
         many = wait.waited(many, basis, 600)
     assert sum(many.ratios[basis.cell]) < wait.COUNTS_MAX
     for _ in range(20):
-        many = wait.staffed(many, since=NOON, until=NOON + timedelta(hours=20), counters=3)
-        many = wait.taken(many, at=NOON, priority="NORMAL")
-    assert max(many.watched_s) <= wait.WATCHED_MAX_S
+        many = learned.staffed(many, since=NOON, until=NOON + timedelta(hours=20), counters=3)
+        many = learned.taken(many, at=NOON, priority="NORMAL")
+    assert max(many.watched_s) <= learned.WATCHED_MAX_S
 
 
 def test_staffing_past_midnight_counts_on_the_slots_of_the_next_day() -> None:
     at = datetime(2026, 11, 27, 3, 55, tzinfo=UTC)  # 23:55 in La Paz
-    experience = wait.staffed(Experience(), since=at, until=at + timedelta(minutes=10), counters=2)
+    experience = learned.staffed(Experience(), since=at, until=at + timedelta(minutes=10), counters=2)
     assert (experience.watched_s[-1], experience.watched_s[0], experience.staffed_s[0]) == (300, 300, 600)
 
 

@@ -13,8 +13,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from domain.appointments.agenda import BookAppointment, CancelAppointment, PublishAgenda
 from domain.appointments.attendance import CheckIn, MarkNoShow
+from domain.appointments.booking import BookAppointment
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.publishing import PublishAgenda
 from domain.calendar import local_date
 from domain.decider import Command
 from domain.identifiers import agenda_of
@@ -32,10 +34,10 @@ from infra.demo.city_plan import PAST_DAYS, PEOPLE_MAX, CityPlan, Planned, midni
 from infra.log.core import Core
 from infra.log.lane import Lane
 from infra.log.log import Log
-from infra.log.secret import Secret
 from infra.log.submission import Key, Outcome
 from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.secret import Secret
 from infra.running.settings import SettingError
 from tests.city import agenda, hospital, key, person
 from tests.towns import Town

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from domain.appointments.agenda import PublishAgenda, SlotTime
+from domain.appointments.publishing import PublishAgenda, SlotTime
 from domain.calendar import TIME_ZONE, local_date
 from infra.imports import agendas, agendas_csv
 from infra.imports.agendas import Report, check, import_agendas

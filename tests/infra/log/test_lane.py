@@ -15,7 +15,10 @@ from msgspec.structs import replace
 import infra.log.lane
 import infra.postgres.connections
 from domain import people
-from domain.appointments.agenda import Agenda, CancelAppointment, HoldSlot, SlotUnknown
+from domain.appointments.agenda import Agenda
+from domain.appointments.booking import SlotUnknown
+from domain.appointments.cancelling import CancelAppointment
+from domain.appointments.holding import HoldSlot
 from domain.decider import Command, Decided, build
 from domain.decision import DECISIONS, Decision
 from domain.errors import Rejected

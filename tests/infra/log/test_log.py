@@ -18,11 +18,11 @@ from infra.log.batch import Conflict
 from infra.log.core import Core
 from infra.log.lane import Lane
 from infra.log.log import Log
-from infra.log.secret import Secret
 from infra.postgres.connections import Unavailable
 from infra.postgres.embedded import APPLICATION
 from infra.postgres.libpq import LibpqConnection
 from infra.postgres.migrate import MigrationError, check_ready, migrate
+from infra.running.secret import Secret
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
 from tests.conftest import Clock
 from tests.towns import Town

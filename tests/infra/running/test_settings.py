@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.log.secret import Secret, _opaque, load_secret
+from infra.running.secret import Secret, _opaque, load_secret
 from infra.running.serve import CONNECTIONS_MAX, connections_for, refuse_strangers
 from infra.running.settings import SettingError, Settings, from_environment, is_loopback
 

@@ -13,7 +13,8 @@ import pytest
 import projections.engine.pages
 import projections.engine.runner
 from api.contexts import read_models
-from domain.appointments.agenda import AgendaPublished, AppointmentBooked, CancelAppointment
+from domain.appointments.agenda import AgendaPublished, AppointmentBooked
+from domain.appointments.cancelling import CancelAppointment
 from domain.decider import build
 from infra.log.core import Core
 from infra.postgres.views import Views

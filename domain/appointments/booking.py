@@ -1,0 +1,132 @@
+"""Booking a slot: what stands in the way, and the appointment in the agenda's stream and the patient's."""
+
+from datetime import datetime
+from typing import Annotated
+
+from domain.appointments import patient as patients
+from domain.appointments.agenda import (
+    Agenda,
+    AgendaPublished,
+    AgendaUnknown,
+    AppointmentBooked,
+    Channel,
+    SlotNumber,
+    live_hold,
+    stream,
+)
+from domain.appointments.availability import Slot, is_released, nearest_free
+from domain.appointments.patient import Patient, VisitTaken
+from domain.decider import Command, Decided
+from domain.decision import decides
+from domain.errors import InThePast, InvalidInput, Rejected
+from domain.identifiers import (
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    OPAQUE,
+    AgendaId,
+    AppointmentId,
+    OpaqueHint,
+    SubjectId,
+    agenda_of,
+)
+
+
+class SlotUnknown(
+    Rejected,
+    es="La agenda no tiene el turno {slot}; va del 1 al {limit}.",
+    en="The agenda has no slot {slot}; it goes from 1 to {limit}.",
+):
+    slot: int
+    limit: int
+
+
+class NotReleasedYet(
+    Rejected,
+    es="Las fichas de esta agenda se habilitan el {at}.",
+    en="This agenda opens for booking on {at}.",
+):
+    at: datetime
+
+
+def slot_on_offer(agenda: Agenda, number: int, now: datetime) -> tuple[AgendaPublished, Slot]:
+    """The slot, and its agenda, if anybody may ask for it now. Raises Rejected."""
+    if agenda.published is None:
+        raise AgendaUnknown(path="agenda")
+    slot = agenda.slots.get(number)
+    if slot is None:
+        raise SlotUnknown(path="slot", slot=number, limit=len(agenda.slots))
+    if slot.start <= now:
+        raise InThePast(path="slot", at=slot.start)
+    if agenda.release_at and not is_released(agenda, now):
+        raise NotReleasedYet(path="agenda", at=agenda.release_at)
+    return agenda.published, slot
+
+
+class SlotTaken(Rejected, es="El turno {slot} ya está tomado.", en="Slot {slot} is taken."):
+    slot: int
+    alternatives: list[Slot]
+
+
+def refuse_taken(agenda: Agenda, slot: Slot, patient: SubjectId, now: datetime) -> None:
+    """Raise SlotTaken if somebody else than this patient has the slot, by appointment or hold."""
+    hold = live_hold(agenda, slot.number, now)
+    if slot.number in agenda.booked or (hold and hold.patient != patient):
+        raise SlotTaken(path="slot", slot=slot.number, alternatives=nearest_free(agenda, slot, now))
+
+
+def visit_of(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -> VisitTaken:
+    """The patient's side of an appointment for this slot."""
+    return VisitTaken(
+        appointment=appointment,
+        hospital=published.hospital,
+        specialty=published.specialty,
+        slot=slot.number,
+        start=slot.start,
+        minutes=slot.minutes,
+    )
+
+
+class QuotaExhausted(
+    Rejected,
+    es="Se agotó el cupo de {limit} fichas para el canal {channel}.",
+    en="The quota of {limit} appointments for the channel {channel} is used up.",
+):
+    channel: Channel
+    limit: int
+
+
+def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: Channel) -> None:
+    """Raise QuotaExhausted if as many appointments are live as the channel has in this agenda."""
+    quota = published.quotas.get(channel)
+    if quota is not None and agenda.taken.get(channel, 0) >= quota:
+        raise QuotaExhausted(path="channel", channel=channel, limit=quota)
+
+
+class BookAppointment(Command):
+    """Take a slot, held by this patient before or not."""
+
+    agenda: Annotated[AgendaId, AGENDA_NAME]
+    slot: SlotNumber
+    patient: Annotated[SubjectId, OPAQUE]
+    channel: Channel
+    appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
+
+
+@decides(BookAppointment, reads=lambda c: (stream(c.agenda), patients.stream(c.patient)))
+def book_appointment(command: BookAppointment, agenda: Agenda, patient: Patient, *, now: datetime) -> Decided:
+    if agenda_of(command.appointment) != command.agenda:
+        raise InvalidInput(path="appointment", hint=OpaqueHint())
+    if command.appointment in agenda.appointments:
+        return
+    published, slot = slot_on_offer(agenda, command.slot, now)
+    refuse_taken(agenda, slot, command.patient, now)
+    refuse_beyond_quota(agenda, published, command.channel)
+    visit = visit_of(command.appointment, published, slot)
+    patients.refuse_another_visit(patient, visit, now)
+    yield (
+        stream(command.agenda),
+        AppointmentBooked(
+            appointment=command.appointment, slot=slot.number, patient=command.patient, channel=command.channel
+        ),
+    )
+    yield patients.stream(command.patient), visit

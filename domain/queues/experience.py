@@ -1,0 +1,143 @@
+"""What was learned of the waits of one service at one service point: facts, counted.
+
+Whole numbers in tuples of bounded length, halved when there are many, so that the last months count: the same facts in
+the same order give the same experience. What it lets a turn expect is worked out in `wait`.
+"""
+
+from bisect import bisect_right
+from datetime import date, datetime
+
+import msgspec
+
+from domain.calendar import TIME_ZONE, local_date
+from domain.decider import Value
+from domain.queues.policy import Priority
+
+PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}  # as lines usually call them
+SLOT_S = 600
+SLOTS = 144  # of a day
+WATCHED_MAX_S = 60 * SLOT_S  # then the slot is halved
+# How many were ahead, at least, in each bucket but the first, where a counter was free for the turn.
+AHEAD_AT_LEAST = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90)
+BUCKETS = 1 + len(AHEAD_AT_LEAST)
+# Busy times are counted by their logarithm: how much longer somebody stays who has been there for so long.
+BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
+CALLS_MAX = 4096  # then they are halved
+ASSUMED_S = 300
+
+
+class Tally(Value):
+    """How many, and how many seconds they took together."""
+
+    count: int = 0
+    seconds: int = 0
+
+    def plus(self, seconds: float) -> "Tally":
+        """One more; halved when there are many."""
+        count, total = self.count + 1, self.seconds + round(seconds)
+        return Tally(count=count // 2, seconds=total // 2) if count >= CALLS_MAX else Tally(count=count, seconds=total)
+
+
+class Experience(Value):
+    """What was learned of one service at one service point. Start with `Experience(assumed_s=…)`.
+
+    assumed_s: how long a counter is thought to be busy with a turn, until calls tell.
+    served: busy times of turns that came, by hour of the day in La Paz; absent: of calls that nobody answered.
+    busy: how many calls took how long, by BUSY_EDGES_S. called, left: how the waiting ended.
+    staffed_s, watched_s: by slot of the day, seconds of open counters, and seconds in which they were counted.
+    taken: how many came meanwhile, by class and slot. days, last_day: on how many days somebody came.
+    ratios: a cell for each class and bucket, BINS counts each, empty until something is known.
+    """
+
+    assumed_s: int = ASSUMED_S
+    served: tuple[Tally, ...] = (Tally(),) * 24
+    absent: Tally = Tally()
+    busy: tuple[int, ...] = (0,) * (len(BUSY_EDGES_S) + 1)
+    called: int = 0
+    left: int = 0
+    staffed_s: tuple[int, ...] = (0,) * SLOTS
+    watched_s: tuple[int, ...] = (0,) * SLOTS
+    taken: tuple[int, ...] = (0,) * (len(PRIORITIES) * SLOTS)
+    days: int = 0
+    last_day: date | None = None
+    ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
+
+
+def served(experience: Experience, *, at: datetime, busy_s: float) -> Experience:
+    """A counter was busy so long with a turn called at `at`: until it called again, or was free with nobody waiting."""
+    hour = at.astimezone(TIME_ZONE).hour
+    tallies = experience.served
+    return msgspec.structs.replace(
+        experience,
+        served=(*tallies[:hour], tallies[hour].plus(busy_s), *tallies[hour + 1 :]),
+        busy=count_up(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
+    )
+
+
+def absent(experience: Experience, *, busy_s: float) -> Experience:
+    """A counter lost so long with a turn that was called and did not come."""
+    return msgspec.structs.replace(
+        experience,
+        absent=experience.absent.plus(busy_s),
+        busy=count_up(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
+    )
+
+
+def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experience:
+    """Somebody of this class joined the line."""
+    place, day = PRIORITIES[priority] * SLOTS + second_of_day(at) // SLOT_S, local_date(at)
+    return msgspec.structs.replace(
+        experience,
+        taken=_one_more(experience.taken, place),
+        days=experience.days + (day != experience.last_day),
+        last_day=day,
+    )
+
+
+def second_of_day(at: datetime) -> int:
+    """In La Paz."""
+    local = at.astimezone(TIME_ZONE)
+    return local.hour * 3600 + local.minute * 60 + local.second
+
+
+def left(experience: Experience) -> Experience:
+    """A turn left the line, or was moved to another, before it was called."""
+    return _ended(experience, called=0, left=1)
+
+
+def called(experience: Experience) -> Experience:
+    """A turn was called for the first time."""
+    return _ended(experience, called=1, left=0)
+
+
+def _ended(experience: Experience, *, called: int, left: int) -> Experience:
+    called, left = experience.called + called, experience.left + left
+    half = called + left >= CALLS_MAX
+    return msgspec.structs.replace(experience, called=called // 2 if half else called, left=left // 2 if half else left)
+
+
+def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
+    """So many counters were open, 0 too, from `since` to `until`: a day at most, while the line was open."""
+    second = second_of_day(since)
+    rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
+    open_s, seen_s, came = list(experience.staffed_s), list(experience.watched_s), list(experience.taken)
+    while rest > 0:
+        slot = second // SLOT_S % SLOTS
+        part = min(rest, SLOT_S - second % SLOT_S)
+        open_s[slot] += part * counters
+        seen_s[slot] += part
+        if seen_s[slot] >= WATCHED_MAX_S:
+            open_s[slot], seen_s[slot] = open_s[slot] // 2, seen_s[slot] // 2
+            came[slot::SLOTS] = [count // 2 for count in came[slot::SLOTS]]
+        second, rest = second + part, rest - part
+    return msgspec.structs.replace(experience, staffed_s=tuple(open_s), watched_s=tuple(seen_s), taken=tuple(came))
+
+
+def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:
+    return (*counts[:index], counts[index] + 1, *counts[index + 1 :])
+
+
+def count_up(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
+    """One more there; halved when there are `most`."""
+    more = _one_more(counts, index)
+    return tuple(count // 2 for count in more) if sum(more) >= most else more
