@@ -7,12 +7,14 @@ from typing import Annotated
 
 import strawberry
 
-from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, explain, refuse
+from api.access.grant import Grant
+from api.graphql.access import ALL, DOERS_OF_ALL, READERS_OF_ALL, Rule
+from api.graphql.commands import Done, Given, Gives, Takes, command
+from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, mutation, query, refuse
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain import webhooks as hooks
 from domain.decider import build
-from domain.errors import Rejected
 from domain.identifiers import SLUG, SlugHint, fits
 from domain.outbox import MESSAGES
 from infra.reactions.webhooks import shown_secret
@@ -98,43 +100,46 @@ def _delivery(row: views.ShownDelivery) -> Delivery:
     )
 
 
-@strawberry.type
-class WebhooksQuery:
-    @strawberry.field(description=f"Who is told what, by code; {hooks.WEBHOOKS_MAX} at most.")
-    async def webhooks(self, info: Info) -> list[Webhook]:
-        state: hooks.Webhooks = await info.context.state(hooks.WEBHOOKS)
-        return [_webhook(said) for _, said in sorted(state.live.items())]
+ADMINISTRATORS: Rule = {"administrator": ALL, **DOERS_OF_ALL}
+ADMINISTRATORS_AND_READERS: Rule = {"administrator": ALL, **READERS_OF_ALL}
 
-    @strawberry.field(
-        description="What a webhook was told and is to be told, the last first, from the read models; nothing of one"
-        " that is not registered. With `atLeast` it waits, a few seconds at most, until what stands at that position is"
-        " in it."
+
+@query(f"Who is told what, by code; {hooks.WEBHOOKS_MAX} at most.", who=ADMINISTRATORS_AND_READERS)
+async def webhooks(info: Info) -> list[Webhook]:
+    state: hooks.Webhooks = await info.context.state(hooks.WEBHOOKS)
+    return [_webhook(said) for _, said in sorted(state.live.items())]
+
+
+@query(
+    "What a webhook was told and is to be told, the last first, from the read models; nothing of one"
+    " that is not registered. With `atLeast` it waits, a few seconds at most, until what stands at that position is"
+    " in it.",
+    who=ADMINISTRATORS_AND_READERS,
+)
+async def deliveries(
+    info: Info,
+    *,
+    webhook: Annotated[strawberry.ID, strawberry.argument(description="The webhook's code.")],
+    first: First,
+    after: After = None,
+    state: Annotated[
+        DeliveryState | None, strawberry.argument(description="Only those that are so far; without, all.")
+    ] = None,
+    at_least: AtLeast = None,
+) -> Connection[Delivery]:
+    first = page_size(first, info)
+    if not fits(SLUG, webhook):
+        refuse(info, "webhook", SlugHint())
+    if after is not None and not _CURSOR.fullmatch(after):
+        refuse(info, "after", CursorHint())
+    question = views.of_webhook(
+        webhook,
+        state=state.name if state else None,
+        before=int(after) if after else None,
+        first=first + 1,
     )
-    async def deliveries(
-        self,
-        info: Info,
-        *,
-        webhook: Annotated[strawberry.ID, strawberry.argument(description="The webhook's code.")],
-        first: First,
-        after: After = None,
-        state: Annotated[
-            DeliveryState | None, strawberry.argument(description="Only those that are so far; without, all.")
-        ] = None,
-        at_least: AtLeast = None,
-    ) -> Connection[Delivery]:
-        first = page_size(first, info)
-        if not fits(SLUG, webhook):
-            refuse(info, "webhook", SlugHint())
-        if after is not None and not _CURSOR.fullmatch(after):
-            refuse(info, "after", CursorHint())
-        question = views.of_webhook(
-            webhook,
-            state=state.name if state else None,
-            before=int(after) if after else None,
-            first=first + 1,
-        )
-        rows = await info.context.ask(question, at_least=at_least)
-        return page([_delivery(row) for row in rows], first, lambda delivery: str(delivery.position))
+    rows = await info.context.ask(question, at_least=at_least)
+    return page([_delivery(row) for row in rows], first, lambda delivery: str(delivery.position))
 
 
 @strawberry.input(description="Who is to be told what.")
@@ -164,72 +169,50 @@ class RegisterWebhookPayload(Payload):
     )
 
 
-@strawberry.input(description="Who is to be told nothing any more.")
-class RemoveWebhookInput(KeyedInput):
-    webhook: strawberry.ID = strawberry.field(description="The webhook's code.")
-
-
-@strawberry.type(description="What came of removing a webhook.")
-class RemoveWebhookPayload(Payload):
-    webhook: strawberry.ID | None = strawberry.field(default=None, description="The code of the webhook that was.")
-
-
-@strawberry.input(description="What is to be sent again.")
-class ResendDeliveryInput(KeyedInput):
-    delivery: strawberry.ID = strawberry.field(description="The delivery's id.")
-
-
-@strawberry.type(description="What came of asking for it.")
-class ResendDeliveryPayload(Payload):
-    delivery: strawberry.ID | None = strawberry.field(
-        default=None, description="The delivery: `deliveries` with `atLeast: position` shows it."
+@mutation(
+    hooks.RegisterWebhook,
+    description="Have a program outside told what happens from now on, or change what was said.",
+    who=ADMINISTRATORS,
+)
+async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhookInput]) -> RegisterWebhookPayload:
+    context, kind = info.context, hooks.RegisterWebhook
+    fields = {
+        "webhook": input.webhook,
+        "url": input.url,
+        "name": input.name,
+        "kinds": [kind.value for kind in input.kinds],
+        "generation": input.generation,
+    }
+    command, outcome = await context.perform(
+        grant, input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
+    )
+    secret = None
+    if await context.recorded(grant, input.idempotency_key, outcome):
+        secret = shown_secret(context.services.core.secret, command.webhook, command.generation)
+    return RegisterWebhookPayload(
+        webhook=_webhook(hooks.registered(command)), secret=secret, position=Position(outcome.position)
     )
 
 
-@strawberry.type
-class WebhooksMutation:
-    @strawberry.mutation(description="Have a program outside told what happens from now on, or change what was said.")
-    async def register_webhook(self, info: Info, input: Input[RegisterWebhookInput]) -> RegisterWebhookPayload:
-        fields = {
-            "webhook": input.webhook,
-            "url": input.url,
-            "name": input.name,
-            "kinds": [kind.value for kind in input.kinds],
-            "generation": input.generation,
-        }
-        try:
-            command, outcome = await info.context.perform(
-                input.idempotency_key, fields, hooks.RegisterWebhook, lambda _: build(hooks.RegisterWebhook, **fields)
-            )
-        except Rejected as refusal:
-            return RegisterWebhookPayload(errors=explain(refusal, info.context))
-        secret = None
-        if await info.context.recorded(input.idempotency_key, outcome):
-            secret = shown_secret(info.context.services.core.secret, command.webhook, command.generation)
-        return RegisterWebhookPayload(
-            webhook=_webhook(hooks.registered(command)),
-            secret=secret,
-            position=Position(outcome.position),
-        )
+@command(
+    hooks.RemoveWebhook,
+    "Tell a program outside nothing any more, not even what is still to be sent.",
+    who=ADMINISTRATORS,
+    takes=Takes("Who is to be told nothing any more.", webhook=Given("The webhook's code.", type=strawberry.ID)),
+    gives=Gives("What came of removing a webhook.", webhook="The code of the webhook that was."),
+)
+async def remove_webhook(info: Info, done: Done[hooks.RemoveWebhook]) -> strawberry.ID:
+    return strawberry.ID(done.command.webhook)
 
-    @strawberry.mutation(description="Tell a program outside nothing any more, not even what is still to be sent.")
-    async def remove_webhook(self, info: Info, input: Input[RemoveWebhookInput]) -> RemoveWebhookPayload:
-        fields = {"webhook": input.webhook}
-        try:
-            command, outcome = await info.context.perform(
-                input.idempotency_key, fields, hooks.RemoveWebhook, lambda _: build(hooks.RemoveWebhook, **fields)
-            )
-        except Rejected as refusal:
-            return RemoveWebhookPayload(errors=explain(refusal, info.context))
-        return RemoveWebhookPayload(webhook=strawberry.ID(command.webhook), position=Position(outcome.position))
 
-    @strawberry.mutation(description="Send something to its webhook again now, whether it arrived or was given up.")
-    async def resend_delivery(self, info: Info, input: Input[ResendDeliveryInput]) -> ResendDeliveryPayload:
-        fields = {"delivery": input.delivery}
-        try:
-            command, outcome = await info.context.perform(
-                input.idempotency_key, fields, hooks.ResendDelivery, lambda _: build(hooks.ResendDelivery, **fields)
-            )
-        except Rejected as refusal:
-            return ResendDeliveryPayload(errors=explain(refusal, info.context))
-        return ResendDeliveryPayload(delivery=strawberry.ID(command.delivery), position=Position(outcome.position))
+@command(
+    hooks.ResendDelivery,
+    "Send something to its webhook again now, whether it arrived or was given up.",
+    who=ADMINISTRATORS,
+    takes=Takes("What is to be sent again.", delivery="The delivery's id."),
+    gives=Gives(
+        "What came of asking for it.", delivery="The delivery: `deliveries` with `atLeast: position` shows it."
+    ),
+)
+async def resend_delivery(info: Info, done: Done[hooks.ResendDelivery]) -> strawberry.ID:
+    return strawberry.ID(done.command.delivery)
