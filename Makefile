@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Most tests wait, for a disk or for a program to start; each process has a PostgreSQL of its own.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
-.PHONY: serve test check test-all bench lock clean help
+.PHONY: serve test check docs test-all bench lock clean help
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,12 +28,16 @@ serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in
 test: $(VENV)/.dev  ## every test that needs Python and make alone
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-check: $(VENV)/.dev  ## format, lint, types, import rules, sizes
+check: $(VENV)/.dev  ## format, lint, types, import rules, sizes, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_rooms.py
+	$(BIN)/python -m api.docs --check
+
+docs: $(VENV)/.dev  ## write the generated parts of docs/: the schema, the tables of access and refusals
+	$(BIN)/python -m api.docs
 
 test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that
 	$(BIN)/python -m tests.install_extras

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from projections.engine.projection import Projection
 
 CONTEXTS = ("people", "appointments", "queues", "webhooks")
-BETWEEN_CONTEXTS = ("arrivals", "service_points")  # modules of the domain that know several contexts
+BETWEEN_CONTEXTS = ("arrivals", "service_points")  # modules that know several contexts, in the domain and in the API
 
 T = TypeVar("T")
 
@@ -74,7 +74,9 @@ def figures() -> "tuple[Figures, ...]":
 
 def graphql_modules() -> list[ModuleType]:
     """The modules in which contexts declare their part of the API, in order. Raises ContextError."""
-    return [one for module in _layer("api.graphql") for one in _declared(module, "MODULES", ModuleType)]
+    own = [one for module in _layer("api.graphql") for one in _declared(module, "MODULES", ModuleType)]
+    between = (f"api.graphql.{name}" for name in BETWEEN_CONTEXTS)
+    return own + [import_module(name) for name in between if find_spec(name)]
 
 
 @asynccontextmanager

@@ -141,6 +141,14 @@ WEBHOOK_URL = pattern(
 DIGEST = pattern(r"^[0-9a-f]{64}\Z", OpaqueHint())
 
 
+_IDS = (OPAQUE, HOSPITAL_CODE, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, DELIVERY_NAME)
+
+
+def is_id(form: Meta) -> bool:
+    """Whether texts of this form name one thing of its kind. A slug may also be a word of a list."""
+    return form in _IDS
+
+
 def fits(form: Meta, text: str) -> bool:
     """Whether a text has one of these forms."""
     return re.search(form.pattern or "", text) is not None

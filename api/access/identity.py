@@ -1,4 +1,4 @@
-"""Who asks: a bearer token becomes an actor. What an actor may do is in api/access/rules.py."""
+"""Who asks: a bearer token becomes an actor. What an actor may do is in api/graphql/access.py."""
 
 import re
 from collections import OrderedDict
@@ -43,6 +43,8 @@ Role = Literal[
     "developer",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
+# Roles that are bound to places, and the attribute of `Actor` that has their codes.
+BOUND_TO: dict[Role, str] = {"hospital_clerk": "hospitals", "counter_clerk": "service_points"}
 GIVEN = frozenset(ROLES) - {"anonymous", "citizen", "developer"}  # by a provider: a citizen is who has a number
 
 # What a header may say a token is, RFC 9068 or nothing in particular; and a claim, as Keycloak tells its kinds apart.
@@ -118,6 +120,12 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
     def has_ended(self, now: datetime) -> bool:
         """Whether the token is no longer good."""
         return self.expires_at is not None and now - SKEW >= self.expires_at
+
+    def bounds(self, role: Role) -> frozenset[str] | None:
+        """The codes of the places in which the actor has this role; None if the role is not bound to places."""
+        attribute = BOUND_TO.get(role)
+        places: frozenset[str] | None = getattr(self, attribute) if attribute else None
+        return places
 
     def login_as(self, role: Role) -> str:
         """What the log keeps of the login: itself of who works for the city, and only where they do."""

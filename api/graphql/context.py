@@ -7,18 +7,17 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from api.access.acquaintance import Acquaintance
-from api.access.identity import Actor, Identities, Role
+from api.access.grant import Grant
+from api.access.identity import Actor, Identities
 from api.access.rates import Rates, TooManyRequests
 from api.graphql.engine.limits import QueryTooLarge
 from api.graphql.engine.live import Change, Following, Live, Snapshot
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
-from domain import people
 from domain.decider import Command, State, Stream, StreamName, fold, required_persons
 from domain.errors import Hint, InvalidInput, Language, Rejected
 from domain.identifiers import TextHint
-from domain.people import dependants
 from infra.gateways.keys import Keys
 from infra.log.core import Core
 from infra.log.submission import Key, Outcome, ServiceUnavailable
@@ -120,9 +119,7 @@ class Context:
         self.services = services
         self.actor = actor
         self.address = address  # of the client, see `address_of`; "" if it is not known
-        # In which the root field that runs now may be asked. Queries run side by side: look before anything is awaited.
-        self.role: Role = "anonymous"
-        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/access/rules.py
+        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/graphql/guard.py
         self.language = language
         self.correlation = correlation
         self.traceparent = traceparent
@@ -133,8 +130,8 @@ class Context:
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
         self._streams_read = 0
-        self._anew = False
-        self._person = ""  # found in this request
+        self.looks_anew = False
+        self.person_found = ""  # the actor's own subject id, once a rule has asked for it
         # Of a subscription: what it follows, and what it tells. See api/http/updates.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
@@ -161,20 +158,6 @@ class Context:
             again = {"retry-after": str(refusal.seconds)}
             raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
-    async def person(self) -> str:
-        """The person whom the actor's identity number is; "" if it has none, or nobody was registered with it.
-
-        Raises like `state`.
-        """
-        known, now = self.actor.known_person, self.services.now()
-        if self.actor.identity and (self._anew or known.until is None or now >= known.until):
-            async with self.available():
-                stream = people.identity_stream(self.actor.identity)
-                bearer: people.Identity = await self.services.acquaintance.state(stream)
-            known.remember(bearer.person or "", now)
-        self._person = known.person
-        return known.person
-
     def extensions(self) -> dict[str, Any]:
         """What the answer cost, and how fresh the read models were that it rests on."""
         extensions: dict[str, Any] = {"cost": self.cost} if self.cost else {}
@@ -187,36 +170,11 @@ class Context:
         self._streams_read = 0
 
     def look_anew(self) -> None:
-        """Before something is done: by what is only remembered, nobody acts as a person whom they are no longer."""
-        self._anew, self._person = True, ""
+        """Before a command: find the actor's person again, since they may have lost their number meanwhile."""
+        self.looks_anew, self.person_found = True, ""
 
-    async def acts_for(self, person: str) -> bool:
-        """Whether a citizen may ask and do what this person may: themselves, or a dependant. Raises like `state`."""
-        own = await self.person()
-        if not own or person == own:
-            return bool(own)
-        guardian, dependant = dependants.stream(own), people.stream(person)
-        states = await self.states([guardian, dependant])
-        return dependants.acts_for(states[guardian], states[dependant], self.services.now())
-
-    @property
-    def hospitals_seen(self) -> frozenset[str] | None:
-        """Of which hospitals a patient's appointments are shown; None for all."""
-        return self.actor.hospitals if self.role == "hospital_clerk" else None
-
-    @property
-    def service_points_seen(self) -> frozenset[str] | None:
-        """At which service points a person's turns are shown; None for all."""
-        return self.actor.service_points if self.role == "counter_clerk" else None
-
-    def _key(self, name: str) -> Key:
-        """An idempotency key of the actor's, and what the log keeps of who they are.
-
-        That is the role with the person whose it is, the login (see `Actor.login_as`), and the program they use.
-        """
-        actor = self.actor
-        person = f":{self._person}" if self.role == "citizen" and self._person else ""
-        return Key(actor.account, name, by=f"{self.role}{person} {actor.login_as(self.role)} {actor.client}")
+    def _key(self, grant: Grant, name: str) -> Key:
+        return Key(grant.actor.account, name, by=grant.recorded_as)
 
     async def state(self, stream: Stream[F]) -> F:
         """The state of a stream now. Raises a GraphQLError with code "unavailable" if the database does not answer."""
@@ -244,7 +202,12 @@ class Context:
             return await self.services.core.log.stream_names(prefix, after=after, first=first)
 
     async def perform(
-        self, key: str, content: dict[str, Any], kind: type[C], make: Callable[[str], C]
+        self,
+        grant: Grant,
+        key: str,
+        content: dict[str, Any],
+        kind: type[C],
+        make: Callable[[str], C],
     ) -> tuple[C, Outcome]:
         """Make a command and have it decided: the command with its outcome.
 
@@ -261,7 +224,7 @@ class Context:
             raise InvalidInput(hint=TextHint()) from None
         outcome = await core.lane.submit(
             command,
-            self._key(key),
+            self._key(grant, key),
             content=content,
             correlation=self.correlation,
             required_persons=required_persons(command),
@@ -270,13 +233,13 @@ class Context:
         self.actor.known_person.forget()  # it may have made them somebody, or nobody
         return command, outcome
 
-    async def recorded(self, key: str, outcome: Outcome) -> bool:
+    async def recorded(self, grant: Grant, key: str, outcome: Outcome) -> bool:
         """Whether a request under this key recorded something, now or when it came first. Raises like `state`."""
         if not outcome.replayed:
             return bool(outcome.recorded)
         core = self.services.core
         async with self.available():
-            return await core.log.written(core.lane.kept(self._key(key)), outcome.position)
+            return await core.log.written(core.lane.kept(self._key(grant, key)), outcome.position)
 
     async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:
         """What read models answer, once they have got to `at_least`.

@@ -1,12 +1,15 @@
-"""Refusals as clients see them: typed errors of payloads, and errors of the request."""
+"""Refusals as typed errors in the payload of a mutation."""
 
-import re
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import strawberry
-from graphql import GraphQLError
 
+from api.access.grant import Grant
+from api.graphql.engine.request_errors import path_names
+from domain import errors
 from domain.errors import Language, Rejected
+from infra.log.submission import Overloaded, ServiceUnavailable
 
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")
@@ -31,24 +34,40 @@ class TryAgainLater(UserError):
     pass
 
 
-# How a code becomes a type of its own, where a client acts on more than code and message. Contexts add theirs.
-ERROR_TYPES: dict[str, Callable[..., UserError]] = {
-    "invalid_input": lambda details, **said: InvalidInput(**said),
-    "overloaded": lambda details, **said: TryAgainLater(**said),
-    "unavailable": lambda details, **said: TryAgainLater(**said),
-}
+# Makes the error of a refusal for the holder of a grant, with the fields that every UserError has. None: Refused.
+Make = Callable[..., UserError | None]
+_MAKERS: dict[type[Rejected], Make] = {}
+F = TypeVar("F", bound=Make)
 
 
-def path_names(path: str) -> list[str]:
-    """A path in the names of the schema, which spells a unit out: call_timeout_s is callTimeoutSeconds."""
-    parts = [re.sub("_s$", "_seconds", part) for part in path.split(".")] if path else []
-    return [re.sub("_([a-z])", lambda match: match[1].upper(), part) for part in parts]
+def error_of(*refusals: type[Rejected]) -> Callable[[F], F]:
+    """Declare the error type of refusals on which a client acts: `make(refusal, grant, code=…, message=…, path=…)`."""
+
+    def register(make: F) -> F:
+        for refusal in refusals:
+            if _MAKERS.setdefault(refusal, make) is not make:
+                raise TypeError(f"two error types for {refusal.__name__}")
+        return make
+
+    return register
 
 
-def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
-    """A query can't return `errors` of its own: the same refusal as an error of the request.
+@error_of(errors.InvalidInput)
+def _invalid_input(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
+    return InvalidInput(**common)
 
-    In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
-    """
-    path = {"path": path_names(refusal.path)} if refusal.path else {}
-    return GraphQLError(refusal.message(language), extensions={"code": refusal.code, **path})
+
+@error_of(Overloaded, ServiceUnavailable)
+def _try_again(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
+    return TryAgainLater(**common)
+
+
+def user_error(refusal: Rejected, language: Language, grant: Grant | None) -> UserError:
+    """A refusal as the payload of a mutation has it: typed, and in the client's language."""
+    common: dict[str, Any] = {
+        "code": refusal.code,
+        "message": refusal.message(language),
+        "path": path_names(refusal.path),
+    }
+    make = _MAKERS.get(type(refusal))
+    return (make(refusal, grant, **common) if make else None) or Refused(**common)

@@ -1,19 +1,29 @@
-"""What every field and mutation of the schema is made of."""
+"""Root fields of the schema: what each is called, who may ask it, and which function answers.
 
-from typing import Annotated, Any, NoReturn, TypeVar
+A context declares its root fields by the decorators below and by `command` (api/graphql/commands.py), as functions of
+its modules. api/graphql/schema.py collects them.
+"""
 
+from collections.abc import Awaitable, Callable
+from inspect import signature
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_type_hints
+
+import msgspec
 import strawberry
 from strawberry.types import Info as StrawberryInfo
 
+from api.graphql.access import Rule
 from api.graphql.context import Context
-from api.graphql.errors import ERROR_TYPES, Refused, UserError, as_graphql_error, path_names
+from api.graphql.engine.request_errors import as_graphql_error
+from api.graphql.errors import UserError
 from api.graphql.scalars import Position
-from domain.errors import Hint, InvalidInput, Rejected
-from domain.identifiers import hospital_of
+from domain.decider import Command
+from domain.errors import Hint, InvalidInput
 
 T = TypeVar("T")
 
 Info = StrawberryInfo[Context, None]
+Root = Literal["Query", "Mutation", "Subscription"]
 
 AtLeast = Annotated[
     Position | None,
@@ -22,6 +32,57 @@ AtLeast = Annotated[
     ),
 ]
 Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
+
+
+class RootField(msgspec.Struct, frozen=True):
+    """A field of the schema's roots.
+
+    Attributes:
+        root: under which root it is.
+        description: for the schema.
+        who: who may ask it.
+        function: answers it. It takes `info`, then `grant` if it has a parameter of that name, then the arguments.
+        commands: what a mutation performs, one of them at a time.
+    """
+
+    root: Root
+    description: str
+    who: Rule
+    function: Callable[..., Any]
+    commands: tuple[type[Command], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def takes_grant(self) -> bool:
+        return "grant" in signature(self.function).parameters
+
+    @property
+    def answer(self) -> Any:
+        """The type of its answer."""
+        return get_type_hints(self.function, include_extras=True)["return"]
+
+
+Declared = Callable[[Callable[..., Any]], RootField]
+
+
+def query(description: str, *, who: Rule) -> Declared:
+    """Declare a root field that answers a question."""
+    return lambda function: RootField("Query", description, who, function)
+
+
+def subscription(description: str, *, who: Rule) -> Declared:
+    """Declare a live field: an async generator of its messages."""
+    return lambda function: RootField("Subscription", description, who, function)
+
+
+def mutation(
+    *commands: type[Command], description: str, who: Rule
+) -> Callable[[Callable[..., Awaitable["Payload"]]], RootField]:
+    """Declare a mutation that is more than its command. It returns its payload or raises Rejected."""
+    return lambda function: RootField("Mutation", description, who, function, commands)
 
 
 @strawberry.interface(description="What has an id of its own, by which `node` finds it again.")
@@ -45,24 +106,6 @@ class Payload:
     errors: list[UserError] = strawberry.field(
         default_factory=list, description="Why it was refused; empty if it was done."
     )
-
-
-def explain(refusal: Rejected, context: Context) -> list[UserError]:
-    """The typed, translated form of a refusal, for the `errors` of a payload."""
-    context.refusals.append(refusal.code)
-    said: dict[str, Any] = {
-        "code": refusal.code,
-        "message": refusal.message(context.language),
-        "path": path_names(refusal.path),
-    }
-    make = None if _is_of_elsewhere(refusal, context) else ERROR_TYPES.get(refusal.code)
-    return [make(refusal.details, **said) if make else Refused(**said)]
-
-
-def _is_of_elsewhere(refusal: Rejected, context: Context) -> bool:
-    """Whether it names an appointment at a hospital that is none of the actor's business."""
-    seen, appointment = context.hospitals_seen, refusal.details.get("appointment")
-    return seen is not None and appointment is not None and hospital_of(appointment) not in seen
 
 
 def refuse(info: Info, path: str, hint: Hint) -> NoReturn:

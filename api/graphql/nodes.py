@@ -1,34 +1,50 @@
-"""Anything that has an id, by its id: for caches of front ends, which know what they have by id alone."""
+"""Anything that has an id, by its id: for caches of front ends, which know what they have by id alone.
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+A thing's kind follows from the form of its id. The root query of that name answers, and its rule says who may ask.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, get_args
 
 import strawberry
 
-from api.graphql.appointments import agenda_by_id, appointment_by_id, hospital_by_id
-from api.graphql.fields import Info, Node
-from api.graphql.people import person_by_id
-from api.graphql.queues import line_by_id, turn_by_id
+from api.access.grant import Grant
+from api.access.identity import ROLES, Role
+from api.graphql.access import Arguments, Scope, Verdict
+from api.graphql.context import Context
+from api.graphql.fields import Info, Node, RootField, query
 from domain.identifiers import Kind, kind_of_id
 
-_BY_KIND: dict[Kind, Callable[[Info, str], Awaitable[Node | None]]] = {
-    "person": person_by_id,
-    "hospital": hospital_by_id,
-    "agenda": agenda_by_id,
-    "appointment": appointment_by_id,
-    "line": line_by_id,
-    "turn": turn_by_id,
-}
 
+def node_field(fields: Mapping[str, RootField]) -> RootField:
+    """The root field `node` over the queries of these root fields. Raises KeyError if a kind of id has no query."""
+    by_kind: dict[str, RootField] = {kind: fields[f"Query.{kind}"] for kind in get_args(Kind)}
 
-@strawberry.type
-class NodeQuery:
-    @strawberry.field(
-        description="A hospital, an agenda, an appointment, a line, a turn or a person by id, as the field of that name"
-        " has it; null if there is none."
+    def as_its_kind(role: Role) -> Scope:
+        def covers(context: Context, arguments: Arguments) -> Verdict:
+            kind = kind_of_id(str(arguments["id"]))
+            if kind is None:
+                return True  # there is nothing of that name
+            scope = by_kind[kind].who.get(role)
+            return scope is not None and scope.covers(context, arguments)
+
+        return Scope("as the field of its kind", covers)
+
+    @query(
+        "A hospital, an agenda, an appointment, a line, a turn or a person by id, as the field of that name"
+        " has it; null if there is none.",
+        who={role: as_its_kind(role) for role in ROLES},
     )
     async def node(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="An id of any of these.")]
+        info: Info,
+        grant: Grant,
+        id: Annotated[strawberry.ID, strawberry.argument(description="An id of any of these.")],
     ) -> Node | None:
         kind = kind_of_id(id)
-        return await _BY_KIND[kind](info, id) if kind else None
+        if kind is None:
+            return None
+        field = by_kind[kind]
+        found: Node | None = await (field.function(info, grant, id) if field.takes_grant else field.function(info, id))
+        return found
+
+    return node

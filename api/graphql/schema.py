@@ -1,58 +1,118 @@
-"""The schema as a whole."""
+"""The schema as a whole, of the root fields and error types that contexts declare."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from inspect import signature
+from types import ModuleType
+from typing import Any, TypeVar
 
 import strawberry
+from graphql import GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
-from api.access.rules import guard
-from api.graphql.appointments import (
-    AppointmentsMutation,
-    AppointmentsQuery,
-    HoldLimitReached,
-    NotReleasedYet,
-    SlotTaken,
-    VisitConflict,
-)
-from api.graphql.attendance import AttendanceMutation
+from api.contexts import graphql_modules
+from api.graphql import errors
 from api.graphql.engine.resolvers import ask_plainly
-from api.graphql.errors import InvalidInput, Refused, TryAgainLater
-from api.graphql.line_views import LineViewsQuery
-from api.graphql.live import Subscription
-from api.graphql.nodes import NodeQuery
-from api.graphql.people import PeopleMutation, PeopleQuery
-from api.graphql.queues import HasATurn, NotBefore, NotNext, QueuesMutation, QueuesQuery
+from api.graphql.errors import UserError
+from api.graphql.fields import RootField
+from api.graphql.guard import guarded
+from api.graphql.nodes import node_field
 from api.graphql.scalars import SCALARS
-from api.graphql.views import ViewsQuery
-from api.graphql.webhooks import WebhooksMutation, WebhooksQuery
+
+T = TypeVar("T")
+
+DESCRIPTIONS = {
+    "Query": "What is known.",
+    "Mutation": "What may be done. Repeating a request with its idempotency key never does it twice.",
+    "Subscription": "What is told as it happens, as an event stream or over WebSockets (graphql-transport-ws).",
+}
 
 
-@strawberry.type(description="What is known.")
-class Query(AppointmentsQuery, PeopleQuery, QueuesQuery, ViewsQuery, LineViewsQuery, WebhooksQuery, NodeQuery):
-    pass
+def root_fields(modules: Iterable[ModuleType]) -> dict[str, RootField]:
+    """All root fields of these modules, and `node`, by "Query.name". Raises TypeError for two of one name."""
+    fields: dict[str, RootField] = {}
+    for field in _declared(modules, RootField):
+        if fields.setdefault(name := f"{field.root}.{_camel(field.name)}", field) is not field:
+            raise TypeError(f"two root fields are named {name}")
+    return fields | {"Query.node": node_field(fields)}
 
 
-@strawberry.type(description="What may be done. Repeating a request with its idempotency key never does it twice.")
-class Mutation(AppointmentsMutation, AttendanceMutation, PeopleMutation, QueuesMutation, WebhooksMutation):
-    pass
+def schema_of(modules: Iterable[ModuleType]) -> strawberry.Schema:
+    """The schema of what these modules declare, guarded."""
+    modules = list(modules)
+    fields = root_fields(modules)
+    roots = {root: _root(root, [field for field in fields.values() if field.root == root]) for root in DESCRIPTIONS}
+    schema = strawberry.Schema(
+        query=roots["Query"],
+        mutation=roots["Mutation"],
+        subscription=roots["Subscription"],
+        types=_user_errors([errors, *modules]),
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
+    ask_plainly(schema._schema)
+    _guard(schema._schema, fields)
+    return schema
 
 
-schema = strawberry.Schema(
-    query=Query,
-    mutation=Mutation,
-    subscription=Subscription,
-    types=[
-        Refused,
-        InvalidInput,
-        TryAgainLater,
-        SlotTaken,
-        NotReleasedYet,
-        HoldLimitReached,
-        VisitConflict,
-        HasATurn,
-        NotBefore,
-        NotNext,
-    ],
-    config=StrawberryConfig(scalar_map=SCALARS),
-)
+def _declared(modules: Iterable[ModuleType], kind: type[T]) -> Iterator[T]:
+    """What modules declare of a kind, each once, in their order."""
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, kind):
+                yield value
 
-ask_plainly(schema._schema)
-guard(schema._schema)
+
+def _user_errors(modules: Iterable[ModuleType]) -> list[type[UserError]]:
+    """The types of errors that these modules declare: the schema reaches them through their interface alone."""
+    return [
+        kind
+        for kind in _declared(modules, type)
+        if issubclass(kind, UserError)
+        and kind is not UserError
+        and kind.__module__ in {one.__name__ for one in modules}
+    ]
+
+
+def _root(root: str, fields: list[RootField]) -> type:
+    namespace: dict[str, Any] = {"__annotations__": {}}
+    for field in fields:
+        resolver = _without_grant(field.function)
+        declare = strawberry.subscription if root == "Subscription" else strawberry.field
+        namespace[field.name] = declare(resolver=resolver, description=field.description)
+    made: type = strawberry.type(description=DESCRIPTIONS[root])(type(root, (), namespace))
+    return made
+
+
+def _without_grant(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as clients see it: the grant is none of its arguments."""
+
+    @wraps(function)
+    def seen(*arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **named)
+
+    seen_signature = signature(function)
+    parameters = [one for one in seen_signature.parameters.values() if one.name != "grant"]
+    seen.__signature__ = seen_signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return seen
+
+
+def _guard(schema: GraphQLSchema, fields: Mapping[str, RootField]) -> None:
+    """Put the guard before every root field. Raises KeyError for one that was not declared."""
+    for root in (schema.query_type, schema.mutation_type, schema.subscription_type):
+        assert root
+        for name, field in root.fields.items():
+            assert "attribute" not in field.extensions, "a plan would ask for it past the guard"
+            resolve = guarded(fields[f"{root.name}.{name}"])
+            if root is schema.subscription_type:
+                field.subscribe = resolve
+            else:
+                field.resolve = resolve
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
+
+
+FIELDS = root_fields(graphql_modules())
+schema = schema_of(graphql_modules())

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import msgspec
 from graphql import GraphQLError
 
-from api.access.rules import Forbidden
+from api.access.grant import Forbidden
 from api.graphql.context import Context
 from api.graphql.engine.execution import Answer, Asked, Engine
 from api.graphql.engine.live import Following
 from api.graphql.engine.plans.plan import FollowedPlan
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
 
 _encode = msgspec.json.Encoder().encode
 

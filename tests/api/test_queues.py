@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.graphql.context import Services
-from api.graphql.current_lines import CurrentLines
+from api.graphql.queues.current_lines import CurrentLines
 from domain.queues.calling import CallNext, FinishService, StartService
 from infra.gateways.keys import Login
 from infra.log.core import Core

@@ -16,9 +16,9 @@ from api.graphql.engine.limits import COST_MAX, QueryTooLarge
 from api.graphql.engine.plans.fields import NotPlain
 from api.graphql.engine.plans.plan import FollowedPlan
 from api.graphql.engine.request import Request
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.engine.trusted import Trusted
 from api.graphql.engine.values import translate_wrong_values
-from api.graphql.errors import as_graphql_error
 from domain.errors import Rejected
 from infra.log.submission import ServiceUnavailable
 from infra.running.logging import log_failure

@@ -32,7 +32,7 @@ from graphql import (
 from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
-from api.graphql.errors import as_graphql_error
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import DateHint, InstantHint, PositionHint
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
 

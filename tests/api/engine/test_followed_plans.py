@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.app import Application
-from api.graphql.appointments import shown_agenda
+from api.graphql.appointments.agendas import shown_agenda
 from api.graphql.engine.documents import Operation
 from domain.appointments.cancelling import CancelAppointment
 from domain.decider import build
@@ -110,7 +110,7 @@ async def test_the_library_handles_a_message_on_which_the_plan_fails(
             raise RuntimeError("a fault of ours")
         return shown_agenda(state, now)
 
-    monkeypatch.setattr("api.graphql.live.shown_agenda", failing)
+    monkeypatch.setattr("api.graphql.appointments.live.shown_agenda", failing)
     async with follower(url) as one:
         await one.follow(AGENDA, id=ID)
         await one.told()

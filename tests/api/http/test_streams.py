@@ -12,7 +12,7 @@ import websockets
 
 from api.access.identity import SKEW_S
 from api.app import Application
-from api.graphql.appointments import shown_agenda
+from api.graphql.appointments.agendas import shown_agenda
 from api.graphql.context import Services
 from api.graphql.engine.trusted import Trusted, document_id
 from bench.login import bearer
@@ -178,7 +178,7 @@ async def test_what_is_told_is_made_once_for_both_kinds(url: str, core: Core, mo
         made.append(now)
         return shown_agenda(state, now)
 
-    monkeypatch.setattr("api.graphql.live.shown_agenda", counted)
+    monkeypatch.setattr("api.graphql.appointments.live.shown_agenda", counted)
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(reader(url, AGENDA, id=ID)) for _ in range(5)]
         sockets = [await stack.enter_async_context(follower(url, language="en")) for _ in range(5)]

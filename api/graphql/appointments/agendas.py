@@ -1,0 +1,187 @@
+"""Agendas in the schema: slots, quotas, publishing."""
+
+import re
+from datetime import date as Date
+from datetime import datetime
+from enum import Enum
+from itertools import islice
+from typing import Annotated, cast
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import DOERS_OF_ALL, EVERYBODY
+from api.graphql.appointments.access import own_hospital
+from api.graphql.commands import words_of
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, query, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.scalars import Instant, Position
+from domain.appointments import agenda as domain
+from domain.appointments import availability, publishing
+from domain.decider import build
+
+
+@words_of(domain.Channel)
+@strawberry.enum(description="Through which channel an appointment is booked.")
+class Channel(Enum):
+    WEB = strawberry.enum_value("WEB", description="The patient, or family, on a page or in an app.")
+    PHONE = strawberry.enum_value("PHONE", description="By telephone.")
+    WINDOW = strawberry.enum_value("WINDOW", description="At the hospital's window.")
+    ASSISTED = strawberry.enum_value("ASSISTED", description="By somebody who helps patients, elsewhere.")
+
+
+@words_of(availability.SlotState)
+@strawberry.enum(description="What can be done with a slot at the time of asking.")
+class SlotState(Enum):
+    FREE = strawberry.enum_value("FREE", description="Booking is open and nobody has it.")
+    NOT_RELEASED = strawberry.enum_value(
+        "NOT_RELEASED", description="Nobody has it, and nobody may take it before the agenda's `releaseAt`."
+    )
+    HELD = strawberry.enum_value("HELD", description="Somebody holds it until `heldUntil`.")
+    BOOKED = strawberry.enum_value("BOOKED", description="It has its appointment.")
+    PAST = strawberry.enum_value("PAST", description="It began without one.")
+
+
+@strawberry.type(description="A time in an agenda that one patient can have.")
+class Slot:
+    number: int = strawberry.field(description="Counts from 1; the number on the ficha.")
+    start: Instant = strawberry.field(description="When it begins.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+    state: SlotState = strawberry.field(description="What can be done with it at the time of asking.")
+    held_until: Instant | None = strawberry.field(description="When the hold on it ends by itself, if it is held.")
+
+
+@strawberry.type(description="How many appointments a channel may book in an agenda.")
+class Quota:
+    channel: Channel = strawberry.field(description="The channel.")
+    limit: int = strawberry.field(description="Appointments at most.")
+    taken: int = strawberry.field(description="Live appointments booked through it.")
+
+
+def _slot(agenda: availability.PublishedAgenda, slot: availability.Slot, now: datetime) -> Slot:
+    state = availability.slot_state(agenda, slot.number, now)
+    held_until = Instant(agenda.holds[slot.number].held_until) if state == "HELD" else None
+    return Slot(
+        number=slot.number,
+        start=Instant(slot.start),
+        minutes=slot.minutes,
+        state=SlotState[state],
+        held_until=held_until,
+    )
+
+
+@strawberry.type(description="One practitioner (or room) on one date: a list of slots.")
+class Agenda(Node):
+    id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
+    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    specialty: str = strawberry.field(description="The specialty's code.")
+    practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
+    date: Date = strawberry.field(description="The date in La Paz.")
+    release_at: Instant | None = strawberry.field(
+        description="When booking opens; null if it is open since it is known."
+    )
+    quotas: list[Quota] = strawberry.field(description="Limits by channel; a channel that is not listed has none.")
+    free_slots: int = strawberry.field(
+        description="How many slots are FREE at the time of asking: none before `releaseAt`."
+    )
+    agenda: strawberry.Private[availability.PublishedAgenda]
+    now: strawberry.Private[datetime]
+
+    @strawberry.field(description="The slots in order of number.")
+    def slots(
+        self,
+        info: Info,
+        first: First,
+        after: After = None,
+        state: Annotated[SlotState | None, strawberry.argument(description="Only slots in this state.")] = None,
+    ) -> Connection[Slot]:
+        first = page_size(first, info)
+        if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
+            refuse(info, "after", CursorHint())
+        in_state = cast("availability.SlotState", state.name) if state else None
+        wanted = availability.slots_in(self.agenda, in_state, self.now, after=int(after or 0))
+        slots = [_slot(self.agenda, slot, self.now) for slot in islice(wanted, first + 1)]
+        return page(slots, first, lambda slot: str(slot.number))
+
+
+def shown_agenda(state: domain.Agenda, now: datetime) -> Agenda | None:
+    agenda = domain.published_agenda(state)
+    return shown_published(agenda, now) if agenda else None
+
+
+def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agenda:
+    quotas = [
+        Quota(channel=Channel(channel), limit=limit, taken=agenda.taken.get(channel, 0))
+        for channel, limit in agenda.quotas.items()
+        if channel in Channel.__members__  # nobody can book through a channel that was dropped
+    ]
+    return Agenda(
+        id=strawberry.ID(agenda.agenda),
+        hospital=strawberry.ID(agenda.hospital),
+        specialty=agenda.specialty,
+        practitioner=agenda.practitioner,
+        date=agenda.date,
+        release_at=Instant(agenda.release_at) if agenda.release_at else None,
+        quotas=quotas,
+        free_slots=availability.free_count(agenda, now),
+        agenda=agenda,
+        now=now,
+    )
+
+
+@query("An agenda by id; null if it was not published.", who=EVERYBODY)
+async def agenda(
+    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="hospital/date/practitioner")]
+) -> Agenda | None:
+    return shown_agenda(await info.context.state(domain.stream(id)), info.context.services.now())
+
+
+@strawberry.input(description="A time in an agenda.")
+class SlotInput:
+    start: Instant = strawberry.field(description="When it begins, on the agenda's date in La Paz.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+
+
+@strawberry.input(description="How many appointments a channel may book.")
+class QuotaInput:
+    channel: Channel = strawberry.field(description="The channel.")
+    limit: int = strawberry.field(description="Appointments at most.")
+
+
+@strawberry.input(description="An agenda to publish. Slots are numbered in order of their start.")
+class PublishAgendaInput(KeyedInput):
+    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    specialty: str = strawberry.field(description="The specialty's code: pediatrics.")
+    practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
+    date: Date = strawberry.field(description="The date in La Paz.")
+    slots: list[SlotInput] = strawberry.field(description="1 to 5000 slots.")
+    quotas: list[QuotaInput] = strawberry.field(default_factory=list, description="Limits by channel; none: no limit.")
+    release_at: Instant | None = strawberry.field(default=None, description="When booking opens; null: at once.")
+
+
+@strawberry.type(description="What came of publishing an agenda.")
+class PublishAgendaPayload(Payload):
+    agenda: Agenda | None = strawberry.field(default=None, description="The agenda.")
+
+
+@mutation(
+    publishing.PublishAgenda,
+    description="Publish an agenda. Publishing the same again changes nothing.",
+    who={"hospital_clerk": own_hospital("input.hospital"), **DOERS_OF_ALL},
+)
+async def publish_agenda(info: Info, grant: Grant, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:
+    context, kind = info.context, publishing.PublishAgenda
+    fields = {
+        "hospital": input.hospital,
+        "specialty": input.specialty,
+        "practitioner": input.practitioner,
+        "date": input.date,
+        "slots": [{"start": slot.start, "minutes": slot.minutes} for slot in input.slots],
+        "quotas": publishing.quotas_by_channel((quota.channel.name, quota.limit) for quota in input.quotas),
+        "release_at": input.release_at,
+    }
+    command, outcome = await context.perform(
+        grant, input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
+    )
+    state = await context.state(domain.stream(command.agenda))
+    return PublishAgendaPayload(agenda=shown_agenda(state, context.services.now()), position=Position(outcome.position))

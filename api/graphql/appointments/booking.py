@@ -1,0 +1,224 @@
+"""Bookings in the schema: holding, booking and cancelling a slot."""
+
+from enum import Enum
+from typing import Annotated, Any
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import DOERS_OF_ALL, argument, only
+from api.graphql.appointments.access import READERS, by_web, not_by_web, own_appointment, own_hospital
+from api.graphql.appointments.agendas import Slot, SlotState
+from api.graphql.commands import Done, Given, Gives, Takes, command, words_of
+from api.graphql.errors import UserError, error_of
+from api.graphql.fields import Info, Node, query
+from api.graphql.people.acting import own_people
+from api.graphql.scalars import Instant
+from domain.appointments import agenda as agendas
+from domain.appointments import attendance, booking, cancelling, holding
+from domain.appointments import patient as patients
+from domain.identifiers import agenda_of, hospital_of
+
+
+@words_of(attendance.AppointmentState)
+@strawberry.enum(description="What became of an appointment.")
+class AppointmentState(Enum):
+    BOOKED = strawberry.enum_value("BOOKED", description="Nothing more is known of it.")
+    CANCELLED = strawberry.enum_value("CANCELLED", description="It was given up before it began.")
+    CHECKED_IN = strawberry.enum_value("CHECKED_IN", description="The patient is, or was, here.")
+    NO_SHOW = strawberry.enum_value("NO_SHOW", description="The patient did not come.")
+
+
+@words_of(cancelling.Reason)
+@strawberry.enum(description="Whose cause it is that an appointment is cancelled.")
+class CancellationReason(Enum):
+    PATIENT = strawberry.enum_value("PATIENT", description="The patient does not come.")
+    HOSPITAL = strawberry.enum_value("HOSPITAL", description="The hospital can't see the patient.")
+    MISTAKE = strawberry.enum_value("MISTAKE", description="It should not have been booked.")
+    OTHER = strawberry.enum_value("OTHER", description="None of these.")
+
+
+@strawberry.type(description="A slot kept for a patient for some minutes.")
+class Hold:
+    id: strawberry.ID = strawberry.field(description="The hold.")
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    slot: int = strawberry.field(description="The slot's number.")
+    held_until: Instant = strawberry.field(description="When it ends by itself.")
+
+
+@strawberry.type(description="A ficha: a slot that a patient has.")
+class Appointment(Node):
+    id: strawberry.ID = strawberry.field(description="The agenda, then an opaque part.")
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    specialty: str = strawberry.field(description="The specialty's code.")
+    slot: int = strawberry.field(description="The slot's number.")
+    start: Instant = strawberry.field(description="When it begins.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+    patient: strawberry.ID = strawberry.field(description="The patient's opaque id.")
+    state: AppointmentState = strawberry.field(description="What became of it.")
+
+
+def shown_appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
+    return Appointment(
+        id=strawberry.ID(visit.appointment),
+        agenda=strawberry.ID(agenda_of(visit.appointment)),
+        hospital=strawberry.ID(visit.hospital),
+        specialty=visit.specialty,
+        slot=visit.slot,
+        start=Instant(visit.start),
+        minutes=visit.minutes,
+        patient=strawberry.ID(patient),
+        state=state,
+    )
+
+
+def shown_hold(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold:
+    return Hold(
+        id=strawberry.ID(held.hold),
+        agenda=strawberry.ID(agenda),
+        slot=held.slot,
+        held_until=Instant(held.held_until),
+    )
+
+
+@strawberry.type(description="Somebody else has the slot.")
+class SlotTaken(UserError):
+    alternatives: list[Slot] = strawberry.field(description="Free slots of the same agenda, the nearest in time first.")
+
+
+@strawberry.type(description="The agenda is not open for booking yet.")
+class NotReleasedYet(UserError):
+    release_at: Instant = strawberry.field(description="When it opens.")
+
+
+@strawberry.type(description="The patient holds as many slots as one may.")
+class HoldLimitReached(UserError):
+    free_again_at: Instant = strawberry.field(description="When the first of these holds ends by itself.")
+
+
+@strawberry.type(description="The patient has another appointment that rules this one out.")
+class VisitConflict(UserError):
+    appointment: strawberry.ID = strawberry.field(description="The other appointment.")
+
+
+@error_of(booking.SlotTaken)
+def _slot_taken(refusal: booking.SlotTaken, _grant: Grant | None, **common: Any) -> UserError:
+    free = [
+        Slot(number=slot.number, start=Instant(slot.start), minutes=slot.minutes, state=SlotState.FREE, held_until=None)
+        for slot in refusal.alternatives
+    ]
+    return SlotTaken(alternatives=free, **common)
+
+
+@error_of(booking.NotReleasedYet)
+def _not_released_yet(refusal: booking.NotReleasedYet, _grant: Grant | None, **common: Any) -> UserError:
+    return NotReleasedYet(release_at=Instant(refusal.at), **common)
+
+
+@error_of(patients.HoldLimitReached)
+def _hold_limit_reached(refusal: patients.HoldLimitReached, _grant: Grant | None, **common: Any) -> UserError:
+    return HoldLimitReached(free_again_at=Instant(refusal.at), **common)
+
+
+@error_of(patients.VisitsOverlap, patients.AlreadySeenHere)
+def _visit_conflict(
+    refusal: patients.VisitsOverlap | patients.AlreadySeenHere, grant: Grant | None, **common: Any
+) -> UserError | None:
+    appointment = refusal.appointment
+    hospitals = grant.bounds if grant else None
+    if hospitals is not None and hospital_of(appointment) not in hospitals:
+        return None  # a clerk does not learn of appointments at other hospitals
+    return VisitConflict(appointment=strawberry.ID(appointment), **common)
+
+
+async def appointment_by_id(info: Info, id: str) -> Appointment | None:
+    """An appointment as it is at the time of asking; None if nobody booked it."""
+    agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(id)))
+    booked = agenda.appointments.get(id)
+    if booked is None:
+        return None
+    state: patients.Patient = await info.context.state(patients.stream(booked.patient))
+    visit = state.visits.get(id) or state.given_up[id]
+    return shown_appointment(booked.patient, visit, AppointmentState[attendance.appointment_state(agenda, id)])
+
+
+@query("An appointment by id, as it is at the time of asking; null if nobody booked it.", who=READERS)
+async def appointment(
+    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The appointment's id.")]
+) -> Appointment | None:
+    return await appointment_by_id(info, id)
+
+
+@command(
+    holding.HoldSlot,
+    "Keep a slot for some minutes. The hold ends by itself.",
+    who={"citizen": own_people("input.patient"), "hospital_clerk": own_hospital("input.agenda"), **DOERS_OF_ALL},
+    takes=Takes(
+        "A slot to hold. A second time renews the hold, once.",
+        agenda="The agenda.",
+        slot="The slot's number.",
+        patient="The person for whom it is kept.",
+    ),
+    gives=Gives("What came of holding a slot.", hold="The hold."),
+    new_id="hold",
+    adds={"hold_s": lambda context, _grant: context.services.settings.hold_s},
+)
+async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> Hold:
+    # By the hold's id, never by the outcome's position: for a repetition whose key is forgotten, that is the log's end.
+    command = done.command
+    held = next((event for _, event in done.outcome.recorded if isinstance(event, agendas.SlotHeld)), None)
+    if held is None:
+        agenda: agendas.Agenda = await info.context.state(agendas.stream(command.agenda))
+        held = agenda.all_holds[command.hold]
+    return shown_hold(command.agenda, held)
+
+
+@command(
+    booking.BookAppointment,
+    "Book a slot: hold and confirm in one step, or confirm the patient's own hold.",
+    who={
+        "citizen": only(own_people("input.patient"), "by WEB", by_web),
+        "hospital_clerk": only(own_hospital("input.agenda"), "not by WEB", not_by_web),
+        **DOERS_OF_ALL,
+    },
+    takes=Takes(
+        "A slot to book, held by the patient before or not.",
+        agenda="The agenda.",
+        slot="The slot's number.",
+        patient="The person who is to be seen.",
+        channel=Given("Through which channel it is booked.", default="WEB"),
+    ),
+    gives=Gives("What came of booking.", appointment="The ficha."),
+    new_id="appointment",
+    within="agenda",
+)
+async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> Appointment | None:
+    command = done.command
+    for _, event in done.outcome.recorded:
+        if isinstance(event, patients.VisitTaken):
+            return shown_appointment(command.patient, event, AppointmentState.BOOKED)
+    return await appointment_by_id(info, command.appointment)  # booked earlier: it may be over by now
+
+
+@command(
+    cancelling.CancelAppointment,
+    "Give an appointment up, so that its slot is free again at once.",
+    who={
+        "citizen": only(
+            own_appointment("input.appointment"),
+            "not as HOSPITAL",
+            lambda arguments: bool(argument(arguments, "input.reason") != "HOSPITAL"),
+        ),
+        "hospital_clerk": own_hospital("input.appointment"),
+        **DOERS_OF_ALL,
+    },
+    takes=Takes(
+        "An appointment to give up (reversión de cita).",
+        appointment="The appointment.",
+        reason="Whose cause it is.",
+    ),
+    gives=Gives("What came of cancelling.", appointment="The appointment, cancelled."),
+)
+async def cancel_appointment(info: Info, done: Done[cancelling.CancelAppointment]) -> Appointment | None:
+    return await appointment_by_id(info, done.command.appointment)

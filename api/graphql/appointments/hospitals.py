@@ -1,0 +1,56 @@
+"""Hospitals in the schema."""
+
+from typing import Annotated
+
+import strawberry
+
+from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
+from api.graphql.commands import Done, Given, Gives, Takes, command
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.fields import Info, Node, query, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from domain.appointments import hospital as domain
+from domain.identifiers import SLUG, fits
+
+HospitalCode = Annotated[strawberry.ID, strawberry.argument(description="The hospital's code: la-merced.")]
+
+
+@strawberry.type(description="A hospital of the municipality.")
+class Hospital(Node):
+    id: strawberry.ID = strawberry.field(description="Its code: la-merced.")
+    name: str = strawberry.field(description="Its name.")
+
+
+@query("The hospitals, by code.", who=EVERYBODY)
+async def hospitals(info: Info, first: First, after: After = None) -> Connection[Hospital]:
+    first = page_size(first, info)
+    if after is not None and not fits(SLUG, after):
+        refuse(info, "after", CursorHint())
+    context = info.context
+    names = await context.stream_names(domain.stream(""), after=domain.stream(after or ""), first=first + 1)
+    found: list[Hospital] = []
+    for begin in range(0, len(names), STREAMS_AT_ONCE_MAX):
+        states = await context.states(names[begin : begin + STREAMS_AT_ONCE_MAX])
+        found += [_shown(state.registered) for state in states.values()]
+    return page(found, first, lambda hospital: hospital.id)
+
+
+@query("A hospital by its code; null if none is registered under it.", who=EVERYBODY)
+async def hospital(info: Info, id: HospitalCode) -> Hospital | None:
+    registered = (await info.context.state(domain.stream(id))).registered
+    return _shown(registered) if registered else None
+
+
+def _shown(registered: domain.HospitalRegistered) -> Hospital:
+    return Hospital(id=strawberry.ID(registered.hospital), name=registered.name)
+
+
+@command(
+    domain.RegisterHospital,
+    "Register a hospital. Repeating it changes nothing.",
+    who={"administrator": ALL, **DOERS_OF_ALL},
+    takes=Takes("A hospital to register.", hospital="Its code: la-merced.", name=Given("Its name.", clean=str.strip)),
+    gives=Gives("What came of registering a hospital.", hospital="The hospital."),
+)
+async def register_hospital(_: Info, done: Done[domain.RegisterHospital]) -> Hospital:
+    return Hospital(id=strawberry.ID(done.command.hospital), name=done.command.name)

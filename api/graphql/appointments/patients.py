@@ -1,0 +1,96 @@
+"""A patient in the schema: a person's appointments and holds."""
+
+from bisect import bisect_right
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import ALL, READERS_OF_ALL, Rule
+from api.graphql.appointments.booking import Appointment, AppointmentState, Hold, shown_appointment, shown_hold
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.fields import Info, query, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.people.acting import own_people
+from domain import people
+from domain.appointments import agenda as agendas
+from domain.appointments import patient as domain
+from domain.appointments.attendance import appointment_state
+from domain.identifiers import agenda_of, hospital_of
+
+
+def readers_of_patient(path: str) -> Rule:
+    """Who reads a person's appointments: a clerk sees those at their hospital, by the bounds of the grant."""
+    return {"citizen": own_people(path), "hospital_clerk": ALL, **READERS_OF_ALL}
+
+
+@strawberry.type(description="A person as hospitals see them.")
+class Patient:
+    id: strawberry.ID = strawberry.field(description="The person's opaque id.")
+    holds: list[Hold] = strawberry.field(description="Live holds at the time of asking, two at most.")
+    patient: strawberry.Private[domain.Patient]
+    hospitals: strawberry.Private[frozenset[str] | None]
+
+    @strawberry.field(description="Appointments by start, cancelled ones too.")
+    async def appointments(self, info: Info, first: First, after: After = None) -> Connection[Appointment]:
+        first = page_size(first, info)
+        known = {
+            name: visit
+            for name, visit in (*self.patient.visits.items(), *self.patient.given_up.items())
+            if self.hospitals is None or visit.hospital in self.hospitals
+        }
+        visits = sorted(known.values(), key=_by_start)
+        begin = 0
+        if after is not None:
+            last = known.get(after)
+            if last is None:
+                refuse(info, "after", CursorHint())
+            begin = bisect_right(visits, _by_start(last), key=_by_start)
+        wanted = visits[begin : begin + first + 1]
+        states = await _states(info, [visit.appointment for visit in wanted])
+        shown = [shown_appointment(self.id, visit, states[visit.appointment]) for visit in wanted]
+        return page(shown, first, lambda appointment: appointment.id)
+
+
+async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentState]:
+    """What became of these appointments: their agendas tell."""
+    streams = sorted({agendas.stream(agenda_of(appointment)) for appointment in appointments})
+    found: dict[str, agendas.Agenda] = {}
+    for begin in range(0, len(streams), STREAMS_AT_ONCE_MAX):
+        found |= await info.context.states(streams[begin : begin + STREAMS_AT_ONCE_MAX])
+    return {
+        appointment: AppointmentState[appointment_state(found[agendas.stream(agenda_of(appointment))], appointment)]
+        for appointment in appointments
+    }
+
+
+def _by_start(visit: domain.VisitTaken) -> tuple[datetime, str]:
+    return visit.start, visit.appointment
+
+
+def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset[str] | None) -> Patient:
+    """The person as those see them who may know of these hospitals; None for all."""
+    holds = [
+        shown_hold(hold.agenda, hold)
+        for hold in domain.live_holds(state, now)
+        if hospitals is None or hospital_of(hold.agenda) in hospitals
+    ]
+    return Patient(id=strawberry.ID(id), holds=holds, patient=state, hospitals=hospitals)
+
+
+@query(
+    "A person's appointments and live holds; null if nobody was registered under that id. Those of an"
+    " erased person stay.",
+    who=readers_of_patient("id"),
+)
+async def patient(
+    info: Info,
+    grant: Grant,
+    id: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+) -> Patient | None:
+    person, stream = people.stream(id), domain.stream(id)
+    states = await info.context.states([person, stream])
+    if states[person].registered is None:
+        return None
+    return _patient(id, states[stream], info.context.services.now(), grant.bounds)

@@ -1,0 +1,269 @@
+"""What the read models know of appointments: where a free slot is, who comes when, and a hospital's figures."""
+
+import asyncio
+from datetime import date as Date
+from typing import Annotated
+
+import msgspec
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import EVERYBODY
+from api.graphql.appointments.access import HOSPITAL_READERS
+from api.graphql.appointments.agendas import Agenda, shown_published
+from api.graphql.appointments.booking import Appointment, AppointmentState
+from api.graphql.appointments.hospitals import HospitalCode
+from api.graphql.appointments.patients import readers_of_patient
+from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.read_models import BEHIND, code, period
+from api.graphql.scalars import Instant
+from domain.calendar import local_date
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, OpaqueHint, agenda_of, fits
+from projections.appointments import appointments as visits
+from projections.appointments import availability as slots
+
+DAYS_MAX = 62
+DAYS_SHOWN = 30  # unless told otherwise
+WEEKS_MAX = 26
+
+OnOrAfter = Annotated[Date | None, strawberry.argument(description="The first day in La Paz; without, today.")]
+OfSpecialty = Annotated[str | None, strawberry.argument(description="Only of this specialty, by its code.")]
+OfPractitioner = Annotated[
+    str | None, strawberry.argument(description="Only of this practitioner or room, by its code.")
+]
+
+
+@strawberry.type(description="A slot that anybody may take at the time of asking.")
+class FreeSlot:
+    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    slot: int = strawberry.field(description="The slot's number.")
+    start: Instant = strawberry.field(description="When it begins.")
+    minutes: int = strawberry.field(description="How long it lasts.")
+
+
+@strawberry.type(description="What a day has to offer.")
+class AvailableDay:
+    date: Date = strawberry.field(description="The date in La Paz.")
+    agendas: int = strawberry.field(description="Agendas published for it.")
+    free_slots: int = strawberry.field(description="Slots that anybody may take at the time of asking.")
+    next_start: Instant | None = strawberry.field(description="When the first of these begins.")
+
+
+@strawberry.type(description="Where a specialty has free slots.")
+class Availability:
+    free_slots: int = strawberry.field(description="Slots of all these days that anybody may take.")
+    next_free: FreeSlot | None = strawberry.field(description="The first of these.")
+    days: list[AvailableDay] = strawberry.field(description="The days that have agendas, in order.")
+
+
+def _first_free(days: list[slots.FreeDay]) -> FreeSlot | None:
+    for day in days:
+        if day.agenda is not None and day.slot is not None and day.start is not None and day.minutes is not None:
+            return FreeSlot(
+                agenda=strawberry.ID(day.agenda), slot=day.slot, start=Instant(day.start), minutes=day.minutes
+            )
+    return None
+
+
+@strawberry.type(description="A specialty of a hospital in a week.")
+class Utilisation:
+    specialty: str = strawberry.field(description="The specialty's code.")
+    week: Date = strawberry.field(description="The week's Monday.")
+    slots: int = strawberry.field(description="Slots published.")
+    booked: int = strawberry.field(description="Appointments that were not cancelled.")
+    cancelled: int = strawberry.field(description="Appointments that were cancelled.")
+    checked_in: int = strawberry.field(description="Of those booked, patients who came.")
+    no_shows: int = strawberry.field(description="Of those booked, patients who did not come.")
+
+
+def _visit(row: visits.AppointmentRow) -> Appointment:
+    return Appointment(
+        id=strawberry.ID(row.appointment),
+        agenda=strawberry.ID(agenda_of(row.appointment)),
+        hospital=strawberry.ID(row.hospital),
+        specialty=row.specialty,
+        slot=row.slot,
+        start=Instant(row.start),
+        minutes=row.minutes,
+        patient=strawberry.ID(row.patient),
+        state=AppointmentState(row.state),
+    )
+
+
+def _place(after: str | None, info: Info) -> visits.Place | None:
+    """Where the page before ended: its cursor is the start and the id of its last appointment."""
+    if after is None:
+        return None
+    start, _, appointment = after.partition(" ")
+    if not start.isascii() or not fits(APPOINTMENT_NAME, appointment):
+        refuse(info, "after", CursorHint())
+    try:
+        return msgspec.convert({"start": start, "appointment": appointment}, visits.Place)
+    except msgspec.ValidationError:
+        refuse(info, "after", CursorHint())
+
+
+def _cursor(appointment: Appointment) -> str:
+    return f"{appointment.start.isoformat()} {appointment.id}"
+
+
+@query(
+    f"Where a specialty has free slots, day by day, {DAYS_SHOWN} days from today on unless told"
+    f" otherwise, {DAYS_MAX} at most." + BEHIND,
+    who=EVERYBODY,
+)
+async def availability(
+    info: Info,
+    *,
+    specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
+    hospital: Annotated[strawberry.ID | None, strawberry.argument(description="Only in this hospital.")] = None,
+    practitioner: OfPractitioner = None,
+    on_or_after: OnOrAfter = None,
+    to: Annotated[
+        Date | None,
+        strawberry.argument(
+            description=f"The last day in La Paz; without, the {DAYS_SHOWN}th day counted from the first."
+        ),
+    ] = None,
+    at_least: AtLeast = None,
+) -> Availability:
+    first, last = period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
+    code(specialty, "specialty", info)
+    question = slots.free_by_day(
+        specialty=specialty,
+        hospital=code(hospital, "hospital", info),
+        practitioner=code(practitioner, "practitioner", info),
+        first=first,
+        last=last,
+        now=info.context.services.now(),
+    )
+    days = await info.context.ask(question, at_least=at_least)
+    return Availability(
+        free_slots=sum(day.free for day in days),
+        next_free=_first_free(days),
+        days=[
+            AvailableDay(
+                date=day.date,
+                agendas=day.agendas,
+                free_slots=day.free,
+                next_start=Instant(day.start) if day.start else None,
+            )
+            for day in days
+        ],
+    )
+
+
+@query(
+    "A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"
+    " or a practitioner if one is named." + BEHIND,
+    who=EVERYBODY,
+)
+async def agendas(
+    info: Info,
+    *,
+    hospital: HospitalCode,
+    first: First,
+    after: After = None,
+    on_or_after: OnOrAfter = None,
+    specialty: OfSpecialty = None,
+    practitioner: OfPractitioner = None,
+    at_least: AtLeast = None,
+) -> Connection[Agenda]:
+    first = page_size(first, info)
+    code(hospital, "hospital", info)
+    if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
+        refuse(info, "after", CursorHint())
+    now = info.context.services.now()
+    question = slots.agendas_from(
+        hospital=hospital,
+        specialty=code(specialty, "specialty", info),
+        practitioner=code(practitioner, "practitioner", info),
+        begin=after or f"{hospital}/{on_or_after or local_date(now)}",
+        first=first + 1,
+    )
+    rows = await info.context.ask(question, at_least=at_least)
+    nodes = []
+    for number, row in enumerate(rows):
+        if number % STREAMS_AT_ONCE_MAX == 0:
+            await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
+        nodes.append(shown_published(slots.published_agenda(row), now))
+    return page(nodes, first, lambda agenda: agenda.id)
+
+
+@query(
+    "Who comes to a hospital on a day, by start; cancelled appointments too. Of one specialty if it is named." + BEHIND,
+    who=HOSPITAL_READERS,
+)
+async def day_list(
+    info: Info,
+    *,
+    hospital: HospitalCode,
+    date: Annotated[Date, strawberry.argument(description="The date in La Paz.")],
+    first: First,
+    after: After = None,
+    specialty: OfSpecialty = None,
+    at_least: AtLeast = None,
+) -> Connection[Appointment]:
+    first = page_size(first, info)
+    code(hospital, "hospital", info)
+    question = visits.of_day(
+        hospital,
+        date,
+        specialty=code(specialty, "specialty", info),
+        after=_place(after, info),
+        first=first + 1,
+    )
+    rows = await info.context.ask(question, at_least=at_least)
+    return page([_visit(row) for row in rows], first, _cursor)
+
+
+@query(
+    "A person's appointments by start, cancelled ones too, from the read models: `patient` has them as"
+    " the log has them." + BEHIND,
+    who=readers_of_patient("patient"),
+)
+async def appointments(
+    info: Info,
+    grant: Grant,
+    *,
+    patient: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+    first: First,
+    after: After = None,
+    at_least: AtLeast = None,
+) -> Connection[Appointment]:
+    first = page_size(first, info)
+    if not fits(OPAQUE, patient):
+        refuse(info, "patient", OpaqueHint())
+    question = visits.of_patient(patient, hospitals=grant.bounds, after=_place(after, info), first=first + 1)
+    rows = await info.context.ask(question, at_least=at_least)
+    return page([_visit(row) for row in rows], first, _cursor)
+
+
+@query(
+    f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + BEHIND,
+    who=HOSPITAL_READERS,
+)
+async def utilisation(
+    info: Info,
+    hospital: HospitalCode,
+    on_or_after: Annotated[Date, strawberry.argument(description="The first day in La Paz.")],
+    to: Annotated[Date, strawberry.argument(description="The last day in La Paz.")],
+    at_least: AtLeast = None,
+) -> list[Utilisation]:
+    first, last = period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
+    code(hospital, "hospital", info)
+    rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
+    return [
+        Utilisation(
+            specialty=row.specialty,
+            week=row.week,
+            slots=row.slots,
+            booked=row.booked,
+            cancelled=row.cancelled,
+            checked_in=row.came,
+            no_shows=row.missed,
+        )
+        for row in rows
+    ]

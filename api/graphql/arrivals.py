@@ -1,0 +1,141 @@
+"""Arrivals in the schema: what concerns appointments and lines at once. Apart from it, neither knows the other."""
+
+from typing import Any
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import DOERS_OF_ALL, Arguments, Rule, Scope, only
+from api.graphql.appointments.access import CLERKS_OF_APPOINTMENT, by_web, is_own_appointment, not_by_web
+from api.graphql.appointments.booking import Appointment, appointment_by_id
+from api.graphql.context import Context
+from api.graphql.errors import UserError, error_of
+from api.graphql.fields import Info, Input, KeyedInput, Payload, mutation
+from api.graphql.people.acting import acts_for
+from api.graphql.queues.access import own_service_point
+from api.graphql.queues.turns import NotBefore, Turn, just_taken, turn_by_id, turn_for
+from api.graphql.queues.words import PreferenceReason, TurnChannel
+from api.graphql.scalars import Instant, Position
+from domain import arrivals
+from domain.appointments import attendance
+from domain.decider import build
+from domain.errors import Hint, InvalidInput
+from domain.queues.turns import TakeTurn
+
+
+class AloneHint(
+    Hint,
+    es="con una ficha no se dice nada más: ella dice de quién es el turno",
+    en="an appointment stands alone: it says whose turn it is",
+): ...
+
+
+@strawberry.input(description="A patient who is here.")
+class CheckInInput(KeyedInput):
+    appointment: strawberry.ID = strawberry.field(description="The appointment, which is today.")
+    line: strawberry.ID | None = strawberry.field(
+        default=None, description="A line of the same hospital, in which the patient waits from now on."
+    )
+
+
+@strawberry.type(description="What came of checking in.")
+class CheckInPayload(Payload):
+    appointment: Appointment | None = strawberry.field(default=None, description="The appointment, checked in.")
+    turn: Turn | None = strawberry.field(default=None, description="The patient's turn, if a line was named.")
+
+
+@error_of(arrivals.TooEarly)
+def _too_early(refusal: arrivals.TooEarly, _grant: Grant | None, **common: Any) -> UserError:
+    return NotBefore(at=Instant(refusal.at), **common)
+
+
+@mutation(
+    attendance.CheckIn,
+    arrivals.CheckInToLine,
+    description="Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
+    who=CLERKS_OF_APPOINTMENT,
+)
+async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> CheckInPayload:
+    fields = {"appointment": input.appointment, **({"line": input.line} if input.line else {})}
+    kind = arrivals.CheckInToLine if input.line else attendance.CheckIn
+    _, outcome = await info.context.perform(
+        grant,
+        input.idempotency_key,
+        fields,
+        kind,
+        lambda id: build(kind, **fields, **({"turn": f"{input.line}/{id}"} if input.line else {})),
+    )
+    appointment = await appointment_by_id(info, input.appointment)
+    turn = await turn_for(info, input.line, input.appointment) if input.line else None
+    return CheckInPayload(appointment=appointment, turn=turn, position=Position(outcome.position))
+
+
+@strawberry.input(description="A turn to take: with a ficha, or for a person, or on paper for nobody in particular.")
+class TakeTurnInput(KeyedInput):
+    line: strawberry.ID = strawberry.field(description="The line.")
+    channel: TurnChannel = strawberry.field(description="Where it is taken.")
+    person: strawberry.ID | None = strawberry.field(
+        default=None, description="The person's opaque id; null for a paper at the office."
+    )
+    reason: PreferenceReason | None = strawberry.field(default=None, description="What gives a preference; null: none.")
+    appointment: strawberry.ID | None = strawberry.field(
+        default=None, description="A ficha of today at the line's hospital. It says already who it is."
+    )
+
+
+@strawberry.type(description="What came of taking a turn.")
+class TakeTurnPayload(Payload):
+    turn: Turn | None = strawberry.field(default=None, description="The turn after it.")
+
+
+TakesTurn = TakeTurn | arrivals.TakeTurnByAge | arrivals.TakeTurnForAppointment
+
+
+def _wish(input: TakeTurnInput) -> tuple[type[TakesTurn], dict[str, Any]]:
+    """The command of this request, and its content. Raises Rejected."""
+    content: dict[str, Any] = {"line": input.line, "channel": input.channel.value}
+    if input.appointment:
+        if input.person or input.reason:
+            raise InvalidInput(path="appointment", hint=AloneHint())
+        return arrivals.TakeTurnForAppointment, content | {"appointment": input.appointment}
+    if input.person and input.reason is PreferenceReason.AGE:
+        return arrivals.TakeTurnByAge, content | {"person": input.person}
+    reason = input.reason.value if input.reason else None
+    return TakeTurn, content | {"person": input.person, "reason": reason}
+
+
+async def _is_own_turn(context: Context, arguments: Arguments) -> bool:
+    """Whether a turn is asked for by WEB, for the actor or a dependant, or with an appointment of theirs."""
+    wish = arguments["input"]
+    if not by_web(arguments) or (wish.person is None and wish.appointment is None):
+        return False
+    if wish.person is not None and not await acts_for(context, wish.person):
+        return False
+    return wish.appointment is None or await is_own_appointment(context, wish.appointment)
+
+
+TAKERS: Rule = {
+    "citizen": Scope("own, dependants', by WEB", _is_own_turn),
+    "counter_clerk": only(own_service_point("input.line"), "not by WEB", not_by_web),
+    **DOERS_OF_ALL,
+}
+
+
+@mutation(
+    TakeTurn,
+    arrivals.TakeTurnByAge,
+    arrivals.TakeTurnForAppointment,
+    description="Take a turn: a number in the line. One has one in a line at a time.",
+    who=TAKERS,
+)
+async def take_turn(info: Info, grant: Grant, input: Input[TakeTurnInput]) -> TakeTurnPayload:
+    kind, content = _wish(input)
+    command, outcome = await info.context.perform(
+        grant,
+        input.idempotency_key,
+        content,
+        kind,
+        lambda id: build(kind, **content, turn=f"{input.line}/{id}"),
+    )
+    turn = just_taken(outcome) or await turn_by_id(info, command.turn)
+    return TakeTurnPayload(turn=turn, position=Position(outcome.position))

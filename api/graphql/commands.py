@@ -1,0 +1,219 @@
+"""Mutations that are derived from their command: input type, call, payload and refusals.
+
+`command` declares one. Its input has a field for each field of the command that the client gives; the type follows from
+the command's annotation, the description stands in `takes`. What the client does not give is either a new id (`new_id`)
+or added by the program (`adds`). A field of the command that is in none of these keeps the program from starting.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, datetime
+from functools import partial
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import Rule
+from api.graphql.context import Context
+from api.graphql.fields import Info, Input, KeyedInput, Payload, RootField
+from api.graphql.scalars import Instant, Position
+from domain.decider import Command, build
+from domain.identifiers import is_id
+from infra.log.submission import Outcome
+
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=type)
+
+_SAME: tuple[type, ...] = (str, int, bool, date)  # types that the schema has, too
+_ENUMS: dict[Any, type] = {}  # Literal of a command → enum of the schema
+
+
+class Given(msgspec.Struct, frozen=True):
+    """A field of an input, where more must be said than its description.
+
+    Attributes:
+        description: for the schema.
+        type: its type in the schema, where the command's annotation leaves it open: strawberry.ID for a code.
+        default: what it is if the client leaves it out; the command's default if there is one.
+        clean: what is done with the client's value before anything else.
+    """
+
+    description: str
+    type: Any = None
+    default: Any = msgspec.UNSET
+    clean: Callable[[Any], Any] | None = None
+
+
+class Takes:
+    """The input of a mutation: its description, and that of each field of the command that the client gives."""
+
+    def __init__(self, description: str, **fields: str | Given) -> None:
+        self.description = description
+        self.fields = {name: Given(one) if isinstance(one, str) else one for name, one in fields.items()}
+
+
+class Gives:
+    """The payload of a mutation: its description, and that of each field in the order of what its function returns."""
+
+    def __init__(self, description: str, **fields: str) -> None:
+        self.description = description
+        self.fields = fields
+
+
+class Done(msgspec.Struct, Generic[C], frozen=True):
+    """A command that was accepted, now or when the client asked first."""
+
+    command: C
+    outcome: Outcome
+
+
+def words_of(literal: Any) -> Callable[[E], E]:
+    """Declare the enum that shows the words of a command. Raises TypeError if it has other words."""
+
+    def register(enum: E) -> E:
+        words = {member.value for member in enum.__members__.values()}  # type: ignore[attr-defined]  # an enum has it
+        if words != set(get_args(literal)):
+            raise TypeError(f"{enum.__name__} has {sorted(words)}, not {sorted(get_args(literal))}")
+        _ENUMS[literal] = enum
+        return enum
+
+    return register
+
+
+Shows = Callable[[Info, Done[C]], Awaitable[Any]]
+Adds = Callable[[Context, Grant], Any]
+
+
+def command(
+    kind: type[C],
+    description: str,
+    *,
+    who: Rule,
+    takes: Takes,
+    gives: Gives,
+    new_id: str = "",
+    within: str = "",
+    adds: Mapping[str, Adds] = {},
+) -> Callable[[Shows[C]], RootField]:
+    """Declare the mutation of a command; the function below returns what the payload shows, a tuple if several.
+
+    `new_id` names the command's field that gets a new opaque id, `within` the one whose value and a slash come before
+    it. `adds` has fields whose values the program gives. Raises TypeError if the command has other fields than these.
+    """
+
+    def declare(shows: Shows[C]) -> RootField:
+        _check_fields(kind, {*takes.fields, *adds, *([new_id] if new_id else [])})
+        camel = "".join(word.title() for word in shows.__name__.split("_"))
+        input_type: Any = _input(f"{camel}Input", kind, takes)
+        payload = _payload(f"{camel}Payload", gives, get_type_hints(shows, include_extras=True)["return"])
+        read, show = _reader(kind, takes), _shower(payload, tuple(gives.fields))
+        new_field = (new_id, within) if new_id else None
+
+        async def perform(info: Info, grant: Grant, input: Any) -> Any:
+            context, content = info.context, read(input)
+            added = {name: add(context, grant) for name, add in adds.items()}
+            make = partial(_made, kind, content | added, new_field)
+            done = Done(*await context.perform(grant, input.idempotency_key, content, kind, make))
+            return show(done.outcome, await shows(info, done))
+
+        perform.__name__, perform.__module__ = shows.__name__, shows.__module__
+        perform.__annotations__ |= {"input": _argument[input_type], "return": payload}
+        return RootField("Mutation", description, who, perform, commands=(kind,))
+
+    return declare
+
+
+_argument: Any = Input  # a type checker would take what it is given for a type
+
+
+def _made(kind: type[C], fields: dict[str, Any], new_field: tuple[str, str] | None, id: str) -> C:
+    """The command of these fields. `new_field` gets the new id, behind the value of the other field if it names one."""
+    if new_field:
+        name, within = new_field
+        fields = {**fields, name: f"{fields[within]}/{id}" if within else id}
+    return build(kind, **fields)
+
+
+def _shower(payload: type[Payload], names: tuple[str, ...]) -> Callable[[Outcome, Any], Payload]:
+    if len(names) == 1:
+        (name,) = names
+        return lambda outcome, shown: payload(position=Position(outcome.position), **{name: shown})
+    return lambda outcome, shown: payload(position=Position(outcome.position), **dict(zip(names, shown, strict=True)))
+
+
+def _check_fields(kind: type[Command], given: set[str]) -> None:
+    fields = set(kind.__struct_fields__)
+    if given != fields:
+        raise TypeError(f"{kind.__name__}: nobody gives {sorted(fields - given)}; it has no {sorted(given - fields)}")
+
+
+def _input(name: str, kind: type[Command], takes: Takes) -> type[KeyedInput]:
+    hints = get_type_hints(kind, include_extras=True)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    annotations: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__annotations__": annotations}
+    for field, given in takes.fields.items():
+        annotations[field] = given.type or _schema_type(hints[field])
+        default = defaults[field] if given.default is msgspec.UNSET else given.default
+        options = {} if default is msgspec.NODEFAULT else {"default": _in_schema(annotations[field], default)}
+        namespace[field] = strawberry.field(description=given.description, **options)
+    made: type[KeyedInput] = strawberry.input(description=takes.description)(type(name, (KeyedInput,), namespace))
+    return made
+
+
+def _in_schema(kind: Any, default: Any) -> Any:
+    """A default of the command as a value of the schema's type."""
+    return getattr(kind, default) if kind in _ENUMS.values() else default
+
+
+def _schema_type(hint: Any) -> Any:
+    """The type in the schema for an annotation of a command. Raises TypeError if there is none."""
+    if get_origin(hint) in (Union, UnionType):
+        (inner,) = (one for one in get_args(hint) if one is not NoneType)
+        return _schema_type(inner) | None
+    if get_origin(hint) is Literal:
+        return _ENUMS[hint]
+    if get_origin(hint) is Annotated:
+        inner, *constraints = get_args(hint)
+        if inner is str and any(is_id(one) for one in constraints if isinstance(one, msgspec.Meta)):
+            return strawberry.ID
+        return Instant if inner is datetime else _schema_type(inner)
+    if hint in _SAME:
+        return hint
+    raise TypeError(f"the schema has no type for {hint}: say it with Given(…, type=…)")
+
+
+def _reader(kind: type[Command], takes: Takes) -> Callable[[Any], dict[str, Any]]:
+    """What the client gave, as the command has it: enums as their words."""
+    hints = get_type_hints(kind)
+    each = [(name, _is_enum(hints[name]), given.clean) for name, given in takes.fields.items()]
+
+    def read(input: Any) -> dict[str, Any]:
+        content: dict[str, Any] = {}
+        for name, is_enum, clean in each:
+            value = getattr(input, name)
+            if value is not None:
+                if is_enum:
+                    value = value.value
+                elif clean:
+                    value = clean(value)
+            content[name] = value
+        return content
+
+    return read
+
+
+def _is_enum(hint: Any) -> bool:
+    return hint in _ENUMS or any(one in _ENUMS for one in get_args(hint))
+
+
+def _payload(name: str, gives: Gives, returns: Any) -> type[Payload]:
+    types = get_args(returns) if get_origin(returns) is tuple else (returns,)
+    namespace: dict[str, Any] = {"__annotations__": {}}
+    for (field, description), kind in zip(gives.fields.items(), types, strict=True):
+        namespace["__annotations__"][field] = kind if NoneType in get_args(kind) else kind | None
+        namespace[field] = strawberry.field(default=None, description=description)
+    made: type[Payload] = strawberry.type(description=gives.description)(type(name, (Payload,), namespace))
+    return made

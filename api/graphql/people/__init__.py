@@ -1,0 +1,5 @@
+"""People in the schema."""
+
+from api.graphql.people import dependants, persons
+
+MODULES = (persons, dependants)

@@ -1,0 +1,99 @@
+"""What a counter does, in the schema: it calls turns, serves them, or marks them absent."""
+
+from typing import Any
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.commands import Done, Gives, Takes, command
+from api.graphql.errors import UserError, error_of
+from api.graphql.fields import Info
+from api.graphql.queues.access import CLERKS_OF_LINE, CLERKS_OF_TURN
+from api.graphql.queues.current_lines import current_line
+from api.graphql.queues.turns import Turn, shown_turn, turn_by_id
+from domain.identifiers import CallId
+from domain.queues import calling
+from infra.reactions.queues.lines import LineNow
+
+
+@strawberry.type(description="Somebody else is next.")
+class NotNext(UserError):
+    number: str = strawberry.field(description="Who: A-017.")
+
+
+@error_of(calling.NotNext)
+def _not_next(refusal: calling.NotNext, _grant: Grant | None, **common: Any) -> UserError:
+    return NotNext(number=refusal.number, **common)
+
+
+@command(
+    calling.CallNext,
+    "Call whoever is next by the line's policy.",
+    who=CLERKS_OF_LINE,
+    takes=Takes("A counter that calls whoever is next.", line="The line.", counter="The counter's number."),
+    gives=Gives("What came of calling the next.", turn="The turn after it."),
+    new_id="call",
+)
+async def call_next(info: Info, done: Done[calling.CallNext]) -> Turn | None:
+    called = done.command
+    return await current_line(info.context, called.line, lambda now: _called_by(now, called.call))
+
+
+def _called_by(now: LineNow, call: CallId | None) -> Turn | None:
+    """The turn that this call called; None if it was called again since."""
+    return next((shown_turn(now, turn.turn) for turn in now.line.turns.values() if turn.call == call), None)
+
+
+@command(
+    calling.CallTurn,
+    "Call this turn: the next one, unless the line's policy allows direct calls.",
+    who=CLERKS_OF_TURN,
+    takes=Takes("A turn that a counter calls.", turn="The turn.", counter="The counter's number."),
+    gives=Gives("What came of calling a turn.", turn="The turn after it."),
+)
+async def call_turn(info: Info, done: Done[calling.CallTurn]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)
+
+
+@command(
+    calling.Recall,
+    "Call a turn again. Its time to come begins anew.",
+    who=CLERKS_OF_TURN,
+    takes=Takes("A turn to call again.", turn="The turn."),
+    gives=Gives("What came of calling a turn again.", turn="The turn after it."),
+)
+async def recall(info: Info, done: Done[calling.Recall]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)
+
+
+@command(
+    calling.StartService,
+    "Whoever was called has come.",
+    who=CLERKS_OF_TURN,
+    takes=Takes("A turn whose service begins.", turn="The turn."),
+    gives=Gives("What came of beginning a service.", turn="The turn after it."),
+)
+async def start_service(info: Info, done: Done[calling.StartService]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)
+
+
+@command(
+    calling.FinishService,
+    "The service is over; the counter can call the next.",
+    who=CLERKS_OF_TURN,
+    takes=Takes("A turn whose service is over.", turn="The turn.", outcome="What came of it."),
+    gives=Gives("What came of finishing a service.", turn="The turn after it."),
+)
+async def finish_service(info: Info, done: Done[calling.FinishService]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)
+
+
+@command(
+    calling.MarkAbsent,
+    "Whoever was called has not come, and their time to come is over.",
+    who=CLERKS_OF_TURN,
+    takes=Takes("A turn that was called, and nobody came.", turn="The turn."),
+    gives=Gives("What came of marking a turn absent.", turn="The turn after it."),
+)
+async def mark_absent(info: Info, done: Done[calling.MarkAbsent]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)

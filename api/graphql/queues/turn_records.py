@@ -1,0 +1,136 @@
+"""Turns as they are kept, in the schema, from the read models: a person's, and a line's."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import ALL, READERS_OF_ALL
+from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.people.acting import own_people
+from api.graphql.queues.access import readers_at
+from api.graphql.queues.arguments import LineName, line_name
+from api.graphql.queues.words import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
+from api.graphql.read_models import BEHIND
+from api.graphql.scalars import Instant, optional_id, optional_instant
+from domain.identifiers import OPAQUE, OpaqueHint, fits
+from domain.queues.line import TurnState as StateName
+from projections.queues import turns as views
+
+
+@strawberry.type(description="A turn as it is kept: whose, when, how long, and what came of it.")
+class TurnRecord:
+    id: strawberry.ID = strawberry.field(description="Its id, by which `turn` follows it.")
+    line: strawberry.ID = strawberry.field(description="The line.")
+    number: str = strawberry.field(description="What is called: A-017.")
+    priority: Priority = strawberry.field(description="Its class.")
+    reason: PreferenceReason | None = strawberry.field(description="What gave it a preference.")
+    channel: TurnChannel = strawberry.field(description="Where it was taken.")
+    person: strawberry.ID | None = strawberry.field(description="Whose it is; null for a paper from the machine.")
+    appointment: strawberry.ID | None = strawberry.field(description="The appointment that gave it.")
+    state: TurnState = strawberry.field(description="Where it is on its way.")
+    since: Instant = strawberry.field(description="Since when it has waited, in this line or the one before.")
+    taken_at: Instant = strawberry.field(description="When it was taken.")
+    ahead: int = strawberry.field(description="How many would have been called before it then.")
+    counters_open: int = strawberry.field(description="How many counters went on calling then.")
+    counter: int | None = strawberry.field(description="The counter that called it last.")
+    calls: int = strawberry.field(description="How often that counter called it.")
+    first_called_at: Instant | None = strawberry.field(description="When it was called first.")
+    called_at: Instant | None = strawberry.field(description="When it was called last.")
+    started_at: Instant | None = strawberry.field(description="When its service began.")
+    ended_at: Instant | None = strawberry.field(description="When it was over.")
+    outcome: ServiceOutcome | None = strawberry.field(description="What came of the service.")
+    requeues: int = strawberry.field(description="How often it came back after nobody had come.")
+    moved_from: strawberry.ID | None = strawberry.field(description="The turn of another line that goes on in it.")
+    moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
+
+
+def _record(row: views.TurnRow) -> TurnRecord:
+    return TurnRecord(
+        id=strawberry.ID(row.turn),
+        line=strawberry.ID(row.line),
+        number=row.shown,
+        priority=Priority[row.priority],
+        reason=PreferenceReason[row.reason] if row.reason else None,
+        channel=TurnChannel[row.channel],
+        person=optional_id(row.person),
+        appointment=optional_id(row.appointment),
+        state=TurnState[row.state],
+        since=Instant(row.since),
+        taken_at=Instant(row.taken_at),
+        ahead=row.ahead,
+        counters_open=row.counters,
+        counter=row.counter,
+        calls=row.calls,
+        first_called_at=optional_instant(row.first_called_at),
+        called_at=optional_instant(row.called_at),
+        started_at=optional_instant(row.started_at),
+        ended_at=optional_instant(row.ended_at),
+        outcome=ServiceOutcome[row.outcome] if row.outcome else None,
+        requeues=row.requeues,
+        moved_from=optional_id(row.moved_from),
+        moved_to=optional_id(row.moved_to),
+    )
+
+
+def _taken_at_position(after: str | None, info: Info) -> int | None:
+    """Where the page before ended: its cursor is the position in the log at which the last turn was taken."""
+    if after is not None and not re.fullmatch("[0-9]{1,18}", after, re.ASCII):
+        refuse(info, "after", CursorHint())
+    return None if after is None else int(after)
+
+
+def _turns_page(rows: Sequence[views.TurnRow], first: int) -> Connection[TurnRecord]:
+    cursors = {row.turn: str(row.position) for row in rows}
+    return page([_record(row) for row in rows], first, lambda turn: cursors[turn.id])
+
+
+@query(
+    "A person's turns, the last taken first." + BEHIND,
+    who={"citizen": own_people("person"), "counter_clerk": ALL, **READERS_OF_ALL},  # a clerk's: see `Grant.bounds`
+)
+async def turns(
+    info: Info,
+    grant: Grant,
+    *,
+    person: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+    first: First,
+    after: After = None,
+    at_least: AtLeast = None,
+) -> Connection[TurnRecord]:
+    first = page_size(first, info)
+    if not fits(OPAQUE, person):
+        refuse(info, "person", OpaqueHint())
+    question = views.of_person(
+        person,
+        service_points=grant.bounds,
+        after=_taken_at_position(after, info),
+        first=first + 1,
+    )
+    return _turns_page(await info.context.ask(question, at_least=at_least), first)
+
+
+@query(
+    "A line's turns in the order in which they were taken; of one state if it is named." + BEHIND,
+    who=readers_at("line"),
+)
+async def line_turns(
+    info: Info,
+    *,
+    line: LineName,
+    first: First,
+    state: Annotated[TurnState | None, strawberry.argument(description="Only those in this state.")] = None,
+    after: After = None,
+    at_least: AtLeast = None,
+) -> Connection[TurnRecord]:
+    first = page_size(first, info)
+    question = views.of_line(
+        line_name(line, info),
+        state=cast("StateName", state.name) if state else None,
+        after=_taken_at_position(after, info),
+        first=first + 1,
+    )
+    return _turns_page(await info.context.ask(question, at_least=at_least), first)

@@ -1,0 +1,225 @@
+"""Turns in the schema: the follow-up, and what whoever waits can do."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import strawberry
+
+from api.access.grant import Grant
+from api.graphql.access import EVERYBODY
+from api.graphql.commands import Done, Gives, Takes, command
+from api.graphql.errors import UserError, error_of
+from api.graphql.fields import Info, Node, query, refuse
+from api.graphql.queues.access import CLERKS_OF_BOTH_LINES, HOLDERS_AND_CLERKS
+from api.graphql.queues.current_lines import current_line
+from api.graphql.queues.waits import ExpectedWait, expected_wait
+from api.graphql.queues.words import Priority, TurnState
+from api.graphql.scalars import Instant, optional_id, optional_instant
+from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
+from domain.queues import calling, opening, turns
+from domain.queues import line as lines
+from domain.queues.policy import Policy, shown_number
+from infra.log.submission import Outcome
+from infra.reactions.queues.lines import LineNow
+
+
+@strawberry.type(description="A wish to be told.")
+class Notice:
+    ahead: int | None = strawberry.field(description="When so many others are still before.")
+    minutes: int | None = strawberry.field(description="About so many minutes before the call.")
+
+
+@strawberry.type(description="A place in a line, as whoever has it follows it. Numbers only, nobody's name.")
+class Turn(Node):
+    id: strawberry.ID = strawberry.field(description="The line, then an opaque part.")
+    line: strawberry.ID = strawberry.field(description="The line.")
+    number: str = strawberry.field(description="What is called: A-017.")
+    priority: Priority = strawberry.field(description="Its class.")
+    state: TurnState = strawberry.field(description="Where it is on its way.")
+    since: Instant = strawberry.field(description="Since when it has waited, in this line or the one before.")
+    taken_at: Instant = strawberry.field(description="When it was taken.")
+    ahead: int | None = strawberry.field(
+        description="How many are called before it if nobody else comes; null if it does not wait."
+    )
+    counters_open: int = strawberry.field(description="How many counters go on calling.")
+    counter: int | None = strawberry.field(description="The counter that called it last.")
+    calls: int = strawberry.field(description="How often that counter called it.")
+    called_at: Instant | None = strawberry.field(description="When it was called last.")
+    come_until: Instant | None = strawberry.field(description="Called: until when whoever has it should be there.")
+    started_at: Instant | None = strawberry.field(description="When its service began.")
+    ended_at: Instant | None = strawberry.field(description="When it was over.")
+    back_until: Instant | None = strawberry.field(
+        description="Absent: until when it can be put in the line again; null if it can't."
+    )
+    moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
+    notice: Notice | None = strawberry.field(description="When whoever has it wishes to be told.")
+    now: strawberry.Private[LineNow | None]  # None of one just taken: nobody has looked at its line yet
+
+    @strawberry.field(
+        description="How long it will wait until it is called; null if it does not wait, or no counter is open."
+    )
+    async def expected(self, info: Info) -> ExpectedWait | None:
+        if self.now:
+            return expected_wait(self.now.expected(self.priority.name, self.ahead))
+        return await current_line(
+            info.context, self.line, lambda now: expected_wait(now.expected(self.priority.name, now.ahead(self.id)))
+        )
+
+
+def shown_turn(now: LineNow, id: str) -> Turn | None:
+    """A turn's follow-up; None for one that nobody took."""
+    line, turn = now.line, now.line.turns.get(id)
+    if turn is None or line.opened is None:
+        return None
+    policy, notice = line.opened.policy, line.notices.get(id)
+    unserved = turn.state == "WAITING" and now.is_over  # by the clock, also before the line was closed
+    return Turn(
+        id=strawberry.ID(id),
+        line=strawberry.ID(line_of(id)),
+        number=turn.shown,
+        priority=Priority[turn.priority],
+        state=TurnState.UNSERVED if unserved else TurnState[turn.state],
+        since=Instant(turn.since),
+        taken_at=Instant(turn.taken_at),
+        ahead=now.ahead(id),
+        counters_open=line.counters_open,
+        counter=turn.counter,
+        calls=turn.calls,
+        called_at=optional_instant(turn.called_at),
+        come_until=Instant(calling.absent_at(line, turn)) if turn.state == "CALLED" else None,
+        started_at=optional_instant(turn.started_at),
+        ended_at=optional_instant(turn.ended_at),
+        back_until=_back_until(line, turn, policy),
+        moved_to=optional_id(turn.moved_to),
+        notice=Notice(ahead=notice.ahead, minutes=notice.minutes) if notice else None,
+        now=now,
+    )
+
+
+def _back_until(line: lines.Line, turn: lines.Turn, policy: Policy) -> Instant | None:
+    if turn.state != "ABSENT" or turn.requeues >= policy.requeues_max or line.closed:
+        return None
+    assert turn.ended_at
+    return Instant(turn.ended_at + timedelta(seconds=policy.requeue_within_s))
+
+
+def just_taken(outcome: Outcome) -> Turn | None:
+    """A turn that this outcome recorded, as it is at the outcome's position; None if it was taken before."""
+    taken = next((event for _, event in outcome.recorded if isinstance(event, lines.TurnTaken)), None)
+    if taken is None:
+        return None
+    return Turn(
+        id=strawberry.ID(taken.turn),
+        line=strawberry.ID(line_of(taken.turn)),
+        number=shown_number(taken.priority, taken.number),
+        priority=Priority[taken.priority],
+        state=TurnState.WAITING,
+        since=Instant(taken.since),
+        taken_at=Instant(taken.taken_at),
+        ahead=taken.ahead,
+        counters_open=taken.counters,
+        counter=None,
+        calls=0,
+        called_at=None,
+        come_until=None,
+        started_at=None,
+        ended_at=None,
+        back_until=None,
+        moved_to=None,
+        notice=None,
+        now=None,
+    )
+
+
+async def turn_by_id(info: Info, id: str) -> Turn | None:
+    return await current_line(info.context, line_of(id), lambda now: shown_turn(now, id))
+
+
+async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
+    """The last turn of who has this ficha in a line."""
+    return await current_line(
+        info.context, line, lambda now: shown_turn(now, now.line.appointments.get(appointment, ""))
+    )
+
+
+@strawberry.type(description="There is a turn in the line already: go on with that one.")
+class HasATurn(UserError):
+    turn: strawberry.ID = strawberry.field(description="The turn.")
+    number: str = strawberry.field(description="Its number: A-017.")
+
+
+@strawberry.type(description="Not yet: ask again then.")
+class NotBefore(UserError):
+    at: Instant = strawberry.field(description="From when on.")
+
+
+@error_of(calling.HasATurn)
+def _has_a_turn(refusal: calling.HasATurn, _grant: Grant | None, **common: Any) -> UserError:
+    return HasATurn(turn=strawberry.ID(refusal.turn), number=refusal.number, **common)
+
+
+@error_of(opening.LineNotOpenYet, calling.CalledJustNow)
+def _not_before(
+    refusal: opening.LineNotOpenYet | calling.CalledJustNow, _grant: Grant | None, **common: Any
+) -> UserError:
+    return NotBefore(at=Instant(refusal.at), **common)
+
+
+@query("A turn by id, as the log has it; null if nobody took it.", who=EVERYBODY)
+async def turn(
+    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The turn's id.")]
+) -> Turn | None:
+    if not fits(TURN_NAME, id):
+        refuse(info, "id", OpaqueHint())
+    return await turn_by_id(info, id)
+
+
+@command(
+    turns.RequeueAbsent,
+    "Put a turn that was absent in the line again, behind the next two of its class.",
+    who=HOLDERS_AND_CLERKS,
+    takes=Takes("A turn that was absent and has come after all.", turn="The turn."),
+    gives=Gives("What came of putting a turn in the line again.", turn="The turn after it."),
+)
+async def requeue_absent(info: Info, done: Done[turns.RequeueAbsent]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)
+
+
+@command(
+    turns.TransferTurn,
+    "Move a turn to another line. It keeps its wait, and gets a number of that line.",
+    who=CLERKS_OF_BOTH_LINES,
+    takes=Takes("A turn that goes on in another line.", turn="The turn.", to="The other line."),
+    gives=Gives("What came of moving a turn to another line.", turn="The turn after it."),
+    new_id="moved_to",
+    within="to",
+)
+async def transfer_turn(info: Info, done: Done[turns.TransferTurn]) -> Turn | None:
+    return await turn_by_id(info, done.command.moved_to)
+
+
+@command(
+    turns.LeaveLine,
+    "Give a turn up.",
+    who=HOLDERS_AND_CLERKS,
+    takes=Takes("A turn to give up.", turn="The turn."),
+    gives=Gives("What came of giving a turn up.", turn="The turn after it."),
+)
+async def leave_line(info: Info, done: Done[turns.LeaveLine]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)
+
+
+@command(
+    turns.AskNotice,
+    "Ask to be told before a turn is called. The last wish counts.",
+    who=HOLDERS_AND_CLERKS,
+    takes=Takes(
+        "When to be told: by the number of others who are before, or by time; one of the two.",
+        turn="The turn.",
+        ahead="When so many others are still before: 0 to 100.",
+        minutes="About so many minutes before: 1 to 240.",
+    ),
+    gives=Gives("What came of asking for a notice.", turn="The turn after it."),
+)
+async def ask_notice(info: Info, done: Done[turns.AskNotice]) -> Turn | None:
+    return await turn_by_id(info, done.command.turn)

@@ -1,0 +1,5 @@
+"""Webhooks in the schema."""
+
+from api.graphql.webhooks import webhooks
+
+MODULES = (webhooks,)

@@ -1,0 +1,58 @@
+"""Which refusals a mutation may give, read from the code of its function and of the decisions of its commands.
+
+So the docs can't name a refusal that is not there, nor leave one out.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import FunctionType, ModuleType
+from typing import Any
+
+from api.graphql.fields import RootField
+from domain.decision import DECISIONS
+from domain.errors import Rejected
+
+OURS = ("domain", "api.graphql")  # whose functions are looked into
+
+
+def raised_by(field: RootField) -> set[type[Rejected]]:
+    """The refusals that the field's function and its commands' decisions raise, also in functions that they call."""
+    seen: set[FunctionType] = set()
+    found = set(_raised(field.function, seen))
+    for command in field.commands:
+        found |= set(_raised(DECISIONS[command].decide, seen))
+    return found
+
+
+def _raised(function: Callable[..., Any], seen: set[FunctionType]) -> Iterator[type[Rejected]]:
+    function = inspect.unwrap(function)
+    if not isinstance(function, FunctionType) or function in seen or not function.__module__.startswith(OURS):
+        return
+    seen.add(function)
+    names = inspect.getclosurevars(function)
+    known = {**names.globals, **names.nonlocals}
+    for node in ast.walk(_tree(function)):
+        if isinstance(node, ast.Name | ast.Attribute):
+            named = _resolved(node, known)
+            if isinstance(named, type) and issubclass(named, Rejected) and named is not Rejected:
+                yield named
+            elif isinstance(named, FunctionType):
+                yield from _raised(named, seen)
+
+
+@cache
+def _tree(function: FunctionType) -> ast.AST:
+    return ast.parse(textwrap.dedent(inspect.getsource(function)))
+
+
+def _resolved(node: ast.expr, known: dict[str, Any]) -> Any:
+    """What a name or a name in a module stands for; None if that is not known."""
+    if isinstance(node, ast.Name):
+        return known.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = _resolved(node.value, known)
+        return getattr(owner, node.attr, None) if isinstance(owner, ModuleType | type) else None
+    return None

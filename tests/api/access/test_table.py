@@ -1,0 +1,311 @@
+"""The table of docs/access.md, cell by cell, against the API: what it promises to each actor, and nothing else."""
+
+from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import pytest
+from graphql import GraphQLInterfaceType, GraphQLObjectType, GraphQLUnionType, get_named_type
+
+from api.access.identity import ROLES, Role
+from api.graphql.access import EVERYBODY, table
+from api.graphql.context import Context
+from api.graphql.engine.execution import Asked, Engine
+from api.graphql.schema import FIELDS, schema
+from domain.identifiers import Kind
+from infra.log.core import Core
+from tests.api.access.actors import CI, LINE, LOGINS, OFFICES, OTHER_AGENDA, OTHER_LINE, visit
+from tests.api.conftest import Client
+from tests.city import AGENDA, opaque, turn_of
+
+RULES = {name: field.who for name, field in FIELDS.items()}
+DOCS = Path(__file__).parents[3] / "docs" / "access.md"
+# What only the person, and who works with them, may know.
+PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant", "TurnRecord"}
+
+
+class Place(NamedTuple):
+    """What a field is asked about: what is the actors' own, or somebody else's."""
+
+    hospital: str
+    agenda: str
+    person: str
+    appointment: str
+    channel: dict[Role, str]
+    line: str
+    turn: str
+
+
+def place(role: Role, *, own: bool) -> Place:
+    """For a citizen own is what is Ana's, wherever; for a clerk what is at La Merced or Sopocachi, whosoever."""
+    name = "Ana" if own or role != "citizen" else "Luis"
+    where = AGENDA if own or role == "citizen" else OTHER_AGENDA
+    line = LINE if own or role == "citizen" else OTHER_LINE
+    return Place(
+        hospital=where.partition("/")[0],
+        agenda=where,
+        person=opaque(name),
+        appointment=visit(name, where).appointment,
+        channel={"citizen": "WEB"},
+        line=line,
+        turn=turn_of(name, line),
+    )
+
+
+def query(field: str, arguments: str, selected: str, variables: Callable[[Place], dict[str, Any]]) -> Any:
+    asked = f"query ({arguments})" if arguments else "query"
+    return lambda at, role: (f"{asked} {{ {field} {{ {selected} }} }}", variables(at))
+
+
+def mutation(name: str, wanted: Callable[[Place, Role], dict[str, Any]]) -> Any:
+    kind = name[0].upper() + name[1:] + "Input"
+    document = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ errors {{ code }} }} }}"
+    return lambda at, role: (
+        document,
+        {"input": {"idempotencyKey": f"{role}/{at.agenda}/{at.person}", **wanted(at, role)}},
+    )
+
+
+NODES = "nodes { __typename }"
+SLOT = {"start": "2027-01-09T12:00:00Z", "minutes": 20}
+SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
+    "Query.node hospital": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.hospital}),
+    "Query.node agenda": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.agenda}),
+    "Query.node appointment": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.appointment}),
+    "Query.node person": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.person}),
+    "Query.hospital": query("hospital(id: $id)", "$id: ID!", "id", lambda at: {"id": at.hospital}),
+    "Query.appointment": query("appointment(id: $id)", "$id: ID!", "id", lambda at: {"id": at.appointment}),
+    "Query.hospitals": query("hospitals(first: 1)", "", NODES, lambda at: {}),
+    "Query.agenda": query("agenda(id: $id)", "$id: ID!", "id", lambda at: {"id": at.agenda}),
+    "Query.agendas": query("agendas(hospital: $h, first: 1)", "$h: ID!", NODES, lambda at: {"h": at.hospital}),
+    "Query.availability": query('availability(specialty: "pediatrics")', "", "freeSlots", lambda at: {}),
+    "Query.patient": query("patient(id: $id)", "$id: ID!", "id", lambda at: {"id": at.person}),
+    "Query.appointments": query(
+        "appointments(patient: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}
+    ),
+    "Query.person": query("person(id: $id)", "$id: ID!", "id", lambda at: {"id": at.person}),
+    "Query.personByIdentity": query(
+        "personByIdentity(identity: $ci)", "$ci: String!", "id",
+        lambda at: {"ci": CI["Ana"] if at.person == opaque("Ana") else CI["Luis"]},
+    ),
+    "Query.dayList": query(
+        'dayList(hospital: $h, date: "2027-01-05", first: 1)', "$h: ID!", NODES, lambda at: {"h": at.hospital}
+    ),
+    "Query.utilisation": query(
+        'utilisation(hospital: $h, onOrAfter: "2027-01-05", to: "2027-01-06")', "$h: ID!", "slots",
+        lambda at: {"h": at.hospital},
+    ),
+    "Query.webhooks": query("webhooks", "", "id", lambda at: {}),
+    "Query.deliveries": query('deliveries(webhook: "sms", first: 1)', "", NODES, lambda at: {}),
+    "Mutation.registerWebhook": mutation(
+        "registerWebhook",
+        lambda at, _: {"webhook": "sms", "name": "SMS", "url": "https://sms.example.org", "kinds": ["NOTICE_GIVEN"]},
+    ),
+    "Mutation.removeWebhook": mutation("removeWebhook", lambda at, _: {"webhook": "sms"}),
+    "Mutation.resendDelivery": mutation("resendDelivery", lambda at, _: {"delivery": "sms/1"}),
+    "Mutation.registerHospital": mutation(
+        "registerHospital", lambda at, _: {"hospital": at.hospital, "name": f"Hospital {at.hospital}"}
+    ),
+    "Mutation.publishAgenda": mutation(
+        "publishAgenda",
+        lambda at, _: {
+            "hospital": at.hospital, "specialty": "s", "practitioner": "p", "date": "2027-01-09", "slots": [SLOT],
+        },
+    ),
+    "Mutation.holdSlot": mutation("holdSlot", lambda at, _: {"agenda": at.agenda, "slot": 5, "patient": at.person}),
+    "Mutation.bookAppointment": mutation(
+        "bookAppointment",
+        lambda at, role: {
+            "agenda": at.agenda, "slot": 4, "patient": at.person, "channel": at.channel.get(role, "WINDOW"),
+        },
+    ),
+    "Mutation.cancelAppointment": mutation("cancelAppointment", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.checkIn": mutation("checkIn", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.markNoShow": mutation("markNoShow", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.registerPerson": mutation(
+        "registerPerson",
+        lambda at, _: {
+            "identity": CI["Ana"] if at.person == opaque("Ana") else "8000001",
+            "givenNames": "Eva", "familyNames": "Quispe", "birthDate": "1990-05-17", "sex": "F",
+        },
+    ),
+    "Query.dependants": query("dependants(guardian: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}),
+    "Mutation.correctPerson": mutation(
+        "correctPerson",
+        lambda at, role: {"person": at.person} | ({"identity": "8000002"} if role in OFFICES else {"phone": "7000000"}),
+    ),
+    "Mutation.declareDependant": mutation(
+        "declareDependant", lambda at, _: {"guardian": at.person, "dependant": opaque("Juan"), "relation": "CARE"}
+    ),
+    "Mutation.confirmDependant": mutation(
+        "confirmDependant", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva"), "relation": "CARE"}
+    ),
+    "Mutation.endDependency": mutation(
+        "endDependency", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva")}
+    ),
+    "Mutation.erasePerson": mutation("erasePerson", lambda at, _: {"person": at.person}),
+    "Query.node line": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
+    "Query.node turn": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
+    "Query.line": query("line(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
+    "Query.turn": query("turn(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
+    "Query.servicePoints": query("servicePoints(first: 1)", "", NODES, lambda at: {}),
+    "Query.lines": query(
+        'lines(servicePoint: $p, onOrAfter: "2027-01-04", first: 1)', "$p: ID!", NODES,
+        lambda at: {"p": at.line.partition("/")[0]},
+    ),
+    "Query.turns": query("turns(person: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}),
+    "Query.lineTurns": query("lineTurns(line: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.line}),
+    "Query.lineFigures": query("lineFigures(line: $id)", "$id: ID!", "waiting", lambda at: {"id": at.line}),
+    "Query.lineHistory": query(
+        'lineHistory(servicePoint: $p, onOrAfter: "2027-01-04", to: "2027-01-05")', "$p: ID!", "date",
+        lambda at: {"p": at.line.partition("/")[0]},
+    ),
+    "Mutation.registerServicePoint": mutation(
+        "registerServicePoint", lambda at, _: {"servicePoint": at.line.partition("/")[0], "name": "Oficina"}
+    ),
+    "Mutation.openLine": mutation(
+        "openLine",
+        lambda at, _: {
+            "servicePoint": at.line.partition("/")[0], "service": "taxes", "date": "2027-01-09", "counters": [1],
+            "opensAt": "2027-01-09T11:00:00Z", "closesAt": "2027-01-09T20:00:00Z",
+        },
+    ),
+    "Mutation.takeTurn": mutation(
+        "takeTurn",
+        lambda at, role: {
+            "line": at.line, "person": at.person, "channel": "WEB" if role in ("citizen", "developer") else "COUNTER",
+        },
+    ),
+    "Mutation.callNext": mutation("callNext", lambda at, _: {"line": at.line, "counter": 1}),
+    "Mutation.callTurn": mutation("callTurn", lambda at, _: {"turn": at.turn, "counter": 2}),
+    **{
+        f"Mutation.{name}": mutation(name, lambda at, _: {"line": at.line, "counter": 1})
+        for name in ("pauseCounter", "resumeCounter")
+    },
+    **{
+        f"Mutation.{name}": mutation(name, lambda at, _: {"turn": at.turn})
+        for name in ("recall", "startService", "finishService", "markAbsent", "requeueAbsent")
+    },
+    "Mutation.askNotice": mutation("askNotice", lambda at, _: {"turn": at.turn, "ahead": 1}),
+    "Mutation.transferTurn": mutation(
+        "transferTurn", lambda at, _: {"turn": at.turn, "to": at.line.replace("cadastre", "taxes")}
+    ),
+    "Mutation.leaveLine": mutation("leaveLine", lambda at, _: {"turn": at.turn}),
+    "Mutation.closeLine": mutation("closeLine", lambda at, _: {"line": at.line}),
+    "Subscription.line": lambda at, _: (f'subscription {{ line(id: "{at.line}") {{ position }} }}', {}),
+    "Subscription.turn": lambda at, _: (f'subscription {{ turn(id: "{at.turn}") {{ position }} }}', {}),
+    "Subscription.agenda": lambda at, _: (f'subscription {{ agenda(id: "{at.agenda}") {{ position }} }}', {}),
+    "Subscription.appointment": lambda at, _: (
+        f'subscription {{ appointment(id: "{at.appointment}") {{ position }} }}', {},
+    ),
+}  # fmt: skip
+# What an actor may ask may be ruled out all the same, by what is so or what others did before them here.
+RULED_OUT = {
+    "Mutation.holdSlot": {"already_seen_here"},
+    "Mutation.bookAppointment": {"already_seen_here", "slot_taken"},
+    "Mutation.checkIn": {"not_its_day"},
+    "Mutation.markNoShow": {"not_begun_yet"},
+    "Mutation.registerPerson": {"identity_taken"},
+    "Mutation.registerServicePoint": {"service_point_exists"},
+    "Mutation.takeTurn": {"has_a_turn"},
+    "Mutation.callNext": {"counter_busy"},
+    "Mutation.callTurn": {"counter_busy", "turn_elsewhere"},
+    "Mutation.transferTurn": {"has_a_turn", "turn_elsewhere"},
+    **{
+        f"Mutation.{name}": {"turn_elsewhere"}
+        for name in ("recall", "startService", "finishService", "markAbsent", "requeueAbsent")
+    },
+    "Mutation.removeWebhook": {"webhook_unknown"},
+    "Mutation.resendDelivery": {"webhook_unknown"},
+}
+
+
+def roots() -> list[str]:
+    kinds = (schema._schema.query_type, schema._schema.mutation_type, schema._schema.subscription_type)
+    return [f"{kind.name}.{name}" for kind in kinds if kind for name in kind.fields]
+
+
+def promised() -> dict[str, dict[str, str]]:
+    """The table of the docs: what each actor may ask of each field; "" for nothing."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in takewhile(bool, DOCS.read_text(encoding="utf-8").partition("| field ")[2].split("\n"))
+    ]
+    roles = rows[0]
+    assert set(roles) <= set(ROLES)
+    found = {}
+    for name, *cells in rows[2:]:
+        some = {} if cells[0].startswith(("everybody", "as ")) else dict(zip(roles, cells, strict=True))
+        found[name.strip("`")] = dict.fromkeys(ROLES, "" if some else "all") | some
+    del found["Query.node"]
+    for kind in get_args(Kind):
+        found[f"Query.node {kind}"] = found[f"Query.{kind}"]
+    return found
+
+
+async def told(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
+    """The codes of all that went wrong when the field was asked; "null" if nothing did and nothing was answered."""
+    document, variables = SAMPLES[name](place(role, own=own), role)
+    client.act_as(LOGINS[role])
+    if name.startswith("Subscription"):
+        token = client.http.headers.get("authorization", "").encode()
+        actor = await client.services.identities.actor(token)
+        context = Context(client.services, actor=actor, language="es", correlation="test")
+        async for answer in Engine(schema).followed(Asked(document, variables, None), context):
+            codes = {(error.extensions or {})["code"] for error in answer.errors}
+            return codes if codes or answer.data else {"null"}
+    answered = await client.ask(document, **variables)
+    errors = [error["extensions"] for error in answered.get("errors", ())]
+    payloads = list((answered.get("data") or {}).values())
+    for payload in payloads:
+        errors += payload.get("errors", []) if isinstance(payload, dict) else []
+    return {error["code"] for error in errors} or ({"null"} if None in payloads else set())
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("name", SAMPLES)
+async def test_each_field_does_for_each_actor_what_the_table_promises(client: Client, name: str, core: Core) -> None:
+    for role in ROLES:
+        words = promised()[name][role]
+        refusal = "login_required" if role == "anonymous" else "forbidden"
+        for own in (True, False):
+            before = await core.log.head()
+            codes = await told(client, name, role, own=own)
+            if words.startswith("all") or (words and own):
+                assert codes <= RULED_OUT.get(name, set()), (role, own, codes)
+            else:
+                assert codes == {refusal}, (role, own, codes)
+                assert await core.log.head() == before
+
+
+def test_each_field_has_a_sample() -> None:
+    assert {name.partition(" ")[0] for name in SAMPLES} == set(roots())
+    assert sorted(promised()) == sorted(SAMPLES)
+
+
+def test_the_docs_show_the_table() -> None:
+    assert table(RULES) in DOCS.read_text(encoding="utf-8")
+
+
+def test_the_table_has_each_field_and_no_other() -> None:
+    assert sorted(RULES) == sorted(roots())
+
+
+@pytest.mark.parametrize("name", [name for name in roots() if RULES[name] is EVERYBODY])
+def test_nothing_personal_is_reached_from_what_everybody_may_ask(name: str) -> None:
+    root, field = name.split(".")
+    kinds = schema._schema.type_map
+    seen: set[str] = set()
+    waiting: list[Any] = [get_named_type(kinds[root].fields[field].type)]  # type: ignore[attr-defined]
+    while waiting:
+        kind = waiting.pop()
+        if kind.name in seen:
+            continue
+        seen.add(kind.name)
+        if isinstance(kind, GraphQLInterfaceType | GraphQLUnionType):
+            waiting += schema._schema.get_possible_types(kind)
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            waiting += [get_named_type(one.type) for one in kind.fields.values()]
+    assert not seen & PERSONAL
