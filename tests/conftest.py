@@ -1,5 +1,6 @@
 """One PostgreSQL for the whole run, embedded; a municipality's schema of its own for each test."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -27,7 +28,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 load_domain()
 
+
 SECRET = bytes.fromhex(login.SECRET)
+
+
+def pytest_collection_finish() -> None:
+    """Leave programs, schema and tests out of each search for garbage: they stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

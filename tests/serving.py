@@ -1,14 +1,18 @@
 """`igob serve` as a real program with real clients, for tests that kill parts of it."""
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ import httpx
 import psutil
 
 from bench.login import SECRET, bearer
+from infra.postgres.embedded import EmbeddedPostgres
 
 IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
 CHECKOUT = Path(__file__).parents[1]
@@ -42,6 +47,27 @@ def igob(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]"
         timeout=120,
         check=False,
     )
+
+
+@cache
+def _template() -> Path:
+    """A data folder whose database is empty and stopped; made once per process that runs tests."""
+    root = Path(tempfile.mkdtemp(prefix="igob-template-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    database = EmbeddedPostgres(root / "city", say=lambda _: None)
+    database.start()
+    database.stop()
+    return database.folder
+
+
+def prepare(folder: Path) -> Path:
+    """Copy an empty database to a new data folder, which takes a fifth of the time of creating it. Returns the folder.
+
+    It is not migrated: that is left to the program. A folder that exists is not changed.
+    """
+    if not folder.exists():
+        subprocess.run(["cp", "-a", _template(), folder], check=True)
+    return folder
 
 
 def called(processes: Iterable[psutil.Process], word: str) -> list[psutil.Process]:
@@ -138,8 +164,13 @@ def postmaster_of(folder: Path) -> psutil.Process | None:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, port: int = 0) -> Iterator[Serving]:
-    """Serve on a folder until the block ends; nothing of it is left running."""
+def serving(folder: Path, *arguments: str, port: int = 0, prepared: bool = True) -> Iterator[Serving]:
+    """Serve on a folder until the block ends; nothing of it is left running.
+
+    A new folder is `prepared`, unless the test is about a first start.
+    """
+    if prepared:
+        prepare(folder)
     server = Serving("--data-dir", str(folder), *arguments, port=port)
     try:
         yield server

@@ -10,7 +10,7 @@ import pytest
 
 from bench.login import bearer
 from bench.prepare import City, lines, main
-from tests.serving import Serving
+from tests.serving import Serving, prepare
 
 BOOK = """mutation ($input: BookAppointmentInput!) {
   bookAppointment(input: $input) { appointment { id } errors { code } } }"""
@@ -18,7 +18,7 @@ BOOK = """mutation ($input: BookAppointmentInput!) {
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    serving = Serving("--data-dir", str(tmp_path_factory.mktemp("prepare") / "city"), "--demo")
+    serving = Serving("--data-dir", str(prepare(tmp_path_factory.mktemp("prepare") / "city")), "--demo")
     try:
         yield serving.url()
     finally:

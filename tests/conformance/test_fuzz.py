@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from api.graphql.schema import schema
 from bench.login import bearer
 from tests.following import Ward
-from tests.serving import Serving
+from tests.serving import Serving, prepare
 
 EXAMPLES = 25  # of each root field
 EXAMPLES_LONG = 100
@@ -63,7 +63,7 @@ class City:
     """A server with one of each kind of thing."""
 
     def __init__(self, folder: Path) -> None:
-        self.server = Serving("--data-dir", str(folder))
+        self.server = Serving("--data-dir", str(prepare(folder)))
         url = self.server.url()
         self.http = httpx.Client(base_url=url, headers={"Authorization": bearer()}, timeout=30, trust_env=False)
         ward = Ward(url)

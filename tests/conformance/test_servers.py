@@ -18,7 +18,7 @@ from api.http.limits import BODY_BYTES_MAX
 from api.http.sockets import MESSAGE_BYTES_MAX
 from bench.login import bearer
 from tests.following import AGENDA, Ward, follower, open_socket
-from tests.serving import CHECKOUT, READY_S, STOP_S, environment, igob
+from tests.serving import CHECKOUT, READY_S, STOP_S, environment, igob, prepare
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,7 @@ def serving(name: str, folder: Path) -> Iterator[Served]:
 @pytest.fixture(scope="module", params=SERVERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """On a database that runs by itself."""
-    folder = tmp_path_factory.mktemp(request.param) / "city"
+    folder = prepare(tmp_path_factory.mktemp(request.param) / "city")
     for what in ("start", "migrate"):
         done = igob("db", what, "--data-dir", str(folder))
         assert done.returncode == 0, done.stderr

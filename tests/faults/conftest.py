@@ -7,6 +7,7 @@ import pytest
 
 from infra.postgres.embedded import EmbeddedPostgres
 from tests.install_extras import debian_postgres
+from tests.serving import prepare
 
 
 @pytest.fixture(params=["wheel", pytest.param("debian", marks=pytest.mark.long)])
@@ -16,7 +17,8 @@ def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPost
     if request.param == "debian":
         binaries = debian_postgres()
         assert binaries, "run: python -m tests.install_extras"
-    server = EmbeddedPostgres(tmp_path / "own", bin_dir=binaries)
+    folder = tmp_path / "own" if binaries else prepare(tmp_path / "own")
+    server = EmbeddedPostgres(folder, bin_dir=binaries)
     with server.hold("tests"):
         server.start()
         yield server

@@ -26,7 +26,7 @@ from infra.gateways.keys import DEVELOPMENT_ISSUER
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.running.secret import Secret
 from tests.faults.truth import Row, check_laws, read_log, written_by
-from tests.serving import Serving, called, postmaster_of
+from tests.serving import Serving, called, postmaster_of, prepare
 
 PEOPLE = 80
 AGENDAS_PER_ROUND = 60  # more than can be booked while a fault lasts
@@ -155,7 +155,7 @@ class City:
             return list(pool.map(register, range(PEOPLE)))
 
     def _serve(self) -> Serving:
-        return Serving("--data-dir", str(self.folder), "--workers", str(self._workers))
+        return Serving("--data-dir", str(prepare(self.folder)), "--workers", str(self._workers))
 
     def start(self) -> None:
         """Serve again, after the server has ended."""

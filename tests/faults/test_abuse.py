@@ -26,7 +26,7 @@ from api.http.sockets import INIT_TIMEOUT_S
 from api.http.worker import WEBSOCKET_BYTES_MAX
 from bench.login import bearer
 from tests.api.engine.test_limits import doubling, nested
-from tests.serving import Serving
+from tests.serving import Serving, prepare
 
 ASK_EVERY_S = 0.05
 WAIT_MAX_S = 5  # of an honest client, on a machine that is busy otherwise
@@ -49,7 +49,7 @@ class Street:
     """A server with one worker, and whoever is in front of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.server = Serving("--data-dir", str(folder))
+        self.server = Serving("--data-dir", str(prepare(folder)))
         self.url = self.server.url()
         where = urlsplit(self.url)
         self.address = (where.hostname or "", where.port or 0)

@@ -12,7 +12,7 @@ import pytest
 
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.faults.test_serve import register
-from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, serving
+from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, prepare, serving
 
 SECRET = {"IGOB_SECRET": "5e" * 32}
 WAIT_S = 60
@@ -60,7 +60,7 @@ def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_st
         again.stop()
     whole = tmp_path / "whole"
     first_day = min(row[3]["date"] for row in completed if row[2] == "agenda_published.v1")
-    server = EmbeddedPostgres(whole)
+    server = EmbeddedPostgres(prepare(whole))
     with server.hold("a test"):
         server.start()
         made = igob("demo", "--data-dir", str(whole), "--first-day", first_day, **SECRET)

@@ -22,7 +22,7 @@ from tests.crowd import crowd
 from tests.faults.test_serve import wait_until_ready
 from tests.faults.truth import read_log
 from tests.following import BOARD, SHOWN, TOLD_TIMEOUT_S, follower
-from tests.serving import READY_S, Serving, gql
+from tests.serving import READY_S, Serving, gql, prepare
 
 OPENS_IN_S = 4.0
 WORKERS = 2
@@ -40,7 +40,7 @@ class Office:
 
     def __init__(self, folder: Path, *, workers: int) -> None:
         self.folder = folder
-        self.server = Serving("--data-dir", str(folder), "--workers", str(workers))
+        self.server = Serving("--data-dir", str(prepare(folder)), "--workers", str(workers))
         self.url = self.server.url()
         self._numbers = itertools.count()
         self.do("registerServicePoint", servicePoint="hall", name="Hall")

@@ -19,7 +19,7 @@ from tests.crowd import crowd
 from tests.faults.truth import read_log
 from tests.following import AGENDA, APPOINTMENT, TOLD_TIMEOUT_S, Follower, Ward, follower
 from tests.lean import open_lean
-from tests.serving import Serving, postmaster_of
+from tests.serving import Serving, postmaster_of, prepare
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ class Served:
 
     def __init__(self, folder: Path, *, workers: int = 2) -> None:
         self.folder = folder
-        self.server = Serving("--data-dir", str(folder), "--workers", str(workers))
+        self.server = Serving("--data-dir", str(prepare(folder)), "--workers", str(workers))
         self.url = self.server.url()
         self.ward = Ward(self.url)
 

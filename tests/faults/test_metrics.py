@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.running.metrics import FOLDER
 from tests.faults.rig import wait_for
 from tests.faults.test_serve import pids, register
-from tests.serving import STOP_S, Serving, serving
+from tests.serving import STOP_S, Serving, prepare, serving
 
 PEOPLE = 40
 
@@ -101,7 +101,7 @@ def test_of_a_killed_server_the_next_one_finds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wanted", [{"IGOB_TRACES": "true"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}])
 def test_it_serves_and_stops_though_nobody_takes_its_spans(tmp_path: Path, wanted: dict[str, str]) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "IGOB_LOG_REQUESTS": "true", **wanted}
-    server = Serving("--data-dir", str(tmp_path / "city"), settings=settings)
+    server = Serving("--data-dir", str(prepare(tmp_path / "city")), settings=settings)
     try:
         register(server.url(), 3)
         wait_for(lambda: server.output.count('"registerPerson"') == 3)

@@ -35,7 +35,7 @@ def register(url: str, people: int, *, first: int = 0) -> list[str]:
 
 def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None:
     folder = tmp_path / "city"
-    with serving(folder) as server:
+    with serving(folder, prepared=False) as server:
         url = server.url()
         assert url.startswith("http://127.0.0.1:")
         fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}

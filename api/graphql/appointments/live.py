@@ -8,15 +8,15 @@ import strawberry
 from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import READERS
 from api.graphql.appointments.agendas import Agenda, shown_agenda
-from api.graphql.appointments.booking import Appointment, AppointmentState, shown_appointment
+from api.graphql.appointments.booking import Appointment, AppointmentState
 from api.graphql.context import Context
 from api.graphql.engine.live import Change, one_entity
 from api.graphql.fields import Info, subscription
 from api.graphql.following import AfterPosition, LiveField, Message, place_of
+from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
-from domain.appointments.patient import VisitTaken
 from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, AgendaHint, OpaqueHint, agenda_of
 
 
@@ -35,15 +35,17 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
     said, booked = agenda.published, agenda.appointments[id]
     assert said is not None
     slot = agenda.slots[booked.slot]
-    visit = VisitTaken(
-        appointment=id,
-        hospital=said.hospital,
+    return Appointment(
+        id=strawberry.ID(id),
+        agenda=strawberry.ID(said.agenda),
+        hospital=strawberry.ID(said.hospital),
         specialty=said.specialty,
         slot=slot.number,
-        start=slot.start,
+        start=Instant(slot.start),
         minutes=slot.minutes,
+        patient=strawberry.ID(booked.patient),
+        state=AppointmentState[appointment_state(agenda, id)],
     )
-    return shown_appointment(booked.patient, visit, AppointmentState[appointment_state(agenda, id)])
 
 
 def _agenda_changed(info: Info, change: Change, id: str) -> AgendaChange:

@@ -1,7 +1,8 @@
 """Webhooks in the schema: who is told, with what secret, what has arrived and what has not."""
 
 import re
-from enum import Enum
+from enum import Enum, EnumMeta
+from types import GenericAlias
 from typing import Annotated
 
 import strawberry
@@ -15,18 +16,23 @@ from api.graphql.scalars import Instant, Position
 from domain import webhooks as hooks
 from domain.decider import build
 from domain.identifiers import SLUG, SlugHint, fits
+from domain.outbox import MESSAGES
 from infra.reactions.webhooks import shown_secret
 from projections.webhooks import deliveries as views
 
 _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 
 
-@strawberry.enum(description="What a webhook can be told.")
-class WebhookKind(Enum):
-    NOTICE_GIVEN = strawberry.enum_value(
-        "notice_given", description="Somebody who waits asked to be told, and it is time."
-    )
-    LINE_CLOSED = strawberry.enum_value("line_closed", description="A line was closed, with those who waited still.")
+def _kinds() -> type[Enum]:
+    """The messages that contexts declare."""
+    values = {
+        one.kind.upper(): strawberry.enum_value(one.kind, description=one.description) for one in MESSAGES.values()
+    }
+    return EnumMeta.__call__(Enum, "WebhookKind", values)
+
+
+WebhookKind = strawberry.enum(_kinds(), description="What a webhook can be told.")
+WebhookKinds = GenericAlias(list, (WebhookKind,))  # mypy allows no variable in `list[...]`
 
 
 @strawberry.enum(description="How far an event is on its way to a webhook.")
@@ -44,7 +50,7 @@ class Webhook:
     id: strawberry.ID = strawberry.field(description="Its code.")
     name: str = strawberry.field(description="For people.")
     url: str = strawberry.field(description="Where it is told.")
-    kinds: list[WebhookKind] = strawberry.field(description="What it is told.")
+    kinds: list[Enum] = strawberry.field(description="What it is told.", graphql_type=WebhookKinds)
     generation: int = strawberry.field(description="Of its secret.")
 
 
@@ -61,7 +67,7 @@ class DeliveryAttempt:
 class Delivery:
     id: strawberry.ID = strawberry.field(description="The webhook and the position; the `webhook-id` of its messages.")
     position: Position = strawberry.field(description="The event's place in the log.")
-    kind: WebhookKind = strawberry.field(description="What is told.")
+    kind: Enum = strawberry.field(description="What is told.", graphql_type=WebhookKind)
     happened_at: Instant = strawberry.field(description="When that was.")
     state: DeliveryState = strawberry.field(description="How far it is.")
     attempts: int = strawberry.field(description="How often it was sent.")
@@ -144,7 +150,9 @@ class RegisterWebhookInput(KeyedInput):
         description="Where to POST: https, at most 500 characters; http on this machine alone. The log keeps it for"
         " ever: let it have no secret in it."
     )
-    kinds: list[WebhookKind] = strawberry.field(description="What to tell: what happens from now on.")
+    kinds: list[Enum] = strawberry.field(
+        description="What to tell: what happens from now on.", graphql_type=WebhookKinds
+    )
     generation: int = strawberry.field(
         default=1,
         description="Of the secret: a higher one than before is a new secret; one that was removed has to have one.",

@@ -17,7 +17,7 @@ from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.postgres.scrub import Scrubbed, ScrubError, scrub
 from infra.running.settings import Settings
 from tests.city import key, opaque, person
-from tests.serving import igob
+from tests.serving import igob, prepare
 from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ SOME_SEGMENTS = "INSERT INTO filling SELECT repeat(md5(n::text), 40) FROM genera
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A server of one's own: all towns of a server share its WAL."""
-    server = EmbeddedPostgres(tmp_path / "city")
+    server = EmbeddedPostgres(prepare(tmp_path / "city"))
     with server.hold("a test"):
         server.start()
         yield server

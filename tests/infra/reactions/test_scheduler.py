@@ -33,7 +33,7 @@ from tests.projecting import projector
 from tests.towns import Town
 from tests.waiting_log import LINE, open_line, take
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("read_models")]
 
 SOON_S = 10
 

@@ -32,7 +32,7 @@ from tests.receiving import Receiver, receiving
 from tests.towns import Town
 from tests.waiting_log import LINE, open_line, take, turn_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("read_models")]
 
 DOCS = Path(__file__).parents[3] / "docs" / "webhooks.md"
 HOOK = "sms-gateway"

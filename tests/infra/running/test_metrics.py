@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 import infra.log.lane
 import infra.running.metrics
@@ -20,16 +19,11 @@ from infra.log.deciding import BatchDecider
 from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.connections import Unavailable
-from infra.running.metrics import FILES, FOLDER, RESERVED_BYTES, Metrics, Sample, Shared, share, shared_folder
+from infra.running.metrics import FILES, FOLDER, RESERVED_BYTES, Metrics, share, shared_folder
 from tests.city import booking, hospital, key, open_agenda
 from tests.conftest import Clock
+from tests.infra.running.counting import look, sampled, told, work
 from tests.towns import Town
-
-
-def told(metrics: Metrics) -> dict[str, float]:
-    """Every sample by its name with its labels, as "name value value"."""
-    families = text_string_to_metric_families(metrics.page().decode())
-    return {" ".join((one.name, *one.labels.values())): one.value for family in families for one in family.samples}
 
 
 @pytest.mark.anyio
@@ -123,36 +117,6 @@ async def test_it_is_known_how_many_commands_wait_and_how_long(core: Core, monke
 
 
 # Counting together. A process can join one folder in its life, so these are processes of their own.
-
-
-def sampled(connections: int) -> Sample:
-    return Sample(
-        waiting_commands=0,
-        oldest_wait_s=connections,
-        connections=connections,
-        subscriptions=0,
-        followed_streams=0,
-        documents=connections,
-    )
-
-
-def work(
-    connections: int | None,
-    ready: "multiprocessing.synchronize.Event",
-    told_to_end: "multiprocessing.synchronize.Event",
-) -> None:
-    """A worker that accepts a booking, and ends without a word."""
-    metrics = Metrics(share())
-    metrics.commands["BookAppointment", "accepted"].inc()
-    if connections is not None:
-        metrics.sample(sampled(connections))
-    ready.set()
-    told_to_end.wait(60)
-    os._exit(9)
-
-
-def look(folder: Path, answers: "multiprocessing.SimpleQueue[dict[str, float]]") -> None:
-    answers.put(told(Metrics(Shared(folder=folder, place=99, lock_fd=-1))))
 
 
 class Workers:
