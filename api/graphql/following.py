@@ -1,43 +1,34 @@
-"""What live fields of all contexts have in common: a stream is followed, and each change is shown.
+"""Live fields: a context declares what it follows and how that is shown, in a few lines."""
 
-A live field is an async generator of this form:
-
-    async with follow(info, stream, after=after) as following:
-        if (await following.snapshot()).state.opened is None:
-            raise LineUnknown(path="id")
-        shown = showing(info, show)
-        while True:
-            yield shown(await following.change())
-"""
-
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypedDict, TypeVar, cast
 
 import strawberry
 from graphql import VariableNode
+from msgspec import Meta
 
+from api.graphql.context import Context
 from api.graphql.engine.live import Change, Concerns, Following, whole_stream
 from api.graphql.engine.request_errors import as_graphql_error
-from api.graphql.fields import Info
+from api.graphql.fields import Info, refuse
 from api.graphql.scalars import Position
 from domain.decider import StreamName
-from domain.errors import Rejected
+from domain.errors import Hint, Rejected
+from domain.identifiers import fits
 from infra.log.submission import ServiceUnavailable
 from infra.postgres.connections import Unavailable
 
 if TYPE_CHECKING:
     from graphql import GraphQLResolveInfo
 
-    from api.graphql.context import Context
-
 T = TypeVar("T")
 
 AfterPosition = Annotated[
     Position | None,
     strawberry.argument(
-        description="Go on from this position: the first message comes with the first change after it. Without: the"
-        " state now."
+        description="Go on from this position: the first message comes with the first change after it."
+        " Without: the state now."
     ),
 ]
 
@@ -53,39 +44,77 @@ class Message:
     )
 
 
-def previous_of(change: Change) -> Position | None:
-    """The `previous` of the message that shows a change."""
-    return None if change.previous is None else Position(change.previous)
+class Place(TypedDict):
+    """The fields of `Message`."""
+
+    position: Position
+    previous: Position | None
 
 
-@asynccontextmanager
-async def follow(
-    info: Info, stream: StreamName, *, after: Position | None, concerns: Concerns = whole_stream
-) -> AsyncIterator[Following]:
-    """Follow a stream for this operation. What is raised as Rejected in the block goes on as a GraphQLError."""
-    context = info.context
-    if context.resumes_after is not None:
-        after = context.resumes_after
-    try:
-        async with context.services.live.follow(stream, after=after, concerns=concerns) as following:
-            context.following = following
-            context.after_variable = _after_variable(info)
-            yield following
-    except Rejected as refusal:
-        raise as_graphql_error(refusal, context.language) from None
-    except Unavailable:
-        raise as_graphql_error(ServiceUnavailable(), context.language) from None
+def place_of(change: Change) -> Place:
+    """Where a change stands in the log: `AgendaChange(agenda=…, **place_of(change))`."""
+    previous = None if change.previous is None else Position(change.previous)
+    return Place(position=Position(change.position), previous=previous)
 
 
-def showing(info: Info, show: Callable[[Change], T]) -> Callable[[Change], T]:
-    """How this operation shows a change. api/http/updates.py calls `show` too, for changes in between."""
+async def _never(context: Context, id: str) -> bool:
+    return False
 
-    def shown(change: Change) -> T:
-        info.context.snapshot = change.snapshot
-        return show(change)
 
-    info.context.show = shown
-    return shown
+@dataclass(frozen=True, kw_only=True)
+class LiveField(Generic[T]):
+    """A field of the subscription root: what has an id, as it is, and again with each change.
+
+    Attributes:
+        form: the pattern of ids; another id is refused with `hint`.
+        stream: the stream that is followed.
+        is_known: whether a state of the stream has what the id names; if it has not, the refusal is `unknown`.
+        is_in_log: whether the log has it, asked if the state does not have it yet.
+        show: the message that tells of a change. It must not await.
+        concerns: which changes are told; all of the stream, unless `one_entity` says less.
+    """
+
+    form: Meta
+    hint: Hint
+    unknown: Callable[..., Rejected]
+    stream: Callable[[str], StreamName]
+    is_known: Callable[[Any, str], bool]
+    show: Callable[[Info, Change, str], T]
+    is_in_log: Callable[[Context, str], Awaitable[bool]] = _never
+    concerns: Callable[[StreamName, str], Concerns] = lambda stream, id: whole_stream
+
+    async def follow(self, info: Info, id: str, after: Position | None) -> AsyncGenerator[T, None]:
+        """The messages. Refusals are raised as GraphQLErrors."""
+        context = info.context
+        if not fits(self.form, id):
+            refuse(info, "id", self.hint)
+        if context.resumes_after is not None:
+            after = context.resumes_after
+        stream = self.stream(id)
+
+        def shown(change: Change) -> T:
+            context.snapshot = change.snapshot
+            return self.show(info, change, id)
+
+        try:
+            async with context.services.live.follow(stream, after=after, concerns=self.concerns(stream, id)) as one:
+                context.following, context.after_variable = one, _after_variable(info)
+                await self._wait_until_known(one, context, id)
+                context.show = shown  # api/http/updates.py may call it for changes in between
+                while True:
+                    yield shown(await one.change())
+        except Rejected as refusal:
+            raise as_graphql_error(refusal, context.language) from None
+        except Unavailable:
+            raise as_graphql_error(ServiceUnavailable(), context.language) from None
+
+    async def _wait_until_known(self, following: Following, context: Context, id: str) -> None:
+        """Raises Rejected if there is nothing of this id."""
+        if self.is_known((await following.snapshot()).state, id):
+            return
+        if not await self.is_in_log(context, id):
+            raise self.unknown(path="id")
+        await following.snapshot(lambda state: self.is_known(state, id))  # written a moment ago
 
 
 def _after_variable(info: Info) -> str | None:

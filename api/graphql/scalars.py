@@ -102,3 +102,6 @@ SCALARS: dict[object, ScalarDefinition] = {
         parse_value=_parse_instant,
     ),
 }
+
+# By name: what a right value looks like.
+SCALAR_HINTS: dict[str, Hint] = {"Date": DateHint(), "Instant": InstantHint(), "Position": PositionHint()}

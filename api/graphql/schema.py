@@ -13,11 +13,12 @@ from strawberry.schema.config import StrawberryConfig
 from api.contexts import graphql_modules
 from api.graphql import errors
 from api.graphql.engine.resolvers import ask_plainly
+from api.graphql.engine.values import HINT
 from api.graphql.errors import UserError
 from api.graphql.fields import RootField
 from api.graphql.guard import guarded
 from api.graphql.nodes import node_field
-from api.graphql.scalars import SCALARS
+from api.graphql.scalars import SCALAR_HINTS, SCALARS
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ def schema_of(modules: Iterable[ModuleType]) -> strawberry.Schema:
         types=_user_errors([errors, *modules]),
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+    for name, hint in SCALAR_HINTS.items():
+        schema._schema.type_map[name].extensions[HINT] = hint
     ask_plainly(schema._schema)
     _guard(schema._schema, fields)
     return schema

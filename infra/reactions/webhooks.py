@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 
 from domain.errors import Rejected
 from domain.outbox import message_of
-from domain.webhooks import Failure, RecordAttempt
+from domain.webhooks.delivery import Failure, RecordAttempt
 from infra.log.core import Core
 from infra.log.log import Log
 from infra.log.submission import Key

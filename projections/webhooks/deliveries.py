@@ -13,13 +13,8 @@ import msgspec
 from domain.decider import Instant
 from domain.identifiers import DeliveryId, WebhookId, position_of, webhook_of
 from domain.outbox import MESSAGES
-from domain.webhooks import (
-    DeliveryAttempted,
-    DeliveryRequested,
-    DeliveryState,
-    WebhookRegistered,
-    WebhookRemoved,
-)
+from domain.webhooks.delivery import DeliveryAttempted, DeliveryRequested, DeliveryState
+from domain.webhooks.registration import WebhookRegistered, WebhookRemoved
 from projections.engine.columns import BigInt, Fixed, JsonB, Text
 from projections.engine.figures import Figure, Figures
 from projections.engine.projection import Entry, Projection, Row

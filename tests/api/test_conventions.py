@@ -38,7 +38,7 @@ BOUNDED = {
     "Delivery.history": "projections.webhooks.deliveries.HISTORY_MAX",
     "Patient.holds": "domain.appointments.patient: two live holds",
     "Query.lineHistory": "projections.queues.line_figures.HISTORY_DAYS_MAX days of a service point's services",
-    "Query.webhooks": "domain.webhooks.WEBHOOKS_MAX",
+    "Query.webhooks": "domain.webhooks.registration.WEBHOOKS_MAX",
     "Query.utilisation": "api.graphql.appointments.views.WEEKS_MAX weeks of a hospital's specialties",
     "SlotTaken.alternatives": "domain.appointments.availability.ALTERNATIVES_MAX",
     "Webhook.kinds": "domain.outbox.MESSAGES",

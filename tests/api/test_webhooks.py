@@ -8,7 +8,7 @@ import pytest
 from domain.decider import build
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
-from domain.webhooks import RecordAttempt
+from domain.webhooks.delivery import RecordAttempt
 from infra.gateways.keys import Login
 from infra.log.core import Core
 from infra.reactions.webhooks import shown_secret

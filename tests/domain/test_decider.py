@@ -25,7 +25,8 @@ from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent,
 from domain.queues.opening import CloseLine, OpenLine, PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, GiveNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
 from domain.service_points import RegisterServicePoint
-from domain.webhooks import RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
+from domain.webhooks.delivery import RecordAttempt, ResendDelivery
+from domain.webhooks.registration import RegisterWebhook, RemoveWebhook
 from infra.log.submission import Overloaded
 from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 from tests.waiting import LINE, OTHER, turn

@@ -7,21 +7,23 @@ import pytest
 
 from domain.decider import build
 from domain.errors import Rejected
-from domain.webhooks import (
+from domain.webhooks.delivery import (
     ATTEMPTS_MAX,
     BACK_OFF,
     RESENDS_MAX,
-    WEBHOOKS,
-    WEBHOOKS_MAX,
     DeliveryAttempted,
     DeliveryRequested,
     RecordAttempt,
+    ResendDelivery,
+)
+from domain.webhooks.delivery import stream as delivery_stream
+from domain.webhooks.registration import (
+    WEBHOOKS,
+    WEBHOOKS_MAX,
     RegisterWebhook,
     RemoveWebhook,
-    ResendDelivery,
     WebhookRegistered,
     WebhookRemoved,
-    delivery_stream,
 )
 from tests.office import NOW, Office, given
 

@@ -20,7 +20,8 @@ from domain.decider import build
 from domain.queues.calling import CallNext
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
-from domain.webhooks import DeliveryAttempted, RegisterWebhook
+from domain.webhooks.delivery import DeliveryAttempted
+from domain.webhooks.registration import RegisterWebhook
 from infra.log.core import Core, open_core
 from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.running.settings import Settings

@@ -13,16 +13,9 @@ from domain.errors import Rejected
 from domain.queues.line import LineClosed, NoticeGiven
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
-from domain.webhooks import (
-    DeliveryAttempted,
-    RecordAttempt,
-    RegisterWebhook,
-    RemoveWebhook,
-    ResendDelivery,
-    WebhookRegistered,
-    WebhookRemoved,
-    delivery_stream,
-)
+from domain.webhooks.delivery import DeliveryAttempted, RecordAttempt, ResendDelivery
+from domain.webhooks.delivery import stream as delivery_stream
+from domain.webhooks.registration import RegisterWebhook, RemoveWebhook, WebhookRegistered, WebhookRemoved
 from infra.log.core import Core
 from infra.postgres.views import Views
 from infra.reactions.webhooks import settled_of

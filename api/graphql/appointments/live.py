@@ -8,16 +8,16 @@ import strawberry
 from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import READERS
 from api.graphql.appointments.agendas import Agenda, shown_agenda
-from api.graphql.appointments.booking import Appointment, AppointmentState, shown_appointment
+from api.graphql.appointments.booking import Appointment, AppointmentState
+from api.graphql.context import Context
 from api.graphql.engine.live import Change, one_entity
-from api.graphql.fields import Info, refuse, subscription
-from api.graphql.following import AfterPosition, Message, follow, previous_of, showing
-from api.graphql.scalars import Position
+from api.graphql.fields import Info, subscription
+from api.graphql.following import AfterPosition, LiveField, Message, place_of
+from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
-from domain.appointments.patient import VisitTaken
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, AgendaHint, OpaqueHint, agenda_of, fits
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, AgendaHint, OpaqueHint, agenda_of
 
 
 @strawberry.type(description="An agenda after one or more changes.")
@@ -35,63 +35,67 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
     said, booked = agenda.published, agenda.appointments[id]
     assert said is not None
     slot = agenda.slots[booked.slot]
-    visit = VisitTaken(
-        appointment=id,
-        hospital=said.hospital,
+    return Appointment(
+        id=strawberry.ID(id),
+        agenda=strawberry.ID(said.agenda),
+        hospital=strawberry.ID(said.hospital),
         specialty=said.specialty,
         slot=slot.number,
-        start=slot.start,
+        start=Instant(slot.start),
         minutes=slot.minutes,
+        patient=strawberry.ID(booked.patient),
+        state=AppointmentState[appointment_state(agenda, id)],
     )
-    return shown_appointment(booked.patient, visit, AppointmentState[appointment_state(agenda, id)])
+
+
+def _agenda_changed(info: Info, change: Change, id: str) -> AgendaChange:
+    agenda = shown_agenda(change.snapshot.state, info.context.services.now())
+    assert agenda is not None
+    return AgendaChange(agenda=agenda, **place_of(change))
+
+
+def _appointment_changed(info: Info, change: Change, id: str) -> AppointmentChange:
+    return AppointmentChange(appointment=_appointment_in(change.snapshot.state, id), **place_of(change))
+
+
+async def _is_booked(context: Context, appointment: str) -> bool:
+    agenda = await context.state(agendas.stream(agenda_of(appointment)))
+    return appointment in agenda.appointments
+
+
+AGENDA = LiveField(
+    form=AGENDA_NAME,
+    hint=AgendaHint(),
+    unknown=AgendaUnknown,
+    stream=agendas.stream,
+    is_known=lambda agenda, id: agenda.published is not None,
+    show=_agenda_changed,
+)
+APPOINTMENT = LiveField(
+    form=APPOINTMENT_NAME,
+    hint=OpaqueHint(),
+    unknown=AppointmentUnknown,
+    stream=lambda id: agendas.stream(agenda_of(id)),
+    is_known=lambda agenda, id: id in agenda.appointments,
+    is_in_log=_is_booked,
+    show=_appointment_changed,
+    concerns=one_entity,
+)
 
 
 @subscription("An agenda: as it is, and again with each change. Slow clients skip states.", who=EVERYBODY)
-async def agenda(
+def agenda(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="The agenda: hospital/date/practitioner.")],
     after: AfterPosition = None,
 ) -> AsyncGenerator[AgendaChange, None]:
-    if not fits(AGENDA_NAME, id):
-        refuse(info, "id", AgendaHint())
-    async with follow(info, agendas.stream(id), after=after) as following:
-        if (await following.snapshot()).state.published is None:
-            raise AgendaUnknown(path="id")
-
-        def show(change: Change) -> AgendaChange:
-            agenda = shown_agenda(change.snapshot.state, info.context.services.now())
-            assert agenda is not None
-            return AgendaChange(position=Position(change.position), previous=previous_of(change), agenda=agenda)
-
-        shown = showing(info, show)
-        while True:
-            yield shown(await following.change())
+    return AGENDA.follow(info, id, after)
 
 
 @subscription("An appointment: as it is, and again when something becomes of it.", who=READERS)
-async def appointment(
+def appointment(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="The appointment.")],
     after: AfterPosition = None,
 ) -> AsyncGenerator[AppointmentChange, None]:
-    if not fits(APPOINTMENT_NAME, id):
-        refuse(info, "id", OpaqueHint())
-    stream = agendas.stream(agenda_of(id))
-    async with follow(info, stream, after=after, concerns=one_entity(stream, id)) as following:
-        if id not in (await following.snapshot()).state.appointments:
-            # Booked a moment ago, it is in the log, and here soon.
-            agenda: agendas.Agenda = await info.context.state(stream)
-            if id not in agenda.appointments:
-                raise AppointmentUnknown(path="id")
-            await following.snapshot(lambda state: id in state.appointments)
-
-        def show(change: Change) -> AppointmentChange:
-            return AppointmentChange(
-                position=Position(change.position),
-                previous=previous_of(change),
-                appointment=_appointment_in(change.snapshot.state, id),
-            )
-
-        shown = showing(info, show)
-        while True:
-            yield shown(await following.change())
+    return APPOINTMENT.follow(info, id, after)

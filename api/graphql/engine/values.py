@@ -33,7 +33,6 @@ from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
 from api.graphql.engine.request_errors import as_graphql_error
-from api.graphql.scalars import DateHint, InstantHint, PositionHint
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits
@@ -48,12 +47,8 @@ class WholeNumberHint(
     limit: int
 
 
-HINTS: dict[str, Hint] = {
-    "Date": DateHint(),
-    "Instant": InstantHint(),
-    "Position": PositionHint(),
-    "Int": WholeNumberHint(limit=WHOLE_NUMBER_MAX),
-}
+HINT = "hint"  # in the extensions of a scalar type: what a right value looks like, for clients
+WHOLE_NUMBER = WholeNumberHint(limit=WHOLE_NUMBER_MAX)
 
 
 class WrongValue(GraphQLError):
@@ -150,7 +145,8 @@ class _Value:
         where = ".".join([str(step) for step in path] + ([field] if field else [])) or self._name
         if isinstance(leaf, GraphQLEnumType):
             return InvalidInput(path=where, hint=OneOfHint(values=", ".join(leaf.values)))
-        return InvalidInput(path=where, hint=HINTS.get(leaf.name, WrongTypeHint()))
+        hint = WHOLE_NUMBER if leaf.name == "Int" else leaf.extensions.get(HINT) or WrongTypeHint()
+        return InvalidInput(path=where, hint=hint)
 
 
 def _wrong_fields(kind: GraphQLInputObjectType, value: Any) -> Iterator[str]:

@@ -13,10 +13,10 @@ from api.graphql.commands import Done, Given, Gives, Takes, command
 from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, mutation, query, refuse
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
-from domain import webhooks as hooks
 from domain.decider import build
 from domain.identifiers import SLUG, SlugHint, fits
 from domain.outbox import MESSAGES
+from domain.webhooks import delivery, registration
 from infra.reactions.webhooks import shown_secret
 from projections.webhooks import deliveries as views
 
@@ -41,7 +41,7 @@ class DeliveryState(Enum):
     DELIVERED = strawberry.enum_value("DELIVERED", description="The receiver took it: it answered 2xx.")
     GIVEN_UP = strawberry.enum_value(
         "GIVEN_UP",
-        description=f"It failed {hooks.ATTEMPTS_MAX} times, or the receiver answered 410. It can be sent again.",
+        description=f"It failed {delivery.ATTEMPTS_MAX} times, or the receiver answered 410. It can be sent again.",
     )
 
 
@@ -77,7 +77,7 @@ class Delivery:
     )
 
 
-def _webhook(said: hooks.WebhookRegistered) -> Webhook:
+def _webhook(said: registration.WebhookRegistered) -> Webhook:
     kinds = [WebhookKind(kind) for kind in said.kinds]
     return Webhook(
         id=strawberry.ID(said.webhook), name=said.name, url=said.url, kinds=kinds, generation=said.generation
@@ -104,9 +104,9 @@ ADMINISTRATORS: Rule = {"administrator": ALL, **DOERS_OF_ALL}
 ADMINISTRATORS_AND_READERS: Rule = {"administrator": ALL, **READERS_OF_ALL}
 
 
-@query(f"Who is told what, by code; {hooks.WEBHOOKS_MAX} at most.", who=ADMINISTRATORS_AND_READERS)
+@query(f"Who is told what, by code; {registration.WEBHOOKS_MAX} at most.", who=ADMINISTRATORS_AND_READERS)
 async def webhooks(info: Info) -> list[Webhook]:
-    state: hooks.Webhooks = await info.context.state(hooks.WEBHOOKS)
+    state: registration.Webhooks = await info.context.state(registration.WEBHOOKS)
     return [_webhook(said) for _, said in sorted(state.live.items())]
 
 
@@ -170,12 +170,12 @@ class RegisterWebhookPayload(Payload):
 
 
 @mutation(
-    hooks.RegisterWebhook,
+    registration.RegisterWebhook,
     description="Have a program outside told what happens from now on, or change what was said.",
     who=ADMINISTRATORS,
 )
 async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhookInput]) -> RegisterWebhookPayload:
-    context, kind = info.context, hooks.RegisterWebhook
+    context, kind = info.context, registration.RegisterWebhook
     fields = {
         "webhook": input.webhook,
         "url": input.url,
@@ -190,23 +190,23 @@ async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhoo
     if await context.recorded(grant, input.idempotency_key, outcome):
         secret = shown_secret(context.services.core.secret, command.webhook, command.generation)
     return RegisterWebhookPayload(
-        webhook=_webhook(hooks.registered(command)), secret=secret, position=Position(outcome.position)
+        webhook=_webhook(registration.registered(command)), secret=secret, position=Position(outcome.position)
     )
 
 
 @command(
-    hooks.RemoveWebhook,
+    registration.RemoveWebhook,
     "Tell a program outside nothing any more, not even what is still to be sent.",
     who=ADMINISTRATORS,
     takes=Takes("Who is to be told nothing any more.", webhook=Given("The webhook's code.", type=strawberry.ID)),
     gives=Gives("What came of removing a webhook.", webhook="The code of the webhook that was."),
 )
-async def remove_webhook(info: Info, done: Done[hooks.RemoveWebhook]) -> strawberry.ID:
+async def remove_webhook(info: Info, done: Done[registration.RemoveWebhook]) -> strawberry.ID:
     return strawberry.ID(done.command.webhook)
 
 
 @command(
-    hooks.ResendDelivery,
+    delivery.ResendDelivery,
     "Send something to its webhook again now, whether it arrived or was given up.",
     who=ADMINISTRATORS,
     takes=Takes("What is to be sent again.", delivery="The delivery's id."),
@@ -214,5 +214,5 @@ async def remove_webhook(info: Info, done: Done[hooks.RemoveWebhook]) -> strawbe
         "What came of asking for it.", delivery="The delivery: `deliveries` with `atLeast: position` shows it."
     ),
 )
-async def resend_delivery(info: Info, done: Done[hooks.ResendDelivery]) -> strawberry.ID:
+async def resend_delivery(info: Info, done: Done[delivery.ResendDelivery]) -> strawberry.ID:
     return strawberry.ID(done.command.delivery)

@@ -17,7 +17,8 @@ from domain.decider import build
 from domain.queues.calling import CallNext
 from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
-from domain.webhooks import ATTEMPTS_MAX, BACK_OFF, RecordAttempt, RegisterWebhook, RemoveWebhook, ResendDelivery
+from domain.webhooks.delivery import ATTEMPTS_MAX, BACK_OFF, RecordAttempt, ResendDelivery
+from domain.webhooks.registration import RegisterWebhook, RemoveWebhook
 from infra.log.core import Core
 from infra.log.submission import Key
 from infra.postgres.views import Views

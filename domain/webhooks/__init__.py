@@ -1,0 +1,5 @@
+"""Webhooks: programs outside are told what happens. One module per decider."""
+
+from domain.webhooks import delivery, registration
+
+__all__ = ["delivery", "registration"]
