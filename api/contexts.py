@@ -1,7 +1,7 @@
 """The one list of contexts, and what each of them declares in each layer.
 
 A context is a package of rules in `domain/`. It may also have `projections/<context>` with its read models,
-`infra/reactions/<context>` for what goes on by itself, and `api/graphql/<context>` for its fields. A new context is
+`infra/reactions/<context>` for work that is done without a request, and `api/graphql/<context>` for its fields. A new context is
 added to CONTEXTS, and nowhere else.
 
 Importing this module imports none of them: each function loads what it needs.
@@ -81,7 +81,7 @@ def graphql_modules() -> list[ModuleType]:
 
 @asynccontextmanager
 async def open_reactions(resources: "Resources") -> "AsyncIterator[Sequence[Reaction]]":
-    """What goes on by itself: commands that fall due, and the reactions of each context. Raises ContextError."""
+    """Work that is done without a request: commands that fall due, and reactions of contexts. Raises ContextError."""
     from infra.reactions.reaction import Jobs, asked
 
     reactions: list[Reaction] = [Jobs(resources, asked(resources.views, one)) for one in due_work()]

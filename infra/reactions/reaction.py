@@ -1,4 +1,4 @@
-"""What goes on by itself, with nobody asking: the protocol between the scheduler and the contexts."""
+"""Reactions: work that the system does without a request. This is the protocol between scheduler and contexts."""
 
 from asyncio import gather
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +29,7 @@ class Resources(msgspec.Struct, frozen=True):
 
 
 class Reaction(Protocol):
-    """Work that is done in one process at a time.
+    """Work that one process does at a time.
 
     What `tick` raises is logged under `failure`; it keeps no other reaction from its work, and is tried again.
     """

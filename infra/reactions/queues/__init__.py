@@ -1,4 +1,4 @@
-"""What goes on by itself in lines. What falls due by a read model alone is declared there: projections/queues."""
+"""Reactions of lines: notices by the expected wait. What a read model knows to be due is in projections/queues."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
