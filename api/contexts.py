@@ -1,8 +1,8 @@
 """The one list of contexts, and what each of them declares in each layer.
 
 A context is a package of rules in `domain/`. It may also have `projections/<context>` with its read models,
-`infra/reactions/<context>` for work that is done without a request, and `api/graphql/<context>` for its fields. A new context is
-added to CONTEXTS, and nowhere else.
+`infra/reactions/<context>` for work that is done without a request, and `api/graphql/<context>` for its fields. A new
+context is added to CONTEXTS, and nowhere else.
 
 Importing this module imports none of them: each function loads what it needs.
 """

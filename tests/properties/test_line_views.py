@@ -126,7 +126,7 @@ def test_rows_say_what_the_stream_says(seed: int, wishes: int) -> None:
     lines = [states[stream(name)] for name in LINES_THERE]
     for command in chain(openings(), (hall.wish(lines) for _ in range(wishes))):
         now += timedelta(seconds=dice.choice([0, 5, 95]))
-        for name in DECISIONS[type(command)].reads(command):
+        for name in DECISIONS[type(command)].streams(command, states):
             states.setdefault(name, fold(name, ()))
         with suppress(Rejected):
             for on, event in decide(command, states, now):
