@@ -28,8 +28,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 load_domain()
 
-
 SECRET = bytes.fromhex(login.SECRET)
+LONGEST = ("faults", "conformance", "infra")  # folders of tests most of which start programs
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that processes side by side end at about the same time."""
+    root = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in LONGEST)
 
 
 def pytest_collection_finish() -> None:

@@ -3,10 +3,11 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psutil
@@ -20,6 +21,12 @@ from tests.serving import STOP_S, Serving, gql, igob, postmaster_of, serving
 
 REGISTER = """mutation ($n: String!) { registerPerson(input: {idempotencyKey: $n, identity: $n, givenNames: "Ana",
   familyNames: "Mamani", birthDate: "1990-05-17", sex: F}) { person { id } errors { code } } }"""
+
+
+class City(NamedTuple):
+    folder: Path
+    server: Serving
+    url: str
 
 
 def register(url: str, people: int, *, first: int = 0) -> list[str]:
@@ -61,13 +68,19 @@ def test_ctrl_c_in_a_terminal_reaches_all_of_its_processes_and_ends_it_at_once(t
         assert postmaster_of(tmp_path / "city") is None
 
 
-def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(tmp_path: Path) -> None:
-    with serving(tmp_path / "city") as server:
-        url = server.url()
-        second = igob("serve", "--port", "0", "--data-dir", str(tmp_path / "city"))
-        assert second.returncode == 1
-        assert f"held by process {server.process.pid} (igob serve)" in second.stderr.replace("\n", " ")
-        assert httpx.get(f"{url}/readyz").status_code == 200
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    """One that tests share who leave it serving."""
+    folder = tmp_path_factory.mktemp("serve") / "city"
+    with serving(folder, "--host", "localhost") as server:
+        yield City(folder, server, server.url())
+
+
+def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(city: City) -> None:
+    second = igob("serve", "--port", "0", "--data-dir", str(city.folder))
+    assert second.returncode == 1
+    assert f"held by process {city.server.process.pid} (igob serve)" in second.stderr.replace("\n", " ")
+    assert httpx.get(f"{city.url}/readyz").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])  # noqa: S104
@@ -79,43 +92,38 @@ def test_without_access_control_it_serves_nobody_but_this_machine(tmp_path: Path
     assert not (tmp_path / "city").exists()
 
 
-def test_it_serves_by_the_name_localhost(tmp_path: Path) -> None:
-    with serving(tmp_path / "city", "--host", "localhost") as server:
-        url = server.url()
-        assert url.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{url.replace('127.0.0.1', 'localhost')}/readyz").status_code == 200
+def test_it_serves_by_the_name_localhost(city: City) -> None:
+    assert city.url.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{city.url.replace('127.0.0.1', 'localhost')}/readyz").status_code == 200
 
 
-def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:
-    with serving(tmp_path / "one") as server:
-        port = server.url().rpartition(":")[2]
-        second = igob("serve", "--port", port, "--data-dir", str(tmp_path / "two"))
+def test_a_port_that_is_taken_is_said_in_a_line(city: City, tmp_path: Path) -> None:
+    port = city.url.rpartition(":")[2]
+    second = igob("serve", "--port", port, "--data-dir", str(tmp_path / "two"))
     assert second.returncode == 1
     assert "Address already in use" in second.stderr
     assert "Traceback" not in second.stderr
 
 
-def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_database_comes_back(tmp_path: Path) -> None:
-    folder = tmp_path / "city"
-    with serving(folder) as server:
-        url = server.url()
-        killed = set()
-        for _ in range(3):
-            (worker,) = server.workers()
-            worker.kill()
-            worker.wait(STOP_S)
-            killed.add(worker.pid)
-            wait_until_ready(url)
-        assert not killed & {worker.pid for worker in server.workers()}
-        assert server.output.count("the worker died; starting it again") == 3
-
-        postmaster = postmaster_of(folder)
-        assert postmaster is not None
-        postmaster.kill()
+def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_database_comes_back(city: City) -> None:
+    server, url = city.server, city.url
+    killed = set()
+    for _ in range(3):
+        (worker,) = server.workers()
+        worker.kill()
+        worker.wait(STOP_S)
+        killed.add(worker.pid)
         wait_until_ready(url)
-        assert "starting it again" in server.output
-        (ana,) = register(url, 1)
-        assert ana
+    assert not killed & {worker.pid for worker in server.workers()}
+    assert server.output.count("the worker died; starting it again") == 3
+
+    postmaster = postmaster_of(city.folder)
+    assert postmaster is not None
+    postmaster.kill()
+    wait_until_ready(url)
+    assert "starting it again" in server.output
+    (ana,) = register(url, 1)
+    assert ana
 
 
 def pids(server: Serving) -> set[int]:
