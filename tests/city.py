@@ -8,6 +8,7 @@ from typing import Any
 from domain.appointments.booking import BookAppointment
 from domain.appointments.hospital import RegisterHospital
 from domain.appointments.publishing import PublishAgenda
+from domain.appointments.rescheduling import RescheduleAppointment
 from domain.calendar import TIME_ZONE
 from domain.decider import build
 from domain.identifiers import agenda_id, ci_key, parse_ci
@@ -107,6 +108,17 @@ def booking(slot: int, patient: str, *, agenda: str = AGENDA, name: str = "") ->
         slot=slot,
         patient=opaque(patient),
         channel="WEB",
+    )
+
+
+def moving(booked: BookAppointment, slot: int, *, to: str = AGENDA) -> RescheduleAppointment:
+    """Moving what was booked to a slot of this agenda."""
+    return build(
+        RescheduleAppointment,
+        appointment=booked.appointment,
+        agenda=to,
+        slot=slot,
+        moved_to=f"{to}/{opaque(f'{booked.appointment} to {to} {slot}')}",
     )
 
 

@@ -19,6 +19,7 @@ from domain.appointments.cancelling import CancelAppointment, Reason
 from domain.appointments.holding import HoldSlot
 from domain.appointments.hospital import HospitalRegistered
 from domain.appointments.publishing import PublishAgenda, SlotTime
+from domain.appointments.rescheduling import RescheduleAppointment
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, fold
 from domain.decision import DECISIONS, MAX_READ_ROUNDS, decide
@@ -201,6 +202,24 @@ def book(
 
 def cancel(name: str = "ficha", *, agenda: AgendaId = AGENDA, reason: Reason = "PATIENT") -> CancelAppointment:
     return CancelAppointment(appointment=appointment(name, agenda), reason=reason)
+
+
+def reschedule(
+    name: str = "ficha",
+    slot: int = 2,
+    *,
+    agenda: AgendaId = AGENDA,
+    to: AgendaId = AGENDA,
+    moved_to: str = "moved",
+    any_specialty: bool = False,
+) -> RescheduleAppointment:
+    return RescheduleAppointment(
+        appointment=appointment(name, agenda),
+        agenda=to,
+        slot=slot,
+        moved_to=appointment(moved_to, to),
+        any_specialty=any_specialty,
+    )
 
 
 def check_in(name: str = "ficha", *, agenda: AgendaId = AGENDA) -> CheckIn:

@@ -13,6 +13,7 @@ from domain.appointments import (
     hospital,
     patient,
     publishing,
+    rescheduling,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "hospital",
     "patient",
     "publishing",
+    "rescheduling",
 ]

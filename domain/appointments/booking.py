@@ -91,11 +91,11 @@ class QuotaExhausted(
     es="Se agotó el cupo de {limit} fichas para el canal {channel}.",
     en="The quota of {limit} appointments for the channel {channel} is used up.",
 ):
-    channel: Channel
+    channel: str  # as events have it
     limit: int
 
 
-def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: Channel) -> None:
+def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: str) -> None:
     """Raise QuotaExhausted if as many appointments are live as the channel has in this agenda."""
     quota = published.quotas.get(channel)
     if quota is not None and agenda.taken.get(channel, 0) >= quota:

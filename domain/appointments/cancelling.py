@@ -22,8 +22,8 @@ Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list:
 
 class AppointmentOver(
     Rejected,
-    es="La cita era el {at}: ya no se puede cancelar.",
-    en="The appointment was on {at}: it can no longer be cancelled.",
+    es="La cita era el {at}: ya no se puede cancelar ni reprogramar.",
+    en="The appointment was on {at}: it can no longer be cancelled or moved.",
 ):
     at: datetime
 

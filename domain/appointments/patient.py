@@ -133,15 +133,20 @@ class AlreadySeenHere(
     at: datetime
 
 
-def refuse_another_visit(patient: Patient, wanted: VisitTaken, now: datetime) -> None:
-    """Raise Rejected if the visit would overlap a live one, or be the second for one specialty and hospital."""
+def refuse_another_visit(
+    patient: Patient, wanted: VisitTaken, now: datetime, *, instead_of: AppointmentId = ""
+) -> None:
+    """Raise Rejected if the visit would overlap a live one, or be the second for one specialty and hospital.
+
+    `instead_of` is given up for it, so it is in nobody's way.
+    """
     start, end = wanted.start, wanted.end
     earliest = start - LONGEST_VISIT
     for visit in patient.visits.values():
         same = visit.specialty == wanted.specialty and visit.hospital == wanted.hospital
         if not same and not earliest < visit.start < end:
             continue  # can't conflict, so skip computing its end
-        if visit.end <= now:
+        if visit.end <= now or visit.appointment == instead_of:
             continue
         if visit.start < end and start < visit.end:
             raise VisitsOverlap(path="slot", appointment=visit.appointment, at=visit.start)

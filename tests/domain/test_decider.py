@@ -15,6 +15,7 @@ from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.holding import HoldSlot
 from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
 from domain.appointments.publishing import PublishAgenda
+from domain.appointments.rescheduling import RescheduleAppointment
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
 from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, required_persons, upcasts
 from domain.decision import DECISIONS, decide
@@ -47,6 +48,13 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     HoldSlot: {"hold": opaque("hold"), "agenda": AGENDA, "slot": 1, "patient": ANA, "hold_s": 300},
     BookAppointment: {"appointment": appointment(), "agenda": AGENDA, "slot": 1, "patient": ANA, "channel": "WEB"},
     CancelAppointment: {"appointment": appointment(), "reason": "MISTAKE"},
+    RescheduleAppointment: {
+        "appointment": appointment(),
+        "agenda": AGENDA,
+        "slot": 2,
+        "moved_to": appointment("moved"),
+        "any_specialty": True,
+    },
     CheckIn: {"appointment": appointment()},
     MarkNoShow: {"appointment": appointment()},
     RegisterPerson: {
@@ -175,7 +183,7 @@ def test_an_id_tells_nothing_and_is_26_characters_long(command: type[Command], f
     assert (refused.path, refused.details) == (field, {"hint": "opaque"})
 
 
-@pytest.mark.parametrize("command", [HoldSlot, BookAppointment])
+@pytest.mark.parametrize("command", [HoldSlot, BookAppointment, RescheduleAppointment])
 @pytest.mark.parametrize(
     "wrong", ["", "la-merced", "la-merced/2027-1-15/p", "la-merced/2027-01-15/", f"{AGENDA}/x", f"{AGENDA}\n"]
 )
@@ -184,7 +192,7 @@ def test_an_agenda_is_named_by_hospital_date_and_practitioner(command: type[Comm
     assert (refused.path, refused.details) == ("agenda", {"hint": "agenda"})
 
 
-@pytest.mark.parametrize("command", [BookAppointment, CancelAppointment, CheckIn, MarkNoShow])
+@pytest.mark.parametrize("command", [BookAppointment, CancelAppointment, RescheduleAppointment, CheckIn, MarkNoShow])
 @pytest.mark.parametrize(
     "wrong", ["", opaque("ficha"), AGENDA, f"{AGENDA}/x", f"/{AGENDA}/{opaque('ficha')}", f"{appointment()}\n"]
 )

@@ -22,6 +22,7 @@ from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.holding import HoldSlot
 from domain.appointments.patient import Patient
 from domain.appointments.publishing import PublishAgenda, SlotTime
+from domain.appointments.rescheduling import RescheduleAppointment
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, fold, fold_of, redacted
 from domain.decision import decide
@@ -167,8 +168,9 @@ class Register:
         match command:
             case PublishAgenda():
                 return any(_same_agenda(command, other) for other in self.said(PublishAgenda))
-            case BookAppointment():
-                return any(command.appointment == other.appointment for other in self.said(BookAppointment))
+            case BookAppointment() | RescheduleAppointment():
+                new = command.appointment if isinstance(command, BookAppointment) else command.moved_to
+                return any(new == other.appointment for other in self.said(BookAppointment))
             case CancelAppointment():
                 return any(command.appointment == other.appointment for other in self.said(CancelAppointment))
             case CheckIn() | MarkNoShow():
@@ -191,13 +193,10 @@ class Register:
                 return set()  # everybody here is registered, and what they booked is in nobody's way
             case CancelAppointment() | CheckIn() | MarkNoShow():
                 return self._against_what_becomes(command, now)
+            case RescheduleAppointment():
+                return self._against_moving(command, now)
             case HoldSlot() | BookAppointment():
-                if command.agenda not in self.agendas:
-                    return {"agenda_unknown"}
-                if command.slot > len(self.slots(command.agenda)):
-                    return {"slot_unknown"}
-                special = self._against_holding if isinstance(command, HoldSlot) else self._against_booking
-                return self._against_asking(command, now) | special(command, now)
+                return self._against_wanting(command, now)
         raise AssertionError(f"the register has no rule for {command}")
 
     def _against_what_becomes(self, command: CancelAppointment | CheckIn | MarkNoShow, now: datetime) -> set[str]:
@@ -214,6 +213,14 @@ class Register:
             not_its_day=isinstance(command, CheckIn) and on_another_day,
             not_begun_yet=isinstance(command, MarkNoShow) and not begun,
         )
+
+    def _against_wanting(self, command: HoldSlot | BookAppointment, now: datetime) -> set[str]:
+        if command.agenda not in self.agendas:
+            return {"agenda_unknown"}
+        if command.slot > len(self.slots(command.agenda)):
+            return {"slot_unknown"}
+        special = self._against_holding if isinstance(command, HoldSlot) else self._against_booking
+        return self._against_asking(command, now) | special(command, now)
 
     def _against_asking(self, command: HoldSlot | BookAppointment, now: datetime) -> set[str]:
         place = Place(command.agenda, command.slot)
@@ -243,6 +250,35 @@ class Register:
     def _against_booking(self, command: Any, now: datetime) -> set[str]:
         quota = self.agendas[command.agenda].quotas.get(command.channel)
         return _those(quota_exhausted=quota is not None and self.taken(command.agenda, command.channel) >= quota)
+
+    def parts(self, command: RescheduleAppointment) -> tuple[CancelAppointment, BookAppointment]:
+        """Rescheduling is as if the old appointment were given up and the new one booked in its channel."""
+        (booked,) = (c for c in self.said(BookAppointment) if c.appointment == command.appointment)
+        new = BookAppointment(
+            appointment=command.moved_to,
+            agenda=command.agenda,
+            slot=command.slot,
+            patient=booked.patient,
+            channel=booked.channel,
+        )
+        return CancelAppointment(appointment=command.appointment), new
+
+    def _against_moving(self, command: RescheduleAppointment, now: datetime) -> set[str]:
+        if against := self._against_what_becomes(CancelAppointment(appointment=command.appointment), now):
+            return against
+        given_up, new = self.parts(command)
+        without = Register()
+        without.accepted = [*self.accepted, (now, given_up)]
+        against = without.objections(new, now)
+        if command.agenda not in self.agendas:
+            return against
+        old_agenda = agenda_of(command.appointment)
+        old_slots = {c.slot for c in self.bookings() if c.appointment == command.appointment}
+        return against | _those(
+            slot_taken=command.agenda == old_agenda and command.slot in old_slots,
+            another_specialty=not command.any_specialty
+            and self.practice(old_agenda)[1] != self.practice(command.agenda)[1],
+        )
 
     def taken(self, agenda: str, channel: Channel) -> int:
         return sum((other.agenda, other.channel) == (agenda, channel) for other in self.bookings())
@@ -305,13 +341,14 @@ class AppointmentsOffice(RuleBasedStateMachine):
             event(answer.code)
             assert answer.code in objections, f"{command} was refused: {answer}. Objections: {objections or 'none'}"
             if answer.code == "slot_taken":
-                assert isinstance(command, HoldSlot | BookAppointment)
+                assert isinstance(command, HoldSlot | BookAppointment | RescheduleAppointment)
                 self.judge_alternatives(Place(command.agenda, command.slot), answer.details["alternatives"])
         else:
             event(type(command).__name__)
             assert not objections, f"{command} was accepted against {objections}"
             assert answer, f"{command} was accepted and nothing recorded"
-            self.register.accepted.append((self.now, command))
+            parts = self.register.parts(command) if isinstance(command, RescheduleAppointment) else (command,)
+            self.register.accepted.extend((self.now, part) for part in parts)
             self.record(answer)
             assert self.ask(command) == [], f"{command} was said again at once, and not to no effect"
 
@@ -337,6 +374,15 @@ class AppointmentsOffice(RuleBasedStateMachine):
     def _booking(self, place: Place, patient: str, channel: Channel) -> BookAppointment:
         name = f"{place.agenda}/{self._name()}"
         return BookAppointment(appointment=name, agenda=place.agenda, slot=place.slot, patient=patient, channel=channel)
+
+    def _moving(self, appointment: str, place: Place, any_specialty: bool) -> RescheduleAppointment:
+        return RescheduleAppointment(
+            appointment=appointment,
+            agenda=place.agenda,
+            slot=place.slot,
+            moved_to=f"{place.agenda}/{self._name()}",
+            any_specialty=any_specialty,
+        )
 
     def _nth_slot(self, practice: Practice, nth: int) -> Place:
         agenda = _agenda(practice)
@@ -374,6 +420,18 @@ class AppointmentsOffice(RuleBasedStateMachine):
     def cancel(self, nth: int) -> None:
         for booked in _nth(self.register.said(BookAppointment), nth):
             self.submit(CancelAppointment(appointment=booked.appointment))
+
+    @rule(nth=nths, practice=practices, slot=nths, any_specialty=st.booleans())
+    def reschedule(self, nth: int, practice: Practice, slot: int, any_specialty: bool) -> None:
+        for booked in _nth(self.register.said(BookAppointment), nth):
+            self.submit(self._moving(booked.appointment, self._nth_slot(practice, slot), any_specialty))
+
+    @rule(nth=nths, slot=nths, any_specialty=st.booleans())
+    def reschedule_to_a_free_slot(self, nth: int, slot: int, any_specialty: bool) -> None:
+        free = [Place(name, number) for name in self.register.agendas for number in self.register.free(name, self.now)]
+        for booked in _nth(self.register.bookings(), nth):
+            for place in _nth(sorted(free), slot):
+                self.submit(self._moving(booked.appointment, place, any_specialty))
 
     @rule(nth=nths)
     def check_in(self, nth: int) -> None:
@@ -422,8 +480,12 @@ class AppointmentsOffice(RuleBasedStateMachine):
         self.submit(_publication(UNKNOWN, times, {}))
         self.submit(self._holding(Place(_agenda(UNKNOWN), 1), patient, 60))
         self.submit(self._booking(Place(_agenda(practice), 9), patient, "WEB"))
+        nobody = f"{_agenda(practice)}/{opaque('nobody')}"
         for becomes in (CancelAppointment, CheckIn, MarkNoShow):
-            self.submit(becomes(appointment=f"{_agenda(practice)}/{opaque('nobody')}"))
+            self.submit(becomes(appointment=nobody))
+        self.submit(self._moving(nobody, Place(_agenda(practice), 1), any_specialty=False))
+        for booked in _nth(self.register.bookings(), 0):
+            self.submit(self._moving(booked.appointment, Place(_agenda(UNKNOWN), 1), any_specialty=False))
 
     @rule(pause=pauses)
     def wait(self, pause: timedelta) -> None:

@@ -121,6 +121,10 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
         },
     ),
     "Mutation.cancelAppointment": mutation("cancelAppointment", lambda at, _: {"appointment": at.appointment}),
+    "Mutation.rescheduleAppointment": mutation(
+        "rescheduleAppointment",
+        lambda at, _: {"appointment": at.appointment, "agenda": at.agenda, "slot": 5 if at.agenda == AGENDA else 6},
+    ),
     "Mutation.checkIn": mutation("checkIn", lambda at, _: {"appointment": at.appointment}),
     "Mutation.markNoShow": mutation("markNoShow", lambda at, _: {"appointment": at.appointment}),
     "Mutation.registerPerson": mutation(
@@ -204,6 +208,7 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
 RULED_OUT = {
     "Mutation.holdSlot": {"already_seen_here"},
     "Mutation.bookAppointment": {"already_seen_here", "slot_taken"},
+    "Mutation.rescheduleAppointment": {"appointment_cancelled"},  # each role after the first moves what was moved
     "Mutation.checkIn": {"not_its_day"},
     "Mutation.markNoShow": {"not_begun_yet"},
     "Mutation.registerPerson": {"identity_taken"},
