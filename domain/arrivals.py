@@ -1,6 +1,6 @@
-"""How what is known elsewhere gives a place in a line: an appointment of today, or somebody's age.
+"""Turns that depend on other contexts: turns for an appointment of today, or by a person's age.
 
-Here several contexts are known at once, as in a settlement; nowhere else. See docs/adr/0012.
+Only modules like this one know several contexts. See docs/adr/0012.
 """
 
 from collections.abc import Iterator
@@ -40,14 +40,14 @@ PREFERENCE_AGE_YEARS = 60
 
 class NotPreferential(
     Rejected,
-    es="La atención preferencial por edad es desde los {limit} años.",
-    en="Preference by age begins at {limit} years.",
+    es="La atención preferencial por edad es a partir de los {limit} años.",
+    en="Preferential service by age starts at {limit} years.",
 ):
     limit: int
 
 
 class TakeTurnByAge(Command):
-    """A preferential turn of somebody whose birth date is known: it is looked up."""
+    """Take a preferential turn by age. The person's birth date is looked up, not claimed."""
 
     line: Annotated[LineId, LINE_NAME]
     turn: Annotated[TurnId, TURN_NAME]
@@ -74,7 +74,7 @@ def take_turn_by_age(command: TakeTurnByAge, line: Line, person: Person, *, now:
 
 
 class TakeTurnForAppointment(Command):
-    """A turn of who has a ficha today, at the hospital of the line, from some time before it begins."""
+    """Take a turn for an appointment of today at the line's hospital, from some time before it begins."""
 
     line: Annotated[LineId, LINE_NAME]
     turn: Annotated[TurnId, TURN_NAME]
@@ -83,7 +83,7 @@ class TakeTurnForAppointment(Command):
 
 
 class CheckInToLine(Command):
-    """The patient is here, and waits from now on: a check-in, and a turn for the appointment in the same commit."""
+    """The patient is here: check in, and take a turn for the appointment in the same commit."""
 
     line: Annotated[LineId, LINE_NAME]
     turn: Annotated[TurnId, TURN_NAME]
@@ -102,7 +102,7 @@ def take_turn_for_appointment(command: TakeTurnForAppointment, line: Line, agend
 @decides(CheckInToLine, reads=_reads)
 def check_in_to_line(command: CheckInToLine, line: Line, agenda: Agenda, *, now: datetime) -> Decided:
     yield from check_in(CheckIn(appointment=command.appointment), agenda, now=now)
-    # Whoever took the turn at home has it already: they are only here now.
+    # A patient who took the turn at home already has it, and only arrives now.
     earlier = line.appointments.get(command.appointment)
     if earlier is None or line.turns[earlier].state not in LIVE:
         yield from _taken_for(command, line, agenda, channel="COUNTER", now=now)

@@ -7,7 +7,7 @@ TIME_ZONE = ZoneInfo("America/La_Paz")
 
 
 def local_date(instant: datetime) -> date:
-    """The day in La Paz on which an aware instant falls; of instants at the very ends of the calendar, their own."""
+    """The date in La Paz of an aware instant. At the very ends of the calendar, the date in its own time zone."""
     try:
         return instant.astimezone(TIME_ZONE).date()
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Through which channel somebody may act: a rule of appointments and of turns alike."""
+"""Which channels an actor may use: a rule that appointments and turns share."""
 
 from typing import Literal
 
@@ -6,5 +6,5 @@ Actor = Literal["citizen", "clerk"]
 
 
 def may_use(actor: Actor, channel: str) -> bool:
-    """Citizens act by WEB, for themselves and their dependants; clerks by every other channel, for whom they see."""
+    """Citizens use WEB, for themselves and their dependants. Clerks use every other channel, for those they attend."""
     return (channel == "WEB") == (actor == "citizen")

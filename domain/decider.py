@@ -1,4 +1,4 @@
-"""The protocol of a decision: what events, states and commands are, what a command reads, what it decides.
+"""The protocol of decisions: what events, states and commands are.
 
 A context's module reads top to bottom: events, state, stream name and `evolve`, commands each with what it reads and
 decides. Nothing here knows how events are stored.
@@ -38,7 +38,7 @@ StreamName: TypeAlias = str  # "category/identifier…": the category says which
 
 
 class Stream(str, Generic[S]):
-    """The name of a stream, of which a type checker knows the state.
+    """The name of a stream whose state is known to the type checker.
 
     At run time it is a plain str: no object of this class is ever made. See `names_stream_of`.
     """
@@ -49,15 +49,15 @@ class Stream(str, Generic[S]):
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # always aware; UTC in events
 
 MUST_BE_REGISTERED = "must be registered"
-# A command's field of this kind names a person who is registered, and not erased, when the command is decided:
+# Marks a command's field that must name a person who is registered, and not erased, when the command is decided:
 # Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED]. See `required_persons`.
 
 PERSONAL = "personal"
-# A personal field is encrypted under its subject's key in the log, and None for ever once the subject is erased.
+# A personal field is encrypted in the log under its subject's key. It is None for ever once the subject is erased.
 Personal = Annotated[T | None, PERSONAL]
 
 EVENTS: dict[str, type["Event"]] = {}  # stable name, "slot_held.v1" → class
-UPCASTERS: dict[str, "Upcaster"] = {}  # old name → how it becomes the next
+UPCASTERS: dict[str, "Upcaster"] = {}  # old name → upcaster to the next version
 FOLDS: dict[str, "Fold"] = {}  # category → fold
 
 CONTAINERS = (dict, list, set, CopyOnWriteDict)  # mutable containers that a state may have
@@ -67,7 +67,7 @@ CONTAINERS = (dict, list, set, CopyOnWriteDict)  # mutable containers that a sta
 class ValueMeta(msgspec.StructMeta):
     """Makes every struct below it immutable and built by keyword.
 
-    Immutable values can't form cycles, so the garbage collector need not look at them: there are very many.
+    Immutable values can't form cycles, so the garbage collector need not track them: there are very many.
     """
 
     def __new__(mcls, class_name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> Any:
@@ -133,14 +133,14 @@ def redacted(event: E) -> E:
 
 
 class State(msgspec.Struct, gc=False):
-    """What the events of one stream amount to. Mutable: it belongs to whoever folds it.
+    """The state of one stream: the result of folding its events. Mutable: it belongs to the code that folds it.
 
-    All fields have defaults. Containers hold immutable values only, see `copied`; so no cycles, as with values.
+    All fields have defaults. Containers hold immutable values only (see `copied`), so a state can't form cycles.
     """
 
 
 class Command(Value, forbid_unknown_fields=True):
-    """What somebody wants. Time and new identifiers come in from outside."""
+    """A request for a change. Time and new identifiers come in from outside."""
 
 
 Recorded: TypeAlias = tuple[StreamName, Event]
@@ -148,19 +148,19 @@ Decided: TypeAlias = Iterator[Recorded]
 
 
 class Upcaster(msgspec.Struct, frozen=True):
-    """How a stored event of an old version becomes the next one; which fields of the old one were personal."""
+    """Turns a stored event of an old version into the next one. `personal` names the old version's personal fields."""
 
     to: str
     upcast: Callable[[dict[str, Any]], dict[str, Any]]
     personal_fields: tuple[str, ...] = ()
 
 
-# The ids of the entities within a stream that an event changes: live fields follow them one by one.
+# Returns the ids of the entities of a stream that an event changes: live fields follow single entities.
 Touches: TypeAlias = Callable[[Any], Iterable[str]]
 
 
 class Fold(msgspec.Struct, frozen=True):
-    """How a category's streams become states. `touches` is None if nobody can follow an entity of such a stream."""
+    """How a category's streams become states. `touches` is None if such a stream has no entities to follow."""
 
     initial: Callable[[], State]
     evolve: Callable[[Any, Event], Any]
@@ -168,7 +168,7 @@ class Fold(msgspec.Struct, frozen=True):
 
 
 def names_stream_of(state: type[S]) -> Callable[[Callable[P, StreamName]], Callable[P, Stream[S]]]:
-    """Declare that the function below names a stream of this state: type checkers then know what is read there."""
+    """Declare that the function below names a stream of this state, so that type checkers know what is read there."""
 
     def typed(name: Callable[P, StreamName]) -> Callable[P, Stream[S]]:
         return cast("Callable[P, Stream[S]]", name)
@@ -179,7 +179,7 @@ def names_stream_of(state: type[S]) -> Callable[[Callable[P, StreamName]], Calla
 def evolves(
     category: str, initial: Callable[[], S], *, touches: Touches | None = None
 ) -> Callable[[Callable[[S, Event], S]], Callable[[S, Event], S]]:
-    """Declare how the streams "category/…" fold. `evolve` is total: it takes any event, and may change the state."""
+    """Declare how streams named "category/…" are folded. `evolve` takes any event and may change the state."""
 
     def register(evolve: Callable[[S, Event], S]) -> Callable[[S, Event], S]:
         FOLDS[category] = Fold(initial=initial, evolve=evolve, touches=touches)
@@ -189,7 +189,7 @@ def evolves(
 
 
 def required_persons(command: Command) -> dict[str, StreamName]:
-    """The streams of the persons who must be registered for this command, by the field that names them."""
+    """The streams of the persons who must be registered for this command, keyed by the field that names the person."""
     persons = ((field, getattr(command, field)) for field in _fields_of_persons(type(command)))
     return {field: f"person/{person}" for field, person in persons if person is not None}
 
@@ -210,8 +210,8 @@ def upcasts(
     """Declare how a stored event of an old version becomes the next one, as raw dicts.
 
     `personal` names the old version's personal fields: once the subject is erased, the function finds None in them.
-    Fields that the old version left out because they had their default are absent, as ever. Raises TypeError if an
-    event has the old name still, if it is upcast already, or if the way leads back to it.
+    Fields that had their default value were not stored, so they are absent. Raises TypeError if an event still has the
+    old name, if that name is already upcast, or if the chain of upcasters leads back to it.
     """
 
     def register(function: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -229,7 +229,7 @@ def upcasts(
 
 
 def fold_of(stream: StreamName) -> Fold:
-    """The fold of a stream, by its category. Raises KeyError for a category that nobody declared."""
+    """The fold of a stream, by its category. Raises KeyError for an undeclared category."""
     return FOLDS[category_of(stream)]
 
 
@@ -247,7 +247,7 @@ def fold(stream: StreamName, events: Iterable[Event]) -> Any:
 
 
 def copied(state: S) -> S:
-    """A state of its own that is equal. Values in a state's containers are immutable, so one level is enough."""
+    """An equal, independent state. Values in a state's containers are immutable, so copying one level is enough."""
     twin = copy(state)
     for field in state.__struct_fields__:
         value = getattr(state, field)
@@ -257,7 +257,7 @@ def copied(state: S) -> S:
 
 
 def build(command_type: type[C], **fields: Any) -> C:
-    """Make a command of untrusted fields. Raises InvalidInput that names the field and what is right."""
+    """Make a command from untrusted fields. Raises InvalidInput, which names the field and describes a valid value."""
     try:
         return msgspec.convert(fields, command_type)
     except msgspec.ValidationError as error:

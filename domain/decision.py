@@ -1,9 +1,9 @@
-"""Decisions: what each command reads, and what is decided on the states that are found there.
+"""Decisions: what each command reads, and the function that decides it on the states found there.
 
     @decides(BookAppointment, reads=lambda c: (stream(c.agenda), patients.stream(c.patient)))
     def book_appointment(command: BookAppointment, agenda: Agenda, patient: Patient, *, now: datetime) -> Decided: ...
 
-A type checker finds a misspelt field, a state of another stream, and a read that is missing.
+A type checker finds a misspelt field, a state of another stream, and a missing read.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -38,9 +38,9 @@ MAX_READ_ROUNDS = 3
 class Decision(msgspec.Struct, frozen=True):
     """What a command reads and what it decides.
 
-    `reads(command)` names the streams; if it `asks_again`, `reads(command, found)` is asked with the states found until
-    it names nothing new. `decide(command, *states, now=…)` gets the states in that order, yields what is to be
-    recorded, or raises Rejected.
+    `reads(command)` names the streams. If `asks_again`, `reads(command, found)` is called with the states found so far
+    until it names no new stream. `decide(command, *states, now=…)` gets the states in that order; it yields what is to
+    be recorded, or raises Rejected.
     """
 
     reads: Callable[..., Names]
@@ -48,11 +48,11 @@ class Decision(msgspec.Struct, frozen=True):
     asks_again: bool
 
     def streams(self, command: Command, found: Mapping[StreamName, Any]) -> Names:
-        """What the command reads, as far as the states found so far tell."""
+        """The streams that the command reads, as far as the states found so far determine them."""
         return self.reads(command, found) if self.asks_again else self.reads(command)
 
 
-# What is read decides what the function must take. With `then`, the last states are None where nothing more is read.
+# One protocol for each shape of `reads` and `then`. A state named by `then` is None if its stream is not read.
 
 
 class _Decides1(Protocol[C_contra, A_contra]):
@@ -134,9 +134,9 @@ def decides(
 ) -> Callable[[Decider], Decider]:
     """Declare what a command reads and that the function below decides it.
 
-    `reads(command)` names the streams whose states the function gets, in that order. Where the command alone does not
-    tell all of them, `then(command, *states)` names more by the states of the first ones. From its first None on
-    nothing more is read, and the function gets None.
+    `reads(command)` names the streams whose states the function gets, in that order. If the command alone does not
+    determine all of them, `then(command, *states)` names more, given the first states. From its first None on, nothing
+    more is read, and the function gets None.
     """
 
     def register(decide: Decider) -> Decider:
@@ -165,7 +165,7 @@ def _reads_on(
 
 
 def decide(command: Command, states: Mapping[StreamName, Any], now: datetime) -> list[Recorded]:
-    """Decide one command on states that hold everything it reads. Changes nothing. Raises Rejected."""
+    """Decide one command. `states` has all that it reads, and is not changed. Raises Rejected."""
     decision = DECISIONS[type(command)]
     read = [states[stream] for stream in decision.streams(command, states)]
     return list(decision.decide(command, *read, now=now))

@@ -1,12 +1,12 @@
-"""What falls due by time alone: commands that the system sends without being asked."""
+"""Work that falls due by time alone: commands that the system itself sends."""
 
 from domain.decider import Command, Value
 
 
 class Job(Value):
-    """A command whose time has come.
+    """A command that is due.
 
-    It is done once under its `key`, which names what is due, not when it was found.
+    It is executed once under its `key`, which names what is due, not when it was found.
     """
 
     command: Command

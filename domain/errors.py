@@ -1,7 +1,7 @@
-"""The only exception that a decision raises, and the hint that says what a right value looks like.
+"""Refusals, the only exceptions that a decision raises, and hints, which describe a valid value.
 
-A refusal is a class, declared once beside the rule that it states, with its details as fields and its text in every
-language; a hint likewise:
+Each refusal is a class, declared beside the rule that raises it. Its details are its fields, and it has a text in every
+language. Hints are declared in the same way.
 
     class SlotTaken(Rejected, es="El turno {slot} ya está tomado.", en="Slot {slot} is taken."):
         slot: int
@@ -25,18 +25,18 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
 class _Worded:
-    """Something with a code and a text in every language, in which `{name}` stands for the field of that name."""
+    """A code and a text in every language. In the text, `{name}` stands for the field of that name."""
 
     code: ClassVar[str]
     texts: ClassVar[Mapping[Language, str]]
     field_names: ClassVar[tuple[str, ...]]
 
     def blanks(self, language: Language) -> dict[str, Any]:
-        """What fills the text's blanks; instants are those of La Paz."""
+        """The values that fill the text's blanks. Instants are in the time of La Paz."""
         return {name: _shown(getattr(self, name), language) for name in self.field_names}
 
     def message(self, language: Language) -> str:
-        """The text, for people."""
+        """The text for people to read."""
         return self.texts[language].format_map(self.blanks(language))
 
 
@@ -50,7 +50,7 @@ W = TypeVar("W", bound=type[_Worded])
 
 
 def _declare(cls: W, registry: dict[str, W], code: str, texts: Mapping[Language, str]) -> None:
-    """Make a dataclass of the class and register it. Raises TypeError if its code or a text of it can't be right."""
+    """Turn the class into a dataclass and register it. Raises TypeError if its code is taken or a text is wrong."""
     cls.code = code
     cls.texts = texts
     dataclass(kw_only=True, eq=False, repr=False)(cls)
@@ -60,7 +60,7 @@ def _declare(cls: W, registry: dict[str, W], code: str, texts: Mapping[Language,
             raise TypeError(f"{cls.__name__} has no text in {language}")
         for _, blank, _, _ in Formatter().parse(texts[language]):
             if blank is not None and blank not in cls.field_names:
-                raise TypeError(f"no field of {cls.__name__} fills {{{blank}}} in {language}")
+                raise TypeError(f"{cls.__name__} has no field {blank}, which its text in {language} names")
     if registry.setdefault(code, cls) is not cls:
         raise TypeError(f"{cls.__name__} and {registry[code].__name__} have the same code")
 
@@ -71,10 +71,10 @@ def _snake_case(name: str) -> str:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Rejected(_Worded, Exception):
-    """A command that may not happen now: nothing is written.
+    """A command is refused: nothing is written.
 
-    Class keywords: the texts, `es` and `en`; `code`, the stable reason, unless it follows from the name: SlotTaken is
-    "slot_taken". A code is a promise to clients: it never changes its meaning.
+    Class keywords: the texts, `es` and `en`; `code`, if it is not the class's name in snake case ("slot_taken" for
+    SlotTaken). A code is a promise to clients: its meaning never changes.
 
     Attributes:
         path: the field of the command that is to blame, such as "slot" or "slots.3.start"; "" when none is.
@@ -96,7 +96,7 @@ class Rejected(_Worded, Exception):
 
 
 class Hint(_Worded):
-    """What a right value looks like, in the text of InvalidInput. The class SlugHint has the code "slug"."""
+    """Describes a valid value, in the text of InvalidInput. The class SlugHint has the code "slug"."""
 
     def __init_subclass__(cls, *, es: str, en: str, code: str = "") -> None:
         _declare(cls, HINTS, code or _snake_case(cls.__name__.removesuffix("Hint")), {"es": es, "en": en})
@@ -106,8 +106,8 @@ REFUSALS: dict[str, type[Rejected]] = {}  # by code
 HINTS: dict[str, type[Hint]] = {}
 
 
-class InvalidInput(Rejected, es="Dato no válido: {hint}.", en="Not valid: {hint}."):
-    """A field that is not of the right form."""
+class InvalidInput(Rejected, es="Dato no válido: {hint}.", en="Invalid value: {hint}."):
+    """The value of a field does not have the required form."""
 
     hint: Hint
 
@@ -120,14 +120,14 @@ class InvalidInput(Rejected, es="Dato no válido: {hint}.", en="Not valid: {hint
 # Refusals and hints that several contexts share.
 
 
-class InThePast(Rejected, es="Eso ya pasó: {at}.", en="That is in the past: {at}."):
+class InThePast(Rejected, es="Esa fecha ya pasó: {at}.", en="That is in the past: {at}."):
     at: date | datetime
 
 
 class TooFarAhead(
     Rejected,
-    es="Una agenda se publica con {limit} días de anticipación como máximo.",
-    en="An agenda is published at most {limit} days ahead.",
+    es="Una agenda se puede publicar con {limit} días de anticipación como máximo.",
+    en="An agenda can be published at most {limit} days ahead.",
 ):
     limit: int
 
@@ -138,8 +138,8 @@ class PersonUnknown(Rejected, es="No existe esa persona.", en="There is no such 
 class WrongTypeHint(
     Hint,
     code="type",
-    es="falta o no es del tipo pedido",
-    en="it is missing or not of the kind asked for",
+    es="falta, es desconocido o no es del tipo esperado",
+    en="it is missing, unknown or of the wrong type",
 ): ...
 
 
@@ -155,4 +155,4 @@ class OneOfHint(Hint, es="debe ser uno de {values}", en="it must be one of {valu
     values: str
 
 
-class OnceHint(Hint, es="cada uno se dice una sola vez", en="each is said once only"): ...
+class OnceHint(Hint, es="cada valor se indica una sola vez", en="each value may appear only once"): ...

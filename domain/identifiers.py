@@ -1,4 +1,4 @@
-"""Identifiers as value objects: they validate and normalise, and say what a right one looks like."""
+"""Identifiers: the form of each kind, how they are normalised, and hints that describe a valid one."""
 
 import re
 from datetime import date
@@ -12,13 +12,13 @@ _SLUG = "[a-z0-9](?:-?[a-z0-9]){0,39}"
 _OPAQUE = "[a-z2-7]{26}"  # 128 bits in base 32
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _AGENDA = f"{_SLUG}/{_DATE}/{_SLUG}"
-_SERVICE = rf"(?!{_DATE}(?:/|\Z)){_SLUG}"  # never taken for a date: an agenda's name has one in its place
+_SERVICE = rf"(?!{_DATE}(?:/|\Z)){_SLUG}"  # not a date: in an agenda's name, a date stands in this place
 _LINE = f"{_SLUG}/{_SERVICE}/{_DATE}"
 
-# What is not seen, in ranges, since `re` knows no categories: control and format characters, breaks of lines and
-# paragraphs, half characters (categories Cc Cf Zl Zp Cs), letters and signs without ink, and code points that are no
-# characters. PostgreSQL's text can't hold some of them, a terminal should not, and a name of nothing else looks empty.
-# A list, not this Python's Unicode tables: what is a right name must not depend on who checks it.
+# Invisible characters, as ranges because `re` knows no categories: control and format characters, line and paragraph
+# separators, surrogates (categories Cc Cf Zl Zp Cs), blank letters and symbols, and noncharacters. PostgreSQL's text
+# can't hold some of them, terminals should not print them, and a name of nothing else looks empty. The list is fixed:
+# Unicode tables differ between versions of Python, and whether a name is valid must not depend on that.
 UNSEEN = (
     r"\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u180e\u200b-\u200f"
     r"\u2028-\u202e\u2060-\u2064\u2066-\u206f\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff9-\ufffb"
@@ -26,38 +26,38 @@ UNSEEN = (
     r"\U000e0020-\U000e007f" + "".join(rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(1, 17))
 )
 
-HINTS: dict[str, Hint] = {}  # pattern → what a right one looks like
+HINTS: dict[str, Hint] = {}  # pattern → the hint that describes a match
 
 
 def pattern(regex: str, hint: Hint, *, max_length: int | None = None) -> Meta:
-    """A constraint on a text, and what to say to whoever broke it."""
+    """A constraint on a text, and the hint for a text that breaks it."""
     HINTS[regex] = hint
     return Meta(pattern=regex, max_length=max_length)
 
 
-# The names of identifiers. Events and states have them plain: a fact stays readable whatever the rules are later.
+# Types of identifiers. In events and states they are plain text, which stays readable whatever the rules become.
 HospitalId: TypeAlias = str  # la-merced
 SpecialtyId: TypeAlias = str  # pediatrics
 PractitionerId: TypeAlias = str  # a practitioner or a room: p-0012
-SubjectId: TypeAlias = str  # tells nothing about the person
+SubjectId: TypeAlias = str  # reveals nothing about the person
 HoldId: TypeAlias = str
 AgendaId: TypeAlias = str  # hospital/date/practitioner
 AppointmentId: TypeAlias = str  # the agenda, then an opaque part
 ServicePointId: TypeAlias = str  # an office or a ward: sopocachi
-ServiceId: TypeAlias = str  # what is waited for: cadastre
+ServiceId: TypeAlias = str  # what people wait for: cadastre
 LineId: TypeAlias = str  # service point/service/date
 TurnId: TypeAlias = str  # the line, then an opaque part
 CallId: TypeAlias = str
 WebhookId: TypeAlias = str  # sms-gateway
 DeliveryId: TypeAlias = str  # the webhook, then the event's position
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
-LoginId: TypeAlias = str  # keyed hash of a login: tells two apart, and nothing else
+LoginId: TypeAlias = str  # keyed hash of a login: only tells logins apart
 
 
 class SlugHint(
     Hint,
-    es="un código son minúsculas y cifras unidas por guiones, como la-merced",
-    en="a code is lower-case letters and digits joined by hyphens, like la-merced",
+    es="un código se escribe con minúsculas y cifras unidas por guiones, como la-merced",
+    en="a code consists of lower-case letters and digits joined by hyphens, like la-merced",
 ): ...
 
 
@@ -67,8 +67,8 @@ SLUG = pattern(rf"^{_SLUG}\Z", SlugHint())
 
 class OpaqueHint(
     Hint,
-    es="es un identificador que dio este sistema; se copia entero",
-    en="it is an identifier that this system gave; copy it whole",
+    es="debe ser un identificador dado por este sistema, copiado completo",
+    en="it must be an identifier issued by this system, copied in full",
 ): ...
 
 
@@ -77,14 +77,16 @@ OPAQUE = pattern(rf"^{_OPAQUE}\Z", OpaqueHint())
 
 class HospitalCodeHint(
     Hint,
-    es="el código de un hospital son minúsculas y cifras unidas por guiones, como la-merced; 26 "
-    "seguidas, sin guion, no: así son los identificadores de personas",
-    en="a hospital's code is lower-case letters and digits joined by hyphens, like la-merced; not 26 in "
-    "a row without a hyphen, which ids of people are",
+    es="el código de un hospital se escribe con minúsculas y cifras unidas por guiones, como la-merced; no "
+    "puede ser de 26 seguidas sin guion, porque así son los identificadores de personas",
+    en="a hospital's code consists of lower-case letters and digits joined by hyphens, like la-merced; it can't "
+    "be 26 of them without a hyphen, because ids of people look like that",
 ): ...
 
 
-HOSPITAL_CODE = pattern(rf"^(?!{_OPAQUE}\Z){_SLUG}\Z", HospitalCodeHint())  # of a new one: never taken for a person
+HOSPITAL_CODE = pattern(
+    rf"^(?!{_OPAQUE}\Z){_SLUG}\Z", HospitalCodeHint()
+)  # for new hospitals: it can't be mistaken for a person's id
 
 
 class AgendaHint(
@@ -112,8 +114,8 @@ TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", OpaqueHint())
 
 class TextHint(
     Hint,
-    es="el texto es de una línea, sin caracteres invisibles, y no puede estar vacío",
-    en="the text is one line without invisible characters, and can't be empty",
+    es="el texto debe ser de una sola línea, sin caracteres invisibles, y no puede estar vacío",
+    en="the text must be a single line without invisible characters, and can't be empty",
 ): ...
 
 
@@ -123,14 +125,14 @@ DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", OpaqueHint())
 
 class WebhookUrlHint(
     Hint,
-    es="la dirección de un webhook empieza con https://, es de 500 caracteres a lo más y no tiene "
-    "usuario ni #; con http://, solo en esta máquina",
-    en="a webhook's URL begins with https://, has 500 characters at most, and neither a user nor a #; "
-    "with http://, on this machine only",
+    es="la dirección de un webhook empieza con https://, tiene 500 caracteres como máximo y no lleva "
+    "usuario ni #; http:// se admite solo para esta misma máquina",
+    en="a webhook's URL begins with https://, has at most 500 characters, and contains no user and no #; "
+    "http:// is allowed for this machine only",
 ): ...
 
 
-# Read by others on their way: https, or it stays on this machine.
+# Plain http could be read on the way, so it is allowed within this machine only.
 WEBHOOK_URL = pattern(
     r"^(?:https://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
     r"|http://(?:127\.0\.0\.1|localhost|\[::1\]))"
@@ -145,12 +147,12 @@ _IDS = (OPAQUE, HOSPITAL_CODE, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NA
 
 
 def is_id(form: Meta) -> bool:
-    """Whether texts of this form name one thing of its kind. A slug may also be a word of a list."""
+    """Whether a text of this form always identifies one thing. A slug may also be a word of a list."""
     return form in _IDS
 
 
 def fits(form: Meta, text: str) -> bool:
-    """Whether a text has one of these forms."""
+    """Whether a text has this form."""
     return re.search(form.pattern or "", text) is not None
 
 
@@ -168,12 +170,12 @@ _KINDS: dict[Kind, Meta] = {
 
 
 def kind_of_id(name: str) -> Kind | None:
-    """What an id names, by its form alone, whether there is such a thing or not; None if it has no form of ours."""
+    """The kind of thing that an id names, by its form alone; the thing may not exist. None for an unknown form."""
     return next((kind for kind, form in _KINDS.items() if fits(form, name)), None)
 
 
 def agenda_id(hospital: str, day: date, practitioner: str) -> str:
-    """One practitioner (or room) on one date is one agenda: its name says so, and there can't be two."""
+    """The id of the one agenda of a practitioner (or room) on a date."""
     return f"{hospital}/{day.isoformat()}/{practitioner}"
 
 
@@ -184,17 +186,17 @@ def agenda_parts(agenda: str) -> tuple[HospitalId, date, PractitionerId]:
 
 
 def agenda_of(appointment: str) -> str:
-    """The agenda in which an appointment is: part of its name, so that nothing needs to be looked up."""
+    """The agenda of an appointment: part of the appointment's id, so that nothing needs to be looked up."""
     return appointment.rpartition("/")[0]
 
 
 def hospital_of(name: str) -> str:
-    """The hospital of an agenda or an appointment, likewise."""
+    """The hospital of an agenda or an appointment: part of its id."""
     return name.partition("/")[0]
 
 
 def line_id(service_point: str, service: str, day: date) -> str:
-    """One service on one day at a service point is one line."""
+    """The id of the one line for a service on a day at a service point."""
     return f"{service_point}/{service}/{day.isoformat()}"
 
 
@@ -205,22 +207,22 @@ def line_parts(line: str) -> tuple[ServicePointId, ServiceId, date]:
 
 
 def line_of(turn: str) -> str:
-    """The line in which a turn is: part of its name."""
+    """The line of a turn: part of the turn's id."""
     return turn.rpartition("/")[0]
 
 
 def service_point_of(name: str) -> str:
-    """The service point of a line or a turn, likewise."""
+    """The service point of a line or a turn: part of its id."""
     return name.partition("/")[0]
 
 
 def webhook_of(delivery: str) -> str:
-    """The webhook of a delivery: part of its name."""
+    """The webhook of a delivery: part of the delivery's id."""
     return delivery.partition("/")[0]
 
 
 def position_of(delivery: str) -> int:
-    """The position of the event that a delivery sends: the other part of its name."""
+    """The position of the event that a delivery sends: the other part of its id."""
     return int(delivery.partition("/")[2])
 
 
@@ -243,7 +245,7 @@ class IdentityNumberHint(
     Hint,
     es="un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento: "
     "4820193, 4820193-1A, 4820193-1A LP",
-    en="an identity number is 4 to 10 digits, with complement and department if it has them: 4820193, "
+    en="an identity number has 4 to 10 digits, and a complement and a department if any: 4820193, "
     "4820193-1A, 4820193-1A LP",
 ): ...
 
@@ -251,8 +253,8 @@ class IdentityNumberHint(
 def parse_ci(text: str) -> str:
     """A Bolivian identity number in its one spelling: "4820193", "4820193-1A", "4820193-1A LP".
 
-    Case, blanks, dots and leading zeros are ignored: forms of fixed width are filled up with zeros, and two spellings
-    would be two persons for ever. Raises InvalidInput that shows what a right one looks like.
+    Case, blanks, dots and leading zeros are ignored: forms of fixed width are padded with zeros, and two spellings
+    would make two persons for ever. Raises InvalidInput, which shows a valid number.
     """
     found = _CI.match(re.sub(r"[\s.]", "", text).upper()) if len(text) <= 40 else None
     if not found:
@@ -262,5 +264,5 @@ def parse_ci(text: str) -> str:
 
 
 def ci_key(ci: str) -> str:
-    """What makes an identity number unique: number and complement, whoever issued it. Takes a parsed one."""
+    """The unique part of a parsed identity number: number and complement, without the department that issued it."""
     return ci.partition(" ")[0]

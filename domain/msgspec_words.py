@@ -1,7 +1,7 @@
-"""What msgspec says is wrong with untrusted fields, as our refusal.
+"""Translates msgspec's validation errors into InvalidInput.
 
-It has no structured form of that, only English sentences: here, and nowhere else, they are taken apart.
-tests/domain/test_msgspec_words.py fails when the words change.
+msgspec reports errors as English sentences only. They are parsed in this module and nowhere else.
+tests/domain/test_msgspec_words.py fails when their wording changes.
 """
 
 import re
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"^Expected `(?:int|float)` (?P<bound>[<>]=? .+)$")
 
 
 def refusal_of(error: msgspec.ValidationError) -> InvalidInput:
-    """Name the field that is wrong, and say what a right one looks like."""
+    """The refusal that names the wrong field and describes a valid value."""
     said = str(error)
     where = _WHERE.search(said)
     what = said[: where.start()] if where else said

@@ -1,6 +1,6 @@
-"""The outbox: which events are sent to programs outside, and what each message says.
+"""The outbox: which events are sent to external programs, and what each message contains.
 
-A context declares the messages of its own events. Webhooks, read models and whoever sends know them from here.
+Each context declares the messages of its own events. Webhooks, read models and the sender look them up here.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ import msgspec
 from domain.decider import Event, StreamName
 
 E = TypeVar("E", bound=Event)
-Data = Mapping[str, Any]  # what a message says, as JSON
+Data = Mapping[str, Any]  # the content of a message, as JSON
 
 
 class Message(msgspec.Struct, frozen=True):
     """How an event becomes a message.
 
     Attributes:
-        kind: the message's type: webhooks are registered for it, and it never changes.
+        kind: the message's type, which never changes. Webhooks are registered for kinds.
         description: when such a message is sent, for the API's documentation.
-        happened_at: the moment that the event names.
-        data: what of the event is stored in the outbox.
-        reads: the stream that the message needs besides, by the stored data; None if it needs none.
-        complete: what is sent, by the stored data and the state of that stream.
+        happened_at: returns the moment at which the event happened.
+        data: returns what the outbox stores of the event.
+        reads: returns the stream that is also needed, given the stored data. None if none is.
+        complete: returns the content that is sent, given the stored data and the state of that stream.
     """
 
     kind: str
@@ -47,10 +47,10 @@ def sends(
     reads: Callable[[Data], StreamName] | None = None,
     complete: Callable[[Data, Any], Data] = lambda data, _state: data,
 ) -> Callable[[Callable[[E], dict[str, Any]]], Callable[[E], dict[str, Any]]]:
-    """Declare that an event is sent to programs outside, with what the function below tells of it.
+    """Declare that an event is sent to external programs; the function below returns the content.
 
-    Raises TypeError if the event or the kind has a message already, and for an event with personal fields: what was
-    sent can't be erased.
+    Raises TypeError if the event or the kind already has a message, and for an event with personal fields: sent data
+    can't be erased.
     """
 
     def register(data: Callable[[E], dict[str, Any]]) -> Callable[[E], dict[str, Any]]:

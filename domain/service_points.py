@@ -1,4 +1,4 @@
-"""Registering a service point, which may be at a hospital: here two contexts are known at once."""
+"""Registering a service point. It may be at a hospital, so this module knows two contexts."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ from domain.queues.service_point import ServicePoint, ServicePointRegistered, st
 class ServicePointExists(
     Rejected,
     es="Ya hay un punto de atención registrado con ese código: {name}.",
-    en="A service point is registered under that code already: {name}.",
+    en="A service point is already registered under that code: {name}.",
 ):
     name: str
 

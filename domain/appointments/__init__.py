@@ -1,6 +1,6 @@
-"""Appointments (fichas médicas): hospitals publish agendas, patients hold and book slots, and come or not.
+"""Appointments (fichas médicas): hospitals publish agendas; patients hold and book slots, and attend or not.
 
-One module per decider; and `availability`, which decides nothing.
+One module per decider. `availability` decides nothing: it answers which slots are free.
 """
 
 from domain.appointments import (

@@ -1,8 +1,8 @@
-"""An agenda: one practitioner (or room) on one date, a list of slots: its events, and what they amount to.
+"""An agenda: the slots of one practitioner (or room) on one date. Here are its events and its state.
 
-What may be done with it is decided in `publishing`, `holding`, `booking`, `cancelling` and `attendance`. A slot has at
-most one live appointment or hold. Holding and booking write the agenda's stream and the patient's, so that neither a
-slot nor a patient is ever in two places.
+The commands are in `publishing`, `holding`, `booking`, `cancelling`, `rescheduling` and `attendance`. A slot has at
+most one live appointment or hold. Holding and booking write both the agenda's stream and the patient's, so that no slot
+is given twice and no patient has two appointments at the same time.
 """
 
 from bisect import bisect_left, insort
@@ -26,7 +26,7 @@ from domain.identifiers import (
 
 SLOTS_PER_AGENDA_MAX = 5_000
 
-# Words of commands alone: an event keeps its word as text, so that one that is dropped here stays readable.
+# Only commands are limited to these words. Events store text, so they stay readable after a word is dropped here.
 Channel = Literal["WEB", "PHONE", "WINDOW", "ASSISTED"]
 Attendance = Literal["CHECKED_IN", "NO_SHOW"]
 SlotNumber = Annotated[int, Meta(ge=1, le=SLOTS_PER_AGENDA_MAX)]
@@ -59,7 +59,7 @@ class AppointmentBooked(Event, name="appointment_booked.v1"):
 
 
 class AppointmentCancelled(Event, name="appointment_cancelled.v2"):
-    """`slot` and `channel` are the booking's, so that who reads this need not look for it: 0 and "" in old ones."""
+    """`slot` and `channel` are copied from the booking, so that readers need not look it up: 0 and "" in old events."""
 
     appointment: AppointmentId
     slot: int
@@ -81,12 +81,13 @@ class NoShowMarked(Event, name="no_show_marked.v1"):
 
 
 class Agenda(State):
-    """Slots by number; the last hold of each slot, expired or not; and all holds that there were, by id.
+    """The state of an agenda.
 
-    `booked` maps a slot to its one live appointment, which keeps it whether the patient comes or not; `attendance`
-    maps an appointment to what was said last about that.
+    `slots` is by number. `holds` has the last hold of each slot, expired or not; `all_holds` has every hold, by id.
+    `booked` maps a slot to its live appointment, whether or not the patient came; `attendance` maps an appointment to
+    the last attendance recorded for it. `taken` counts live appointments by channel.
 
-    `unbooked` are the numbers of the other slots in order, so that free ones are found without looking at all.
+    `unbooked` has the numbers of the other slots in order, so that free slots are found without looking at every slot.
     """
 
     published: AgendaPublished | None = None
@@ -111,7 +112,7 @@ def stream(agenda: AgendaId) -> str:
 
 
 def touches(event: Event) -> list[AppointmentId]:
-    """The appointment that an event is about, if it is about one."""
+    """The appointment that an event concerns, if any."""
     appointment: AppointmentId | None = getattr(event, "appointment", None)
     return [appointment] if appointment else []
 
@@ -153,7 +154,7 @@ def _take_out(numbers: list[int], number: int) -> None:
 
 
 def live_hold(agenda: Agenda, slot: int, now: datetime) -> SlotHeld | None:
-    """The hold that keeps others from the slot at this moment. One that expired holds nothing, without any event."""
+    """The hold that keeps others from the slot at this moment. It expires by time alone: no event says so."""
     hold = agenda.holds.get(slot)
     return hold if hold and now < hold.held_until else None
 

@@ -1,6 +1,6 @@
-"""Who came to an appointment: checked in at the hospital, or marked as a no-show.
+"""Attendance: a patient checks in at the hospital, or is marked as a no-show.
 
-Both are facts of the agenda's stream, whose events and fold are in `agenda`. The slot stays the appointment's.
+Both are events of the agenda's stream, defined and folded in `agenda`. The appointment keeps its slot either way.
 """
 
 from datetime import datetime
@@ -24,7 +24,7 @@ AppointmentState = Literal["BOOKED", "CANCELLED", "CHECKED_IN", "NO_SHOW"]
 
 
 def appointment_state(agenda: Agenda, appointment: AppointmentId) -> AppointmentState:
-    """What became of an appointment that was booked in this agenda."""
+    """The present state of an appointment that was booked in this agenda."""
     if appointment in agenda.cancelled:
         return "CANCELLED"
     return agenda.attendance.get(appointment, "BOOKED")
@@ -55,7 +55,7 @@ def _reads(command: "CheckIn | MarkNoShow") -> tuple[Stream[Agenda]]:
 class NotItsDay(
     Rejected,
     es="La cita es el {at}: la llegada se registra ese mismo día.",
-    en="The appointment is on {at}: check-in is on that day.",
+    en="The appointment is on {at}: the patient checks in on that day.",
 ):
     at: datetime
 
@@ -63,12 +63,12 @@ class NotItsDay(
 class CheckedInAlready(
     Rejected,
     es="El paciente ya se presentó a esta cita.",
-    en="The patient has checked in for this appointment already.",
+    en="The patient has already checked in for this appointment.",
 ): ...
 
 
 class CheckIn(Command):
-    """The patient is here. Said on the appointment's day, it also corrects a no-show: who came late has come."""
+    """The patient is here. Allowed on the appointment's day only, also after a no-show if the patient came late."""
 
     appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
 
@@ -86,13 +86,13 @@ def check_in(command: CheckIn, agenda: Agenda, *, now: datetime) -> Decided:
 class NotBegunYet(
     Rejected,
     es="La cita empieza el {at}: antes no se puede marcar una inasistencia.",
-    en="The appointment begins on {at}: nobody is a no-show before.",
+    en="The appointment begins on {at}: it can't be marked as a no-show before then.",
 ):
     at: datetime
 
 
 class MarkNoShow(Command):
-    """The patient did not come. Said from the slot's start on, that day or later."""
+    """The patient did not come. Allowed from the slot's start on, that day or later."""
 
     appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
 

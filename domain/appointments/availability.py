@@ -1,7 +1,7 @@
-"""Slots, and what an agenda has to offer at a moment: which slots are free, and how many.
+"""The slots of an agenda, and which of them are free at a given moment.
 
-What counts many slots does not look at every one: an agenda may have thousands, and one request may ask for many
-agendas. It rests on how slots are numbered: from 1 without gaps, in order of their start.
+Functions that count slots do not look at each of them: an agenda may have thousands, and one request may ask for many
+agendas. They rely on the numbering of slots: from 1 without gaps, in order of their start.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,7 +20,7 @@ SlotState = Literal["FREE", "NOT_RELEASED", "HELD", "BOOKED", "PAST"]
 
 
 class Slot(Value):
-    """`number` counts from 1 in the order of the agenda; a citizen reads it on the ficha."""
+    """`number` counts from 1 in the order of the agenda; it is printed on the citizen's ficha."""
 
     number: int
     start: Instant
@@ -32,14 +32,14 @@ class Slot(Value):
 
 
 class Until(Protocol):
-    """A hold, as far as the state of its slot depends on it."""
+    """The part of a hold on which the state of its slot depends."""
 
     @property
     def held_until(self) -> datetime: ...
 
 
 class Slots(Protocol):
-    """What the states of slots follow from. The state of an agenda has it, and so has what readers see of one."""
+    """The data from which the states of slots are computed. `Agenda` and `PublishedAgenda` both have it."""
 
     @property
     def release_at(self) -> datetime | None: ...
@@ -54,9 +54,9 @@ class Slots(Protocol):
 
 
 class PublishedAgenda(Value):
-    """An agenda as readers see it, from the log or from a read model: as published, and what became of its slots.
+    """An agenda as readers see it, from the log or from a read model: as published, with what happened to its slots.
 
-    `slots` and `holds` are by number of the slot, `unbooked` in order; `taken` counts live appointments by channel.
+    `slots` and `holds` are keyed by slot number, `unbooked` is in order, `taken` counts live appointments by channel.
     """
 
     agenda: AgendaId
@@ -74,13 +74,13 @@ class PublishedAgenda(Value):
 
 
 def is_released(agenda: Slots, now: datetime) -> bool:
-    """Whether booking of a published agenda is open: `release_at` is reached if there is one."""
+    """Whether a published agenda is open for booking: it has no `release_at`, or that moment has come."""
     release_at = agenda.release_at
     return release_at is None or release_at <= now
 
 
 def is_held(agenda: Slots, slot: int, now: datetime) -> bool:
-    """Whether a hold keeps others from the slot at this moment. One that expired does not, without any event."""
+    """Whether a hold keeps others from the slot at this moment. It expires by time alone: no event says so."""
     hold = agenda.holds.get(slot)
     return hold is not None and now < hold.held_until
 
@@ -97,19 +97,19 @@ def slot_state(agenda: Slots, number: int, now: datetime) -> SlotState:
 
 
 def is_free(agenda: Slots, slot: int, now: datetime) -> bool:
-    """Whether anybody may take the slot now: booking is open, it is in the future, not booked, not held."""
+    """Whether anybody may take the slot now: it is in the future, open for booking, and neither booked nor held."""
     return slot_state(agenda, slot, now) == "FREE"
 
 
 def nearest_free(agenda: Slots, slot: Slot, now: datetime) -> list[Slot]:
     """The free slots nearest in time, the nearest first, at most ALTERNATIVES_MAX.
 
-    Of slots that start together, which comes first is not promised.
+    The order of slots that start at the same time is undefined.
     """
     at = bisect_left(agenda.unbooked, slot.number)
     earlier = (agenda.slots[number] for number in reversed(agenda.unbooked[:at]))
     later = (agenda.slots[number] for number in agenda.unbooked[at:])
-    # Numbers follow start times, so each side comes the nearest first.
+    # Numbers follow start times, so each side is sorted by distance.
     by_distance = merge(earlier, later, key=lambda other: abs(other.start - slot.start))
     return list(islice((other for other in by_distance if is_free(agenda, other.number, now)), ALTERNATIVES_MAX))
 
@@ -145,13 +145,13 @@ def _numbers(agenda: Slots, state: SlotState | None, now: datetime, after: int) 
 
 
 def _begun(agenda: Slots, now: datetime) -> int:
-    """The number of the last slot that began; 0 if none did."""
+    """The number of the last slot that has begun; 0 if none has."""
     slots = agenda.slots
     return bisect_right(range(1, len(slots) + 1), now, key=lambda number: slots[number].start)
 
 
 def _held(agenda: Slots, after: int, now: datetime) -> Iterator[int]:
-    """Numbers above `after` of slots that are held, in no order."""
+    """Numbers above `after` of slots that are held, in no particular order."""
     return (
         number
         for number, hold in agenda.holds.items()

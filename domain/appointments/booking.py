@@ -1,4 +1,4 @@
-"""Booking a slot: what stands in the way, and the appointment in the agenda's stream and the patient's."""
+"""Booking a slot: its rules, and the events on the agenda's stream and on the patient's."""
 
 from datetime import datetime
 from typing import Annotated
@@ -33,8 +33,8 @@ from domain.identifiers import (
 
 class SlotUnknown(
     Rejected,
-    es="La agenda no tiene el turno {slot}; va del 1 al {limit}.",
-    en="The agenda has no slot {slot}; it goes from 1 to {limit}.",
+    es="La agenda no tiene el turno {slot}: sus turnos van del 1 al {limit}.",
+    en="The agenda has no slot {slot}: its slots go from 1 to {limit}.",
 ):
     slot: int
     limit: int
@@ -49,7 +49,7 @@ class NotReleasedYet(
 
 
 def slot_on_offer(agenda: Agenda, number: int, now: datetime) -> tuple[AgendaPublished, Slot]:
-    """The slot, and its agenda, if anybody may ask for it now. Raises Rejected."""
+    """The agenda and the slot. Raises Rejected if the slot is unknown, in the past or not yet released."""
     if agenda.published is None:
         raise AgendaUnknown(path="agenda")
     slot = agenda.slots.get(number)
@@ -68,14 +68,14 @@ class SlotTaken(Rejected, es="El turno {slot} ya está tomado.", en="Slot {slot}
 
 
 def refuse_taken(agenda: Agenda, slot: Slot, patient: SubjectId, now: datetime) -> None:
-    """Raise SlotTaken if somebody else than this patient has the slot, by appointment or hold."""
+    """Raise SlotTaken if the slot is booked, or held by somebody other than this patient."""
     hold = live_hold(agenda, slot.number, now)
     if slot.number in agenda.booked or (hold and hold.patient != patient):
         raise SlotTaken(path="slot", slot=slot.number, alternatives=nearest_free(agenda, slot, now))
 
 
 def visit_of(appointment: AppointmentId, published: AgendaPublished, slot: Slot) -> VisitTaken:
-    """The patient's side of an appointment for this slot."""
+    """The event on the patient's stream for an appointment in this slot."""
     return VisitTaken(
         appointment=appointment,
         hospital=published.hospital,
@@ -91,19 +91,19 @@ class QuotaExhausted(
     es="Se agotó el cupo de {limit} fichas para el canal {channel}.",
     en="The quota of {limit} appointments for the channel {channel} is used up.",
 ):
-    channel: str  # as events have it
+    channel: str  # as stored in events
     limit: int
 
 
 def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: str) -> None:
-    """Raise QuotaExhausted if as many appointments are live as the channel has in this agenda."""
+    """Raise QuotaExhausted if the channel has used up its quota in this agenda."""
     quota = published.quotas.get(channel)
     if quota is not None and agenda.taken.get(channel, 0) >= quota:
         raise QuotaExhausted(path="channel", channel=channel, limit=quota)
 
 
 class BookAppointment(Command):
-    """Take a slot, held by this patient before or not."""
+    """Book a slot, whether or not this patient held it before."""
 
     agenda: Annotated[AgendaId, AGENDA_NAME]
     slot: SlotNumber

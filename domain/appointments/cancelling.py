@@ -17,7 +17,7 @@ from domain.identifiers import (
     agenda_of,
 )
 
-Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # a word of a list: free text would outlive an erasure
+Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # no free text: it would outlive an erasure
 
 
 class AppointmentOver(
@@ -29,7 +29,7 @@ class AppointmentOver(
 
 
 class CancelAppointment(Command):
-    """Give an appointment up, so that its slot is free again at once (reversión de cita)."""
+    """Cancel an appointment; its slot is free again at once (reversión de cita)."""
 
     appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
     reason: Reason = "PATIENT"
@@ -40,17 +40,17 @@ class CancelAppointment(Command):
 
 
 def patient_stream_of(agenda: Agenda, appointment: AppointmentId) -> Stream[Patient] | None:
-    """The stream of the patient who has the appointment; None if there is no such appointment in the agenda."""
+    """The stream of the appointment's patient; None if the agenda has no such appointment."""
     booked = agenda.appointments.get(appointment)
     return patients.stream(booked.patient) if booked else None
 
 
 def refuse_given_up_late(agenda: Agenda, booked: AppointmentBooked, now: datetime) -> None:
-    """Raise Rejected if the patient has come, or if the appointment has begun."""
+    """Raise Rejected if the patient has checked in or the appointment has begun."""
     attendance, start = agenda.attendance.get(booked.appointment), agenda.slots[booked.slot].start
     if attendance == "CHECKED_IN":
         raise CheckedInAlready(path="appointment")
-    if start <= now or attendance == "NO_SHOW":  # marked by a clock that is ahead of this one
+    if start <= now or attendance == "NO_SHOW":  # marked by a process whose clock is ahead
         raise AppointmentOver(path="appointment", at=start)
 
 

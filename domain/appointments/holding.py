@@ -1,4 +1,4 @@
-"""Holding a slot for some minutes, before it is booked."""
+"""Holding a slot for some minutes before it is booked."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -27,13 +27,13 @@ HOLD_SECONDS_MAX = 3_600
 class HoldRenewedAlready(
     Rejected,
     es="La reserva ya fue renovada; vence el {at}.",
-    en="The hold was renewed already; it ends on {at}.",
+    en="The hold was already renewed; it expires on {at}.",
 ):
     at: datetime
 
 
 class HoldSlot(Command):
-    """Keep a slot for `hold_s` seconds. Renewable once, by a second command for the same slot."""
+    """Hold a slot for `hold_s` seconds. A second command for the same slot renews the hold, once."""
 
     agenda: Annotated[AgendaId, AGENDA_NAME]
     slot: SlotNumber

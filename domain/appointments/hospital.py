@@ -34,7 +34,7 @@ def evolve(hospital: Hospital, event: Event) -> Hospital:
 class HospitalExists(
     Rejected,
     es="Ya hay un hospital registrado con ese código: {name}.",
-    en="A hospital is registered under that code already: {name}.",
+    en="A hospital is already registered under that code: {name}.",
 ):
     name: str
 

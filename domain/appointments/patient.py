@@ -1,6 +1,6 @@
-"""A patient's side of every booking: never in two places at once, never two holds too many.
+"""A patient's holds and visits: visits do not overlap, and the number of holds is limited.
 
-One stream per person, for life: it stays short because holds and visits are limited (docs/adr/0006).
+Each person has one stream for life. It stays short because holds and visits are limited (docs/adr/0006).
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ VISIT_MINUTES_MAX = 24 * 60
 LONGEST_VISIT = timedelta(minutes=VISIT_MINUTES_MAX)
 LIVE_HOLDS_PER_PATIENT_MAX = 2
 HOLDS_PER_PATIENT_AND_DAY_MAX = 20
-# A hold that is over by one clock is live again by another that is behind it, or by the same that stepped back.
+# A hold that has ended by one clock is still live by a clock that is behind it, or was set back.
 ENDED_HOLDS_KEPT_FOR = timedelta(days=1)
 
 
@@ -45,9 +45,9 @@ class VisitGivenUp(Event, name="visit_given_up.v1"):
 
 
 class Patient(State):
-    """Holds by agenda and slot, those that are over too for a day, and visits not given up by appointment.
+    """`holds` is by agenda and slot; ended holds are kept for a day. `visits` has those not given up, by appointment.
 
-    All in order of arrival.
+    All are in order of arrival.
     """
 
     holds: dict[tuple[AgendaId, int], HoldTaken] = {}
@@ -84,14 +84,14 @@ def evolve(patient: Patient, event: Event) -> Patient:
 
 
 def live_holds(patient: Patient, now: datetime) -> Iterator[HoldTaken]:
-    """The holds that still keep somebody else out."""
+    """The holds that still keep others from their slots."""
     return (hold for hold in patient.holds.values() if now < hold.held_until)
 
 
 class HoldLimitReached(
     Rejected,
-    es="Solo se pueden reservar {limit} turnos a la vez; el primero se libera el {at}.",
-    en="At most {limit} slots can be held at a time; the first is free again on {at}.",
+    es="Solo se pueden reservar {limit} turnos a la vez; la primera reserva vence el {at}.",
+    en="At most {limit} slots can be held at a time; the first hold expires on {at}.",
 ):
     limit: int
     at: datetime
@@ -106,7 +106,7 @@ class TooManyHoldsToday(
 
 
 def refuse_another_hold(patient: Patient, agenda: AgendaId, slot: int, now: datetime) -> None:
-    """Raise Rejected if this patient holds as much as one may."""
+    """Raise Rejected if this patient has reached the limit of live holds or of holds per day."""
     others = [hold for hold in live_holds(patient, now) if (hold.agenda, hold.slot) != (agenda, slot)]
     if len(others) >= LIVE_HOLDS_PER_PATIENT_MAX:
         free_again_at = min(hold.held_until for hold in others)
@@ -136,9 +136,9 @@ class AlreadySeenHere(
 def refuse_another_visit(
     patient: Patient, wanted: VisitTaken, now: datetime, *, instead_of: AppointmentId = ""
 ) -> None:
-    """Raise Rejected if the visit would overlap a live one, or be the second for one specialty and hospital.
+    """Raise Rejected if the visit would overlap a live one, or be a second one for the same specialty and hospital.
 
-    `instead_of` is given up for it, so it is in nobody's way.
+    `instead_of` is the appointment that the visit replaces: it does not count.
     """
     start, end = wanted.start, wanted.end
     earliest = start - LONGEST_VISIT

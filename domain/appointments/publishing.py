@@ -42,7 +42,7 @@ class SlotTime(Value, forbid_unknown_fields=True):
 class AgendaExists(
     Rejected,
     es="Ya hay una agenda distinta de este profesional para esa fecha.",
-    en="There is another agenda of this practitioner on that date already.",
+    en="This practitioner already has a different agenda on that date.",
 ):
     agenda: AgendaId
 
@@ -52,7 +52,7 @@ class SlotDateHint(Hint, es="el turno debe empezar el día {at} en La Paz", en="
 
 
 def quotas_by_channel(quotas: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Untrusted limits in the form in which the command takes them. Raises InvalidInput if a channel is named twice."""
+    """Untrusted quotas as the command takes them. Raises InvalidInput if a channel is named twice."""
     limits: dict[str, int] = {}
     for channel, limit in quotas:
         if channel in limits:

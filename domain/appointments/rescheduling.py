@@ -22,7 +22,7 @@ from domain.identifiers import (
     agenda_of,
 )
 
-RESCHEDULED = "RESCHEDULED"  # the reason of a cancellation that no command gives
+RESCHEDULED = "RESCHEDULED"  # a reason of cancellation that clients can't give
 
 
 class AnotherSpecialty(
@@ -34,7 +34,7 @@ class AnotherSpecialty(
 
 
 class RescheduleAppointment(Command):
-    """Give an appointment up for another slot, in any agenda. `moved_to` is the id of the new appointment."""
+    """Move an appointment to another slot, in any agenda. `moved_to` is the id of the new appointment."""
 
     appointment: Annotated[AppointmentId, APPOINTMENT_NAME]
     agenda: Annotated[AgendaId, AGENDA_NAME]
@@ -66,10 +66,10 @@ def reschedule_appointment(
     if not command.any_specialty and old.published and old.published.specialty != published.specialty:
         raise AnotherSpecialty(path="agenda", specialty=old.published.specialty)
     booking.refuse_taken(new, slot, booked.patient, now)
-    if command.agenda != command.old_agenda:  # within one agenda, the channel gets back what it gives
+    if command.agenda != command.old_agenda:  # within one agenda the channel's total does not change
         booking.refuse_beyond_quota(new, published, booked.channel)
     visit = booking.visit_of(command.moved_to, published, slot)
-    assert patient is not None  # somebody has the appointment
+    assert patient is not None  # the appointment exists, so its patient was read
     patients.refuse_another_visit(patient, visit, now, instead_of=command.appointment)
     yield (
         stream(command.old_agenda),

@@ -1,6 +1,6 @@
-"""People: who somebody is, known to the rest of the system by an opaque subject id alone; and who acts for whom.
+"""People: persons, whom the rest of the system knows by an opaque subject id only, and who acts for whom.
 
-One module per decider. What is a person's is found here by its own name; what is a guardian's in `dependants`.
+One module per decider. The names of `person` are exported here; those about guardians are in `dependants`.
 """
 
 from domain.people import dependants

@@ -1,6 +1,6 @@
-"""A guardian's dependants: a minor, or a person in care, for whom somebody else acts, and until when.
+"""A guardian's dependants: minors and persons in care for whom the guardian acts, and until when.
 
-Access control asks `acts_for`. It goes one step and no further: nobody acts for the dependants of a dependant.
+Access control calls `acts_for`. Acting for others is not transitive: nobody acts for a dependant's dependants.
 """
 
 from datetime import date, datetime
@@ -18,10 +18,12 @@ from domain.people.person import Person
 
 OF_AGE_YEARS = 18
 LIVE_DEPENDANTS_PER_GUARDIAN_MAX = 20
-DECLARATIONS_PER_GUARDIAN_MAX = 200  # those that are over too: the stream is for life and must stay short
+DECLARATIONS_PER_GUARDIAN_MAX = 200  # ended ones count: the stream is for life and must stay short
 
 Relation = Literal["MINOR", "CARE"]
-EndReason = Literal["GUARDIAN", "DEPENDANT", "AUTHORITY", "MISTAKE", "OTHER"]  # free text would outlive an erasure
+EndReason = Literal[
+    "GUARDIAN", "DEPENDANT", "AUTHORITY", "MISTAKE", "OTHER"
+]  # no free text: it would outlive an erasure
 
 
 class DependantDeclared(Event, name="dependant_declared.v1"):
@@ -32,7 +34,7 @@ class DependantDeclared(Event, name="dependant_declared.v1"):
 
 
 class DependantConfirmed(Event, name="dependant_confirmed.v1", subject="dependant"):
-    """`until`: of a minor the 18th birthday, which is the dependant's secret and not the guardian's; else None."""
+    """`until` is a minor's 18th birthday, personal data of the dependant and not of the guardian; otherwise None."""
 
     guardian: SubjectId
     dependant: SubjectId
@@ -46,7 +48,7 @@ class DependencyEnded(Event, name="dependency_ended.v1"):
 
 
 class Dependency(Value):
-    """What was said last of one dependant. Whether it is over hangs on the time too: see `is_over`."""
+    """The last declaration about one dependant. Whether it is over depends on the time too: see `is_over`."""
 
     relation: str
     declared_by: LoginId
@@ -56,7 +58,7 @@ class Dependency(Value):
 
 
 class Guardian(State):
-    """Dependants in the order in which they were first declared, also those that are over."""
+    """Dependants in the order in which they were first declared, including those that are over."""
 
     dependants: dict[SubjectId, Dependency] = {}
     declarations: int = 0
@@ -84,9 +86,9 @@ def evolve(guardian: Guardian, event: Event) -> Guardian:
 
 
 def is_over(dependency: Dependency, now: datetime) -> bool:
-    """Whether it was ended, or has ended by itself: on a minor's 18th birthday, or when that day can't be read.
+    """Whether the dependency was ended, or ended by age: on a minor's 18th birthday, or once that date is erased.
 
-    Nobody has looked at the birth date of who is not confirmed: by itself that ends never.
+    A dependency that is not confirmed does not end by age, because no officer has seen the birth date.
     """
     if dependency.ended or not dependency.confirmed or dependency.relation == "CARE":
         return dependency.ended
@@ -94,9 +96,9 @@ def is_over(dependency: Dependency, now: datetime) -> bool:
 
 
 def acts_for(guardian: Guardian, dependant: Person, now: datetime) -> bool:
-    """Whether this guardian may act for the dependant now: declared, confirmed and not over, and not erased.
+    """Whether this guardian may act for the dependant now: declared, confirmed, not over, and the dependant not erased.
 
-    A birth date may have been corrected since: a minor is one by today's, too.
+    A minor must also be one by the present birth date, which may have been corrected since the confirmation.
     """
     if not dependant.registered or not dependant.known:
         return False
@@ -108,7 +110,7 @@ def acts_for(guardian: Guardian, dependant: Person, now: datetime) -> bool:
 
 
 def birthday(born: date, age_years: int) -> date:
-    """The first day on which somebody is that old: 1 March for a 29 February in a year that has none."""
+    """The first day on which somebody is that old: for 29 February, 1 March in a year without that day."""
     try:
         return born.replace(year=born.year + age_years)
     except ValueError:
@@ -116,7 +118,7 @@ def birthday(born: date, age_years: int) -> date:
 
 
 def _birth_date(person: Person, path: str) -> date:
-    """Raises Rejected if nobody is known there. An erasure in this very moment takes the date before it is seen."""
+    """Raise Rejected if the person is unknown or erased. An erasure in progress may already have removed the date."""
     if not person.registered or not person.known or person.registered.birth_date is None:
         raise PersonUnknown(path=path)
     return person.registered.birth_date
@@ -133,21 +135,23 @@ def _all_of_both(
     )
 
 
-class GuardianOfOneself(Rejected, es="Nadie es dependiente de sí mismo.", en="Nobody is their own dependant."): ...
+class GuardianOfOneself(
+    Rejected, es="Nadie puede ser dependiente de sí mismo.", en="Nobody can be their own dependant."
+): ...
 
 
 class GuardianUnderAge(
     Rejected,
     es="Quien está a cargo de otra persona debe tener {limit} años cumplidos.",
-    en="A guardian must be {limit} years old.",
+    en="A guardian must be at least {limit} years old.",
 ):
     limit: int
 
 
 class DeclareDependant(Command):
-    """Somebody says that they act for another; that counts once an officer has confirmed it.
+    """Declare that a guardian acts for another person. The declaration counts once an officer has confirmed it.
 
-    It tells nothing of the dependant but that there is such a person: whoever declares is not known to act for them.
+    The answer reveals only that the dependant exists: the caller is not yet known to act for them.
     """
 
     guardian: Annotated[SubjectId, OPAQUE]
@@ -185,13 +189,13 @@ def declare_dependant(
 
 class DeclaredOtherwise(
     Rejected,
-    es="Esta persona ya está declarada con otra relación; termine primero esa.",
-    en="This person is declared under another relation already; end that one first.",
+    es="Esta persona ya fue declarada con otra relación; primero termine esa.",
+    en="This person is already declared with another relation; end that one first.",
 ): ...
 
 
 def _refuse_another_relation(known: Dependency, relation: Relation) -> None:
-    """Raise Rejected if something else was declared."""
+    """Raise Rejected if another relation was declared."""
     if known.relation != relation:
         raise DeclaredOtherwise(path="relation")
 
@@ -204,7 +208,7 @@ class GuardianCircle(
 
 
 def _refuse_circle(guarded: Guardian, guardian: SubjectId, now: datetime) -> None:
-    """Raise Rejected if the dependant is the guardian's own guardian. Anybody may declare: that alone is none."""
+    """Raise Rejected if the dependant is the guardian's own confirmed guardian: anybody can make a declaration."""
     back = guarded.dependants.get(guardian)
     if back and back.confirmed and not is_over(back, now):
         raise GuardianCircle(path="dependant")
@@ -219,7 +223,7 @@ class TooManyDependants(
 
 
 def _refuse_another(guardian: Guardian, now: datetime) -> None:
-    """Raise Rejected if this guardian has as many dependants as one may, now or in all."""
+    """Raise Rejected if this guardian has reached the limit of live dependants or of declarations."""
     live = sum(not is_over(dependency, now) for dependency in guardian.dependants.values())
     for count, limit in (
         (live, LIVE_DEPENDANTS_PER_GUARDIAN_MAX),
@@ -245,21 +249,21 @@ class DependencyOver(
 
 class DeclaredByYourself(
     Rejected,
-    es="Se declaró con este mismo acceso: otra persona debe confirmarlo.",
-    en="It was declared with this same login: somebody else has to confirm it.",
+    es="La declaración se hizo con esta misma cuenta: debe confirmarla otra persona.",
+    en="The declaration was made with this same login: somebody else must confirm it.",
 ): ...
 
 
 class NotAMinor(
     Rejected,
     es="Esta persona ya cumplió {limit} años: no es menor de edad.",
-    en="This person is {limit} years old already: not a minor.",
+    en="This person is already {limit} years old and not a minor.",
 ):
     limit: int
 
 
 class ConfirmDependant(Command):
-    """An officer has seen the papers for this relation; somebody else has declared it."""
+    """An officer has seen the papers for this relation. Somebody else must have declared it."""
 
     guardian: Annotated[SubjectId, OPAQUE]
     dependant: Annotated[SubjectId, OPAQUE]
@@ -292,7 +296,7 @@ def confirm_dependant(
 
 
 class EndDependency(Command):
-    """The guardian acts for the dependant no more. Declared and confirmed again, they do."""
+    """End a dependency: the guardian no longer acts for the dependant, until it is declared and confirmed again."""
 
     guardian: Annotated[SubjectId, OPAQUE]
     dependant: Annotated[SubjectId, OPAQUE]

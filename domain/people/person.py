@@ -1,4 +1,4 @@
-"""A person: registered, corrected, erased; and an identity number, which nobody else bears meanwhile."""
+"""A person, who is registered, corrected and erased; and the identity number, which one person has at a time."""
 
 from datetime import date, datetime
 from typing import Annotated, Literal
@@ -20,22 +20,24 @@ Sex = Literal["F", "M"]  # of commands alone, see docs/adr/0002
 
 class PhoneHint(
     Hint,
-    es="un teléfono son dígitos, como +59171234567",
-    en="a phone number is digits, like +59171234567",
+    es="un teléfono se escribe con cifras, como +59171234567",
+    en="a phone number consists of digits, like +59171234567",
 ): ...
 
 
 Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", PhoneHint())]  # "" for none
 
 
-class EmailHint(Hint, es="un correo es como ana@example.org", en="an e-mail address is like ana@example.org"): ...
+class EmailHint(
+    Hint, es="un correo se escribe como ana@example.org", en="an e-mail address looks like ana@example.org"
+): ...
 
 
 Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", EmailHint(), max_length=254)]  # "" for none
 
 
 class _Said(Event, subject="person"):
-    """All that is said of a person."""
+    """All data about a person."""
 
     person: SubjectId
     identity_digest: IdentityDigest
@@ -53,7 +55,7 @@ class PersonRegistered(_Said, name="person_registered.v1", subject="person"):
 
 
 class PersonCorrected(_Said, name="person_corrected.v1", subject="person"):
-    """Said anew as a whole: None in a personal field means erased, never "as it was"."""
+    """All data again, after a correction. None in a personal field means erased, never unchanged."""
 
 
 class PersonErased(Event, name="person_erased.v1", subject="person", erases=True):
@@ -61,7 +63,7 @@ class PersonErased(Event, name="person_erased.v1", subject="person", erases=True
 
 
 class Person(State):
-    """`registered` keeps what was said last, with None in each personal field once `erased`."""
+    """`registered` has the latest data, with None in each personal field once `erased`."""
 
     registered: PersonRegistered | None = None
     erased: bool = False
@@ -101,7 +103,7 @@ class IdentityReleased(Event, name="identity_released.v1"):
 
 
 class Identity(State):
-    """Who bears an identity number; nobody else can while this one does."""
+    """The person who has an identity number. While they have it, nobody else can."""
 
     person: SubjectId | None = None
 
@@ -124,7 +126,7 @@ def evolve_identity(identity: Identity, event: Event) -> Identity:
 class IdentityTaken(
     Rejected,
     es="Ya hay una persona registrada con ese número de identidad.",
-    en="Somebody is registered under that identity number already.",
+    en="Somebody is already registered under that identity number.",
 ): ...
 
 
@@ -166,14 +168,14 @@ def register_person(command: RegisterPerson, person: Person, identity: Identity,
 
 class BirthDateHint(
     Hint,
-    es="la fecha de nacimiento está en los últimos {limit} años",
-    en="a birth date lies in the last {limit} years",
+    es="la fecha de nacimiento debe estar dentro de los últimos {limit} años",
+    en="a birth date must be within the last {limit} years",
 ):
     limit: int
 
 
 def _refuse_birth_date(born: date, today: date) -> None:
-    """Raise Rejected if nobody who lives was born then."""
+    """Raise Rejected if no living person can have this birth date."""
     if not 0 <= today.year - born.year <= OLDEST_AGE_YEARS or born > today:
         raise InvalidInput(path="birth_date", hint=BirthDateHint(limit=OLDEST_AGE_YEARS))
 
@@ -187,7 +189,7 @@ class TooManyCorrections(
 
 
 class CorrectPerson(Command):
-    """What was wrong, or has changed; None is as it was. `identity` and its digest come together."""
+    """The fields to change; None leaves a field as it is. `identity` and its digest are given together."""
 
     person: Annotated[SubjectId, OPAQUE]
     identity: Annotated[str, Meta(min_length=4, max_length=20)] | None = None
@@ -201,7 +203,7 @@ class CorrectPerson(Command):
 
 
 def _identities(command: CorrectPerson, person: Person) -> tuple[Stream[Identity] | None, Stream[Identity] | None]:
-    """That of the number asked for, if one is, and that of the number borne until now."""
+    """The streams of the new identity number, if one is given, and of the present one."""
     if command.identity_digest is None:
         return None, None
     return identity_stream(command.identity_digest), _borne(person)

@@ -1,7 +1,7 @@
-"""Waiting in line (filas): service points open lines, people take turns, counters call them by a published policy.
+"""Queues (filas): service points open lines, people take turns, counters call turns by a published policy.
 
-One stream is one line; `line` has its events and its fold, `service_point` its own. The commands are in `opening`,
-`turns` and `calling`, and those that read other contexts in `domain/arrivals.py`.
+Each line is one stream, with its events and its fold in `line`; those of service points are in `service_point`. The
+commands are in `opening`, `turns` and `calling`; those that read other contexts are in `domain/arrivals.py`.
 """
 
 from domain.queues import calling, line, opening, order, outgoing, policy, service_point, turns

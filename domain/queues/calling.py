@@ -1,4 +1,4 @@
-"""What a counter does: it calls who is next, serves them, or finds that they are not there."""
+"""The commands of a counter: call the next turn, serve it, or mark it absent."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -26,11 +26,11 @@ from domain.queues.order import next_turn, told
 Outcome = Literal["DONE", "INCOMPLETE", "REFERRED"]
 
 
-class NobodyWaits(Rejected, es="Nadie espera en la fila.", en="Nobody waits in the line."): ...
+class NobodyWaits(Rejected, es="No hay nadie esperando en la fila.", en="Nobody is waiting in the line."): ...
 
 
 class CallNext(Command):
-    """Call whoever is next by the policy."""
+    """Call the turn that is next by the policy."""
 
     line: Annotated[LineId, LINE_NAME]
     counter: CounterNumber
@@ -48,12 +48,12 @@ def call_next(command: CallNext, line: Line, *, now: datetime) -> Decided:
     yield from ((stream(command.line), event) for event in told(line, [called], now))
 
 
-class NotNext(Rejected, es="El siguiente es {number}.", en="The next one is {number}."):
+class NotNext(Rejected, es="El siguiente turno es {number}.", en="The next turn is {number}."):
     number: str
 
 
 class CallTurn(Command):
-    """Call this one. It must be the next, unless the line's policy allows direct calls."""
+    """Call this turn. It must be the next one, unless the line's policy allows direct calls."""
 
     turn: Annotated[TurnId, TURN_NAME]
     counter: CounterNumber
@@ -77,8 +77,8 @@ def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
 
 class CounterBusy(
     Rejected,
-    es="La ventanilla todavía atiende el turno {number}.",
-    en="The counter still has turn {number}.",
+    es="La ventanilla todavía está ocupada con el turno {number}.",
+    en="The counter is still busy with turn {number}.",
 ):
     number: str
 
@@ -93,7 +93,7 @@ class CounterIsPaused(
 
 
 def _idle(line: Line, number: int) -> Counter:
-    """A counter that may call. Raises Rejected."""
+    """The counter with this number. Raises Rejected if it may not call."""
     counter = counter_of(line, number)
     if counter.turn:
         raise CounterBusy(path="counter", number=line.turns[counter.turn].shown)
@@ -106,7 +106,7 @@ class TurnUnknown(Rejected, es="No existe ese turno.", en="There is no such turn
 
 
 def turn_in(line: Line, turn: TurnId) -> Turn:
-    """A turn of the line. Raises Rejected."""
+    """A turn of the line. Raises Rejected if there is no such turn."""
     found = line.turns.get(turn)
     if found is None:
         raise TurnUnknown(path="turn")
@@ -114,21 +114,21 @@ def turn_in(line: Line, turn: TurnId) -> Turn:
 
 
 STATE_WORDS: dict[TurnState, dict[Language, str]] = {
-    "WAITING": {"es": "espera", "en": "it waits"},
-    "CALLED": {"es": "se le llamó", "en": "it was called"},
-    "SERVING": {"es": "se le atiende", "en": "it is being served"},
-    "SERVED": {"es": "ya se le atendió", "en": "it was served"},
-    "ABSENT": {"es": "se le llamó y no estaba", "en": "it was called and nobody came"},
-    "LEFT": {"es": "dejó la fila", "en": "it left the line"},
-    "TRANSFERRED": {"es": "pasó a otra fila", "en": "it went on in another line"},
-    "UNSERVED": {"es": "la fila cerró antes", "en": "the line closed before"},
+    "WAITING": {"es": "está en espera", "en": "it is waiting"},
+    "CALLED": {"es": "ya fue llamado", "en": "it was called"},
+    "SERVING": {"es": "está siendo atendido", "en": "it is being served"},
+    "SERVED": {"es": "ya fue atendido", "en": "it was served"},
+    "ABSENT": {"es": "fue llamado y nadie se presentó", "en": "it was called and nobody came"},
+    "LEFT": {"es": "salió de la fila", "en": "it left the line"},
+    "TRANSFERRED": {"es": "pasó a otra fila", "en": "it moved to another line"},
+    "UNSERVED": {"es": "la fila cerró antes de llamarlo", "en": "the line closed before it was called"},
 }
 
 
 class TurnElsewhere(
     Rejected,
-    es="El turno {number} no está en ese punto: {state}.",
-    en="Turn {number} is not at that point: {state}.",
+    es="No se puede hacer eso con el turno {number}: {state}.",
+    en="That can't be done with turn {number}: {state}.",
 ):
     number: str
     state: TurnState
@@ -145,14 +145,14 @@ def refuse_unless(turn: Turn, *states: TurnState) -> None:
 class HasATurn(
     Rejected,
     es="Ya tiene un turno en esta fila: {number}.",
-    en="There is a turn in this line already: {number}.",
+    en="There is already a turn in this line: {number}.",
 ):
     turn: TurnId
     number: str
 
 
 def refuse_another(line: Line, person: SubjectId | None, path: str) -> None:
-    """A person has one live turn in a line at most. Raises Rejected."""
+    """Raise Rejected if the person already has a live turn in the line."""
     if person and person in line.live:
         own = line.turns[line.live[person]]
         raise HasATurn(path=path, turn=own.turn, number=own.shown)
@@ -160,20 +160,20 @@ def refuse_another(line: Line, person: SubjectId | None, path: str) -> None:
 
 class RecalledTooOften(
     Rejected,
-    es="Ya se volvió a llamar {limit} veces.",
-    en="They were called again {limit} times already.",
+    es="Este turno ya se volvió a llamar {limit} veces.",
+    en="This turn was already called again {limit} times.",
 ):
     limit: int
 
 
 class Recall(Command):
-    """Say the call again: they may not have heard it. Their time to come begins anew."""
+    """Repeat a call that may not have been heard. The time to come starts again."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
 
 class StartService(Command):
-    """They have come: in time, or late, while the counter that called them is still free."""
+    """The person has come: in time, or late while the counter that called them is still free."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
@@ -185,14 +185,14 @@ class FinishService(Command):
 
 class CalledJustNow(
     Rejected,
-    es="Acaba de llamarse: tiene tiempo de venir hasta el {at}.",
-    en="They were called just now: they have until {at} to come.",
+    es="El turno acaba de ser llamado: la persona tiene hasta el {at} para presentarse.",
+    en="The turn was called just now: the person has until {at} to come.",
 ):
     at: datetime
 
 
 class MarkAbsent(Command):
-    """They have not come, though their time to come is over."""
+    """The person did not come before the time to come was over."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
@@ -223,9 +223,10 @@ def start_service(command: StartService, line: Line, *, now: datetime) -> Decide
 
 
 def _refuse_gone(line: Line, turn: Turn, now: datetime) -> None:
-    """Who came late is served while their counter has nobody else, as long as they could come back to the line.
+    """Raise Rejected if a person who came late can no longer be served.
 
-    So it does not matter whether somebody has said already that they are absent. Raises Rejected.
+    They can be while their counter has no other turn and they could still come back to the line. So it makes no
+    difference whether they were already marked absent.
     """
     assert line.opened
     assert turn.ended_at
@@ -259,7 +260,7 @@ def mark_absent(command: MarkAbsent, line: Line, *, now: datetime) -> Decided:
 
 
 def absent_at(line: Line, turn: Turn) -> datetime:
-    """From when on a turn that was called, and did not come, is absent."""
+    """The moment from which a called turn can be marked absent."""
     assert line.opened
     assert turn.called_at
     return turn.called_at + timedelta(seconds=line.opened.policy.call_timeout_s)

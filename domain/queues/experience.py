@@ -1,7 +1,7 @@
-"""What was learned of the waits of one service at one service point: facts, counted.
+"""What was learned about the waits for one service at one service point: counts of facts.
 
-Whole numbers in tuples of bounded length, halved when there are many, so that the last months count: the same facts in
-the same order give the same experience. What it lets a turn expect is worked out in `wait`.
+Counts are whole numbers in tuples of bounded length. They are halved when they grow large, so that the last months
+weigh most. The same facts in the same order give the same experience. `wait` computes expected waits from it.
 """
 
 from bisect import bisect_right
@@ -13,40 +13,40 @@ from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Value
 from domain.queues.policy import Priority
 
-PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}  # as lines usually call them
+PRIORITIES: dict[Priority, int] = {"PREFERENTIAL": 0, "APPOINTMENT": 1, "NORMAL": 2}  # in the usual order of calls
 SLOT_S = 600
-SLOTS = 144  # of a day
-WATCHED_MAX_S = 60 * SLOT_S  # then the slot is halved
-# How many were ahead, at least, in each bucket but the first, where a counter was free for the turn.
+SLOTS = 144  # in a day
+WATCHED_MAX_S = 60 * SLOT_S  # then the slot's figures are halved
+# The least number of turns ahead in each bucket after the first. In the first, a counter was free for the turn.
 AHEAD_AT_LEAST = (0, 1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90)
 BUCKETS = 1 + len(AHEAD_AT_LEAST)
-# Busy times are counted by their logarithm: how much longer somebody stays who has been there for so long.
+# Busy times are counted in logarithmic classes, to estimate how much longer a turn lasts that has lasted so long.
 BUSY_EDGES_S = tuple(round(5 * 1.3**step) for step in range(32))
-CALLS_MAX = 4096  # then they are halved
+CALLS_MAX = 4096  # then the counts are halved
 ASSUMED_S = 300
 
 
 class Tally(Value):
-    """How many, and how many seconds they took together."""
+    """A count and its total time in seconds."""
 
     count: int = 0
     seconds: int = 0
 
     def plus(self, seconds: float) -> "Tally":
-        """One more; halved when there are many."""
+        """One more of `seconds`; both figures are halved when there are many."""
         count, total = self.count + 1, self.seconds + round(seconds)
         return Tally(count=count // 2, seconds=total // 2) if count >= CALLS_MAX else Tally(count=count, seconds=total)
 
 
 class Experience(Value):
-    """What was learned of one service at one service point. Start with `Experience(assumed_s=…)`.
+    """What was learned about one service at one service point. Start with `Experience(assumed_s=…)`.
 
-    assumed_s: how long a counter is thought to be busy with a turn, until calls tell.
-    served: busy times of turns that came, by hour of the day in La Paz; absent: of calls that nobody answered.
-    busy: how many calls took how long, by BUSY_EDGES_S. called, left: how the waiting ended.
+    assumed_s: the assumed time for which a counter is busy with a turn, used until enough calls are known.
+    served: busy times of turns that came, by hour of the day in La Paz. absent: busy times of unanswered calls.
+    busy: the number of calls by busy time, in the classes of BUSY_EDGES_S. called, left: how many waits ended so.
     staffed_s, watched_s: by slot of the day, seconds of open counters, and seconds in which they were counted.
-    taken: how many came meanwhile, by class and slot. days, last_day: on how many days somebody came.
-    ratios: a cell for each class and bucket, BINS counts each, empty until something is known.
+    taken: the number of turns taken, by class and slot. days, last_day: the days on which turns were taken.
+    ratios: a cell for each class and bucket, with BINS counts each; empty until something is known.
     """
 
     assumed_s: int = ASSUMED_S
@@ -64,7 +64,7 @@ class Experience(Value):
 
 
 def served(experience: Experience, *, at: datetime, busy_s: float) -> Experience:
-    """A counter was busy so long with a turn called at `at`: until it called again, or was free with nobody waiting."""
+    """A counter was busy for `busy_s` with a turn called at `at`: until its next call, or until nobody was waiting."""
     hour = at.astimezone(TIME_ZONE).hour
     tallies = experience.served
     return msgspec.structs.replace(
@@ -75,7 +75,7 @@ def served(experience: Experience, *, at: datetime, busy_s: float) -> Experience
 
 
 def absent(experience: Experience, *, busy_s: float) -> Experience:
-    """A counter lost so long with a turn that was called and did not come."""
+    """A counter was busy for `busy_s` with a turn that was called and did not come."""
     return msgspec.structs.replace(
         experience,
         absent=experience.absent.plus(busy_s),
@@ -95,7 +95,7 @@ def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experi
 
 
 def second_of_day(at: datetime) -> int:
-    """In La Paz."""
+    """The second of the day in La Paz."""
     local = at.astimezone(TIME_ZONE)
     return local.hour * 3600 + local.minute * 60 + local.second
 
@@ -117,7 +117,7 @@ def _ended(experience: Experience, *, called: int, left: int) -> Experience:
 
 
 def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
-    """So many counters were open, 0 too, from `since` to `until`: a day at most, while the line was open."""
+    """`counters` counters were open (0 is possible) from `since` to `until`, while the line was open: a day at most."""
     second = second_of_day(since)
     rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
     open_s, seen_s, came = list(experience.staffed_s), list(experience.watched_s), list(experience.taken)
@@ -138,6 +138,6 @@ def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:
 
 
 def count_up(counts: tuple[int, ...], index: int, most: int) -> tuple[int, ...]:
-    """One more there; halved when there are `most`."""
+    """Add one at `index`; all counts are halved once they have `most` in all."""
     more = _one_more(counts, index)
     return tuple(count // 2 for count in more) if sum(more) >= most else more

@@ -1,6 +1,6 @@
-"""Learning from what happened in a line how long waits will be, event by event: see `wait`.
+"""Learns from the events of a line how long waits will be: see `wait`.
 
-The same log gives the same experience. `igob bench eta` learns by it, too.
+The same log gives the same experience. `igob bench eta` uses it too.
 """
 
 from datetime import datetime, timedelta
@@ -29,18 +29,20 @@ from domain.queues.policy import Priority
 from domain.queues.wait import Basis, Expectations
 
 NOTED_AGAIN = timedelta(minutes=10)
-LOOKED_AGAIN = timedelta(seconds=30)  # who waits is looked through so often at most: hundreds come in one rush
+LOOKED_AGAIN = timedelta(
+    seconds=30
+)  # waiting turns are looked through at most this often: hundreds may come in one rush
 
 
 class Note(Value):
-    """What was expected of a turn that waits, when so many were ahead."""
+    """What was expected for a waiting turn while `ahead` turns were before it."""
 
     ahead: int
     basis: Basis
 
 
 class _Done(Value):
-    """A turn with which a counter was done, and nobody knows yet when it calls the next."""
+    """A turn that a counter has finished, while it is not known when the counter calls again."""
 
     called_at: datetime
     ended_at: datetime
@@ -48,28 +50,28 @@ class _Done(Value):
 
 
 def class_of(priority: str) -> Priority:
-    """A class as waits are learned by it; of a word that is no longer one, the last."""
+    """The class under which waits are learned. A word that is no longer a class counts as NORMAL."""
     return next((known for known in learned.PRIORITIES if known == priority), "NORMAL")
 
 
 def counters_of(line: Line) -> list[datetime | None]:
-    """Of each counter that goes on calling, since when it is busy; None if it is free."""
+    """For each open counter, since when it is busy; None if it is free."""
     return [counter.busy_since for counter in line.counters.values() if counter.open]
 
 
 class Learner:
-    """Goes through the events of one line, in order. `experience` is what is known so far, with what it began with."""
+    """Takes the events of one line in order. `experience` is the initial one plus what was learned so far."""
 
     def __init__(self, experience: Experience) -> None:
         self.experience = experience
         self.line = Line()
         self._notes: dict[TurnId, list[Note]] = {}
-        self._looked_at: datetime | None = None  # when all who wait were looked at, last
+        self._looked_at: datetime | None = None  # when all waiting turns were last looked at
         self._done: dict[int, _Done] = {}
-        self._watched_until: datetime | None = None  # since somebody came for the first time
+        self._watched_until: datetime | None = None  # None until the first turn is taken
 
     def tell(self, event: Event) -> None:
-        """The next event."""
+        """Take the next event of the line."""
         turn = self.line.turns.get(getattr(event, "turn", ""))
         match event:
             case TurnTaken():
@@ -90,11 +92,11 @@ class Learner:
         if isinstance(event, TurnTaken):
             self._note(event)
         elif not self.line.waiting:
-            for counter in list(self._done):  # its next call is not late: there is nobody to call
+            for counter in list(self._done):  # there is nobody to call, so the time to its next call does not count
                 self._cost(counter, None)
 
     def waited(self, note: Note, actual_s: float) -> None:
-        """A turn was called so long after it was noted."""
+        """A turn was called `actual_s` seconds after the note was made."""
         self.experience = wait.waited(self.experience, note.basis, actual_s)
 
     def _taken(self, event: TurnTaken) -> None:
@@ -104,9 +106,9 @@ class Learner:
         self.experience = learned.taken(self.experience, at=event.taken_at, priority=class_of(event.priority))
 
     def _note(self, event: TurnTaken) -> None:
-        """Note what is expected of the new turn, and now and then of those who waited before.
+        """Note what is expected for the new turn, and now and then for those that were waiting already.
 
-        When somebody comes is as good a moment as any. Right after a call it is not: a service has just begun then.
+        The arrival of a turn is a neutral moment. Right after a call would not be: a service has just begun then.
         """
         at = event.taken_at
         look = self._looked_at is None or at - self._looked_at >= LOOKED_AGAIN
@@ -117,7 +119,7 @@ class Learner:
                 self._notes.setdefault(turn.turn, []).append(Note(ahead=ahead, basis=basis))
 
     def _due(self, at: datetime) -> list[tuple[Turn, int]]:
-        """Who waits and has half as many ahead as noted last, or was noted long ago, or never; and how many ahead."""
+        """Waiting turns to note, and how many are ahead of each: never noted, noted long ago, or half as many ahead."""
         self._looked_at = at
         due = []
         for ahead, waiting in enumerate(calls_to_come(self.line)):
@@ -155,7 +157,7 @@ class Learner:
             self._ended(turn, at, came=turn.state == "SERVING")
 
     def _watch(self, at: datetime) -> None:
-        """So many counters were open since the last change, until the line's hours were over."""
+        """Record how many counters were open since the last change, within the line's hours."""
         if self._watched_until and self.line.opened:
             since = self._watched_until
             until = self._watched_until = max(since, min(at, self.line.opened.closes_at))
@@ -164,7 +166,7 @@ class Learner:
             )
 
     def _cost(self, counter: int, next_at: datetime | None) -> None:
-        """How long the last turn kept a counter is known: until its next call, if somebody waited all the time."""
+        """Record how long the last turn kept a counter busy: until its next call, if somebody always waited."""
         done = self._done.pop(counter, None)
         if done is None:
             return

@@ -1,8 +1,8 @@
 """A line: one service on one day at a service point, with its counters and its turns.
 
 Everything that happens in a line is on its one stream, so that each decision sees the whole line: numbers have no gaps,
-a counter has one turn, and who is called is who the policy says. Its day is in `opening`, the commands of who waits are
-in `turns`, those of who calls in `calling`.
+a counter has one turn, and calls follow the policy. The commands that open and close it are in `opening`, those of
+people who wait in `turns`, and those of counters in `calling`.
 """
 
 from datetime import datetime
@@ -17,11 +17,11 @@ from domain.identifiers import AppointmentId, CallId, HospitalId, LineId, Subjec
 from domain.queues.policy import Policy, shown_number
 
 REQUEUED_BEHIND = 2
-LAST_CALLS_MAX = 10  # that the board shows
+LAST_CALLS_MAX = 10  # shown on the board
 
 TurnState = Literal["WAITING", "CALLED", "SERVING", "SERVED", "ABSENT", "LEFT", "TRANSFERRED", "UNSERVED"]
 
-LIVE = frozenset({"WAITING", "CALLED", "SERVING"})  # of which a person has one at most
+LIVE = frozenset({"WAITING", "CALLED", "SERVING"})  # a person has at most one turn in these states
 
 
 class LineOpened(Event, name="line_opened.v1"):
@@ -35,9 +35,9 @@ class LineOpened(Event, name="line_opened.v1"):
 
 
 class TurnTaken(Event, name="turn_taken.v1"):
-    """`since` is when the wait began: in another line, if the turn was `moved_from` there.
+    """`since` is when the wait began, possibly in the line of `moved_from`.
 
-    `ahead` turns would have been called before it then, with `counters` open: by that, waits are learned.
+    `ahead` turns were to be called before it, with `counters` open; waits are learned from both.
     """
 
     turn: TurnId
@@ -55,7 +55,7 @@ class TurnTaken(Event, name="turn_taken.v1"):
 
 
 class TurnCalled(Event, name="turn_called.v1"):
-    """`direct`: it was not the next one. By `call`, whoever asked for the next one learns again who that was."""
+    """`direct`: it was not the next one. `call` is the id of the request, so that a repeated one gets the same turn."""
 
     turn: TurnId
     counter: int
@@ -100,7 +100,7 @@ class TurnLeft(Event, name="turn_left.v1"):
 
 
 class TurnTransferred(Event, name="turn_transferred.v1"):
-    """It goes on as `moved_to`, in another line."""
+    """The turn continues as `moved_to` in another line."""
 
     turn: TurnId
     moved_to: TurnId
@@ -118,7 +118,7 @@ class CounterResumed(Event, name="counter_resumed.v1"):
 
 
 class NoticeAsked(Event, name="notice_asked.v1"):
-    """To be told when only `ahead` others are called before, or about `minutes` before the call."""
+    """A request for a notice when only `ahead` turns are before this one, or about `minutes` before its call."""
 
     turn: TurnId
     ahead: int | None = None
@@ -126,7 +126,7 @@ class NoticeAsked(Event, name="notice_asked.v1"):
 
 
 class NoticeGiven(Event, name="notice_given.v1"):
-    """From here on it is told to whoever passes it on. `ahead` others are still called before."""
+    """The notice is due; webhooks deliver it. `ahead` turns are still before this one."""
 
     turn: TurnId
     number: int
@@ -138,7 +138,7 @@ class NoticeGiven(Event, name="notice_given.v1"):
 
 
 class LineClosed(Event, name="line_closed.v1"):
-    """`unserved` waited still: they are told."""
+    """`unserved` are the turns that were still waiting; the people are notified."""
 
     line: LineId
     closed_at: Instant
@@ -148,7 +148,7 @@ class LineClosed(Event, name="line_closed.v1"):
 class Turn(Value):
     """A place in the line.
 
-    `counter` called it last, `calls` times; `called_at` is the last of all calls, `first_called_at` the first.
+    `counter` is the one that called it last, `calls` times. `called_at` is its last call, `first_called_at` its first.
     """
 
     turn: TurnId
@@ -177,7 +177,7 @@ class Turn(Value):
 
 
 class Counter(Value):
-    """`turn` is whom it called or serves; `busy_since` when it called them. It finishes with them if it is paused."""
+    """`turn` is the one that it has, `busy_since` when it called that one. A paused counter finishes its turn."""
 
     number: int
     open: bool = True
@@ -191,12 +191,11 @@ class Notice(Value):
 
 
 class Line(State):
-    """`numbers` has the last number of each class. Who waits is in three lists, in the order of their calls.
+    """`numbers` has the last number of each class. Waiting turns are in three lists, each in the order of calls.
 
-    `passed`: calls of others since the class of `at_least` began to wait, or since its last call.
-    `live` maps a person to the one turn with which they wait or are served, `times` to how many they took here,
-    `appointments` a ficha to its last turn. These grow during the day, and each batch of commands copies the
-    line, so they are copy-on-write.
+    `passed` counts calls of other classes since the class `at_least` began to wait, or since its last call. `live` maps
+    a person to the turn with which they wait or are served, `times` to the number of turns they took here, and
+    `appointments` an appointment to its last turn. They grow all day and each batch copies them, hence copy-on-write.
     """
 
     opened: LineOpened | None = None
@@ -215,19 +214,21 @@ class Line(State):
     notices: dict[TurnId, Notice] = {}
 
     def queue(self, priority: str) -> list[TurnId]:
-        """Who of a class waits, the next first."""
+        """The waiting turns of a class, the next one first."""
         if priority == "NORMAL":
             return self.normal
         return self.preferential if priority == "PREFERENTIAL" else self.appointment
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiting turns."""
         return len(self.preferential) + len(self.appointment) + len(self.normal)
 
     @property
     def counters_open(self) -> int:
-        return sum([counter.open for counter in self.counters.values()])  # a list is faster; every turn needs it
+        return sum(
+            [counter.open for counter in self.counters.values()]
+        )  # a list is faster than a generator, and every new turn computes this
 
 
 @names_stream_of(Line)
@@ -240,7 +241,7 @@ def stream_of(turn: TurnId) -> Stream[Line]:
 
 
 def touches(event: Event) -> list[TurnId]:
-    """The turns that an event is about."""
+    """The turns that an event concerns."""
     if isinstance(event, LineClosed):
         return event.unserved
     turn: TurnId | None = getattr(event, "turn", None)
@@ -296,7 +297,7 @@ def _take(line: Line, event: TurnTaken) -> None:
         line.appointments[event.appointment] = event.turn
     queue = line.queue(event.priority)
     at = len(queue)
-    if event.moved_from:  # it has waited elsewhere already
+    if event.moved_from:  # it has already waited in another line
         at = next((place for place, other in enumerate(queue) if line.turns[other].since > event.since), at)
     queue.insert(at, event.turn)
 
@@ -329,7 +330,7 @@ def _announce(line: Line, turn: TurnId) -> None:
 
 
 def _go_on(line: Line, event: Event) -> None:
-    """What becomes of one turn after it was taken."""
+    """Apply an event about one turn after it was taken."""
     turn = line.turns.get(getattr(event, "turn", ""))
     if turn is None:
         return
@@ -356,7 +357,7 @@ def _go_on(line: Line, event: Event) -> None:
 
 
 def _serve(line: Line, turn: Turn, event: ServiceStarted) -> None:
-    """They are at the counter that called them; also if they were said to be absent meanwhile."""
+    """The turn is served at the counter that called it, even if it was marked absent meanwhile."""
     line.turns[event.turn] = replace(turn, state="SERVING", started_at=event.started_at, ended_at=None)
     if turn.person:
         line.live[turn.person] = event.turn
@@ -366,7 +367,7 @@ def _serve(line: Line, turn: Turn, event: ServiceStarted) -> None:
 
 
 def _put_back(line: Line, turn: Turn) -> None:
-    """Behind the next two of its class who have not come back themselves, and behind those who have before it."""
+    """Queue the turn behind the next two of its class that have not come back, and behind earlier ones that have."""
     queue, place, passed = line.queue(turn.priority), 0, 0
     for other in queue:
         if not line.turns[other].requeues:

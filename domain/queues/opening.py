@@ -1,4 +1,4 @@
-"""A line's day: it is opened, its counters pause and go on, it is closed."""
+"""Opening and closing a line, and pausing and resuming its counters."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
@@ -34,7 +34,7 @@ class LineNotOpenYet(Rejected, es="La fila abre el {at}.", en="The line opens on
 
 
 def running(line: Line, now: datetime, path: str) -> LineOpened:
-    """What was said of a line in which something can be done now. Raises Rejected."""
+    """The opening of a line that is open now. Raises Rejected if it is not."""
     opened = line.opened
     if opened is None:
         raise LineUnknown(path=path)
@@ -54,19 +54,21 @@ class CounterUnknown(
 
 
 def counter_of(line: Line, number: int) -> Counter:
-    """A counter of the line. Raises Rejected."""
+    """A counter of the line. Raises Rejected if there is no such counter."""
     counter = line.counters.get(number)
     if counter is None:
         raise CounterUnknown(path="counter", counter=number)
     return counter
 
 
-class LineExists(Rejected, es="Esa fila ya está abierta, con otros datos.", en="That line is open already, otherwise."):
+class LineExists(
+    Rejected, es="Esa fila ya está abierta, con otros datos.", en="That line is already open, with other data."
+):
     line: LineId
 
 
 class OpenLine(Command):
-    """Of today or a day to come. Nobody gets a turn before `opens_at` or from `last_turn_at` on (None: `closes_at`)."""
+    """Open a line, today or later. Turns are given from `opens_at` until `last_turn_at` (None: `closes_at`)."""
 
     service_point: Annotated[ServicePointId, SLUG]
     service: Annotated[ServiceId, SERVICE_CODE]
@@ -114,16 +116,16 @@ def open_line(command: OpenLine, point: ServicePoint, line: Line, *, now: dateti
 
 class LineDateHint(
     Hint,
-    es="el horario de una fila está en su fecha, en La Paz: {at}",
-    en="the hours of a line are on its date, in La Paz: {at}",
+    es="el horario de una fila debe estar dentro de su fecha, en La Paz: {at}",
+    en="the hours of a line must be on its date in La Paz: {at}",
 ):
     at: date
 
 
 class LineTimesHint(
     Hint,
-    es="una fila abre antes de dar su último turno, y cierra entonces o después",
-    en="a line opens before it gives its last turn, and closes then or later",
+    es="una fila debe abrir antes de dar su último turno, y cerrar en ese momento o después",
+    en="a line must open before it gives its last turn, and close at that time or later",
 ): ...
 
 
@@ -136,7 +138,7 @@ def _refuse_wrong_times(command: OpenLine, opened: LineOpened) -> None:
 
 
 class CloseLine(Command):
-    """Nobody is called any more; who is at a counter is served to the end. From `closes_at` on, anybody may say so."""
+    """Stop calling turns; service at counters is finished. Anybody may close a line from `closes_at` on."""
 
     line: Annotated[LineId, LINE_NAME]
 
@@ -152,7 +154,7 @@ def close_line(command: CloseLine, line: Line, *, now: datetime) -> Decided:
 
 
 class PauseCounter(Command):
-    """It finishes with whom it has, and calls nobody until it is resumed."""
+    """Pause a counter: it finishes its present turn, and calls no other until it is resumed."""
 
     line: Annotated[LineId, LINE_NAME]
     counter: CounterNumber
@@ -178,7 +180,7 @@ def resume_counter(command: ResumeCounter, line: Line, *, now: datetime) -> Deci
 
 
 def _refuse_closed(line: Line) -> None:
-    """Counters may be got ready before the line opens."""
+    """Raise Rejected if the line is closed. Counters may be paused and resumed before it opens."""
     if line.opened is None:
         raise LineUnknown(path="line")
     if line.closed:

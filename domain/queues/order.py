@@ -1,4 +1,4 @@
-"""Who of a line is called next, by its policy, and who has come near enough to be told."""
+"""The order in which a line's turns are called by its policy, and the notices that fall due."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from domain.queues.line import Line, NoticeAsked, NoticeGiven, Turn, evolve
 
 
 def calls_to_come(line: Line) -> Iterator[TurnId]:
-    """Who is called, one after the other, if nobody else comes and nobody goes: the policy, read from the line."""
+    """The waiting turns in the order of their calls, if nobody else comes and nobody leaves. This is the policy."""
     if line.opened is None:
         return
     policy, passed = line.opened.policy, line.passed
@@ -30,12 +30,12 @@ def calls_to_come(line: Line) -> Iterator[TurnId]:
 
 
 def next_turn(line: Line) -> TurnId | None:
-    """Who is to be called now; None if nobody waits."""
+    """The turn to be called now; None if nobody is waiting."""
     return next(calls_to_come(line), None)
 
 
 def ahead_of(line: Line, turn: TurnId) -> int:
-    """How many are called before a waiting turn if nobody else comes; the number of all who wait if it does not."""
+    """How many turns are called before a waiting one if nobody else comes; for other turns, how many wait."""
     found = line.turns.get(turn)
     if found is None or found.state != "WAITING" or line.opened is None:
         return line.waiting
@@ -43,9 +43,9 @@ def ahead_of(line: Line, turn: TurnId) -> int:
 
 
 def ahead_of_new(line: Line, priority: str) -> int:
-    """How many would be called before one more of this class, if nobody else came.
+    """How many turns would be called before a new one of this class, if nobody else came.
 
-    Counted, not walked through: thousands may come in one second.
+    It is computed from counts, without walking through the line: thousands may come in one second.
     """
     if line.opened is None:
         return 0
@@ -53,7 +53,7 @@ def ahead_of_new(line: Line, priority: str) -> int:
 
 
 def ahead_at(line: Line, priority: str, own: int) -> int:
-    """How many are called before the turn at place `own` (from 0) of this class.
+    """How many turns are called before the one at place `own` (from 0) of this class.
 
     Later turns of the class make no difference, so the lengths of the queues are enough to compute it.
     """
@@ -75,7 +75,7 @@ def ahead_at(line: Line, priority: str, own: int) -> int:
 
 
 def told(line: Line, recorded: list[Event], now: datetime) -> Iterator[Event]:
-    """The same events, and after them the notices that fall due with them: in the same commit, so that none is late."""
+    """The same events, followed by the notices that they make due: in the same commit, so that no notice is late."""
     yield from recorded
     if not line.notices and not any(isinstance(event, NoticeAsked) for event in recorded):
         return

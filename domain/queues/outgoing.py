@@ -1,4 +1,4 @@
-"""What programs outside hear of lines, by webhook: see docs/webhooks.md."""
+"""The messages about lines that are sent to external programs: see docs/webhooks.md."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from domain.queues.policy import shown_number
 @sends(
     NoticeGiven,
     "notice_given",
-    description="Somebody who waits asked to be told, and it is time.",
+    description="A notice that somebody in line asked for is due.",
     happened_at=lambda event: event.given_at,
 )
 def notice_given(event: NoticeGiven) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def notice_given(event: NoticeGiven) -> dict[str, Any]:
 
 
 def _with_persons(data: Data, line: Line) -> Data:
-    """The names of turns alone are in the event: number and person are read in the line's own stream."""
+    """Add numbers and persons from the line's state: the event has only the ids of turns."""
     turns = [line.turns[name] for name in data["unserved"]]
     unserved = [{"turn": turn.turn, "number": turn.shown, "person": turn.person} for turn in turns]
     return {**data, "unserved": unserved}
@@ -35,7 +35,7 @@ def _with_persons(data: Data, line: Line) -> Data:
 @sends(
     LineClosed,
     "line_closed",
-    description="A line was closed, with those who waited still.",
+    description="A line was closed; `unserved` are the turns that were still waiting.",
     happened_at=lambda event: event.closed_at,
     reads=lambda data: stream(data["line"]),
     complete=_with_persons,

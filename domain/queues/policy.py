@@ -1,4 +1,4 @@
-"""Who is called next, as data."""
+"""The policy of a line, as data: who is called next."""
 
 from typing import Annotated, Literal
 
@@ -6,25 +6,25 @@ from msgspec import Meta
 
 from domain.decider import Value
 
-# Of commands alone: an event keeps its word as text, so that one that is dropped here stays readable.
+# Only commands are limited to these words. Events store text, so they stay readable after a word is dropped here.
 Priority = Literal["PREFERENTIAL", "APPOINTMENT", "NORMAL"]
 LETTERS: dict[str, str] = {"PREFERENTIAL": "P", "APPOINTMENT": "F", "NORMAL": "A"}  # F: ficha
 
 
 class Policy(Value):
-    """Who is called next. It is data, and published: anyone can check each call against it.
+    """Who is called next. The policy is published data, so that anyone can check each call against it.
 
-    The classes of `order` are called one after the other, the first as long as somebody of it waits. But of any
+    The classes of `order` are called one after the other, each as long as somebody of it waits. But of any
     `one_in` calls in a row during which somebody of the class `at_least` waits, at least one is of that class. Within a
-    class, whoever has waited longest is next.
+    class, the turn that has waited longest is next.
 
     Attributes:
-        direct_calls: a counter may call somebody who is not next; the log shows each.
-        recalls_max: how often a call is repeated.
-        call_timeout_s: how long who was called last has to come; from then on they are absent.
-        requeue_within_s: how long after that they can still come back, behind the next two of their class.
-        requeues_max: how often.
-        early_minutes_max: how long before its time an appointment has a place in the line.
+        direct_calls: whether a counter may call a turn that is not next; the log shows each such call.
+        recalls_max: how often a call may be repeated.
+        call_timeout_s: how long a person has to come after the last call; from then on they are absent.
+        requeue_within_s: how long an absent person can still come back, behind the next two of their class.
+        requeues_max: how often a person may come back.
+        early_minutes_max: how long before its start an appointment gets a turn.
     """
 
     order: tuple[str, ...] = ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
@@ -39,7 +39,7 @@ class Policy(Value):
 
 
 class PolicyTerms(Policy, forbid_unknown_fields=True):
-    """What a policy may be, when a line is opened."""
+    """A policy within the limits that apply when a line is opened."""
 
     order: tuple[Priority, Priority, Priority] = ("PREFERENTIAL", "APPOINTMENT", "NORMAL")
     at_least: Priority | None = "NORMAL"
@@ -52,5 +52,5 @@ class PolicyTerms(Policy, forbid_unknown_fields=True):
 
 
 def shown_number(priority: str, number: int) -> str:
-    """What is on the board and on the paper: A-017."""
+    """The number on the board and on the paper ticket: A-017."""
     return f"{LETTERS.get(priority, 'X')}-{number:03d}"

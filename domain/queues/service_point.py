@@ -6,7 +6,7 @@ from domain.identifiers import HospitalId, ServicePointId
 
 
 class ServicePointRegistered(Event, name="service_point_registered.v1"):
-    """`hospital` is the one whose ward it is: whoever has a ficha there has a class of their own in its lines."""
+    """`hospital` is set for a ward: appointments (fichas) of that hospital have their own class in its lines."""
 
     service_point: ServicePointId
     name: str

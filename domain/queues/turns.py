@@ -1,4 +1,4 @@
-"""What somebody who waits does: take a turn, come back, go on in another line, leave, ask to be told."""
+"""The commands of people in line: take a turn, come back, move to another line, leave, ask for a notice."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -41,20 +41,20 @@ from domain.queues.order import ahead_of, ahead_of_new, notice_of, told
 from domain.queues.policy import Priority
 
 TURNS_PER_LINE_MAX = 50_000
-TURNS_PER_PERSON_MAX = 5  # in a line: who leaves and comes again and again takes others' numbers
-WISHES_PER_TURN_MAX = 5  # each may become a message that somebody pays for
+TURNS_PER_PERSON_MAX = 5  # in one line: somebody who leaves and comes again uses up numbers
+WISHES_PER_TURN_MAX = 5  # each may become a message that costs money
 NOTICE_AHEAD_MAX = 100
 NOTICE_MINUTES_MAX = 240
 
 Channel = Literal["WEB", "KIOSK", "COUNTER"]
-# What gives a preference. AGE of somebody who is known is looked up, not claimed: see domain/arrivals.py.
+# Reasons for a preferential turn. The age of a registered person is looked up, not claimed: see domain/arrivals.py.
 Reason = Literal["AGE", "PREGNANT", "DISABILITY", "INFANT"]
 
 
 class TakeTurn(Command):
-    """Get a number. Somebody without a phone gets it on paper, as nobody in particular (None).
+    """Take a turn. `person` is None for a turn on paper.
 
-    With a `reason`, of the class PREFERENTIAL.
+    With a `reason`, the turn is of the class PREFERENTIAL.
     """
 
     line: Annotated[LineId, LINE_NAME]
@@ -85,16 +85,16 @@ def take_turn(command: TakeTurn, line: Line, *, now: datetime) -> Decided:
 
 class NoMoreTurns(
     Rejected,
-    es="Ya no se dan turnos en esta fila desde el {at}.",
-    en="No turns are given in this line since {at}.",
+    es="Esta fila ya no da turnos desde el {at}.",
+    en="This line stopped giving turns on {at}.",
 ):
     at: datetime
 
 
 class TooManyTurns(
     Rejected,
-    es="Una persona puede tomar {limit} turnos en una fila, no más.",
-    en="A person may take {limit} turns in a line, no more.",
+    es="Una persona puede tomar {limit} turnos en una fila como máximo.",
+    en="A person can take at most {limit} turns in a line.",
 ):
     limit: int
 
@@ -110,7 +110,7 @@ def taken(
     reason: str = "",
     appointment: AppointmentId | None = None,
 ) -> Iterator[tuple[StreamName, TurnTaken]]:
-    """A place for somebody new at the end of their class; nothing if it was said before. Raises Rejected."""
+    """A new turn at the end of its class; nothing if it was taken before. Raises Rejected."""
     if turn in line.turns:
         return
     opened = running(line, now, "line")
@@ -145,14 +145,14 @@ class LineFull(Rejected, es="La fila ya dio sus {limit} turnos.", en="The line h
 
 
 def _new_number(line: Line, priority: str, path: str) -> int:
-    """The next number of a class. Raises Rejected."""
+    """The next number of a class. Raises Rejected if the line is full."""
     if len(line.turns) >= TURNS_PER_LINE_MAX:
         raise LineFull(path=path, limit=TURNS_PER_LINE_MAX)
     return line.numbers.get(priority, 0) + 1
 
 
 class LeaveLine(Command):
-    """Give a turn up."""
+    """Give up a turn."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
@@ -169,8 +169,8 @@ def leave_line(command: LeaveLine, line: Line, *, now: datetime) -> Decided:
 
 class AbsentTooLong(
     Rejected,
-    es="Se le llamó y no estaba; solo podía volver hasta el {at}. Tome un turno nuevo.",
-    en="You were called and not there; you could come back until {at} only. Take a new turn.",
+    es="Se le llamó y no se presentó; podía volver a la fila hasta el {at}. Tome un turno nuevo.",
+    en="You were called and did not come; you could return to the line until {at}. Take a new turn.",
 ):
     at: datetime
 
@@ -178,13 +178,13 @@ class AbsentTooLong(
 class RequeuedTooOften(
     Rejected,
     es="Ya volvió a la fila {limit} veces: tome un turno nuevo.",
-    en="You came back {limit} times already: take a new turn.",
+    en="You have already come back {limit} times: take a new turn.",
 ):
     limit: int
 
 
 class RequeueAbsent(Command):
-    """Who was called and not there has come after all: they are called after the next two of their class."""
+    """A person who was absent has come after all. They are called after the next two of their class."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
@@ -208,13 +208,13 @@ def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Deci
 
 class AnotherLineHint(
     Hint,
-    es="una fila distinta de aquella en la que está el turno",
-    en="another line than the one in which the turn is",
+    es="debe ser una fila distinta de la del turno",
+    en="it must be a line other than the turn's own",
 ): ...
 
 
 class TransferTurn(Command):
-    """Go on in another line, with the wait so far and a number of that line."""
+    """Move a turn to another line. It keeps its waiting time and gets a number of that line."""
 
     turn: Annotated[TurnId, TURN_NAME]
     to: Annotated[LineId, LINE_NAME]
@@ -236,14 +236,14 @@ def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: dateti
     moved = TurnTransferred(turn=turn.turn, moved_to=command.moved_to, moved_at=now)
     arrived = _arrived(turn, other, command.moved_to, now)
     yield from ((stream_of(turn.turn), event) for event in told(line, [moved], now))
-    # A wish to be told goes along.
+    # A requested notice moves with the turn.
     wish = line.notices.get(turn.turn)
     asked = [NoticeAsked(turn=arrived.turn, ahead=wish.ahead, minutes=wish.minutes)] if wish else []
     yield from ((stream_of(arrived.turn), event) for event in told(other, [arrived, *asked], now))
 
 
 def _arrived(turn: Turn, other: Line, moved_to: TurnId, now: datetime) -> TurnTaken:
-    """The same place in the other line. Its wait may put it before others there. Raises Rejected."""
+    """The turn in the other line. Its waiting time may put it before others there. Raises Rejected."""
     priority = _class_in(other, turn)
     arrived = TurnTaken(
         turn=moved_to,
@@ -263,7 +263,7 @@ def _arrived(turn: Turn, other: Line, moved_to: TurnId, now: datetime) -> TurnTa
 
 
 def _class_in(other: Line, turn: Turn) -> str:
-    """Its class goes with it, but for a ficha's, where that counts nothing."""
+    """The turn keeps its class, except APPOINTMENT, which counts only in lines of the appointment's hospital."""
     if turn.priority != "APPOINTMENT":
         return turn.priority
     counts = turn.appointment and other.opened and other.opened.hospital == hospital_of(turn.appointment)
@@ -272,21 +272,21 @@ def _class_in(other: Line, turn: Turn) -> str:
 
 class TooManyWishes(
     Rejected,
-    es="Para un turno se puede pedir aviso {limit} veces, no más.",
-    en="One may ask to be told of a turn {limit} times, no more.",
+    es="Para un turno se puede pedir aviso {limit} veces como máximo.",
+    en="A notice can be requested at most {limit} times for a turn.",
 ):
     limit: int
 
 
 class OneOfTwoHint(
     Hint,
-    es="o cuántos turnos antes o cuántos minutos antes, uno de los dos",
-    en="either how many turns before or how many minutes before",
+    es="indique cuántos turnos antes o cuántos minutos antes, solo uno de los dos",
+    en="give either the number of turns before or the number of minutes before",
 ): ...
 
 
 class AskNotice(Command):
-    """Be told when only `ahead` others are before, or about `minutes` before the call. The last wish counts."""
+    """Ask for a notice with `ahead` turns before, or about `minutes` before the call. The last request counts."""
 
     turn: Annotated[TurnId, TURN_NAME]
     ahead: Annotated[int, Meta(ge=0, le=NOTICE_AHEAD_MAX)] | None = None
@@ -309,7 +309,7 @@ def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
 
 
 class GiveNotice(Command):
-    """The time has come, by the expected wait: whoever asked to be told some minutes before is told."""
+    """A notice some minutes before the call is due, by the expected wait."""
 
     turn: Annotated[TurnId, TURN_NAME]
 
@@ -319,5 +319,5 @@ def give_notice(command: GiveNotice, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     notice = line.notices.get(turn.turn)
     if notice is None or notice.minutes is None:
-        return  # given, or called meanwhile
+        return  # it was given, or the turn was called meanwhile
     yield stream_of(turn.turn), notice_of(turn, ahead_of(line, turn.turn), now, notice.minutes)

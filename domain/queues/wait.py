@@ -1,12 +1,12 @@
 """How long a turn will wait until it is first called: an interval with a known reliability.
 
-An expectation has two parts. The *curve* is worked out: how many calls a line can count on in how many seconds, from
-how long calls keep counters busy, which counters are open and for how long they have been busy, how many usually are
-open later in the day, and who usually comes and is called first. The *needs* were measured: how many calls of that
-curve it took until somebody with so many ahead was called, as ratios to the plain number, counted by class and by
-people ahead. Their quantiles make the interval, so that it covers what it says whatever the curve does not know (which
-clerk is slow today, who will leave). With little knowledge a wide prior speaks, and few days say little, however many
-waits they had: the waits of one day are alike.
+An expectation has two parts. The *curve* is computed: the number of calls that a line can expect by a given time. It
+follows from how long calls keep counters busy, which counters are open and since when they are busy, how many are
+usually open later in the day, and how many turns usually come that are called first. The *needs* are measured: how many
+calls of that curve it took until a turn with so many ahead was called, as ratios to the plain number, by class and
+number ahead. Their quantiles give the interval, so it has the stated coverage even for what the curve does not know
+(which clerk is slow today, who will leave). While little is known, a wide prior dominates. A few days say little,
+however many waits they had, because the waits of one day are alike.
 """
 
 from bisect import bisect_left, bisect_right
@@ -34,37 +34,37 @@ from domain.queues.experience import (
 from domain.queues.policy import Priority
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-WAIT_MAX_S = 24 * 3600  # nobody is told more
+WAIT_MAX_S = 24 * 3600  # no longer wait is shown
 
-STAFFED_WEIGHT_S = 3600  # so long a slot must have been watched to count as much as the counters of now
-STAYS_OPEN_S = 5400  # after so long it matters little how many were open at first
+STAFFED_WEIGHT_S = 3600  # a slot watched this long weighs as much as the counters open now
+STAYS_OPEN_S = 5400  # the time after which the counters open at first matter little
 SPEED_MIN, SPEED_MAX = 0.1, 8.0
-KEPT_MIN = 0.34  # of the calls at least go to those who are ahead or to the turn, however many come to overtake
+KEPT_MIN = 0.34  # the least share of calls for the turn and those ahead, however many overtake
 
 AHEAD_AT_MOST = (*(least - 1 for least in AHEAD_AT_LEAST[1:]), 10**6)
 
-# Ratios are counted by their logarithm, a part of a call added to both sides: where none was needed there is one too.
+# Ratios are counted by logarithm. GRACE is added to both sides, so that there is a ratio even if no call was needed.
 GRACE = 0.1
 LOG_LOWEST = -2.5
 LOG_STEP = 0.08
 BINS = 64
-COUNTS_MAX = 8192  # then the cell is halved
-PRIOR_WEIGHT = 20  # as many waits as the prior, or all classes together, count for
-INDEPENDENT_A_DAY = 4  # a day says as much as so many waits that have nothing to do with each other
+COUNTS_MAX = 8192  # then the cell's counts are halved
+PRIOR_WEIGHT = 20  # the weight of the prior, and of all classes together, in waits
+INDEPENDENT_A_DAY = 4  # the number of independent waits that a day is worth
 WIDER_MAX = 1.5
-FAR_MAX = 0.495  # no quantile is asked for that is further from the middle
+FAR_MAX = 0.495  # the greatest distance of a quantile from the middle
 
 NEEDS_KEPT_MAX = 300  # EXPERIENCES_MAX services × three classes
-ASSUMED_WEIGHT = 8  # as many calls as the assumed busy time counts for
-HOUR_WEIGHT = 40  # as many calls as the whole day's mean counts for in one hour
-SHARE_WEIGHT = 20  # as many turns as nobody leaving, nobody absent counts for
-IDLE_S = 10  # a free counter calls within so long
+ASSUMED_WEIGHT = 8  # the weight of the assumed busy time, in calls
+HOUR_WEIGHT = 40  # the weight of the whole day's mean in one hour, in calls
+SHARE_WEIGHT = 20  # the weight of the prior that nobody leaves or is absent, in turns
+IDLE_S = 10  # a free counter calls within this time
 
 
 class Basis(Value):
-    """What `waited` needs to know of an expectation once the turn was called.
+    """What `waited` needs to know about an expectation once the turn is called.
 
-    cell: of the ratios. calls: the plain number needed. rests_s: how much longer each open counter would be busy.
+    cell: the cell of the ratios. calls: the plain number needed. rests_s: the remaining busy time of each open counter.
     """
 
     at: Instant
@@ -74,7 +74,7 @@ class Basis(Value):
 
 
 class Wait(Value):
-    """Seconds from now until the turn is called: an interval for nine of ten, one for every other, and the middle."""
+    """Seconds from now until the turn is called: the 90% and 50% intervals, and the median."""
 
     low_90_s: int
     low_50_s: int
@@ -85,11 +85,11 @@ class Wait(Value):
 
 
 def waited(experience: Experience, expected: Basis, actual_s: float) -> Experience:
-    """A turn of which this was expected was called after so many seconds more.
+    """A turn with this expectation was called after `actual_s` more seconds.
 
-    Tell it of what was expected when the turn was taken. And look again whenever somebody else takes a turn: of those
-    that wait, tell it also of what is expected once half of those ahead, or all, are gone since last noted, or ten
-    minutes later. Right after a call is no good moment to note it: then a service has just begun.
+    Call it with the expectation made when the turn was taken. Whenever another turn is taken, make new expectations for
+    those waiting turns whose number ahead has halved or become 0 since their last one, or whose last one is ten minutes
+    old, and call it with these too. Do not make one right after a call, when a service has just begun.
     """
     actual_s = min(max(0.0, actual_s), WAIT_MAX_S)
     rank, bucket = divmod(expected.cell, BUCKETS)
@@ -102,10 +102,10 @@ def waited(experience: Experience, expected: Basis, actual_s: float) -> Experien
 
 
 class Expectations:
-    """What turns of a line have to expect at one moment.
+    """The expected waits of a line's turns at one moment.
 
-    What is the same for all of them is found out once, when somebody asks: many cost little more than one.
-    `counters`: of each that goes on calling, since when it is busy with a turn (called, or in service), None if free.
+    What is common to all turns is computed once, on first use, so many turns cost little more than one.
+    `counters`: for each open counter, since when it is busy with a turn (called or in service); None if it is free.
     """
 
     def __init__(self, experience: Experience, now: datetime, counters: Sequence[datetime | None]) -> None:
@@ -124,9 +124,9 @@ class Expectations:
         return _stay(self._experience)
 
     def basis(self, priority: Priority, ahead: int) -> Basis | None:
-        """What `waited` needs to know of a turn of this class with so many ahead, at a small part of the cost of `of`.
+        """What `waited` needs for a turn of this class with `ahead` turns before it. It costs much less than `of`.
 
-        None when no counter goes on calling: nobody can say.
+        None if no counter is open: then there is nothing to expect.
         """
         if not self._counters:
             return None
@@ -136,7 +136,7 @@ class Expectations:
         return Basis(at=self._now, cell=PRIORITIES[priority] * BUCKETS + bucket, calls=calls, rests_s=self._rests_s)
 
     def of(self, priority: Priority, ahead: int) -> Wait | None:
-        """What such a turn has to expect; None when no counter goes on calling."""
+        """The expected wait of such a turn; None if no counter is open."""
         basis = self.basis(priority, ahead)
         if basis is None:
             return None
@@ -145,7 +145,7 @@ class Expectations:
             self._of_class[priority] = (_needs_of(self._experience, priority), curve)
         need, curve = self._of_class[priority]
         seconds = need.at_once_s
-        if ahead >= self._free:  # then it is at least as long as it would be if a counter were free
+        if ahead >= self._free:  # then the wait is at least as long as with a free counter
             pairs = zip(need.calls(ahead), seconds, strict=True)
             seconds = [max(curve.time_s(calls) if calls > 0 else 0.0, least_s) for calls, least_s in pairs]
         return Wait(
@@ -159,12 +159,12 @@ class Expectations:
 
 
 def _stay(experience: Experience) -> float:
-    """The share of those who wait that does not leave."""
+    """The share of waiting turns that does not leave."""
     return 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
 
 
 def busy_mean_s(experience: Experience, hour: int) -> float:
-    """How long a call keeps a counter busy at this hour, those that nobody answers among them."""
+    """How long a call keeps a counter busy at this hour on average, unanswered calls included."""
     count = sum(tally.count for tally in experience.served)
     seconds = sum(tally.seconds for tally in experience.served)
     day_s = (seconds + experience.assumed_s * ASSUMED_WEIGHT) / (count + ASSUMED_WEIGHT)
@@ -176,10 +176,10 @@ def busy_mean_s(experience: Experience, hour: int) -> float:
 
 
 class _Curve:
-    """How many calls a line can count on in how many seconds, for a class of this rank.
+    """The number of calls that a line can expect by a given time, for a class of this rank.
 
-    At first by the counters that are open, the later the more by those that usually are at that time of the day. It is
-    made as far as it is asked for.
+    At first it follows the counters that are open now; later, more and more, the number usually open at that time of
+    day. It is computed only as far as needed.
     """
 
     def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int], rank: int) -> None:
@@ -188,15 +188,15 @@ class _Curve:
         self.mean_s = busy_mean_s(experience, second // 3600)
         self.slot, self.slot_ends = second // SLOT_S, float(SLOT_S - second % SLOT_S)
         self.usual = _usually_open(experience, self.slot)
-        # Until its rest is over a counter makes one call, evenly likely at any time; then one in every mean_s.
+        # Until its rest is over, a counter makes one call, equally likely at any time; then one call every mean_s.
         self.rests = list(rests_s)
         self.rate = sum(1 / rest for rest in rests_s)
-        self.worked = 0.0  # seconds of the counters that are open now
+        self.worked = 0.0  # seconds worked by the counters that are open now
         self.speed, self.others, self.overtaking = 1.0, 0.0, self._overtaking()
         self.times, self.calls = [0.0], [0.0]
 
     def _extend(self) -> None:
-        """Go on to where the rate changes next: a rest is over, or a slot of the day."""
+        """Extend the curve to the next change of its rate: the end of a rest or of a slot of the day."""
         span = max(0.0, self.slot_ends - self.times[-1])
         if self.rests and self.worked + span * self.speed >= self.rests[0]:
             rest = self.rests.pop(0)
@@ -218,7 +218,7 @@ class _Curve:
         self.others = (1 - still) * usual / self.mean_s
 
     def _overtaking(self) -> float:
-        """How many a second come at this time of the day who are called first."""
+        """How many turns per second come at this time of the day that are called first."""
         seen = self.experience.watched_s[self.slot]
         return sum(self.experience.taken[self.slot : self.rank * SLOTS : SLOTS]) / (seen + SLOT_S)
 
@@ -229,7 +229,7 @@ class _Curve:
         self.worked += span * self.speed
 
     def time_s(self, calls: float) -> float:
-        """When so many calls are made."""
+        """The time by which `calls` calls are made."""
         while self.calls[-1] <= calls:
             if self.times[-1] > WAIT_MAX_S:
                 return float(WAIT_MAX_S)
@@ -237,7 +237,7 @@ class _Curve:
         return min(_between(self.calls, self.times, calls), float(WAIT_MAX_S))
 
     def made(self, seconds: float) -> float:
-        """How many calls are made by then."""
+        """The number of calls made within `seconds`."""
         while self.times[-1] <= seconds:
             self._extend()
         return _between(self.times, self.calls, seconds)
@@ -255,7 +255,7 @@ def _usually_open(experience: Experience, slot: int) -> float:
 
 
 def _rests_s(experience: Experience, now: datetime, counters: Sequence[datetime | None]) -> tuple[int, ...]:
-    """How much longer each counter will be busy, sorted; the mean as long as nothing is known."""
+    """The remaining busy time of each counter, sorted; the mean while nothing is known."""
     mean_s = busy_mean_s(experience, now.astimezone(TIME_ZONE).hour)
     rests = (
         IDLE_S if since is None else _rest_s(experience.busy, mean_s, (now - since).total_seconds())
@@ -274,7 +274,7 @@ def _rest_s(busy: tuple[int, ...], mean_s: float, elapsed_s: float) -> int:
 
 
 class _Needs:
-    """How many calls the turns of one class need, at the quantiles. More people ahead never need fewer."""
+    """The quantiles of the number of calls that turns of one class need. More turns ahead never need fewer calls."""
 
     def __init__(self, experience: Experience, priority: Priority) -> None:
         self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
@@ -286,20 +286,20 @@ class _Needs:
         self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
 
     def point(self, ahead: int) -> float:
-        """The plain number: those ahead who will stay, and the turn itself."""
+        """The plain number of calls: one for each turn ahead that will stay, and one for the turn itself."""
         return ahead * self.stay + 1
 
     def _reach(self, bucket: int) -> None:
         while len(self.factors) < bucket:
             number = len(self.factors) + 1
-            if self.factors:  # a bucket begins where the one before it ended, at least
+            if self.factors:  # a bucket starts no lower than the previous one ended
                 end = self.point(AHEAD_AT_MOST[number - 2]) + GRACE
                 pairs = zip(self.factors[-1], self.floors[-1], strict=True)
                 self.floors.append(tuple(max(end * factor, floor) for factor, floor in pairs))
             self.factors.append(_factors(self.experience, self.first_cell, number))
 
     def calls(self, ahead: int) -> list[float]:
-        """How many it needs, at the quantiles."""
+        """The quantiles of the number of calls that a turn needs."""
         bucket = bisect_right(AHEAD_AT_LEAST, ahead)
         if len(self.factors) < bucket:
             self._reach(bucket)
@@ -325,7 +325,7 @@ def _needs_of(experience: Experience, priority: Priority) -> _Needs:
 
 
 def _prior(bucket: int) -> tuple[float, ...]:
-    """Shares of the bins when nothing is known: the fewer calls, the wider; and the busy time may be quite another."""
+    """The shares of the bins while nothing is known: wider for fewer calls, and wide enough for a wrong busy time."""
     ahead = AHEAD_AT_LEAST[bucket - 1] if bucket else 0
     sigma = sqrt(0.6**2 + 0.8**2 / (1 + ahead))
     edges = [0.5 + erf((LOG_LOWEST + LOG_STEP * step) / sigma / sqrt(2)) / 2 for step in range(BINS + 1)]
@@ -336,7 +336,7 @@ PRIORS = tuple(_prior(bucket) for bucket in range(BUCKETS))
 
 
 def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[float, ...]:
-    """The quantiles of the ratio in a cell: its own counts, those of all classes, the prior, each with its weight."""
+    """The quantiles of the ratio in a cell, from its own counts, those of all classes, and the prior, weighted."""
     weights = list(PRIORS[bucket])
     everybody = [cell for cell in experience.ratios[bucket::BUCKETS] if cell]
     own = experience.ratios[first_cell + bucket]
@@ -353,7 +353,7 @@ def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[floa
 
 
 def _levels(days: int) -> list[float]:
-    """Which quantiles of the past to take, so that one more day, as good as any before it, is covered as often."""
+    """The quantiles of past ratios to use, so that a further day like the past ones has the stated coverage."""
     wider = min(1 + 1 / max(1, INDEPENDENT_A_DAY * days), WIDER_MAX)
     return [0.5 + min(max((level - 0.5) * wider, -FAR_MAX), FAR_MAX) for level in QUANTILES]
 

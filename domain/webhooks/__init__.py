@@ -1,4 +1,4 @@
-"""Webhooks: programs outside are told what happens. One module per decider."""
+"""Webhooks: external programs are notified of what happens. One module per decider."""
 
 from domain.webhooks import delivery, registration
 

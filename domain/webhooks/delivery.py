@@ -1,4 +1,4 @@
-"""A delivery: an event on its way to a webhook, a stream of its own that ends when it has arrived or is given up."""
+"""A delivery: an event sent to a webhook. Its stream ends when it is delivered or given up."""
 
 import zlib
 from datetime import datetime, timedelta
@@ -12,22 +12,22 @@ from domain.errors import Rejected
 from domain.identifiers import DELIVERY_NAME, DeliveryId, webhook_of
 from domain.webhooks.registration import WEBHOOKS, Webhooks, WebhookUnknown
 
-# How long after an attempt that failed the next one is made: three days in all. Then the delivery is given up.
+# The pauses after each failed attempt: three days in all. After the last one the delivery is given up.
 BACK_OFF = tuple(
     timedelta(seconds=pause_s)
     for pause_s in (5, 30, 120, 600, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600, 24 * 3_600, 24 * 3_600)
 )
-JITTER_SHARE_MAX = 0.2  # by which a pause is longer, or all that failed at once would be tried at once again
+JITTER_SHARE_MAX = 0.2  # lengthens pauses, so that deliveries that failed together are not retried together
 ATTEMPTS_MAX = len(BACK_OFF) + 1
 RESENDS_MAX = 20
-GONE = 410  # HTTP: there is nobody any more
+GONE = 410  # HTTP status: the receiver is gone for good
 
 Failure = Literal["timeout", "unreachable", "broken"]
 DeliveryState = Literal["PENDING", "DELIVERED", "GIVEN_UP"]
 
 
 class DeliveryAttempted(Event, name="delivery_attempted.v1"):
-    """It was sent. `status` is that of the answer, `error` why there was none; `next_at` when it is sent again."""
+    """An attempt was made. `status` is the answer's; `error` says why there was none; `next_at` is the next attempt."""
 
     delivery: DeliveryId
     attempt: int
@@ -39,14 +39,14 @@ class DeliveryAttempted(Event, name="delivery_attempted.v1"):
 
 
 class DeliveryRequested(Event, name="delivery_requested.v1"):
-    """It is to be sent again, now, whatever became of it."""
+    """Somebody asked to send it again now, whatever its state."""
 
     delivery: DeliveryId
     requested_at: Instant
 
 
 class Delivery(State):
-    """`attempts` in all, `failed` since it was to be sent; `asked`: it is wanted again, and was not sent since."""
+    """`attempts` counts all, `failed` those since the last request; `asked`: requested again and not sent since."""
 
     state: str = "PENDING"
     attempts: int = 0
@@ -77,7 +77,7 @@ def evolve(delivery: Delivery, event: Event) -> Delivery:
 
 
 class RecordAttempt(Command):
-    """What came of sending it for the n-th time. Who sends it twice at once is heard once."""
+    """Record the result of the n-th attempt. If two senders report the same attempt, the first one counts."""
 
     delivery: Annotated[DeliveryId, DELIVERY_NAME]
     attempt: Annotated[int, Meta(ge=1)]
@@ -109,28 +109,28 @@ def record_attempt(command: RecordAttempt, delivery: Delivery, *, now: datetime)
 
 
 def pause(command: RecordAttempt, failed: int) -> timedelta:
-    """How long to wait after that many failures and this one: always the same for the same attempt."""
+    """The pause after this failure and `failed` earlier ones: always the same for the same attempt."""
     share = zlib.crc32(f"{command.delivery} {command.attempt}".encode()) / 2**32
     return BACK_OFF[failed] * (1 + JITTER_SHARE_MAX * share)
 
 
 class DeliveryUnknown(
     Rejected,
-    es="No existe esa entrega, o todavía no se intentó.",
-    en="There is no such delivery, or it was not tried yet.",
+    es="No existe esa entrega, o todavía no se intentó hacerla.",
+    en="There is no such delivery, or it has not been attempted yet.",
 ): ...
 
 
 class ResentTooOften(
     Rejected,
-    es="Una entrega se reenvía {limit} veces a lo más.",
-    en="A delivery is sent again {limit} times at most.",
+    es="Una entrega se puede reenviar {limit} veces como máximo.",
+    en="A delivery can be sent again at most {limit} times.",
 ):
     limit: int
 
 
 class ResendDelivery(Command):
-    """Send it again now, though it arrived, was given up, or is to be sent later."""
+    """Send it again now, whether it was delivered, was given up, or is due later."""
 
     delivery: Annotated[DeliveryId, DELIVERY_NAME]
 

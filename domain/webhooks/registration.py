@@ -1,7 +1,7 @@
-"""Webhooks: which programs outside are told what, and where.
+"""Registration of webhooks: which events are sent to which URL.
 
-All webhooks are on one stream, of which only the last word about each counts: there are few, and administrators alone
-write to it.
+All webhooks are on one stream, in which the last event about each counts: there are few, and only administrators write
+to it.
 """
 
 from datetime import datetime
@@ -20,7 +20,7 @@ GENERATION_MAX = 1_000_000
 
 
 class WebhookRegistered(Event, name="webhook_registered.v1"):
-    """Registered, or changed. Each `generation` has a secret of its own, by which what is sent is signed."""
+    """Registered, or changed. Each `generation` has its own secret, which signs what is sent."""
 
     webhook: WebhookId
     url: str
@@ -34,7 +34,7 @@ class WebhookRemoved(Event, name="webhook_removed.v1"):
 
 
 class Webhooks(State):
-    """`generations` has those of removed ones, too: no secret comes back."""
+    """`generations` includes removed webhooks, so that no secret is ever used again."""
 
     live: dict[WebhookId, WebhookRegistered] = {}
     generations: dict[WebhookId, int] = {}
@@ -42,7 +42,7 @@ class Webhooks(State):
 
 @names_stream_of(Webhooks)
 def stream() -> str:
-    """One for the whole city."""
+    """The one stream for the whole city."""
     return "webhooks/all"
 
 
@@ -62,14 +62,14 @@ def evolve(webhooks: Webhooks, event: Event) -> Webhooks:
 
 class TooManyWebhooks(
     Rejected,
-    es="Hay {limit} webhooks a lo más; quite primero uno.",
-    en="There are {limit} webhooks at most; remove one first.",
+    es="Se pueden registrar {limit} webhooks como máximo; primero quite uno.",
+    en="At most {limit} webhooks can be registered; remove one first.",
 ):
     limit: int
 
 
 class RegisterWebhook(Command):
-    """Tell these kinds of events there from now on, or change what was said of it. A new generation is a new secret."""
+    """Send events of these kinds to a URL from now on, or change a webhook. A new generation has a new secret."""
 
     webhook: Annotated[WebhookId, SLUG]
     url: Annotated[str, WEBHOOK_URL]
@@ -97,7 +97,7 @@ def register_webhook(command: RegisterWebhook, webhooks: Webhooks, *, now: datet
 
 
 def registered(command: RegisterWebhook) -> WebhookRegistered:
-    """What is known of a webhook once it is registered so."""
+    """The event that this command records."""
     return WebhookRegistered(
         webhook=command.webhook,
         url=command.url,
@@ -111,7 +111,7 @@ class WebhookUnknown(Rejected, es="No existe ese webhook.", en="There is no such
 
 
 class RemoveWebhook(Command):
-    """Tell nothing there any more, not even what is still to be delivered."""
+    """Send nothing more to a webhook, not even deliveries that are still due."""
 
     webhook: Annotated[WebhookId, SLUG]
 

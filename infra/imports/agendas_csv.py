@@ -41,20 +41,20 @@ _WHOLE = re.compile(r"-?[0-9]{1,9}")
 # What Excel wants above the header to know how the cells are separated.
 _SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 
-# What the domain's refusals mean to whoever made the file; the API has its own words, those of the refusal itself.
+# The domain's refusals in the words of somebody who made the file. The API uses the refusals' own texts.
 REASONS: dict[type[Rejected], str] = {
-    AgendaExists: "another agenda of this practitioner on that date was published already",
+    AgendaExists: "another agenda of this practitioner was already published for that date",
     HospitalUnknown: "there is no hospital {hospital}: register it first",
     IdempotencyKeyReused: "another version of this program imported this line as something else",
     InThePast: "that day is past",
-    TooFarAhead: "an agenda is published at most {limit} days ahead",
+    TooFarAhead: "an agenda can be published at most {limit} days ahead",
 }
 HINTS: dict[type[Hint], str] = {
     LengthHint: "the length must be {bound}",
     NumberHint: "the number must be {bound}",
     SlotDateHint: "the slots must start on {at} in La Paz",
-    SlugHint: "a code is lower-case letters and digits joined by hyphens, like la-merced",
-    WrongTypeHint: "is missing or not of the right kind",
+    SlugHint: "a code consists of lower-case letters and digits joined by hyphens, like la-merced",
+    WrongTypeHint: "is missing or has the wrong type",
 }
 T = TypeVar("T")
 

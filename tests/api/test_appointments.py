@@ -381,7 +381,7 @@ async def test_a_cursor_of_another_list_is_refused(client: Client, core: Core, q
     answer = await client.ask(f"{{ {query} }}", language="en")
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": [path]}
-    assert error["message"].startswith("Not valid: a c")  # a cursor is …, a code is …
+    assert error["message"].startswith("Invalid value: a c")  # a cursor is …, a code is …
 
 
 async def test_what_is_not_there_is_empty_not_an_error(client: Client) -> None:
@@ -430,7 +430,7 @@ async def test_a_page_has_bounds(client: Client, first: int) -> None:
     answer = await client.ask("query($n: Int!) { hospitals(first: $n) { nodes { id } } }", language="en", n=first)
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
-    assert error["message"] == "Not valid: ask for 1 to 100 items a page."
+    assert error["message"] == "Invalid value: ask for 1 to 100 items a page."
 
 
 CHECK_IN = f"""mutation ($input: CheckInInput!) {{

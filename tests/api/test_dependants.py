@@ -156,7 +156,7 @@ async def test_what_may_not_be_is_said_in_both_languages(client: Client) -> None
         (error,) = answer["errors"]
         assert (error["code"], error["path"]) == ("guardian_under_age", ["guardian"])
         said[language] = error["message"]
-    assert said["en"] == "A guardian must be 18 years old."
+    assert said["en"] == "A guardian must be at least 18 years old."
     assert "18 años" in said["es"]
 
 

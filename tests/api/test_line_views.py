@@ -253,7 +253,7 @@ async def test_history_of_a_service_point(client: Client, core: Core, clock: Clo
     ],
 )  # fmt: skip
 async def test_wrong_arguments_are_refused_in_the_client_s_language(client: Client, field: str, path: str) -> None:
-    for language, begin in (("es", "Dato no válido"), ("en", "Not valid")):
+    for language, begin in (("es", "Dato no válido"), ("en", "Invalid value")):
         answer = await client.ask(f"{{ {field} }}", language=language)
         (error,) = answer["errors"]
         assert error["extensions"] == {"code": "invalid_input", "path": [path]}

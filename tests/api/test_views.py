@@ -133,7 +133,7 @@ async def test_days_hospitals_specialties_and_practitioners_are_told_apart(clien
     ],
 )
 async def test_wrong_arguments_are_refused_in_the_client_s_language(client: Client, field: str, path: str) -> None:
-    for language, begin in (("es", "Dato no válido"), ("en", "Not valid")):
+    for language, begin in (("es", "Dato no válido"), ("en", "Invalid value")):
         answer = await client.ask(f"{{ {field} }}", language=language)
         (error,) = answer["errors"]
         assert error["extensions"] == {"code": "invalid_input", "path": [path]}

@@ -78,7 +78,7 @@ async def test_no_secret_is_in_the_log(client: Client, core: Core) -> None:
 
 async def test_what_is_wrong_is_said_in_the_client_s_language(client: Client) -> None:
     wrong = SMS | {"idempotencyKey": "k", "url": "http://sms.example.org"}
-    for language, begin in (("es", "Dato no válido: la dirección"), ("en", "Not valid: a webhook's URL")):
+    for language, begin in (("es", "Dato no válido: la dirección"), ("en", "Invalid value: a webhook's URL")):
         told = (await client.ask(REGISTER, language=language, input=wrong))["data"]["registerWebhook"]
         (error,) = told["errors"]
         assert (error["code"], error["path"]) == ("invalid_input", ["url"])

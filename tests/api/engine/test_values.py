@@ -34,11 +34,11 @@ def without(said: dict[str, Any], name: str) -> dict[str, Any]:
         (REGISTER, ANA | {"birthDate": "19900517"}, ["birthDate"], "a date that exists"),
         (REGISTER, ANA | {"birthDate": 19900517}, ["birthDate"], "a date that exists"),
         (REGISTER, ANA | {"sex": "X"}, ["sex"], "one of F, M"),
-        (REGISTER, ANA | {"givenNames": 5}, ["givenNames"], "not of the kind"),
+        (REGISTER, ANA | {"givenNames": 5}, ["givenNames"], "of the wrong type"),
         (REGISTER, ANA | {"givenNames": None}, ["givenNames"], "it is missing"),
         (REGISTER, without(ANA, "familyNames"), ["familyNames"], "it is missing"),
-        (REGISTER, ANA | {"surprise": 1}, ["surprise"], "not of the kind"),
-        (REGISTER, "Ana", ["input"], "not of the kind"),
+        (REGISTER, ANA | {"surprise": 1}, ["surprise"], "of the wrong type"),
+        (REGISTER, "Ana", ["input"], "of the wrong type"),
         (REGISTER, None, ["input"], "it is missing"),
         (BOOK, WISH | {"slot": 2**31}, ["slot"], "a whole number, from -2147483647 to 2147483647"),
         (BOOK, WISH | {"slot": 1.5}, ["slot"], "a whole number"),
@@ -61,7 +61,7 @@ async def test_a_wrong_value_of_a_variable_is_named_in_the_client_s_language(
         (error,) = answer["errors"]
         assert error["extensions"] == {"code": "invalid_input", "path": path}
     english, spanish = (answer["errors"][0]["message"] for answer in answers)
-    assert english.startswith("Not valid: ")
+    assert english.startswith("Invalid value: ")
     assert right in english
     assert spanish.startswith("Dato no válido: ")
 
