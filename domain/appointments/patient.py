@@ -69,8 +69,12 @@ def evolve(patient: Patient, event: Event) -> Patient:
             day = local_date(event.held_at)
             patient.holds_that_day = 1 + (patient.holds_that_day if day == patient.last_hold_day else 0)
             patient.last_hold_day = day
-            kept_since = event.held_at - ENDED_HOLDS_KEPT_FOR
-            patient.holds = {key: hold for key, hold in patient.holds.items() if hold.held_until > kept_since}
+            patient.holds = {
+                # A difference of instants fits at the ends of the calendar too, where an earlier instant would not.
+                key: hold
+                for key, hold in patient.holds.items()
+                if event.held_at - hold.held_until < ENDED_HOLDS_KEPT_FOR
+            }
             patient.holds[event.agenda, event.slot] = event
         case VisitTaken():
             if patient.holds:
