@@ -6,6 +6,7 @@ Each person has one stream for life. It stays short because holds and visits are
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
+from domain.appointments.availability import is_live
 from domain.calendar import local_date
 from domain.decider import Event, Instant, State, evolves, names_stream_of
 from domain.errors import Rejected
@@ -89,7 +90,7 @@ def evolve(patient: Patient, event: Event) -> Patient:
 
 def live_holds(patient: Patient, now: datetime) -> Iterator[HoldTaken]:
     """The holds that still keep others from their slots."""
-    return (hold for hold in patient.holds.values() if now < hold.held_until)
+    return (hold for hold in patient.holds.values() if is_live(hold, now))
 
 
 class HoldLimitReached(
