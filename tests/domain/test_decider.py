@@ -357,6 +357,17 @@ def test_two_events_cannot_have_one_name() -> None:
 
 
 @pytest.mark.usefixtures("_own_registry")
+@pytest.mark.parametrize("name", ["", "thing_happened", "thing_happened.v0", "ThingHappened.v1", "thing happened.v1"])
+def test_an_event_without_a_name_or_a_version_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=r"Nameless needs a name with a version"):
+
+        class Nameless(Event, name=name):
+            pass
+
+    assert decider.EVENTS == {}
+
+
+@pytest.mark.usefixtures("_own_registry")
 def test_an_event_with_personal_fields_names_its_subject() -> None:
     with pytest.raises(TypeError, match="names no subject"):
 
