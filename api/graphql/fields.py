@@ -18,6 +18,7 @@ from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.errors import UserError
 from api.graphql.scalars import Position
 from domain.decider import Command
+from domain.decision import DECISIONS
 from domain.errors import Hint, InvalidInput
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ class RootField(msgspec.Struct, frozen=True):
         who: who may ask it.
         function: answers it. It takes `info`, then `grant` if it has a parameter of that name, then the arguments.
         commands: what a mutation performs, one of them at a time.
+
+    Raises TypeError for a command without a decision.
     """
 
     root: Root
@@ -50,6 +53,11 @@ class RootField(msgspec.Struct, frozen=True):
     who: Rule
     function: Callable[..., Any]
     commands: tuple[type[Command], ...] = ()
+
+    def __post_init__(self) -> None:
+        for command in self.commands:
+            if command not in DECISIONS:
+                raise TypeError(f"{self.name}: nothing decides {command.__name__}: its decision needs @decides")
 
     @property
     def name(self) -> str:
