@@ -107,7 +107,7 @@ def command(
         _check_fields(kind, {*takes.fields, *adds, *([new_id] if new_id else [])})
         camel = "".join(word.title() for word in shows.__name__.split("_"))
         input_type: Any = _input(f"{camel}Input", kind, takes)
-        payload = _payload(f"{camel}Payload", gives, get_type_hints(shows, include_extras=True)["return"])
+        payload = _payload(f"{camel}Payload", gives, _returned(shows))
         read, show = _reader(kind, takes), _shower(payload, tuple(gives.fields))
         new_field = (new_id, within) if new_id else None
 
@@ -145,8 +145,10 @@ def _shower(payload: type[Payload], names: tuple[str, ...]) -> Callable[[Outcome
 
 def _check_fields(kind: type[Command], given: set[str]) -> None:
     fields = set(kind.__struct_fields__)
-    if given != fields:
-        raise TypeError(f"{kind.__name__}: no source for {sorted(fields - given)}; no fields {sorted(given - fields)}")
+    if missing := fields - given:
+        raise TypeError(f"{kind.__name__}: {sorted(missing)} must be in `takes`, `adds` or `new_id`")
+    if unknown := given - fields:
+        raise TypeError(f"{kind.__name__} has no fields {sorted(unknown)}")
 
 
 def _input(name: str, kind: type[Command], takes: Takes) -> type[KeyedInput]:
@@ -174,6 +176,8 @@ def _schema_type(hint: Any) -> Any:
         (inner,) = (one for one in get_args(hint) if one is not NoneType)
         return _schema_type(inner) | None
     if get_origin(hint) is Literal:
+        if hint not in _ENUMS:
+            raise TypeError(f"the schema has no enum for {hint}: declare one with @words_of, and import it here")
         return _ENUMS[hint]
     if get_origin(hint) is Annotated:
         inner, *constraints = get_args(hint)
@@ -209,8 +213,18 @@ def _is_enum(hint: Any) -> bool:
     return hint in _ENUMS or any(one in _ENUMS for one in get_args(hint))
 
 
+def _returned(shows: Callable[..., Any]) -> Any:
+    """What the function returns by its annotation. Raises TypeError if it has none."""
+    hints = get_type_hints(shows, include_extras=True)
+    if "return" not in hints:
+        raise TypeError(f"{shows.__name__} needs an annotation of what it returns: the payload follows from it")
+    return hints["return"]
+
+
 def _payload(name: str, gives: Gives, returns: Any) -> type[Payload]:
     types = get_args(returns) if get_origin(returns) is tuple else (returns,)
+    if len(types) != len(gives.fields):
+        raise TypeError(f"{name}: `gives` has {sorted(gives.fields)}, the function returns {len(types)} values")
     namespace: dict[str, Any] = {"__annotations__": {}}
     for (field, description), kind in zip(gives.fields.items(), types, strict=True):
         namespace["__annotations__"][field] = kind if NoneType in get_args(kind) else kind | None

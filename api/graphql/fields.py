@@ -18,6 +18,7 @@ from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.errors import UserError
 from api.graphql.scalars import Position
 from domain.decider import Command
+from domain.decision import DECISIONS
 from domain.errors import Hint, InvalidInput
 
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class RootField(msgspec.Struct, frozen=True):
         who: who may use it.
         function: answers it. Its parameters are `info`, `grant` if it needs one, and the arguments.
         commands: the commands of a mutation; each request performs one of them.
+
+    Raises TypeError for a command without a decision.
     """
 
     root: Root
@@ -48,6 +51,11 @@ class RootField(msgspec.Struct, frozen=True):
     who: Rule
     function: Callable[..., Any]
     commands: tuple[type[Command], ...] = ()
+
+    def __post_init__(self) -> None:
+        for command in self.commands:
+            if command not in DECISIONS:
+                raise TypeError(f"{self.name}: nothing decides {command.__name__}: its decision needs @decides")
 
     @property
     def name(self) -> str:

@@ -108,6 +108,7 @@ AVAILABILITY = Projection(
     created_by=(AgendaPublished,),
 )
 
+# `free_count` and `slot_state` of domain/appointments/availability.py, in SQL. tests/properties/test_views.py compares.
 # For an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first (0 or NULL without one).
 # Most agendas begin later and have no live hold: their slots need not be looked at one by one.
 _SLOTS_FREE = """

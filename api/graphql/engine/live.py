@@ -17,6 +17,7 @@ import msgspec
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
+from domain.identifiers import category_of
 from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap
 from infra.log.submission import Overloaded
 from infra.postgres.connections import Unavailable
@@ -128,7 +129,7 @@ def one_entity(stream: StreamName, entity: str, *, any_while: Callable[[Any], bo
     Raises TypeError if the fold of the stream does not say which entities its events touch.
     """
     if fold_of(stream).touches is None:
-        category = stream.partition("/")[0]
+        category = category_of(stream)
         raise TypeError(f'no entity of "{stream}" can be followed: @evolves("{category}", …) declares no `touches`')
 
     def concerns(snapshot: Snapshot) -> int:
