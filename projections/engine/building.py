@@ -146,7 +146,7 @@ class Building:
         try:
             changed = self._evolved(entries, parked, careful=False)
         except FoldFailed:
-            # The failed fold may have changed rows. That is rare, so only now are rows looked up again and copied first.
+            # The failed fold may have changed rows. That is rare, so only now are rows looked up and copied first.
             self._forget()
             self._provide(entries)
             there, unseen = {key for _, keys in entries for key in keys if rows[key] is not None}, set()

@@ -45,7 +45,7 @@ class LineRow(Row):
     """A line. `date` is a day in La Paz.
 
     `taken` counts all turns that began here; the other counts are by their present state. Absent turns may still come
-    back or be given up: `absent_turns` tells them from waiting ones. `absent_from` is when the first called turn will be
+    back or be given up: `absent_turns` tells them from waiting ones. `absent_from` is when the first called turn is
     absent; None if none is called. `last_at` is the time of the last event.
     """
 
