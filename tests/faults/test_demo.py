@@ -133,7 +133,7 @@ def stop_while_it_makes(folder: Path, wanted: tuple[str, ...], way: signal.Signa
     _, said = process.communicate(timeout=WAIT_S)
     assert "Traceback" not in said
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(way, -way)
-    assert ("the same command goes on with it" in said) == (way == signal.SIGINT)
+    assert ("run the same command to complete it" in said) == (way == signal.SIGINT)
     if way != signal.SIGKILL:  # the database is stopped as well
         assert EmbeddedPostgres(folder).status().state == "stopped"
 
