@@ -1,4 +1,4 @@
-"""Which refusals a mutation may give, read from the code of its function and of the decisions of its commands.
+"""Which refusals a mutation may give, read from its function and from its commands and their decisions.
 
 So the docs can't name a refusal that is not there, nor leave one out.
 """
@@ -12,18 +12,24 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from api.graphql.fields import RootField
+from domain.decider import person_fields
 from domain.decision import DECISIONS
-from domain.errors import Rejected
+from domain.errors import PersonUnknown, Rejected
 
 OURS = ("domain", "api.graphql")  # whose functions are looked into
 
 
 def raised_by(field: RootField) -> set[type[Rejected]]:
-    """The refusals that the field's function and its commands' decisions raise, also in functions that they call."""
+    """The refusals that the field's function and its commands' decisions raise, also in functions that they call.
+
+    And the refusal of a command whose person is not registered, which is raised before the decision.
+    """
     seen: set[FunctionType] = set()
     found = set(_raised(field.function, seen))
     for command in field.commands:
         found |= set(_raised(DECISIONS[command].decide, seen))
+        if person_fields(command):
+            found.add(PersonUnknown)
     return found
 
 
