@@ -31,7 +31,8 @@ class Resources(msgspec.Struct, frozen=True):
 class Reaction(Protocol):
     """Work that one process does at a time.
 
-    What `tick` raises is logged under `failure`; it keeps no other reaction from its work, and is tried again.
+    What these functions raise is logged under `failure`, and keeps no other reaction from its work. `begin` and `tick`
+    are tried again.
     """
 
     @property
