@@ -1,6 +1,6 @@
-"""Which refusals a mutation may give, read from its function and from its commands and their decisions.
+"""Finds the refusals of a mutation in the code of its function and of its commands' decisions.
 
-So the docs can't name a refusal that is not there, nor leave one out.
+So the docs can neither name a refusal that does not exist nor leave one out.
 """
 
 import ast
@@ -16,13 +16,13 @@ from domain.decider import person_fields
 from domain.decision import DECISIONS
 from domain.errors import PersonUnknown, Rejected
 
-OURS = ("domain", "api.graphql")  # whose functions are looked into
+OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 
 
 def raised_by(field: RootField) -> set[type[Rejected]]:
-    """The refusals that the field's function and its commands' decisions raise, also in functions that they call.
+    """The refusals that the field's function and its commands' decisions raise, directly or in functions they call.
 
-    And the refusal of a command whose person is not registered, which is raised before the decision.
+    If a command names a person who must be registered, also the refusal that the lane raises before the decision.
     """
     seen: set[FunctionType] = set()
     found = set(_raised(field.function, seen))
@@ -55,7 +55,7 @@ def _tree(function: FunctionType) -> ast.AST:
 
 
 def _resolved(node: ast.expr, known: dict[str, Any]) -> Any:
-    """What a name or a name in a module stands for; None if that is not known."""
+    """The object for a name, or for a name in a module; None if unknown."""
     if isinstance(node, ast.Name):
         return known.get(node.id)
     if isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""What all subcommands share: messages to the person, errors in one line, results, types of parameters."""
+"""What all subcommands share: messages to people, one-line errors, results, types of parameters."""
 
 import signal
 import sys
@@ -16,11 +16,11 @@ from infra.running.settings import SettingError, Settings, from_environment
 
 R = TypeVar("R")
 
-INTERRUPTED = 128 + signal.SIGINT  # exit status, as a shell has it
+INTERRUPTED = 128 + signal.SIGINT  # the exit status, as in a shell
 
 
 class Stderr(Console):
-    """If its reader has gone, it goes quiet, and the work goes on."""
+    """A console on stderr that ignores errors: if its reader has gone, the work goes on."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -31,10 +31,12 @@ console = Stderr(stderr=True, highlight=False)
 DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database; IGOB_DATA_DIR, else .igob.")]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
-Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=9_999))]  # as many as infra/demo/demo.py has numbers for
+Seed = Annotated[
+    int, Parameter(validator=Number(gte=0, lte=9_999))
+]  # infra/demo/demo.py has identity numbers for this many
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
-Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
+Json = Annotated[bool, Parameter(help="Print JSON for programs.", negative="")]
 
 
 def say(text: str) -> None:
@@ -51,7 +53,7 @@ def settings_of(data_dir: Path | None) -> Settings:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print an error that a person can mend as one line and exit with status 1. A bug keeps its traceback."""
+    """Print an error that the user can fix as one line, and exit with status 1. Bugs keep their traceback."""
     import psycopg
 
     from infra.postgres.account import EmbeddedError
@@ -82,7 +84,7 @@ def write_json(result: object) -> None:
 
 
 def write_result(result: R, show: Callable[[R, Console], None], *, json: bool) -> None:
-    """Print the result for programs, or show it to a person."""
+    """Print the result as JSON for programs, or show it to people."""
     if json:
         write_json(result)
     else:

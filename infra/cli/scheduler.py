@@ -6,7 +6,7 @@ from infra.cli.console import DataDir, plain_errors, say, settings_of
 
 
 def scheduler(*, data_dir: DataDir = None) -> None:
-    """Do what falls due by time, and send webhooks, until stopped. `igob serve` starts it by itself."""
+    """Do work that falls due by time, and send webhooks, until stopped. `igob serve` starts this process."""
     import asyncio
     from contextlib import nullcontext
 

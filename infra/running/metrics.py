@@ -1,8 +1,8 @@
-"""What a process counts, as Prometheus reads it. The list for people is in docs/operations.md.
+"""Metrics for Prometheus. docs/operations.md lists them for people.
 
-Workers of one `igob serve` count in files that they share, so that any of them can tell the sum. Each has a place among
-these files, which whoever replaces it takes over and counts on from there: sums never go back, and of a dead worker's
-gauges nothing stays. Labels are our own words and the schema's, never what clients say.
+The workers of one `igob serve` count in shared files, so that any of them can report the sums. Each has a place among
+these files. A worker's replacement takes over its place and counts on from there, so sums never decrease; gauges of a
+dead worker are removed. Labels are our own words and the schema's, never text from clients.
 """
 
 import fcntl
@@ -34,12 +34,12 @@ from domain.decision import DECISIONS
 from infra.running.logging import log_failure
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it, too
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it as well
 PREFIX = "igob-metrics-"
 NEW = "igob-new-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (only folders of our own are made and removed there)
 WORKERS_MAX = 1_024  # that count in one folder
-# Written before it is mapped: a page of a mapped file for which there is no room kills the process that touches it.
+# Written before it is mapped: if the disk is full, touching a page of a sparse mapped file kills the process.
 RESERVED_BYTES = 256 * 1024
 FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 
@@ -75,7 +75,7 @@ class _Durations:
 
 
 class _Children(dict[tuple[str, ...], M], Generic[M]):
-    """Those of a metric by the values of its labels: to look one up in the library takes longer than to count."""
+    """The children of a metric by label values: a look-up in the library takes longer than counting."""
 
     def __init__(self, metric: M) -> None:
         super().__init__()
@@ -87,13 +87,13 @@ class _Children(dict[tuple[str, ...], M], Generic[M]):
         return child
 
     def prepare(self, all_labels: Iterable[tuple[str, ...]]) -> None:
-        """Have these from the beginning, at 0: Prometheus can't see the rise to the first one otherwise."""
+        """Create these at 0, or Prometheus could not see the increase to the first count."""
         for labels in all_labels:
             self[labels]
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """A worker's place in the folder where all count; it is its own for as long as the file is open."""
+    """A worker's place in the shared folder. It holds the place while the file is open."""
 
     folder: Path
     place: int
@@ -101,7 +101,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process has at this moment; `oldest_wait_s` is that of the command that has waited longest."""
+    """The gauges of a process at one moment. `oldest_wait_s` is the wait of the oldest command."""
 
     waiting_commands: int
     oldest_wait_s: float
@@ -112,7 +112,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lag(Protocol):
-    """Of a read model; what infra/postgres/views.py has."""
+    """The lag of a read model, from infra/postgres/views.py."""
 
     @property
     def lag_events(self) -> int: ...
@@ -121,7 +121,7 @@ class Lag(Protocol):
 
 
 class Figure(Protocol):
-    """A gauge that a context adds; what projections/engine/figures.py has."""
+    """A gauge that a context adds, from projections/engine/figures.py."""
 
     @property
     def name(self) -> str: ...
@@ -132,7 +132,7 @@ class Figure(Protocol):
 
 
 class Metrics:
-    """One per process: with `shared`, or two would write over each other's numbers."""
+    """One per process; with `shared`, in a place of its own, so that workers do not overwrite each other's numbers."""
 
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
@@ -205,7 +205,7 @@ class Metrics:
             gauge.set(getattr(found, name))
 
     def page(self, lags: Mapping[str, Lag | None] | None = None, figures: Iterable[Figure] = ()) -> bytes:
-        """Everything in Prometheus' text format, of all workers that share it, with lag and figures of read models."""
+        """The metrics of all workers that share them, in Prometheus' text format, with read models' lag and figures."""
         self.flush()
         registry = self._registry
         if self._shared:
@@ -217,7 +217,7 @@ class Metrics:
 
 
 class _OfCity(Collector):
-    """What holds for the city at this moment, not for a process: the read models' lag, and figures of contexts."""
+    """Metrics of the city, not of a process: the read models' lag, and figures of contexts."""
 
     def __init__(self, lags: Mapping[str, Lag | None], figures: Iterable[Figure]) -> None:
         self._lags = {name: lag for name, lag in lags.items() if lag}
@@ -228,7 +228,9 @@ class _OfCity(Collector):
             "igob_read_model_lag_events", "Events of the log that a read model lacks.", labels=["read_model"]
         )
         seconds = GaugeMetricFamily(
-            "igob_read_model_lag_seconds", "For how long the first of them has been there.", labels=["read_model"]
+            "igob_read_model_lag_seconds",
+            "For how long the first missing event has been in the log.",
+            labels=["read_model"],
         )
         for name, lag in self._lags.items():
             events.add_metric([name], lag.lag_events)
@@ -240,9 +242,9 @@ class _OfCity(Collector):
 
 
 def share() -> Shared | None:
-    """In a worker, before it counts anything: take a place in the folder that is set; None without one.
+    """In a worker, before it counts anything: take a place in the folder from the environment; None without one.
 
-    Whoever finds no room there counts for itself, and says so: to serve matters more.
+    A worker that finds no place counts for itself alone and logs it, because serving matters more.
     """
     folder = os.environ.get(FOLDER)
     if not folder:
@@ -257,7 +259,7 @@ def share() -> Shared | None:
 
 
 def _take_place(folder: Path) -> Shared:
-    """The first place that is nobody's, with its files. Raises OSError."""
+    """Take the first free place, with its files. Raises OSError."""
     for place in range(WORKERS_MAX):
         lock_fd = _locked(folder / f"{place}.lock")
         if lock_fd is None:
@@ -272,7 +274,7 @@ def _take_place(folder: Path) -> Shared:
 
 
 def _dead(folder: Path) -> Iterator[int]:
-    """The places whose workers are gone; while one is looked at, nobody takes it."""
+    """The places whose workers are gone. Each is locked while the caller handles it."""
     for path in folder.glob("*.lock"):
         lock_fd = _locked(path)
         if lock_fd is not None:
@@ -281,7 +283,7 @@ def _dead(folder: Path) -> Iterator[int]:
 
 
 def _locked(path: Path) -> int | None:
-    """The file, open and locked; None if somebody has it. The kernel unlocks it when its process ends, however."""
+    """The file, open and locked; None if another process has it. The kernel unlocks it when the process ends."""
     lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -293,9 +295,9 @@ def _locked(path: Path) -> int | None:
 
 @contextmanager
 def shared_folder() -> Iterator[None]:
-    """For workers started while the block runs: a new folder to count in, named in the environment.
+    """A new shared folder for workers that start during the block, named in the environment.
 
-    In memory where that can be: a process that writes to a mapped file waits whenever the disk is busy with that file.
+    In memory if possible: a process that writes to a mapped file waits whenever the disk is busy with that file.
     """
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     with ExitStack() as held:
@@ -308,7 +310,7 @@ def shared_folder() -> Iterator[None]:
 
 
 def _new_folder(parent: Path, held: ExitStack) -> Path:
-    """One that is removed with what is `held`. Raises OSError."""
+    """A new folder, which is removed when `held` is closed. Raises OSError."""
     folder = Path(tempfile.mkdtemp(prefix=NEW, dir=parent))
     server_fd = os.open(folder / "server", os.O_RDWR | os.O_CREAT, 0o600)
     held.callback(os.close, server_fd)
@@ -320,7 +322,7 @@ def _new_folder(parent: Path, held: ExitStack) -> Path:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Folders of ours whose servers were killed."""
+    """Remove our folders whose servers were killed."""
     for server in parent.glob(f"{PREFIX}*/server"):
         with suppress(OSError):  # somebody else's
             server_fd = _locked(server)

@@ -26,26 +26,26 @@ from infra.running.metrics import shared_folder
 from infra.running.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
-RESTART_PAUSE_S = 5  # between attempts that fail
+RESTART_PAUSE_S = 5  # between failing attempts
 WORKERS_PAUSE_S = 1  # before a part that died is restarted
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
-STOP_TIMEOUT_S = 40  # more than any request takes: those in hand are answered first
+STOP_TIMEOUT_S = 40  # longer than any request takes: open requests are answered first
 STOP_POLL_S = 0.2
 PARENT_POLL_S = 0.25
-CONNECTIONS_MAX = 5_000  # of a worker, WebSockets not counted; more are answered 503
-BACKLOG_MAX = 1_024  # connections that wait to be accepted
+CONNECTIONS_MAX = 5_000  # of a worker, without WebSockets; further ones get 503
+BACKLOG_MAX = 1_024  # connections waiting to be accepted
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
 IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
 PARTS = {"projector": [*IGOB, "projections", "run"], "scheduler": [*IGOB, "scheduler"]}  # each a process of its own
-# infra must not import api. What the imports make stays: looking for garbage meanwhile takes a sixth of their time.
+# A command, because infra must not import api. Garbage collection during the imports would take a sixth of their time.
 WORKER = [sys.executable, "-c", "import gc; gc.disable(); from api.http.worker import main; gc.enable(); main()"]
 SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its parts
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
-    """Raise SettingError if others than this machine could reach a server that takes the development key's tokens."""
+    """Raise SettingError if other machines could reach a server that accepts tokens of the development key."""
     if not settings.oidc_issuer and not is_loopback(host):
         raise SettingError(
             f"without an identity provider ({PREFIX}OIDC_ISSUER) the host must be 127.0.0.1, ::1 or localhost, not"
@@ -62,7 +62,7 @@ def serve(
     say: Callable[[str], None],
     prepare: Callable[[], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM, in so many worker processes, each with a lane of its own on the one log.
+    """Serve until SIGINT or SIGTERM, with several worker processes, each with its own lane on the one log.
 
     `prepare` runs when the database is ready, before the first request.
 
@@ -133,24 +133,24 @@ def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def connections_for(files: int) -> int:
-    """How many connections a worker takes at a time that may open so many files, or any number (RLIM_INFINITY)."""
+    """The maximum number of connections of a worker that may open `files` files (or RLIM_INFINITY)."""
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
     return max(1, min(CONNECTIONS_MAX, files - OTHER_FILES_MAX), min(CONNECTIONS_MAX, files // 4))
 
 
 def is_part_of_server() -> bool:
-    """Whether `igob serve` started this process, and cares for the database."""
+    """Whether `igob serve` started this process, and runs the database."""
     return SERVED_BY in os.environ
 
 
 def server_is_gone() -> bool:
-    """In a process that `igob serve` started: whether that ended without stopping it."""
+    """In a process that `igob serve` started: whether `igob serve` ended without stopping it."""
     return is_part_of_server() and os.getppid() != int(os.environ[SERVED_BY])
 
 
 async def end_with_server() -> None:
-    """In a worker: stop when `igob serve` is gone, or it would keep the port and the database for itself."""
+    """In a worker: stop when `igob serve` is gone, so that port and database become free."""
     while is_part_of_server():
         if server_is_gone():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -160,9 +160,9 @@ async def end_with_server() -> None:
 
 @contextmanager
 def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
-    """While the block runs: do this in the event loop as soon as a signal says to stop, then what is done anyway.
+    """During the block, call `act` in the event loop as soon as a signal to stop comes, then the usual handler.
 
-    Servers wait for answers that are under way before they end what they serve, and some answers go on until they do.
+    Servers wait for open answers before they end the application, and some answers end only with the application.
     """
     loop = asyncio.get_running_loop()
     former: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -198,7 +198,7 @@ def _keep_running(
     If it exits with an error before any worker was `ready`, a restart would fail again: set `failed` and return.
     """
     while not done.is_set():
-        # A session of its own: Ctrl-C is for us, who stop it.
+        # A session of its own: Ctrl-C goes to this process, which stops the part.
         try:
             part = subprocess.Popen(command, start_new_session=True, pass_fds=pass_fds)
         except OSError as error:
@@ -239,9 +239,9 @@ def _announce(
     *,
     explorable: bool = False,
 ) -> None:
-    """Say the address as soon as the first worker is `ready`, and set that; a little later if read models lag."""
+    """Print the address and set `ready` once the first worker is ready; a little later if read models lag."""
     wait_until_s = time.monotonic() + VIEWS_WAIT_S
-    # Whatever one turn meets, an answer that is no HTTP for instance: the next looks again.
+    # Whatever the error, such as an answer that is not HTTP: try again.
     while not done.wait(READY_POLL_S):
         with suppress(Exception), urllib.request.urlopen(f"{url}/readyz", timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 (our own)
             ready.set()
@@ -257,20 +257,20 @@ def _announce(
 
 
 def _watch_database(server: EmbeddedPostgres | None, done: threading.Event, say: Callable[[str], None]) -> None:
-    """Start the embedded server again if somebody killed it: the workers reconnect by themselves."""
+    """Restart the embedded server if it was killed. The workers reconnect by themselves."""
     while server and not done.wait(WATCH_EVERY_S):
         try:
             if server.status().state == "stopped":
                 say("the database stopped; starting it again")
                 server.start()
-        except Exception as error:  # whatever one turn meets: the next looks again
+        except Exception as error:  # whatever the error: try again
             with suppress(Exception):  # nobody may be left to read it
                 say(f"the database does not start: {error}")
             done.wait(RESTART_PAUSE_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The socket that all workers share; port 0 is any free one. Raises SettingError if it is taken or not ours."""
+    """The socket that all workers share; port 0 for any free port. Raises SettingError if it can't be opened."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)

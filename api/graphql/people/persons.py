@@ -158,7 +158,7 @@ def _number_of_others(context: Context, arguments: Arguments) -> bool:
     return alone and digest_of(context, arguments, "input.identity") != (context.actor.identity or None)
 
 
-NUMBERS = Scope("all, the number alone, not to their own", _number_of_others)
+NUMBERS = Scope("all, but only the number, and not to their own", _number_of_others)
 
 
 @mutation(

@@ -13,7 +13,7 @@ from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.turns import Turn, shown_turn, turn_by_id
 from domain.identifiers import CallId
 from domain.queues import calling
-from infra.reactions.queues.lines import LineNow
+from domain.queues.line_now import LineNow
 
 
 @strawberry.type(description="Another turn is next.")

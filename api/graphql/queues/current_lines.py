@@ -8,8 +8,9 @@ from api.graphql.context import Context, ProcessService
 from domain.identifiers import LINE_NAME, LineId, fits
 from domain.queues.experience import Experience
 from domain.queues.line import Line
+from domain.queues.line_now import LineNow
 from infra.log.core import Core
-from infra.reactions.queues.lines import Experiences, LineNow, Lines
+from infra.reactions.queues.lines import Experiences, Lines
 
 T = TypeVar("T")
 

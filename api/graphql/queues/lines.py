@@ -20,8 +20,8 @@ from domain.decider import build
 from domain.identifiers import LINE_NAME, LineHint, fits, line_parts
 from domain.queues import line as lines
 from domain.queues import opening, order
+from domain.queues.line_now import LineNow
 from domain.queues.policy import Policy, PolicyTerms
-from infra.reactions.queues.lines import LineNow
 
 NEXT_SHOWN = 5
 

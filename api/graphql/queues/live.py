@@ -18,8 +18,8 @@ from domain.decider import StreamName
 from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, line_of
 from domain.queues import line as lines
 from domain.queues.calling import TurnUnknown
+from domain.queues.line_now import LineNow
 from domain.queues.opening import LineUnknown
-from infra.reactions.queues.lines import LineNow
 
 STILL_OPEN = lines.LIVE | {"ABSENT"}  # turns in these states may still change
 

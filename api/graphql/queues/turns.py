@@ -18,9 +18,9 @@ from api.graphql.scalars import Instant, optional_id, optional_instant
 from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
 from domain.queues import calling, opening, turns
 from domain.queues import line as lines
+from domain.queues.line_now import LineNow
 from domain.queues.policy import Policy, shown_number
 from infra.log.submission import Outcome
-from infra.reactions.queues.lines import LineNow
 
 
 @strawberry.type(description="A request for a notice: by turns ahead, or by time.")
