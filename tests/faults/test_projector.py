@@ -194,7 +194,7 @@ def test_a_server_starts_its_projector_again_and_stops_it(tmp_path: Path) -> Non
 def test_projector_and_scheduler_end_with_a_server_that_was_killed(tmp_path: Path) -> None:
     with serving(tmp_path / "city") as server:
         server.url()
-        parts = called(psutil.Process(server.process.pid).children(), "infra.cli.main")
+        parts = called(psutil.Process(server.process.pid).children(), "infra.cli.parts")
         assert len(parts) == 2
         server.process.kill()
         psutil.wait_procs(parts, timeout=START_S)
@@ -205,7 +205,7 @@ def test_projector_and_scheduler_end_with_a_server_that_was_killed(tmp_path: Pat
 
 
 def projectors(pid: int) -> list[psutil.Process]:
-    return called(psutil.Process(pid).children(), "projections")
+    return called(psutil.Process(pid).children(), "parts.projector")
 
 
 def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:

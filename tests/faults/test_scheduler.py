@@ -198,7 +198,7 @@ async def test_told_to_stop_it_does_not_wait_long_for_who_does_not_answer(
 
 
 def schedulers(pid: int) -> list[psutil.Process]:
-    return called(psutil.Process(pid).children(), "main() scheduler")
+    return called(psutil.Process(pid).children(), "parts.scheduler")
 
 
 def test_a_server_starts_its_scheduler_again_and_stops_it(tmp_path: Path, receiver: Receiver) -> None:

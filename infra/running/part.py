@@ -1,0 +1,57 @@
+"""What a process that `igob serve` started knows of it: whether it is still there, and when to stop."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+PARENT_POLL_S = 0.25
+SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its parts
+
+
+def is_part_of_server() -> bool:
+    """Whether `igob serve` started this process, and cares for the database."""
+    return SERVED_BY in os.environ
+
+
+def server_is_gone() -> bool:
+    """In a process that `igob serve` started: whether that ended without stopping it."""
+    return is_part_of_server() and os.getppid() != int(os.environ[SERVED_BY])
+
+
+async def end_with_server() -> None:
+    """In a worker: stop when `igob serve` is gone, or it would keep the port and the database for itself."""
+    while is_part_of_server():
+        if server_is_gone():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        await asyncio.sleep(PARENT_POLL_S)
+
+
+@contextmanager
+def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
+    """While the block runs: do this in the event loop as soon as a signal says to stop, then what is done anyway.
+
+    Servers wait for answers that are under way before they end what they serve, and some answers go on until they do.
+    """
+    loop = asyncio.get_running_loop()
+    former: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(act)
+        former[number](number, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        found = signal.getsignal(number)
+        if callable(found) and threading.current_thread() is threading.main_thread():
+            former[number] = found
+            signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for known, before in former.items():
+            signal.signal(known, before)
