@@ -19,8 +19,8 @@ from contextlib import closing, contextmanager, suppress
 
 from infra.postgres.database import running
 from infra.postgres.embedded import EmbeddedPostgres
-from infra.running.metrics import shared_folder
 from infra.running.part import SERVED_BY
+from infra.running.places import shared_folder
 from infra.running.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5

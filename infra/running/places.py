@@ -1,0 +1,77 @@
+"""The folder in which the workers of one `igob serve` count, and who has a place there.
+
+Apart from infra/running/metrics.py, so that `igob serve` itself need not load prometheus_client.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from infra.running.logging import log_failure
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it, too
+PREFIX = "igob-metrics-"
+NEW = "igob-new-"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (only folders of our own are made and removed there)
+
+
+@contextmanager
+def shared_folder() -> Iterator[None]:
+    """For workers started while the block runs: a new folder to count in, named in the environment.
+
+    In memory where that can be: a process that writes to a mapped file waits whenever the disk is busy with that file.
+    """
+    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    with ExitStack() as held:
+        try:
+            _remove_abandoned(parent)
+            os.environ[FOLDER] = str(_new_folder(parent, held))
+        except OSError as error:
+            log_failure("workers count each for itself", error)
+        yield
+
+
+def _new_folder(parent: Path, held: ExitStack) -> Path:
+    """One that is removed with what is `held`. Raises OSError."""
+    folder = Path(tempfile.mkdtemp(prefix=NEW, dir=parent))
+    server_fd = os.open(folder / "server", os.O_RDWR | os.O_CREAT, 0o600)
+    held.callback(os.close, server_fd)
+    fcntl.flock(server_fd, fcntl.LOCK_EX)
+    folder = folder.rename(parent / folder.name.replace(NEW, PREFIX))  # not before it is locked: see below
+    held.callback(shutil.rmtree, folder, ignore_errors=True)
+    held.callback(os.environ.pop, FOLDER, None)
+    return folder
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Folders of ours whose servers were killed."""
+    for server in parent.glob(f"{PREFIX}*/server"):
+        with suppress(OSError):  # somebody else's
+            server_fd = locked(server)
+            if server_fd is not None:
+                shutil.rmtree(server.parent, ignore_errors=True)
+                os.close(server_fd)
+
+
+def dead(folder: Path) -> Iterator[int]:
+    """The places whose workers are gone; while one is looked at, nobody takes it."""
+    for path in folder.glob("*.lock"):
+        lock_fd = locked(path)
+        if lock_fd is not None:
+            yield int(path.stem)
+            os.close(lock_fd)
+
+
+def locked(path: Path) -> int | None:
+    """The file, open and locked; None if somebody has it. The kernel unlocks it when its process ends, however."""
+    lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock_fd)
+        return None
+    return lock_fd
