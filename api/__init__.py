@@ -1,1 +1,1 @@
-"""How the world talks to the core."""
+"""The API: how clients talk to the core."""

@@ -46,23 +46,23 @@ GRAPHQL_PATH = "/graphql"
 GRAPHQL_PATH_BYTES = GRAPHQL_PATH.encode()
 READY_TIMEOUT_S = 3
 SAMPLE_EVERY_S = 1
-STUCK_AFTER_S = 5  # commands wait, and none has been answered for so long
+STUCK_AFTER_S = 5  # commands have waited this long without an answer
 
 T = TypeVar("T")
 
 
 class TokenInvalid(
     Rejected,
-    es="El token no es válido o ya venció: identifíquese de nuevo.",
+    es="El token no es válido o ya venció: inicie sesión de nuevo.",
     en="The token is not valid or has expired: log in again.",
 ): ...
 
 
 class Application:
-    """Everything under one roof: GraphQL at its path, by HTTP and WebSockets, and FastAPI for the rest.
+    """The ASGI application: GraphQL at its path, over HTTP and WebSockets, and FastAPI for the rest.
 
-    On the database of the settings, which must be migrated. `services` can be given instead of being opened with it.
-    What it counts is `shared` with other workers.
+    It uses the database of the settings, which must be migrated, unless `services` are given. Its metrics are `shared`
+    with other workers.
     """
 
     def __init__(self, settings: Settings, services: Services | None = None, *, shared: Shared | None = None) -> None:
@@ -89,7 +89,7 @@ class Application:
         self._sockets = Subscriptions(self.engine, self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve
         if not settings.oidc_issuer:
-            # Whoever has the development key is anybody: only this machine is served, by its own names.
+            # The development key can make anybody's token, so only this machine is served, under its own names.
             self._guarded = LoopbackOnly(self._serve)
 
     @property
@@ -101,7 +101,7 @@ class Application:
         await self._guarded(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Exactly so: what is nearly this path has to be somebody else's, or nobody's.
+        # Exactly this path: similar ones belong to FastAPI.
         served: ASGIApp = self._rest
         if scope["type"] != "lifespan" and scope["path"] == GRAPHQL_PATH:
             served = self._http if scope["type"] == "http" else self._sockets
@@ -161,7 +161,7 @@ class Application:
             context.actor = await services.identities.actor(headers.get(b"authorization", b""))
         except WrongToken:
             self._count_address(context, headers, peer)
-            context.charge()  # whoever guesses asks, too
+            context.charge()  # guessing tokens counts as well
             challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
             raise TurnedAway(401, TokenInvalid(), context.language, **challenge) from None
         except KeysUnknown:
@@ -186,7 +186,7 @@ class Application:
         lags: Mapping[str, Freshness | None] = {}
         try:
             lags = await _within(READY_TIMEOUT_S, self.services.views.freshness(read_models()))
-        except Exception as error:  # all else is told nevertheless
+        except Exception as error:  # all other metrics are shown nevertheless
             log_failure("the read models' lag is not known", error)
         shown = [figure for one in figures() for figure in await self._figures(one, lags)]
         self._sample()
@@ -194,20 +194,20 @@ class Application:
         return Response(page, media_type=CONTENT_TYPE)
 
     async def _figures(self, asked: Figures, lags: Mapping[str, Freshness | None]) -> list[Figure]:
-        """Figures of a context; none if they are not known."""
+        """A context's figures; none if they can't be read."""
         now = self.services.now()
         query = asked.query(now)
         if not all(lags.get(name) for name in query.projections):
             return []  # a read model was never built
         try:
             rows, _ = await _within(READY_TIMEOUT_S, self.services.views.ask(query))
-        except Exception as error:  # the page has all other metrics nevertheless
+        except Exception as error:  # all other metrics are shown nevertheless
             log_failure("figures for the metrics are not known", error)
             return []
         return asked.shown(rows, now)
 
     async def _keep_sampling(self) -> None:
-        """So that another worker, when it is asked for all, can tell of this one too."""
+        """Publish samples, so that another worker can show the metrics of all."""
         while True:
             self._sample()
             await asyncio.sleep(SAMPLE_EVERY_S)
@@ -227,27 +227,27 @@ class Application:
 
 
 def trusted_of(settings: Settings) -> Trusted:
-    """The documents of the settings. Raises SettingError."""
+    """The trusted documents that the settings name. Raises SettingError."""
     documents = Documents(schema._schema, introspection=settings.introspection)
     return load_trusted(settings.trusted_documents, strict=settings.trusted_only, understand=documents.understand)
 
 
 def create_app() -> Application:
-    """What servers call in each worker."""
+    """The factory that servers call in each worker."""
     return Application(from_environment(), shared=share())
 
 
 async def healthz() -> dict[str, str]:
-    """The process lives."""
+    """The process is alive."""
     return {"status": "ok"}
 
 
 async def readyz(services: Services) -> JSONResponse:
-    """The process can do its work: commands get through and the database answers. `position` is the head of the log.
+    """Ready: commands are accepted and the database answers. `position` is the head of the log.
 
-    `views` tells how far each read model is; null for one that was never built. That alone is no reason against us.
+    `views` has the position of each read model, null if it was never built; it does not affect readiness.
 
-    503 with the reason in `status` otherwise, at the latest after READY_TIMEOUT_S.
+    Otherwise 503 with the reason in `status`, at the latest after READY_TIMEOUT_S.
     """
     if not services.core.lane.alive:
         return JSONResponse({"status": "the lane stopped"}, status_code=503)
@@ -265,9 +265,9 @@ async def readyz(services: Services) -> JSONResponse:
 
 
 async def _within(timeout_s: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives; raises TimeoutError after that time, also if the work takes long to be cancelled.
+    """The result of `work`. Raises TimeoutError after that time, even if cancelling the work takes long.
 
-    That is why it isn't asyncio.timeout: the database is asked to cancel the query, which may hang just like the query.
+    asyncio.timeout would wait for the cancellation: the database is asked to cancel the query, which may hang as well.
     """
     task = asyncio.create_task(work)
     done, _ = await asyncio.wait({task}, timeout=timeout_s)
@@ -282,7 +282,7 @@ async def _within(timeout_s: float, work: Coroutine[Any, Any, T]) -> T:
 def _forget(task: asyncio.Task[Any]) -> None:
     _given_up.discard(task)
     if not task.cancelled():
-        task.exception()  # else asyncio complains that nobody looked
+        task.exception()  # or asyncio reports that the exception was never retrieved
 
 
 _given_up: set[asyncio.Task[Any]] = set()

@@ -1,8 +1,8 @@
 """The one list of contexts, and what each of them declares in each layer.
 
 A context is a package of rules in `domain/`. It may also have `projections/<context>` with its read models,
-`infra/reactions/<context>` for work that is done without a request, and `api/graphql/<context>` for its fields. A new
-context is added to CONTEXTS, and nowhere else.
+`infra/reactions/<context>` for work that no request triggers, and `api/graphql/<context>` for its fields. A new context
+is added to CONTEXTS, and nowhere else.
 
 Importing this module imports none of them: each function loads what it needs.
 """
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 
 class ContextError(Exception):
-    """A context is not there, or does not declare what it should."""
+    """A context is missing, or does not declare what it should."""
 
 
 @cache
 def load_domain() -> tuple[ModuleType, ...]:
     """Import the rules of all contexts, which registers their events, folds, decisions and messages.
 
-    Whoever stores or reads events calls it first. Raises ContextError.
+    Call it before events are stored or read. Raises ContextError.
     """
     return tuple(_required(f"domain.{name}") for name in (*CONTEXTS, *BETWEEN_CONTEXTS))
 
@@ -56,7 +56,7 @@ def read_models() -> "dict[str, Projection]":
 
 @cache
 def due_work() -> "tuple[Due[Any], ...]":
-    """What falls due by time, of all read models. Raises ContextError."""
+    """What falls due by time in all contexts. Raises ContextError."""
     from projections.engine.due import Due
 
     return tuple(due for module in _layer("projections") for due in _declared(module, "DUE", Due, optional=True))
@@ -64,7 +64,7 @@ def due_work() -> "tuple[Due[Any], ...]":
 
 @cache
 def figures() -> "tuple[Figures, ...]":
-    """What read models add to the page of metrics. Raises ContextError."""
+    """The figures that contexts add to the metrics. Raises ContextError."""
     from projections.engine.figures import Figures
 
     return tuple(
@@ -81,7 +81,7 @@ def graphql_modules() -> list[ModuleType]:
 
 @asynccontextmanager
 async def open_reactions(resources: "Resources") -> "AsyncIterator[Sequence[Reaction]]":
-    """Work that is done without a request: commands that fall due, and reactions of contexts. Raises ContextError."""
+    """Work that no request triggers: commands that fall due, and reactions of contexts. Raises ContextError."""
     from infra.reactions.reaction import Jobs, asked
 
     reactions: list[Reaction] = [Jobs(resources, asked(resources.views, one)) for one in due_work()]
@@ -95,7 +95,7 @@ async def open_reactions(resources: "Resources") -> "AsyncIterator[Sequence[Reac
 
 def _layer(layer: str) -> Iterator[ModuleType]:
     """The packages of those contexts that have this layer."""
-    load_domain()  # a misspelt context is found here, whatever is asked for first
+    load_domain()  # so that a misspelt context is found, whatever layer is loaded first
     for context in CONTEXTS:
         name = f"{layer}.{context}"
         if find_spec(name):
@@ -109,7 +109,7 @@ def _required(name: str) -> ModuleType:
 
 
 def _declared(module: ModuleType, name: str, kind: type[T], *, optional: bool = False) -> tuple[T, ...]:
-    """What a package declares under a name: a tuple of these."""
+    """The tuple that a package declares under a name."""
     declared: Any = getattr(module, name, () if optional else None)
     if not isinstance(declared, tuple) or not all(isinstance(one, kind) for one in declared):
         raise ContextError(f"{module.__name__}.{name} is not a tuple of {kind.__name__}")

@@ -1,4 +1,4 @@
-"""The language in which somebody reads an answer: Spanish first, then English."""
+"""The language of an answer: Spanish or English."""
 
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ LANGUAGE_LENGTH_MAX = 200
 
 @lru_cache(HEADERS_MAX)
 def language_of(accept_language: bytes) -> Language:
-    """The best language of ours for an Accept-Language header (RFC 9110 §12.5.4); Spanish when it wants neither."""
+    """The language for an Accept-Language header (RFC 9110 §12.5.4); Spanish if it names neither language."""
     best: Language = "es"
     best_quality = 0.0
     for item in accept_language.decode("latin-1").lower().split(","):

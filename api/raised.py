@@ -1,6 +1,6 @@
-"""Which refusals a mutation may give, read from the code of its function and of the decisions of its commands.
+"""Finds the refusals of a mutation in the code of its function and of its commands' decisions.
 
-So the docs can't name a refusal that is not there, nor leave one out.
+So the docs can neither name a refusal that does not exist nor leave one out.
 """
 
 import ast
@@ -15,11 +15,11 @@ from api.graphql.fields import RootField
 from domain.decision import DECISIONS
 from domain.errors import Rejected
 
-OURS = ("domain", "api.graphql")  # whose functions are looked into
+OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 
 
 def raised_by(field: RootField) -> set[type[Rejected]]:
-    """The refusals that the field's function and its commands' decisions raise, also in functions that they call."""
+    """The refusals that the field's function and its commands' decisions raise, directly or in functions they call."""
     seen: set[FunctionType] = set()
     found = set(_raised(field.function, seen))
     for command in field.commands:
@@ -49,7 +49,7 @@ def _tree(function: FunctionType) -> ast.AST:
 
 
 def _resolved(node: ast.expr, known: dict[str, Any]) -> Any:
-    """What a name or a name in a module stands for; None if that is not known."""
+    """The object for a name, or for a name in a module; None if unknown."""
     if isinstance(node, ast.Name):
         return known.get(node.id)
     if isinstance(node, ast.Attribute):

@@ -1,6 +1,6 @@
-"""What is recorded of a request: counters always, a log line and a span if wanted; nothing of its content.
+"""Telemetry of requests: counters always, a log line and a span if enabled; never any content.
 
-Its correlation goes along with it: from the client's header into the log line, the span and every event it writes.
+A request's correlation id comes from the client's header, and is in the log line, the span and every event written.
 """
 
 import re
@@ -21,12 +21,12 @@ CORRELATION = b"x-correlation-id"
 CORRELATION_LENGTH_MAX = 64
 _SOUND = re.compile(rb"[A-Za-z0-9._-]{1,%d}" % CORRELATION_LENGTH_MAX)
 RANDOM_IDS_AT_ONCE = 256
-UNKNOWN = "unknown"  # kind and field of an operation that is not there
+UNKNOWN = "unknown"  # kind and field of an unknown operation
 SEVERAL = "several"
 META_FIELDS = ("__typename", "__schema", "__type")
-REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet", "took_too_long"}  # codes that say so
+REPEAT_IT = {"unavailable", "overloaded", "not_reached_yet", "took_too_long"}  # the codes of such errors
 
-Headers = Mapping[bytes, bytes]  # by name in small letters
+Headers = Mapping[bytes, bytes]  # by lower-case name
 
 
 class _Services(Protocol):
@@ -35,7 +35,7 @@ class _Services(Protocol):
 
 
 class Answered(Protocol):
-    """What is recorded of a request.
+    """What telemetry needs of a request.
 
     Attributes:
         operation: its kind and root field.
@@ -55,7 +55,7 @@ class Answered(Protocol):
 
 
 def correlation_of(headers: Headers) -> str:
-    """By what a request is known: what its client calls it if that has the form, else its trace, else a new name."""
+    """The correlation id of a request: the client's if it is valid, else the trace's id, else a new one."""
     said = headers.get(CORRELATION)
     if said is not None and _SOUND.fullmatch(said):
         return said.decode()
@@ -64,7 +64,7 @@ def correlation_of(headers: Headers) -> str:
 
 
 def _random_ids() -> Iterator[str]:
-    """128 random bits each, in hexadecimal. One system call makes many: it takes as long as for one."""
+    """Ids of 128 random bits in hexadecimal. One system call makes many, in the time of one."""
     while True:
         block = urandom(16 * RANDOM_IDS_AT_ONCE).hex()
         for begin in range(0, len(block), 32):
@@ -91,7 +91,7 @@ class Requests:
         self._spans = spans
 
     def prepare(self, schema: GraphQLSchema) -> None:
-        """Have all that can be counted from the beginning, at 0."""
+        """Create all counters at 0."""
         roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
         for kind, root in roots.items():
             fields = [*(root.fields if root else ()), *META_FIELDS, SEVERAL]
@@ -100,14 +100,14 @@ class Requests:
         self.metrics.durations.prepare([("query",), ("mutation",), (UNKNOWN,)])
 
     def answered(self, context: Answered, errors: list[GraphQLError], begun_s: float) -> None:
-        """One that began at this time of perf_counter was answered; a subscription when it was begun or refused.
+        """Record a request that began at this time of perf_counter; a subscription when it starts or is refused.
 
-        Never raises: what was done is not undone because it can't be recorded.
+        Never raises: a failure to record must not affect a request that was executed.
         """
         try:
             self._record(context, errors, begun_s)
         except Exception as error:
-            log_failure("a request can't be told of", error)
+            log_failure("a request can't be recorded", error)
 
     def _record(self, context: Answered, errors: list[GraphQLError], begun_s: float) -> None:
         duration_s = time.perf_counter() - begun_s
@@ -132,12 +132,12 @@ class Requests:
             )
 
     def turned_away(self, outcome: str) -> None:
-        """One did not come so far that it was looked at as GraphQL."""
+        """Record a request that was refused before it was read as GraphQL."""
         self.metrics.count_request(UNKNOWN, UNKNOWN, outcome)
 
 
 def _codes(context: Answered, errors: list[GraphQLError]) -> set[str]:
-    """Why it was refused, in its payloads and in its errors."""
+    """The codes of refusals in its payloads and in its errors."""
     codes = {str(error.extensions["code"]) for error in errors if error.extensions and "code" in error.extensions}
     return codes | set(context.refusals)
 

@@ -28,10 +28,11 @@ from domain.queues import wait
 from domain.queues.experience import Experience
 from domain.queues.learning import Learner, Note
 from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
+from domain.queues.line_now import LineNow
 from domain.queues.order import ahead_of_new, calls_to_come
 from domain.queues.policy import Priority
 from domain.queues.wait import Expectations, Wait
-from infra.reactions.queues.lines import LEARNED_DAYS_MAX, LineNow
+from infra.reactions.queues.lines import LEARNED_DAYS_MAX
 
 TICK = timedelta(minutes=10)
 LEARNED_DAYS_NEW, HELD_OUT_DAYS_NEW = 2, 10

@@ -4,6 +4,7 @@ A context's module reads top to bottom: events, state, stream name and `evolve`,
 decides. Nothing here knows how events are stored.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from datetime import datetime
@@ -60,6 +61,7 @@ EVENTS: dict[str, type["Event"]] = {}  # stable name, "slot_held.v1" → class
 UPCASTERS: dict[str, "Upcaster"] = {}  # old name → upcaster to the next version
 FOLDS: dict[str, "Fold"] = {}  # category → fold
 
+_VERSIONED = re.compile(r"[a-z]+(?:_[a-z]+)*\.v[1-9][0-9]*")
 CONTAINERS = (dict, list, set, CopyOnWriteDict)  # mutable containers that a state may have
 
 
@@ -84,7 +86,8 @@ class EventMeta(ValueMeta):
     """Registers each event class under its stable name.
 
     Class keywords: `name`, the stable name with its version; `subject`, the field that holds the subject id whose key
-    encrypts the personal fields; `erases`, True if storing the event deletes that key.
+    encrypts the personal fields; `erases`, True if storing the event deletes that key. A class whose own name begins
+    with an underscore is a base of events and has no stable name.
     """
 
     def __new__(
@@ -101,6 +104,9 @@ class EventMeta(ValueMeta):
         cls: Any = super().__new__(mcls, class_name, bases, namespace, **config)
         cls.event_name, cls.subject_field, cls.erases_subject = name, subject, erases
         cls.personal_fields = _personal_fields(cls)
+        is_base = class_name.startswith("_") or bases == (Value,)
+        if not (_VERSIONED.fullmatch(name) or (is_base and not name)):
+            raise TypeError(f'{class_name} needs a name with a version, such as name="slot_held.v1"; it has "{name}"')
         if bool(cls.personal_fields or erases) > bool(subject):
             raise TypeError(f"{class_name} has personal fields or erases, but names no subject")
         if name and EVENTS.setdefault(name, cls) is not cls:

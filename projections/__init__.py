@@ -1,1 +1,1 @@
-"""Read models: a package a context, one file each with its row, fold and queries; `engine` keeps them up to date."""
+"""Read models: one package per context, one file per read model with its row, fold and queries. `engine` runs them."""

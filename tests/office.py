@@ -66,6 +66,8 @@ class Office:
             answer = Answer([], refusal)
         touched = [stream for stream, state in states.items() if state != self.state(stream)]
         assert not touched, f"deciding {command} changed {touched}"
+        unread = {stream for stream, _ in answer.recorded} - states.keys()
+        assert not unread, f"{command} writes {sorted(unread)}: its `reads` must name them too"
         return answer
 
 

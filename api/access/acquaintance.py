@@ -9,7 +9,7 @@ AT_ONCE_MAX = 200
 
 
 class Acquaintance:
-    """One question to the log is on its way at a time; who comes meanwhile waits for the next."""
+    """Sends one query to the log at a time. Requests that arrive meanwhile share the next one."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -39,5 +39,5 @@ class Acquaintance:
                         answer.set_exception(error)
                 continue
             for stream, answer in batch:
-                if not answer.done():  # its caller may have gone
+                if not answer.done():  # its caller may have been cancelled
                     answer.set_result(found[stream].state)

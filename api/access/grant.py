@@ -1,4 +1,4 @@
-"""A grant: what an actor was allowed for one root field of one request."""
+"""A grant: what an actor is allowed for one root field of one request."""
 
 import msgspec
 
@@ -7,13 +7,13 @@ from domain.errors import Rejected
 
 
 class Grant(msgspec.Struct, frozen=True, gc=False):
-    """Who asks, in which role and within which bounds. Resolvers are given it, and it never changes.
+    """The actor of a request, with the role and the bounds that apply to one root field. Immutable.
 
-    Root fields of a query run side by side, each with a grant of its own: what one may see can't widen another.
+    The root fields of a query run concurrently, each with its own grant, so no field can widen the rights of another.
 
     Attributes:
-        actor: who asks.
-        role: the role of the actor's that allows the field.
+        actor: the actor of the request.
+        role: the actor's role that allows the field.
         person: the actor's own subject id; "" if the role did not depend on it.
     """
 
@@ -23,12 +23,12 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def bounds(self) -> frozenset[str] | None:
-        """The codes of the places in which the actor has the role; None if the role is not bound to places."""
+        """The codes of the places where the actor has the role; None if the role is not bound to places."""
         return self.actor.bounds(self.role)
 
     @property
     def recorded_as(self) -> str:
-        """What the log keeps of who acted: the role with its person, the login (`Actor.login_as`), and the program."""
+        """What the log records of the actor: role and person, the login (see `Actor.login_as`) and the program."""
         actor, role = self.actor, self.role
         person = f":{self.person}" if role == "citizen" and self.person else ""
         return f"{role}{person} {actor.login_as(role)} {actor.client}"
@@ -36,13 +36,13 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 class Forbidden(
     Rejected,
-    es="Esto no le está permitido con este acceso.",
-    en="This is not allowed to you with this login.",
+    es="Esta cuenta no tiene permiso para hacer esto.",
+    en="This login is not allowed to do this.",
 ): ...
 
 
 class LoginRequired(
     Rejected,
-    es="Para esto hay que identificarse: falta el token.",
-    en="You have to log in for this: there is no token.",
+    es="Para esto debe iniciar sesión: falta el token.",
+    en="You must log in to do this: the token is missing.",
 ): ...

@@ -1,4 +1,4 @@
-"""Who asks: a bearer token becomes an actor. What an actor may do is in api/graphql/access.py."""
+"""Identity: turns a bearer token into an actor. What an actor may do is in api/graphql/access.py."""
 
 import re
 from collections import OrderedDict
@@ -19,14 +19,14 @@ from infra.running.settings import Settings
 
 TOKEN_LENGTH_MAX = 8_192
 TOKENS_MAX = 20_000  # remembered
-REMEMBERED_S = 300  # then a token is looked at anew
-SKEW_S = 60  # by which the provider's clock may differ from ours
+REMEMBERED_S = 300  # then a token is checked again
+SKEW_S = 60  # tolerated difference between the provider's clock and ours
 SKEW = timedelta(seconds=SKEW_S)
 SUBJECT_LENGTH_MAX = 255
-SCOPES_MAX = 50  # places in which somebody works
-PERSON_KNOWN_S = 60  # an identity number may pass to another registration, once its bearer was erased
+SCOPES_MAX = 50  # places where somebody works
+PERSON_KNOWN_S = 60  # an identity number may get another person, once the first was erased
 
-# As they are called in tokens. `developer` may do everything, and no provider can give it.
+# As tokens name them. `developer` may do everything, and no provider can grant it.
 Role = Literal[
     "anonymous",
     "citizen",
@@ -43,11 +43,15 @@ Role = Literal[
     "developer",
 ]
 ROLES: tuple[Role, ...] = get_args(Role)
-# Roles that are bound to places, and the attribute of `Actor` that has their codes.
+# Roles that are bound to places, and the attribute of `Actor` with the codes of these places.
 BOUND_TO: dict[Role, str] = {"hospital_clerk": "hospitals", "counter_clerk": "service_points"}
-GIVEN = frozenset(ROLES) - {"anonymous", "citizen", "developer"}  # by a provider: a citizen is who has a number
+GIVEN = frozenset(ROLES) - {
+    "anonymous",
+    "citizen",
+    "developer",
+}  # from a provider: a login with an identity number is a citizen
 
-# What a header may say a token is, RFC 9068 or nothing in particular; and a claim, as Keycloak tells its kinds apart.
+# Accepted types of tokens: in the header (RFC 9068, or no particular type), and in the claim that Keycloak uses.
 TYPES = ("jwt", "at+jwt", "application/at+jwt")
 CLAIMED_TYPE = "Bearer"
 
@@ -57,25 +61,25 @@ _BEARER = re.compile(rb"bearer +([A-Za-z0-9._~+/=-]+) *", re.IGNORECASE)
 
 
 class WrongToken(Exception):
-    """A token that is none of ours, or no longer good. What is wrong with it is nobody's business but ours."""
+    """A token is invalid or has expired. Clients do not learn the reason."""
 
 
 class KeysUnknown(Exception):
-    """Nobody's token can be checked: the provider has not answered yet."""
+    """No token can be checked, because the provider has not answered yet."""
 
 
-# What is wrong with a token, as it is found out: whatever strangers write is decoded.
+# The exceptions that decoding a token from a stranger may raise.
 _FAULTS = (JoseError, ValueError, TypeError, RecursionError)
 
 
 class KnownPerson(msgspec.Struct):
-    """Whom an actor's identity number was found to be, and until when that need not be looked up again."""
+    """The person found for an actor's identity number, and until when this need not be looked up again."""
 
     person: str = ""
     until: datetime | None = None
 
     def remember(self, person: str, now: datetime) -> None:
-        """That it is this person's; "" for nobody's, which is looked up again each time."""
+        """Remember the person; "" for nobody, which is looked up again each time."""
         self.person, self.until = person, now + timedelta(seconds=PERSON_KNOWN_S) if person else None
 
     def forget(self) -> None:
@@ -83,7 +87,7 @@ class KnownPerson(msgspec.Struct):
 
 
 class Proof:
-    """The token by which somebody is known, and at which generation of the keys. Not a Struct: those show all."""
+    """The token of an actor, and the generation of keys that verified it. Not a Struct: a Struct's repr shows all."""
 
     def __init__(self, token: str, generation: int) -> None:
         self.token = token
@@ -91,17 +95,17 @@ class Proof:
 
 
 class Actor(msgspec.Struct, frozen=True, eq=False):
-    """Somebody, for one token.
+    """The holder of a token.
 
     Attributes:
         roles: in the order of `ROLES`.
-        subject: the login, as the provider names it; "" for nobody.
-        account: issuer and subject, whose idempotency keys are their own: the program's own actors have no blank in it.
-        name: a keyed hash of the account, by which a login can be told but not read.
-        client: the program to which the token was given: the channel.
-        identity: the digest under which a citizen is looked up; "" if the token has no identity number.
-        hospitals: where a hospital clerk works; service_points and units likewise.
-        expires_at: when the token ends; None never.
+        subject: the login, as the provider names it; "" without a token.
+        account: issuer and subject, the scope of idempotency keys. The program's own actors have no blank in theirs.
+        name: a keyed hash of the account: it distinguishes logins without revealing them.
+        client: the program to which the token was issued.
+        identity: the digest of the identity number, to look up a citizen; "" if the token has no number.
+        hospitals: the hospitals of a hospital clerk; service_points and units likewise.
+        expires_at: when the token expires; None for never.
     """
 
     roles: tuple[Role, ...] = ("anonymous",)
@@ -118,11 +122,11 @@ class Actor(msgspec.Struct, frozen=True, eq=False):
     proof: Proof | None = None
 
     def has_ended(self, now: datetime) -> bool:
-        """Whether the token is no longer good."""
+        """Whether the token has expired."""
         return self.expires_at is not None and now - SKEW >= self.expires_at
 
     def bounds(self, role: Role) -> frozenset[str] | None:
-        """The codes of the places in which the actor has this role; None if the role is not bound to places."""
+        """The codes of the places where the actor has this role; None if the role is not bound to places."""
         attribute = BOUND_TO.get(role)
         places: frozenset[str] | None = getattr(self, attribute) if attribute else None
         return places
@@ -136,24 +140,24 @@ ANONYMOUS = Actor()
 
 
 class Identities:
-    """Turns tokens into actors; those of late are remembered, so that a known one costs a look-up."""
+    """Turns tokens into actors. Recent ones are cached, so that a known token costs one look-up."""
 
     def __init__(self, keys: Keys, settings: Settings, secret: Secret, now: Callable[[], datetime]) -> None:
         self._keys = keys
         self._settings = settings
         self._secret = secret
         self._now = now
-        self._known: OrderedDict[bytes, tuple[Actor, datetime]] = OrderedDict()  # by the unparsed header
+        self._known: OrderedDict[bytes, tuple[Actor, datetime]] = OrderedDict()  # keyed by the unparsed header
         self._generation = keys.generation
         self._registry = JWSRegistry(algorithms=[*keys.algorithms], strict_check_header=False)
         self._registry.max_header_length = TOKEN_LENGTH_MAX
 
     async def actor(self, authorization: bytes) -> Actor:
-        """Whom the header `Authorization` names; nobody if it is empty. Raises WrongToken, KeysUnknown."""
+        """The actor for a header `Authorization`; the anonymous one if it is "". Raises WrongToken, KeysUnknown."""
         if not authorization:
             return ANONYMOUS
         if self._generation != self._keys.generation:
-            self._known.clear()  # a key is no longer good: perhaps it was stolen
+            self._known.clear()  # a key was withdrawn, perhaps because it was stolen
             self._generation = self._keys.generation
         now = self._now()
         known = self._known.get(authorization)
@@ -175,9 +179,9 @@ class Identities:
         return actor
 
     def still_good(self, actor: Actor) -> bool:
-        """Whether an actor of some time ago is one now: the token has not ended, nor has its key been withdrawn.
+        """Whether an actor is still valid: the token has not expired and its key has not been withdrawn.
 
-        For connections that last. It asks nobody, and costs little.
+        For long connections. It makes no request and costs little.
         """
         proof = actor.proof
         if proof is None:
@@ -193,10 +197,10 @@ class Identities:
         return True
 
     async def _claims(self, token: str, now: datetime) -> Mapping[str, Any]:
-        """What the token says, if it is good. Raises WrongToken and what `_decode` does."""
+        """The claims of a valid token. Raises WrongToken and what `_decode` raises."""
         try:
             said = self._decode(token)
-        except InvalidKeyIdError:  # perhaps it is signed by a key that is new
+        except InvalidKeyIdError:  # it may be signed by a new key
             await self._keys.look_again()
             said = self._decode(token)
         _check_type(said.header.get("typ", "JWT"), said.claims.get("typ", CLAIMED_TYPE))
@@ -204,7 +208,7 @@ class Identities:
         return said.claims
 
     def _decode(self, token: str) -> jwt.Token:
-        """What it says, if one of the keys signed it. Raises one of `_FAULTS` if not; KeysUnknown."""
+        """The decoded token, if one of the keys signed it. Raises one of `_FAULTS`, or KeysUnknown."""
         if self._keys.now is None:
             raise KeysUnknown
         return jwt.decode(token, self._keys.now, registry=self._registry)
@@ -234,7 +238,7 @@ class Identities:
         )
 
     def _identity(self, said: Any) -> str:
-        """The digest of an identity number; "" for what is none."""
+        """The digest of an identity number; "" for an invalid one."""
         if isinstance(said, int) and not isinstance(said, bool):
             said = str(said)
         try:
@@ -244,13 +248,13 @@ class Identities:
 
 
 def _check_type(header: Any, claim: Any) -> None:
-    """Raise WrongToken for what is signed by the provider, too, but not to ask with: logouts, ID tokens."""
+    """Raise WrongToken for other tokens that the provider signs, such as logout tokens and ID tokens."""
     if not isinstance(header, str) or header.lower() not in TYPES or claim != CLAIMED_TYPE:
         raise WrongToken("another type")
 
 
 def _check_claims(claims: Mapping[str, Any], *, issuer: str, audience: str, now: datetime) -> None:
-    """Raise WrongToken unless these are of this issuer, for this audience, of somebody, and of this time."""
+    """Raise WrongToken unless the claims have this issuer and audience, a subject, and a valid time."""
     if claims.get("iss") != issuer:
         raise WrongToken("another issuer")
     if audience not in _texts(claims.get("aud")):
@@ -275,7 +279,7 @@ def _moment(seconds: Any) -> datetime:
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:
-    """A claim by its name, or by the way to it: realm_access.roles."""
+    """A claim by its name or its path: realm_access.roles."""
     found: Any = claims
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -283,7 +287,7 @@ def _claim(claims: Mapping[str, Any], path: str) -> Any:
 
 
 def _texts(said: Any) -> Collection[str]:
-    """One text, or a list of texts; what is neither is left out."""
+    """The texts of a claim: one text or a list of texts. Other values are ignored."""
     if isinstance(said, str):
         return (said,)
     return [text for text in said if isinstance(text, str)] if isinstance(said, list) else ()

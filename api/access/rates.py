@@ -1,7 +1,7 @@
-"""How often somebody may ask: so often each actor, and each address of those who say no name.
+"""Rate limits: for each actor, and for each address of anonymous clients.
 
-Counted in this process alone. Of everybody it is kept until when what they asked is paid for (GCRA): one number, and
-no more of them than PAYERS_MAX.
+Each process counts alone. For each payer it keeps one number, the time until which the requests are paid for (GCRA),
+for at most PAYERS_MAX payers.
 """
 
 import time
@@ -13,16 +13,16 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from domain.errors import Rejected
 from infra.running.settings import Settings
 
-BURST_S = 5  # who asked nothing for so long may ask at once what they might have asked meanwhile
-PAYERS_MAX = 100_000  # remembered of each kind; who has not asked for longest is forgotten, and begins anew
-ADDRESSES_MAX = 10_000  # of which it is remembered what they are
-HOME_BITS = 64  # of an IPv6 address: whoever has one has all that begin so
+BURST_S = 5  # the burst: requests saved up over this time may be made at once
+PAYERS_MAX = 100_000  # of each kind; the least recent one is forgotten, and starts afresh
+ADDRESSES_MAX = 10_000  # whose parsed form is cached
+HOME_BITS = 64  # of an IPv6 address: a client usually has the whole network
 
 S_NS = 1_000_000_000
 
 
 class Rate:
-    """What each payer may ask: `per_s` units a second, 0 for as many as they like."""
+    """The limit of each payer: `per_s` units a second; 0 for no limit."""
 
     def __init__(self, per_s: int, clock_ns: Callable[[], int]) -> None:
         self._unit_ns = S_NS // per_s if per_s else 0
@@ -33,7 +33,7 @@ class Rate:
         return len(self._paid_until_ns)
 
     def spend(self, payer: str, units: int = 1) -> int:
-        """Take so many: 0 if there was one to be had, what was not there is a debt. Else none: the seconds to wait."""
+        """Spend units, into debt if needed, and return 0. If none is left, return the seconds to wait instead."""
         if not self._unit_ns:
             return 0
         known = self._paid_until_ns
@@ -53,30 +53,30 @@ class Rate:
 
 class TooManyRequests(
     Rejected,
-    es="Son demasiadas solicitudes: repita en {seconds} s.",
-    en="These are too many requests: repeat it in {seconds} s.",
+    es="Hay demasiadas solicitudes: vuelva a intentar en {seconds} s.",
+    en="There are too many requests: try again in {seconds} s.",
 ):
     seconds: int
 
 
 class Rates:
-    """What actors may ask, and addresses."""
+    """The rate limits of actors and of addresses."""
 
     def __init__(self, settings: Settings, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._actors = Rate(settings.requests_per_s, clock_ns)
         self._addresses = Rate(settings.anonymous_per_s, clock_ns)
 
     def charge(self, subject: str, address: str, units: int = 1) -> None:
-        """Of the subject; of nobody, of the address. Raises TooManyRequests with the seconds to wait."""
+        """Charge the subject or, if that is "", the address. Raises TooManyRequests with the seconds to wait."""
         wait_s = self._actors.spend(subject, units) if subject else self._addresses.spend(address, units)
         if wait_s:
             raise TooManyRequests(seconds=wait_s)
 
 
 def address_of(peer: str, headers: Mapping[bytes, bytes], header: str) -> str:
-    """By what a client counts: its address as the trusted proxy says it in that header, "" for none; else the peer's.
+    """The address under which a client is counted: from the header of a trusted proxy, or the peer's if `header` is "".
 
-    Of a list only the last element counts: it is the proxy's own, all before it may be the client's invention.
+    Of a list only the last element counts: the proxy added it, and the client may have made up all before it.
     """
     said = headers.get(header.lower().encode(), b"").decode("latin-1").rpartition(",")[2] if header else ""
     return _home(said) or _home(peer)

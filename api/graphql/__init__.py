@@ -1,1 +1,1 @@
-"""The GraphQL schema: one module per context, and what they share."""
+"""The GraphQL schema: one package per context, and what they share."""

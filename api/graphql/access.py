@@ -1,6 +1,6 @@
-"""Who may ask a root field: rules that are declared at the field, and the grant that comes of them.
+"""Who may use a root field: rules that are declared at the field, and the grants that follow from them.
 
-What is below a root field is reached through it alone, so nothing is checked again there.
+Fields below a root field are reached only through it, so they are not checked again.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,22 +18,22 @@ Verdict = bool | Coroutine[Any, Any, bool]
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """A part of what a field can be asked about.
+    """A part of the data or arguments for which a field may be used.
 
     Attributes:
-        words: what the table of docs/access.md says.
-        covers: whether these arguments are within it.
+        words: the text in the table of docs/access.md.
+        covers: whether the arguments are within the scope.
     """
 
     words: str
     covers: Callable[[Context, Arguments], Verdict]
 
 
-Rule = Mapping[Role, Scope]  # a role that is not in it may not ask
+Rule = Mapping[Role, Scope]  # a role that is not in it may not use the field
 
 
 def argument(arguments: Arguments, path: str) -> Any:
-    """An argument, or a field of one: "input.patient". Of an enum, its value."""
+    """An argument, or a field of one, such as "input.patient". For an enum, its value."""
     name, _, field = path.partition(".")
     found = getattr(arguments[name], field) if field else arguments[name]
     return getattr(found, "value", found)
@@ -43,7 +43,7 @@ ALL = Scope("all", lambda context, arguments: True)
 
 
 def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scope:
-    """A part of a scope: what is also `allowed`."""
+    """The part of a scope that is also `allowed`."""
 
     def covers(context: Context, arguments: Arguments) -> Verdict:
         return allowed(arguments) and scope.covers(context, arguments)
@@ -52,7 +52,7 @@ def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scop
 
 
 def own_places(role: Role, words: str, places: Callable[[Arguments], set[str]]) -> Scope:
-    """What belongs to the places in which the actor has the role; `places` names those that are asked about."""
+    """Data of the places in which the actor has the role. `places` returns the places that the arguments concern."""
     return Scope(words, lambda context, arguments: places(arguments) <= (context.actor.bounds(role) or frozenset()))
 
 
@@ -63,7 +63,7 @@ CLERKS: Rule = {"hospital_clerk": ALL, "counter_clerk": ALL}
 
 
 async def granted(rule: Rule, context: Context, arguments: Arguments) -> Grant | None:
-    """The grant by the first of the actor's roles that may ask this; None if none may."""
+    """The grant for the first of the actor's roles that allows this; None if none does."""
     actor = context.actor
     for role in actor.roles:
         if scope := rule.get(role):
@@ -74,7 +74,7 @@ async def granted(rule: Rule, context: Context, arguments: Arguments) -> Grant |
 
 
 def table(rules: Mapping[str, Rule]) -> str:
-    """Who may ask what, by the fields' names, as docs/access.md shows it."""
+    """The table of docs/access.md: who may use each field."""
     shown = [role for role in ROLES if any(role in rule and not _is_same_for_all(rule) for rule in rules.values())]
     lines = [f"| field | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for name, rule in rules.items():

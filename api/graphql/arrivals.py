@@ -1,4 +1,4 @@
-"""Arrivals in the schema: what concerns appointments and lines at once. Apart from it, neither knows the other."""
+"""Arrivals in the schema: the fields that concern both appointments and lines. No other module knows both."""
 
 from typing import Any
 
@@ -25,20 +25,20 @@ from domain.queues.turns import TakeTurn
 
 class AloneHint(
     Hint,
-    es="con una ficha no se dice nada más: ella dice de quién es el turno",
-    en="an appointment stands alone: it says whose turn it is",
+    es="con una ficha no se indica nada más: la ficha ya dice de quién es el turno",
+    en="give nothing else with an appointment: it already says whose turn it is",
 ): ...
 
 
-@strawberry.input(description="A patient who is here.")
+@strawberry.input(description="A patient who has arrived.")
 class CheckInInput(KeyedInput):
-    appointment: strawberry.ID = strawberry.field(description="The appointment, which is today.")
+    appointment: strawberry.ID = strawberry.field(description="The appointment. It must be today.")
     line: strawberry.ID | None = strawberry.field(
-        default=None, description="A line of the same hospital, in which the patient waits from now on."
+        default=None, description="A line of the same hospital in which the patient takes a turn; null: none."
     )
 
 
-@strawberry.type(description="What came of checking in.")
+@strawberry.type(description="The result of checking in.")
 class CheckInPayload(Payload):
     appointment: Appointment | None = strawberry.field(default=None, description="The appointment, checked in.")
     turn: Turn | None = strawberry.field(default=None, description="The patient's turn, if a line was named.")
@@ -52,7 +52,7 @@ def _too_early(refusal: arrivals.TooEarly, _grant: Grant | None, **common: Any) 
 @mutation(
     attendance.CheckIn,
     arrivals.CheckInToLine,
-    description="Say that the patient is here, on the day of the appointment. It also corrects a no-show.",
+    description="Check a patient in, on the day of the appointment. This also corrects a no-show.",
     who=CLERKS_OF_APPOINTMENT,
 )
 async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> CheckInPayload:
@@ -70,29 +70,32 @@ async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> Chec
     return CheckInPayload(appointment=appointment, turn=turn, position=Position(outcome.position))
 
 
-@strawberry.input(description="A turn to take: with a ficha, or for a person, or on paper for nobody in particular.")
+@strawberry.input(description="A turn to take: for an appointment, for a person, or anonymously on paper.")
 class TakeTurnInput(KeyedInput):
     line: strawberry.ID = strawberry.field(description="The line.")
     channel: TurnChannel = strawberry.field(description="Where it is taken.")
     person: strawberry.ID | None = strawberry.field(
-        default=None, description="The person's opaque id; null for a paper at the office."
+        default=None, description="The person's opaque id; null for a paper ticket at the office."
     )
-    reason: PreferenceReason | None = strawberry.field(default=None, description="What gives a preference; null: none.")
+    reason: PreferenceReason | None = strawberry.field(
+        default=None, description="The reason for a preferential turn; null: none."
+    )
     appointment: strawberry.ID | None = strawberry.field(
-        default=None, description="A ficha of today at the line's hospital. It says already who it is."
+        default=None,
+        description="An appointment (ficha) of today at the line's hospital, instead of `person` and `reason`.",
     )
 
 
-@strawberry.type(description="What came of taking a turn.")
+@strawberry.type(description="The result of taking a turn.")
 class TakeTurnPayload(Payload):
-    turn: Turn | None = strawberry.field(default=None, description="The turn after it.")
+    turn: Turn | None = strawberry.field(default=None, description="The turn that was taken.")
 
 
 TakesTurn = TakeTurn | arrivals.TakeTurnByAge | arrivals.TakeTurnForAppointment
 
 
 def _wish(input: TakeTurnInput) -> tuple[type[TakesTurn], dict[str, Any]]:
-    """The command of this request, and its content. Raises Rejected."""
+    """The command for this request, and its fields. Raises Rejected."""
     content: dict[str, Any] = {"line": input.line, "channel": input.channel.value}
     if input.appointment:
         if input.person or input.reason:
@@ -105,7 +108,7 @@ def _wish(input: TakeTurnInput) -> tuple[type[TakesTurn], dict[str, Any]]:
 
 
 async def _is_own_turn(context: Context, arguments: Arguments) -> bool:
-    """Whether a turn is asked for by WEB, for the actor or a dependant, or with an appointment of theirs."""
+    """Whether the turn is taken by WEB for the actor or a dependant, or for an appointment of theirs."""
     wish = arguments["input"]
     if not by_web(arguments) or (wish.person is None and wish.appointment is None):
         return False
@@ -125,7 +128,7 @@ TAKERS: Rule = {
     TakeTurn,
     arrivals.TakeTurnByAge,
     arrivals.TakeTurnForAppointment,
-    description="Take a turn: a number in the line. One has one in a line at a time.",
+    description="Take a turn in a line. A person has at most one live turn in a line.",
     who=TAKERS,
 )
 async def take_turn(info: Info, grant: Grant, input: Input[TakeTurnInput]) -> TakeTurnPayload:

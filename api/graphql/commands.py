@@ -1,8 +1,8 @@
-"""Mutations that are derived from their command: input type, call, payload and refusals.
+"""Mutations derived from a command: input type, call, payload and refusals.
 
-`command` declares one. Its input has a field for each field of the command that the client gives; the type follows from
-the command's annotation, the description stands in `takes`. What the client does not give is either a new id (`new_id`)
-or added by the program (`adds`). A field of the command that is in none of these keeps the program from starting.
+`command` declares one. The input has a field for each field of the command that the client gives: its type follows from
+the command's annotation, its description is in `takes`. Other fields get a new id (`new_id`) or a value from the
+program (`adds`). If a field of the command has none of these sources, the program does not start.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,18 +26,18 @@ from infra.log.submission import Outcome
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=type)
 
-_SAME: tuple[type, ...] = (str, int, bool, date)  # types that the schema has, too
+_SAME: tuple[type, ...] = (str, int, bool, date)  # types that the schema has as well
 _ENUMS: dict[Any, type] = {}  # Literal of a command → enum of the schema
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A field of an input, where more must be said than its description.
+    """A field of an input that needs more than a description.
 
     Attributes:
         description: for the schema.
-        type: its type in the schema, where the command's annotation leaves it open: strawberry.ID for a code.
-        default: what it is if the client leaves it out; the command's default if there is one.
-        clean: what is done with the client's value before anything else.
+        type: its type in the schema, if the command's annotation does not determine it: strawberry.ID for a code.
+        default: its value if the client leaves it out. Without it, the command's default applies, if any.
+        clean: a function that is applied to the client's value first.
     """
 
     description: str
@@ -47,7 +47,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Takes:
-    """The input of a mutation: its description, and that of each field of the command that the client gives."""
+    """The input of a mutation: its description, and the description of each field that the client gives."""
 
     def __init__(self, description: str, **fields: str | Given) -> None:
         self.description = description
@@ -55,7 +55,7 @@ class Takes:
 
 
 class Gives:
-    """The payload of a mutation: its description, and that of each field in the order of what its function returns."""
+    """The payload of a mutation: its description, and those of its fields in the order of the function's results."""
 
     def __init__(self, description: str, **fields: str) -> None:
         self.description = description
@@ -63,14 +63,14 @@ class Gives:
 
 
 class Done(msgspec.Struct, Generic[C], frozen=True):
-    """A command that was accepted, now or when the client asked first."""
+    """A command that was accepted, now or by an earlier request with the same key."""
 
     command: C
     outcome: Outcome
 
 
 def words_of(literal: Any) -> Callable[[E], E]:
-    """Declare the enum that shows the words of a command. Raises TypeError if it has other words."""
+    """Declare the enum that represents a Literal of commands. Raises TypeError if it has other words."""
 
     def register(enum: E) -> E:
         words = {member.value for member in enum.__members__.values()}  # type: ignore[attr-defined]  # an enum has it
@@ -97,17 +97,17 @@ def command(
     within: str = "",
     adds: Mapping[str, Adds] = {},
 ) -> Callable[[Shows[C]], RootField]:
-    """Declare the mutation of a command; the function below returns what the payload shows, a tuple if several.
+    """Declare the mutation of a command. The function below returns the payload's field, or a tuple of its fields.
 
-    `new_id` names the command's field that gets a new opaque id, `within` the one whose value and a slash come before
-    it. `adds` has fields whose values the program gives. Raises TypeError if the command has other fields than these.
+    `new_id` names the command's field that gets a new opaque id; `within` names the field whose value and a slash come
+    before it. `adds` has the fields that the program sets. Raises TypeError if the command's fields differ from these.
     """
 
     def declare(shows: Shows[C]) -> RootField:
         _check_fields(kind, {*takes.fields, *adds, *([new_id] if new_id else [])})
         camel = "".join(word.title() for word in shows.__name__.split("_"))
         input_type: Any = _input(f"{camel}Input", kind, takes)
-        payload = _payload(f"{camel}Payload", gives, get_type_hints(shows, include_extras=True)["return"])
+        payload = _payload(f"{camel}Payload", gives, _returned(shows))
         read, show = _reader(kind, takes), _shower(payload, tuple(gives.fields))
         new_field = (new_id, within) if new_id else None
 
@@ -125,11 +125,11 @@ def command(
     return declare
 
 
-_argument: Any = Input  # a type checker would take what it is given for a type
+_argument: Any = Input  # a type checker would read the variable as a type
 
 
 def _made(kind: type[C], fields: dict[str, Any], new_field: tuple[str, str] | None, id: str) -> C:
-    """The command of these fields. `new_field` gets the new id, behind the value of the other field if it names one."""
+    """Make the command. `new_field` names the field for the new id, and the field whose value precedes it, or ""."""
     if new_field:
         name, within = new_field
         fields = {**fields, name: f"{fields[within]}/{id}" if within else id}
@@ -145,8 +145,10 @@ def _shower(payload: type[Payload], names: tuple[str, ...]) -> Callable[[Outcome
 
 def _check_fields(kind: type[Command], given: set[str]) -> None:
     fields = set(kind.__struct_fields__)
-    if given != fields:
-        raise TypeError(f"{kind.__name__}: nobody gives {sorted(fields - given)}; it has no {sorted(given - fields)}")
+    if missing := fields - given:
+        raise TypeError(f"{kind.__name__}: {sorted(missing)} must be in `takes`, `adds` or `new_id`")
+    if unknown := given - fields:
+        raise TypeError(f"{kind.__name__} has no fields {sorted(unknown)}")
 
 
 def _input(name: str, kind: type[Command], takes: Takes) -> type[KeyedInput]:
@@ -164,7 +166,7 @@ def _input(name: str, kind: type[Command], takes: Takes) -> type[KeyedInput]:
 
 
 def _in_schema(kind: Any, default: Any) -> Any:
-    """A default of the command as a value of the schema's type."""
+    """A default of the command, as a value of the schema's type."""
     return getattr(kind, default) if kind in _ENUMS.values() else default
 
 
@@ -174,6 +176,8 @@ def _schema_type(hint: Any) -> Any:
         (inner,) = (one for one in get_args(hint) if one is not NoneType)
         return _schema_type(inner) | None
     if get_origin(hint) is Literal:
+        if hint not in _ENUMS:
+            raise TypeError(f"the schema has no enum for {hint}: declare one with @words_of, and import it here")
         return _ENUMS[hint]
     if get_origin(hint) is Annotated:
         inner, *constraints = get_args(hint)
@@ -182,11 +186,11 @@ def _schema_type(hint: Any) -> Any:
         return Instant if inner is datetime else _schema_type(inner)
     if hint in _SAME:
         return hint
-    raise TypeError(f"the schema has no type for {hint}: say it with Given(…, type=…)")
+    raise TypeError(f"the schema has no type for {hint}: give one with Given(…, type=…)")
 
 
 def _reader(kind: type[Command], takes: Takes) -> Callable[[Any], dict[str, Any]]:
-    """What the client gave, as the command has it: enums as their words."""
+    """Reads the client's input into fields of the command: enums become their words."""
     hints = get_type_hints(kind)
     each = [(name, _is_enum(hints[name]), given.clean) for name, given in takes.fields.items()]
 
@@ -209,8 +213,18 @@ def _is_enum(hint: Any) -> bool:
     return hint in _ENUMS or any(one in _ENUMS for one in get_args(hint))
 
 
+def _returned(shows: Callable[..., Any]) -> Any:
+    """What the function returns by its annotation. Raises TypeError if it has none."""
+    hints = get_type_hints(shows, include_extras=True)
+    if "return" not in hints:
+        raise TypeError(f"{shows.__name__} needs an annotation of what it returns: the payload follows from it")
+    return hints["return"]
+
+
 def _payload(name: str, gives: Gives, returns: Any) -> type[Payload]:
     types = get_args(returns) if get_origin(returns) is tuple else (returns,)
+    if len(types) != len(gives.fields):
+        raise TypeError(f"{name}: `gives` has {sorted(gives.fields)}, the function returns {len(types)} values")
     namespace: dict[str, Any] = {"__annotations__": {}}
     for (field, description), kind in zip(gives.fields.items(), types, strict=True):
         namespace["__annotations__"][field] = kind if NoneType in get_args(kind) else kind | None

@@ -1,4 +1,4 @@
-"""One request: who asks, in which language, and how it reads the log and has commands decided."""
+"""One request: its actor and language, and how it reads the log and submits commands."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,7 +27,7 @@ from infra.running.settings import Settings
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
 STREAMS_PER_REQUEST_MAX = 300  # read from the log and folded; a page of agendas takes 101
-STREAMS_AT_ONCE_MAX = 10  # folding is work that nobody else gets in between: an agenda may have 5,000 slots
+STREAMS_AT_ONCE_MAX = 10  # folding blocks the event loop: an agenda may have 5,000 slots
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
@@ -36,7 +36,7 @@ F = TypeVar("F", bound=State)
 
 
 class ProcessService:
-    """What a context keeps for the life of the process, see `Services.of`."""
+    """An object that a context keeps for the life of the process, see `Services.of`."""
 
     def __init__(self, core: Core, now: Callable[[], datetime]) -> None:
         self._core = core
@@ -47,7 +47,7 @@ class ProcessService:
 
 
 class Services:
-    """What resolvers work with, made once per process by the composition root."""
+    """The services that resolvers use, made once per process by the composition root."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Services:
         self._of_contexts: dict[type[ProcessService], ProcessService] = {}
 
     def of(self, kind: type[S]) -> S:
-        """The one object of this class in the process, made when it is first asked for."""
+        """The one object of this class in the process, made on first use."""
         found = self._of_contexts.get(kind)
         if found is None:
             found = self._of_contexts[kind] = kind(self.core, self.now)
@@ -89,22 +89,22 @@ class Services:
 
 class NotReachedYet(
     Rejected,
-    es="La vista va por la posición {position} del registro y todavía no llega a la pedida; intente de nuevo.",
-    en="The read model is at position {position} of the log and not at the one asked for yet; try again.",
+    es="La vista está en la posición {position} del registro y todavía no llegó a la pedida; intente de nuevo.",
+    en="The read model is at position {position} of the log and has not reached the requested one yet; try again.",
 ):
     position: int
 
 
 class IdempotencyKeyHint(
     Hint,
-    es="la clave de idempotencia es un texto de 1 a {limit} caracteres visibles",
-    en="an idempotency key is a text of 1 to {limit} visible characters",
+    es="la clave de idempotencia debe ser un texto de 1 a {limit} caracteres visibles",
+    en="an idempotency key must be a text of 1 to {limit} visible characters",
 ):
     limit: int
 
 
 class Context:
-    """One request: who asks, in which language, and how to have a command decided."""
+    """One request: its actor and language, and methods to read and to submit commands."""
 
     def __init__(
         self,
@@ -118,29 +118,31 @@ class Context:
     ) -> None:
         self.services = services
         self.actor = actor
-        self.address = address  # of the client, see `address_of`; "" if it is not known
-        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # of a subscription, see api/graphql/guard.py
+        self.address = address  # the client's, see `address_of`; "" if unknown
+        self.may_still: Callable[[], Awaitable[bool]] = _nobody_asked  # for a subscription, see api/graphql/guard.py
         self.language = language
         self.correlation = correlation
         self.traceparent = traceparent
-        # What is told of it when it is answered, see api/telemetry.py: kind and root field, codes, position.
+        # For telemetry (api/telemetry.py): kind and root field, codes of refusals, position.
         self.operation = UNKNOWN, UNKNOWN
         self.refusals: list[str] = []
         self.written: int | None = None
         self.cost = 0  # of the operation
-        self.freshness: dict[str, Freshness] = {}  # of the read models asked so far: the answer tells it
+        self.freshness: dict[str, Freshness] = {}  # of the read models used so far, for the answer's extensions
         self._streams_read = 0
         self.looks_anew = False
         self.person_found = ""  # the actor's own subject id, once a rule has asked for it
-        # Of a subscription: what it follows, and what it tells. See api/http/updates.py.
+        # For a subscription: the stream that it follows and what it sends, see api/http/updates.py.
         self.following: Following | None = None
         self.snapshot: Snapshot | None = None
-        self.show: Callable[[Change], Any] | None = None  # makes the field's value of a change
+        self.show: Callable[[Change], Any] | None = None  # makes the field's value for a change
         self.after_variable: str | None = None
-        self.resumes_after: Position | None = None  # whatever `after` says: what was told last before a cut
+        self.resumes_after: Position | None = (
+            None  # overrides `after`: the last position sent before the connection broke
+        )
 
     def for_subscription(self) -> "Context":
-        """One like this for one of the subscriptions of a connection."""
+        """A context like this one, for one subscription of a connection."""
         return Context(
             self.services,
             actor=self.actor,
@@ -151,7 +153,7 @@ class Context:
         )
 
     def charge(self, requests: int = 1) -> None:
-        """Count so many requests against what the actor may ask. Raises TurnedAway."""
+        """Charge requests to the actor's rate limit. Raises TurnedAway."""
         try:
             self.services.rates.charge(self.actor.subject, self.address, requests)
         except TooManyRequests as refusal:
@@ -159,18 +161,18 @@ class Context:
             raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
 
     def extensions(self) -> dict[str, Any]:
-        """What the answer cost, and how fresh the read models were that it rests on."""
+        """The cost of the answer, and the freshness of the read models that it used."""
         extensions: dict[str, Any] = {"cost": self.cost} if self.cost else {}
         if self.freshness:
             extensions["freshness"] = {name: freshness_shown(found) for name, found in self.freshness.items()}
         return extensions
 
     def forget_reads(self) -> None:
-        """Begin to count anew what is read, for the next of many answers."""
+        """Reset the count of streams read, before the next answer of a subscription."""
         self._streams_read = 0
 
     def look_anew(self) -> None:
-        """Before a command: find the actor's person again, since they may have lost their number meanwhile."""
+        """Before a command, forget the actor's person: their number may belong to somebody else by now."""
         self.looks_anew, self.person_found = True, ""
 
     def _key(self, grant: Grant, name: str) -> Key:
@@ -209,18 +211,18 @@ class Context:
         kind: type[C],
         make: Callable[[str], C],
     ) -> tuple[C, Outcome]:
-        """Make a command and have it decided: the command with its outcome.
+        """Make a command and submit it. Returns the command with its outcome.
 
-        `content` is what the client said; by it, a repetition is known. `make` gets a new opaque id that depends on
-        actor, key and content alone. Persons whom the command names must be registered, unless the
-        request is a repetition. Raises Rejected.
+        `content` is what the client sent; a repetition must have the same. `make` gets a new opaque id that depends on
+        actor, key and content only. Persons whom the command names must be registered, unless the request is a
+        repetition. Raises Rejected.
         """
         if not re.fullmatch(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}", key):
             raise InvalidInput(path="idempotency_key", hint=IdempotencyKeyHint(limit=IDEMPOTENCY_KEY_LENGTH_MAX))
         core = self.services.core
         try:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
-        except UnicodeEncodeError:  # half a character somewhere: no text of ours can hold it
+        except UnicodeEncodeError:  # an unpaired surrogate, which no stored text can hold
             raise InvalidInput(hint=TextHint()) from None
         outcome = await core.lane.submit(
             command,
@@ -230,11 +232,11 @@ class Context:
             required_persons=required_persons(command),
         )
         self.written = outcome.position
-        self.actor.known_person.forget()  # it may have made them somebody, or nobody
+        self.actor.known_person.forget()  # the command may have registered or erased the actor's person
         return command, outcome
 
     async def recorded(self, grant: Grant, key: str, outcome: Outcome) -> bool:
-        """Whether a request under this key recorded something, now or when it came first. Raises like `state`."""
+        """Whether the request with this key recorded an event, now or at first. Raises like `state`."""
         if not outcome.replayed:
             return bool(outcome.recorded)
         core = self.services.core
@@ -242,7 +244,7 @@ class Context:
             return await core.log.written(core.lane.kept(self._key(grant, key)), outcome.position)
 
     async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:
-        """What read models answer, once they have got to `at_least`.
+        """The answer of read models, once they have reached `at_least`.
 
         Raises a GraphQLError with code "not_reached_yet" if that takes too long, "invalid_input" if the log has no such
         position, "unavailable" if there is no answer.
@@ -258,14 +260,14 @@ class Context:
             raise as_graphql_error(unknown, self.language) from None
         except NeverBuilt:
             raise as_graphql_error(ServiceUnavailable(), self.language) from None
-        for name in question.projections:  # of several answers, that of the one furthest behind
+        for name in question.projections:  # of several answers from one read model, the oldest counts
             known = self.freshness.get(name, freshness)
             self.freshness[name] = min(known, freshness, key=lambda one: one.position)
         return rows
 
     @asynccontextmanager
     async def available(self) -> AsyncIterator[None]:
-        """Say it as the API does if the database does not answer."""
+        """Translate Unavailable into a GraphQLError with code "unavailable"."""
         try:
             yield
         except Unavailable:
@@ -277,7 +279,7 @@ async def _nobody_asked() -> bool:
 
 
 def _can_be_stored(name: str) -> bool:
-    """Whether a stream can have this name: PostgreSQL's text holds neither NUL nor half characters."""
+    """Whether a stream can have this name: PostgreSQL's text can hold neither NUL nor surrogates."""
     return name.isprintable()
 
 
@@ -285,12 +287,12 @@ TOO_MANY = 429
 
 
 class TurnedAway(Exception):
-    """Whoever asks is not listened to: the HTTP status, why, and what else is said in headers."""
+    """A request is rejected before it is executed, with an HTTP status, a refusal and extra headers."""
 
     def __init__(self, status: int, refusal: Rejected, language: Language, **headers: str) -> None:
         super().__init__(refusal.code)
         self.status = status
-        self.outcome = "limited" if status == TOO_MANY else "error"  # as it is counted
+        self.outcome = "limited" if status == TOO_MANY else "error"  # for the metrics
         self.error = as_graphql_error(refusal, language).formatted
         self.headers = headers
 

@@ -14,34 +14,36 @@ from infra.log.submission import Overloaded, ServiceUnavailable
 
 @strawberry.interface(description="Why a command was refused. Nothing was written.")
 class UserError:
-    code: str = strawberry.field(description="Stable: it never changes its meaning. Programs go by it.")
-    message: str = strawberry.field(description="For people, in the language of Accept-Language: Spanish or English.")
-    path: list[str] = strawberry.field(description="The input field to blame, from the input down; empty if none is.")
+    code: str = strawberry.field(description="A stable code for programs. Its meaning never changes.")
+    message: str = strawberry.field(description="A text for people, in Spanish or English by Accept-Language.")
+    path: list[str] = strawberry.field(
+        description="The path of the input field that caused the refusal; empty if none did."
+    )
 
 
-@strawberry.type(description="A rule was in the way; see the code.")
+@strawberry.type(description="A rule refuses the command: see `code`.")
 class Refused(UserError):
     pass
 
 
-@strawberry.type(description="A field of the input is not of the right form.")
+@strawberry.type(description="A field of the input has an invalid value.")
 class InvalidInput(UserError):
     pass
 
 
-@strawberry.type(description="Not your fault: repeat the request with the same key in a moment.")
+@strawberry.type(description="A temporary failure on the server: repeat the request with the same key in a moment.")
 class TryAgainLater(UserError):
     pass
 
 
-# Makes the error of a refusal for the holder of a grant, with the fields that every UserError has. None: Refused.
+# Makes the error for a refusal and a grant, given the fields that every UserError has. None: use Refused.
 Make = Callable[..., UserError | None]
 _MAKERS: dict[type[Rejected], Make] = {}
 F = TypeVar("F", bound=Make)
 
 
 def error_of(*refusals: type[Rejected]) -> Callable[[F], F]:
-    """Declare the error type of refusals on which a client acts: `make(refusal, grant, code=…, message=…, path=…)`."""
+    """Declare the error type for refusals on which clients act: `make(refusal, grant, code=…, message=…, path=…)`."""
 
     def register(make: F) -> F:
         for refusal in refusals:
@@ -63,7 +65,7 @@ def _try_again(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserE
 
 
 def user_error(refusal: Rejected, language: Language, grant: Grant | None) -> UserError:
-    """A refusal as the payload of a mutation has it: typed, and in the client's language."""
+    """A refusal as an error in a payload: typed, and in the client's language."""
     common: dict[str, Any] = {
         "code": refusal.code,
         "message": refusal.message(language),

@@ -1,7 +1,7 @@
-"""Root fields of the schema: what each is called, who may ask it, and which function answers.
+"""Declares root fields of the schema: the name, who may use it, and the function that answers.
 
-A context declares its root fields by the decorators below and by `command` (api/graphql/commands.py), as functions of
-its modules. api/graphql/schema.py collects them.
+A context declares its root fields as functions in its modules, with the decorators below and `command` (in
+api/graphql/commands.py). api/graphql/schema.py collects them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,6 +18,7 @@ from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.errors import UserError
 from api.graphql.scalars import Position
 from domain.decider import Command
+from domain.decision import DECISIONS
 from domain.errors import Hint, InvalidInput
 
 T = TypeVar("T")
@@ -27,22 +28,22 @@ Root = Literal["Query", "Mutation", "Subscription"]
 
 AtLeast = Annotated[
     Position | None,
-    strawberry.argument(
-        description="Wait, a few seconds at most, until what stands at this position of the log is in the answer."
-    ),
+    strawberry.argument(description="Wait at most a few seconds until the answer includes this position of the log."),
 ]
-Input = Annotated[T, strawberry.argument(description="What is to be done, and the client's name for the request.")]
+Input = Annotated[T, strawberry.argument(description="The command's fields, and an idempotency key for the request.")]
 
 
 class RootField(msgspec.Struct, frozen=True):
-    """A field of the schema's roots.
+    """A root field of the schema.
 
     Attributes:
-        root: under which root it is.
+        root: the root type to which it belongs.
         description: for the schema.
-        who: who may ask it.
-        function: answers it. It takes `info`, then `grant` if it has a parameter of that name, then the arguments.
-        commands: what a mutation performs, one of them at a time.
+        who: who may use it.
+        function: answers it. Its parameters are `info`, `grant` if it needs one, and the arguments.
+        commands: the commands of a mutation; each request performs one of them.
+
+    Raises TypeError for a command without a decision.
     """
 
     root: Root
@@ -50,6 +51,11 @@ class RootField(msgspec.Struct, frozen=True):
     who: Rule
     function: Callable[..., Any]
     commands: tuple[type[Command], ...] = ()
+
+    def __post_init__(self) -> None:
+        for command in self.commands:
+            if command not in DECISIONS:
+                raise TypeError(f"{self.name}: nothing decides {command.__name__}: its decision needs @decides")
 
     @property
     def name(self) -> str:
@@ -61,7 +67,7 @@ class RootField(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> Any:
-        """The type of its answer."""
+        """The type of the answer."""
         return get_type_hints(self.function, include_extras=True)["return"]
 
 
@@ -69,45 +75,45 @@ Declared = Callable[[Callable[..., Any]], RootField]
 
 
 def query(description: str, *, who: Rule) -> Declared:
-    """Declare a root field that answers a question."""
+    """Declare a query."""
     return lambda function: RootField("Query", description, who, function)
 
 
 def subscription(description: str, *, who: Rule) -> Declared:
-    """Declare a live field: an async generator of its messages."""
+    """Declare a subscription; the function below is an async generator of its messages."""
     return lambda function: RootField("Subscription", description, who, function)
 
 
 def mutation(
     *commands: type[Command], description: str, who: Rule
 ) -> Callable[[Callable[..., Awaitable["Payload"]]], RootField]:
-    """Declare a mutation that is more than its command. It returns its payload or raises Rejected."""
+    """Declare a mutation that `command` can't derive. The function below returns a payload or raises Rejected."""
     return lambda function: RootField("Mutation", description, who, function, commands)
 
 
-@strawberry.interface(description="What has an id of its own, by which `node` finds it again.")
+@strawberry.interface(description="An object with an id, by which `node` finds it.")
 class Node:
-    id: strawberry.ID = strawberry.field(description="Never changes, and is no other thing's. Copy it whole.")
+    id: strawberry.ID = strawberry.field(description="Unique and permanent. Copy it in full.")
 
 
-@strawberry.input(description="What every mutation takes.")
+@strawberry.input(description="The fields that every mutation takes.")
 class KeyedInput:
     idempotency_key: str = strawberry.field(
-        description="The client's name for this request: the same key with the same content gives the first outcome"
-        " again, for seven days; with other content it is refused."
+        description="A text that the client chooses for this request. For seven days, the same key with the same"
+        " content returns the first outcome; with other content it is refused."
     )
 
 
-@strawberry.type(description="What every mutation answers.")
+@strawberry.type(description="The fields that every mutation returns.")
 class Payload:
     position: Position | None = strawberry.field(
-        default=None, description="What was done stands in the log at this place or before."
+        default=None, description="The change is in the log at or before this position."
     )
     errors: list[UserError] = strawberry.field(
-        default_factory=list, description="Why it was refused; empty if it was done."
+        default_factory=list, description="Why the command was refused; empty if it was accepted."
     )
 
 
 def refuse(info: Info, path: str, hint: Hint) -> NoReturn:
-    """Raise the GraphQLError for an argument of a query that is not of the right form."""
+    """Raise the GraphQLError for an invalid argument of a query."""
     raise as_graphql_error(InvalidInput(path=path, hint=hint), info.context.language)

@@ -1,4 +1,4 @@
-"""Live fields: a context declares what it follows and how that is shown, in a few lines."""
+"""Live fields: a context declares which stream a field follows and how a change is shown."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -27,20 +27,18 @@ T = TypeVar("T")
 AfterPosition = Annotated[
     Position | None,
     strawberry.argument(
-        description="Go on from this position: the first message comes with the first change after it."
-        " Without: the state now."
+        description="Resume after this position: the first message comes with the first change after it."
+        " Default: start with the present state."
     ),
 ]
 
 
-@strawberry.type(description="A message of a live field: where in the log it stands, and where the one before did.")
+@strawberry.type(description="A message of a live field: its position in the log, and that of the message before.")
 class Message:
-    position: Position = strawberry.field(
-        description="Where the last change that is in this message stands in the log."
-    )
+    position: Position = strawberry.field(description="The position of the last change that this message includes.")
     previous: Position | None = strawberry.field(
-        description="The position of the message before, or `after` in the first one; null if there was neither."
-        " Whatever happened between the two is in this message."
+        description="The position of the message before; for the first message, `after` or null. All changes"
+        " between the two positions are in this message."
     )
 
 
@@ -52,7 +50,7 @@ class Place(TypedDict):
 
 
 def place_of(change: Change) -> Place:
-    """Where a change stands in the log: `AgendaChange(agenda=…, **place_of(change))`."""
+    """The positions of a message, used as `AgendaChange(agenda=…, **place_of(change))`."""
     previous = None if change.previous is None else Position(change.previous)
     return Place(position=Position(change.position), previous=previous)
 
@@ -63,15 +61,15 @@ async def _never(context: Context, id: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveField(Generic[T]):
-    """A field of the subscription root: what has an id, as it is, and again with each change.
+    """A subscription that follows an object by its id: the present state, then the state after each change.
 
     Attributes:
         form: the pattern of ids; another id is refused with `hint`.
         stream: the stream that is followed.
-        is_known: whether a state of the stream has what the id names; if it has not, the refusal is `unknown`.
-        is_in_log: whether the log has it, asked if the state does not have it yet.
-        show: the message that tells of a change. It must not await.
-        concerns: which changes are told; all of the stream, unless `one_entity` says less.
+        is_known: whether a state of the stream has the object. If it has not, the refusal is `unknown`.
+        is_in_log: whether the log has the object, called if the state does not have it yet.
+        show: makes the message for a change. It must not await.
+        concerns: which changes are sent: all of the stream, or those of `one_entity`.
     """
 
     form: Meta
@@ -84,7 +82,7 @@ class LiveField(Generic[T]):
     concerns: Callable[[StreamName, str], Concerns] = lambda stream, id: whole_stream
 
     async def follow(self, info: Info, id: str, after: Position | None) -> AsyncGenerator[T, None]:
-        """The messages. Refusals are raised as GraphQLErrors."""
+        """Yield the messages. Refusals are raised as GraphQLErrors."""
         context = info.context
         if not fits(self.form, id):
             refuse(info, "id", self.hint)
@@ -109,16 +107,16 @@ class LiveField(Generic[T]):
             raise as_graphql_error(ServiceUnavailable(), context.language) from None
 
     async def _wait_until_known(self, following: Following, context: Context, id: str) -> None:
-        """Raises Rejected if there is nothing of this id."""
+        """Raise Rejected if there is no object with this id."""
         if self.is_known((await following.snapshot()).state, id):
             return
         if not await self.is_in_log(context, id):
             raise self.unknown(path="id")
-        await following.snapshot(lambda state: self.is_known(state, id))  # written a moment ago
+        await following.snapshot(lambda state: self.is_known(state, id))  # it was written a moment ago
 
 
 def _after_variable(info: Info) -> str | None:
-    """The variable that holds `after`, if one does. It can hold nothing else: no other argument is a position."""
+    """The variable that gives `after`, if any. It gives nothing else: no other argument is a position."""
     asked = cast("GraphQLResolveInfo[Context]", info)
     for argument in asked.field_nodes[0].arguments or ():
         if argument.name.value == "after" and isinstance(argument.value, VariableNode):

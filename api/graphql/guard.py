@@ -1,4 +1,4 @@
-"""The guard before every root field: no grant, no answer; and refusals in the form that the root has for them."""
+"""The guard before every root field: checks the grant, and returns refusals in the form that the root type has."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ Resolve = Callable[..., Any]
 
 
 def guarded(field: RootField) -> Resolve:
-    """The function that answers the field for those who may ask it."""
+    """The function that answers the field, for those who may use it."""
     if field.root == "Subscription":
         return _followed(field)
     refuse = _in_payload(field.answer) if field.root == "Mutation" else _by_error
@@ -48,7 +48,7 @@ def _guarded(field: RootField, refuse: Refuse, *, changes: bool) -> Resolve:
 
 
 def _followed(field: RootField) -> Resolve:
-    """A subscription is answered again and again: whoever sends the answers asks before each whether it still may."""
+    """For a subscription, keep the check in the context: the sender calls it again before each message."""
     resolve = _guarded(field, _by_error, changes=False)
 
     async def follow(source: Any, info: Info, **arguments: Any) -> Any:
@@ -59,7 +59,7 @@ def _followed(field: RootField) -> Resolve:
 
 
 async def _may_still(field: RootField, context: Context, arguments: Arguments) -> bool:
-    """Whether what was allowed once is allowed now: a guardian of yesterday may be none today."""
+    """Whether a subscription is still allowed: somebody may no longer be a guardian, for example."""
     return await granted(field.who, context, arguments) is not None
 
 

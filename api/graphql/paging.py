@@ -11,18 +11,18 @@ from domain.errors import Hint
 
 T = TypeVar("T")
 
-# Arguments that come again and again.
-First = Annotated[int, strawberry.argument(description=f"How many items at most, 1 to {PAGE_SIZE_MAX}.")]
+# Arguments of all lists.
+First = Annotated[int, strawberry.argument(description=f"The maximum number of items, 1 to {PAGE_SIZE_MAX}.")]
 After = Annotated[
     str | None,
-    strawberry.argument(description="The `endCursor` of the page before of this same list; without, the first page."),
+    strawberry.argument(description="The `endCursor` of the previous page of the same list; default: the first page."),
 ]
 
 
 @strawberry.type(description="Where a page of a list ends.")
 class PageInfo:
-    end_cursor: str | None = strawberry.field(description="Pass it as `after` for the next page.")
-    has_next_page: bool = strawberry.field(description="Whether there is more after this page.")
+    end_cursor: str | None = strawberry.field(description="Pass this as `after` to get the next page.")
+    has_next_page: bool = strawberry.field(description="Whether there are more items after this page.")
 
 
 @strawberry.type(description="A page of a list.")
@@ -33,24 +33,26 @@ class Connection(Generic[T]):
 
 class CursorHint(
     Hint,
-    es="un cursor es el `endCursor` que dio la página anterior de esta misma lista",
-    en="a cursor is the `endCursor` that the page before of this same list gave",
+    es="un cursor debe ser el `endCursor` de la página anterior de esta misma lista",
+    en="a cursor must be the `endCursor` of the previous page of the same list",
 ): ...
 
 
-class PageSizeHint(Hint, es="se piden de 1 a {limit} elementos por página", en="ask for 1 to {limit} items a page"):
+class PageSizeHint(
+    Hint, es="se pueden pedir de 1 a {limit} elementos por página", en="ask for 1 to {limit} items per page"
+):
     limit: int
 
 
 def page_size(first: int, info: Info) -> int:
-    """`first` if it is within bounds; raises a GraphQLError otherwise."""
+    """`first`, if it is within bounds. Raises a GraphQLError otherwise."""
     if not 1 <= first <= PAGE_SIZE_MAX:
         refuse(info, "first", PageSizeHint(limit=PAGE_SIZE_MAX))
     return first
 
 
 def page(items: Sequence[T], first: int, cursor: Callable[[T], str]) -> Connection[T]:
-    """A page of at most `first` of these items, of which one more than that was asked for to see whether it goes on."""
+    """A page of at most `first` items. `items` has one more if there is another page."""
     nodes = list(items[:first])
     end = cursor(nodes[-1]) if nodes else None
     info = PageInfo(end_cursor=end, has_next_page=len(items) > first)

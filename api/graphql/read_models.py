@@ -1,4 +1,4 @@
-"""What queries of read models have in common: how fresh the answer is, and the forms of their arguments."""
+"""What queries of read models share: how fresh the answer is, and checks of their arguments."""
 
 from datetime import date as Date
 from datetime import timedelta
@@ -9,21 +9,21 @@ from domain.errors import Hint
 from domain.identifiers import SLUG, SlugHint, fits
 
 BEHIND = (
-    " How far behind the log the answer is stands in `extensions.freshness`; with `atLeast` it waits, a few seconds at"
-    " most, until what stands at that position is in it."
+    " `extensions.freshness` says how far the answer is behind the log. With `atLeast`, the query waits at most a few"
+    " seconds until the answer includes that position."
 )
 
 
 class DaysHint(
     Hint,
-    es="el período va de una fecha a otra posterior o igual, {limit} días a lo más",
-    en="a period goes from one date to the same or a later one, {limit} days at most",
+    es="el período debe ir de una fecha a otra igual o posterior, con {limit} días como máximo",
+    en="a period must go from one date to the same or a later one, with at most {limit} days",
 ):
     limit: int
 
 
 def period(first: Date | None, last: Date | None, info: Info, *, days: int, days_max: int) -> tuple[Date, Date]:
-    """The first and the last day of a query: from today on and `days` long if it does not say otherwise.
+    """The first and the last day of a query: by default from today on and `days` long.
 
     Raises a GraphQLError if that is more than `days_max` days.
     """
@@ -38,7 +38,7 @@ def period(first: Date | None, last: Date | None, info: Info, *, days: int, days
 
 
 def code(value: str | None, path: str, info: Info) -> str | None:
-    """A code, if the query has one. Raises a GraphQLError if it is not of the form of a code."""
+    """A code, if the query has one. Raises a GraphQLError if it is invalid."""
     if value is not None and not fits(SLUG, value):
         refuse(info, path, SlugHint())
     return value

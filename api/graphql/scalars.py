@@ -61,47 +61,47 @@ def _show_instant(instant: datetime) -> str:
 
 class DateHint(
     Hint,
-    es="una fecha que existe, como año-mes-día: 2027-01-15",
-    en="a date that exists, as year-month-day: 2027-01-15",
+    es="debe ser una fecha que exista, como año-mes-día: 2027-01-15",
+    en="it must be a date that exists, as year-month-day: 2027-01-15",
 ): ...
 
 
 class InstantHint(
     Hint,
-    es="un instante es ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
-    en="an instant is ISO 8601 with its offset: 2027-01-15T08:00:00-04:00",
+    es="un instante se escribe en ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
+    en="an instant is written in ISO 8601 with its UTC offset: 2027-01-15T08:00:00-04:00",
 ): ...
 
 
 class PositionHint(
     Hint,
-    es='una posición es un número entero escrito como texto, "1607", que dio este sistema',
-    en='a position is a whole number, written as a string, "1607", that this system gave',
+    es='una posición debe ser un número entero escrito como texto, como "1607", dado por este sistema',
+    en='a position must be a whole number written as a string, like "1607", issued by this system',
 ): ...
 
 
 SCALARS: dict[object, ScalarDefinition] = {
     Position: strawberry.scalar(
         name="Position",
-        description="A place in the log, counted from 1 without gaps. A string, since it outgrows 32 bits.",
+        description="A position in the log, counted from 1 without gaps. It is a string because it may exceed 32 bits.",
         serialize=str,
         parse_value=_parse_position,
     ),
     date: strawberry.scalar(
         name="Date",
-        description="A day of the calendar, ISO 8601: 2027-01-15.",
+        description="A calendar date in ISO 8601: 2027-01-15.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=date.isoformat,
         parse_value=_parse_date,
     ),
     Instant: strawberry.scalar(
         name="Instant",
-        description="A moment, ISO 8601 in UTC with microseconds when it has any: 2027-01-15T12:00:00Z.",
+        description="A moment in ISO 8601, in UTC, with microseconds if there are any: 2027-01-15T12:00:00Z.",
         specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
         serialize=_show_instant,
         parse_value=_parse_instant,
     ),
 }
 
-# By name: what a right value looks like.
+# The hint for each scalar, by name.
 SCALAR_HINTS: dict[str, Hint] = {"Date": DateHint(), "Instant": InstantHint(), "Position": PositionHint()}

@@ -1,4 +1,4 @@
-"""The schema as a whole, of the root fields and error types that contexts declare."""
+"""The whole schema, made from the root fields and error types that contexts declare."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
@@ -23,14 +23,14 @@ from api.graphql.scalars import SCALAR_HINTS, SCALARS
 T = TypeVar("T")
 
 DESCRIPTIONS = {
-    "Query": "What is known.",
-    "Mutation": "What may be done. Repeating a request with its idempotency key never does it twice.",
-    "Subscription": "What is told as it happens, as an event stream or over WebSockets (graphql-transport-ws).",
+    "Query": "Questions.",
+    "Mutation": "Commands. A request that is repeated with its idempotency key is executed once.",
+    "Subscription": "Live fields, as an event stream or over WebSockets (graphql-transport-ws).",
 }
 
 
 def root_fields(modules: Iterable[ModuleType]) -> dict[str, RootField]:
-    """All root fields of these modules, and `node`, by "Query.name". Raises TypeError for two of one name."""
+    """All root fields of these modules, and `node`, keyed by "Query.name". Raises TypeError if a name is used twice."""
     fields: dict[str, RootField] = {}
     for field in _declared(modules, RootField):
         if fields.setdefault(name := f"{field.root}.{_camel(field.name)}", field) is not field:
@@ -39,7 +39,7 @@ def root_fields(modules: Iterable[ModuleType]) -> dict[str, RootField]:
 
 
 def schema_of(modules: Iterable[ModuleType]) -> strawberry.Schema:
-    """The schema of what these modules declare, guarded."""
+    """The schema that these modules declare, with the guard before each root field."""
     modules = list(modules)
     fields = root_fields(modules)
     roots = {root: _root(root, [field for field in fields.values() if field.root == root]) for root in DESCRIPTIONS}
@@ -58,7 +58,7 @@ def schema_of(modules: Iterable[ModuleType]) -> strawberry.Schema:
 
 
 def _declared(modules: Iterable[ModuleType], kind: type[T]) -> Iterator[T]:
-    """What modules declare of a kind, each once, in their order."""
+    """The objects of a type that modules declare, each once, in order."""
     for module in modules:
         for value in vars(module).values():
             if isinstance(value, kind):
@@ -66,7 +66,7 @@ def _declared(modules: Iterable[ModuleType], kind: type[T]) -> Iterator[T]:
 
 
 def _user_errors(modules: Iterable[ModuleType]) -> list[type[UserError]]:
-    """The types of errors that these modules declare: the schema reaches them through their interface alone."""
+    """The error types that these modules declare. No field of the schema refers to them, only their interface."""
     return [
         kind
         for kind in _declared(modules, type)
@@ -87,7 +87,7 @@ def _root(root: str, fields: list[RootField]) -> type:
 
 
 def _without_grant(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as clients see it: the grant is none of its arguments."""
+    """The function without its parameter `grant`, which is not an argument of the field."""
 
     @wraps(function)
     def seen(*arguments: Any, **named: Any) -> Any:
@@ -100,11 +100,11 @@ def _without_grant(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _guard(schema: GraphQLSchema, fields: Mapping[str, RootField]) -> None:
-    """Put the guard before every root field. Raises KeyError for one that was not declared."""
+    """Put the guard before every root field. Raises KeyError for an undeclared field."""
     for root in (schema.query_type, schema.mutation_type, schema.subscription_type):
         assert root
         for name, field in root.fields.items():
-            assert "attribute" not in field.extensions, "a plan would ask for it past the guard"
+            assert "attribute" not in field.extensions, "a plan would read it without the guard"
             resolve = guarded(fields[f"{root.name}.{name}"])
             if root is schema.subscription_type:
                 field.subscribe = resolve

@@ -1,4 +1,4 @@
-"""What WebSockets and event streams share: how many may be open, until when a token is good, and timeouts."""
+"""What WebSockets and event streams share: the number of open connections, the end of tokens, and timeouts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
@@ -11,7 +11,7 @@ from api.graphql.context import Context
 from api.http.timers import SharedTimers, Timer
 
 CONNECTIONS_MAX = 2_000  # in this process
-SEND_TIMEOUT_S = 10  # a client that does not read for so long is cut off
+SEND_TIMEOUT_S = 10  # a client that does not read for this long is disconnected
 CLOSE_TIMEOUT_S = 1
 PING_EVERY_S = 30
 TOKEN_CHECKED_EVERY_S = 10.0
@@ -20,7 +20,7 @@ DEAF = "you do not read what you are sent"
 
 
 class Places:
-    """How many connections are open, of both kinds together."""
+    """Limits the number of open connections, of both kinds together."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -32,7 +32,7 @@ class Places:
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """One of them, until the block ends."""
+        """Take one place until the block ends."""
         self.taken += 1
         try:
             yield

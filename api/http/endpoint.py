@@ -1,6 +1,6 @@
-"""GraphQL over HTTP, as its specification has it: one request in, one answer out, and nothing in between.
+"""GraphQL over HTTP, as its specification says.
 
-Where the independent audits of the npm package `graphql-http` and the newest draft differ, the audits are followed: see
+Where the audits of the npm package `graphql-http` differ from the newest draft, this follows the audits: see
 docs/adr/0010-the-endpoint.md.
 """
 
@@ -54,7 +54,7 @@ HEADS = {
 
 
 class _Refusal(Exception):
-    """A request that is no GraphQL request of a kind that is served here."""
+    """The request is not a GraphQL request that is served here."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -140,7 +140,7 @@ class Endpoint:
 
     async def _reply(self, request: _Request) -> _Reply | _Stream:
         media, method, headers = JSON, request.method, request.headers
-        # Of whoever is refused the body is not read: another request could not follow it.
+        # The body of a refused request is not read, so no other request can follow on the connection.
         last = {} if method == "GET" or request.body is not None else {"connection": "close"}
         try:
             if method not in ("GET", "POST"):
@@ -150,7 +150,9 @@ class Endpoint:
                 media = wanted
             elif self._origins.is_foreign(headers):
                 raise _Refusal(403, "Event streams are for programs, and for pages of origins that may ask.")
-            context = await self._introduce(headers, request.peer)  # before the body is read: strangers' may be long
+            context = await self._introduce(
+                headers, request.peer
+            )  # before the body is read: that of a stranger may be long
             context.resumes_after = _last_event_id(headers)
             said = _said_in_url(request.query) if method == "GET" else await _said_in_body(request)
             return await self._answered(said, context, wanted, only_reads=method == "GET")
@@ -200,22 +202,22 @@ class Endpoint:
 def _turned_away(
     headers: Headers, status: int, media: str, error: Mapping[str, Any], more: Mapping[str, str] = {}
 ) -> _Reply:
-    """The answer to what did not come so far that it was looked at as GraphQL."""
+    """The answer to a request that was refused before it was read as GraphQL."""
     return _Reply(status, media, {"errors": [error]}, {NAMED: correlation_of(headers), **more})
 
 
 @lru_cache(HEADERS_MAX)
 def _media(accept: bytes) -> str:
-    """In which of ours the client wants its answer (RFC 9110 §12.5.1). Raises a refusal if in none."""
+    """The media type for the answer, by the header Accept (RFC 9110 §12.5.1). Raises _Refusal if none fits."""
     wanted = _qualities(accept.decode("latin-1").lower())
     quality = {
-        media: next((wanted[name] for name in (media, *ANY) if name in wanted), 0.0)  # the most specific name counts
+        media: next((wanted[name] for name in (media, *ANY) if name in wanted), 0.0)  # the most specific range counts
         for media in (GRAPHQL_JSON, JSON)
     }
-    # Of both, if they are wanted as much: whoever names the first knows the specification, others get what they know.
+    # If both are wanted equally: a client that names the first knows the specification; others get plain JSON.
     order = (GRAPHQL_JSON, JSON) if GRAPHQL_JSON in wanted else (JSON, GRAPHQL_JSON)
     best = max(order, key=lambda media: quality[media])
-    streamed = wanted.get(EVENT_STREAM, 0.0)  # if it is named: nobody else could read it
+    streamed = wanted.get(EVENT_STREAM, 0.0)  # only if it is named: other clients could not read it
     if streamed > quality[best] or (streamed == quality[best] > 0 and best not in wanted):
         return EVENT_STREAM
     if not quality[best]:
@@ -224,13 +226,13 @@ def _media(accept: bytes) -> str:
 
 
 def _last_event_id(headers: Headers) -> Position | None:
-    """Where a client stood whose browser opens a stream again by itself. Ids that are not ours are as good as none."""
+    """The position at which a browser resumes a stream by itself. Unknown ids are ignored."""
     name = headers.get(b"last-event-id", b"").decode("latin-1")
     return Position(int(name)) if re.fullmatch("[0-9]{1,18}", name) else None
 
 
 def _qualities(accept: str) -> dict[str, float]:
-    """How much each media range is wanted, from 0 to 1."""
+    """The quality of each media range, from 0 to 1."""
     qualities: dict[str, float] = {}
     for item in accept.split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
@@ -262,14 +264,14 @@ def _said_in_url(query: bytes) -> dict[str, Any]:
     said.update(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     for name in ("variables", "extensions"):
         said[name] = parse_json(said[name], name) if said.get(name) else None
-    said["operationName"] = said.get("operationName") or None  # empty is as if it were not there
+    said["operationName"] = said.get("operationName") or None  # an empty header counts as absent
     check_request(said)
     return said
 
 
 @lru_cache(HEADERS_MAX)
 def _wrong_type(content_type: bytes) -> str:
-    """Why a body that is said to be so is not taken; "" if it is."""
+    """Why a body of this type is refused; "" if it is accepted."""
     name, *parameters = content_type.decode("latin-1").split(";")
     if name.strip().lower() != JSON:
         return f"Say what you want in {JSON}."

@@ -1,4 +1,4 @@
-"""What HTTP requests may be: from where they come, how large they are, and what their bodies must look like."""
+"""Limits of HTTP requests: where they may come from, how large they may be, and the form of their bodies."""
 
 import asyncio
 import json
@@ -15,17 +15,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_READ_TIMEOUT_S = 30
-VALUES_MAX = 20_000  # in variables, lists and objects counted too; an agenda of 5,000 slots has 15,008
+VALUES_MAX = 20_000  # in variables, including lists and objects; an agenda of 5,000 slots has 15,008
 VALUE_BYTES_MIN = 2  # a list item is at least a digit and a comma
-ADDRESSES_MAX = 1_000  # of clients, remembered
+ADDRESSES_MAX = 1_000  # of clients, cached
 OWN_NAME = r"(localhost|127\.0\.0\.1|\[::1\]|::1)(:[0-9]{1,5})?"  # of this machine, with a port or without
 
 
 class LoopbackOnly:
-    """Refuses everybody but this machine, where the development key is good: it can make anybody's token.
+    """Serves this machine only, while the development key is in use: that key can make anybody's token.
 
-    The address of the listening socket can't tell: any server can be told to serve the application anywhere. A page
-    elsewhere must not reach it through a name of its own either, so it answers to the machine's own names alone.
+    The listening address is no protection, because any server can serve the application on any address. It answers only
+    to the machine's own names, so that a foreign page can't reach it through a name of its own (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -62,11 +62,11 @@ class TooLarge(Exception):
 
 
 class Malformed(Exception):
-    """What is wrong with the request, for the client."""
+    """The request is malformed; the text tells the client why."""
 
 
 class Gone(Exception):
-    """The client left before its body was complete."""
+    """The client disconnected before its body was complete."""
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
@@ -88,7 +88,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """The headers by name in small letters; one that is said several times as RFC 9110 §5.3 joins it."""
+    """The headers by lower-case name; repeated ones are joined as in RFC 9110 §5.3."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         key = name.lower()
@@ -112,7 +112,7 @@ def parse_json(text: bytes | str, what: str) -> Any:
 
 def _parse_with_json(text: bytes | str, what: str) -> Any:
     try:
-        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)  # it would guess at UTF-16 else
+        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)  # otherwise it would guess UTF-16
     except RecursionError:
         raise Malformed(f"The {what} is nested too deeply.") from None
     except ValueError:  # no JSON, no UTF-8, or a number of thousands of digits
@@ -155,7 +155,7 @@ def check_request(said: Any, *, length_bytes: int | None = None) -> None:
 
 
 def _has_more_values(value: Any, most: int) -> bool:
-    """Whether there are more than so many values in a JSON value, itself counted. It is no deeper than JSON is read."""
+    """Whether a JSON value has more than `most` values, itself included. Its depth is limited by the parser."""
     count, waiting = 1, [value]
     while waiting and count <= most:
         part = waiting.pop()
@@ -166,12 +166,12 @@ def _has_more_values(value: Any, most: int) -> bool:
 
 
 def peer_of(scope: Scope) -> str:
-    """The address at the other end of the connection; "" if it is not known."""
+    """The address at the other end of the connection; "" if unknown."""
     return str((scope.get("client") or ("",))[0])
 
 
 def is_local(peer: str) -> bool:
-    """Whether this machine asks; not so if that is not known."""
+    """Whether the address is this machine's; False if unknown."""
     return _is_loopback(peer)
 
 

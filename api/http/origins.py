@@ -1,4 +1,4 @@
-"""Pages of other origins: which may ask, and the headers that tell browsers so (CORS, by the Fetch standard)."""
+"""Pages of other origins: which of them may send requests, and the CORS headers for browsers (Fetch standard)."""
 
 import re
 from urllib.parse import urlsplit
@@ -10,18 +10,18 @@ from api.http.limits import OWN_NAME
 from api.telemetry import CORRELATION, Headers
 from infra.running.settings import EVERY_ORIGIN, Settings
 
-ASKED_AGAIN_AFTER_S = 3_600  # for so long a browser remembers that its page may ask
-# Beside those that every page may say.
+ASKED_AGAIN_AFTER_S = 3_600  # how long browsers cache the permission
+# Besides those that every page may send.
 HEADERS_SAID = ("Authorization", "Last-Event-ID", "Traceparent", "Tracestate", CORRELATION.decode())
 HEADERS_READ = ("Retry-After", "WWW-Authenticate", CORRELATION.decode())
 NONE = r"(?!)"
 
 
 class Origins:
-    """Whose pages are let in, beside those of the very host that is asked. Programs other than browsers have no origin.
+    """The origins whose pages may send requests, besides the host itself. Other programs send no origin.
 
-    Nobody is known by a cookie, so a page gets what it has a token for, and no more. Without an identity provider only
-    this machine is served, so its own pages, on whatever port a front end is being developed, may all ask.
+    There are no cookies, so a page gets only what its token allows. Without an identity provider only this machine is
+    served, so all its pages may send requests, from whatever port a front end in development uses.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -29,7 +29,7 @@ class Origins:
         self._local = re.compile(NONE if settings.oidc_issuer else f"https?://{OWN_NAME}")
 
     def is_foreign(self, headers: Headers) -> bool:
-        """Whether a page asks that may not."""
+        """Whether the request comes from a page that may not send it."""
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if not origin or EVERY_ORIGIN in self._listed or origin in self._listed or self._local.fullmatch(origin):
             return False
@@ -52,8 +52,8 @@ class Origins:
         )
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            # Whoever has no origin is no page, and nothing that is answered here may be kept for others (no-store): the
-            # middleware would copy his headers, to add that the answer hangs on an origin.
+            # A request without an origin is not from a page, and no answer may be cached for others (no-store). The
+            # middleware would copy its headers, only to add that the answer depends on the origin.
             from_page = any(name == b"origin" for name, _ in scope["headers"])
             await (for_pages if from_page else app)(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Subscriptions over WebSockets: who may open one, what it may send, and how long anybody waits for it."""
+"""Subscriptions over WebSockets: who may open a connection, what it may send, and its timeouts."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ SUBSCRIPTIONS_MAX = 20  # at a time, of one connection
 MESSAGE_BYTES_MAX = 64 * 1024  # from a client
 ID_LENGTH_MAX = 128
 INIT_TIMEOUT_S = 10  # from the handshake to connection_init
-SILENCE_MAX_S = 75  # a client that answers no ping for so long is cut off: it may be gone without a word
+SILENCE_MAX_S = 75  # a client that answers no ping for this long is disconnected
 PING = '{"type":"ping"}'
 
 POLICY = 1008
@@ -61,8 +61,8 @@ UNAUTHORIZED = 401
 class Subscriptions:
     """The ASGI application of one path, for WebSockets: graphql-transport-ws, and nothing else.
 
-    Opens them to pages that may ask and to programs, while there are places, and watches each of them. Browsers let any
-    page open a WebSocket, so it is here that others are refused.
+    Accepts connections of allowed pages and of programs while there are places, and watches each of them. Browsers let
+    any page open a WebSocket, so other pages are refused here.
     """
 
     def __init__(self, engine: Engine, introduce: Introduce, places: Places, origins: Origins) -> None:
@@ -76,7 +76,7 @@ class Subscriptions:
             await send({"type": "websocket.close", "code": POLICY})  # before it is accepted: the handshake gets a 403
         elif self._places.full:
             await receive()
-            await send({"type": "websocket.accept"})  # browsers tell a page nothing of a handshake that fails
+            await send({"type": "websocket.accept"})  # browsers do not tell a page why a handshake fails
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "too many connections"})
         elif reason := await self._turned_away(scope):
             await receive()
@@ -87,7 +87,7 @@ class Subscriptions:
                 await _Connection(self._protocol, scope, receive, send).serve(self._places.timers)
 
     async def _turned_away(self, scope: Scope) -> str:
-        """Why one more from this address is not let in; a place is taken before it is known for whom."""
+        """Why another connection from this address is refused; "" if it is not. A place is taken before the login."""
         try:
             await self._introduce({}, peer_of(scope))
         except TurnedAway as away:
@@ -96,7 +96,7 @@ class Subscriptions:
 
 
 class _Connection:
-    """A WebSocket whose client is cut off when it sends what it must not, or does not read."""
+    """A WebSocket. The client is disconnected if it sends what it must not, or does not read."""
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self._app = app
@@ -109,7 +109,7 @@ class _Connection:
         self._pinging: asyncio.Task[None] | None = None
 
     async def serve(self, timers: SharedTimers) -> None:
-        """Until either side is done."""
+        """Serve the connection until either side ends it."""
         served: asyncio.Future[Any] = asyncio.ensure_future(self._app(self._scope, self.receive, self.send))
         # Spread the pings of clients that connected together.
         pings = timers.start(self._ping, after_s=PING_EVERY_S * random.uniform(0.5, 1))  # noqa: S311
@@ -122,7 +122,7 @@ class _Connection:
                 task.cancel()
             await asyncio.wait(tasks)
         if self._farewell:
-            with suppress(Exception):  # whoever does not read does not take it either: then it just ends
+            with suppress(Exception):  # a client that does not read does not get this either
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._send(self._farewell)
         if not served.cancelled() and (error := served.exception()):
@@ -137,7 +137,7 @@ class _Connection:
         return PING_EVERY_S
 
     async def _send_ping(self) -> None:
-        with suppress(Exception):  # who can't be sent anything is cut off by that, or gone
+        with suppress(Exception):  # a client that can't be sent anything is disconnected, or gone
             await self.send({"type": "websocket.send", "text": PING})
 
     def _cut_off(self, code: int, reason: str) -> None:
@@ -161,7 +161,7 @@ class _Connection:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "websocket.close":
-            # Send it when nobody receives any more. The client need not answer.
+            # Send it when nothing else is being received. The client need not answer.
             self._farewell = message
             self._end()
             return
@@ -192,14 +192,14 @@ def _check_message(message: Message) -> None:
 
 class TooManySubscriptions(
     Rejected,
-    es="Una conexión puede seguir {limit} cosas a la vez como máximo.",
-    en="A connection can follow at most {limit} things at a time.",
+    es="Una conexión puede tener {limit} suscripciones a la vez como máximo.",
+    en="A connection can have at most {limit} subscriptions at a time.",
 ):
     limit: int
 
 
 class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
-    """Speaks graphql-transport-ws, for subscriptions alone: queries and mutations go over HTTP."""
+    """Speaks graphql-transport-ws, for subscriptions only: queries and mutations go over HTTP."""
 
     _token: Timer | None = None
     _closing: asyncio.Task[None] | None = None
@@ -252,13 +252,13 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
         context, said = self.context, cast("dict[str, Any]", message["payload"])
-        # The library closes the connection of whom it does not know yet, or who says an id twice.
+        # The library closes the connection of a client that has not initialised it, or uses an id twice.
         if self.connection_acknowledged and message["id"] not in self.operations:
             try:
                 context.charge()
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
                     raise TooManySubscriptions(limit=SUBSCRIPTIONS_MAX)
-                if said.get("documentId") is not None:  # of which the library does not know
+                if said.get("documentId") is not None:  # unknown to the library
                     said["query"] = self._engine.trusted.text(said.get("query"), said["documentId"])
             except (Rejected, TurnedAway) as refusal:
                 away = refusal if isinstance(refusal, TurnedAway) else TurnedAway(400, refusal, context.language)
@@ -294,14 +294,14 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await operation.send_initial_errors([refusal])
 
     async def _send_next(self, operation: Operation[Context, None], head: str, answer: str) -> None:
-        """Send an answer that is encoded already: once for all who get the same."""
+        """Send an answer that was encoded once for all who get it."""
         if not operation.completed:
             assert isinstance(self.websocket, ASGIWebSocketAdapter)
             await self.websocket.ws.send_text(f"{head}{answer}}}")
 
 
 def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """Browsers let a page set no headers of a WebSocket: what it would say there stands in connection_init."""
+    """The authorization from connection_init: browsers do not let a page set headers of a WebSocket."""
     for name, value in said.items():
         if name.lower() == "authorization" and isinstance(value, str):
             return {b"authorization": value.encode(errors="replace")}
@@ -309,7 +309,7 @@ def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
 
 
 class _Protocol(GraphQL[Context, None]):
-    """What the library knows of the protocol, for our schema; HTTP does not come here."""
+    """The library's protocol handler for our schema, for WebSockets only."""
 
     graphql_transport_ws_handler_class = SubscriptionHandler
 
@@ -319,13 +319,13 @@ class _Protocol(GraphQL[Context, None]):
             graphql_ide=None,
             subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
             connection_init_wait_timeout=timedelta(seconds=INIT_TIMEOUT_S),
-            allowed_origins=[EVERY_ORIGIN],  # Subscriptions lets in nobody else
-            max_subscriptions_per_connection=None,  # SubscriptionHandler says it in the client's language
+            allowed_origins=[EVERY_ORIGIN],  # Subscriptions accepts nothing else
+            max_subscriptions_per_connection=None,  # SubscriptionHandler reports it in the client's language
         )
         self.engine = engine
         self.introduce = introduce
         self.timers = timers
 
     async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        # Of nobody yet: who it is is said when the connection is initialised, and here nobody could be turned away.
+        # Anonymous for now: the token comes when the connection is initialised, and here nobody can be rejected.
         return await self.introduce({**headers_of(request.scope), b"authorization": b""}, None)

@@ -1,7 +1,7 @@
 """Subscriptions as event streams, by the protocol of graphql-sse in its mode of distinct connections.
 
-A stream says `complete` only if there is nothing more to come. All else cuts it: the body is left without its end, so
-that no client takes it for complete.
+A stream sends `complete` only if nothing more will come. In all other cases its body is left unfinished, so that no
+client takes it for complete.
 """
 
 import asyncio
@@ -28,23 +28,23 @@ from api.telemetry import CORRELATION
 from infra.running.logging import log_failure
 
 EVENT_STREAM = "text/event-stream"
-LINGER_S = 0.1  # a server that sees a body broken off may throw away what it has not sent yet
+LINGER_S = 0.1  # a server may discard unsent data of an unfinished body
 PING = b":\n\n"  # a comment
-COMPLETE = b"event: complete\ndata:\n\n"  # browsers tell nobody of an event without data
+COMPLETE = b"event: complete\ndata:\n\n"  # browsers do not dispatch an event without data
 HEADERS = [
     (b"content-type", f"{EVENT_STREAM}; charset=utf-8".encode()),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # proxies would else wait for more before they pass it on
+    (b"x-accel-buffering", b"no"),  # otherwise proxies would buffer it
 ]
 
 
 def as_events(body: bytes) -> bytes:
-    """The whole stream of what is answered once."""
+    """A whole stream for a single answer."""
     return b"event: next\ndata: " + body + b"\n\n" + COMPLETE
 
 
 def _event(answer: Update | Answer) -> bytes:
-    """One answer of several. Its id is what a browser says as Last-Event-ID when it comes again."""
+    """One of several answers. A browser sends its id as Last-Event-ID when it reconnects."""
     if isinstance(answer, Update):
         return f"event: next\nid: {answer.position}\ndata: {answer.text}\n\n".encode()
     return f"event: next\ndata: {json.dumps(answer.body())}\n\n".encode()
@@ -55,7 +55,7 @@ def _part(body: bytes, *, more: bool = True) -> Message:
 
 
 class Streams:
-    """All event streams of the process, which share their places with its WebSockets."""
+    """All event streams of the process. They share their places with its WebSockets."""
 
     def __init__(self, engine: Engine, places: Places) -> None:
         self._engine = engine
@@ -64,21 +64,21 @@ class Streams:
 
     @property
     def room(self) -> bool:
-        """Whether another may be opened."""
+        """Whether another stream may be opened."""
         return not self._places.full and not self._stopped.is_set()
 
     def stop(self) -> None:
-        """Cut all: the server stops."""
+        """End all streams, because the server stops."""
         self._stopped.set()
 
     async def serve(self, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
-        """Tell a client of a subscription, until either side is done."""
+        """Send the answers of a subscription until either side ends it."""
         with self._places.take():
             await _Stream(self._engine, asked, context, receive, send).serve(self._stopped, self._places.timers)
 
 
 class _Stream:
-    """One answer that goes on, whose client is cut off when they do not read."""
+    """One stream. Its client is disconnected if it does not read."""
 
     def __init__(self, engine: Engine, asked: Asked, context: Context, receive: Receive, send: Send) -> None:
         self._engine = engine
@@ -91,7 +91,7 @@ class _Stream:
         self._farewell = ""
 
     async def serve(self, stopped: asyncio.Event, timers: SharedTimers) -> None:
-        """Until it is complete, the client goes, or the server is stopped."""
+        """Serve until the stream is complete, the client disconnects, or the server stops."""
         ended = asyncio.Event()
         token = when_token_ends(self._context, timers, ended.set)
         try:
@@ -121,7 +121,7 @@ class _Stream:
         elif done == {tasks[-2]}:
             self._farewell = "the token has ended"
         if self._farewell:
-            with suppress(Exception):  # whoever does not read does not take it either: then it just ends
+            with suppress(Exception):  # a client that does not read does not get this either
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._send(_part(f": {self._farewell}\n\n".encode()))
                     await asyncio.sleep(LINGER_S)
@@ -129,7 +129,7 @@ class _Stream:
     async def _tell(self) -> None:
         named = (CORRELATION, self._context.correlation.encode())
         await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, named]})
-        await self._say(PING)  # there may be nothing to tell for long, and until then not even the headers are sent
+        await self._say(PING)  # the first answer may take long, and without this not even the headers would be sent
         async with aclosing(updates(self._engine, self._asked, self._context)) as answers:
             async for answer in answers:
                 await self._say(_event(answer))
@@ -147,7 +147,7 @@ class _Stream:
             pass
 
     async def _say(self, text: bytes, *, more: bool = True) -> None:
-        """Raise OSError if the client does not read, or is gone."""
+        """Send text. Raises OSError if the client does not read or is gone."""
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S), self._sending:
                 await self._send(_part(text, more=more))

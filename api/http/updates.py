@@ -1,4 +1,4 @@
-"""Updates of a subscription as JSON: followers who ask the same share them."""
+"""Updates of a subscription as JSON. Followers with the same question share them."""
 
 import json
 import time
@@ -20,14 +20,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Update(NamedTuple):
-    """An answer as JSON, and where the last change in it stands in the log."""
+    """An answer as JSON, and the log position of the last change in it."""
 
     text: str
     position: int
 
 
 async def updates(engine: Engine, asked: Asked, context: Context) -> AsyncGenerator[Update | Answer, None]:
-    """An update with each change; if the follower is refused, an answer without data as the last.
+    """Yield an update for each change; if the follower is refused, a last answer without data.
 
     The library makes the first answer, and those that `_PlannedAnswers` can't make. Followers that ask the same at the
     same position share an answer, see `Following.answer`. Permission is checked before each. Raises NotHere if it is no
@@ -46,7 +46,7 @@ async def updates(engine: Engine, asked: Asked, context: Context) -> AsyncGenera
             following = context.following
             assert following
             text = _text(answer.body())
-            following.made(context.snapshot, text)  # before it is sent: others do not wait for that
+            following.made(context.snapshot, text)  # before it is sent, so that others do not wait for the sending
             position, question = following.position, _question(asked, context)
             known: str | None = text
             while known:
@@ -59,7 +59,7 @@ async def updates(engine: Engine, asked: Asked, context: Context) -> AsyncGenera
 
 
 class _PlannedAnswers:
-    """Makes later answers with the document's plan, in a small part of the library's time."""
+    """Makes later answers with the document's plan, in a fraction of the library's time."""
 
     def __init__(self, engine: Engine, asked: Asked, context: Context) -> None:
         self._engine = engine
@@ -94,7 +94,7 @@ def _text(body: dict[str, Any]) -> str:
 
 
 async def _wrong_now(context: Context) -> list[GraphQLError]:
-    """Why the follower may get no more updates, or why that can't be found out; empty if they may."""
+    """Why the follower may get no more updates, or why that can't be determined; empty if they may."""
     context.forget_reads()
     try:
         allowed = await context.may_still()
@@ -104,7 +104,7 @@ async def _wrong_now(context: Context) -> list[GraphQLError]:
 
 
 def _question(asked: Asked, context: Context) -> Hashable:
-    """Equal for followers who get the same updates at the same position. `after` says only where one began."""
+    """Equal for followers that get the same updates at the same position. `after` matters only for the start."""
     variables = {name: value for name, value in asked.variables.items() if name != context.after_variable}
     document = asked.query, asked.document_id
     return document, json.dumps(variables, sort_keys=True), asked.operation_name, context.language

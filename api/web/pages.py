@@ -1,4 +1,4 @@
-"""The page at `/` on which anybody can look at the schema and try it out, in a browser without the internet."""
+"""The page at `/`, on which anybody can read the schema and try it out, without access to the internet."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ FILES = {
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in ("explorer.js", "sketch.js", "texts.js")},
 }
 HEADERS = {
-    # Whatever a page of ours is made to show, it runs nothing, asks nobody else, and lies in no other page.
+    # Whatever content a page shows, it runs no foreign script, contacts no other host, and can't be framed.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
     " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -23,7 +23,7 @@ HEADERS = {
 
 
 def add_pages(app: FastAPI, settings: Settings) -> None:
-    """Have the application show them, if by its settings they are of use to anybody."""
+    """Add the pages to the application, if its settings make them useful."""
     if not settings.explorable:
         return
     for path, (name, media) in FILES.items():

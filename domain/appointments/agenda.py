@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from domain.appointments.availability import PublishedAgenda, Slot
+from domain.appointments.availability import PublishedAgenda, Slot, is_live
 from domain.decider import Event, Instant, State, evolves, names_stream_of, upcasts
 from domain.errors import Rejected
 from domain.identifiers import (
@@ -154,9 +154,9 @@ def _take_out(numbers: list[int], number: int) -> None:
 
 
 def live_hold(agenda: Agenda, slot: int, now: datetime) -> SlotHeld | None:
-    """The hold that keeps others from the slot at this moment. It expires by time alone: no event says so."""
+    """The live hold on the slot, if there is one."""
     hold = agenda.holds.get(slot)
-    return hold if hold and now < hold.held_until else None
+    return hold if hold and is_live(hold, now) else None
 
 
 def published_agenda(agenda: Agenda) -> PublishedAgenda | None:

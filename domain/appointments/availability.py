@@ -31,7 +31,7 @@ class Slot(Value):
         return self.start + timedelta(minutes=self.minutes)
 
 
-class Until(Protocol):
+class Hold(Protocol):
     """The part of a hold on which the state of its slot depends."""
 
     @property
@@ -46,7 +46,7 @@ class Slots(Protocol):
     @property
     def slots(self) -> Mapping[int, Slot]: ...
     @property
-    def holds(self) -> Mapping[int, Until]: ...
+    def holds(self) -> Mapping[int, Hold]: ...
     @property
     def booked(self) -> Collection[int]: ...
     @property
@@ -68,9 +68,14 @@ class PublishedAgenda(Value):
     quotas: Mapping[str, int]
     taken: Mapping[str, int]
     slots: Mapping[int, Slot]
-    holds: Mapping[int, Until]
+    holds: Mapping[int, Hold]
     booked: Collection[int]
     unbooked: Sequence[int]
+
+
+def is_live(hold: Hold, now: datetime) -> bool:
+    """Whether a hold keeps others from its slot at this moment. It expires by time alone: no event says so."""
+    return now < hold.held_until
 
 
 def is_released(agenda: Slots, now: datetime) -> bool:
@@ -80,9 +85,9 @@ def is_released(agenda: Slots, now: datetime) -> bool:
 
 
 def is_held(agenda: Slots, slot: int, now: datetime) -> bool:
-    """Whether a hold keeps others from the slot at this moment. It expires by time alone: no event says so."""
+    """Whether somebody has a live hold on the slot."""
     hold = agenda.holds.get(slot)
-    return hold is not None and now < hold.held_until
+    return hold is not None and is_live(hold, now)
 
 
 def slot_state(agenda: Slots, number: int, now: datetime) -> SlotState:
@@ -155,5 +160,5 @@ def _held(agenda: Slots, after: int, now: datetime) -> Iterator[int]:
     return (
         number
         for number, hold in agenda.holds.items()
-        if now < hold.held_until and number > after and number not in agenda.booked
+        if is_live(hold, now) and number > after and number not in agenda.booked
     )

@@ -6,6 +6,7 @@ Each person has one stream for life. It stays short because holds and visits are
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
+from domain.appointments.availability import is_live
 from domain.calendar import local_date
 from domain.decider import Event, Instant, State, evolves, names_stream_of
 from domain.errors import Rejected
@@ -69,8 +70,12 @@ def evolve(patient: Patient, event: Event) -> Patient:
             day = local_date(event.held_at)
             patient.holds_that_day = 1 + (patient.holds_that_day if day == patient.last_hold_day else 0)
             patient.last_hold_day = day
-            kept_since = event.held_at - ENDED_HOLDS_KEPT_FOR
-            patient.holds = {key: hold for key, hold in patient.holds.items() if hold.held_until > kept_since}
+            patient.holds = {
+                # A difference of instants fits at the ends of the calendar too, where an earlier instant would not.
+                key: hold
+                for key, hold in patient.holds.items()
+                if event.held_at - hold.held_until < ENDED_HOLDS_KEPT_FOR
+            }
             patient.holds[event.agenda, event.slot] = event
         case VisitTaken():
             if patient.holds:
@@ -85,7 +90,7 @@ def evolve(patient: Patient, event: Event) -> Patient:
 
 def live_holds(patient: Patient, now: datetime) -> Iterator[HoldTaken]:
     """The holds that still keep others from their slots."""
-    return (hold for hold in patient.holds.values() if now < hold.held_until)
+    return (hold for hold in patient.holds.values() if is_live(hold, now))
 
 
 class HoldLimitReached(

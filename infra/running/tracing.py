@@ -60,7 +60,7 @@ class Spans:
         try:
             self._tracer.start_span("append", attributes=facts, start_time=begun_ns).end()
         except Exception as error:
-            log_failure("a batch can't be told of", error)
+            log_failure("a batch can't be recorded", error)
 
     def close(self) -> None:
         """Export what is left, within CLOSE_TIMEOUT_S: the library alone may take longer than a worker has to stop."""

@@ -1,4 +1,4 @@
-"""Who comes when: one row an appointment, for the patient's own list, a hospital's day and its figures."""
+"""The read model of appointments: one row each, for a patient's list, a hospital's day and its figures."""
 
 from collections.abc import Collection
 from datetime import date
@@ -27,7 +27,7 @@ from projections.engine.query import Query
 
 
 class AppointmentRow(Row):
-    """A ficha. `date` is that of its agenda, in La Paz."""
+    """An appointment (ficha). `date` is its agenda's, in La Paz."""
 
     appointment: AppointmentId
     patient: Fixed[SubjectId]
@@ -57,7 +57,7 @@ def _evolve(row: AppointmentRow | None, entry: Entry, _key: str) -> AppointmentR
             minutes=event.minutes,
             state="BOOKED",
         )
-    if row is None:  # the patient's stream, where it was booked, is parked: that is told there
+    if row is None:  # the booking is on the patient's stream, which is parked; that is reported there
         return None
     match event:
         case VisitGivenUp():
@@ -87,7 +87,7 @@ APPOINTMENTS = Projection(
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a page of a list by time ended."""
+    """The place where a page of a list by time ended."""
 
     start: Instant
     appointment: AppointmentId
@@ -96,9 +96,9 @@ class Place(msgspec.Struct, frozen=True):
 def of_patient(
     patient: SubjectId, *, hospitals: Collection[HospitalId] | None = None, after: Place | None, first: int
 ) -> Query[AppointmentRow]:
-    """At most `first` of a patient's appointments after that place, by start; cancelled ones too.
+    """At most `first` of a patient's appointments after that place, by start, including cancelled ones.
 
-    Those in these hospitals alone; in all of them if it is None.
+    Only those at these hospitals; None for all.
     """
     where = "patient = %(patient)s" + ("" if hospitals is None else " AND hospital = ANY(%(hospitals)s)")
     return _by_start(where, {"patient": patient, "hospitals": list(hospitals or ())}, after, first)
@@ -107,7 +107,7 @@ def of_patient(
 def of_day(
     hospital: HospitalId, day: date, *, specialty: SpecialtyId | None, after: Place | None, first: int
 ) -> Query[AppointmentRow]:
-    """At most `first` of a hospital's appointments on a day after that place, by start; cancelled ones too."""
+    """At most `first` of a hospital's appointments on a day after that place, by start, including cancelled ones."""
     where = "hospital = %(hospital)s AND date = %(day)s" + (" AND specialty = %(specialty)s" if specialty else "")
     return _by_start(where, {"hospital": hospital, "day": day, "specialty": specialty}, after, first)
 
@@ -124,9 +124,9 @@ def _by_start(where: str, parameters: dict[str, Any], after: Place | None, first
 
 
 class Utilisation(msgspec.Struct, frozen=True):
-    """A specialty of a hospital in a week: slots published, and what became of the appointments in them.
+    """A specialty of a hospital in a week: the slots published, and the states of their appointments.
 
-    `booked` were not cancelled; of these `came` were checked in and `missed` marked as no-shows, and the rest not yet.
+    `booked` counts those not cancelled. Of these, `came` were checked in, `missed` were no-shows, the rest neither.
     """
 
     specialty: SpecialtyId

@@ -1,6 +1,6 @@
-"""Where a free slot is: one row an agenda, with what is needed to tell at any moment what can be done with its slots.
+"""The read model of free slots: one row for each agenda, from which the states of its slots follow at any moment.
 
-Nothing in it depends on the present moment: holds stand there with `held_until`, and the query counts.
+Nothing in it depends on the present moment: holds are stored with `held_until`, and the query counts.
 """
 
 from datetime import date, datetime
@@ -20,8 +20,8 @@ from projections.engine.query import Query
 class AgendaRow(Row):
     """An agenda. Slots count from 1, places in lists from 0: slot n begins at `starts[n - 1]`.
 
-    `unbooked` has a letter for each slot, 1 if it has no appointment, else 0; `unbooked_count` and `first_unbooked` (0
-    if there is none) tell the same quicker. `held` are the slots without an appointment that were ever held, each until
+    `unbooked` has a bit for each slot, 1 if it has no appointment. `unbooked_count` and `first_unbooked` (0 if there is
+    none) are derived from it, for speed. `held` has the slots without an appointment that were ever held, each until
     the moment at its place in `held_until`. `taken` counts live appointments by channel.
     """
 
@@ -68,7 +68,7 @@ def _evolve(row: AgendaRow | None, entry: Entry, _key: str) -> AgendaRow | None:
     event = entry.event
     if isinstance(event, AgendaPublished):
         return _published(event)
-    assert row is not None, "an agenda begins with being published"
+    assert row is not None, "an agenda's first event is its publication"
     match event:
         case SlotHeld():
             _end_hold(row, event.slot)
@@ -79,7 +79,7 @@ def _evolve(row: AgendaRow | None, entry: Entry, _key: str) -> AgendaRow | None:
             _mark(row, event.slot, "0")
             row.taken[event.channel] = row.taken.get(event.channel, 0) + 1
         case AppointmentCancelled():
-            assert event.slot, "a cancellation of the first version does not say its slot"
+            assert event.slot, "a cancellation of the first version has no slot"
             _mark(row, event.slot, "1")
             row.taken[event.channel] -= 1
     return row
@@ -108,8 +108,9 @@ AVAILABILITY = Projection(
     created_by=(AgendaPublished,),
 )
 
+# `free_count` and `slot_state` of domain/appointments/availability.py, in SQL. tests/properties/test_views.py compares.
 # For an agenda `a` at the moment %(now)s: how many slots are free, and the number of the first (0 or NULL without one).
-# Most agendas begin later and have no live hold: their slots need not be looked at one by one.
+# Most agendas begin later and have no live hold, so their slots need not be looked at one by one.
 _SLOTS_FREE = """
     FROM generate_series(a.first_unbooked, length(a.unbooked)) AS n
     WHERE a.first_unbooked > 0 AND get_bit(a.unbooked, n - 1) = 1 AND a.starts[n] > %(now)s AND NOT EXISTS (
@@ -128,9 +129,9 @@ _SLOT = f"""
 
 
 class FreeDay(msgspec.Struct, frozen=True):
-    """What a day has to offer: agendas published, free slots in them, and when the first of these begins; None without.
+    """A day: the agendas published, the free slots in them, and when the first free slot begins, if any.
 
-    The first day that has any tells that slot too; others would have to be looked through for it.
+    Only the first day with free slots has that slot too: to find it on other days would take more reading.
     """
 
     date: date
@@ -151,7 +152,7 @@ def free_by_day(
     last: date,
     now: datetime,
 ) -> Query[FreeDay]:
-    """The days from `first` to `last` that have agendas of a specialty; at one hospital, of one practitioner.
+    """The days from `first` to `last` with agendas of a specialty, optionally of one hospital or practitioner.
 
     One pass over the agendas gives the days. The agendas of one day are read again for its first free slot; keeping all
     rows for that took more than half of the query's time. Counts are `int`: PostgreSQL sums `bigint` as `numeric`.
@@ -201,7 +202,7 @@ def agendas_from(
 
 
 def _narrowed(**wanted: str | None) -> tuple[str, dict[str, Any]]:
-    """The condition that these columns are so, where something is wanted, and its parameters."""
+    """The SQL condition that the given columns have these values, and its parameters."""
     said = {column: value for column, value in wanted.items() if value is not None}
     return " AND ".join(f"a.{column} = %({column})s" for column in said), said
 
@@ -213,7 +214,7 @@ class Hold(Value):
 
 
 def published_agenda(row: AgendaRow) -> PublishedAgenda:
-    """The row as readers see an agenda."""
+    """The agenda of a row, as readers see it."""
     slots = [
         Slot(number=number, start=start, minutes=minutes)
         for number, (start, minutes) in enumerate(zip(row.starts, row.minutes, strict=True), start=1)

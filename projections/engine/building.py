@@ -16,20 +16,22 @@ from projections.engine.projection import Decode, Entry, Projection, Row
 from projections.engine.tail import Follower, Tail
 from projections.engine.writing import statements
 
-KEPT_BYTES_MAX = 64 * 2**20  # of rows as they were written, until all are forgotten
+KEPT_BYTES_MAX = 64 * 2**20  # of rows as written; beyond this all are dropped from memory
 ERROR_CHARACTERS_MAX = 500
 
 
 Keyed = tuple[Entry, tuple[str, ...]]  # an event, and the keys of the rows that it changes
-Failures = dict[StreamName, tuple[int, Exception]]  # by stream the position, and what its fold, or reading it, raised
+Failures = dict[
+    StreamName, tuple[int, Exception]
+]  # by stream: the position, and the exception from the fold or the decoding
 
 
 class FoldFailed(Exception):
-    """A fold raised what it has as its cause."""
+    """A fold raised an exception, which is the cause of this one."""
 
 
 class Overtaken(Exception):
-    """The generation is not where it was left, or not there at all: somebody else has it, or took it away."""
+    """The generation is not at the expected position, or is gone: another process moved or dropped it."""
 
 
 class Folded(NamedTuple):
@@ -41,9 +43,9 @@ class Folded(NamedTuple):
 
 
 class Building:
-    """One generation, as far as it is. One at a time per generation: see runner.py.
+    """Builds one generation from its position on. Only one process builds a generation at a time: see runner.py.
 
-    The connection is in autocommit and for the building alone. What is new is taken from the `tail`, if there is one.
+    The connection is in autocommit, and used for nothing else. New events come from the `tail`, if there is one.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Building:
         self._creating_events = frozenset(projection.created_by)
         self._pages = Pages(places)
         self._tail = tail
-        self._rows: dict[str, Row | None] = {}  # as they are in the table, which nobody else writes
+        self._rows: dict[str, Row | None] = {}  # as in the table, which no other process writes
         self._kept_bytes = 0
         self._encode = msgspec.json.Encoder().encode
         self._decode_rows = msgspec.json.Decoder(list[projection.row]).decode  # type: ignore[name-defined]
@@ -84,7 +86,7 @@ class Building:
             .format(places.parked)
             .as_bytes()
         )
-        self._parked = self._parked_streams()  # from which position on a stream is missing
+        self._parked = self._parked_streams()  # from this position on, the stream is missing
 
     def _parked_streams(self) -> dict[StreamName, int]:
         found = sql.SQL('SELECT stream, "position" FROM {} WHERE name = %s AND generation = %s')
@@ -93,13 +95,13 @@ class Building:
 
     @property
     def position(self) -> int:
-        """The last event in it."""
+        """The position of the last event folded."""
         return self.follower.position
 
     def step(self, *, until: int = NO_END) -> int:
-        """Fold the next page, at most `until` that position: how many events it had; 0 if there is nothing new.
+        """Fold the next page, at most up to position `until`. Returns its number of events; 0 if there is none.
 
-        Raises LogHasGap, Overtaken, psycopg.OperationalError. After any of these, begin with a new Building.
+        Raises LogHasGap, Overtaken, psycopg.OperationalError. After any of these, start again with a new Building.
         """
         page = self._next_page(until)
         if page is None:
@@ -115,7 +117,7 @@ class Building:
         return page.events
 
     def _next_page(self, until: int) -> Page | None:
-        """What follows, with those of its events that count."""
+        """The next page, with the events that this read model wants."""
         page = self._tail.after(self.position) if self._tail and until == NO_END else None
         if page is None:
             return self._pages.read(self._connection, self._topics, after=self.position, until=until)
@@ -135,7 +137,7 @@ class Building:
         self._parked |= {stream: position for stream, (position, _) in parked.items()}
 
     def _folded(self, page: list[Logged], parked: Failures, *, look_up_all: bool) -> Folded:
-        """The rows that the page changes, as they are after it. Streams that can't go on are added to `parked`."""
+        """The rows that the page changes, as they are after it. Streams whose fold fails are added to `parked`."""
         entries = self._entries(page, parked)
         unseen = set() if look_up_all else self._assume_new_rows(entries)
         self._provide(entries)
@@ -144,7 +146,7 @@ class Building:
         try:
             changed = self._evolved(entries, parked, careful=False)
         except FoldFailed:
-            # It may have changed its rows halfway. That is rare: only now each row is copied beforehand, and looked up.
+            # The failed fold may have changed rows. That is rare, so only now are rows looked up and copied first.
             self._forget()
             self._provide(entries)
             there, unseen = {key for _, keys in entries for key in keys if rows[key] is not None}, set()
@@ -156,7 +158,7 @@ class Building:
         self._kept_bytes = 0
 
     def _entries(self, page: list[Logged], parked: Failures) -> list[Keyed]:
-        """A page's events that count, and which rows each changes."""
+        """A page's wanted events, each with the keys of the rows that it changes."""
         entries: list[Keyed] = []
         keys = self._projection.keys
         for logged in page:
@@ -165,7 +167,7 @@ class Building:
             try:
                 entry = logged.entry or self._decoded(logged)
                 entries.append((entry, keys(entry)))
-            except Exception as error:  # whatever it is: the other streams go on
+            except Exception as error:  # whatever the error: other streams go on
                 parked[logged.stream] = (logged.position, error)
         return entries
 
@@ -175,7 +177,7 @@ class Building:
         return logged.entry
 
     def _evolved(self, entries: list[Keyed], parked: Failures, *, careful: bool) -> dict[str, None]:
-        """Fold into the rows; the keys of those that changed. Unless `careful`, raises FoldFailed at a failure."""
+        """Fold events into the rows. Returns the changed keys. Unless `careful`, raises FoldFailed if a fold fails."""
         rows, evolve = self._rows, self._projection.evolve
         changed: dict[str, None] = {}
         for entry, keys in entries:
@@ -247,7 +249,7 @@ class Building:
         try:
             moved = self._connection.execute(statement, parameters, prepare=True).rowcount
         except psycopg.errors.DivisionByZero as error:
-            # The position was right, and the transaction is aborted: nothing more can be asked in it.
+            # The position was right. The transaction is aborted, so no more queries can run in it.
             raise Overtaken(f"generation {self.generation.generation} of {self.generation.name} lost rows") from error
         if moved != 1:
             self._refuse(page)

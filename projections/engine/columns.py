@@ -1,8 +1,8 @@
 """The columns of a read model, as the fields of its row declare them.
 
-A field's type gives the column's type: `str` is text in the order of its bytes, `int` an integer of four bytes, and so
-on. Where a column differs from that, the field says so: `position: BigInt`, `reason: Text`, `data: JsonB[dict[str,
-Any]]`. `Fixed[...]` marks a field that never changes once the row is there.
+A field's type determines the column's type: `str` is text in byte order, `int` is a four-byte integer, and so on.
+Other types of columns are declared at the field: `position: BigInt`, `reason: Text`, `data: JsonB[dict[str,
+Any]]`. `Fixed[...]` marks a field that never changes once the row exists.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,18 +23,18 @@ class SqlType(msgspec.Struct, frozen=True):
 
 
 class _Fixed:
-    """An annotation: the field never changes once the row is there, so that it is written only once."""
+    """An annotation: the field never changes once the row exists, so it is written only once."""
 
 
 Fixed = Annotated[T, _Fixed]
-Text = Annotated[str, SqlType("text")]  # for people: no query compares it, and it has no order
+Text = Annotated[str, SqlType("text")]  # text for people: no query compares or sorts it
 BigInt = Annotated[int, SqlType("bigint")]
 SmallInt = Annotated[int, SqlType("smallint")]
 Bits = Annotated[str, SqlType("varbit")]
 JsonB = Annotated[T, SqlType("jsonb")]
 
 _TYPES: dict[Any, str] = {
-    str: 'text COLLATE "C"',  # identifiers: compared byte by byte, whatever the language of the database
+    str: 'text COLLATE "C"',  # identifiers: compared byte by byte, whatever the database's locale
     int: "int",
     date: "date",
     datetime: "timestamptz",
@@ -42,7 +42,7 @@ _TYPES: dict[Any, str] = {
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """SQL type of each column, in order; the first is the key. `fixed` are those that never change."""
+    """The SQL type of each column, in order; the first is the key. `fixed` has the columns that never change."""
 
     types: Mapping[str, str]
     fixed: frozenset[str]
@@ -88,7 +88,7 @@ def _sql_type(hint: Any) -> str:
 
 
 def _without_none(hint: Any) -> Any:
-    """The type itself: `Annotated[X | None, …]` and `X | None` are X."""
+    """The plain type: X for `Annotated[X | None, …]` and for `X | None`."""
     if get_origin(hint) is Annotated:
         return _without_none(get_args(hint)[0])
     if get_origin(hint) in {Union, UnionType}:
@@ -98,7 +98,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _annotations(hint: Any) -> Iterator[Any]:
-    """What annotates a type, also below `| None`."""
+    """The annotations of a type, including those inside `| None`."""
     if get_origin(hint) is Annotated:
         plain, *annotations = get_args(hint)
         yield from annotations

@@ -1,4 +1,4 @@
-"""What a read model knows to fall due by time."""
+"""Work that falls due by time, as read models know it."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Due(msgspec.Struct, Generic[T], frozen=True):
-    """`question(now, first)` finds at most `first` rows that are due by now, `job` what is to be done about one.
+    """`question(now, first)` returns at most `first` rows that are due now; `job` makes the command for a row.
 
-    It may be asked again and again, and gives the same rows until that is done and the read model has it.
+    The question is repeated, and returns the same rows until the work is done and the read model has caught up.
     """
 
     question: Callable[[datetime, int], Query[T]]

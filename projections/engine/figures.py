@@ -1,4 +1,4 @@
-"""Figures that a context adds to the page of metrics, from its read models."""
+"""Figures from read models that a context adds to the page of metrics."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from projections.engine.query import Query
 
 
 class Figure(NamedTuple):
-    """A gauge of the whole city, as Prometheus names it."""
+    """A Prometheus gauge for the whole city."""
 
     name: str
     help: str
@@ -18,7 +18,7 @@ class Figure(NamedTuple):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Figures that come of one query: `shown` makes them of its rows, at the moment for which it was asked."""
+    """Figures from one query: `shown` makes them from its rows and the moment of the query."""
 
     query: Callable[[datetime], Query[Any]]
     shown: Callable[[Sequence[Any], datetime], list[Figure]]

@@ -1,4 +1,4 @@
-"""Generations of read models: their tables, which of them is live, how far each is, what is parked there."""
+"""Generations of read models: their tables, which one is live, their positions, and their parked streams."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -11,11 +11,11 @@ from psycopg.rows import class_row
 from projections.engine.projection import Projection
 
 DROP_LOCK_WAIT_MS = 1_000
-SWITCH_LOCK_WAIT_MS = 1_000  # queries that come meanwhile wait behind the switch: it gives up and tries again
+SWITCH_LOCK_WAIT_MS = 1_000  # new queries wait behind the switch, so it gives up soon and tries again
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """One building of a projection's table. `position`: the last event in it."""
+    """One build of a projection's table. `position` is that of the last event in it."""
 
     name: str
     generation: int
@@ -51,7 +51,7 @@ class Places:
         return sql.Identifier(self.views, f"{generation.name}_{generation.generation}")
 
     def view(self, name: str) -> sql.Identifier:
-        """What queries read: the live generation, whichever it is."""
+        """The view that queries read: it shows the live generation."""
         return sql.Identifier(self.views, name)
 
     def head(self, connection: psycopg.Connection) -> int:
@@ -78,7 +78,7 @@ class Generations:
         return next((one for one in self.all(name) if one.live), None)
 
     def begin(self, projection: Projection, *, live: bool) -> Generation:
-        """A new generation with an empty table; `live` for the very first, which queries may read as it grows."""
+        """Make a new generation with an empty table. Only the first is `live` at once: queries read it as it grows."""
         with self._connection.transaction():
             number = max((one.generation for one in self.all(projection.name)), default=0) + 1
             self._connection.execute(
@@ -99,9 +99,9 @@ class Generations:
             for name, kind in projection.columns.types.items()
         )
         table = self._places.table(generation)
-        # One of that name, whose view or entry somebody dropped, is of no use to anybody.
+        # A table of that name whose view or entry was dropped is useless.
         self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(table))
-        # Rows change without their indexed columns: with room on the page no index has to learn of it.
+        # Most changes leave indexed columns alone: with room on the page, no index must be updated (HOT).
         self._connection.execute(
             sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) WITH (fillfactor = 60)").format(
                 table, columns, sql.Identifier(projection.key)
@@ -111,24 +111,24 @@ class Generations:
             self._connection.execute(sql.SQL("CREATE INDEX ON {} ({})").format(table, sql.SQL(index)))
 
     def analyze(self, generation: Generation) -> None:
-        """Have the planner know how large the table is: who asks first must not get a plan for an empty one."""
+        """Update the planner's statistics, so that the first queries do not get a plan for an empty table."""
         self._connection.execute(sql.SQL("ANALYZE {}").format(self._places.table(generation)))
 
     def _show(self, generation: Generation) -> None:
         view = self._places.view(generation.name)
-        self._connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))  # columns may be others now
+        self._connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))  # the columns may have changed
         self._connection.execute(
             sql.SQL("CREATE VIEW {} AS SELECT * FROM {}").format(view, self._places.table(generation))
         )
 
     def switch(self, to: Generation) -> bool:
-        """Make a generation the live one, in one moment, unless the live one is ahead of it. Whether it was done.
+        """Make a generation the live one, atomically, unless the live one is ahead of it. Returns whether it did.
 
-        Raises psycopg.errors.LockNotAvailable if queries keep it from that: try again.
+        Raises psycopg.errors.LockNotAvailable if queries hold the lock for too long: try again.
         """
         with self._connection.transaction():
             self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(SWITCH_LOCK_WAIT_MS)))
-            # Whoever folds the live one waits at its checkpoint, and finds another live one then.
+            # A process that folds the live one waits at its checkpoint, and then finds that another is live.
             self._connection.execute(
                 sql.SQL("SELECT FROM {} WHERE name = %s FOR UPDATE").format(self._places.generations), (to.name,)
             )
@@ -148,27 +148,27 @@ class Generations:
         return True
 
     def drop(self, generation: Generation) -> None:
-        """Drop a generation with what is parked in it. Nothing happens to one that is live, or gone.
+        """Drop a generation and its parked streams, unless it is live or gone.
 
-        Nor to one that somebody reads or writes: whoever makes the next one drops it.
+        One that is being read or written stays too, and is dropped when the next one is made.
         """
         if not any(one.generation == generation.generation and not one.live for one in self.all(generation.name)):
             return
         with suppress(psycopg.errors.LockNotAvailable), self._connection.transaction():
             self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(DROP_LOCK_WAIT_MS)))
-            # Table, then registry: in the order of whoever may be folding into it still.
+            # Table first, then registry: the same order of locks as a process that may still be folding into it.
             self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._places.table(generation)))
             self.forget(generation)
 
     def forget(self, generation: Generation) -> None:
-        """Take a generation out of the registry, also a live one whose table is gone."""
+        """Remove a generation from the registry, even a live one whose table is gone."""
         self._connection.execute(
             sql.SQL("DELETE FROM {} WHERE name = %s AND generation = %s").format(self._places.generations),
             (generation.name, generation.generation),
         )
 
     def has_table(self, generation: Generation) -> bool:
-        """Whether the table and the view on it are there: somebody may have dropped them."""
+        """Whether the table and its view exist: somebody may have dropped them."""
         ((there,),) = self._connection.execute(
             "SELECT to_regclass(%s) IS NOT NULL AND to_regclass(%s) IS NOT NULL",
             (
@@ -179,7 +179,7 @@ class Generations:
         return bool(there)
 
     def parked(self, generation: Generation) -> list[Parked]:
-        """What is parked in a generation, in order of the log."""
+        """The parked streams of a generation, in order of the log."""
         with self._connection.cursor(row_factory=class_row(Parked)) as cursor:
             found = sql.SQL('SELECT * FROM {} WHERE name = %s AND generation = %s ORDER BY "position"').format(
                 self._places.parked

@@ -1,4 +1,4 @@
-"""Pages of the log, as read models take them: what follows a position, without a gap."""
+"""Reads the log in pages for read models: the events after a position, without gaps."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -12,16 +12,16 @@ from projections.engine.generations import Places
 from projections.engine.projection import Entry
 
 PAGE_EVENTS_MAX = 5_000
-PAGE_BYTES_MAX = 8 * 2**20  # of events; one is always taken, however large
+PAGE_BYTES_MAX = 8 * 2**20  # of events; a page has at least one, however large
 NO_END = 2**62
 
 
 class LogHasGap(Exception):
-    """The log's positions are not 1, 2, 3 …: nothing may be built on it until somebody knows why."""
+    """The log's positions are not 1, 2, 3 …: read models must not use it until the cause is found."""
 
 
 class Logged(msgspec.Struct, gc=False):
-    """An event as it stands in the log: its stable name, and its stored JSON.
+    """An event as stored in the log: its stable name and its JSON.
 
     `entry` is the decoded event. The first read model that decodes it keeps it here for the others.
     """
@@ -34,7 +34,7 @@ class Logged(msgspec.Struct, gc=False):
 
 
 class Page(NamedTuple):
-    """The log from position `first` to `last`; `entries` are those of its events that were asked for, in order.
+    """The log from position `first` to `last`; `entries` are its requested events, in order.
 
     `topics` are the stable names of `entries`. `written` is the time at which the event at `last` was recorded, in
     PostgreSQL's binary format, or None if it was not read. It tells this log from another server's log.
@@ -48,7 +48,7 @@ class Page(NamedTuple):
 
     @property
     def events(self) -> int:
-        """How many the log has from the one position to the other."""
+        """The number of events in the log between the two positions."""
         return self.last - self.first + 1
 
     def wanted(self, topics: Collection[str]) -> "Page":
@@ -97,13 +97,13 @@ class Pages:
     def read(
         self, connection: psycopg.Connection, topics: list[str] | None, *, after: int, until: int = NO_END
     ) -> Page | None:
-        """What follows a position, at most up to another; of its events those with these topics, or all.
+        """The page after a position, at most up to another; with the events that have these topics, or with all.
 
         None if nothing follows yet. Raises LogHasGap, psycopg.OperationalError.
         """
         if topics is None:
             return self._read_all(connection, after, until)
-        # Most of the log is of no concern to most read models: of that, only how much there is comes here.
+        # Most read models want few events. Of the others, only the number is read.
         rows = connection.execute(
             self._select_wanted, (topics, after, until, PAGE_EVENTS_MAX, PAGE_BYTES_MAX), binary=True
         ).fetchall()

@@ -1,4 +1,4 @@
-"""What a read model is: a table, the events that count, and how they change its rows."""
+"""The definition of a read model: its table, the events that it wants, and how they change its rows."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -12,11 +12,11 @@ Decode = Callable[[str, bytes], Event]  # stable name and stored JSON → the ev
 
 
 class Row(msgspec.Struct, gc=False):
-    """A row of a read model; its first field is the key, a text. It belongs to the runner, and folds may change it."""
+    """A row of a read model. Its first field is the key, a text. Folds may change it in place."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An event where it stands in the log."""
+    """An event with its position in the log."""
 
     position: int
     stream: StreamName
@@ -27,13 +27,13 @@ class Projection(msgspec.Struct, frozen=True):
     """A read model.
 
     Attributes:
-        name: by which people call it.
-        version: raise it whenever rows would come out otherwise: the table is made anew then.
+        name: its name for people.
+        version: raise it whenever rows would come out differently: the table is then rebuilt.
         row: its row; its fields are the columns, see columns.py.
-        indexes: columns of each index, as SQL, beside that of the key.
-        events: which events count.
-        keys: which rows an event changes.
-        evolve: what becomes of a row that the event changes; None where there is none. It gets each key in turn.
+        indexes: the columns of each index besides the key's, as SQL.
+        events: the events that it wants.
+        keys: the keys of the rows that an event changes.
+        evolve: returns a row after an event; the row is None if there is none. It is called for each key.
         created_by: those of `events` that create a row. They set all columns and seldom find an existing row, so it is
             not looked up first.
     """
@@ -50,7 +50,7 @@ class Projection(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         columns_of(self.row)  # raises if a field has no column type
         for event in self.events:
-            # A view would outlive an erasure, and nothing else says when that has to be undone.
+            # A read model would keep personal data after an erasure.
             assert not event.personal_fields, f"{self.name}: {event.event_name} has personal fields"
         assert set(self.created_by) <= set(self.events), f"{self.name}: created_by has events that are not in `events`"
 
@@ -64,7 +64,7 @@ class Projection(msgspec.Struct, frozen=True):
         return self.row.__struct_fields__[0]
 
     def topics(self) -> list[str]:
-        """Names under which the events that count are stored, in their old versions too."""
+        """The names under which the wanted events are stored, including their old versions."""
         wanted = {event.event_name for event in self.events}
         return sorted(wanted | {old for old in UPCASTERS if _newest(old) in wanted})
 

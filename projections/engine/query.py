@@ -1,4 +1,4 @@
-"""A question to read models, to be asked by whoever has a connection."""
+"""A query of read models, independent of any connection."""
 
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 class Query(msgspec.Struct, Generic[T], frozen=True):
-    """`select` gives rows that become `row` by their columns' names; its tables are {named}, its parameters %(so)s.
+    """`select` is SQL, with tables as {name} and parameters as %(name)s. Its rows become `row` by column names.
 
-    `projections` are those that it reads.
+    `projections` are the ones that it reads.
     """
 
     projections: tuple[str, ...]

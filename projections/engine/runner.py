@@ -1,7 +1,7 @@
-"""Drives the read models: each has a place of its own in the log, one runner per projection however many are started.
+"""Runs the read models. Each has its own position in the log, and only one runner folds it at a time.
 
-A second one waits until the first has gone. When a version is raised, or somebody asks for it, a table is made anew
-beside the old one, which is read until the new one has caught up.
+A second runner waits until the first has gone. When a version is raised, or on request, a table is rebuilt beside the
+old one, which is read until the new one has caught up.
 """
 
 import threading
@@ -20,10 +20,10 @@ from projections.engine.generations import Generation, Generations, Places
 from projections.engine.projection import Decode, Projection
 from projections.engine.tail import LOOK_ANYWAY_S, POLL_S, Ended, Tail
 
-BEHIND_EVENTS = 2_500  # as many at once: there is more to catch up with
-STANDBY_POLL_S = 0.5  # to take over from a runner that has gone
+BEHIND_EVENTS = 2_500  # a full page: there is more to read
+STANDBY_POLL_S = 0.5  # how often to try to take over from a runner that has gone
 RETRY_S = 1.0
-END_OF_LOG = "the end of the log"  # as it is called when looking there fails
+END_OF_LOG = "the end of the log"  # its name in messages about failures
 SWITCH_RETRY_S = 0.2
 SWITCH_TRIES_MAX = 50
 COMPARED_AT_ONCE = 2_000
@@ -31,8 +31,8 @@ EXAMPLES_MAX = 10
 LOCK_SPACE = 1608  # first half of the advisory lock's key; the second is that of the name
 
 CONNECT_TIMEOUT_S = 10
-NETWORK_TIMEOUT_S = 30  # a connection that the network swallowed must not keep its lock, nor us
-IDLE_IN_PAGE_TIMEOUT_S = 60  # a process that froze in the middle of a page: longer than any fold of one
+NETWORK_TIMEOUT_S = 30  # a dead connection must not keep its lock, nor block this process
+IDLE_IN_PAGE_TIMEOUT_S = 60  # for a process frozen in the middle of a page; longer than any page takes
 
 CONNECTION = {
     "autocommit": True,
@@ -44,22 +44,22 @@ CONNECTION = {
     # What is lost in a crash is folded again: no need to wait for the disk.
     "options": "-c synchronous_commit=off -c default_transaction_isolation=read\\ committed"
     f" -c idle_in_transaction_session_timeout={IDLE_IN_PAGE_TIMEOUT_S}s"
-    # Rows are looked up by key, whatever the statistics say: a plan that was made while the table was small would read
-    # all of it for each page, until somebody analyzes it.
+    # Rows are looked up by key, whatever the statistics say: a plan made while the table was small would read all of
+    # it for each page, until it is analyzed.
     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
-    " -c jit=off",  # nothing here is worth compiling
+    " -c jit=off",  # no statement is worth compiling
 }
 
 Say = Callable[[str], None]
-Work = Callable[[psycopg.Connection], None]  # until it is told to stop
+Work = Callable[[psycopg.Connection], None]  # runs until it is told to stop
 
 
 class TooOld(Exception):
-    """A newer program keeps that projection."""
+    """A newer version of the program maintains this projection."""
 
 
 class Busy(Exception):
-    """Somebody rebuilds or verifies that projection already."""
+    """Another process is already rebuilding or verifying this projection."""
 
 
 def connect(conninfo: str) -> psycopg.Connection:
@@ -67,7 +67,7 @@ def connect(conninfo: str) -> psycopg.Connection:
 
 
 def _try_lock(connection: psycopg.Connection, what: str) -> bool:
-    """A lock that ends with the connection."""
+    """Try to take an advisory lock, which ends with the connection."""
     ((had,),) = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (LOCK_SPACE, what)).fetchall()
     return bool(had)
 
@@ -84,10 +84,10 @@ def _alone(connection: psycopg.Connection, what: str) -> Iterator[None]:
 
 
 class Runner:
-    """Follows the log with these projections until it is told to stop.
+    """Keeps these projections up to date until it is told to stop.
 
-    One thread each, and one that looks for what is new for all of them: a question each, fifty times a second, would
-    take a sixth of a core from an idle city, and more with every read model.
+    One thread for each, and one that looks for new events for all: a query by each, fifty times a second, would take a
+    sixth of a core in an idle city, and more with every read model.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class Runner:
         self._projections = list(projections)
         self._say = say
         self._tail = Tail(self._places)
-        self._followed = threading.Event()  # somebody has his place here: until then it would be read for nobody
+        self._followed = threading.Event()  # a runner holds a projection; before that, nobody needs the tail
         self._stop = threading.Event()
-        self._said: set[str] = set()  # what fails, which was said
+        self._said: set[str] = set()  # failures that were already reported
 
     def stop(self) -> None:
         self._stop.set()
@@ -116,20 +116,20 @@ class Runner:
             thread.start()
         for thread in threads:
             thread.join()
-        reading.join(LOOK_ANYWAY_S)  # whoever hangs in a question has nothing to finish
+        reading.join(LOOK_ANYWAY_S)  # a thread that hangs in a query has nothing to finish
 
     def _always(self, name: str, work: Work) -> None:
-        """Whatever happens to one of them, the others go on, and so does it when the cause has gone."""
+        """Repeat the work until told to stop. After a failure try again; other threads are not affected."""
         while not self._stop.is_set():
             try:
                 with connect(self._conninfo) as connection:
                     work(connection)
             except (Overtaken, Ended):
-                self._stop.wait(POLL_S)  # there is another generation, or another connection, now
+                self._stop.wait(POLL_S)  # there is a new generation or connection now
             except Exception as error:
                 if isinstance(error, psycopg.OperationalError):
                     self._tail.end()
-                if name not in self._said:  # once is enough while it lasts
+                if name not in self._said:  # report a lasting failure once
                     self._say(f"{name}: {type(error).__name__}: {error}")
                 self._said.add(name)
                 self._stop.wait(RETRY_S)
@@ -157,7 +157,7 @@ class Runner:
             now_live = generations.live(projection.name)
             if now_live and now_live.generation != live.generation:
                 raise Overtaken(f"generation {live.generation} was replaced just now")
-            generations.forget(live)  # somebody dropped it: it is made again
+            generations.forget(live)  # somebody dropped it, so make it again
             live = None
         live = live or generations.begin(projection, live=True)
         if live.version > projection.version:
@@ -173,10 +173,10 @@ class Runner:
             try:
                 folded = building.step()
             except psycopg.errors.UndefinedTable as error:
-                raise Overtaken(str(error)) from error  # another is live now, or somebody dropped it: look again
-            self._said.discard(_called(projection))  # it works: what fails from now on is worth saying
+                raise Overtaken(str(error)) from error  # another is live now, or this one was dropped: look again
+            self._said.discard(_called(projection))  # it works again, so report the next failure
             if not folded:
-                self._stop.wait(POLL_S)  # whatever the tail says, there is nothing for us
+                self._stop.wait(POLL_S)  # whatever the tail has, nothing is new for this one
             if folded < BEHIND_EVENTS:
                 self._tail.wait(building.position, self._stop, building.follower)
 
@@ -194,10 +194,10 @@ def rebuild(
     advance: Callable[[int], None] = lambda position: None,
     stop: threading.Event | None = None,
 ) -> Generation | None:
-    """Make a projection's table anew from the first event, beside the live one; then switch, and drop the old ones.
+    """Rebuild a projection's table from the first event beside the live one; then switch, and drop the old ones.
 
-    One that was cut short is gone on with. Queries read the old table until the switch, and whoever folds the live one
-    goes on doing so. Returns the generation that is live now; None if it was told to stop. Raises Busy,
+    An interrupted rebuild is continued. Queries read the old table until the switch, and the live one is kept up to
+    date meanwhile. Returns the generation that is live now; None if it was told to stop. Raises Busy,
     psycopg.errors.LockNotAvailable if queries hold the old table for too long.
     """
     stop = stop or threading.Event()
@@ -221,7 +221,7 @@ def rebuild(
 
 
 def _switched(generations: Generations, new: Generation, stop: threading.Event) -> bool:
-    """Switch, unless the live generation has got ahead meanwhile. Whether it was done."""
+    """Switch, unless the live generation has got ahead meanwhile. Returns whether it did."""
     for _ in range(SWITCH_TRIES_MAX):
         with suppress(psycopg.errors.LockNotAvailable):
             return generations.switch(new)
@@ -235,11 +235,11 @@ def _building(places: Places, projection: Projection) -> str:
 
 
 def _begun(generations: Generations, projection: Projection) -> Generation:
-    """The one that is newer than what is live, if it is of this version; else a new one. Others are dropped."""
+    """A generation to build: one newer than the live one if it has this version, else a new one. Drops others."""
     known = generations.all(projection.name)
     live = next((one.generation for one in known if one.live), 0)
     newest = known[-1] if known else None
-    # An older one than what is live was live itself: a rebuilding was cut short after its switch.
+    # One older than the live one was live itself: a rebuild was interrupted after its switch.
     cut_short = newest and newest.generation > live and newest.version == projection.version
     for other in known:
         if not other.live and not (cut_short and other is newest):
@@ -248,7 +248,7 @@ def _begun(generations: Generations, projection: Projection) -> Generation:
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """What `verify` found: keys whose rows differ, or are in one table only; the first of them as examples."""
+    """The result of `verify`: how many rows differ or are in one table only, with the first keys as examples."""
 
     name: str
     position: int
@@ -271,9 +271,9 @@ def verify(
     *,
     advance: Callable[[int], None] = lambda position: None,
 ) -> Compared:
-    """Make a projection's table anew up to where the live one is, and compare the two row by row.
+    """Rebuild a projection's table up to the position of the live one, and compare the two row by row.
 
-    Neither queries nor the runner are held up: the live table is read as it was at one moment. Raises Busy, and
+    It blocks neither queries nor the runner: the live table is read from one snapshot. Raises Busy, and
     LookupError if there is no live table.
     """
     with connect(conninfo) as own, connect(conninfo) as other, _alone(own, _building(places, projection)):
@@ -335,9 +335,9 @@ def _compared(
 
 
 class Status(msgspec.Struct, frozen=True):
-    """A projection: what queries read of it. Nothing but its name if it was never built.
+    """The state of a projection's live generation. Only the name if it was never built.
 
-    `building`: the position of a generation that is being made anew.
+    `building`: the position of a generation that is being rebuilt.
     """
 
     name: str
@@ -350,7 +350,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def statuses(connection: psycopg.Connection, places: Places, projections: Iterable[Projection]) -> list[Status]:
-    """How far each projection is."""
+    """The status of each projection."""
     generations = Generations(connection, places)
     found = []
     for projection in projections:

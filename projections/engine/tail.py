@@ -1,4 +1,4 @@
-"""The log's end, looked at once for all read models of a process: nearly always they are all there."""
+"""Reads the end of the log once for all read models of a process, since nearly always all of them are there."""
 
 import threading
 import time
@@ -15,15 +15,15 @@ from projections.engine.pages import Page, Pages
 POLL_S = 0.02
 FRESH_S = 0.07  # from an event to the read models; 0.1 s are promised, the difference is a reserve
 PAUSE_PER_WORK = 9  # pages take a tenth of the time, as far as FRESH_S allows
-LATE_S = 0.25  # after so long without a look nobody counts on the next
-LOOK_ANYWAY_S = 1.0  # whoever waits looks for himself then, whatever became of the one who reads
+LATE_S = 0.25  # after this long without a look, followers read the log themselves
+LOOK_ANYWAY_S = 1.0  # after this, a waiting thread reads the log itself, even if the reader hangs
 KEPT_PAGES_MAX = 100
 KEPT_EVENTS_MAX = 5_000
 KEPT_BYTES_MAX = 8 * 2**20  # of events; the last page is always kept, however large
 
 
 class Ended(Exception):
-    """Somebody said meanwhile that what is read here counts no more."""
+    """`end` was called while a page was read: the page is void."""
 
 
 class Follower:
@@ -69,10 +69,10 @@ class _Waiter:
 
 
 class Tail:
-    """What was written lately: one thread reads it, the others are told and take what follows their own position.
+    """Recent pages of the log: one thread reads them, and the others take what follows their own position.
 
-    It spares them questions. Who is behind what is kept here, or finds nobody reading, asks the log. Waiting followers
-    that want none of a page's events are moved past it by one statement for all of them; their threads do not wake up.
+    This saves queries. A follower that is behind the kept pages, or finds no reader, reads the log itself. Waiting
+    followers that want none of a page's events are moved past it by one statement, and their threads do not wake up.
     """
 
     def __init__(self, places: Places) -> None:
@@ -85,7 +85,7 @@ class Tail:
         self._lock = threading.Lock()
         self._waiters: set[_Waiter] = set()
         self._began_s = self._done_s = 0.0  # of the last page: when the look began, when the last read model had it
-        self._work_before_s = 0.0  # time that the page before took
+        self._work_before_s = 0.0  # the time that the previous page took
         self._move = (
             # Skip locked rows: a switch may hold a lock for a second, and the next look must not wait for it.
             sql.SQL(
@@ -159,9 +159,9 @@ class Tail:
             return max(self._began_s + look_every_s(work_s) - time.monotonic(), 0)
 
     def end(self) -> None:
-        """Each has to look for himself until somebody begins again.
+        """From now on each follower reads the log itself, until `begin` is called again.
 
-        Also for who lost his connection: behind the next one there may be another server, which has not all of this.
+        Also called when a connection is lost: the next one may lead to another server, whose log may lack these pages.
         """
         with self._lock:
             self._is_read = False
@@ -170,7 +170,7 @@ class Tail:
                 waiter.news.notify()
 
     def after(self, position: int) -> Page | None:
-        """All that follows a position and was read; None if that is nothing, or not the whole of it is kept."""
+        """All kept events after a position; None if there are none, or not all of them are kept."""
         with self._lock:
             kept = [page for page, _ in self._kept if page.last > position]
         if not kept or kept[0].first > position + 1:
@@ -183,7 +183,7 @@ class Tail:
         return Page(position + 1, kept[-1].last, entries, frozenset([one.topic for one in entries]), kept[-1].written)
 
     def wait(self, position: int, stop: threading.Event, follower: Follower | None = None) -> None:
-        """Wait until something follows the position, or for as long as it takes until one should look for oneself.
+        """Wait until events follow the position, or until the caller should read the log itself.
 
         A `follower` is moved past pages without a wanted event while this waits.
         """

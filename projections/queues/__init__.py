@@ -1,4 +1,4 @@
-"""Read models of lines, and what falls due in them."""
+"""Read models of lines, and the work that falls due in lines."""
 
 from projections.queues.due import DUE, lines_with_wishes
 from projections.queues.lines import LINES

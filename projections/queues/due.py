@@ -1,4 +1,4 @@
-"""What is to be done in lines because time has passed: asked again and again by whoever does it."""
+"""Queries for work that falls due in lines as time passes; the scheduler repeats them."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from projections.queues.turns import TURNS
 
 
 class AbsentTurn(msgspec.Struct, frozen=True):
-    """Somebody who was called and, as far as the read model knows, did not come until `absent_from`."""
+    """A called turn for which, as far as the read model knows, nobody came before `absent_from`."""
 
     turn: TurnId
     line: LineId
@@ -24,22 +24,22 @@ class AbsentTurn(msgspec.Struct, frozen=True):
 
 
 class LineWithWishes(msgspec.Struct, frozen=True):
-    """A line in which somebody waits who wishes to be told some minutes before their call."""
+    """A line with a waiting turn for which a notice some minutes before the call was requested."""
 
     line: LineId
 
 
 class LineToClose(msgspec.Struct, frozen=True):
-    """A line whose time was over at `closes_at`, and which nobody closed."""
+    """A line that is still open after `closes_at`."""
 
     line: LineId
     closes_at: Instant
 
 
 def absent_turns(now: datetime, first: int) -> Query[AbsentTurn]:
-    """At most `first` turns that are called and whose time to come is over, those first whose was over first.
+    """At most `first` called turns whose time to come is over, the earliest first.
 
-    In lines that are closed too: their counters have to become free.
+    Turns of closed lines are included, because their counters have to become free.
     """
     return Query(
         projections=(LINES.name,),
@@ -59,7 +59,7 @@ def absent_turns(now: datetime, first: int) -> Query[AbsentTurn]:
 
 
 def lines_with_wishes(after: LineId, first: int) -> Query[LineWithWishes]:
-    """At most `first` lines after this one in which somebody wishes to be told by time: when, no read model knows."""
+    """At most `first` lines after this one with notices by time. No read model knows when these are due."""
     return Query(
         projections=(TURNS.name,),
         select="SELECT DISTINCT line FROM {turns} WHERE notice_minutes IS NOT NULL AND line > %(after)s"
@@ -70,7 +70,7 @@ def lines_with_wishes(after: LineId, first: int) -> Query[LineWithWishes]:
 
 
 def lines_to_close(now: datetime, first: int) -> Query[LineToClose]:
-    """At most `first` lines that are not closed though it is time, those first whose time was over first."""
+    """At most `first` lines that should be closed, the earliest first."""
     return Query(
         projections=(LINES.name,),
         select="""
@@ -83,7 +83,7 @@ def lines_to_close(now: datetime, first: int) -> Query[LineToClose]:
 
 
 def _mark_absent(row: AbsentTurn) -> Job:
-    # With the time, since who comes back is called anew.
+    # The key has the time, because a turn that came back can be called and become absent again.
     return Job(command=MarkAbsent(turn=row.turn), key=f"absent:{row.turn}:{row.absent_from.isoformat()}")
 
 

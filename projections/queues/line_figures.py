@@ -1,4 +1,4 @@
-"""A line's figures: how many came, how long they waited and were served, how many gave up; now, by hour and by day."""
+"""The figures of lines: how many turns were taken, waits, services, and how many were abandoned; by hour and day."""
 
 from datetime import date, datetime
 
@@ -13,7 +13,7 @@ HISTORY_DAYS_MAX = 92
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """How long something took, in seconds: half of all times were at most `p50_s`, nine of ten at most `p90_s`."""
+    """A summary of durations in seconds: the median, the 90th percentile and the mean."""
 
     p50_s: float
     p90_s: float
@@ -21,11 +21,11 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Of turns taken: how many of them, where they are by now, and how long it took.
+    """The figures of turns taken: their number, their present states, and their durations.
 
-    `called` were called at least once, whatever became of them then. `wait` is from taking a turn to its first call,
-    `service` from its start to its end, of those served; None if there was none. `abandoned`: the part of all turns
-    that were given up, or absent and did not come back; 0 of none.
+    `called` counts those called at least once. `wait` is from taking a turn to its first call, `service` from its start
+    to its end, for those served; each is None if there was none. `abandoned`: the share of turns that were given up, or
+    absent without coming back; 0 if there are no turns.
     """
 
     taken: int
@@ -41,20 +41,20 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HourFigures(Figures, frozen=True, kw_only=True):
-    """Turns taken in an hour of the day, in La Paz; of all the day if `hour` is None."""
+    """The figures of turns taken in an hour of the day in La Paz; of the whole day if `hour` is None."""
 
     hour: int | None
 
 
 class DayFigures(Figures, frozen=True, kw_only=True):
-    """Turns of a service on a day in La Paz."""
+    """The figures of a service on a day in La Paz."""
 
     date: date
     service_code: ServiceId
 
 
 class LineMoment(msgspec.Struct, frozen=True):
-    """A line at the moment of asking: `longest_wait_s` is of who has waited longest and waits still; None if nobody."""
+    """A line at one moment. `longest_wait_s` is the longest wait of a turn still waiting; None if there is none."""
 
     waiting: int
     longest_wait_s: float | None
@@ -62,7 +62,7 @@ class LineMoment(msgspec.Struct, frozen=True):
 
 
 def _spread(seconds: str, where: str) -> str:
-    """Two percentiles of one sorting, and the mean."""
+    """SQL for two percentiles with a single sort, and the mean."""
     return f"""
         CASE WHEN count(*) FILTER (WHERE {where}) > 0 THEN (
             SELECT json_build_object('p50_s', p[1], 'p90_s', p[2], 'mean_s', mean) FROM (VALUES (
@@ -90,7 +90,7 @@ _FIGURES = f"""
 
 
 def by_hour(line: LineId) -> Query[HourFigures]:
-    """A line's figures by hour of taking, in their order, and last those of all its turns, also if there are none."""
+    """A line's figures by hour of taking, in order; last those of all its turns, even if there are none."""
     return Query(
         projections=(TURNS.name,),
         select=f"""
@@ -120,9 +120,9 @@ def at_moment(line: LineId, now: datetime) -> Query[LineMoment]:
 
 
 def by_day(service_point: ServicePointId, *, service: ServiceId | None, first: date, last: date) -> Query[DayFigures]:
-    """The figures of a service point's lines from `first` to `last`, by date and service; of one service if named.
+    """The figures of a service point's lines from `first` to `last`, by date and service, optionally of one service.
 
-    Lines in which nobody took a turn are there too.
+    Lines without turns are included.
     """
     where = "l.service_point = %(service_point)s AND l.date BETWEEN %(first)s AND %(last)s"
     where += " AND l.service = %(service)s" if service else ""

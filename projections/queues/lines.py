@@ -1,7 +1,7 @@
-"""Where one waits today: one row a line, with its counters, how many wait, and what became of who came.
+"""The read model of lines: one row each, with its counters and the number of turns in each state.
 
-Nothing in it depends on the present moment: `absent_from` says from when on somebody who was called is absent, and
-whoever asks compares.
+Nothing in it depends on the present moment: `absent_from` is the moment from which a called turn is absent, and the
+query compares it with the time.
 """
 
 from datetime import date, datetime, timedelta
@@ -34,7 +34,7 @@ from projections.queues.turns import TURNS
 
 
 class AtCounter(Value):
-    """A counter: whom it called or serves. `called_at` is their last call; None once they have come."""
+    """A counter with its turn. `called_at` is the turn's last call; None once the person has come."""
 
     open: bool = True
     turn: TurnId | None = None
@@ -44,9 +44,9 @@ class AtCounter(Value):
 class LineRow(Row):
     """A line. `date` is a day in La Paz.
 
-    `taken` counts all turns that began here; the other counts say where they are now. Who is absent may still come back
-    or give up: `absent_turns` tells that from a wait. `absent_from`: when the first of those called is absent; None if
-    nobody is called. `last_at`: of its last event.
+    `taken` counts all turns that began here; the other counts are by their present state. Absent turns may still come
+    back or be given up: `absent_turns` tells them from waiting ones. `absent_from` is when the first called turn is
+    absent; None if none is called. `last_at` is the time of the last event.
     """
 
     line: LineId
@@ -93,7 +93,7 @@ def _evolve(row: LineRow | None, entry: Entry, _key: str) -> LineRow:
     event = entry.event
     if isinstance(event, LineOpened):
         return _opened(event)
-    assert row is not None, "a line begins with being opened"
+    assert row is not None, "a line's first event is its opening"
     row.last_at = _moment(event)
     match event:
         case TurnTaken():
@@ -118,7 +118,7 @@ def _evolve(row: LineRow | None, entry: Entry, _key: str) -> LineRow:
 
 
 def _moment(event: Event) -> datetime:
-    """When it happened: the one field that says so is called otherwise in each kind of event."""
+    """The time of an event: its one field for that has a different name in each class."""
     moment: datetime = getattr(event, _MOMENTS[type(event)])
     return moment
 
@@ -126,7 +126,7 @@ def _moment(event: Event) -> datetime:
 def _at_counter(row: LineRow, event: TurnCalled | TurnRecalled | ServiceStarted) -> None:
     if isinstance(event, TurnCalled):
         row.waiting -= 1
-    if event.turn in row.absent_turns:  # who came late was served all the same
+    if event.turn in row.absent_turns:  # a person who came late was served all the same
         row.absent_turns.remove(event.turn)
     called_at = None if isinstance(event, ServiceStarted) else event.called_at
     before = row.counters[event.counter]
@@ -134,7 +134,7 @@ def _at_counter(row: LineRow, event: TurnCalled | TurnRecalled | ServiceStarted)
 
 
 def _ended(row: LineRow, event: Event) -> None:
-    """Somebody is no longer in the line: they were at a counter, or absent, or else they waited."""
+    """A turn is no longer in the line. It was at a counter, absent, or else waiting."""
     turn: TurnId = getattr(event, "turn")  # noqa: B009
     at = next((number for number, counter in row.counters.items() if counter.turn == turn), None)
     if at is not None:
@@ -188,7 +188,7 @@ LINES = Projection(
 
 
 class LineSeen(msgspec.Struct, frozen=True):
-    """A line as it is listed. `waiting_since`: when the longest wait that still goes on began; None if nobody waits."""
+    """A line in a list. `waiting_since`: when the longest present wait began; None if no turn is waiting."""
 
     line: LineId
     service_point: ServicePointId
@@ -219,13 +219,13 @@ class LineSeen(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a page of a list by date ended."""
+    """The place where a page of a list by date ended."""
 
     date: date
     service: ServiceId
 
 
-# Of a line `l`: counters that call, and who waits by class, which the row does not know: it has no list of them.
+# For a line `l`: its open counters, and waiting turns by class, which are counted from the turns.
 COUNTERS_OPEN = "(SELECT count(*) FROM json_each(l.counters) AS c WHERE (c.value->>'open')::boolean)"
 _WAITING = """
     SELECT count(*) FILTER (WHERE t.priority = 'PREFERENTIAL') AS waiting_preferential,
@@ -245,7 +245,7 @@ def of_service_point(
     after: Place | None,
     first: int,
 ) -> Query[LineSeen]:
-    """At most `first` of a service point's lines from a day on, until another if it is said, by date and service."""
+    """At most `first` of a service point's lines from one day on, optionally until another, by date and service."""
     where = "service_point = %(service_point)s AND date >= %(on_or_after)s"
     where += " AND date <= %(to)s" if to else ""
     where += " AND service = %(service)s" if service else ""

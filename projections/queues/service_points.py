@@ -1,4 +1,4 @@
-"""Where people wait: one row a service point, so that they can be listed with their names."""
+"""The read model of service points: one row each, to list them with their names."""
 
 from domain.identifiers import HospitalId, ServicePointId, id_of
 from domain.queues.service_point import ServicePointRegistered
@@ -8,7 +8,7 @@ from projections.engine.query import Query
 
 
 class ServicePointRow(Row):
-    """An office or a ward; `hospital` if it is one's."""
+    """An office or a ward. `hospital` is set if it belongs to one."""
 
     service_point: ServicePointId
     name: Text

@@ -1,4 +1,4 @@
-"""Who waited where, for how long, and what became of it: one row a turn, for lists, figures and learning from."""
+"""The read model of turns: one row each, for lists, figures and learning."""
 
 from collections.abc import Collection
 from datetime import date
@@ -29,11 +29,11 @@ from projections.engine.query import Query
 
 
 class TurnRow(Row):
-    """A turn. `position` is where it was taken in the log: the order of taking. `hour` is that of taking, in La Paz.
+    """A turn. `position` is the log position at which it was taken, `hour` the hour in La Paz.
 
-    `ahead` and `counters` are as when it was taken; `since`, `called_at`, `ended_at` and the others as in the domain's
-    `Turn`. Somebody who is absent has ended, until they come back. `notice_minutes`: so long before the call they wish
-    to be told, and were not yet.
+    `ahead` and `counters` are from when it was taken; `since`, `called_at`, `ended_at` and the others are as in the
+    domain's `Turn`. An absent turn has ended, until it comes back. `notice_minutes`: a notice is requested this long
+    before the call, and was not given yet.
     """
 
     turn: TurnId
@@ -100,7 +100,7 @@ def _evolve(row: TurnRow | None, entry: Entry, _key: str) -> TurnRow:
     event = entry.event
     if isinstance(event, TurnTaken):
         return _taken(event, entry.position)
-    assert row is not None, "a turn begins with being taken"
+    assert row is not None, "a turn's first event is that it was taken"
     if not isinstance(event, ServiceStarted | TurnRecalled):
         row.notice_minutes = event.minutes if isinstance(event, NoticeAsked) else None
     match event:
@@ -172,7 +172,7 @@ def of_person(
 ) -> Query[TurnRow]:
     """At most `first` of a person's turns that were taken before the one at position `after`, the newest first.
 
-    Those at these service points alone; at all of them if it is None.
+    Only those at these service points; None for all.
     """
     where = "person = %(person)s"
     where += "" if service_points is None else " AND service_point = ANY(%(service_points)s)"

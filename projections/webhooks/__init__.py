@@ -1,4 +1,4 @@
-"""Read models of webhooks: what is sent to whom, and what became of it."""
+"""Read models of webhooks: what is sent to which webhook, and the results."""
 
 from projections.webhooks.deliveries import DELIVERIES, DUE_FIGURES, OUTBOX, WEBHOOKS, due_deliveries, stretch
 

@@ -1,7 +1,7 @@
-"""What is told to the outside, to whom, and what became of it: three tables, since a fold knows its own row alone.
+"""The read models of webhooks. There are three tables, because a fold sees only its own row.
 
-`outbox` has a row for each event that is told, `webhooks` one for each that is registered, and `deliveries` one for
-each event and webhook of which something is known. What is to be sent is their product; nothing else keeps it.
+`outbox` has a row for each event that is sent, `webhooks` one for each registered webhook, and `deliveries` one for
+each event and webhook with at least one attempt. What is due to be sent follows from the three; no table stores it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
 LAST = 2**63 - 1  # beyond all positions
-HISTORY_MAX = 20  # attempts that a row remembers, the last ones
+HISTORY_MAX = 20  # the last attempts, kept in a row
 
 
 class OutboxRow(Row):
-    """An event that is told, and what of it. `happened_at` as the event has it."""
+    """An event that is sent, with the stored content of its message. `happened_at` is from the event."""
 
     message: str
     position: Fixed[BigInt]
@@ -44,7 +44,7 @@ OUTBOX = Projection(
     version=1,
     row=OutboxRow,
     indexes=("position",),
-    # As many as contexts declare, also those whose modules are imported later.
+    # The events that contexts declare, including those whose modules are imported later.
     events=MESSAGES.keys(),
     keys=lambda entry: (str(entry.position),),
     evolve=_sent,
@@ -53,7 +53,7 @@ OUTBOX = Projection(
 
 
 class WebhookRow(Row):
-    """A webhook. Of each of its `kinds` it is told what stands in the log after the position in `since`."""
+    """A webhook. For each of its `kinds` it gets the events after the position in `since`."""
 
     webhook: WebhookId
     url: Text
@@ -88,7 +88,7 @@ WEBHOOKS = Projection(
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """An answer's status, or the word for why there was none."""
+    """One attempt: the answer's status, or the word for why there was none."""
 
     attempted_at: Instant
     status: int | None
@@ -96,7 +96,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class DeliveryRow(Row):
-    """An event on its way to a webhook. `next_at` is when it is sent next; None if that is not to be."""
+    """The delivery of an event to a webhook. `next_at` is the time of the next attempt; None if there is none."""
 
     delivery: DeliveryId
     webhook: Fixed[WebhookId]
@@ -136,7 +136,7 @@ DELIVERIES = Projection(
 
 
 class DueDelivery(msgspec.Struct, frozen=True):
-    """Something to send now: what, to whom, and how often it was sent already."""
+    """A delivery to attempt now: the message, the webhook, and the number of earlier attempts."""
 
     delivery: DeliveryId
     webhook: WebhookId
@@ -151,13 +151,13 @@ class DueDelivery(msgspec.Struct, frozen=True):
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """Where a stretch of the outbox ends; None if that is its end."""
+    """The position at which a stretch of the outbox ends; None at the end of the outbox."""
 
     until: int | None
 
 
 def stretch(settled: int, messages: int) -> Query[Stretch]:
-    """The next `messages` events after a position: as many are looked through at a time."""
+    """The stretch of `messages` events after a position: this many are examined at a time."""
     return Query(
         projections=(OUTBOX.name,),
         select="""
@@ -172,10 +172,10 @@ def stretch(settled: int, messages: int) -> Query[Stretch]:
 def due_deliveries(
     now: datetime, each: int, settled: int, settled_of: Mapping[WebhookId, int], until: int | None
 ) -> Query[DueDelivery]:
-    """At most `each` that were never tried, the first of the log first, and `each` that failed, of each webhook.
+    """For each webhook, at most `each` deliveries never attempted, in order of the log, and `each` due for a retry.
 
-    Up to `settled`, or what `settled_of` has of a webhook, all is known to have been tried once, and what comes after
-    `until` is not looked at yet: there may be millions of events.
+    Up to `settled`, or the webhook's position in `settled_of`, all are known to have been attempted. Events after
+    `until` are not examined yet: there may be millions.
     """
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
@@ -192,7 +192,7 @@ def due_deliveries(
     )
 
 
-# OFFSET 0: one look into the index for each event, whatever the planner thinks of parameters it does not know.
+# OFFSET 0 forces one index look-up for each event, whatever the planner assumes about unknown parameters.
 _DUE = """
     SELECT w.webhook || '/' || due.position AS delivery, w.webhook, w.url, w.generation, due.*
     FROM {webhooks} AS w
@@ -218,14 +218,14 @@ _DUE = """
 
 
 class Overdue(msgspec.Struct, frozen=True):
-    """How many messages are due, and since when the first of them is; None if none is."""
+    """How many messages are due, and since when the first is; None if none is."""
 
     messages: int
     since: Instant | None
 
 
 def overdue(now: datetime) -> Query[Overdue]:
-    """What of all webhooks is due: what was to be sent again by now, and what comes after the last that was tried."""
+    """The overdue messages of all webhooks: retries that are due, and events after the last one attempted."""
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
         select="""
@@ -249,7 +249,7 @@ def _due_figures(rows: Sequence[Overdue], now: datetime) -> list[Figure]:
     oldest_s = max((now - found.since).total_seconds(), 0.0) if found.since else 0.0
     return [
         Figure("igob_webhook_due_messages", "Messages to webhooks that are due.", found.messages),
-        Figure("igob_webhook_oldest_due_seconds", "For how long the first of them has been due.", oldest_s),
+        Figure("igob_webhook_oldest_due_seconds", "For how long the oldest due message has been due.", oldest_s),
     ]
 
 
@@ -257,7 +257,7 @@ DUE_FIGURES = Figures(query=overdue, shown=_due_figures)
 
 
 class ShownDelivery(msgspec.Struct, frozen=True):
-    """An event and what became of telling it to a webhook; never tried, it is PENDING since `happened_at`."""
+    """An event and its delivery to a webhook. If never attempted, it is PENDING since `happened_at`."""
 
     delivery: DeliveryId
     position: int
@@ -270,10 +270,10 @@ class ShownDelivery(msgspec.Struct, frozen=True):
 
 
 def of_webhook(webhook: WebhookId, *, state: str | None, before: int | None, first: int) -> Query[ShownDelivery]:
-    """At most `first` of a webhook's deliveries before that position, the last of the log first.
+    """At most `first` of a webhook's deliveries before that position, the latest first.
 
-    Of one state alone, if it is given: those that are PENDING without what is being sent for the first time just now.
-    None of a webhook that is not registered.
+    Optionally only those in one state. PENDING then leaves out events that were never attempted but are older than the
+    last one attempted: they are being sent now. Returns no rows for a webhook that is not registered.
     """
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),

@@ -430,7 +430,7 @@ async def test_a_page_has_bounds(client: Client, first: int) -> None:
     answer = await client.ask("query($n: Int!) { hospitals(first: $n) { nodes { id } } }", language="en", n=first)
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
-    assert error["message"] == "Invalid value: ask for 1 to 100 items a page."
+    assert error["message"] == "Invalid value: ask for 1 to 100 items per page."
 
 
 CHECK_IN = f"""mutation ($input: CheckInInput!) {{

@@ -21,6 +21,7 @@ GENERIC = ("projections/engine", "infra/log", "infra/postgres", "infra/running",
 GENERIC_FILES = ("infra/reactions/reaction.py", "infra/reactions/scheduler.py")
 
 REGISTERS = re.compile(r"^@(decides|evolves|sends)\(", re.MULTILINE)
+DECLARES = re.compile(r"^@(query|mutation|subscription|command|error_of)\(", re.MULTILINE)
 
 
 def modules(folder: Path) -> list[Path]:
@@ -59,7 +60,15 @@ def test_every_module_of_rules_is_loaded() -> None:
     rules = {path for path in modules(ROOT / "domain") if REGISTERS.search(path.read_text(encoding="utf-8"))}
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in rules}
     assert {name.split(".")[1] for name in names} == {*CONTEXTS, *BETWEEN_CONTEXTS}
-    assert names <= LOADED
+    assert names - LOADED == set(), "import them in the __init__.py of their context"
+
+
+def test_every_module_with_root_fields_or_types_of_errors_is_listed() -> None:
+    found = {path for path in modules(ROOT / "api" / "graphql") if DECLARES.search(path.read_text(encoding="utf-8"))}
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in found}
+    listed = {one.__name__ for one in contexts.graphql_modules()} | {"api.graphql.errors"}
+    assert listed & names  # the pattern finds them
+    assert names - listed == set(), "add them to MODULES of their context, or to BETWEEN_CONTEXTS"
 
 
 def test_the_list_is_light_and_the_rules_need_no_database() -> None:

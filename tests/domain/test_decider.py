@@ -1,11 +1,13 @@
 """The protocol: building commands of untrusted fields, declaring events and folds, deciding."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import inspect
 
 from domain import decider, decision, people
 from domain.appointments.agenda import Agenda, AgendaPublished, AppointmentBooked, AppointmentCancelled
@@ -131,6 +133,33 @@ def refusal(command: type[Command], **changed: Any) -> Rejected:
 
 def test_every_command_has_an_example_here() -> None:
     assert RIGHT.keys() == DECISIONS.keys()
+
+
+LOOKED_UP = {"RegisterWebhook.kinds[]"}  # the decision takes only those of a list
+
+
+def unlimited(kind: inspect.Type, path: str) -> Iterator[str]:
+    """The texts and lists within a type that may be of any length."""
+    match kind:
+        case inspect.StrType(max_length=None, pattern=None) | inspect.ListType(max_length=None):
+            yield path
+    match kind:
+        case inspect.StructType():
+            for field in kind.fields:
+                yield from unlimited(field.type, f"{path}.{field.name}")
+        case inspect.UnionType():
+            for one in kind.types:
+                yield from unlimited(one, path)
+        case inspect.ListType() | inspect.VarTupleType():
+            yield from unlimited(kind.item_type, f"{path}[]")
+        case inspect.DictType():
+            yield from unlimited(kind.key_type, f"{path}{{}}")
+            yield from unlimited(kind.value_type, f"{path}{{}}")
+
+
+@pytest.mark.parametrize("command", RIGHT)
+def test_each_text_and_each_list_of_a_command_has_a_limit(command: type[Command]) -> None:
+    assert set(unlimited(inspect.type_info(command), command.__name__)) <= LOOKED_UP
 
 
 @pytest.mark.parametrize("command", RIGHT)
@@ -354,6 +383,17 @@ def test_two_events_cannot_have_one_name() -> None:
 
         class Second(Event, name="thing_happened.v1"):
             pass
+
+
+@pytest.mark.usefixtures("_own_registry")
+@pytest.mark.parametrize("name", ["", "thing_happened", "thing_happened.v0", "ThingHappened.v1", "thing happened.v1"])
+def test_an_event_without_a_name_or_a_version_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=r"Nameless needs a name with a version"):
+
+        class Nameless(Event, name=name):
+            pass
+
+    assert decider.EVENTS == {}
 
 
 @pytest.mark.usefixtures("_own_registry")

@@ -9,12 +9,12 @@ from domain.identifiers import agenda_of, hospital_of
 
 
 def own_hospital(path: str) -> Scope:
-    """What belongs to a hospital in which the actor works; ids of agendas and appointments begin with its code."""
+    """Data of a hospital where the actor works. Ids of agendas and appointments begin with the hospital's code."""
     return own_places("hospital_clerk", "own hospital", lambda arguments: {hospital_of(str(argument(arguments, path)))})
 
 
 def own_appointment(path: str) -> Scope:
-    """Appointments of the actor, and of those for whom they act."""
+    """Appointments of the actor and of the people for whom they act."""
     return Scope(
         "own, dependants'", lambda context, arguments: is_own_appointment(context, str(argument(arguments, path)))
     )
@@ -35,7 +35,7 @@ def not_by_web(arguments: Arguments) -> bool:
     return may_use("clerk", argument(arguments, "input.channel"))
 
 
-# Who reads one appointment, and who works with those of a hospital.
+# Who reads one appointment, and who changes those of a hospital.
 READERS: Rule = {"citizen": own_appointment("id"), "hospital_clerk": own_hospital("id"), **READERS_OF_ALL}
 HOSPITAL_READERS: Rule = {"hospital_clerk": own_hospital("hospital"), **READERS_OF_ALL}
 CLERKS_OF_APPOINTMENT: Rule = {"hospital_clerk": own_hospital("input.appointment"), **DOERS_OF_ALL}

@@ -24,38 +24,38 @@ from domain.decider import build
 @words_of(domain.Channel)
 @strawberry.enum(description="Through which channel an appointment is booked.")
 class Channel(Enum):
-    WEB = strawberry.enum_value("WEB", description="The patient, or family, on a page or in an app.")
+    WEB = strawberry.enum_value("WEB", description="On a web page or in an app, by the patient or their family.")
     PHONE = strawberry.enum_value("PHONE", description="By telephone.")
     WINDOW = strawberry.enum_value("WINDOW", description="At the hospital's window.")
-    ASSISTED = strawberry.enum_value("ASSISTED", description="By somebody who helps patients, elsewhere.")
+    ASSISTED = strawberry.enum_value("ASSISTED", description="Elsewhere, by somebody who helps patients.")
 
 
 @words_of(availability.SlotState)
-@strawberry.enum(description="What can be done with a slot at the time of asking.")
+@strawberry.enum(description="The state of a slot at the time of the request.")
 class SlotState(Enum):
-    FREE = strawberry.enum_value("FREE", description="Booking is open and nobody has it.")
+    FREE = strawberry.enum_value("FREE", description="It can be booked.")
     NOT_RELEASED = strawberry.enum_value(
-        "NOT_RELEASED", description="Nobody has it, and nobody may take it before the agenda's `releaseAt`."
+        "NOT_RELEASED", description="It is free, but can't be booked before the agenda's `releaseAt`."
     )
-    HELD = strawberry.enum_value("HELD", description="Somebody holds it until `heldUntil`.")
-    BOOKED = strawberry.enum_value("BOOKED", description="It has its appointment.")
-    PAST = strawberry.enum_value("PAST", description="It began without one.")
+    HELD = strawberry.enum_value("HELD", description="It is held for somebody until `heldUntil`.")
+    BOOKED = strawberry.enum_value("BOOKED", description="It has an appointment.")
+    PAST = strawberry.enum_value("PAST", description="It began without an appointment.")
 
 
-@strawberry.type(description="A time in an agenda that one patient can have.")
+@strawberry.type(description="A time in an agenda for one patient.")
 class Slot:
-    number: int = strawberry.field(description="Counts from 1; the number on the ficha.")
+    number: int = strawberry.field(description="The number on the ficha, counted from 1.")
     start: Instant = strawberry.field(description="When it begins.")
     minutes: int = strawberry.field(description="How long it lasts.")
-    state: SlotState = strawberry.field(description="What can be done with it at the time of asking.")
-    held_until: Instant | None = strawberry.field(description="When the hold on it ends by itself, if it is held.")
+    state: SlotState = strawberry.field(description="Its state at the time of the request.")
+    held_until: Instant | None = strawberry.field(description="When its hold expires, if it is held.")
 
 
-@strawberry.type(description="How many appointments a channel may book in an agenda.")
+@strawberry.type(description="The number of appointments that can be booked in an agenda through a channel.")
 class Quota:
     channel: Channel = strawberry.field(description="The channel.")
-    limit: int = strawberry.field(description="Appointments at most.")
-    taken: int = strawberry.field(description="Live appointments booked through it.")
+    limit: int = strawberry.field(description="The maximum number of appointments.")
+    taken: int = strawberry.field(description="The number of live appointments booked through it.")
 
 
 def _slot(agenda: availability.PublishedAgenda, slot: availability.Slot, now: datetime) -> Slot:
@@ -70,19 +70,17 @@ def _slot(agenda: availability.PublishedAgenda, slot: availability.Slot, now: da
     )
 
 
-@strawberry.type(description="One practitioner (or room) on one date: a list of slots.")
+@strawberry.type(description="The slots of one practitioner (or room) on one date.")
 class Agenda(Node):
     id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
     hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
     specialty: str = strawberry.field(description="The specialty's code.")
     practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
-    release_at: Instant | None = strawberry.field(
-        description="When booking opens; null if it is open since it is known."
-    )
-    quotas: list[Quota] = strawberry.field(description="Limits by channel; a channel that is not listed has none.")
+    release_at: Instant | None = strawberry.field(description="When booking opens; null if it was open from the start.")
+    quotas: list[Quota] = strawberry.field(description="Limits by channel; a channel that is not listed has no limit.")
     free_slots: int = strawberry.field(
-        description="How many slots are FREE at the time of asking: none before `releaseAt`."
+        description="The number of slots that are FREE at the time of the request: 0 before `releaseAt`."
     )
     agenda: strawberry.Private[availability.PublishedAgenda]
     now: strawberry.Private[datetime]
@@ -113,7 +111,7 @@ def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agen
     quotas = [
         Quota(channel=Channel(channel), limit=limit, taken=agenda.taken.get(channel, 0))
         for channel, limit in agenda.quotas.items()
-        if channel in Channel.__members__  # nobody can book through a channel that was dropped
+        if channel in Channel.__members__  # a channel that was dropped can't be used for booking
     ]
     return Agenda(
         id=strawberry.ID(agenda.agenda),
@@ -142,10 +140,10 @@ class SlotInput:
     minutes: int = strawberry.field(description="How long it lasts.")
 
 
-@strawberry.input(description="How many appointments a channel may book.")
+@strawberry.input(description="The number of appointments that can be booked through a channel.")
 class QuotaInput:
     channel: Channel = strawberry.field(description="The channel.")
-    limit: int = strawberry.field(description="Appointments at most.")
+    limit: int = strawberry.field(description="The maximum number of appointments.")
 
 
 @strawberry.input(description="An agenda to publish. Slots are numbered in order of their start.")
@@ -155,18 +153,20 @@ class PublishAgendaInput(KeyedInput):
     practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
     slots: list[SlotInput] = strawberry.field(description="1 to 5000 slots.")
-    quotas: list[QuotaInput] = strawberry.field(default_factory=list, description="Limits by channel; none: no limit.")
+    quotas: list[QuotaInput] = strawberry.field(
+        default_factory=list, description="Limits by channel; without an entry: no limit."
+    )
     release_at: Instant | None = strawberry.field(default=None, description="When booking opens; null: at once.")
 
 
-@strawberry.type(description="What came of publishing an agenda.")
+@strawberry.type(description="The result of publishing an agenda.")
 class PublishAgendaPayload(Payload):
     agenda: Agenda | None = strawberry.field(default=None, description="The agenda.")
 
 
 @mutation(
     publishing.PublishAgenda,
-    description="Publish an agenda. Publishing the same again changes nothing.",
+    description="Publish an agenda. Publishing the same agenda again changes nothing.",
     who={"hospital_clerk": own_hospital("input.hospital"), **DOERS_OF_ALL},
 )
 async def publish_agenda(info: Info, grant: Grant, input: Input[PublishAgendaInput]) -> PublishAgendaPayload:

@@ -1,4 +1,4 @@
-"""No-shows in the schema. Checking in stands in api/graphql/arrivals.py."""
+"""No-shows in the schema. Check-in is in api/graphql/arrivals.py."""
 
 from api.graphql.appointments.access import CLERKS_AND_SYSTEM
 from api.graphql.appointments.booking import Appointment, appointment_by_id
@@ -9,12 +9,12 @@ from domain.appointments import attendance
 
 @command(
     attendance.MarkNoShow,
-    "Say that the patient did not come, once the slot has begun.",
+    "Mark an appointment as a no-show, once its slot has begun.",
     who=CLERKS_AND_SYSTEM,
     takes=Takes("A patient who did not come.", appointment="The appointment, whose slot has begun."),
     gives=Gives(
-        "What came of marking a no-show.",
-        appointment="The appointment as it is now: who came later that day is checked in.",
+        "The result of marking a no-show.",
+        appointment="The appointment as it is now: checked in, if the patient came later that day.",
     ),
 )
 async def mark_no_show(info: Info, done: Done[attendance.MarkNoShow]) -> Appointment | None:

@@ -21,34 +21,36 @@ from domain.identifiers import agenda_of, hospital_of
 
 
 @words_of(attendance.AppointmentState)
-@strawberry.enum(description="What became of an appointment.")
+@strawberry.enum(description="The state of an appointment.")
 class AppointmentState(Enum):
-    BOOKED = strawberry.enum_value("BOOKED", description="Nothing more is known of it.")
-    CANCELLED = strawberry.enum_value("CANCELLED", description="It was given up before it began.")
-    CHECKED_IN = strawberry.enum_value("CHECKED_IN", description="The patient is, or was, here.")
+    BOOKED = strawberry.enum_value(
+        "BOOKED", description="It is booked, and the patient has neither come nor been marked as a no-show."
+    )
+    CANCELLED = strawberry.enum_value("CANCELLED", description="It was cancelled before it began.")
+    CHECKED_IN = strawberry.enum_value("CHECKED_IN", description="The patient came.")
     NO_SHOW = strawberry.enum_value("NO_SHOW", description="The patient did not come.")
 
 
 @words_of(cancelling.Reason)
-@strawberry.enum(description="Whose cause it is that an appointment is cancelled.")
+@strawberry.enum(description="Why an appointment is cancelled.")
 class CancellationReason(Enum):
-    PATIENT = strawberry.enum_value("PATIENT", description="The patient does not come.")
+    PATIENT = strawberry.enum_value("PATIENT", description="The patient can't come.")
     HOSPITAL = strawberry.enum_value("HOSPITAL", description="The hospital can't see the patient.")
     MISTAKE = strawberry.enum_value("MISTAKE", description="It should not have been booked.")
     OTHER = strawberry.enum_value("OTHER", description="None of these.")
 
 
-@strawberry.type(description="A slot kept for a patient for some minutes.")
+@strawberry.type(description="A slot that is held for a patient for some minutes.")
 class Hold:
     id: strawberry.ID = strawberry.field(description="The hold.")
     agenda: strawberry.ID = strawberry.field(description="The agenda.")
     slot: int = strawberry.field(description="The slot's number.")
-    held_until: Instant = strawberry.field(description="When it ends by itself.")
+    held_until: Instant = strawberry.field(description="When the hold expires.")
 
 
-@strawberry.type(description="A ficha: a slot that a patient has.")
+@strawberry.type(description="An appointment (ficha): a slot booked for a patient.")
 class Appointment(Node):
-    id: strawberry.ID = strawberry.field(description="The agenda, then an opaque part.")
+    id: strawberry.ID = strawberry.field(description="The agenda's id, then an opaque part.")
     agenda: strawberry.ID = strawberry.field(description="The agenda.")
     hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
     specialty: str = strawberry.field(description="The specialty's code.")
@@ -56,7 +58,7 @@ class Appointment(Node):
     start: Instant = strawberry.field(description="When it begins.")
     minutes: int = strawberry.field(description="How long it lasts.")
     patient: strawberry.ID = strawberry.field(description="The patient's opaque id.")
-    state: AppointmentState = strawberry.field(description="What became of it.")
+    state: AppointmentState = strawberry.field(description="Its state.")
 
 
 def shown_appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
@@ -82,7 +84,7 @@ def shown_hold(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold
     )
 
 
-@strawberry.type(description="Somebody else has the slot.")
+@strawberry.type(description="The slot is booked, or held for somebody else.")
 class SlotTaken(UserError):
     alternatives: list[Slot] = strawberry.field(description="Free slots of the same agenda, the nearest in time first.")
 
@@ -92,12 +94,12 @@ class NotReleasedYet(UserError):
     release_at: Instant = strawberry.field(description="When it opens.")
 
 
-@strawberry.type(description="The patient holds as many slots as one may.")
+@strawberry.type(description="The patient has reached the limit of live holds.")
 class HoldLimitReached(UserError):
-    free_again_at: Instant = strawberry.field(description="When the first of these holds ends by itself.")
+    free_again_at: Instant = strawberry.field(description="When the first of these holds expires.")
 
 
-@strawberry.type(description="The patient has another appointment that rules this one out.")
+@strawberry.type(description="The patient has another appointment that conflicts with this one.")
 class VisitConflict(UserError):
     appointment: strawberry.ID = strawberry.field(description="The other appointment.")
 
@@ -128,12 +130,12 @@ def _visit_conflict(
     appointment = refusal.appointment
     hospitals = grant.bounds if grant else None
     if hospitals is not None and hospital_of(appointment) not in hospitals:
-        return None  # a clerk does not learn of appointments at other hospitals
+        return None  # a clerk must not learn about appointments at other hospitals
     return VisitConflict(appointment=strawberry.ID(appointment), **common)
 
 
 async def appointment_by_id(info: Info, id: str) -> Appointment | None:
-    """An appointment as it is at the time of asking; None if nobody booked it."""
+    """An appointment as it is now; None if there is no such appointment."""
     agenda: agendas.Agenda = await info.context.state(agendas.stream(agenda_of(id)))
     booked = agenda.appointments.get(id)
     if booked is None:
@@ -143,7 +145,7 @@ async def appointment_by_id(info: Info, id: str) -> Appointment | None:
     return shown_appointment(booked.patient, visit, AppointmentState[attendance.appointment_state(agenda, id)])
 
 
-@query("An appointment by id, as it is at the time of asking; null if nobody booked it.", who=READERS)
+@query("An appointment by id, as it is at the time of the request; null if there is none.", who=READERS)
 async def appointment(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The appointment's id.")]
 ) -> Appointment | None:
@@ -152,20 +154,20 @@ async def appointment(
 
 @command(
     holding.HoldSlot,
-    "Keep a slot for some minutes. The hold ends by itself.",
+    "Hold a slot for some minutes. The hold then expires.",
     who={"citizen": own_people("input.patient"), "hospital_clerk": own_hospital("input.agenda"), **DOERS_OF_ALL},
     takes=Takes(
-        "A slot to hold. A second time renews the hold, once.",
+        "A slot to hold. Holding it a second time renews the hold, once.",
         agenda="The agenda.",
         slot="The slot's number.",
-        patient="The person for whom it is kept.",
+        patient="The person for whom it is held.",
     ),
-    gives=Gives("What came of holding a slot.", hold="The hold."),
+    gives=Gives("The result of holding a slot.", hold="The hold."),
     new_id="hold",
     adds={"hold_s": lambda context, _grant: context.services.settings.hold_s},
 )
 async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> Hold:
-    # By the hold's id, never by the outcome's position: for a repetition whose key is forgotten, that is the log's end.
+    # Found by the hold's id: for a repetition whose key has expired, the outcome's position is the end of the log.
     command = done.command
     held = next((event for _, event in done.outcome.recorded if isinstance(event, agendas.SlotHeld)), None)
     if held is None:
@@ -176,20 +178,20 @@ async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> Hold:
 
 @command(
     booking.BookAppointment,
-    "Book a slot: hold and confirm in one step, or confirm the patient's own hold.",
+    "Book a slot, whether or not the patient holds it.",
     who={
         "citizen": only(own_people("input.patient"), "by WEB", by_web),
         "hospital_clerk": only(own_hospital("input.agenda"), "not by WEB", not_by_web),
         **DOERS_OF_ALL,
     },
     takes=Takes(
-        "A slot to book, held by the patient before or not.",
+        "A slot to book, held by the patient or free.",
         agenda="The agenda.",
         slot="The slot's number.",
         patient="The person who is to be seen.",
-        channel=Given("Through which channel it is booked.", default="WEB"),
+        channel=Given("The channel through which it is booked.", default="WEB"),
     ),
-    gives=Gives("What came of booking.", appointment="The ficha."),
+    gives=Gives("The result of booking a slot.", appointment="The appointment."),
     new_id="appointment",
     within="agenda",
 )
@@ -198,12 +200,12 @@ async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> A
     for _, event in done.outcome.recorded:
         if isinstance(event, patients.VisitTaken):
             return shown_appointment(command.patient, event, AppointmentState.BOOKED)
-    return await appointment_by_id(info, command.appointment)  # booked earlier: it may be over by now
+    return await appointment_by_id(info, command.appointment)  # a repetition: the appointment may be over by now
 
 
 @command(
     cancelling.CancelAppointment,
-    "Give an appointment up, so that its slot is free again at once.",
+    "Cancel an appointment. Its slot is free again at once.",
     who={
         "citizen": only(
             own_appointment("input.appointment"),
@@ -214,11 +216,11 @@ async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> A
         **DOERS_OF_ALL,
     },
     takes=Takes(
-        "An appointment to give up (reversión de cita).",
+        "An appointment to cancel (reversión de cita).",
         appointment="The appointment.",
-        reason="Whose cause it is.",
+        reason="Why it is cancelled.",
     ),
-    gives=Gives("What came of cancelling.", appointment="The appointment, cancelled."),
+    gives=Gives("The result of cancelling an appointment.", appointment="The cancelled appointment."),
 )
 async def cancel_appointment(info: Info, done: Done[cancelling.CancelAppointment]) -> Appointment | None:
     return await appointment_by_id(info, done.command.appointment)

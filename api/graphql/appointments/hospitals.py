@@ -35,7 +35,7 @@ async def hospitals(info: Info, first: First, after: After = None) -> Connection
     return page(found, first, lambda hospital: hospital.id)
 
 
-@query("A hospital by its code; null if none is registered under it.", who=EVERYBODY)
+@query("A hospital by its code; null if there is none.", who=EVERYBODY)
 async def hospital(info: Info, id: HospitalCode) -> Hospital | None:
     registered = (await info.context.state(domain.stream(id))).registered
     return _shown(registered) if registered else None
@@ -50,7 +50,7 @@ def _shown(registered: domain.HospitalRegistered) -> Hospital:
     "Register a hospital. Repeating it changes nothing.",
     who={"administrator": ALL, **DOERS_OF_ALL},
     takes=Takes("A hospital to register.", hospital="Its code: la-merced.", name=Given("Its name.", clean=str.strip)),
-    gives=Gives("What came of registering a hospital.", hospital="The hospital."),
+    gives=Gives("The result of registering a hospital.", hospital="The hospital."),
 )
 async def register_hospital(_: Info, done: Done[domain.RegisterHospital]) -> Hospital:
     return Hospital(id=strawberry.ID(done.command.hospital), name=done.command.name)

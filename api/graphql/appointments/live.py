@@ -1,4 +1,4 @@
-"""Live fields: what an agenda or an appointment is, and again with each change, folded from the log."""
+"""Live fields of agendas and appointments: the present state, then the state after each change, from the log."""
 
 from collections.abc import AsyncGenerator
 from typing import Annotated
@@ -22,16 +22,16 @@ from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, AgendaHint, Opaque
 
 @strawberry.type(description="An agenda after one or more changes.")
 class AgendaChange(Message):
-    agenda: Agenda = strawberry.field(description="The agenda as it is at `position`, at the time of sending.")
+    agenda: Agenda = strawberry.field(description="The agenda at `position`, as it is at the time of sending.")
 
 
 @strawberry.type(description="An appointment after one or more changes.")
 class AppointmentChange(Message):
-    appointment: Appointment = strawberry.field(description="The appointment as it is at `position`.")
+    appointment: Appointment = strawberry.field(description="The appointment at `position`.")
 
 
 def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
-    """An appointment by its agenda alone: the patient's stream says the same of it, in the same commit."""
+    """An appointment from its agenda alone: the patient's stream has the same facts, from the same commit."""
     said, booked = agenda.published, agenda.appointments[id]
     assert said is not None
     slot = agenda.slots[booked.slot]
@@ -83,7 +83,9 @@ APPOINTMENT = LiveField(
 )
 
 
-@subscription("An agenda: as it is, and again with each change. Slow clients skip states.", who=EVERYBODY)
+@subscription(
+    "An agenda: its present state, then its state after each change. Slow clients skip states.", who=EVERYBODY
+)
 def agenda(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="The agenda: hospital/date/practitioner.")],
@@ -92,7 +94,7 @@ def agenda(
     return AGENDA.follow(info, id, after)
 
 
-@subscription("An appointment: as it is, and again when something becomes of it.", who=READERS)
+@subscription("An appointment: its present state, then its state after each change.", who=READERS)
 def appointment(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="The appointment.")],

@@ -21,18 +21,18 @@ from domain.identifiers import agenda_of, hospital_of
 
 
 def readers_of_patient(path: str) -> Rule:
-    """Who reads a person's appointments: a clerk sees those at their hospital, by the bounds of the grant."""
+    """Who reads a person's appointments. The bounds of the grant limit a clerk to those at their hospital."""
     return {"citizen": own_people(path), "hospital_clerk": ALL, **READERS_OF_ALL}
 
 
 @strawberry.type(description="A person as hospitals see them.")
 class Patient:
     id: strawberry.ID = strawberry.field(description="The person's opaque id.")
-    holds: list[Hold] = strawberry.field(description="Live holds at the time of asking, two at most.")
+    holds: list[Hold] = strawberry.field(description="The live holds at the time of the request, at most two.")
     patient: strawberry.Private[domain.Patient]
     hospitals: strawberry.Private[frozenset[str] | None]
 
-    @strawberry.field(description="Appointments by start, cancelled ones too.")
+    @strawberry.field(description="Appointments by start, including cancelled ones.")
     async def appointments(self, info: Info, first: First, after: After = None) -> Connection[Appointment]:
         first = page_size(first, info)
         known = {
@@ -54,7 +54,7 @@ class Patient:
 
 
 async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentState]:
-    """What became of these appointments: their agendas tell."""
+    """The states of these appointments, from their agendas."""
     streams = sorted({agendas.stream(agenda_of(appointment)) for appointment in appointments})
     found: dict[str, agendas.Agenda] = {}
     for begin in range(0, len(streams), STREAMS_AT_ONCE_MAX):
@@ -70,7 +70,7 @@ def _by_start(visit: domain.VisitTaken) -> tuple[datetime, str]:
 
 
 def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset[str] | None) -> Patient:
-    """The person as those see them who may know of these hospitals; None for all."""
+    """The person, with appointments at these hospitals only; None for all hospitals."""
     holds = [
         shown_hold(hold.agenda, hold)
         for hold in domain.live_holds(state, now)
@@ -81,7 +81,7 @@ def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset
 
 @query(
     "A person's appointments and live holds; null if nobody was registered under that id. Those of an"
-    " erased person stay.",
+    " erased person are kept.",
     who=readers_of_patient("id"),
 )
 async def patient(

@@ -17,16 +17,16 @@ BOTH_HOSPITALS = own_places(
 
 @command(
     rescheduling.RescheduleAppointment,
-    "Give an appointment up for another slot: both happen, or neither.",
+    "Move an appointment to another slot: the old slot is freed and the new one booked, or nothing changes.",
     who={"citizen": own_appointment("input.appointment"), "hospital_clerk": BOTH_HOSPITALS, **DOERS_OF_ALL},
     takes=Takes(
         "An appointment to move (reprogramación de ficha). Only a clerk may move it to another specialty.",
         appointment="The appointment.",
-        agenda="The agenda to which it moves: its own, or another one.",
-        slot="The slot to which it moves, held by the patient before or not.",
+        agenda="The agenda of the new slot: the same or another one.",
+        slot="The new slot, held by the patient or free.",
     ),
     gives=Gives(
-        "What came of rescheduling.",
+        "The result of rescheduling.",
         appointment="The new appointment, in the new slot.",
         moved_from="The old appointment, cancelled.",
     ),

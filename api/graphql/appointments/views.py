@@ -1,4 +1,4 @@
-"""What the read models know of appointments: where a free slot is, who comes when, and a hospital's figures."""
+"""Queries of the read models of appointments: free slots, a hospital's day, and a hospital's figures."""
 
 import asyncio
 from datetime import date as Date
@@ -25,17 +25,17 @@ from projections.appointments import appointments as visits
 from projections.appointments import availability as slots
 
 DAYS_MAX = 62
-DAYS_SHOWN = 30  # unless told otherwise
+DAYS_SHOWN = 30  # by default
 WEEKS_MAX = 26
 
-OnOrAfter = Annotated[Date | None, strawberry.argument(description="The first day in La Paz; without, today.")]
-OfSpecialty = Annotated[str | None, strawberry.argument(description="Only of this specialty, by its code.")]
+OnOrAfter = Annotated[Date | None, strawberry.argument(description="The first day in La Paz; default: today.")]
+OfSpecialty = Annotated[str | None, strawberry.argument(description="The code of a specialty; default: all.")]
 OfPractitioner = Annotated[
-    str | None, strawberry.argument(description="Only of this practitioner or room, by its code.")
+    str | None, strawberry.argument(description="The code of a practitioner or room; default: all.")
 ]
 
 
-@strawberry.type(description="A slot that anybody may take at the time of asking.")
+@strawberry.type(description="A slot that is free at the time of the request.")
 class FreeSlot:
     agenda: strawberry.ID = strawberry.field(description="The agenda.")
     slot: int = strawberry.field(description="The slot's number.")
@@ -43,18 +43,18 @@ class FreeSlot:
     minutes: int = strawberry.field(description="How long it lasts.")
 
 
-@strawberry.type(description="What a day has to offer.")
+@strawberry.type(description="The free slots of a day.")
 class AvailableDay:
     date: Date = strawberry.field(description="The date in La Paz.")
-    agendas: int = strawberry.field(description="Agendas published for it.")
-    free_slots: int = strawberry.field(description="Slots that anybody may take at the time of asking.")
-    next_start: Instant | None = strawberry.field(description="When the first of these begins.")
+    agendas: int = strawberry.field(description="The number of agendas published for that day.")
+    free_slots: int = strawberry.field(description="The number of slots that are free at the time of the request.")
+    next_start: Instant | None = strawberry.field(description="When the first of these slots begins.")
 
 
-@strawberry.type(description="Where a specialty has free slots.")
+@strawberry.type(description="The free slots of a specialty.")
 class Availability:
-    free_slots: int = strawberry.field(description="Slots of all these days that anybody may take.")
-    next_free: FreeSlot | None = strawberry.field(description="The first of these.")
+    free_slots: int = strawberry.field(description="The number of free slots on all these days.")
+    next_free: FreeSlot | None = strawberry.field(description="The first free slot.")
     days: list[AvailableDay] = strawberry.field(description="The days that have agendas, in order.")
 
 
@@ -72,10 +72,10 @@ class Utilisation:
     specialty: str = strawberry.field(description="The specialty's code.")
     week: Date = strawberry.field(description="The week's Monday.")
     slots: int = strawberry.field(description="Slots published.")
-    booked: int = strawberry.field(description="Appointments that were not cancelled.")
-    cancelled: int = strawberry.field(description="Appointments that were cancelled.")
-    checked_in: int = strawberry.field(description="Of those booked, patients who came.")
-    no_shows: int = strawberry.field(description="Of those booked, patients who did not come.")
+    booked: int = strawberry.field(description="The number of appointments that were not cancelled.")
+    cancelled: int = strawberry.field(description="The number of appointments that were cancelled.")
+    checked_in: int = strawberry.field(description="How many of those booked were checked in.")
+    no_shows: int = strawberry.field(description="How many of those booked were no-shows.")
 
 
 def _visit(row: visits.AppointmentRow) -> Appointment:
@@ -93,7 +93,7 @@ def _visit(row: visits.AppointmentRow) -> Appointment:
 
 
 def _place(after: str | None, info: Info) -> visits.Place | None:
-    """Where the page before ended: its cursor is the start and the id of its last appointment."""
+    """The place after which the page starts. The cursor is the start and the id of the last appointment before."""
     if after is None:
         return None
     start, _, appointment = after.partition(" ")
@@ -110,21 +110,20 @@ def _cursor(appointment: Appointment) -> str:
 
 
 @query(
-    f"Where a specialty has free slots, day by day, {DAYS_SHOWN} days from today on unless told"
-    f" otherwise, {DAYS_MAX} at most." + BEHIND,
+    f"The free slots of a specialty by day: default {DAYS_SHOWN} days from today, at most {DAYS_MAX}." + BEHIND,
     who=EVERYBODY,
 )
 async def availability(
     info: Info,
     *,
     specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
-    hospital: Annotated[strawberry.ID | None, strawberry.argument(description="Only in this hospital.")] = None,
+    hospital: Annotated[strawberry.ID | None, strawberry.argument(description="A hospital; default: all.")] = None,
     practitioner: OfPractitioner = None,
     on_or_after: OnOrAfter = None,
     to: Annotated[
         Date | None,
         strawberry.argument(
-            description=f"The last day in La Paz; without, the {DAYS_SHOWN}th day counted from the first."
+            description=f"The last day in La Paz; default: the {DAYS_SHOWN}th day, counting the first."
         ),
     ] = None,
     at_least: AtLeast = None,
@@ -156,8 +155,8 @@ async def availability(
 
 
 @query(
-    "A hospital's agendas by date and practitioner, from today on unless told otherwise; of a specialty"
-    " or a practitioner if one is named." + BEHIND,
+    "A hospital's agendas by date and practitioner, by default from today on, and optionally only those of a"
+    " specialty or a practitioner." + BEHIND,
     who=EVERYBODY,
 )
 async def agendas(
@@ -187,13 +186,14 @@ async def agendas(
     nodes = []
     for number, row in enumerate(rows):
         if number % STREAMS_AT_ONCE_MAX == 0:
-            await asyncio.sleep(0)  # an agenda may have 5,000 slots: let others in between
+            await asyncio.sleep(0)  # let other requests run in between: an agenda may have 5,000 slots
         nodes.append(shown_published(slots.published_agenda(row), now))
     return page(nodes, first, lambda agenda: agenda.id)
 
 
 @query(
-    "Who comes to a hospital on a day, by start; cancelled appointments too. Of one specialty if it is named." + BEHIND,
+    "A hospital's appointments on a day by start, including cancelled ones, and optionally only those of one specialty."
+    + BEHIND,
     who=HOSPITAL_READERS,
 )
 async def day_list(
@@ -220,8 +220,8 @@ async def day_list(
 
 
 @query(
-    "A person's appointments by start, cancelled ones too, from the read models: `patient` has them as"
-    " the log has them." + BEHIND,
+    "A person's appointments by start, including cancelled ones, from the read models. `patient` reads the"
+    " log instead." + BEHIND,
     who=readers_of_patient("patient"),
 )
 async def appointments(
@@ -242,7 +242,7 @@ async def appointments(
 
 
 @query(
-    f"How a hospital's slots were used, by specialty and week, {WEEKS_MAX} weeks at most." + BEHIND,
+    f"How a hospital's slots were used, by specialty and week, for at most {WEEKS_MAX} weeks." + BEHIND,
     who=HOSPITAL_READERS,
 )
 async def utilisation(

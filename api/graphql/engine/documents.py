@@ -1,4 +1,4 @@
-"""Documents are parsed and validated once: most requests say what somebody said before."""
+"""Parses and validates each document once: most requests repeat a known document."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ from api.telemetry import SEVERAL
 TOKENS_MAX = 2_000
 CHARACTERS_MAX = 64 * 1024  # comments and strings are no tokens, and reading them is slow
 DOCUMENTS_MAX = 500
-PLANNED_FIELDS_MAX = 200  # of a document: a field takes more than a KiB, and as often as its object has possible types
-DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are looked at each time: parsed, they take seventy times as much
+PLANNED_FIELDS_MAX = 200  # of a plan: a field takes more than a KiB for each possible type of its object
+DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are not kept: parsed, they take seventy times as much
 
-# What makes a document right hangs on its text alone: our rules look neither at variables nor at who asks.
+# Validity depends on the text alone: the rules look neither at variables nor at the actor.
 RULES: Sequence[type[ASTValidationRule]] = (
     *(WrongValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
     ExpandedSizeRule,
@@ -48,10 +48,10 @@ class WrongDocument(Exception):
 
 
 class Operation:
-    """One of a document's operations, with what is found out of it once.
+    """An operation of a document, with what is computed from it once.
 
-    `label`: its kind and root field, in the schema's words; SEVERAL if it has not just one. `commands`: how many it is:
-    the root fields of a mutation, 0 for another kind.
+    `label`: its kind and root field, with the schema's names; SEVERAL if it has more than one. `commands`: the number
+    of root fields of a mutation; 0 for other kinds.
     """
 
     def __init__(self, document: DocumentNode, node: OperationDefinitionNode) -> None:
@@ -68,7 +68,7 @@ class Operation:
 
 
 class Document:
-    """A document that is valid."""
+    """A valid document."""
 
     def __init__(self, node: DocumentNode) -> None:
         self.node = node
@@ -76,18 +76,18 @@ class Document:
         self._planned_fields = 0
 
     def operation(self, name: str | None) -> Operation | None:
-        """The operation of this name, or the only one; None if there is no such."""
+        """The operation of this name, or the only one; None if there is none."""
         found = self._operations.get(name)
         if found is None and (node := get_operation_ast(self.node, name)):
-            own_name = node.name.value if node.name else None  # by which the only one need not be asked for
+            own_name = node.name.value if node.name else None  # the name None selects the only operation
             found = self._operations.get(own_name) or Operation(self.node, node)
             self._operations[own_name] = self._operations[name] = found
         return found
 
     def plan(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
-        """How to execute the operation of this name; None if the library has to, or it is asked for the first time.
+        """The plan for the operation of this name; None if the library has to execute it, or on its first use.
 
-        Most documents that are asked for once are never asked for again.
+        Most documents that are used once are never used again.
         """
         operation = self.operation(name)
         if operation is None:
@@ -117,7 +117,7 @@ class Document:
         return operation.followed_plan
 
     def cost(self, name: str | None, variables: Mapping[str, Any]) -> int:
-        """What the operation of this name costs, see `limits.cost`."""
+        """The cost of the operation of this name, see `limits.cost`."""
         operation = self.operation(name)
         if operation and operation.fixed_cost is not None:
             return operation.fixed_cost
@@ -125,7 +125,7 @@ class Document:
 
 
 class Documents:
-    """Those that were found right. Only they are kept, so nobody's mistakes push out others' documents."""
+    """A cache of valid documents. Invalid ones are not kept, so they can't push out others."""
 
     def __init__(self, schema: GraphQLSchema, *, introspection: bool = True) -> None:
         self.known: OrderedDict[str, Document] = OrderedDict()
@@ -134,7 +134,7 @@ class Documents:
         self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
 
     def understand(self, text: str) -> Document:
-        """Parse and validate, or remember. Raises WrongDocument."""
+        """Parse and validate a document, or take it from the cache. Raises WrongDocument."""
         document = self.known.get(text)
         if document is not None:
             self.known.move_to_end(text)
@@ -152,7 +152,7 @@ class Documents:
         try:
             node = parse(text, max_tokens=TOKENS_MAX)
         except GraphQLError as error:
-            # Without the way it came, which holds the text and would be kept with it.
+            # Without its traceback, which would keep the text alive.
             raise WrongDocument([error.with_traceback(None)]) from None
         except RecursionError:
             raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None

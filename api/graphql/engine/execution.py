@@ -23,15 +23,15 @@ from domain.errors import Rejected
 from infra.log.submission import ServiceUnavailable
 from infra.running.logging import log_failure
 
-OPERATION_TIMEOUT_S = 30  # from when it is understood; a worker that stops waits longer, see infra/running/serve.py
-CHARACTERS_CHARGED = 200  # of a document that is not remembered: each time so many, one request more
+OPERATION_TIMEOUT_S = 30  # after parsing; a worker that stops waits longer, see infra/running/serve.py
+CHARACTERS_CHARGED = 200  # of an uncached document: each such part costs one more request
 
-# It knows at a glance what most values are. For `execute` alone: `subscribe` does not take it.
+# It recognises most values faster. Only `execute` takes it, `subscribe` does not.
 _QUICK: dict[str, Any] = {"is_awaitable": optimized_is_awaitable}
 
 
 class Asked(NamedTuple):
-    """A request: a document, or the id of a trusted one, with its variables and the name of the operation."""
+    """A request: a document or the id of a trusted one, variables, and the name of the operation."""
 
     query: str | None
     variables: dict[str, Any]
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
 
 
 class Answer(msgspec.Struct):
-    """What a client gets. `executed`: if False, there is no `data` at all, not even null."""
+    """The answer for a client. If not `executed`, the body has no `data`, not even null."""
 
     executed: bool
     data: dict[str, Any] | None = None
@@ -48,7 +48,7 @@ class Answer(msgspec.Struct):
     extensions: dict[str, Any] = {}
 
     def body(self) -> dict[str, Any]:
-        """The body as it is sent, errors first."""
+        """The body to send, errors first."""
         body: dict[str, Any] = {}
         if self.errors:
             body["errors"] = [error.formatted for error in self.errors]
@@ -60,7 +60,7 @@ class Answer(msgspec.Struct):
 
 
 class NotHere(Exception):
-    """An operation of a kind that is not served this way."""
+    """The operation is of a kind that is not served this way."""
 
     def __init__(self, kind: OperationType) -> None:
         super().__init__(kind.value)
@@ -70,7 +70,7 @@ class NotHere(Exception):
 class Engine:
     """Executes operations of one schema: each document is parsed, validated and planned once.
 
-    `introspection`: whether clients may ask what the schema is.
+    `introspection`: whether clients may query the schema.
     """
 
     def __init__(self, schema: Schema, *, introspection: bool = True, trusted: Trusted | None = None) -> None:
@@ -79,7 +79,7 @@ class Engine:
         self.documents = Documents(schema._schema, introspection=introspection)
         self._core = schema._schema
         self._deadlines = Deadlines()
-        # What the library is asked with each time; Strawberry finds its own fields through the executor.
+        # The arguments for each call of the library; Strawberry finds its own fields through the executor.
         self._options: dict[str, Any] = {
             "hide_suggestions": not introspection,
             "executor_class": schema.execution_context_class,
@@ -87,7 +87,7 @@ class Engine:
         }
 
     async def answer(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Answer:
-        """Execute a query or a mutation. Raises NotHere if it is of another kind than these, and what `charge` does."""
+        """Execute a query or a mutation. Raises NotHere for kinds other than these, and what `charge` raises."""
         try:
             document = self._allowed(asked, context, kinds)
         except WrongDocument as wrong:
@@ -100,16 +100,16 @@ class Engine:
         return self._answer_of(result, asked, context)
 
     async def followed(self, asked: Asked, context: Request) -> AsyncGenerator[Answer, None]:
-        """Execute a subscription: an answer with each change; one that is not executed if it is refused.
+        """Execute a subscription: yield an answer for each change, or one answer that is not executed if it is refused.
 
-        Raises NotHere if it is none.
+        Raises NotHere for other operations.
         """
         try:
             document = self._allowed(asked, context, (OperationType.SUBSCRIPTION,))
         except WrongDocument as wrong:
             yield self.refused(wrong.errors, asked, context)
             return
-        if document.operation(asked.operation_name) is None:  # the library would take it for a fault of ours
+        if document.operation(asked.operation_name) is None:  # the library would treat it as an internal error
             yield self.refused([GraphQLError("There is no such operation in the document.")], asked, context)
             return
         stream: Any = subscribe(
@@ -142,7 +142,7 @@ class Engine:
         return document.followed_plan(self._core, asked.operation_name) if document else None
 
     def refused(self, errors: list[GraphQLError], asked: Asked, context: Request) -> Answer:
-        """The answer to what is not executed."""
+        """The answer to a request that is not executed."""
         return Answer(executed=False, errors=self._translated(errors, asked, context), extensions=context.extensions())
 
     def _allowed(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Document:
@@ -158,11 +158,11 @@ class Engine:
             raise WrongDocument([as_graphql_error(refusal, context.language)]) from None
         known = trusted.understood.get(text)
         if known is None and (beyond := len(text) - DOCUMENT_CHARACTERS_MAX) > 0:
-            context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is looked at each time
+            context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is parsed each time
         document = known or self.documents.understand(text)
         operation = document.operation(asked.operation_name)
         if operation is None:
-            return document  # the library says what is wrong
+            return document  # the library reports the error
         context.operation = operation.label
         if operation.node.operation not in kinds:
             raise NotHere(operation.node.operation)
@@ -170,7 +170,7 @@ class Engine:
         if context.cost > COST_MAX:
             raise WrongDocument([as_graphql_error(QueryTooLarge(limit=COST_MAX), context.language)])
         if operation.commands > 1:
-            context.charge(operation.commands - 1)  # the first is the request itself
+            context.charge(operation.commands - 1)  # the first command is covered by the request itself
         return document
 
     async def _executed(self, document: Document, asked: Asked, context: Request) -> ExecutionResult:
@@ -194,26 +194,26 @@ class Engine:
 
     def _answer_of(self, result: ExecutionResult, asked: Asked, context: Request) -> Answer:
         errors = self._translated(result.errors, asked, context) if result.errors else []
-        # The library gives null for data also where nothing was executed: then no error is about a place in them.
+        # The library also gives null for data if nothing was executed. Then no error has a path.
         executed = result.data is not None or any(error.path for error in errors)
         return Answer(executed=executed, data=result.data, errors=errors, extensions=context.extensions())
 
     def _translated(self, errors: list[GraphQLError], asked: Asked, context: Request) -> list[GraphQLError]:
-        """Errors in the client's language; our own faults go to the program's log, and the client gets their number."""
+        """The errors in the client's language. Internal errors are logged, and the client gets their number."""
         translate_wrong_values(errors, self._core, asked.variables, context.language)
         return [_masked(error, context) if _is_ours(error) else error for error in errors]
 
 
 class TookTooLong(
     Rejected,
-    es="La consulta tardó más de {seconds} s y se interrumpió: pida menos de una vez, o repítala.",
-    en="The query took longer than {seconds} s and was cut off: ask for less at once, or ask again.",
+    es="La consulta tardó más de {seconds} s y se interrumpió: pida menos datos a la vez o repítala.",
+    en="The query took longer than {seconds} s and was stopped: ask for less data at once, or repeat it.",
 ):
     seconds: float
 
 
 def _cut_off(context: Request) -> Answer:
-    """The answer to what took too long. What a mutation gave to the lane goes on: the same key settles it."""
+    """The answer to a request that took too long. Its commands may still be executed: repeat them with their keys."""
     late = TookTooLong(seconds=OPERATION_TIMEOUT_S)
     refusal = ServiceUnavailable() if context.operation[0] == OperationType.MUTATION.value else late
     error = as_graphql_error(refusal, context.language)
@@ -221,13 +221,13 @@ def _cut_off(context: Request) -> Answer:
 
 
 def _is_ours(error: GraphQLError) -> bool:
-    """Whether the fault is in the program, not in the request."""
+    """Whether the error is in the program, not in the request."""
     return error.original_error is not None and not isinstance(error.original_error, GraphQLError)
 
 
 class InternalError(
     Rejected,
-    es="Algo falló de nuestro lado. Si se repite, díganos este número: {id}.",
+    es="Ocurrió un error en el sistema. Si se repite, indíquenos este número: {id}.",
     en="Something went wrong on our side. If it happens again, tell us this number: {id}.",
 ):
     id: str
@@ -235,7 +235,7 @@ class InternalError(
 
 def _masked(error: GraphQLError, context: Request) -> GraphQLError:
     assert error.original_error
-    # Not error.path: it holds aliases, which are what the client says.
+    # Not error.path: it has aliases, which are the client's text.
     field = error.nodes[0] if error.nodes else None
     name = field.name.value if isinstance(field, FieldNode) else None
     log_failure("a resolver failed", error.original_error, field=name, id=context.correlation)

@@ -1,4 +1,4 @@
-"""What an operation may ask for: how large its document is once expanded, and how many values its answer may have."""
+"""Limits of operations: the size of the document once expanded, and the number of values in the answer."""
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -30,16 +30,16 @@ from domain.errors import Rejected
 
 FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
 ALIASES_MAX = 15  # likewise
-DEPTH_MAX = 20  # of fields within fields, likewise; tools that read the schema need 15
-ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a question or a command of its own
+DEPTH_MAX = 20  # of nested fields, likewise; tools that read the schema need 15
+ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a query or a command of its own
 COST_MAX = 5_000  # values in the answer, if every page is full
 PAGE_SIZE_MAX = 100  # of a list
 
 
 class QueryTooLarge(
     Rejected,
-    es="La consulta pide demasiado de una vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
-    en="The query asks for too much at once (the limit is {limit}): ask for smaller pages, or in parts.",
+    es="La consulta pide demasiados datos a la vez (el límite es {limit}): pida páginas más pequeñas o divídala.",
+    en="The query asks for too much data at once (the limit is {limit}): ask for smaller pages or split it.",
 ):
     limit: int
 
@@ -47,8 +47,8 @@ class QueryTooLarge(
 class ExpandedSizeRule(ValidationRule):
     """Refuses documents that are larger than allowed once fragments are expanded: fields, aliases, depth, root fields.
 
-    A chain of fragments that each spread the next one twice doubles at every step, so nothing is expanded here: each
-    fragment is counted once, those that it spreads before it. Counts stop growing just above their limit.
+    A chain of fragments that each spread the next one twice doubles at every step, so nothing is expanded. Each
+    fragment is counted once, after those that it spreads. Counts stop growing just above their limit.
     """
 
     def __init__(self, context: ValidationContext) -> None:
@@ -66,7 +66,7 @@ class ExpandedSizeRule(ValidationRule):
         self.here = self.fragments[node.name.value] = _Part()
 
     def enter_selection_set(self, node: SelectionSetNode, *_: Any) -> None:
-        if not node.selections:  # the library takes it; what selects nothing would count for nothing
+        if not node.selections:  # the library accepts it, but it would count as nothing
             self.report_error(GraphQLError("A selection can't be empty.", node))
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
@@ -105,19 +105,19 @@ class ExpandedSizeRule(ValidationRule):
 
 
 class _Part:
-    """An operation or a fragment: what it selects itself, later with what it spreads."""
+    """An operation or a fragment: the counts of its own selections, later including those of its spreads."""
 
     def __init__(self) -> None:
         self.fields = 0
         self.aliases = 0
         self.depth = 0
-        self.roots: set[str] = set()  # names in the answer: those of one name are answered once
-        self.spreads: list[tuple[str, int]] = []  # each with how many fields it stands in
+        self.roots: set[str] = set()  # names in the answer: fields of the same name are answered once
+        self.spreads: list[tuple[str, int]] = []  # each with the number of fields around it
 
     def expand(self, fragments: dict[str, "_Part"]) -> None:
-        """Add what the spread fragments select, which are expanded already."""
+        """Add the counts of the spread fragments, which are already expanded."""
         for name, depth in self.spreads:
-            if spread := fragments.get(name):  # KnownFragmentNamesRule refuses others
+            if spread := fragments.get(name):  # KnownFragmentNamesRule refuses unknown ones
                 self.fields = min(self.fields + spread.fields, FIELDS_MAX + 1)
                 self.aliases = min(self.aliases + spread.aliases, ALIASES_MAX + 1)
                 self.depth = max(self.depth, depth + spread.depth)
@@ -126,7 +126,7 @@ class _Part:
 
 
 def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> int:
-    """How many values the answer can have: each field counts once, within lists as often as their `first` says.
+    """The maximum number of values in the answer: each field counts once, in a list as often as its `first` says.
 
     The document must be valid: its fragments form no cycles. Each is counted once, however often it is spread.
     """
@@ -135,7 +135,7 @@ def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[
 
 
 def root_fields(document: DocumentNode, operation_name: str | None) -> int:
-    """How many fields the operation has at its root, fragments expanded. The document must be valid."""
+    """The number of root fields of the operation, with fragments expanded. The document must be valid."""
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     operation = get_operation_ast(document, operation_name)
     left, names, spread = [operation.selection_set] if operation else [], set(), set()
@@ -155,8 +155,8 @@ def root_fields(document: DocumentNode, operation_name: str | None) -> int:
 class _Cost:
     """The cost of an operation's parts.
 
-    Not functions within each other: those form cycles, which keep the variables until the collector comes, and it comes
-    rarely here.
+    A class, because nested functions form cycles, which would keep the variables alive until the garbage collector
+    runs, and that is rare here.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class _Cost:
 
 
 def depends_on_variables(document: DocumentNode) -> bool:
-    """Whether what the document costs hangs on its variables: whether one of them says how long a list may be."""
+    """Whether the cost of the document depends on its variables: whether one of them gives the size of a list."""
     found = _VariablePages()
     visit(document, found)
     return found.any
@@ -204,7 +204,7 @@ class _VariablePages(Visitor):
 
 
 def _items(field: FieldNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
-    """How many items the field has at most: what its argument `first` says, 1 without it."""
+    """The maximum number of items of the field: its argument `first`, or 1 without it."""
     for argument in field.arguments or ():
         if argument.name.value == "first":
             return max(1, _number(argument, operation, variables))
@@ -212,9 +212,9 @@ def _items(field: FieldNode, operation: OperationDefinitionNode, variables: Mapp
 
 
 def _number(argument: ArgumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
-    """A whole number that is written here or in a variable, PAGE_SIZE_MAX at most.
+    """A whole number from the document or a variable, at most PAGE_SIZE_MAX.
 
-    1 for what is none: that is refused when it is read, as larger ones are.
+    1 for other values: these, like larger numbers, are refused when the argument is read.
     """
     node: ValueNode | None = argument.value
     value: Any = None

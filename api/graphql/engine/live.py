@@ -1,8 +1,8 @@
-"""Live fields: streams that somebody follows are folded once per process, by one poller, from the log itself.
+"""Live fields: followed streams are folded once per process, by one poller, from the log itself.
 
-While anybody follows anything, the poller looks at the log every POLL_S and reads what is new, once for all. Each
-stream that is followed has one state, of which everybody is handed the same snapshot; a snapshot never changes. Who is
-slow finds the newest one when they come back for it: nothing is kept for them meanwhile.
+While any stream is followed, the poller reads new events from the log every POLL_S, once for all followers. Each
+followed stream has one state, and all its followers get the same immutable snapshot. A slow follower finds the newest
+snapshot when it comes back: no others are kept for it.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import msgspec
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, StreamName, copied, fold_of
 from domain.errors import Rejected
+from domain.identifiers import category_of
 from infra.log.log import PAGE_EVENTS_MAX, Entry, Log, LogGap
 from infra.log.submission import Overloaded
 from infra.postgres.connections import Unavailable
@@ -24,20 +25,20 @@ from infra.running.logging import log_failure
 
 POLL_S = 0.02
 RETRY_S = 0.2  # while the database does not answer
-LOADED_AT_ONCE_MAX = 20  # streams, before what is new in the log is told again
-LOAD_TIMEOUT_S = 10  # how long a new follower waits for the state; later they wait as long as it takes
+LOADED_AT_ONCE_MAX = 20  # streams, between two pages of the log
+LOAD_TIMEOUT_S = 10  # how long a new follower waits for the first state; later ones may take any time
 FOLLOWERS_MAX = 5_000  # in this process
-FOLLOWED_BYTES_MAX = 64 * 1024 * 1024  # of events of all streams followed; their states take some times that
-SHARED_ANSWERS_MAX = 16  # different ones that are kept of a snapshot
-SHARED_FOR_S = 0.2  # an answer tells what is so at the time of asking: it is not handed out for longer
+FOLLOWED_BYTES_MAX = 64 * 1024 * 1024  # of events of all followed streams; their states take a few times as much
+SHARED_ANSWERS_MAX = 16  # different answers kept for a snapshot
+SHARED_FOR_S = 0.2  # answers depend on the time, so they are shared no longer than this
 
 
 class Answer:
-    """What is told to all who ask the same of a snapshot and stand at the same place: made by one for all."""
+    """The answer for all followers with the same question and position: one of them makes it for all."""
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
-        self.text: str | None = None  # stays None if its maker went away
+        self.text: str | None = None  # stays None if its maker was cancelled
         self._made_at_s = 0.0
 
     def give(self, text: str | None) -> None:
@@ -47,15 +48,15 @@ class Answer:
 
     @property
     def is_over(self) -> bool:
-        """Whether it must be made anew."""
+        """Whether the answer must be made again."""
         return self.ready.is_set() and (self.text is None or time.monotonic() - self._made_at_s > SHARED_FOR_S)
 
 
 class Snapshot(msgspec.Struct, eq=False):
-    """A stream as it was at `position`, which is that of its last event; 0 if there is none yet.
+    """A stream at `position`, the position of its last event; 0 if it has none yet.
 
-    `touched` says where the last event stands that touches an entity, for each entity that the fold names. `answers`
-    has what was made of the snapshot for clients, by question and `previous`; `computed` what is the same for all.
+    `touched` has the position of the last event that touches each entity that the fold names. `answers` has the answers
+    made from the snapshot, keyed by question and `previous`; `computed` is shared by all answers.
     """
 
     position: int
@@ -66,7 +67,7 @@ class Snapshot(msgspec.Struct, eq=False):
     computed: Any = None
 
     def then(self, stream: StreamName, news: Iterable[tuple[Entry, Event]]) -> "Snapshot":
-        """The stream after these events too. Raises LogGap if a version is missing."""
+        """The stream after these further events. Raises LogGap if a version is missing."""
         state, touched = copied(self.state), self.touched.copy()
         position, version, fold = self.position, self.version, fold_of(stream)
         evolve, touches = fold.evolve, fold.touches
@@ -82,7 +83,7 @@ class Snapshot(msgspec.Struct, eq=False):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What a follower is told: the newest state, and the position of what they were told before."""
+    """A change for a follower: the newest state, and the position of the previous one sent."""
 
     position: int
     previous: int | None
@@ -90,7 +91,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class _Followed:
-    """A stream with its followers. `changed` is set when there is another snapshot, or none ever again."""
+    """A stream with its followers. `changed` is set when there is a new snapshot, or following has ended."""
 
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = None
@@ -112,7 +113,7 @@ class _Followed:
         changed.set()
 
 
-# Where the last change that concerns a follower stands.
+# Returns the position of the last change that concerns a follower.
 Concerns = Callable[[Snapshot], int]
 
 
@@ -124,11 +125,11 @@ def whole_stream(snapshot: Snapshot) -> int:
 def one_entity(stream: StreamName, entity: str, *, any_while: Callable[[Any], bool] | None = None) -> Concerns:
     """Only events that touch one entity of the stream concern the follower.
 
-    While `any_while(state)` is true, every event does: what happens to others then changes what is shown of it.
+    While `any_while(state)` is true, every event does, because other events then change how the entity is shown.
     Raises TypeError if the fold of the stream does not say which entities its events touch.
     """
     if fold_of(stream).touches is None:
-        category = stream.partition("/")[0]
+        category = category_of(stream)
         raise TypeError(f'no entity of "{stream}" can be followed: @evolves("{category}", …) declares no `touches`')
 
     def concerns(snapshot: Snapshot) -> int:
@@ -140,7 +141,7 @@ def one_entity(stream: StreamName, entity: str, *, any_while: Callable[[Any], bo
 
 
 class Following:
-    """One client's way along a stream, or along what `concerns` them in it."""
+    """One client that follows a stream, or the part of it that `concerns` them."""
 
     def __init__(self, followed: _Followed, *, after: int | None, concerns: Concerns) -> None:
         self._followed = followed
@@ -150,11 +151,11 @@ class Following:
 
     @property
     def position(self) -> int:
-        """Where what was told last stands; 0 if that was nothing."""
+        """The position of the last change that was sent; 0 if there was none."""
         return self._seen or 0
 
     async def snapshot(self, having: Callable[[Any], bool] = lambda state: True) -> Snapshot:
-        """The newest one, once there is one whose state has this. Raises Unavailable if that takes too long."""
+        """The newest snapshot, once its state satisfies `having`. Raises Unavailable if that takes too long."""
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
                 while (snapshot := self._now()) is None or not having(snapshot.state):
@@ -164,7 +165,7 @@ class Following:
         return snapshot
 
     async def change(self) -> Change:
-        """The next thing to tell, as soon as there is one. It counts as told from now on."""
+        """The next change, as soon as there is one. It counts as sent from now on."""
         change = await self._awaited()
         self._seen = change.position
         return change
@@ -174,8 +175,9 @@ class Following:
         self._seen = change.previous
 
     async def answer(self, question: Hashable) -> str | None:
-        """When there is something to tell: what was made of it for somebody who asks the same and stands at the same
-        place. It counts as told. None if it is for this one to make: ask for the `change`, then say what was `made`.
+        """Wait for a change and return the shared answer for this question and position. It counts as sent.
+
+        None if this follower has to make the answer: get the `change`, then call `made`.
         """
         while True:
             snapshot = (await self._awaited()).snapshot
@@ -192,7 +194,7 @@ class Following:
                 return found.text
 
     def made(self, of: Snapshot | None, text: str) -> None:
-        """Have others told the same, unless it is of another snapshot than was asked for: then one of them makes it."""
+        """Share an answer with the others. If its snapshot is not the expected one, another follower makes it."""
         if self._making:
             snapshot, answer = self._making
             self._making = None
@@ -220,13 +222,13 @@ class Following:
 
 class PositionUnknown(
     Rejected,
-    es="El registro todavía no llega a esa posición.",
-    en="The log has not come to that position yet.",
+    es="El registro todavía no llegó a esa posición.",
+    en="The log has not reached that position yet.",
 ): ...
 
 
 class Live:
-    """All who follow streams in this process, and the poller."""
+    """All followed streams of this process, and the poller."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -235,7 +237,7 @@ class Live:
         self._followers = 0
         self._weight_bytes = 0
         self._poller: asyncio.Task[None] | None = None
-        self._position = 0  # up to here the log was read
+        self._position = 0  # the position up to which the log was read
 
     @property
     def followers(self) -> int:
@@ -243,7 +245,7 @@ class Live:
 
     @property
     def streams(self) -> int:
-        """How many somebody follows."""
+        """The number of followed streams."""
         return len(self._followed)
 
     @asynccontextmanager
@@ -252,8 +254,8 @@ class Live:
     ) -> AsyncIterator[Following]:
         """Follow a stream from now on, or from `after` on, until the block ends.
 
-        Raises Rejected: "position_unknown" if the log has not come so far, "overloaded" if too much is followed
-        already. Raises Unavailable.
+        Raises Rejected: "position_unknown" if the log has not reached `after`, "overloaded" if too many streams are
+        followed. Raises Unavailable.
         """
         if after is not None and after > self._position and after > await self._log.head():
             raise PositionUnknown(path="after")
@@ -277,13 +279,13 @@ class Live:
                 self._let_go(stream)
 
     async def stop(self) -> None:
-        """End the poller: nobody is told anything any more."""
+        """Stop the poller. Followers get no more changes."""
         if self._poller:
             self._poller.cancel()
             await asyncio.wait({self._poller})
 
     async def _poll(self) -> None:
-        """Read the log for as long as anybody follows anything, whatever happens to the database meanwhile."""
+        """Read the log while any stream is followed, and survive failures of the database."""
         begun = False
         while self._followed:
             pause_s = POLL_S
@@ -296,24 +298,24 @@ class Live:
             except Unavailable:
                 pause_s = RETRY_S
             except Exception as error:
-                # What everybody was told may be wrong: nobody is told any more, and whoever comes begins anew.
+                # What was sent may be wrong: end all followers, so that they start again.
                 log_failure("following the log failed", error)
                 self._fail_all(error)
                 begun = False
             await asyncio.sleep(pause_s)
 
     async def _load_new(self) -> None:
-        """States of streams that nobody followed before. They may be ahead of what was read of the log until now."""
+        """Load the states of newly followed streams. They may be ahead of the position read so far."""
         for stream, followed in list(islice(self._new.items(), LOADED_AT_ONCE_MAX)):
             entries = await self._log.history(stream)
             if self._followed.get(stream) is not followed:
-                continue  # whoever wanted it has gone meanwhile
+                continue  # its followers have left meanwhile
             self._new.pop(stream, None)
             empty = Snapshot(position=0, version=0, state=fold_of(stream).initial(), touched=CopyOnWriteDict())
             self._fold(stream, followed, empty, entries)
 
     async def _read_page(self) -> int:
-        """Fold the next page of the log into what is followed; how many events it had."""
+        """Fold the next page of the log into the followed streams; return its number of events."""
         page = await self._log.since(self._position)
         news: dict[StreamName, list[Entry]] = {}
         for entry in page:
@@ -331,7 +333,7 @@ class Live:
     def _fold(self, stream: StreamName, followed: _Followed, before: Snapshot, entries: list[Entry]) -> None:
         try:
             snapshot = before.then(stream, [(entry, self._log.event(entry)) for entry in entries])
-        except Exception as error:  # an event that we do not know, for instance: those of other streams go on
+        except Exception as error:  # an unknown event, for example: other streams go on
             log_failure("a stream can't be followed", error)
             followed.fail(error)
             if self._followed.get(stream) is followed:

@@ -1,4 +1,4 @@
-"""What the engine knows of a request: a protocol, so that it depends on nothing of the schema that it executes."""
+"""What the engine needs of a request: a protocol, so that the engine does not depend on the schema."""
 
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ class Request(Protocol):
     cost: int
 
     def charge(self, requests: int = 1) -> None:
-        """Count more requests against what the actor may ask. Raises an exception that ends this one."""
+        """Charge requests to the actor's rate limit. Raises an exception that ends the request."""
 
     def extensions(self) -> dict[str, Any]:
         """The `extensions` of the answer."""

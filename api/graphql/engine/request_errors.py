@@ -1,4 +1,4 @@
-"""Refusals as errors of the request, which is the form that queries have for them."""
+"""Refusals as errors of the request: the form in which queries return them."""
 
 import re
 
@@ -8,15 +8,15 @@ from domain.errors import Language, Rejected
 
 
 def path_names(path: str) -> list[str]:
-    """A path in the names of the schema, which spells a unit out: call_timeout_s is callTimeoutSeconds."""
+    """A path with the names of the schema, which spell out units: call_timeout_s is callTimeoutSeconds."""
     parts = [re.sub("_s$", "_seconds", part) for part in path.split(".")] if path else []
     return [re.sub("_([a-z])", lambda match: match[1].upper(), part) for part in parts]
 
 
 def as_graphql_error(refusal: Rejected, language: Language) -> GraphQLError:
-    """A query can't return `errors` of its own: the same refusal as an error of the request.
+    """The refusal as an error of the request, because queries have no payload with `errors`.
 
-    In `extensions` its `code` and, if an argument is to blame, its `path`, both as in UserError.
+    `extensions` has its `code` and, if an argument caused it, its `path`, both as in UserError.
     """
     path = {"path": path_names(refusal.path)} if refusal.path else {}
     return GraphQLError(refusal.message(language), extensions={"code": refusal.code, **path})

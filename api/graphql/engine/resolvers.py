@@ -1,7 +1,7 @@
-"""How fields are asked: their own functions, with arguments that are Python's already.
+"""Makes fields call their own functions directly, with arguments that are already Python values.
 
-Strawberry finds out anew for each field of each request which arguments a function takes and how to make them. What it
-finds is the same each time: here it is written into the schema once, in words that graphql-core has for it.
+For each field of each request, Strawberry determines which arguments a function takes and how to convert them. The
+result is always the same, so here it is written into the schema once, by the means of graphql-core.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from graphql import GraphQLField, GraphQLInputObjectType, GraphQLObjectType, Gra
 
 
 def ask_plainly(schema: GraphQLSchema) -> None:
-    """Have every field asked so, and what it is told made so."""
+    """Set direct resolvers for all fields, and conversions for all input types."""
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLInputObjectType) and "strawberry-definition" in kind.extensions:
             _make_plainly(kind)
         elif isinstance(kind, GraphQLObjectType):
-            # Of what implements an interface it is asked whether it is of its type; an interface knows that of ours.
+            # graphql-core asks objects behind an interface for their type; the interface can tell for our classes.
             kind.is_type_of = None
             for field in kind.fields.values():
                 if said := field.extensions.get("strawberry-definition"):
@@ -42,7 +42,7 @@ def _ask_plainly(field: GraphQLField, said: Any, *, followed: bool) -> None:
         return
     for argument in said.arguments:
         field.args[_named(argument)].out_name = argument.python_name
-    # It takes what it is asked of, and anything that has a `context` for its `info`.
+    # It takes the source, and any object with a `context` as `info`.
     if followed:
         field.subscribe = said.base_resolver.wrapped_func
     else:
@@ -50,7 +50,7 @@ def _ask_plainly(field: GraphQLField, said: Any, *, followed: bool) -> None:
 
 
 def _named(said: Any) -> str:
-    """What the schema calls it."""
+    """The name in the schema."""
     name: str = said.graphql_name or _camel(said.python_name)
     return name
 

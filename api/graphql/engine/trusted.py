@@ -1,4 +1,4 @@
-"""Documents that the city's own front ends are built with: a client names one by its digest instead of sending it."""
+"""Trusted documents, with which the city's own front ends are built. A client can send a digest instead of the text."""
 
 import json
 import re
@@ -18,26 +18,26 @@ _KEY = re.compile("(sha256:)?[0-9a-f]{64}")
 
 
 def document_id(text: str) -> str:
-    """By what a document is named: `sha256:` and the digest of its UTF-8 in hexadecimal digits."""
+    """The id of a document: `sha256:` and the digest of its UTF-8 in hexadecimal digits."""
     return FORM + sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 class DocumentUnknown(
     Rejected,
     es="Ningún documento de la lista de la ciudad tiene ese identificador.",
-    en="No document of the city's list has that id.",
+    en="No document on the city's list has that id.",
 ): ...
 
 
 class DocumentNotTrusted(
     Rejected,
     es="Aquí solo se ejecutan los documentos de la lista de la ciudad, y este no está en ella.",
-    en="Only documents of the city's list are executed here, and this is none of them.",
+    en="Only documents on the city's list are executed here, and this one is not on it.",
 ): ...
 
 
 class Trusted:
-    """The documents, by id. `strict`: no others are executed. `understood`: what is known of their texts already."""
+    """The documents, by id. `strict`: no others are executed. `understood`: the parsed documents, by text."""
 
     def __init__(
         self, texts: Iterable[str] = (), *, strict: bool = False, understood: Mapping[str, Any] = MappingProxyType({})
@@ -49,25 +49,25 @@ class Trusted:
     def text(self, query: str | None, name: str | None) -> str:
         """The document that a request means, by its text or by its id.
 
-        Raises Rejected: "document_unknown" for an id that nobody has, or that is not that of the text beside it;
-        "document_not_trusted" for another document than those, if they are strict.
+        Raises Rejected: "document_unknown" for an unknown id, or one that differs from the id of the given text;
+        "document_not_trusted" for any other document, if `strict`.
         """
         if name is not None:
             text = self._texts.get(name)
             if text is None or query not in (None, text):
                 raise DocumentUnknown(path="document_id")
             return text
-        assert query is not None, "limits.check_request wants one or the other"
+        assert query is not None, "limits.check_request requires one of the two"
         if self._strict and document_id(query) not in self._texts:
             raise DocumentNotTrusted()
         return query
 
 
 def load_trusted(path: str, *, strict: bool, understand: Callable[[str], object]) -> Trusted:
-    """The documents of a folder's `.graphql` files, or of a JSON file that maps digests to documents; none if it is "".
+    """The documents of a folder's `.graphql` files or of a JSON file that maps digests to documents; none for "".
 
-    `understand` raises an exception with `errors` for one that can't be executed; what it gives is kept. Raises
-    SettingError, which names what is wrong.
+    `understand` parses a document, or raises an exception with `errors`; its result is kept. Raises SettingError, which
+    names what is wrong.
     """
     setting = f"{PREFIX}TRUSTED_DOCUMENTS"
     try:

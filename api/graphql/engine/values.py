@@ -1,7 +1,7 @@
-"""Values of arguments and variables that are not of their type: said as every refusal is, translated, code and path.
+"""Values of arguments and variables with the wrong type, reported as refusals with code, path and translated text.
 
-The library finds them before any resolver is asked, and words them in English. It finds those written in the document
-while validating, and those of variables when it begins to execute.
+The library finds them before it calls any resolver, and words them in English. It finds those in the document during
+validation, and those of variables at the start of the execution.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +36,7 @@ from api.graphql.engine.request_errors import as_graphql_error
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits
-WRONG_VALUES_MAX = 50  # that are looked for in variables: the library tells of no more
+WRONG_VALUES_MAX = 50  # in variables: the library reports no more
 
 
 class WholeNumberHint(
@@ -47,12 +47,12 @@ class WholeNumberHint(
     limit: int
 
 
-HINT = "hint"  # in the extensions of a scalar type: what a right value looks like, for clients
+HINT = "hint"  # in the extensions of a scalar type: the hint for clients
 WHOLE_NUMBER = WholeNumberHint(limit=WHOLE_NUMBER_MAX)
 
 
 class WrongValue(GraphQLError):
-    """A value in the document that is not of its type; `refusal` says so without a language."""
+    """A value in the document has the wrong type. `refusal` does not depend on a language."""
 
     def __init__(self, said: GraphQLError, node: ValueNode, refusal: Rejected) -> None:
         super().__init__(said.message, said.nodes or node)
@@ -60,7 +60,7 @@ class WrongValue(GraphQLError):
 
 
 class WrongValuesRule(ValuesOfCorrectTypeRule):
-    """Finds what the rule of the library finds, and where in the value, which that one keeps to itself."""
+    """Like the library's rule, but it also finds the place within the value."""
 
     name = ""
 
@@ -84,7 +84,7 @@ class WrongValuesRule(ValuesOfCorrectTypeRule):
 def translate_wrong_values(
     errors: Iterable[GraphQLError], schema: GraphQLSchema, variables: dict[str, Any], language: Language
 ) -> None:
-    """Say it in the client's language wherever one of these errors is about a value of the client's."""
+    """Translate those of these errors that are about a value from the client."""
     of_variables: dict[str, Iterator[Rejected]] = {}
     for error in errors:
         refusal = error.refusal if isinstance(error, WrongValue) else None
@@ -100,13 +100,13 @@ def translate_wrong_values(
 
 
 class _Enough(Exception):
-    """Nobody is told of what is wrong beyond this."""
+    """Further errors are not reported."""
 
 
 def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, value: Any) -> list[Rejected]:
-    """What is wrong with a variable's value, in the order in which the library reports it.
+    """The errors in a variable's value, in the order in which the library reports them.
 
-    No more than WRONG_VALUES_MAX, however much there is.
+    At most WRONG_VALUES_MAX.
     """
     found: list[Rejected] = []
     kind: Any = type_from_ast(schema, node.type)
@@ -123,7 +123,7 @@ def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, valu
 
 
 class _Value:
-    """A value of an argument or a variable, as JSON or as written in the document, in which something is wrong."""
+    """A value of an argument or a variable that has errors, from JSON or from the document."""
 
     def __init__(self, name: str, kind: GraphQLInputType, value: Any) -> None:
         self._name = name
@@ -132,15 +132,15 @@ class _Value:
         self._fields: dict[tuple[str | int, ...], Iterator[str]] = {}  # wrong ones of an object, not yet reported
 
     def refusal(self, path: list[str | int]) -> Rejected:
-        """What is wrong at the place that the library reports, asked once for each report, in order.
+        """The refusal for a place that the library reports. Call it once for each report, in order.
 
-        The path of the refusal begins in the value, as in UserError; it is the name if the value as a whole is wrong.
+        The path of the refusal starts within the value, as in UserError. It is the name if the whole value is wrong.
         """
         kind, value = _at(path, self._kind, self._value)
         leaf = get_named_type(kind)
         field = None
         if isinstance(leaf, GraphQLInputObjectType):
-            # Of a missing or unknown field the library reports the object, and the field in words only.
+            # For a missing or unknown field, the library reports only the object, and names the field in its text.
             field = next(self._fields.setdefault((*path,), _wrong_fields(leaf, value)), None)
         where = ".".join([str(step) for step in path] + ([field] if field else [])) or self._name
         if isinstance(leaf, GraphQLEnumType):
@@ -150,7 +150,7 @@ class _Value:
 
 
 def _wrong_fields(kind: GraphQLInputObjectType, value: Any) -> Iterator[str]:
-    """The fields that an object lacks, then those that its type has not: in the order in which they are reported."""
+    """The missing fields of an object, then its unknown ones: the order in which they are reported."""
     if isinstance(value, ObjectValueNode):
         given = [field.name.value for field in value.fields]
     elif isinstance(value, dict):
@@ -162,10 +162,10 @@ def _wrong_fields(kind: GraphQLInputObjectType, value: Any) -> Iterator[str]:
 
 
 def _at(path: list[str | int], kind: Any, value: Any) -> tuple[Any, Any]:
-    """The type and the value at a place in a value."""
+    """The type and the value at a place within a value."""
     for step in path:
         while is_non_null_type(kind) or (is_list_type(kind) and isinstance(step, str)):
-            kind = kind.of_type  # also of a list: what is none counts as a list of one
+            kind = kind.of_type  # also for a list type: a single value counts as a list of one
         if isinstance(step, int):
             kind = kind.of_type
             value = value.values[step] if isinstance(value, ListValueNode) else value[step]

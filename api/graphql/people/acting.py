@@ -1,4 +1,4 @@
-"""Who an actor is as a person, and for whom they act; the scopes that follow from it."""
+"""The person whom an actor is, and the people for whom they act; and the scopes that depend on them."""
 
 from api.graphql.access import Arguments, Scope, argument
 from api.graphql.context import Context
@@ -9,7 +9,7 @@ from domain.people import dependants
 
 
 async def person_of(context: Context) -> str:
-    """The person who has the actor's identity number; "" if the actor has none, or nobody is registered with it.
+    """The person with the actor's identity number; "" if the actor has no number or nobody is registered with it.
 
     Raises like `Context.state`.
     """
@@ -25,7 +25,7 @@ async def person_of(context: Context) -> str:
 
 
 async def acts_for(context: Context, person: str) -> bool:
-    """Whether a citizen may ask and do what this person may: themselves or a dependant. Raises like `Context.state`."""
+    """Whether the actor is this person or acts for them. Raises like `Context.state`."""
     own = await person_of(context)
     if not own or person == own:
         return bool(own)
@@ -35,17 +35,17 @@ async def acts_for(context: Context, person: str) -> bool:
 
 
 async def _concerned(context: Context, arguments: Arguments, paths: tuple[str, ...]) -> bool:
-    """Whether one of these arguments names the actor as a person."""
+    """Whether one of these arguments is the actor's own subject id."""
     return bool(person := await person_of(context)) and any(person == argument(arguments, path) for path in paths)
 
 
 def themselves(*paths: str) -> Scope:
-    """The actor as a person, in one of these places."""
+    """Requests in which one of these arguments is the actor's own person."""
     return Scope("themselves", lambda context, arguments: _concerned(context, arguments, paths))
 
 
 def others(*paths: str) -> Scope:
-    """All in which the actor as a person has no part."""
+    """Requests in which none of these arguments is the actor's own person."""
 
     async def covers(context: Context, arguments: Arguments) -> bool:
         return not await _concerned(context, arguments, paths)
@@ -54,12 +54,12 @@ def others(*paths: str) -> Scope:
 
 
 def own_people(path: str) -> Scope:
-    """The actor as a person, and those for whom they act."""
+    """The actor's own person, and the people for whom they act."""
     return Scope("own, dependants'", lambda context, arguments: acts_for(context, str(argument(arguments, path))))
 
 
 def digest_of(context: Context, arguments: Arguments, path: str) -> str:
-    """The digest of an identity number; "" if it is not one: the command refuses it."""
+    """The digest of an identity number; "" if it is invalid, which the command refuses later."""
     try:
         key = ci_key(parse_ci(str(argument(arguments, path))))
     except Rejected:
@@ -68,7 +68,7 @@ def digest_of(context: Context, arguments: Arguments, path: str) -> str:
 
 
 def own_identity(path: str) -> Scope:
-    """Whoever bears the identity number of the token."""
+    """The person who has the identity number of the token."""
     return Scope(
         "own identity number",
         lambda context, arguments: digest_of(context, arguments, path) in ("", context.actor.identity),

@@ -25,33 +25,39 @@ from domain.people.dependants import (
 
 
 @words_of(Relation)
-@strawberry.enum(description="Why somebody acts for another.")
+@strawberry.enum(description="The relation of a guardian to a dependant.")
 class DependantRelation(Enum):
-    MINOR = strawberry.enum_value("MINOR", description="A minor; it ends by itself on the 18th birthday.")
-    CARE = strawberry.enum_value("CARE", description="A person in care; it lasts until it is ended.")
+    MINOR = strawberry.enum_value(
+        "MINOR", description="The dependant is a minor. The dependency ends on the 18th birthday."
+    )
+    CARE = strawberry.enum_value(
+        "CARE", description="The dependant is in care. The dependency lasts until it is ended."
+    )
 
 
 @words_of(EndReason)
-@strawberry.enum(description="Whose cause the end of a dependency is.")
+@strawberry.enum(description="Who or what ends a dependency.")
 class DependencyEndReason(Enum):
-    GUARDIAN = strawberry.enum_value("GUARDIAN", description="The guardian's.")
-    DEPENDANT = strawberry.enum_value("DEPENDANT", description="The dependant's.")
-    AUTHORITY = strawberry.enum_value("AUTHORITY", description="A court's or another authority's.")
+    GUARDIAN = strawberry.enum_value("GUARDIAN", description="The guardian.")
+    DEPENDANT = strawberry.enum_value("DEPENDANT", description="The dependant.")
+    AUTHORITY = strawberry.enum_value("AUTHORITY", description="A court or another authority.")
     MISTAKE = strawberry.enum_value("MISTAKE", description="It was declared by mistake.")
-    OTHER = strawberry.enum_value("OTHER", description="Another.")
+    OTHER = strawberry.enum_value("OTHER", description="None of these.")
 
 
-@strawberry.type(description="Somebody for whom another acts, once that is confirmed and as long as it is not over.")
+@strawberry.type(
+    description="A person for whom a guardian acts, from the confirmation until the end of the dependency."
+)
 class Dependant:
     id: strawberry.ID = strawberry.field(description="The dependant's opaque id.")
     guardian: strawberry.ID = strawberry.field(description="The guardian's opaque id.")
-    relation: DependantRelation = strawberry.field(description="Why the guardian acts for them.")
-    confirmed: bool = strawberry.field(description="Whether an officer has confirmed it.")
+    relation: DependantRelation = strawberry.field(description="The relation of the guardian to them.")
+    confirmed: bool = strawberry.field(description="Whether an officer has confirmed the dependency.")
     until: date | None = strawberry.field(
-        description="Of a minor, the 18th birthday: from that day on it is over. Null for a person in care, before it"
-        " is confirmed, and once it is over."
+        description="A minor's 18th birthday, on which the dependency ends. Null for a person in care, before the"
+        " confirmation, and after the end."
     )
-    ended: bool = strawberry.field(description="Whether it is over at the time of asking, by a word or by itself.")
+    ended: bool = strawberry.field(description="Whether the dependency is over at the time of the request.")
 
 
 def _dependant(guardian: str, state: Guardian, dependant: str, now: datetime) -> Dependant:
@@ -68,7 +74,7 @@ def _dependant(guardian: str, state: Guardian, dependant: str, now: datetime) ->
 
 
 @query(
-    "Those whose guardian somebody is or was, in the order in which they were first declared.",
+    "The present and former dependants of a guardian, in the order in which they were first declared.",
     who={"citizen": themselves("guardian"), **CLERKS, "procedures_officer": ALL, **READERS_OF_ALL},
 )
 async def dependants(
@@ -90,10 +96,15 @@ async def dependants(
 
 @command(
     DeclareDependant,
-    "Say that somebody acts for another. It counts once an officer has confirmed it.",
+    "Declare that a guardian acts for a dependant. This takes effect once an officer has confirmed it.",
     who={"citizen": themselves("input.guardian"), **CLERKS, **DOERS_OF_ALL},
-    takes=Takes("For whom somebody acts.", guardian="Who acts: of age.", dependant="For whom.", relation="Why."),
-    gives=Gives("What came of declaring a dependant.", dependant="The dependant, to be confirmed."),
+    takes=Takes(
+        "A dependency to declare.",
+        guardian="The guardian, who must be of age.",
+        dependant="The dependant.",
+        relation="The relation of the guardian to the dependant.",
+    ),
+    gives=Gives("The result of declaring a dependant.", dependant="The dependant, not yet confirmed."),
     adds={"declared_by": lambda context, grant: grant.actor.name},
 )
 async def declare_dependant(info: Info, done: Done[DeclareDependant]) -> Dependant:
@@ -102,15 +113,15 @@ async def declare_dependant(info: Info, done: Done[DeclareDependant]) -> Dependa
 
 @command(
     ConfirmDependant,
-    "Confirm as an officer that somebody acts for another.",
+    "Confirm, as an officer, that a guardian acts for a dependant.",
     who={"procedures_officer": others("input.guardian", "input.dependant"), **DOERS_OF_ALL},
     takes=Takes(
-        "Which dependant an officer confirms.",
+        "A dependency to confirm.",
         guardian="Who acts.",
         dependant="For whom.",
-        relation="Why, as the papers have it and as it was declared.",
+        relation="The relation, as in the papers and as declared.",
     ),
-    gives=Gives("What came of confirming a dependant.", dependant="The dependant."),
+    gives=Gives("The result of confirming a dependant.", dependant="The dependant."),
     adds={"confirmed_by": lambda context, grant: grant.actor.name},
 )
 async def confirm_dependant(info: Info, done: Done[ConfirmDependant]) -> Dependant:
@@ -123,25 +134,25 @@ def _not_as_authority(arguments: Arguments) -> bool:
 
 @command(
     EndDependency,
-    "End it: the guardian acts for the dependant no more.",
+    "End a dependency: the guardian no longer acts for the dependant.",
     who={
         "citizen": only(themselves("input.guardian", "input.dependant"), "not as AUTHORITY", _not_as_authority),
         "procedures_officer": ALL,
         **DOERS_OF_ALL,
     },
     takes=Takes(
-        "Which dependant somebody acts for no more.",
+        "A dependency to end.",
         guardian="Who acts.",
         dependant="For whom.",
-        reason="Whose cause it is.",
+        reason="Who or what ends it.",
     ),
-    gives=Gives("What came of ending a dependency.", dependant="The dependant that was."),
+    gives=Gives("The result of ending a dependency.", dependant="The former dependant."),
 )
 async def end_dependency(info: Info, done: Done[EndDependency]) -> Dependant:
     return await _dependant_of(info, done.command)
 
 
 async def _dependant_of(info: Info, command: DeclareDependant | ConfirmDependant | EndDependency) -> Dependant:
-    """The dependant of a command as they stand now."""
+    """The dependant of a command, as they are now."""
     state: Guardian = await info.context.state(stream(command.guardian))
     return _dependant(command.guardian, state, command.dependant, info.context.services.now())

@@ -24,9 +24,9 @@ class Sex(Enum):
     M = strawberry.enum_value("M", description="Male.")
 
 
-@strawberry.type(description="Somebody registered. Every personal field is null once the person was erased.")
+@strawberry.type(description="A registered person. Every personal field is null once the person is erased.")
 class Person(Node):
-    id: strawberry.ID = strawberry.field(description="Opaque: tells nothing about the person.")
+    id: strawberry.ID = strawberry.field(description="Opaque: it reveals nothing about the person.")
     erased: bool = strawberry.field(description="Whether the person's data were made unreadable for ever.")
     identity: str | None = strawberry.field(description="Identity number with complement and department.")
     given_names: str | None = strawberry.field(description="Given names.")
@@ -59,7 +59,7 @@ async def _person_by_id(info: Info, id: str) -> Person | None:
 
 
 @query(
-    "A person by id; null if nobody has it.",
+    "A person by id; null if there is none.",
     who={"citizen": own_people("id"), **CLERKS, **READERS_OF_ALL},
 )
 async def person(
@@ -69,7 +69,7 @@ async def person(
 
 
 @query(
-    "The person who bears an identity number now; null if nobody does.",
+    "The person who has an identity number now; null if nobody does.",
     who={"citizen": own_identity("identity"), **CLERKS, **READERS_OF_ALL},
 )
 async def person_by_identity(
@@ -81,7 +81,7 @@ async def person_by_identity(
     return await _person_by_id(info, bearer.person) if bearer.person else None
 
 
-@strawberry.input(description="Who is to be registered.")
+@strawberry.input(description="A person to register.")
 class RegisterPersonInput(KeyedInput):
     identity: str = strawberry.field(description="Identity number: 4820193, 4820193-1A, 4820193-1A LP.")
     given_names: str = strawberry.field(description="Given names.")
@@ -92,17 +92,17 @@ class RegisterPersonInput(KeyedInput):
     email: str = strawberry.field(default="", description="E-mail address.")
 
 
-@strawberry.type(description="What came of registering a person.")
+@strawberry.type(description="The result of registering a person.")
 class RegisterPersonPayload(Payload):
     person: Person | None = strawberry.field(
         default=None,
-        description="The person registered; null in the answer to a repetition once they bear another identity number.",
+        description="The registered person; null in the answer to a repetition if their identity number has changed.",
     )
 
 
 @mutation(
     people.RegisterPerson,
-    description="Register a person. One identity number, one person.",
+    description="Register a person. An identity number belongs to one person.",
     who={"citizen": own_identity("input.identity"), **CLERKS, **DOERS_OF_ALL},
 )
 async def register_person(info: Info, grant: Grant, input: Input[RegisterPersonInput]) -> RegisterPersonPayload:
@@ -112,15 +112,17 @@ async def register_person(info: Info, grant: Grant, input: Input[RegisterPersonI
         grant, input.idempotency_key, fields, kind, lambda id: build(kind, **fields, person=id)
     )
     state: people.Person = await context.state(people.stream(command.person))
-    # Of a repetition: whoever bears that number now may be somebody else than the person registered then.
+    # For a repetition, the number may by now belong to somebody other than the person registered then.
     same = state.registered and state.registered.identity_digest == command.identity_digest
     return RegisterPersonPayload(person=_person(state) if same else None, position=Position(outcome.position))
 
 
-@strawberry.input(description="What is to be corrected; what is left out or null stays as it was.")
+@strawberry.input(description="The fields to correct; fields that are left out or null stay as they are.")
 class CorrectPersonInput(KeyedInput):
     person: strawberry.ID = strawberry.field(description="The person.")
-    identity: str | None = strawberry.field(default=None, description="Identity number; the one before is free again.")
+    identity: str | None = strawberry.field(
+        default=None, description="The new identity number; the previous one becomes free."
+    )
     given_names: str | None = strawberry.field(default=None, description="Given names.")
     family_names: str | None = strawberry.field(default=None, description="Family names.")
     birth_date: date | None = strawberry.field(default=None, description="Date of birth.")
@@ -129,9 +131,9 @@ class CorrectPersonInput(KeyedInput):
     email: str | None = strawberry.field(default=None, description="E-mail address; empty for none.")
 
 
-@strawberry.type(description="What came of correcting a person's data.")
+@strawberry.type(description="The result of correcting a person's data.")
 class CorrectPersonPayload(Payload):
-    person: Person | None = strawberry.field(default=None, description="The person as corrected.")
+    person: Person | None = strawberry.field(default=None, description="The corrected person.")
 
 
 def _corrected(arguments: Arguments) -> set[str]:
@@ -141,27 +143,27 @@ def _corrected(arguments: Arguments) -> set[str]:
 
 
 def _only_contacts(arguments: Arguments) -> bool:
-    """The other fields say who the person is."""
+    """Whether only contacts change: the other fields establish who the person is."""
     return _corrected(arguments) <= {"phone", "email"}
 
 
 def _not_the_number(arguments: Arguments) -> bool:
-    """A new number hands everything of this person to whoever bears it."""
+    """Whether the number stays: a new one hands everything of this person to the citizen who has that number."""
     return "identity" not in _corrected(arguments)
 
 
 def _number_of_others(context: Context, arguments: Arguments) -> bool:
-    """Only a number, and not the actor's own: nobody makes themselves somebody else."""
+    """Whether only the number changes, and not to the actor's own, or they could take over this person."""
     alone = _corrected(arguments) == {"identity"}
     return alone and digest_of(context, arguments, "input.identity") != (context.actor.identity or None)
 
 
-NUMBERS = Scope("all, the number alone, not to their own", _number_of_others)
+NUMBERS = Scope("all, but only the number, and not to their own", _number_of_others)
 
 
 @mutation(
     people.CorrectPerson,
-    description="Correct a person's data. What was said before stays in the log, encrypted.",
+    description="Correct a person's data. The previous data stay in the log, encrypted.",
     who={
         "citizen": only(themselves("input.person"), "contacts", _only_contacts),
         **dict.fromkeys(CLERKS, only(ALL, "not the number", _not_the_number)),
@@ -183,15 +185,15 @@ async def correct_person(info: Info, grant: Grant, input: Input[CorrectPersonInp
     people.ErasePerson,
     "Make a person's data unreadable for ever. Bookings and proofs stay valid.",
     who={"citizen": themselves("input.person"), "administrator": ALL, **DOERS_OF_ALL},
-    takes=Takes("Whose data are to be made unreadable for ever.", person="The person."),
-    gives=Gives("What came of erasing a person.", person="What is left: an id without data."),
+    takes=Takes("A person to erase.", person="The person."),
+    gives=Gives("The result of erasing a person.", person="The erased person: an id without data."),
 )
 async def erase_person(info: Info, done: Done[people.ErasePerson]) -> Person | None:
     return await _person_by_id(info, done.command.person)
 
 
 def _fields(info: Info, input: RegisterPersonInput | CorrectPersonInput) -> dict[str, Any]:
-    """A person's data as commands take them; None for what the client leaves out. Raises Rejected."""
+    """A person's data as commands take them; None for fields that the client left out. Raises Rejected."""
     identity = None if input.identity is None else parse_ci(input.identity)
     return {
         "identity": identity,

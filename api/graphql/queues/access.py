@@ -8,7 +8,7 @@ from domain.identifiers import line_of, service_point_of
 
 
 def own_service_point(*paths: str, words: str = "own service point") -> Scope:
-    """What belongs to service points at which the actor works; ids of lines and turns begin with their codes."""
+    """Data of service points where the actor works. Ids of lines and turns begin with the service point's code."""
 
     def asked_about(arguments: Arguments) -> set[str]:
         return {service_point_of(str(argument(arguments, path))) for path in paths}
@@ -17,7 +17,7 @@ def own_service_point(*paths: str, words: str = "own service point") -> Scope:
 
 
 def own_turn(path: str) -> Scope:
-    """Turns of the actor, and of those for whom they act."""
+    """Turns of the actor and of the people for whom they act."""
 
     async def covers(context: Context, arguments: Arguments) -> bool:
         turn = str(argument(arguments, path))
@@ -30,12 +30,12 @@ def own_turn(path: str) -> Scope:
 
 
 def clerks_of(path: str) -> Rule:
-    """Who changes what is at a service point: the clerks who work there."""
+    """Who changes data of a service point: the clerks who work there."""
     return {"counter_clerk": own_service_point(path), **DOERS_OF_ALL}
 
 
 def readers_at(path: str) -> Rule:
-    """Who reads what is kept of a service point: the clerks who work there."""
+    """Who reads records of a service point: the clerks who work there."""
     return {"counter_clerk": own_service_point(path), **READERS_OF_ALL}
 
 

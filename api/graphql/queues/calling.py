@@ -1,4 +1,4 @@
-"""What a counter does, in the schema: it calls turns, serves them, or marks them absent."""
+"""The mutations of a counter: call turns, serve them, or mark them absent."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.turns import Turn, shown_turn, turn_by_id
 from domain.identifiers import CallId
 from domain.queues import calling
-from infra.reactions.queues.lines import LineNow
+from domain.queues.line_now import LineNow
 
 
-@strawberry.type(description="Somebody else is next.")
+@strawberry.type(description="Another turn is next.")
 class NotNext(UserError):
     number: str = strawberry.field(description="Who: A-017.")
 
@@ -28,10 +28,13 @@ def _not_next(refusal: calling.NotNext, _grant: Grant | None, **common: Any) -> 
 
 @command(
     calling.CallNext,
-    "Call whoever is next by the line's policy.",
+    "Call the turn that is next by the line's policy.",
     who=CLERKS_OF_LINE,
-    takes=Takes("A counter that calls whoever is next.", line="The line.", counter="The counter's number."),
-    gives=Gives("What came of calling the next.", turn="The turn after it."),
+    takes=Takes("A counter that calls the next turn.", line="The line.", counter="The counter's number."),
+    gives=Gives(
+        "The result of calling the next turn.",
+        turn="The called turn; null in the answer to a repetition if it was called again.",
+    ),
     new_id="call",
 )
 async def call_next(info: Info, done: Done[calling.CallNext]) -> Turn | None:
@@ -40,16 +43,16 @@ async def call_next(info: Info, done: Done[calling.CallNext]) -> Turn | None:
 
 
 def _called_by(now: LineNow, call: CallId | None) -> Turn | None:
-    """The turn that this call called; None if it was called again since."""
+    """The turn that this request called; None if it has been called again since."""
     return next((shown_turn(now, turn.turn) for turn in now.line.turns.values() if turn.call == call), None)
 
 
 @command(
     calling.CallTurn,
-    "Call this turn: the next one, unless the line's policy allows direct calls.",
+    "Call a turn. It must be the next one, unless the line's policy allows direct calls.",
     who=CLERKS_OF_TURN,
     takes=Takes("A turn that a counter calls.", turn="The turn.", counter="The counter's number."),
-    gives=Gives("What came of calling a turn.", turn="The turn after it."),
+    gives=Gives("The result of calling a turn.", turn="The turn afterwards."),
 )
 async def call_turn(info: Info, done: Done[calling.CallTurn]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)
@@ -57,10 +60,10 @@ async def call_turn(info: Info, done: Done[calling.CallTurn]) -> Turn | None:
 
 @command(
     calling.Recall,
-    "Call a turn again. Its time to come begins anew.",
+    "Call a turn again. The time to come starts again.",
     who=CLERKS_OF_TURN,
     takes=Takes("A turn to call again.", turn="The turn."),
-    gives=Gives("What came of calling a turn again.", turn="The turn after it."),
+    gives=Gives("The result of calling a turn again.", turn="The turn afterwards."),
 )
 async def recall(info: Info, done: Done[calling.Recall]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)
@@ -68,10 +71,10 @@ async def recall(info: Info, done: Done[calling.Recall]) -> Turn | None:
 
 @command(
     calling.StartService,
-    "Whoever was called has come.",
+    "Start serving a turn: the person who was called has come.",
     who=CLERKS_OF_TURN,
     takes=Takes("A turn whose service begins.", turn="The turn."),
-    gives=Gives("What came of beginning a service.", turn="The turn after it."),
+    gives=Gives("The result of beginning a service.", turn="The turn afterwards."),
 )
 async def start_service(info: Info, done: Done[calling.StartService]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)
@@ -79,10 +82,10 @@ async def start_service(info: Info, done: Done[calling.StartService]) -> Turn | 
 
 @command(
     calling.FinishService,
-    "The service is over; the counter can call the next.",
+    "Finish serving a turn. The counter can then call the next one.",
     who=CLERKS_OF_TURN,
-    takes=Takes("A turn whose service is over.", turn="The turn.", outcome="What came of it."),
-    gives=Gives("What came of finishing a service.", turn="The turn after it."),
+    takes=Takes("A turn whose service is over.", turn="The turn.", outcome="The outcome of the service."),
+    gives=Gives("The result of finishing a service.", turn="The turn afterwards."),
 )
 async def finish_service(info: Info, done: Done[calling.FinishService]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)
@@ -90,10 +93,10 @@ async def finish_service(info: Info, done: Done[calling.FinishService]) -> Turn 
 
 @command(
     calling.MarkAbsent,
-    "Whoever was called has not come, and their time to come is over.",
+    "Mark a called turn as absent, once the time to come is over.",
     who=CLERKS_OF_TURN,
-    takes=Takes("A turn that was called, and nobody came.", turn="The turn."),
-    gives=Gives("What came of marking a turn absent.", turn="The turn after it."),
+    takes=Takes("A turn that was called and for which nobody came.", turn="The turn."),
+    gives=Gives("The result of marking a turn absent.", turn="The turn afterwards."),
 )
 async def mark_absent(info: Info, done: Done[calling.MarkAbsent]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)

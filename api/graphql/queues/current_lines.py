@@ -1,4 +1,4 @@
-"""Lines as they are now, with the waits that are expected in them. What is known of them is kept in this process."""
+"""Lines as they are now, with their expected waits. Both are cached in this process."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,14 +8,15 @@ from api.graphql.context import Context, ProcessService
 from domain.identifiers import LINE_NAME, LineId, fits
 from domain.queues.experience import Experience
 from domain.queues.line import Line
+from domain.queues.line_now import LineNow
 from infra.log.core import Core
-from infra.reactions.queues.lines import Experiences, LineNow, Lines
+from infra.reactions.queues.lines import Experiences, Lines
 
 T = TypeVar("T")
 
 
 class CurrentLines(ProcessService):
-    """The lines that were asked for of late, and what was learned of the waits in them."""
+    """The lines that were asked for recently, and what was learned about their waits."""
 
     def __init__(self, core: Core, now: Callable[[], datetime]) -> None:
         super().__init__(core, now)
@@ -26,19 +27,19 @@ class CurrentLines(ProcessService):
         self.experiences.stop()
 
     async def shown(self, line: LineId, show: Callable[[LineNow], T]) -> T:
-        """What `show` makes of a line as it is in the log now, see `Lines.shown`. Raises Unavailable."""
+        """The result of `show` for a line as it is in the log now, see `Lines.shown`. Raises Unavailable."""
         if not fits(LINE_NAME, line):
             return show(LineNow(Line(), self._now(), Experience()))
         return await self._lines.shown(line, lambda state: show(self.now_of(state)))
 
     def now_of(self, line: Line) -> LineNow:
         """A line at this moment."""
-        # Nothing can be learned of a line that was never opened, however many ask.
+        # For a line that was never opened there is nothing to learn, so its experience is not loaded or kept.
         experience = self.experiences.of(line.opened.line) if line.opened else Experience()
         return LineNow(line, self._now(), experience)
 
 
 async def current_line(context: Context, line: LineId, show: Callable[[LineNow], T]) -> T:
-    """What `show` makes of a line as it is in the log now. Raises like `Context.state`."""
+    """The result of `show` for a line as it is in the log now. Raises like `Context.state`."""
     async with context.available():
         return await context.services.of(CurrentLines).shown(line, show)

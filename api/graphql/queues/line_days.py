@@ -1,4 +1,4 @@
-"""A service point's lines day by day in the schema, from the read models."""
+"""The query of a service point's lines by day, from the read models."""
 
 from datetime import date as Date
 from typing import Annotated
@@ -15,34 +15,40 @@ from domain.identifiers import LINE_NAME, fits, line_parts
 from projections.queues import lines as views
 
 
-@strawberry.type(description="A line as it stands in a list of days. Numbers only, nobody's name.")
+@strawberry.type(description="The record of a line, without personal data.")
 class LineDay:
-    line: strawberry.ID = strawberry.field(description="Its id, by which `line` shows the board.")
+    line: strawberry.ID = strawberry.field(description="The line's id: `line` shows its board.")
     service: str = strawberry.field(description="The service's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
     hospital: strawberry.ID | None = strawberry.field(
-        description="The hospital whose fichas have a class of their own here."
+        description="The hospital whose appointments (fichas) have their own class in this line."
     )
-    opens_at: Instant = strawberry.field(description="From when on turns are given.")
-    last_turn_at: Instant = strawberry.field(description="From when on none are given any more.")
-    closes_at: Instant = strawberry.field(description="From when on nobody is called any more.")
-    closed_at: Instant | None = strawberry.field(description="When it was closed, if it was.")
-    counters_open: int = strawberry.field(description="How many counters go on calling.")
-    taken: int = strawberry.field(description="Turns that were taken. The other numbers tell where they are now.")
-    waiting: int = strawberry.field(description="Turns that wait.")
-    waiting_preferential: int = strawberry.field(description="Of those, preferential ones.")
-    waiting_appointment: int = strawberry.field(description="Of those, such with a ficha.")
-    waiting_normal: int = strawberry.field(description="Of those, all others.")
+    opens_at: Instant = strawberry.field(description="When it begins to give turns.")
+    last_turn_at: Instant = strawberry.field(description="When it stops giving turns.")
+    closes_at: Instant = strawberry.field(description="When it stops calling turns.")
+    closed_at: Instant | None = strawberry.field(description="When it was closed; null if it was not.")
+    counters_open: int = strawberry.field(description="The number of open counters.")
+    taken: int = strawberry.field(
+        description="The number of turns taken. The numbers below say in which state they are."
+    )
+    waiting: int = strawberry.field(description="The number of waiting turns.")
+    waiting_preferential: int = strawberry.field(description="How many of those are preferential.")
+    waiting_appointment: int = strawberry.field(description="How many of those have an appointment.")
+    waiting_normal: int = strawberry.field(description="How many of those are normal.")
     waiting_since: Instant | None = strawberry.field(
-        description="Since when the one that has waited longest waits; null if none does."
+        description="When the longest wait began; null if no turn is waiting."
     )
-    called: int = strawberry.field(description="Turns that a counter has called.")
-    serving: int = strawberry.field(description="Turns that are being served.")
-    served: int = strawberry.field(description="Turns that were served.")
-    absent: int = strawberry.field(description="Turns that were called and nobody came, or came back.")
-    left: int = strawberry.field(description="Turns that were given up.")
-    transferred: int = strawberry.field(description="Turns that went on in another line.")
-    unserved: int = strawberry.field(description="Turns that waited still when it was closed.")
+    called: int = strawberry.field(description="The number of turns that are called.")
+    serving: int = strawberry.field(description="The number of turns that are being served.")
+    served: int = strawberry.field(description="The number of turns that were served.")
+    absent: int = strawberry.field(
+        description="The number of turns that were called, but for which nobody came or came back."
+    )
+    left: int = strawberry.field(description="The number of turns that were given up.")
+    transferred: int = strawberry.field(description="The number of turns that moved to another line.")
+    unserved: int = strawberry.field(
+        description="The number of turns that were still waiting when the line was closed."
+    )
 
 
 def _line_day(row: views.LineSeen) -> LineDay:
@@ -73,7 +79,7 @@ def _line_day(row: views.LineSeen) -> LineDay:
 
 
 def _place(after: str | None, service_point: str, info: Info) -> views.Place | None:
-    """Where the page before ended: its cursor is the last line."""
+    """The place after which the page starts. The cursor is the last line of the page before."""
     if after is None:
         return None
     if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
@@ -86,8 +92,8 @@ def _place(after: str | None, service_point: str, info: Info) -> views.Place | N
 
 
 @query(
-    "A service point's lines by date and service, from a day on, until another if it is said. `line`"
-    " shows one as the log has it." + BEHIND,
+    "A service point's lines by date and service, from one day to another. `line` reads one line from"
+    " the log." + BEHIND,
     who=EVERYBODY,
 )
 async def lines(
@@ -96,7 +102,7 @@ async def lines(
     service_point: ServicePointCode,
     on_or_after: FirstDay,
     first: First,
-    to: Annotated[Date | None, strawberry.argument(description="The last day in La Paz; without, all.")] = None,
+    to: Annotated[Date | None, strawberry.argument(description="The last day in La Paz; default: no limit.")] = None,
     service: OfService = None,
     after: After = None,
     at_least: AtLeast = None,

@@ -1,4 +1,4 @@
-"""The figures of lines in the schema, from the read models: a line's by hour, and a service point's by day."""
+"""The figures of lines, from the read models: for a line by hour, and for a service point by day."""
 
 from datetime import date as Date
 from typing import Annotated
@@ -13,47 +13,53 @@ from projections.queues import line_figures as views
 from projections.queues.line_figures import HISTORY_DAYS_MAX
 
 
-@strawberry.type(description="How long something took, in seconds.")
+@strawberry.type(description="A summary of durations in seconds.")
 class Spread:
-    median_seconds: float = strawberry.field(description="Half of all times were not longer.")
-    nine_in_ten_seconds: float = strawberry.field(description="Nine in ten times were not longer.")
+    median_seconds: float = strawberry.field(description="The median.")
+    nine_in_ten_seconds: float = strawberry.field(
+        description="The 90th percentile: nine in ten durations were not longer."
+    )
     mean_seconds: float = strawberry.field(description="The mean.")
 
 
-@strawberry.type(description="What became of turns that were taken, and how long it took.")
+@strawberry.type(description="How turns ended, and how long they took.")
 class TurnFigures:
-    taken: int = strawberry.field(description="Turns that were taken.")
-    called: int = strawberry.field(description="Of those, turns that were called at least once.")
-    served: int = strawberry.field(description="Of those taken, turns that were served.")
-    absent: int = strawberry.field(description="Of those taken, turns that were called and nobody came, or came back.")
-    left: int = strawberry.field(description="Of those taken, turns that were given up.")
-    transferred: int = strawberry.field(description="Of those taken, turns that went on in another line.")
-    unserved: int = strawberry.field(description="Of those taken, turns that waited still when the line was closed.")
-    abandoned: float = strawberry.field(description="The part that is `left` or `absent`: 0.25 is one in four.")
+    taken: int = strawberry.field(description="The number of turns taken.")
+    called: int = strawberry.field(description="How many of those taken were called at least once.")
+    served: int = strawberry.field(description="How many of those taken were served.")
+    absent: int = strawberry.field(description="How many of those taken were called, but nobody came or came back.")
+    left: int = strawberry.field(description="How many of those taken were given up.")
+    transferred: int = strawberry.field(description="How many of those taken moved to another line.")
+    unserved: int = strawberry.field(description="How many of those taken were still waiting when the line was closed.")
+    abandoned: float = strawberry.field(
+        description="The share of those taken that is `left` or `absent`: 0.25 is one in four."
+    )
     wait: Spread | None = strawberry.field(
-        description="From taking a turn, in this line or the one before, until its first call; null if none was called."
+        description="From the start of the wait, possibly in another line, to the first call; null if none was called."
     )
     service: Spread | None = strawberry.field(
         description="From the start of a service to its end; null if none was served."
     )
 
 
-@strawberry.type(description="Turns that were taken in one hour of the day.")
+@strawberry.type(description="The figures of turns taken in one hour of the day.")
 class HourFigures:
     hour: int = strawberry.field(description="The hour in La Paz, 0 to 23.")
     figures: TurnFigures = strawberry.field(description="Their figures.")
 
 
-@strawberry.type(description="The figures of a line, and how it is at the time of asking.")
+@strawberry.type(description="The figures of a line, and its state at the time of the request.")
 class LineFigures:
     line: strawberry.ID = strawberry.field(description="The line.")
-    waiting: int = strawberry.field(description="Turns that wait now.")
+    waiting: int = strawberry.field(description="The number of turns waiting now.")
     longest_wait_seconds: float | None = strawberry.field(
-        description="How long the one that has waited longest has waited by now; null if none waits."
+        description="The longest wait of a turn waiting now; null if none is waiting."
     )
-    counters_open: int = strawberry.field(description="How many counters go on calling now.")
-    total: TurnFigures = strawberry.field(description="Of all its turns.")
-    hours: list[HourFigures] = strawberry.field(description="By the hour in which turns were taken; hours with any.")
+    counters_open: int = strawberry.field(description="The number of counters open now.")
+    total: TurnFigures = strawberry.field(description="The figures of all its turns.")
+    hours: list[HourFigures] = strawberry.field(
+        description="The figures by the hour in which turns were taken, without empty hours."
+    )
 
 
 @strawberry.type(description="A service on one day.")
@@ -85,7 +91,7 @@ def _figures(row: views.Figures) -> TurnFigures:
 
 
 @query(
-    "A line's figures: now, by hour of the day, and in all; null if it was never opened." + BEHIND,
+    "A line's figures: now, by hour of the day, and in total; null if it was never opened." + BEHIND,
     who=readers_at("line"),
 )
 async def line_figures(info: Info, line: LineName, at_least: AtLeast = None) -> LineFigures | None:
@@ -104,8 +110,8 @@ async def line_figures(info: Info, line: LineName, at_least: AtLeast = None) -> 
 
 
 @query(
-    f"The figures of a service point's lines by date and service, {HISTORY_DAYS_MAX} days at most;"
-    " lines in which nobody took a turn too." + BEHIND,
+    f"The figures of a service point's lines by date and service, for at most {HISTORY_DAYS_MAX} days,"
+    " including lines without turns." + BEHIND,
     who=readers_at("service_point"),
 )
 async def line_history(

@@ -1,4 +1,4 @@
-"""Lines in the schema: the board, how a line is opened and closed, and how its counters pause and go on."""
+"""Lines in the schema: the board, opening and closing a line, pausing and resuming its counters."""
 
 from datetime import date as Date
 from enum import Enum
@@ -20,91 +20,91 @@ from domain.decider import build
 from domain.identifiers import LINE_NAME, LineHint, fits, line_parts
 from domain.queues import line as lines
 from domain.queues import opening, order
+from domain.queues.line_now import LineNow
 from domain.queues.policy import Policy, PolicyTerms
-from infra.reactions.queues.lines import LineNow
 
 NEXT_SHOWN = 5
 
 
-@strawberry.enum(description="What can be done in a line at the time of asking.")
+@strawberry.enum(description="The state of a line at the time of the request.")
 class LineState(Enum):
     NOT_OPEN_YET = strawberry.enum_value("NOT_OPEN_YET", description="It opens at `opensAt`.")
     OPEN = strawberry.enum_value("OPEN", description="Turns are given and called.")
-    NO_MORE_TURNS = strawberry.enum_value("NO_MORE_TURNS", description="Turns are called, and no more are given.")
-    CLOSED = strawberry.enum_value("CLOSED", description="Nobody is called any more.")
+    NO_MORE_TURNS = strawberry.enum_value("NO_MORE_TURNS", description="Turns are called, but no more are given.")
+    CLOSED = strawberry.enum_value("CLOSED", description="No more turns are called.")
 
 
-@strawberry.type(description="Who is called next, as data. Anybody can check each call against it.")
+@strawberry.type(description="The rules by which turns are called. Anybody can check each call against them.")
 class LinePolicy:
     order: list[Priority] = strawberry.field(
-        description="The classes in the order in which they are called, each as long as somebody of it waits."
+        description="The classes in the order in which they are called, each as long as a turn of it is waiting."
     )
     at_least: Priority | None = strawberry.field(
-        description="The class of which at least one in `oneIn` calls is, as long as somebody of it waits."
+        description="The class that gets at least one in `oneIn` calls while a turn of it is waiting; null: none."
     )
     one_in: int = strawberry.field(description="See `atLeast`.")
-    direct_calls: bool = strawberry.field(description="Whether a counter may call somebody who is not next.")
-    recalls_max: int = strawberry.field(description="How often a call is repeated.")
-    call_timeout_seconds: int = strawberry.field(description="How long who was called has to come.")
-    requeue_within_seconds: int = strawberry.field(description="How long who was absent can still come back.")
+    direct_calls: bool = strawberry.field(description="Whether a counter may call a turn that is not next.")
+    recalls_max: int = strawberry.field(description="How often a call may be repeated.")
+    call_timeout_seconds: int = strawberry.field(description="How long a person has to come after a call.")
+    requeue_within_seconds: int = strawberry.field(description="How long an absent person can still come back.")
     requeues_max: int = strawberry.field(description="How often.")
-    early_minutes_max: int = strawberry.field(
-        description="How long before its time an appointment has a place in the line."
-    )
+    early_minutes_max: int = strawberry.field(description="How long before its start an appointment gets a turn.")
 
 
 @strawberry.type(description="A turn at a counter, as the board shows it.")
 class Call:
     number: str = strawberry.field(description="The turn's number: A-017.")
     counter: int = strawberry.field(description="The counter that called it.")
-    called_at: Instant = strawberry.field(description="When it was called last.")
+    called_at: Instant = strawberry.field(description="When it was last called.")
     calls: int = strawberry.field(description="How often it was called.")
-    state: TurnState = strawberry.field(description="What became of it.")
+    state: TurnState = strawberry.field(description="The turn's state.")
 
 
 @strawberry.type(description="A counter (ventanilla) of a line.")
 class Counter:
     number: int = strawberry.field(description="Its number.")
-    open: bool = strawberry.field(description="Whether it goes on calling.")
-    turn: Call | None = strawberry.field(description="Whom it called or serves.")
+    open: bool = strawberry.field(description="Whether it calls turns; false while it is paused.")
+    turn: Call | None = strawberry.field(description="The turn that it has called or is serving.")
 
 
-@strawberry.type(description="A class of a line.")
+@strawberry.type(description="A class of turns in a line.")
 class ClassOfLine:
     priority: Priority = strawberry.field(description="The class.")
-    waiting: int = strawberry.field(description="How many of it wait.")
-    taken: int = strawberry.field(description="How many numbers of it were given.")
-    ahead: int = strawberry.field(description="How many would be called before one who takes a turn now.")
+    waiting: int = strawberry.field(description="The number of waiting turns of this class.")
+    taken: int = strawberry.field(description="How many turns of this class were given.")
+    ahead: int = strawberry.field(description="How many turns would be called before one that is taken now.")
     now: strawberry.Private[LineNow | None]
 
     @strawberry.field(
-        description="How long one will wait who takes a turn now; null if no turns are given, or no counter is open."
+        description="The expected wait of a turn taken now; null if no turns are given or no counter is open."
     )
     def expected(self, info: Info) -> ExpectedWait | None:
         return expected_wait(self.now.expected(self.priority.name, self.ahead)) if self.now else None
 
 
-@strawberry.type(description="One service on one day at a service point: the board. Numbers only, nobody's name.")
+@strawberry.type(
+    description="A line: one service on one day at a service point, as its board shows it, without personal data."
+)
 class Line(Node):
     id: strawberry.ID = strawberry.field(description="service point/service/date")
     service_point: strawberry.ID = strawberry.field(description="The service point's code.")
     service: str = strawberry.field(description="The service's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
-    state: LineState = strawberry.field(description="What can be done in it at the time of asking.")
-    opens_at: Instant = strawberry.field(description="From when on turns are given.")
-    last_turn_at: Instant = strawberry.field(description="From when on none are given any more.")
-    closes_at: Instant = strawberry.field(description="From when on nobody is called any more.")
-    closed_at: Instant | None = strawberry.field(description="When it was closed, if it was.")
+    state: LineState = strawberry.field(description="Its state at the time of the request.")
+    opens_at: Instant = strawberry.field(description="When it begins to give turns.")
+    last_turn_at: Instant = strawberry.field(description="When it stops giving turns.")
+    closes_at: Instant = strawberry.field(description="When it stops calling turns.")
+    closed_at: Instant | None = strawberry.field(description="When it was closed; null if it was not.")
     hospital: strawberry.ID | None = strawberry.field(
-        description="The hospital whose fichas have a class of their own here."
+        description="The hospital whose appointments (fichas) have their own class in this line."
     )
-    policy: LinePolicy = strawberry.field(description="Who is called next.")
-    waiting: int = strawberry.field(description="How many wait.")
-    classes: list[ClassOfLine] = strawberry.field(description="The same by class, in the order of the policy.")
-    counters_open: int = strawberry.field(description="How many counters go on calling.")
+    policy: LinePolicy = strawberry.field(description="The rules by which turns are called.")
+    waiting: int = strawberry.field(description="The number of waiting turns.")
+    classes: list[ClassOfLine] = strawberry.field(description="The figures by class, in the order of the policy.")
+    counters_open: int = strawberry.field(description="The number of open counters.")
     counters: list[Counter] = strawberry.field(description="The counters, by number.")
-    last_calls: list[Call] = strawberry.field(description="The last calls, the latest first; ten at most.")
-    next: list[str] = strawberry.field(description="The next numbers in the order of their calls; five at most.")
+    last_calls: list[Call] = strawberry.field(description="The last calls, the latest first; at most ten.")
+    next: list[str] = strawberry.field(description="The next numbers in the order of their calls; at most five.")
 
 
 def _policy(policy: Policy) -> LinePolicy:
@@ -142,7 +142,7 @@ def _state(now: LineNow, opened: lines.LineOpened) -> LineState:
 
 
 def shown_line(now: LineNow) -> Line | None:
-    """The board; None for a line that was never opened."""
+    """The board of a line; None if it was never opened."""
     line, opened = now.line, now.line.opened
     if opened is None:
         return None
@@ -190,7 +190,7 @@ async def line_by_id(info: Info, id: str) -> Line | None:
     return await current_line(info.context, id, shown_line)
 
 
-@query("A line by id: the board, as the log has it; null if it was never opened.", who=EVERYBODY)
+@query("A line by id, from the log: its board. Null if it was never opened.", who=EVERYBODY)
 async def line(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="service point/service/date")],
@@ -200,16 +200,18 @@ async def line(
     return await line_by_id(info, id)
 
 
-@strawberry.input(description="Who is to be called next. What is left out is as usual.")
+@strawberry.input(description="The rules by which turns are to be called. Each field has a default.")
 class LinePolicyInput:
     order: list[Priority] | None = strawberry.field(
-        default=None, description="The three classes, the first first; as usual preferential, appointment, normal."
+        default=None, description="The three classes in order; default: preferential, appointment, normal."
     )
     at_least: Priority | None = strawberry.field(
-        default=Priority.NORMAL, description="The class of which at least one in `oneIn` calls is; null: none."
+        default=Priority.NORMAL, description="The class that gets at least one in `oneIn` calls; null: none."
     )
     one_in: int = strawberry.field(default=3, description="2 to 20.")
-    direct_calls: bool = strawberry.field(default=False, description="May a counter call somebody who is not next?")
+    direct_calls: bool = strawberry.field(
+        default=False, description="Whether a counter may call a turn that is not next."
+    )
     recalls_max: int = strawberry.field(default=3, description="0 to 10.")
     call_timeout_seconds: int = strawberry.field(default=90, description="10 to 1800.")
     requeue_within_seconds: int = strawberry.field(default=900, description="0 to 14400.")
@@ -217,23 +219,25 @@ class LinePolicyInput:
     early_minutes_max: int = strawberry.field(default=60, description="0 to 720.")
 
 
-@strawberry.input(description="A line to open, of today or of a day to come.")
+@strawberry.input(description="A line to open, today or for a later day.")
 class OpenLineInput(KeyedInput):
     service_point: strawberry.ID = strawberry.field(description="The service point's code.")
     service: str = strawberry.field(description="The service's code: cadastre.")
     date: Date = strawberry.field(description="The date in La Paz.")
-    counters: list[int] = strawberry.field(description="Numbers of its counters, 1 to 100 each.")
-    opens_at: Instant = strawberry.field(description="From when on turns are given, on that date.")
-    closes_at: Instant = strawberry.field(description="From when on nobody is called any more.")
+    counters: list[int] = strawberry.field(description="The numbers of its counters, each from 1 to 100.")
+    opens_at: Instant = strawberry.field(description="When it begins to give turns, on that date.")
+    closes_at: Instant = strawberry.field(description="When it stops calling turns.")
     last_turn_at: Instant | None = strawberry.field(
-        default=None, description="From when on no turns are given any more; null: `closesAt`."
+        default=None, description="When it stops giving turns; null: `closesAt`."
     )
-    policy: LinePolicyInput | None = strawberry.field(default=None, description="Who is called next; null: as usual.")
+    policy: LinePolicyInput | None = strawberry.field(
+        default=None, description="The rules by which turns are called; null: the defaults."
+    )
 
 
-@strawberry.type(description="What came of opening a line.")
+@strawberry.type(description="The result of opening a line.")
 class OpenLinePayload(Payload):
-    line: Line | None = strawberry.field(default=None, description="The line after it.")
+    line: Line | None = strawberry.field(default=None, description="The opened line.")
 
 
 def _policy_terms(policy: LinePolicyInput) -> dict[str, Any]:
@@ -252,7 +256,7 @@ def _policy_terms(policy: LinePolicyInput) -> dict[str, Any]:
 
 @mutation(
     opening.OpenLine,
-    description="Open a line, of today or of a day to come. The same again changes nothing.",
+    description="Open a line, today or for a later day. Opening the same line again changes nothing.",
     who=clerks_of("input.service_point"),
 )
 async def open_line(info: Info, grant: Grant, input: Input[OpenLineInput]) -> OpenLinePayload:
@@ -275,10 +279,10 @@ async def open_line(info: Info, grant: Grant, input: Input[OpenLineInput]) -> Op
 
 @command(
     opening.CloseLine,
-    "Close a line: nobody is called any more, and who waits is told.",
+    "Close a line: no more turns are called, and people who are waiting are notified.",
     who=CLERKS_OF_LINE,
     takes=Takes("A line to close.", line="The line."),
-    gives=Gives("What came of closing a line.", line="The line after it."),
+    gives=Gives("The result of closing a line.", line="The line afterwards."),
 )
 async def close_line(info: Info, done: Done[opening.CloseLine]) -> Line | None:
     return await line_by_id(info, done.command.line)
@@ -286,10 +290,10 @@ async def close_line(info: Info, done: Done[opening.CloseLine]) -> Line | None:
 
 @command(
     opening.PauseCounter,
-    "Have a counter call nobody for a while. It finishes with whom it has.",
+    "Pause a counter: it finishes its present turn and calls no other until it is resumed.",
     who=CLERKS_OF_LINE,
     takes=Takes("A counter of a line.", line="The line.", counter="The counter's number."),
-    gives=Gives("What came of pausing a counter.", line="The line after it."),
+    gives=Gives("The result of pausing a counter.", line="The line afterwards."),
 )
 async def pause_counter(info: Info, done: Done[opening.PauseCounter]) -> Line | None:
     return await line_by_id(info, done.command.line)
@@ -297,10 +301,10 @@ async def pause_counter(info: Info, done: Done[opening.PauseCounter]) -> Line | 
 
 @command(
     opening.ResumeCounter,
-    "Have a counter go on calling.",
+    "Resume a paused counter.",
     who=CLERKS_OF_LINE,
     takes=Takes("A counter of a line.", line="The line.", counter="The counter's number."),
-    gives=Gives("What came of resuming a counter.", line="The line after it."),
+    gives=Gives("The result of resuming a counter.", line="The line afterwards."),
 )
 async def resume_counter(info: Info, done: Done[opening.ResumeCounter]) -> Line | None:
     return await line_by_id(info, done.command.line)

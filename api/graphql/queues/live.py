@@ -1,4 +1,4 @@
-"""Live fields: what a line or a turn is, and again with each change, folded from the log."""
+"""Live fields of lines and turns: the present state, then the state after each change, from the log."""
 
 from collections.abc import AsyncGenerator
 from datetime import timedelta
@@ -18,24 +18,24 @@ from domain.decider import StreamName
 from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, line_of
 from domain.queues import line as lines
 from domain.queues.calling import TurnUnknown
+from domain.queues.line_now import LineNow
 from domain.queues.opening import LineUnknown
-from infra.reactions.queues.lines import LineNow
 
 STILL_OPEN = lines.LIVE | {"ABSENT"}  # turns in these states may still change
 
 
 @strawberry.type(description="A line after one or more changes.")
 class LineChange(Message):
-    line: Line = strawberry.field(description="The board as it is at `position`, at the time of sending.")
+    line: Line = strawberry.field(description="The board at `position`, as it is at the time of sending.")
 
 
 @strawberry.type(description="A turn after one or more changes in its line.")
 class TurnChange(Message):
-    turn: Turn = strawberry.field(description="The turn as it is at `position`, at the time of sending.")
+    turn: Turn = strawberry.field(description="The turn at `position`, as it is at the time of sending.")
 
 
 def _now(info: Info, snapshot: Snapshot) -> LineNow:
-    """The line of a snapshot now. All who follow it share what is computed, as long as they share an answer."""
+    """The line of a snapshot as it is now. Followers share what is computed, as long as they share an answer."""
     computed = cast("LineNow | None", snapshot.computed)
     services = info.context.services
     if computed is None or not timedelta(0) <= services.now() - computed.now < timedelta(seconds=SHARED_FOR_S):
@@ -60,7 +60,7 @@ async def _is_taken(context: Context, turn: str) -> bool:
 
 
 def _changes_of_turn(stream: StreamName, turn: str) -> Concerns:
-    """Every change in a line concerns an open turn; once it is over, only its own."""
+    """Every change in a line concerns a turn until the turn is over; then only changes of the turn itself do."""
 
     def is_open(line: lines.Line) -> bool:
         known = line.turns.get(turn)
@@ -89,7 +89,7 @@ TURN = LiveField(
 )
 
 
-@subscription("A line, the board: as it is, and again with each change. Slow clients skip states.", who=EVERYBODY)
+@subscription("A line: its present board, then its board after each change. Slow clients skip states.", who=EVERYBODY)
 def line(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")],
@@ -99,7 +99,7 @@ def line(
 
 
 @subscription(
-    "A turn, the follow-up: as it is, and again with each change in its line, until it is over.", who=EVERYBODY
+    "A turn: its present state, then its state after each change in its line, until it is over.", who=EVERYBODY
 )
 def turn(
     info: Info,

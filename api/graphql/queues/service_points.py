@@ -18,10 +18,10 @@ from projections.queues.service_points import service_points_after
 class ServicePoint:
     code: strawberry.ID = strawberry.field(description="Its code: sopocachi.")
     name: str = strawberry.field(description="Its name.")
-    hospital: strawberry.ID | None = strawberry.field(description="The hospital whose ward it is.")
+    hospital: strawberry.ID | None = strawberry.field(description="The hospital to which it belongs; null if none.")
 
 
-@query("Where people wait, by code." + BEHIND, who=EVERYBODY)
+@query("The service points, by code." + BEHIND, who=EVERYBODY)
 async def service_points(
     info: Info, first: First, after: After = None, at_least: AtLeast = None
 ) -> Connection[ServicePoint]:
@@ -41,11 +41,12 @@ class RegisterServicePointInput(KeyedInput):
     service_point: strawberry.ID = strawberry.field(description="Its code: sopocachi.")
     name: str = strawberry.field(description="Its name.")
     hospital: strawberry.ID | None = strawberry.field(
-        default=None, description="The hospital whose ward it is: its fichas have a class of their own here."
+        default=None,
+        description="The hospital to which it belongs: appointments there have their own class in its lines.",
     )
 
 
-@strawberry.type(description="What came of registering a service point.")
+@strawberry.type(description="The result of registering a service point.")
 class RegisterServicePointPayload(Payload):
     service_point: strawberry.ID | None = strawberry.field(default=None, description="Its code.")
 

@@ -1,4 +1,4 @@
-"""Turns as they are kept, in the schema, from the read models: a person's, and a line's."""
+"""Records of turns, from the read models: those of a person and those of a line."""
 
 import re
 from collections.abc import Sequence
@@ -21,31 +21,31 @@ from domain.queues.line import TurnState as StateName
 from projections.queues import turns as views
 
 
-@strawberry.type(description="A turn as it is kept: whose, when, how long, and what came of it.")
+@strawberry.type(description="The record of a turn: whose it was, its times, and how it ended.")
 class TurnRecord:
-    id: strawberry.ID = strawberry.field(description="Its id, by which `turn` follows it.")
+    id: strawberry.ID = strawberry.field(description="The turn's id.")
     line: strawberry.ID = strawberry.field(description="The line.")
-    number: str = strawberry.field(description="What is called: A-017.")
+    number: str = strawberry.field(description="The number that is called: A-017.")
     priority: Priority = strawberry.field(description="Its class.")
-    reason: PreferenceReason | None = strawberry.field(description="What gave it a preference.")
+    reason: PreferenceReason | None = strawberry.field(description="The reason for a preferential turn.")
     channel: TurnChannel = strawberry.field(description="Where it was taken.")
-    person: strawberry.ID | None = strawberry.field(description="Whose it is; null for a paper from the machine.")
-    appointment: strawberry.ID | None = strawberry.field(description="The appointment that gave it.")
-    state: TurnState = strawberry.field(description="Where it is on its way.")
-    since: Instant = strawberry.field(description="Since when it has waited, in this line or the one before.")
+    person: strawberry.ID | None = strawberry.field(description="The person whose turn it is; null for a paper ticket.")
+    appointment: strawberry.ID | None = strawberry.field(description="The appointment for which it was taken.")
+    state: TurnState = strawberry.field(description="Its state.")
+    since: Instant = strawberry.field(description="When the wait began, possibly in another line.")
     taken_at: Instant = strawberry.field(description="When it was taken.")
-    ahead: int = strawberry.field(description="How many would have been called before it then.")
-    counters_open: int = strawberry.field(description="How many counters went on calling then.")
+    ahead: int = strawberry.field(description="How many turns were before it when it was taken.")
+    counters_open: int = strawberry.field(description="The number of open counters when it was taken.")
     counter: int | None = strawberry.field(description="The counter that called it last.")
     calls: int = strawberry.field(description="How often that counter called it.")
-    first_called_at: Instant | None = strawberry.field(description="When it was called first.")
-    called_at: Instant | None = strawberry.field(description="When it was called last.")
+    first_called_at: Instant | None = strawberry.field(description="When it was first called.")
+    called_at: Instant | None = strawberry.field(description="When it was last called.")
     started_at: Instant | None = strawberry.field(description="When its service began.")
     ended_at: Instant | None = strawberry.field(description="When it was over.")
-    outcome: ServiceOutcome | None = strawberry.field(description="What came of the service.")
-    requeues: int = strawberry.field(description="How often it came back after nobody had come.")
-    moved_from: strawberry.ID | None = strawberry.field(description="The turn of another line that goes on in it.")
-    moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
+    outcome: ServiceOutcome | None = strawberry.field(description="The outcome of the service.")
+    requeues: int = strawberry.field(description="How often it came back to the line after an absence.")
+    moved_from: strawberry.ID | None = strawberry.field(description="The turn in another line from which it was moved.")
+    moved_to: strawberry.ID | None = strawberry.field(description="The turn in another line to which it was moved.")
 
 
 def _record(row: views.TurnRow) -> TurnRecord:
@@ -77,7 +77,7 @@ def _record(row: views.TurnRow) -> TurnRecord:
 
 
 def _taken_at_position(after: str | None, info: Info) -> int | None:
-    """Where the page before ended: its cursor is the position in the log at which the last turn was taken."""
+    """The place after which the page starts. The cursor is the log position at which the last turn was taken."""
     if after is not None and not re.fullmatch("[0-9]{1,18}", after, re.ASCII):
         refuse(info, "after", CursorHint())
     return None if after is None else int(after)
@@ -89,8 +89,12 @@ def _turns_page(rows: Sequence[views.TurnRow], first: int) -> Connection[TurnRec
 
 
 @query(
-    "A person's turns, the last taken first." + BEHIND,
-    who={"citizen": own_people("person"), "counter_clerk": ALL, **READERS_OF_ALL},  # a clerk's: see `Grant.bounds`
+    "A person's turns, the latest first." + BEHIND,
+    who={
+        "citizen": own_people("person"),
+        "counter_clerk": ALL,
+        **READERS_OF_ALL,
+    },  # limited for clerks, see `Grant.bounds`
 )
 async def turns(
     info: Info,
@@ -114,7 +118,7 @@ async def turns(
 
 
 @query(
-    "A line's turns in the order in which they were taken; of one state if it is named." + BEHIND,
+    "A line's turns in the order in which they were taken, optionally only those in one state." + BEHIND,
     who=readers_at("line"),
 )
 async def line_turns(
@@ -122,7 +126,7 @@ async def line_turns(
     *,
     line: LineName,
     first: First,
-    state: Annotated[TurnState | None, strawberry.argument(description="Only those in this state.")] = None,
+    state: Annotated[TurnState | None, strawberry.argument(description="A state; default: all.")] = None,
     after: After = None,
     at_least: AtLeast = None,
 ) -> Connection[TurnRecord]:

@@ -1,4 +1,4 @@
-"""Turns in the schema: the follow-up, and what whoever waits can do."""
+"""Turns in the schema: following a turn, and the mutations of people in line."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -18,45 +18,45 @@ from api.graphql.scalars import Instant, optional_id, optional_instant
 from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
 from domain.queues import calling, opening, turns
 from domain.queues import line as lines
+from domain.queues.line_now import LineNow
 from domain.queues.policy import Policy, shown_number
 from infra.log.submission import Outcome
-from infra.reactions.queues.lines import LineNow
 
 
-@strawberry.type(description="A wish to be told.")
+@strawberry.type(description="A request for a notice: by turns ahead, or by time.")
 class Notice:
-    ahead: int | None = strawberry.field(description="When so many others are still before.")
-    minutes: int | None = strawberry.field(description="About so many minutes before the call.")
+    ahead: int | None = strawberry.field(description="Give the notice when only this many turns are ahead.")
+    minutes: int | None = strawberry.field(description="Give the notice about this many minutes before the call.")
 
 
-@strawberry.type(description="A place in a line, as whoever has it follows it. Numbers only, nobody's name.")
+@strawberry.type(description="A turn in a line, for the person who waits with it; without personal data.")
 class Turn(Node):
-    id: strawberry.ID = strawberry.field(description="The line, then an opaque part.")
+    id: strawberry.ID = strawberry.field(description="The line's id, then an opaque part.")
     line: strawberry.ID = strawberry.field(description="The line.")
-    number: str = strawberry.field(description="What is called: A-017.")
+    number: str = strawberry.field(description="The number that is called: A-017.")
     priority: Priority = strawberry.field(description="Its class.")
-    state: TurnState = strawberry.field(description="Where it is on its way.")
-    since: Instant = strawberry.field(description="Since when it has waited, in this line or the one before.")
+    state: TurnState = strawberry.field(description="Its state.")
+    since: Instant = strawberry.field(description="When the wait began, possibly in another line.")
     taken_at: Instant = strawberry.field(description="When it was taken.")
     ahead: int | None = strawberry.field(
-        description="How many are called before it if nobody else comes; null if it does not wait."
+        description="How many turns are called before it if nobody else comes; null if it is not waiting."
     )
-    counters_open: int = strawberry.field(description="How many counters go on calling.")
+    counters_open: int = strawberry.field(description="The number of open counters.")
     counter: int | None = strawberry.field(description="The counter that called it last.")
     calls: int = strawberry.field(description="How often that counter called it.")
-    called_at: Instant | None = strawberry.field(description="When it was called last.")
-    come_until: Instant | None = strawberry.field(description="Called: until when whoever has it should be there.")
+    called_at: Instant | None = strawberry.field(description="When it was last called.")
+    come_until: Instant | None = strawberry.field(description="If it is called: until when the person has to come.")
     started_at: Instant | None = strawberry.field(description="When its service began.")
     ended_at: Instant | None = strawberry.field(description="When it was over.")
     back_until: Instant | None = strawberry.field(
-        description="Absent: until when it can be put in the line again; null if it can't."
+        description="If it is absent: until when the person can come back to the line; null if they can't."
     )
-    moved_to: strawberry.ID | None = strawberry.field(description="The turn as which it goes on in another line.")
-    notice: Notice | None = strawberry.field(description="When whoever has it wishes to be told.")
-    now: strawberry.Private[LineNow | None]  # None of one just taken: nobody has looked at its line yet
+    moved_to: strawberry.ID | None = strawberry.field(description="The turn in another line to which it was moved.")
+    notice: Notice | None = strawberry.field(description="The notice that the person asked for.")
+    now: strawberry.Private[LineNow | None]  # None right after the turn was taken: its line has not been loaded
 
     @strawberry.field(
-        description="How long it will wait until it is called; null if it does not wait, or no counter is open."
+        description="The expected wait until it is called; null if it is not waiting or no counter is open."
     )
     async def expected(self, info: Info) -> ExpectedWait | None:
         if self.now:
@@ -67,12 +67,12 @@ class Turn(Node):
 
 
 def shown_turn(now: LineNow, id: str) -> Turn | None:
-    """A turn's follow-up; None for one that nobody took."""
+    """A turn as its holder sees it; None if there is no such turn."""
     line, turn = now.line, now.line.turns.get(id)
     if turn is None or line.opened is None:
         return None
     policy, notice = line.opened.policy, line.notices.get(id)
-    unserved = turn.state == "WAITING" and now.is_over  # by the clock, also before the line was closed
+    unserved = turn.state == "WAITING" and now.is_over  # closing time counts even before the line is closed
     return Turn(
         id=strawberry.ID(id),
         line=strawberry.ID(line_of(id)),
@@ -104,7 +104,7 @@ def _back_until(line: lines.Line, turn: lines.Turn, policy: Policy) -> Instant |
 
 
 def just_taken(outcome: Outcome) -> Turn | None:
-    """A turn that this outcome recorded, as it is at the outcome's position; None if it was taken before."""
+    """The turn that this outcome recorded, at the outcome's position; None if it was taken before."""
     taken = next((event for _, event in outcome.recorded if isinstance(event, lines.TurnTaken)), None)
     if taken is None:
         return None
@@ -136,21 +136,21 @@ async def turn_by_id(info: Info, id: str) -> Turn | None:
 
 
 async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
-    """The last turn of who has this ficha in a line."""
+    """The last turn for this appointment in a line."""
     return await current_line(
         info.context, line, lambda now: shown_turn(now, now.line.appointments.get(appointment, ""))
     )
 
 
-@strawberry.type(description="There is a turn in the line already: go on with that one.")
+@strawberry.type(description="The person already has a turn in the line.")
 class HasATurn(UserError):
     turn: strawberry.ID = strawberry.field(description="The turn.")
     number: str = strawberry.field(description="Its number: A-017.")
 
 
-@strawberry.type(description="Not yet: ask again then.")
+@strawberry.type(description="The request came too early.")
 class NotBefore(UserError):
-    at: Instant = strawberry.field(description="From when on.")
+    at: Instant = strawberry.field(description="When it can be repeated.")
 
 
 @error_of(calling.HasATurn)
@@ -165,7 +165,7 @@ def _not_before(
     return NotBefore(at=Instant(refusal.at), **common)
 
 
-@query("A turn by id, as the log has it; null if nobody took it.", who=EVERYBODY)
+@query("A turn by id, from the log; null if there is none.", who=EVERYBODY)
 async def turn(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The turn's id.")]
 ) -> Turn | None:
@@ -176,10 +176,10 @@ async def turn(
 
 @command(
     turns.RequeueAbsent,
-    "Put a turn that was absent in the line again, behind the next two of its class.",
+    "Put an absent turn back in the line, behind the next two of its class.",
     who=HOLDERS_AND_CLERKS,
-    takes=Takes("A turn that was absent and has come after all.", turn="The turn."),
-    gives=Gives("What came of putting a turn in the line again.", turn="The turn after it."),
+    takes=Takes("An absent turn whose person has come after all.", turn="The turn."),
+    gives=Gives("The result of putting a turn back in the line.", turn="The turn afterwards."),
 )
 async def requeue_absent(info: Info, done: Done[turns.RequeueAbsent]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)
@@ -187,10 +187,10 @@ async def requeue_absent(info: Info, done: Done[turns.RequeueAbsent]) -> Turn | 
 
 @command(
     turns.TransferTurn,
-    "Move a turn to another line. It keeps its wait, and gets a number of that line.",
+    "Move a turn to another line. It keeps its waiting time and gets a number of that line.",
     who=CLERKS_OF_BOTH_LINES,
-    takes=Takes("A turn that goes on in another line.", turn="The turn.", to="The other line."),
-    gives=Gives("What came of moving a turn to another line.", turn="The turn after it."),
+    takes=Takes("A turn to move to another line.", turn="The turn.", to="The other line."),
+    gives=Gives("The result of moving a turn to another line.", turn="The turn afterwards."),
     new_id="moved_to",
     within="to",
 )
@@ -200,10 +200,10 @@ async def transfer_turn(info: Info, done: Done[turns.TransferTurn]) -> Turn | No
 
 @command(
     turns.LeaveLine,
-    "Give a turn up.",
+    "Give up a turn.",
     who=HOLDERS_AND_CLERKS,
     takes=Takes("A turn to give up.", turn="The turn."),
-    gives=Gives("What came of giving a turn up.", turn="The turn after it."),
+    gives=Gives("The result of giving up a turn.", turn="The turn afterwards."),
 )
 async def leave_line(info: Info, done: Done[turns.LeaveLine]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)
@@ -211,15 +211,15 @@ async def leave_line(info: Info, done: Done[turns.LeaveLine]) -> Turn | None:
 
 @command(
     turns.AskNotice,
-    "Ask to be told before a turn is called. The last wish counts.",
+    "Ask for a notice before a turn is called. The last request counts.",
     who=HOLDERS_AND_CLERKS,
     takes=Takes(
-        "When to be told: by the number of others who are before, or by time; one of the two.",
+        "When to give the notice: by the number of turns ahead or by time. Give one of the two.",
         turn="The turn.",
-        ahead="When so many others are still before: 0 to 100.",
-        minutes="About so many minutes before: 1 to 240.",
+        ahead="The number of turns that are still ahead: 0 to 100.",
+        minutes="About how many minutes before the call: 1 to 240.",
     ),
-    gives=Gives("What came of asking for a notice.", turn="The turn after it."),
+    gives=Gives("The result of asking for a notice.", turn="The turn afterwards."),
 )
 async def ask_notice(info: Info, done: Done[turns.AskNotice]) -> Turn | None:
     return await turn_by_id(info, done.command.turn)

@@ -5,20 +5,20 @@ import strawberry
 from domain.queues.wait import Wait
 
 
-@strawberry.type(description="From so many seconds to so many, from now.")
+@strawberry.type(description="An interval in seconds from now.")
 class WaitInterval:
-    from_seconds: int = strawberry.field(description="Rarely sooner.")
-    to_seconds: int = strawberry.field(description="Rarely later.")
+    from_seconds: int = strawberry.field(description="The lower bound.")
+    to_seconds: int = strawberry.field(description="The upper bound.")
 
 
 @strawberry.type(
-    description="How long it will take until a turn is called, by what this service was like: an interval with a known"
-    " reliability. It is wide where little is known, and made anew with each change in the line."
+    description="The expected time until a turn is called, learned from past waits for this service. The intervals are"
+    " wide while little is known. They are computed again with each change in the line."
 )
 class ExpectedWait:
-    middle_seconds: int = strawberry.field(description="As often sooner as later.")
-    half: WaitInterval = strawberry.field(description="One of two turns is called in it.")
-    most: WaitInterval = strawberry.field(description="Nine of ten turns are called in it.")
+    middle_seconds: int = strawberry.field(description="The median: a call is as likely to be earlier as later.")
+    half: WaitInterval = strawberry.field(description="One in two turns is called within this interval.")
+    most: WaitInterval = strawberry.field(description="Nine in ten turns are called within this interval.")
 
 
 def expected_wait(wait: Wait | None) -> ExpectedWait | None:

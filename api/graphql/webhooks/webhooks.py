@@ -1,4 +1,4 @@
-"""Webhooks in the schema: who is told, with what secret, what has arrived and what has not."""
+"""Webhooks in the schema: their registration, their secrets and their deliveries."""
 
 import re
 from enum import Enum, EnumMeta
@@ -24,56 +24,58 @@ _CURSOR = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def _kinds() -> type[Enum]:
-    """The messages that contexts declare."""
+    """The enum of the kinds of messages that contexts declare."""
     values = {
         one.kind.upper(): strawberry.enum_value(one.kind, description=one.description) for one in MESSAGES.values()
     }
     return EnumMeta.__call__(Enum, "WebhookKind", values)
 
 
-WebhookKind = strawberry.enum(_kinds(), description="What a webhook can be told.")
+WebhookKind = strawberry.enum(_kinds(), description="The kind of a message.")
 WebhookKinds = GenericAlias(list, (WebhookKind,))  # mypy allows no variable in `list[...]`
 
 
-@strawberry.enum(description="How far an event is on its way to a webhook.")
+@strawberry.enum(description="The state of a delivery.")
 class DeliveryState(Enum):
-    PENDING = strawberry.enum_value("PENDING", description="It is still to be sent, or to be sent again.")
-    DELIVERED = strawberry.enum_value("DELIVERED", description="The receiver took it: it answered 2xx.")
+    PENDING = strawberry.enum_value("PENDING", description="It has yet to be sent, or to be sent again.")
+    DELIVERED = strawberry.enum_value("DELIVERED", description="The receiver accepted it with a status of 2xx.")
     GIVEN_UP = strawberry.enum_value(
         "GIVEN_UP",
         description=f"It failed {delivery.ATTEMPTS_MAX} times, or the receiver answered 410. It can be sent again.",
     )
 
 
-@strawberry.type(description="A program outside that is told what happens: see docs/webhooks.md.")
+@strawberry.type(description="An external program to which events are sent: see docs/webhooks.md.")
 class Webhook:
     id: strawberry.ID = strawberry.field(description="Its code.")
-    name: str = strawberry.field(description="For people.")
-    url: str = strawberry.field(description="Where it is told.")
-    kinds: list[Enum] = strawberry.field(description="What it is told.", graphql_type=WebhookKinds)
-    generation: int = strawberry.field(description="Of its secret.")
+    name: str = strawberry.field(description="A name for people.")
+    url: str = strawberry.field(description="The URL to which events are sent.")
+    kinds: list[Enum] = strawberry.field(description="The kinds of events that are sent.", graphql_type=WebhookKinds)
+    generation: int = strawberry.field(description="The generation of its secret.")
 
 
-@strawberry.type(description="Sending it once.")
+@strawberry.type(description="One attempt at a delivery.")
 class DeliveryAttempt:
     at: Instant = strawberry.field(description="When it ended.")
-    status: int | None = strawberry.field(description="The HTTP status that was answered; null if none was.")
+    status: int | None = strawberry.field(description="The HTTP status of the answer; null if there was none.")
     error: str | None = strawberry.field(
-        description="Why there was no answer: timeout, unreachable, or broken, which is no HTTP or cut short."
+        description="Why there was no answer: timeout, unreachable, or broken (not HTTP, or cut short)."
     )
 
 
-@strawberry.type(description="An event on its way to a webhook.")
+@strawberry.type(description="The delivery of an event to a webhook.")
 class Delivery:
-    id: strawberry.ID = strawberry.field(description="The webhook and the position; the `webhook-id` of its messages.")
-    position: Position = strawberry.field(description="The event's place in the log.")
-    kind: Enum = strawberry.field(description="What is told.", graphql_type=WebhookKind)
-    happened_at: Instant = strawberry.field(description="When that was.")
-    state: DeliveryState = strawberry.field(description="How far it is.")
-    attempts: int = strawberry.field(description="How often it was sent.")
-    next_at: Instant | None = strawberry.field(description="From when on it is sent next; null if it is not to be.")
+    id: strawberry.ID = strawberry.field(
+        description="The webhook's code and the position; also the `webhook-id` of the message."
+    )
+    position: Position = strawberry.field(description="The event's position in the log.")
+    kind: Enum = strawberry.field(description="The kind of the message.", graphql_type=WebhookKind)
+    happened_at: Instant = strawberry.field(description="When the event happened.")
+    state: DeliveryState = strawberry.field(description="Its state.")
+    attempts: int = strawberry.field(description="The number of attempts.")
+    next_at: Instant | None = strawberry.field(description="When the next attempt is due; null if there is none.")
     history: list[DeliveryAttempt] = strawberry.field(
-        description=f"The last {views.HISTORY_MAX} times it was sent, the first of them first."
+        description=f"The last {views.HISTORY_MAX} attempts, the earliest first."
     )
 
 
@@ -104,16 +106,15 @@ ADMINISTRATORS: Rule = {"administrator": ALL, **DOERS_OF_ALL}
 ADMINISTRATORS_AND_READERS: Rule = {"administrator": ALL, **READERS_OF_ALL}
 
 
-@query(f"Who is told what, by code; {registration.WEBHOOKS_MAX} at most.", who=ADMINISTRATORS_AND_READERS)
+@query(f"The webhooks, by code; at most {registration.WEBHOOKS_MAX}.", who=ADMINISTRATORS_AND_READERS)
 async def webhooks(info: Info) -> list[Webhook]:
     state: registration.Webhooks = await info.context.state(registration.WEBHOOKS)
     return [_webhook(said) for _, said in sorted(state.live.items())]
 
 
 @query(
-    "What a webhook was told and is to be told, the last first, from the read models; nothing of one"
-    " that is not registered. With `atLeast` it waits, a few seconds at most, until what stands at that position is"
-    " in it.",
+    "The deliveries to a webhook, the latest first, from the read models; none if the webhook is not registered. With"
+    " `atLeast`, the query waits at most a few seconds until the answer includes that position.",
     who=ADMINISTRATORS_AND_READERS,
 )
 async def deliveries(
@@ -122,9 +123,7 @@ async def deliveries(
     webhook: Annotated[strawberry.ID, strawberry.argument(description="The webhook's code.")],
     first: First,
     after: After = None,
-    state: Annotated[
-        DeliveryState | None, strawberry.argument(description="Only those that are so far; without, all.")
-    ] = None,
+    state: Annotated[DeliveryState | None, strawberry.argument(description="A state; default: all.")] = None,
     at_least: AtLeast = None,
 ) -> Connection[Delivery]:
     first = page_size(first, info)
@@ -142,36 +141,36 @@ async def deliveries(
     return page([_delivery(row) for row in rows], first, lambda delivery: str(delivery.position))
 
 
-@strawberry.input(description="Who is to be told what.")
+@strawberry.input(description="A webhook to register or change.")
 class RegisterWebhookInput(KeyedInput):
     webhook: strawberry.ID = strawberry.field(description="A code of your choice: sms-gateway.")
-    name: str = strawberry.field(description="For people.")
+    name: str = strawberry.field(description="A name for people.")
     url: str = strawberry.field(
-        description="Where to POST: https, at most 500 characters; http on this machine alone. The log keeps it for"
-        " ever: let it have no secret in it."
+        description="The URL for POST: https, or http on this machine, with at most 500 characters. The log keeps it"
+        " for ever, so it must not contain a secret."
     )
     kinds: list[Enum] = strawberry.field(
-        description="What to tell: what happens from now on.", graphql_type=WebhookKinds
+        description="The kinds of events to send, from now on.", graphql_type=WebhookKinds
     )
     generation: int = strawberry.field(
         default=1,
-        description="Of the secret: a higher one than before is a new secret; one that was removed has to have one.",
+        description="The generation of the secret. A higher one makes a new secret. A removed webhook needs one.",
     )
 
 
-@strawberry.type(description="What came of registering a webhook.")
+@strawberry.type(description="The result of registering a webhook.")
 class RegisterWebhookPayload(Payload):
-    webhook: Webhook | None = strawberry.field(default=None, description="The webhook, as it was asked for.")
+    webhook: Webhook | None = strawberry.field(default=None, description="The webhook as requested.")
     secret: str | None = strawberry.field(
         default=None,
-        description="By which its messages are signed: give it to the receiver alone. Null if nothing was changed by"
-        " this request. No query shows it; the same request under the same key does.",
+        description="The secret that signs its messages: give it to the receiver only. Null if this request changed"
+        " nothing. No query returns it, but repeating the request with the same key does.",
     )
 
 
 @mutation(
     registration.RegisterWebhook,
-    description="Have a program outside told what happens from now on, or change what was said.",
+    description="Register a webhook, to which events are sent from now on, or change it.",
     who=ADMINISTRATORS,
 )
 async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhookInput]) -> RegisterWebhookPayload:
@@ -196,10 +195,10 @@ async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhoo
 
 @command(
     registration.RemoveWebhook,
-    "Tell a program outside nothing any more, not even what is still to be sent.",
+    "Remove a webhook: nothing more is sent to it, not even deliveries that are still due.",
     who=ADMINISTRATORS,
-    takes=Takes("Who is to be told nothing any more.", webhook=Given("The webhook's code.", type=strawberry.ID)),
-    gives=Gives("What came of removing a webhook.", webhook="The code of the webhook that was."),
+    takes=Takes("A webhook to remove.", webhook=Given("The webhook's code.", type=strawberry.ID)),
+    gives=Gives("The result of removing a webhook.", webhook="The code of the removed webhook."),
 )
 async def remove_webhook(info: Info, done: Done[registration.RemoveWebhook]) -> strawberry.ID:
     return strawberry.ID(done.command.webhook)
@@ -207,11 +206,11 @@ async def remove_webhook(info: Info, done: Done[registration.RemoveWebhook]) -> 
 
 @command(
     delivery.ResendDelivery,
-    "Send something to its webhook again now, whether it arrived or was given up.",
+    "Send a delivery again now, whether it was delivered or given up.",
     who=ADMINISTRATORS,
-    takes=Takes("What is to be sent again.", delivery="The delivery's id."),
+    takes=Takes("A delivery to send again.", delivery="The delivery's id."),
     gives=Gives(
-        "What came of asking for it.", delivery="The delivery: `deliveries` with `atLeast: position` shows it."
+        "The result of the request.", delivery="The delivery's id: `deliveries` with `atLeast: position` shows it."
     ),
 )
 async def resend_delivery(info: Info, done: Done[delivery.ResendDelivery]) -> strawberry.ID:

@@ -1,4 +1,4 @@
--- The log and its append. {schema} and {log} are filled in by infra/postgres/migrate.py. Who may do what: grants.sql.
+-- The log and its append. {schema} and {log} are filled in by infra/migrate.py. Who may do what: grants.sql.
 
 -- Column names are those of the eventsourcing library, whose recorder reads this table; event_log names them for people.
 CREATE TABLE {schema}.events (

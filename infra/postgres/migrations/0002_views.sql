@@ -1,6 +1,6 @@
 -- Read models: what is kept of them beside the log. Their own tables are made and dropped by projections/, in a schema of
 -- their own, where the application may do that; the log stays out of its reach. {schema} and {views} are filled in by
--- infra/postgres/migrate.py. Who may do what: grants.sql.
+-- infra/migrate.py. Who may do what: grants.sql.
 
 CREATE SCHEMA IF NOT EXISTS {views};
 

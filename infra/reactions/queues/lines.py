@@ -10,19 +10,16 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from domain.calendar import local_date
-from domain.identifiers import LineId, TurnId, id_of, line_id, line_parts
+from domain.identifiers import LineId, id_of, line_id, line_parts
 from domain.queues.experience import Experience
-from domain.queues.learning import Learner, class_of, counters_of
+from domain.queues.learning import Learner
 from domain.queues.line import Line, stream
-from domain.queues.order import ahead_at, ahead_of
-from domain.queues.wait import Expectations, Wait
 from infra.log.log import Loaded, Log
 from infra.running.logging import log_failure
 
 LINES_KEPT_MAX = 200
 LINES_BYTES_MAX = 32 * 2**20  # of their events; the states take some times that
 EXPERIENCES_MAX = 100  # services of which something is known, each with its last line
-LOOKED_UP_MAX = 2  # look-ups of a turn's place before an index of all waiting turns is built
 LEARNED_DAYS_MAX = 28  # with a line
 LEARNED_BACK_DAYS_MAX = 100
 LEARNED_AGAIN_S = 600  # what happened since is learned so often
@@ -31,38 +28,6 @@ PAUSE_S = 0.006
 AT_ONCE_S = 0.003  # learning is work that nobody else gets in between; one event takes some milliseconds at the worst
 
 T = TypeVar("T")
-
-
-class LineNow:
-    """A line at a moment. What is to be expected may be asked later, too, when the line itself has gone on."""
-
-    def __init__(self, line: Line, now: datetime, experience: Experience) -> None:
-        self.line = line
-        self.now = now
-        opened = line.opened
-        # Nobody is called any more: by the clock, whether somebody has closed it or not.
-        self.is_over = line.closed is not None or (opened is not None and opened.closes_at <= now)
-        self._expectations = Expectations(experience, now, [] if self.is_over else counters_of(line))
-        self._lookups = 0
-        self._places: dict[str, dict[TurnId, int]] = {}
-
-    def ahead(self, turn: TurnId) -> int | None:
-        """How many are called before a turn, if nobody else comes; None if it does not wait."""
-        found = None if self.is_over else self.line.turns.get(turn)
-        if found is None or found.state != "WAITING":
-            return None
-        self._lookups += 1
-        if self._lookups <= LOOKED_UP_MAX:
-            return ahead_of(self.line, turn)
-        places = self._places.get(found.priority)
-        if places is None:
-            queue = self.line.queue(found.priority)
-            self._places[found.priority] = places = {waiting: place for place, waiting in enumerate(queue)}
-        return ahead_at(self.line, found.priority, places[turn])
-
-    def expected(self, priority: str, ahead: int | None) -> Wait | None:
-        """When a turn will be called; None if it does not wait, or no counter is open."""
-        return None if ahead is None else self._expectations.of(class_of(priority), ahead)
 
 
 class _Known:

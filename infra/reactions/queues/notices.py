@@ -9,10 +9,11 @@ from domain.due import Job
 from domain.identifiers import LineId, TurnId
 from domain.queues.experience import Experience
 from domain.queues.line import Line
+from domain.queues.line_now import LineNow
 from domain.queues.turns import GiveNotice
 from infra.log.log import Log
 from infra.postgres.views import Question, Views
-from infra.reactions.queues.lines import Experiences, LineNow, Lines
+from infra.reactions.queues.lines import Experiences, Lines
 from infra.reactions.reaction import DUE_MAX
 
 LOOKED_AGAIN_S = 2.0

@@ -43,8 +43,8 @@ def without(said: dict[str, Any], name: str) -> dict[str, Any]:
         (BOOK, WISH | {"slot": 2**31}, ["slot"], "a whole number, from -2147483647 to 2147483647"),
         (BOOK, WISH | {"slot": 1.5}, ["slot"], "a whole number"),
         (BOOK, WISH | {"channel": "FAX"}, ["channel"], "one of WEB, PHONE, WINDOW, ASSISTED"),
-        (PUBLISH, AGENDA | slot(start="2027-01-05T08:00:00"), ["slots", "1", "start"], "ISO 8601 with its offset"),
-        (PUBLISH, AGENDA | slot(start=True), ["slots", "1", "start"], "ISO 8601 with its offset"),
+        (PUBLISH, AGENDA | slot(start="2027-01-05T08:00:00"), ["slots", "1", "start"], "ISO 8601 with its UTC offset"),
+        (PUBLISH, AGENDA | slot(start=True), ["slots", "1", "start"], "ISO 8601 with its UTC offset"),
         (PUBLISH, AGENDA | slot(start="0001-01-01T00:00:00+14:00"), ["slots", "1", "start"], "ISO 8601"),
         (PUBLISH, AGENDA | slot(minutes="x"), ["slots", "1", "minutes"], "a whole number"),
         (PUBLISH, AGENDA | {"quotas": [{"channel": "FAX", "limit": 1}]}, ["quotas", "0", "channel"], "one of WEB"),
@@ -70,7 +70,7 @@ async def test_a_wrong_value_of_a_variable_is_named_in_the_client_s_language(
     ("value", "path", "right"),
     [
         ('registerPerson(input: {birthDate: "2026-02-30", idempotencyKey: "r", identity: "4820193", givenNames: "A",'
-         ' familyNames: "M", sex: F}) { position }', ["birthDate"], "una fecha que existe"),
+         ' familyNames: "M", sex: F}) { position }', ["birthDate"], "una fecha que exista"),
         ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 2147483648, patient: "p"}) { position }',
          ["slot"], "un número entero"),
         ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 1, patient: "p", channel: FAX})'

@@ -34,7 +34,9 @@ async def test_a_fault_of_ours_is_masked(client: Client, town: Town, capsys: pyt
     town.execute("DROP TABLE events CASCADE")
     answer = await client.ask('{ agendaOfAna: agenda(id: "the-agenda-of-ana") { id } }')
     (error,) = answer["errors"]
-    number = error["message"].removeprefix("Algo falló de nuestro lado. Si se repite, díganos este número: ")[:-1]
+    number = error["message"].removeprefix("Ocurrió un error en el sistema. Si se repite, indíquenos este número: ")[
+        :-1
+    ]
     assert answer["data"] == {"agendaOfAna": None}
     assert error["extensions"] == {"code": "internal_error"}
     said = capsys.readouterr()

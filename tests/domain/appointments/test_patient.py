@@ -1,6 +1,6 @@
 """The patient's side alone: what the fold remembers, and what it refuses. Whole stories are in test_agenda.py."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import hypothesis
 import pytest
@@ -89,6 +89,11 @@ def test_a_hold_is_live_until_exactly_its_end() -> None:
 def test_holds_that_expired_a_day_ago_are_forgotten_with_the_next_hold() -> None:
     patient = ana(held(1), held(2, at("07:01")), held(3, at("07:05") + timedelta(days=1)))
     assert [hold.slot for hold in patient.holds.values()] == [2, 3]
+
+
+def test_a_hold_at_the_first_moment_of_the_calendar_is_folded_like_any_other() -> None:
+    first = datetime.min.replace(tzinfo=UTC)
+    assert [hold.slot for hold in ana(held(1, first), held(2, first)).holds.values()] == [1, 2]
 
 
 def test_a_hold_that_was_over_is_live_again_when_the_clock_steps_back() -> None:

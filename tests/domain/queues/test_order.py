@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from domain.queues.experience import Experience
 from domain.queues.line import Line, LineOpened, TurnTaken, evolve
+from domain.queues.line_now import LineNow
 from domain.queues.order import ahead_of, ahead_of_new, calls_to_come
 from domain.queues.policy import Policy
-from infra.reactions.queues.lines import LineNow
 from tests.office import MOMENT, at
 from tests.waiting import LINE
 

@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from infra.postgres.embedded import APPLICATION
-from infra.postgres.migrate import MigrationError, check_ready, migrate
+from infra.postgres.migrate import MigrationError, check_ready, migrate, migrations
 from tests.towns import Town
 
 GREATEST_POSITION = 10**15
@@ -19,6 +19,13 @@ APPEND = (
     "SELECT answer, position FROM append('', '', %s, '00', 'ana', '', '1',"
     " %s, '1', 'noted.v1', '{}', '1', '{}', '{}', '{}')"
 )
+
+# SHA-256 of each migration that a city may have applied. One whose text changes is refused there, even by a comment.
+APPLIED_SOMEWHERE = {
+    "0001_log": "5672d00c0e10a337645024b902528e002f7be074e78f53365cad0c15b8b1acde",
+    "0002_views": "7ae9eb49fc2c5067ae086ac6f5daace0a52181629dad67ab5925b6b80d2f3f51",
+    "0003_append": "af3b09e052d4cee2c9c14b6707537e3ef4c9f5a2d171c4db23e39b2413c4db19",
+}
 
 OLD_KEY = "00000000-0000-4000-8000-000000000001"
 NEW_KEY = "00000000-0000-4000-8000-000000000002"
@@ -32,6 +39,12 @@ def role(town: Town, request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     town.execute(f"DROP OWNED BY {name}")
     town.execute(f"DROP ROLE {name}")
+
+
+def test_a_migration_that_was_applied_somewhere_does_not_change() -> None:
+    there = {f"{one.number:04d}_{one.name}": one.digest.hex() for one in migrations()}
+    assert {name: there.get(name) for name in APPLIED_SOMEWHERE} == APPLIED_SOMEWHERE
+    assert there.keys() == APPLIED_SOMEWHERE.keys(), "add its digest once it is on main"
 
 
 def check(town: Town, role: str, schema: str = "") -> None:

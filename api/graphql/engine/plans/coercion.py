@@ -1,4 +1,4 @@
-"""What the values of variables become: as graphql-core coerces them, found out once for each type."""
+"""Coercion of variables, as graphql-core does it, but with the work for each type done once."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ Coerce = Callable[[Any], Any]
 class Variable(NamedTuple):
     name: str
     coerce: Coerce
-    default: Any  # Undefined: none
+    default: Any  # Undefined: no default
     nullable: bool
 
 
@@ -32,11 +32,11 @@ def variable_of(schema: GraphQLSchema, node: VariableDefinitionNode) -> Variable
 
 
 class _Unfit(Exception):
-    """A value that is not of its type."""
+    """A value does not have its type."""
 
 
 def coercer(kind: Any, *above: GraphQLInputObjectType) -> Coerce:
-    """What a variable's value becomes. It raises any exception for what is not of the type."""
+    """A function that coerces a variable's value. It raises some exception for a value of the wrong type."""
     if isinstance(kind, GraphQLNonNull):
         return _never_null(_coercer_of(kind.of_type, *above))
     coerce = _coercer_of(kind, *above)
@@ -53,7 +53,7 @@ def _never_null(coerce: Coerce) -> Coerce:
 
 
 def _coercer_of(kind: Any, *above: GraphQLInputObjectType) -> Coerce:
-    """For values that are not null. What may be within itself is the library's from there on."""
+    """Like `coercer`, for values that are not null. From a recursive type on, the library takes over."""
     if isinstance(kind, GraphQLInputObjectType) and not kind.is_one_of and kind not in above:
         return _object_coercer(kind, *above)
     if isinstance(kind, GraphQLEnumType):

@@ -1,4 +1,4 @@
-"""A planned field: how its value is asked for, and how it is shown. What one execution of a plan has."""
+"""Planned fields: how a value is resolved and how it is shown; and the state of one execution of a plan."""
 
 from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
@@ -14,15 +14,15 @@ from graphql.pyutils import Undefined
 
 from api.graphql.engine.plans.coercion import Coerce
 
-Path = tuple[Any, Any] | None  # of the place above, and the key or the index there
+Path = tuple[Any, Any] | None  # the path above, and the key or index there
 
 
 class NotPlain(Exception):
-    """The library has to execute it."""
+    """The library has to execute the operation."""
 
 
 class Asking:
-    """What resolvers take for their `info`: all of it that they need."""
+    """What resolvers get as `info`: only what they need of it."""
 
     def __init__(self, context: object) -> None:
         self.context = context
@@ -37,7 +37,7 @@ class Run:
         self.errors: list[GraphQLError] = []
 
     def failed(self, error: Exception, nodes: list[FieldNode], path: Path, *, required: bool) -> None:
-        """Tell why there is null at this place; where there can't be, raise it: what it is in is null then."""
+        """Report why this value is null. If it can't be null, raise the error, which makes its parent null."""
         located = error if isinstance(error, GraphQLError) and error.path else None
         located = located or located_error(error, nodes, _steps(path))
         if required:
@@ -53,7 +53,7 @@ def _steps(path: Path) -> list[str | int]:
     return steps[::-1]
 
 
-Complete = Callable[[Any, Path, Run], Any]  # what is shown of a value, or a coroutine that gives it
+Complete = Callable[[Any, Path, Run], Any]  # the shown value, or a coroutine that returns it
 FastComplete = Callable[[Any], Any]  # the fast path: attributes only, raises any exception
 
 
@@ -62,7 +62,7 @@ class FastPathFailed(Exception):
 
 
 class Field:
-    """A field of a selection: how to ask for it, and how to show what comes."""
+    """A field of a selection: how to resolve it, and how to show its value."""
 
     __slots__ = (
         "arguments",
@@ -93,7 +93,7 @@ class Field:
         self.plain: type | None = None  # values of exactly this type are shown unchanged
 
     def ask(self, source: Any, path: Path, run: Run) -> Any:
-        """Its value as it is shown, or a coroutine that gives it. Raises a GraphQLError if it can't be null and is."""
+        """The shown value, or a coroutine that returns it. Raises a GraphQLError if it is null but must not be."""
         try:
             if self.get is not None:
                 found = self.get(source)
@@ -129,11 +129,11 @@ class Field:
 
 
 class Arguments:
-    """What a field is asked with: what the document says, and what variables say."""
+    """The arguments of a field: values from the document, and those from variables."""
 
     def __init__(self, constant: dict[str, Any], variable: dict[str, tuple[str, Any]]) -> None:
         self._constant = constant
-        self._variable = variable  # name of the argument → name of the variable, and what it is without; or Undefined
+        self._variable = variable  # name of the argument → name of the variable, and its default or Undefined
 
     def of(self, values: Mapping[str, Any]) -> dict[str, Any]:
         if not self._variable:

@@ -1,9 +1,9 @@
-"""An operation as a plan: what a document says to do is found out once, and each request only does it.
+"""An operation as a plan: the document is analysed once, and each request only executes the plan.
 
-graphql-core finds it out for each request: which fields, of which types, with which arguments. That is Python, too,
+graphql-core analyses it for each request: which fields, of which types, with which arguments. It is Python code too,
 and took most of a booking's time. A plan does the same (tests/api/engine/test_plans.py compares the two on documents
-made at random) and leaves to the library whatever is rare: directives, introspection, variables within a value, values
-that are not of their type, subscriptions.
+made at random). It leaves rare features to the library: directives, introspection, variables within a value, values
+of the wrong type, subscriptions.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from api.graphql.engine.plans.showing import show_object
 
 
 class _Planned:
-    """What plans of all kinds have: the fields below the root, and the variables."""
+    """The common part of all plans: the fields below the root, and the variables."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class _Planned:
         nullable = {variable.name for variable in self._variables if variable.nullable}
         planner = Planner(schema, fragments, nullable, fields_max)
         self._fields = planner.fields(root, [operation.selection_set])
-        self.size = planner.planned  # fields, once for each type that they may be of
+        self.size = planner.planned  # fields, counted once for each possible type
 
     def _values(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         values = {}
@@ -78,7 +78,7 @@ class Plan(_Planned):
         self._show = show_object(self._fields)
 
     async def execute(self, variables: Mapping[str, Any], context: object) -> ExecutionResult:
-        """Execute it. Raises NotPlain, before anything is done, if a variable is not of its type."""
+        """Execute the plan. Raises NotPlain, before anything is executed, if a variable has the wrong type."""
         run = Run(context, self._values(variables))
         data: dict[str, Any] = {}
         try:

@@ -1,4 +1,4 @@
-"""What a document selects, as planned fields."""
+"""Turns the selections of a document into planned fields."""
 
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
@@ -65,7 +65,7 @@ def contains(finder: _Finder, node: Node) -> bool:
 
 
 class Planner:
-    """Finds out what a document selects."""
+    """Analyses the selections of a document."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Planner:
         self._nullable = nullable
 
     def fields(self, kind: GraphQLObjectType, selections: Iterable[SelectionSetNode]) -> list[Field]:
-        """What is selected of an object of this type, in order."""
+        """The selected fields of an object of this type, in order."""
         found: dict[str, list[FieldNode]] = {}
         seen: set[str] = set()
         for selection in selections:
@@ -142,7 +142,7 @@ class Planner:
             value: ValueNode | None = given.get(name)
             if isinstance(value, VariableNode):
                 if value.name.value in self._nullable and isinstance(argument.type, GraphQLNonNull):
-                    raise NotPlain  # it may be null where nothing may be
+                    raise NotPlain  # a nullable variable in a place that can't be null
                 variable[out_name] = value.name.value, default
             elif value is not None:
                 if contains(_Variables(), value):
@@ -161,7 +161,7 @@ class Planner:
                 field.leaf = field.fast
 
     def _completer(self, kind: Any, field: Field, nodes: list[FieldNode]) -> tuple[Complete, FastComplete | None]:
-        """For a type that may be null; whoever asks looks at null."""
+        """How to show values of a type that are not null; the caller handles null."""
         if isinstance(kind, GraphQLScalarType | GraphQLEnumType):
             shows = shower(kind)
             return lambda value, _path, _run: shows(value), shows

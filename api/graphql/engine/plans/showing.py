@@ -1,4 +1,4 @@
-"""How values become what an answer has: objects, lists, and what has no parts."""
+"""Shows values in an answer: objects, lists and leaf values."""
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
@@ -15,7 +15,7 @@ from api.graphql.engine.plans.coercion import Coerce
 from api.graphql.engine.plans.fields import Complete, FastComplete, FastPathFailed, Field, Path, Run
 
 INT_MAX = 2**31 - 1
-NO_LISTS = (str, bytes, dict)  # though they can be gone through
+NO_LISTS = (str, bytes, dict)  # though they are iterable
 
 
 def show_object(fields: list[Field]) -> Complete:
@@ -156,13 +156,13 @@ async def _item_awaited(shown: Coroutine[Any, Any, Any], field: Field, path: Pat
 
 
 async def _fail_after(waiting: list[tuple[Any, Coroutine[Any, Any, Any]]], error: Exception) -> None:
-    """Raise it once the others, which have been asked already, have ended."""
+    """Raise the error once the other coroutines, which have already been made, have ended."""
     await asyncio.gather(*(coroutine for _, coroutine in waiting), return_exceptions=True)
     raise error
 
 
 async def _all_of(shown: Any, waiting: list[tuple[Any, Coroutine[Any, Any, Any]]]) -> Any:
-    """`shown`, once it has what is waited for, all at the same time. Raises what any of them raises, at the end."""
+    """`shown`, after filling in the results of all coroutines, run concurrently. Raises an error of one at the end."""
     if len(waiting) == 1:
         place, coroutine = waiting[0]
         shown[place] = await coroutine
@@ -176,7 +176,7 @@ async def _all_of(shown: Any, waiting: list[tuple[Any, Coroutine[Any, Any, Any]]
 
 
 def shower(kind: GraphQLScalarType | GraphQLEnumType) -> Coerce:
-    """How a value that is not null is shown."""
+    """A function that shows a value that is not null."""
     show: Coerce = kind.coerce_output_value
     if kind.name in ("String", "ID"):
         return lambda value: value if type(value) is str else show(value)
