@@ -76,7 +76,7 @@ class Application:
         self._rest = FastAPI(
             title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None
         )
-        # From what it returns FastAPI would make a model, for which it imports all of pydantic.v1.
+        # For a model of what it returns FastAPI would import all of pydantic.v1.
         self._rest.get("/healthz", response_model=None)(healthz)
         self._rest.get("/readyz")(self._readyz)
         self._rest.get("/metrics")(self._metrics)

@@ -1,4 +1,4 @@
-"""Messages to the person, errors in one line, and settings: for subcommands, and for processes that need no more."""
+"""Messages to the person, errors in one line, and settings; without cyclopts and rich, which are slow to import."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Posting to servers of others: of the answer only its status counts, and nobody waits for it long."""
+"""POST requests to servers of others, for which only the status of the response counts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -16,10 +16,10 @@ Failure = Literal["timeout", "unreachable", "broken"]  # why there is no status
 
 
 class Posting:
-    """Posts, many at once; each server has its own connections.
+    """Sends many POST requests at a time; each server has its own connections.
 
-    The client opens with the first post: httpx and the system's certificates take as long to load as all else that the
-    scheduler needs, and a city without webhooks never posts.
+    The first one opens the client. To load httpx and the system's certificates takes a quarter of the time that the
+    scheduler takes to start, and a city without webhooks never needs them.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Posting:
         return self._http
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, Failure | None]:
-        """The status of the answer, or why there is none. Redirections are not followed: they are no 2xx."""
+        """The status of the response, or why there is none. Redirects are not followed: they are no 2xx."""
         client = self._client()
         import httpx  # noqa: PLC0415 (see above)
 

@@ -1,4 +1,4 @@
-"""Python's garbage collector, set for processes that remember much."""
+"""Settings of Python's garbage collector for processes that keep many objects."""
 
 import gc
 

@@ -16,9 +16,9 @@ FRAMES_MAX = 20
 
 @contextmanager
 def _without(module: str) -> Iterator[None]:
-    """While the block runs, whoever imports the module is told that it is not installed."""
+    """While the block runs, importing the module fails as if it were not installed."""
     found = sys.modules.get(module)
-    sys.modules[module] = None  # type: ignore[assignment]  # how Python notes that a module can't be imported
+    sys.modules[module] = None  # type: ignore[assignment]  # Python refuses such an import
     try:
         yield
     finally:
@@ -27,8 +27,8 @@ def _without(module: str) -> Iterator[None]:
             sys.modules[module] = found
 
 
-# structlog does without rich, which it would import for coloured tracebacks. Lines in JSON have none, and rich takes a
-# fifth of the time in which the scheduler starts.
+# structlog imports rich, if it can, for coloured tracebacks. Our lines are JSON and have none, and importing rich takes a
+# fifth of the time that the scheduler takes to start.
 with _without("rich"):
     import structlog
 

@@ -1,4 +1,4 @@
-"""What a process that `igob serve` started knows of it: whether it is still there, and when to stop."""
+"""For processes that `igob serve` starts: whether it still runs, and what to do when they are stopped."""
 
 import asyncio
 import os

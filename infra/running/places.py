@@ -1,6 +1,6 @@
-"""The folder in which the workers of one `igob serve` count, and who has a place there.
+"""The folder in which the workers of one `igob serve` keep their counts, and which places in it are taken.
 
-Apart from infra/running/metrics.py, so that `igob serve` itself need not load prometheus_client.
+It is apart from infra/running/metrics.py because `igob serve` itself needs no prometheus_client.
 """
 
 import fcntl

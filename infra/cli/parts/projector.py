@@ -1,4 +1,4 @@
-"""The projector: `igob serve` starts this module, without the command line, which takes longer to import than this."""
+"""The projector. `igob serve` starts this module instead of a subcommand: the command line is slow to import."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""The scheduler: `igob serve` starts this module, without the command line, which takes long to import."""
+"""The scheduler. `igob serve` starts this module instead of a subcommand: the command line is slow to import."""
 
 import asyncio
 import signal
