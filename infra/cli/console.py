@@ -13,11 +13,11 @@ from rich.console import Console
 
 R = TypeVar("R")
 
-INTERRUPTED = 128 + signal.SIGINT  # exit status, as a shell has it
+INTERRUPTED = 128 + signal.SIGINT  # the exit status, as in a shell
 
 
 class Stderr(Console):
-    """If its reader has gone, it goes quiet, and the work goes on."""
+    """A console on stderr that ignores errors: if its reader has gone, the work goes on."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -28,10 +28,12 @@ console = Stderr(stderr=True, highlight=False)
 DataDir = Annotated[Path | None, Parameter(help="Folder of the embedded database; IGOB_DATA_DIR, else .igob.")]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535))]
 Workers = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
-Seed = Annotated[int, Parameter(validator=Number(gte=0, lte=9_999))]  # as many as infra/demo/demo.py has numbers for
+Seed = Annotated[
+    int, Parameter(validator=Number(gte=0, lte=9_999))
+]  # infra/demo/demo.py has identity numbers for this many
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
-Json = Annotated[bool, Parameter(help="Answer for programs.", negative="")]
+Json = Annotated[bool, Parameter(help="Print JSON for programs.", negative="")]
 
 
 def write_json(result: object) -> None:
@@ -39,7 +41,7 @@ def write_json(result: object) -> None:
 
 
 def write_result(result: R, show: Callable[[R, Console], None], *, json: bool) -> None:
-    """Print the result for programs, or show it to a person."""
+    """Print the result as JSON for programs, or show it to people."""
     if json:
         write_json(result)
     else:

@@ -44,7 +44,7 @@ def migrate(*, data_dir: DataDir = None) -> None:
     with plain_errors():
         settings = settings_of(data_dir)
         if settings.database_url:
-            owner_conninfo(settings)  # fails before anything is done
+            owner_conninfo(settings)  # fails before anything is changed
         with running(settings, "igob db migrate", say):
             bring_up_to_date(settings)
         say(f"schema {settings.schema} is up to date")
@@ -52,7 +52,7 @@ def migrate(*, data_dir: DataDir = None) -> None:
 
 @app.command
 def scrub(*, data_dir: DataDir = None) -> None:
-    """Overwrite what is left on disk of erased persons' keys: see docs/operations.md for what it does not reach."""
+    """Overwrite what is left on disk of the keys of erased persons. docs/operations.md says what it does not reach."""
     from rich.progress import Progress
 
     from infra.postgres.database import owner_conninfo, running
@@ -61,7 +61,7 @@ def scrub(*, data_dir: DataDir = None) -> None:
     with plain_errors():
         settings = settings_of(data_dir)
         if settings.database_url:
-            owner_conninfo(settings)  # fails before anything is done
+            owner_conninfo(settings)  # fails before anything is changed
         with (
             running(settings, "igob db scrub", say),
             Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
@@ -73,9 +73,9 @@ def scrub(*, data_dir: DataDir = None) -> None:
                 say_total=lambda total: progress.update(task, total=total),
                 advance=lambda: progress.advance(task),
             )
-    say("the table of keys was written anew; copies made before (backups, archived WAL, replicas) are not reached")
+    say("the table of keys was rewritten; earlier copies (backups, archived WAL, replicas) are not affected")
     if not done.reached_wal:
-        say("igob: nor were the WAL and the planner's old statistics: let a superuser do it (docs/operations.md)")
+        say("igob: the WAL and old planner statistics were not overwritten: run it as a superuser (docs/operations.md)")
         sys.exit(1)
     say(f"{done.wal_segments} segments of the WAL were overwritten")
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from infra.demo.city import City
     from infra.demo.demo import DemoCity
 
-# As many as infra/demo/city_plan.py may invent.
+# infra/demo/city_plan.py can invent this many.
 People = Annotated[int, Parameter(validator=Number(gte=1, lte=500_000))]
 
 
 def complete_demo(settings: Settings) -> None:
-    """Load the demo city into an empty log, or complete it where loading was interrupted; leave any other log alone."""
+    """Load the demo city into an empty log, or complete an interrupted load. Any other log is left alone."""
     from datetime import UTC, datetime
 
     from api.contexts import load_domain
@@ -96,7 +96,7 @@ def _load_city(settings: Settings, *, seed: int, people: int, first_day: date | 
     try:
         city = run_until_terminated(load())
     except KeyboardInterrupt:
-        say("igob: stopped; the city is not complete: the same command goes on with it")
+        say("igob: stopped; the city is not complete: run the same command to complete it")
         sys.exit(INTERRUPTED)
     for line in city.lines():
         say(line)

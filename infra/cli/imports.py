@@ -13,7 +13,7 @@ app = App(name="import", help="Bring data in from files.")
 
 @app.command
 def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
-    """Publish the agendas of a CSV file, one a row: see docs/import-agendas.md.
+    """Publish the agendas in a CSV file, one per row: see docs/import-agendas.md.
 
     All rows are checked before the first is published. Importing the same file again publishes nothing twice.
 

@@ -19,8 +19,8 @@ for command in (serve, demo, scheduler, token, schema, database.app, projections
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """End as after an error, so that what was started is stopped. Told again, go on with that."""
-    signal.signal(signal.SIGTERM, lambda *_: None)  # not SIG_IGN, which programs that we start would inherit
+    """Exit as after an error, so that everything started is stopped. Further signals do not interrupt that."""
+    signal.signal(signal.SIGTERM, lambda *_: None)  # not SIG_IGN, which child processes would inherit
     raise SystemExit(TERMINATED)
 
 

@@ -25,7 +25,7 @@ def settings_of(data_dir: Path | None) -> Settings:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Print an error that a person can mend as one line and exit with status 1. A bug keeps its traceback."""
+    """Print an error that the user can fix as one line, and exit with status 1. Bugs keep their traceback."""
     import psycopg
 
     from infra.postgres.account import EmbeddedError

@@ -23,7 +23,7 @@ app = App(name="projections", help="The read models: their state, rebuilds and c
 
 @app.command
 def run(*, data_dir: DataDir = None) -> None:
-    """Keep the read models up to date until stopped. `igob serve` does this by itself."""
+    """Keep the read models up to date until stopped. `igob serve` starts such a process."""
     from infra.cli.parts.projector import keep_read_models
     from infra.postgres.database import running
 
@@ -55,7 +55,7 @@ def status(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 @app.command
 def parked(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Show the streams with an event that a read model could not apply. From that event on it lacks them."""
+    """Show streams with an event that a read model could not apply. The read model lacks them from that event on."""
     from api.contexts import read_models
     from projections.engine.generations import Generations, Parked
     from projections.engine.runner import connect
@@ -89,7 +89,7 @@ def rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
         projection = _projection(name)
         with _progress("rebuilding", conninfo, places) as advance:
             done = runner.rebuild(conninfo, places, projection, decoder(), advance=advance)
-    assert done is not None  # None if it was stopped, which nobody does here
+    assert done is not None  # None only if it was stopped, which does not happen here
     say(f"{name} is generation {done.generation} of version {done.version} now, at position {done.position}")
 
 
@@ -128,7 +128,7 @@ def _projection(name: str) -> "Projection":
 
 @contextmanager
 def _on_views(data_dir: Path | None, what: str) -> Iterator[tuple[str, "Places"]]:
-    """How to connect to the read models of the settings, and their names, while the database runs."""
+    """The connection string and the names of the read models in the settings' database, which runs during the block."""
     from infra.postgres.database import application_conninfo, running
     from projections.engine.generations import Places
     from projections.engine.runner import Busy
@@ -145,7 +145,7 @@ def _on_views(data_dir: Path | None, what: str) -> Iterator[tuple[str, "Places"]
 
 @contextmanager
 def _progress(what: str, conninfo: str, places: "Places") -> Iterator[Callable[[int], None]]:
-    """A bar for work along the log: call it with the position."""
+    """A progress bar for work along the log. Call it with the position."""
     from rich.progress import Progress
 
     from projections.engine.runner import connect

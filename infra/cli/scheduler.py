@@ -5,7 +5,7 @@ from infra.cli.messages import plain_errors, say, settings_of
 
 
 def scheduler(*, data_dir: DataDir = None) -> None:
-    """Do what falls due by time, and send webhooks, until stopped. `igob serve` starts it by itself."""
+    """Do work that falls due by time, and send webhooks, until stopped. `igob serve` starts such a process."""
     from infra.cli.parts.scheduler import keep_schedule
     from infra.postgres.database import running
 

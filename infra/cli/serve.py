@@ -8,7 +8,7 @@ from infra.cli.messages import plain_errors, say, settings_of
 def serve(
     *, host: str = "127.0.0.1", port: Port = 8000, workers: Workers = 1, data_dir: DataDir = None, demo: bool = False
 ) -> None:
-    """Serve the API; without IGOB_DATABASE_URL on an embedded database that starts and stops with it.
+    """Serve the API. Without IGOB_DATABASE_URL, use an embedded database, which starts and stops with it.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def serve(
     workers:
         Processes that answer requests, each with a lane of its own on the one log.
     demo:
-        Fill an empty log with the demo city first, or go on with one whose making was cut short.
+        Fill an empty log with the demo city first, or complete an interrupted one.
     """
     from infra.running.serve import serve as run
 

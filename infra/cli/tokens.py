@@ -13,11 +13,13 @@ from infra.running.settings import SettingError, Settings
 if TYPE_CHECKING:
     from infra.gateways.keys import Login
 
-Hours = Annotated[float, Parameter(help="How long it is good.", validator=Number(gt=0, lte=24 * 365))]
+Hours = Annotated[float, Parameter(help="How long the token is valid.", validator=Number(gt=0, lte=24 * 365))]
 Hospitals = Annotated[
-    list[str] | None, Parameter(help="Where a hospital clerk works, several times if you like.", negative="")
+    list[str] | None, Parameter(help="A hospital where a hospital clerk works; may be repeated.", negative="")
 ]
-ServicePoints = Annotated[list[str] | None, Parameter(help="Where a counter clerk works, likewise.", negative="")]
+ServicePoints = Annotated[
+    list[str] | None, Parameter(help="A service point where a counter clerk works; may be repeated.", negative="")
+]
 Roles = Annotated[list[str] | None, Parameter(negative="")]
 
 
@@ -32,19 +34,19 @@ def token(
     hours: Hours = 12,
     data_dir: DataDir = None,
 ) -> None:
-    """Print a token signed with this installation's development key. It is good on this machine alone.
+    """Print a token signed with this installation's development key. It is valid on this machine only.
 
     Parameters
     ----------
     role:
-        Role of the bearer, several times if you like, see docs/access.md. Without a role or an identity it is
+        Role of the bearer; may be repeated, see docs/access.md. Without a role or an identity the role is
         `developer`, which may do everything.
     identity:
         A citizen's identity number.
     subject:
         The login.
     client:
-        The program it is for.
+        The program to which the token is issued.
     """
     from infra.gateways.keys import Login
 
@@ -75,7 +77,7 @@ def _signed(login: "Login", settings: Settings, hours: float) -> str:
 
 
 def _check_login(login: "Login") -> None:
-    """Raise SettingError for a login that a server would refuse without saying why."""
+    """Raise SettingError for a login that a server would refuse without a reason."""
     from api.access.identity import GIVEN
     from domain.errors import Rejected
     from domain.identifiers import SLUG, fits, parse_ci

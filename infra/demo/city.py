@@ -1,7 +1,7 @@
-"""A whole city to try things on: hospitals, agendas and people in proportion, and two months of what became of them.
+"""A whole demo city: hospitals, agendas and people in proportion, and two months of events.
 
-Everything is said through the same commands as everybody's, in order of time, and the lane decides by a clock that goes
-through the city's days (infra/demo/city_plan.py). The city's present is the midnight thirty days after its first day:
+It is made by the same commands that clients send, in order of time, and the lane decides by a clock that follows the
+city's days (infra/demo/city_plan.py). The city's present is the midnight thirty days after its first day:
 its agendas reach from thirty days before that to thirty days after.
 """
 
@@ -32,14 +32,14 @@ from infra.running.settings import SettingError
 
 FIRST_DAY_MIN = date(2000, 1, 1)
 COMMANDS_AT_ONCE = 1_024
-# Refused only when it was said before and its key is forgotten: the plan itself corrects it by a late check-in.
+# Refused only for a repetition whose key has expired: the plan itself corrects a no-show by a late check-in.
 SAID_BEFORE = {("MarkNoShow", "checked_in_already")}
 
 
 class City(msgspec.Struct, frozen=True):
-    """What was accepted, of the whole city; `made` is how much of it was new, `refused` what was not, by code.
+    """The whole city in numbers. `made` counts commands that were new now, `refused` those refused, by code.
 
-    With `there_already` it was complete, and nothing was asked.
+    With `there_already` the city was complete, and nothing was done.
     """
 
     first_day: date
@@ -56,7 +56,7 @@ class City(msgspec.Struct, frozen=True):
     there_already: bool = False
 
     def lines(self) -> Iterator[str]:
-        """What is said to the person."""
+        """The report for people."""
         if self.there_already:
             yield f"the city with first day {self.first_day} is there already, complete: nothing was made"
             return
@@ -71,7 +71,7 @@ class City(msgspec.Struct, frozen=True):
 
 
 class CityClock:
-    """The time in the city: it stands still while commands of one moment are decided."""
+    """The city's time: it stands still while the commands of one moment are decided."""
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC)
@@ -81,16 +81,16 @@ class CityClock:
 
 
 def latest_first_day(today: date) -> date:
-    """The last first day whose thirty days of history are past; the default."""
+    """The latest first day whose thirty days of history are past; also the default."""
     return today - timedelta(days=PAST_DAYS)
 
 
 def check_city_first_day(first_day: date, *, today: date) -> None:
-    """Raise SettingError for a first day whose history nobody can have lived through yet."""
+    """Raise SettingError for a first day whose thirty days of history are not past yet."""
     latest = latest_first_day(today)
     if not FIRST_DAY_MIN <= first_day <= latest:
         raise SettingError(
-            f"--first-day {first_day} does not do for a city with {PAST_DAYS} days of history:"
+            f"--first-day {first_day} is not possible for a city with {PAST_DAYS} days of history:"
             f" it is {FIRST_DAY_MIN} at the earliest and {latest} at the latest today"
         )
 
@@ -107,7 +107,7 @@ async def begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int, peo
         row = await cursor.fetchone()
     if row is None:
         return None
-    # The event bears the key of its command for ever, and the key says which city it was.
+    # The event keeps the key of its command for ever, and the key names the city.
     days = (local_date(row[1]) - FIRST_DAY_MIN).days + 1
     for day in (FIRST_DAY_MIN + timedelta(days=n) for n in range(days, -1, -1)):
         if secret.key_name(ACTOR, _key(city_name(seed, people, day), 0).name) == row[0]:
@@ -118,7 +118,7 @@ async def begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int, peo
 async def first_day_of(
     core: Core, conninfo: str, *, schema: str, seed: int, people: int, first_day: date | None, today: date
 ) -> date:
-    """The first day of the city to make or to complete: that in the log, else as told, else thirty days ago.
+    """The first day of the city to make or complete: that in the log, else the given one, else thirty days ago.
 
     Raises SettingError if the log has a city of this seed with another size or first day.
     """
@@ -132,10 +132,10 @@ async def first_day_of(
 
 
 async def load_city(core: Core, clock: CityClock, plan: CityPlan, *, console: Console) -> City:
-    """Make this city, or what is lacking of it. `clock` must be that of the core's lane.
+    """Make this city, or what is missing of it. `clock` must be that of the core's lane.
 
-    Commands that were accepted before do nothing again: their keys tell, and after seven days their ids. What something
-    else in the log has the place of is refused and counted. Raises Unavailable.
+    Commands that were accepted before change nothing, by their keys, and after seven days by their ids. Commands that
+    collide with something else in the log are refused and counted. Raises Unavailable.
     """
     marker: StreamName = agenda_stream(plan.last_agenda)
     if (await core.log.load([marker]))[marker].version:
@@ -168,9 +168,9 @@ async def load_city(core: Core, clock: CityClock, plan: CityPlan, *, console: Co
 
 
 def decided_together(planned: Iterable[Planned], at_once: int) -> Iterator[list[Planned]]:
-    """Commands in order, as many at a time as may all be decided at the moment of the last of them.
+    """Commands in order, grouped so that all of a group may be decided at the moment of its last one.
 
-    Each says before when that must be: so little hangs on the very moment that there are few of them.
+    Each command has its latest moment. Few depend on the exact moment, so there are few groups.
     """
     some: list[Planned] = []
     before = FAR
@@ -189,7 +189,7 @@ def _key(city: str, ordinal: int) -> Key:
 
 
 async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) -> list[tuple[str, str, bool]]:
-    """Of each command its kind, the code of its refusal or "", and whether it was new. Raises Unavailable."""
+    """For each command: its kind, the code of its refusal or "", and whether it was new. Raises Unavailable."""
     submitted = (core.lane.submit(one.command, _key(city, ordinal + n)) for n, one in enumerate(some))
     answers = await asyncio.gather(*submitted, return_exceptions=True)
     told: list[tuple[str, str, bool]] = []
@@ -197,7 +197,9 @@ async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) 
         kind = type(one.command).__name__
         if isinstance(answer, Rejected):
             if answer.code in {"unavailable", "overloaded"}:
-                raise Unavailable("the database does not answer; the city is not complete yet: say it again")
+                raise Unavailable(
+                    "the database does not answer; the city is not complete yet: run the same command again"
+                )
             told.append((kind, "" if (kind, answer.code) in SAID_BEFORE else answer.code, False))
         elif isinstance(answer, BaseException):
             raise answer

@@ -1,6 +1,6 @@
 """What happens in an invented city of a given size, as commands in order of time: see infra/demo/city.py.
 
-The same seed, size and first day make the same plan, but for ids, which hang on the secret.
+The same seed, size and first day make the same plan, except for ids, which depend on the secret.
 """
 
 import heapq
@@ -76,7 +76,7 @@ FAR = datetime.max.replace(tzinfo=UTC)
 
 
 def city_name(seed: int, people: int, first_day: date) -> str:
-    """What makes a city this one and no other."""
+    """The unique name of a city."""
     return f"city-{seed}-{people}-{first_day}"
 
 
@@ -92,7 +92,7 @@ def midnight(day: date) -> datetime:
 
 
 class Planned(msgspec.Struct, frozen=True, gc=False):
-    """A command, when it is said, and before when it must be decided."""
+    """A command, the moment at which it is sent, and the moment before which it must be decided."""
 
     at: datetime
     before: datetime
@@ -128,16 +128,16 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
         return self.start + timedelta(minutes=self.practice.minutes)
 
     def rules_out(self, other: "Visit") -> bool:
-        """Whether nobody may have both."""
+        """Whether one patient may not have both."""
         one, another = self.practice, other.practice
         overlap = self.start < other.end and other.start < self.end
         return overlap or (one.hospital, one.specialty) == (another.hospital, another.specialty)
 
 
 class CityPlan:
-    """What is said in the city, in order of time. Nothing in it is refused, unless by what others did in the log.
+    """The commands of the city, in order of time. None is refused, unless it collides with something else in the log.
 
-    Only what is still to come of what was released is kept, and who is expected: a plan does not grow with its length.
+    It keeps only the future of released agendas and the patients expected, so it does not grow with its length.
     """
 
     def __init__(self, secret: Secret, *, seed: int, people: int, first_day: date) -> None:
@@ -160,7 +160,7 @@ class CityPlan:
 
     @property
     def last_agenda(self) -> str:
-        """Published when all else is done: by it is seen that the city is complete."""
+        """The agenda that is published last: if it exists, the city is complete."""
         return self._practices[-1].agenda(self._last_day)
 
     @property
@@ -169,13 +169,13 @@ class CityPlan:
         return next(day for day in days if day.isoweekday() <= 5)
 
     def about(self) -> int:
-        """How many commands it has, more or less."""
+        """The approximate number of commands."""
         weekdays = DAYS * 5 // 7
         wanted = sum(practice.filled for practice in self._practices) * SLOTS * weekdays
         return len(self.hospitals) + self.people + len(self._practices) * weekdays + int(wanted * 1.17)
 
     def commands(self) -> Iterator[Planned]:
-        """All of it, once."""
+        """Yield all commands, once."""
         begin = midnight(self.first_day - timedelta(days=PAST_DAYS))
         for number, code in enumerate(self.hospitals):
             again, zone = divmod(number, len(ZONES))
@@ -222,7 +222,7 @@ class CityPlan:
         )
 
     def _identity(self, person: int) -> str:
-        """Like no real one: as long as one may be, begun with 99, with the seed at the end and in the complement."""
+        """An identity number unlike any real one: of full length, beginning with 99, with the seed at its end."""
         hundreds, rest = divmod(self._seed, 260)
         return parse_ci(f"99{person:06d}{hundreds:02d}-{rest // 26}{chr(ord('A') + rest % 26)} LP")
 
@@ -274,7 +274,7 @@ class CityPlan:
                 yield Planned(at, midnight(day + timedelta(days=1)), agenda)
 
     def _release(self, practice: Practice, day: date, at: datetime) -> Iterator[Planned]:
-        """Most who want a slot ask in the first minutes, the others until shortly before it begins."""
+        """Most patients ask for a slot in the first minutes, the others until shortly before it begins."""
         dice = self._dice
         for slot in range(1, SLOTS + 1):
             if dice.random() >= practice.filled:
@@ -317,7 +317,7 @@ class CityPlan:
         yield Planned(at, start, booking)
 
     def _somebody(self, practice: Practice, day: date, start: datetime) -> Visit | None:
-        """Somebody who may be seen there then. Who was expected today counts as expected until midnight."""
+        """A person who may have a visit there and then. Patients expected today count as expected until midnight."""
         for _ in range(PATIENT_TRIES_MAX):
             person = int(self._registered * self._dice.random() ** REGULARS)
             visit = Visit(person, practice, day, start)
@@ -326,7 +326,7 @@ class CityPlan:
         return None
 
     def _foresee(self, visit: Visit, slot: int, appointment: str, booked_at: datetime) -> None:
-        """What will become of it: given up, or the patient comes, or does not, the less likely the longer it takes."""
+        """Plan the end of an appointment: cancelled, attended or missed; a longer wait makes attendance less likely."""
         dice, start = self._dice, visit.start
         waits = start - booked_at
         if dice.random() < CANCELLED_SHARE:

@@ -1,6 +1,6 @@
-"""A small city to try things on: La Paz's municipal hospitals, thirty days of agendas and lines, invented people.
+"""A small demo city: La Paz's municipal hospitals, thirty days of agendas and lines, invented people.
 
-The same seed and first day make the same city, through the same commands as everybody's.
+The same seed and first day make the same city, by the same commands that clients send.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from infra.running.settings import SettingError
 
 ACTOR = "demo"
 DAYS = 30
-SEED_MAX = 9_999  # what an identity number has room for
+SEED_MAX = 9_999  # an identity number has room for this many
 PEOPLE = 120
 BOOKINGS = 400
 SLOTS = 12
@@ -72,7 +72,7 @@ FAMILY_NAMES = ("Mamani", "Quispe", "Choque", "Condori", "Flores", "Vargas", "Ap
 
 
 class DemoCity(msgspec.Struct, frozen=True):
-    """How much there is now: bookings that collided with others were refused, as they should be, and do not count."""
+    """The numbers of the city. Bookings that collided with others were refused, as expected, and do not count."""
 
     hospitals: int
     agendas: int
@@ -105,7 +105,7 @@ def agendas(first_day: date) -> Iterator[PublishAgenda]:
 
 
 def lines(first_day: date) -> Iterator[OpenLine]:
-    """Every service point and service. They are open all day, Sundays too, so that there is always one to try."""
+    """A line for every service point and service, open all day and on Sundays, so that one can always be tried."""
     for day in (first_day + timedelta(days=n) for n in range(DAYS)):
         opens_at = datetime.combine(day, time(), TIME_ZONE)
         for point in SERVICE_POINTS:
@@ -122,7 +122,7 @@ def lines(first_day: date) -> Iterator[OpenLine]:
 
 
 def people(core: Core, dice: random.Random, seed: int) -> Iterator[RegisterPerson]:
-    """Invented people, others for each seed: their identity numbers begin with 999, which no office issues."""
+    """Invented people, different for each seed. Their identity numbers begin with 999, which no office issues."""
     if not 0 <= seed <= SEED_MAX:
         raise ValueError(f"a seed is 0 to {SEED_MAX}, not {seed}")
     for number in range(PEOPLE):
@@ -160,7 +160,7 @@ def bookings(
 
 
 def check_first_day(first_day: date, *, today: date) -> None:
-    """Raise SettingError for a first day whose agendas nobody may publish today."""
+    """Raise SettingError for a first day whose agendas can't be published today."""
     latest = today + timedelta(days=PUBLISH_AHEAD_DAYS_MAX - DAYS + 1)
     if first_day < today:
         raise SettingError(f"--first-day {first_day} is in the past: agendas are published from today, {today}, on")
@@ -169,7 +169,7 @@ def check_first_day(first_day: date, *, today: date) -> None:
 
 
 async def first_day_lacking(core: Core, conninfo: str, *, schema: str, seed: int, today: date) -> date | None:
-    """First day of the city that the log still lacks; None if there is nothing to do.
+    """The first day of the city to make or complete; None if there is nothing to do.
 
     Today for an empty log. For one that begins with the city of this seed: that city's, until it is complete or its
     last day is past. Any other log is left alone. Raises Unavailable.
@@ -185,14 +185,14 @@ async def first_day_lacking(core: Core, conninfo: str, *, schema: str, seed: int
 
 
 async def _begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int) -> date | None:
-    """The first day of the city with which the log begins: its first event bears the key of its command for ever."""
+    """The first day of the city with which the log begins: its first event keeps the key of its command for ever."""
     first_event = sql.SQL("SELECT actor, command_id, recorded_at FROM {} WHERE notification_id = 1")
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
         cursor = await connection.execute(first_event.format(sql.Identifier(schema, "events")))
         row = await cursor.fetchone()
     if row is None or row[0] != ACTOR:
         return None
-    earliest = local_date(row[2]) - timedelta(days=1)  # midnight may have come in between
+    earliest = local_date(row[2]) - timedelta(days=1)  # midnight may have passed meanwhile
     days = (earliest + timedelta(days=n) for n in range(PUBLISH_AHEAD_DAYS_MAX + 2))
     return next((day for day in days if secret.key_name(ACTOR, _key(seed, day, "hospital", 0).name) == row[1]), None)
 
@@ -202,10 +202,10 @@ def _key(seed: int, first_day: date, kind: str, number: int) -> Key:
 
 
 async def load_demo(core: Core, *, seed: int, first_day: date, console: Console, going_on: bool = False) -> DemoCity:
-    """Make the city of this seed and first day; what is there already is not made twice.
+    """Make the city of this seed and first day. Existing parts are not made twice.
 
-    One agenda is published when all else is done: by it is seen that the city is complete. `going_on` leaves out what
-    can't be made any more, because its day is past or something else has its place by now.
+    One agenda is published last: if it exists, the city is complete. `going_on` leaves out what can no longer be made,
+    because its day is past or it would collide with something else.
 
     Raises Unavailable; Rejected if the city collides with something else in the log, such as other agendas of the same
     hospitals, unless it is `going_on`.
@@ -237,7 +237,7 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
         opened = await submit(published, "agenda")
         registered = await submit(registrations, "person")
         await submit(points, "service-point")
-        waiting = await submit(queues, "line", may_collide=True)  # none is opened more than a month ahead
+        waiting = await submit(queues, "line", may_collide=True)  # lines are opened at most a month ahead
         booked = await submit(wanted, "booking", may_collide=True)
         opened += await submit([last], "last-agenda")
     return DemoCity(hospitals=hospitals, agendas=opened, people=registered, appointments=booked, lines=waiting)

@@ -1,4 +1,4 @@
-"""The keys by which tokens are checked: those of an OpenID Connect provider, or a developer's own."""
+"""The keys that verify tokens: those of an OpenID Connect provider, or the development key."""
 
 import asyncio
 import time
@@ -24,22 +24,22 @@ DEVELOPMENT_ISSUER = "igob-development"
 DEVELOPMENT_ALGORITHMS = ("Ed25519",)
 REFRESH_EVERY_S = 600
 RETRY_S = 5  # while there are no keys yet
-LOOK_AGAIN_MIN_S = 10  # anybody can name a key that nobody has
-KEPT_MAX_S = 24 * 3_600  # while the provider does not answer: it may be gone for good, and so its word on who left
+LOOK_AGAIN_MIN_S = 10  # because anybody can send tokens that name unknown keys
+KEPT_MAX_S = 24 * 3_600  # while the provider does not answer: it may be gone for good, and can't withdraw keys
 FETCH_TIMEOUT_S = 5
 FETCH_BYTES_MAX = 256 * 1024
 KEYS_MAX = 50
-KEY_KINDS = ("RSA", "EC", "OKP")  # whoever has an "oct" key to check tokens can make them
+KEY_KINDS = ("RSA", "EC", "OKP")  # a symmetric ("oct") key that verifies tokens can also make them
 
 
 class WrongKeys(Exception):
-    """What a provider serves is not what its keys are."""
+    """The provider's answer has no usable configuration or keys."""
 
 
 class Keys(Protocol):
-    """Where keys come from. `generation` grows when a key that was good is no longer.
+    """A source of keys. `generation` grows when a key is withdrawn.
 
-    `now` is None while they are not known, and empty if the provider has none: then no token is good.
+    `now` is None while the keys are unknown, and empty if the provider has none: then no token is valid.
     """
 
     issuer: str
@@ -49,18 +49,18 @@ class Keys(Protocol):
     now: KeySet | None
 
     async def look_again(self) -> None:
-        """Ask for keys that are new, unless that was done just now."""
+        """Fetch new keys, unless that was done just now."""
         ...
 
 
 def development_key(secret: Secret) -> OKPKey:
-    """The private key of this installation: whoever has the secret can act as anybody, on this machine alone."""
+    """The private development key of this installation. With it, one can act as anybody, on this machine only."""
     seed = secret.development_seed()
     return OKPKey.derive_key(seed, "Ed25519", {"kid": DEVELOPMENT_KEY_ID})
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """For whom a development token is: see `Actor` in api/access/identity.py."""
+    """The login of a development token: see `Actor` in api/access/identity.py."""
 
     subject: str = "developer"
     roles: Sequence[str] = ()
@@ -71,7 +71,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def development_token(secret: Secret, settings: Settings, login: Login, *, begin: datetime, lasts: timedelta) -> str:
-    """A token as a provider would sign it. Raises SettingError if there is a provider, which signs them itself."""
+    """A token like a provider's. Raises SettingError if a provider is set, because only it signs tokens then."""
     if settings.oidc_issuer:
         raise SettingError(f"{settings.oidc_issuer} signs the tokens here ({PREFIX}OIDC_ISSUER)")
     claims = {
@@ -91,7 +91,7 @@ def development_token(secret: Secret, settings: Settings, login: Login, *, begin
 
 
 class DevelopmentKeys:
-    """The one key of this installation."""
+    """The development key as the only key."""
 
     issuer = DEVELOPMENT_ISSUER
     algorithms: tuple[str, ...] = DEVELOPMENT_ALGORITHMS
@@ -107,9 +107,9 @@ class DevelopmentKeys:
 
 
 class ProviderKeys:
-    """The keys of an OpenID Connect provider, looked up every REFRESH_EVERY_S, and when a token names an unknown one.
+    """The keys of an OpenID Connect provider, fetched every REFRESH_EVERY_S, and when a token names an unknown one.
 
-    While the provider does not answer, what it said last stays good, for KEPT_MAX_S at most.
+    While the provider does not answer, its last keys stay valid, for at most KEPT_MAX_S.
     """
 
     development = False
@@ -125,7 +125,7 @@ class ProviderKeys:
         self._asking = asyncio.Lock()
 
     async def keep(self) -> None:
-        """Look them up again and again, until cancelled."""
+        """Fetch the keys periodically, until cancelled."""
         while True:
             await self.look_again()
             await asyncio.sleep(RETRY_S if self.now is None else REFRESH_EVERY_S)
@@ -133,15 +133,15 @@ class ProviderKeys:
     async def look_again(self) -> None:
         wanted_at_s = time.monotonic()
         async with self._asking:
-            # What was asked for after we came, or just before, is as new as it gets.
+            # A fetch that began after this call, or just before, is recent enough.
             recent = self._asked_at_s > wanted_at_s or wanted_at_s - self._asked_at_s < LOOK_AGAIN_MIN_S
             if recent and self.now is not None:
                 return
             self._asked_at_s = time.monotonic()
             try:
                 self._replace(await self._fetch_keys())
-            except Exception as error:  # whatever a provider says, it is asked again
-                log_failure("the keys of the identity provider can't be had", error)
+            except Exception as error:  # whatever the error, try again later
+                log_failure("the keys of the identity provider can't be fetched", error)
                 self._drop_old()
 
     def _replace(self, found: KeySet) -> None:
@@ -150,7 +150,7 @@ class ProviderKeys:
             self.generation += 1
         self.now, self._answered_at_s = found, time.monotonic()
         if not found:
-            log_failure("the identity provider has no key that checks signatures: no token is good", WrongKeys())
+            log_failure("the identity provider has no key that verifies signatures: no token is valid", WrongKeys())
 
     def _drop_old(self) -> None:
         if self.now is not None and time.monotonic() - self._answered_at_s > KEPT_MAX_S:
@@ -186,26 +186,26 @@ class ProviderKeys:
 
 
 def public_keys(said: Mapping[str, Any]) -> KeySet:
-    """Those of a key set that check signatures; others in it are none of ours. Raises WrongKeys for what is no set."""
+    """The keys of a key set that verify signatures. Raises WrongKeys if it is no key set."""
     keys = said.get("keys")
     if not isinstance(keys, list):
         raise WrongKeys("it answers no set of keys")
     found = []
     for key in keys[:KEYS_MAX]:
         if isinstance(key, dict) and key.get("kty") in KEY_KINDS and key.get("use", "sig") == "sig" and "d" not in key:
-            with suppress(Exception):  # of a kind that the library does not know, or nonsense: the others are good
+            with suppress(Exception):  # of an unknown kind, or malformed: the others may be valid
                 found += KeySet.import_key_set({"keys": [key]}).keys
     return KeySet(found)
 
 
 def _print(key: Any) -> tuple[str | None, str]:
-    """What a key is and how it is called."""
+    """The id and the thumbprint of a key, to compare keys."""
     return key.kid, key.thumbprint()
 
 
 @asynccontextmanager
 async def keys_of(settings: Settings, secret: Secret) -> AsyncIterator[Keys]:
-    """Those of the settings, kept up to date until the block ends."""
+    """The keys of the settings, kept up to date until the block ends."""
     if not settings.oidc_issuer:
         yield DevelopmentKeys(secret)
         return

@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 
 class Report(msgspec.Struct):
-    """What came of it, in agendas.
+    """The result of an import, in numbers of agendas.
 
-    `already_there` were published with this very content before, `already_imported` of them by this very file;
-    `refused` counts all refused rows, `problems` tells the first PROBLEMS_KEPT_MAX of them. `error` is "" unless the
-    file was refused, when nothing was written, or the database went away.
+    `already_there` were published before with the same content, `already_imported` of them by this very file.
+    `refused` counts all refused rows; `problems` has the first PROBLEMS_KEPT_MAX. `error` is "" unless the file was
+    refused (then nothing was written) or the database stopped answering.
     """
 
     published: int = 0
@@ -80,7 +80,7 @@ class Report(msgspec.Struct):
 def import_file(
     path: Path, settings: Settings, *, now: datetime, say: Callable[[str], None], console: Console
 ) -> Report:
-    """Publish the agendas of a file on the database of the settings, which starts for it if it must.
+    """Publish the agendas of a file on the database of the settings, which is started if necessary.
 
     Raises OSError, SettingError, FolderHeld, EmbeddedError, MigrationError, psycopg.OperationalError.
     """
@@ -92,7 +92,7 @@ def import_file(
                 at_once = min(ROWS_AT_ONCE, settings.queue_max)
                 return await import_agendas(core, content, now=now, console=console, at_once=at_once)
 
-        for _ in parse(content):  # what is wrong with the whole file needs no database to be seen
+        for _ in parse(content):  # errors of the file as a whole are found without the database
             break
         with running(settings, "igob import agendas", say):
             report = run_until_terminated(work())
@@ -106,7 +106,7 @@ def import_file(
 async def import_agendas(
     core: Core, content: bytes, *, now: datetime, console: Console, at_once: int = ROWS_AT_ONCE
 ) -> Report:
-    """Check all rows against the present moment and the log; if all are right, publish them, `at_once` at a time.
+    """Check all rows against the present moment and the log. If all are valid, publish them, `at_once` at a time.
 
     Raises FileRefused; psycopg.OperationalError or PoolTimeout if the database does not answer.
     """
@@ -115,7 +115,7 @@ async def import_agendas(
         rows, report = await check(core, content, now=now, advance=lambda n: progress.advance(checking, n))
         if report.refused:
             wrong = "1 row is" if report.refused == 1 else f"{report.refused} rows are"
-            report.error = f"nothing was imported: {wrong} not right"
+            report.error = f"nothing was imported: {wrong} not valid"
             return report
         progress.update(checking, total=rows)
         publishing = progress.add_task("publishing", total=rows)
@@ -125,11 +125,11 @@ async def import_agendas(
 async def check(
     core: Core, content: bytes, *, now: datetime, advance: Callable[[int], None] = lambda _: None
 ) -> tuple[int, Report]:
-    """How many rows there are, and which would be refused. Writes nothing. Raises FileRefused."""
+    """The number of rows, and a report of those that would be refused. Writes nothing. Raises FileRefused."""
     count = 0
     report = Report()
     line_of: dict[AgendaId, int] = {}
-    known: dict[StreamName, Any] = {}  # hospitals: few, and looked up once
+    known: dict[StreamName, Any] = {}  # hospitals are few, and looked up once
     for some in _chunks(parse(content), ROWS_AT_ONCE):
         refused = await _refused(core, [row for row in some if isinstance(row, Row)], known, now)
         for row in some:
@@ -151,9 +151,9 @@ async def check(
 
 
 async def _refused(core: Core, rows: list[Row], known: dict[StreamName, Any], now: datetime) -> dict[int, Rejected]:
-    """Which of these rows the domain would refuse as the log is now, by line; `known` grows by their hospitals.
+    """The rows that the domain would refuse now, by line. Their hospitals are added to `known`.
 
-    A row that was published before is none of them, whatever day it is: a run that was killed can be completed later.
+    Rows that were published before are not refused, whatever the day: a killed run can be completed later.
     """
     missing: set[StreamName] = {hospitals.stream(row.command.hospital) for row in rows}
     missing -= known.keys()

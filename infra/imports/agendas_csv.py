@@ -1,4 +1,4 @@
-"""Agendas in a CSV file, one a row, read into commands. The format is described in docs/import-agendas.md."""
+"""Reads agendas from a CSV file into commands, one per row. docs/import-agendas.md describes the format."""
 
 import csv
 import io
@@ -33,12 +33,12 @@ QUOTAS: dict[str, agendas.Channel] = {
 }
 COLUMNS = (*REQUIRED, "release_at", *QUOTAS)
 
-# Python's own ISO parsers take weeks and missing hyphens too, and regular expressions digits of any script.
+# Python's ISO parsers also accept weeks and missing hyphens, and `\d` matches digits of any script.
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00)")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?")
 _WHOLE = re.compile(r"-?[0-9]{1,9}")
-# What Excel wants above the header to know how the cells are separated.
+# The line above the header that tells Excel how the cells are separated.
 _SEPARATOR = re.compile(r'"?sep=(.*?)"?[\r\n]*', re.IGNORECASE)
 
 # The domain's refusals in the words of somebody who made the file. The API uses the refusals' own texts.
@@ -64,9 +64,9 @@ class FileRefused(Exception):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with the row that begins at `line` (from 1, the header's being the first).
+    """An error in the row that begins at `line` (counted from 1 for the header).
 
-    `column` is "" when the row as a whole is to blame; `code` is that of the refusal, "row" for a wrong shape,
+    `column` is "" if the row as a whole is wrong; `code` is that of the refusal, "row" for a wrong shape,
     "doubled" for an agenda that is in the file twice.
     """
 
@@ -81,7 +81,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A row that is right in itself, and the line of the file at which it begins."""
+    """A well-formed row, and the line of the file at which it begins."""
 
     line: int
     command: PublishAgenda
@@ -94,7 +94,7 @@ class _BadCell(Exception):
 
 
 def read_content(path: Path) -> bytes:
-    """The file. Raises FileRefused if it is too large, OSError if it can't be read."""
+    """The content of the file. Raises FileRefused if it is too large, OSError if it can't be read."""
     with path.open("rb") as file:
         content = file.read(FILE_MAX_BYTES + 1)
     if len(content) > FILE_MAX_BYTES:
@@ -103,9 +103,9 @@ def read_content(path: Path) -> bytes:
 
 
 def parse(content: bytes) -> Iterator[Row | Problem]:
-    """The rows in their order, each right in itself or with what is wrong with it. Blank rows are left out.
+    """The rows in order, each well-formed or as a Problem. Blank rows are left out.
 
-    Raises FileRefused if there is no table in it, or it has too many rows.
+    Raises FileRefused if the content is no table or has too many rows.
     """
     text = _decoded(content)
     lines = io.StringIO(text, newline="")
@@ -147,7 +147,7 @@ def _first_line(lines: io.StringIO) -> str:
 
 
 def _said_delimiter(line: str) -> str:
-    """What a line like `sep=;` says; "" if it is no such line. Raises FileRefused for a delimiter that is not read."""
+    """The delimiter of a line like `sep=;`; "" for other lines. Raises FileRefused for an unsupported delimiter."""
     said = _SEPARATOR.fullmatch(line)
     if said and said[1] not in {",", ";"}:
         raise FileRefused(f"its first line says sep={_shown(said[1])}: separate the cells by commas or semicolons")
@@ -155,7 +155,7 @@ def _said_delimiter(line: str) -> str:
 
 
 def _columns(header: str, delimiter: str) -> list[str]:
-    """The names of the columns, in their order. Raises FileRefused unless all are known, and all required there."""
+    """The names of the columns, in order. Raises FileRefused if one is unknown or a required one is missing."""
     try:
         names = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter, strict=True), [])]
     except csv.Error as error:
@@ -173,9 +173,9 @@ def _columns(header: str, delimiter: str) -> list[str]:
 
 
 def _records(lines: io.StringIO, delimiter: str, header_line: int) -> Iterator[tuple[int, list[str] | Problem]]:
-    """Records after the header by the line at which they begin: with a quoted line break, one has several lines.
+    """The records after the header, each with the line at which it begins. A quoted line break makes several lines.
 
-    What can't be read as CSV ends it: where the next record would begin is not known.
+    A record that is not CSV is the last one, because it is unknown where the next would begin.
     """
     reader = csv.reader(_bounded(lines), delimiter=delimiter, strict=True)
     while True:
@@ -220,7 +220,7 @@ def command_of(cells: Mapping[str, str]) -> PublishAgenda:
     if end <= start:
         raise _BadCell("end", f"{cells['end']} is not after the start, {cells['start']}")
     fits = 1 <= minutes <= end - start
-    # One slot that does not fit still lets the domain say first what it thinks of its length.
+    # If not even one slot fits, make one, so that the domain checks its length first.
     starts = range(start, end - minutes + 1, minutes) if fits else [start]
     try:
         midnight = datetime.combine(day, time(), TIME_ZONE).astimezone(UTC)
@@ -283,7 +283,7 @@ def problem_of(line: int, refusal: Rejected) -> Problem:
     text = HINTS.get(type(refusal.hint)) if isinstance(refusal, InvalidInput) else REASONS.get(type(refusal))
     column = refusal.path.rpartition(".")[2]
     if refusal.path.startswith("quotas"):
-        column = "quota_…"  # the domain does not say which
+        column = "quota_…"  # the domain does not name the slot
     return Problem(line, column, refusal.code, text.format_map(refusal.details) if text else str(refusal))
 
 

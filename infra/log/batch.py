@@ -9,14 +9,14 @@ from domain.decider import Event, StreamName
 from infra.log.codec import Codec, subject_of
 from infra.log.submission import Key
 
-# One parameter a column, in the order of the function in infra/postgres/migrations/0003_append.sql.
+# One parameter per column, in the order of the function in infra/postgres/migrations/0003_append.sql.
 PLAIN_PARAMETERS = 12
 NULL = "\\N"
 NO_COLUMNS: tuple[tuple[Any, ...], ...] = ((),) * 5
 
 
 def column(values: Sequence[str]) -> str:
-    """A column as the append takes it: a line a row. Raises ValueError if a value has a line break of its own."""
+    """A column in the form that the append takes: one line per row. Raises ValueError if a value has a line break."""
     text = "\n".join(values)
     if text.count("\n") >= max(len(values), 1):
         raise ValueError("a value of a batch has a line break")
@@ -24,10 +24,10 @@ def column(values: Sequence[str]) -> str:
 
 
 class Batch:
-    """What one append takes, in the columns in which it travels: see infra/postgres/migrations/0003_append.sql.
+    """The content of one append, as columns: see infra/postgres/migrations/0003_append.sql.
 
-    `read` has the version of each stream that was looked at (0 = no event yet). Events are encoded as they are added,
-    so that little is left to do when the batch may be sent; those with personal fields wait for their subject's key.
+    `read` has the version of each stream that was read (0 = no event yet). Events are encoded as they are added, so
+    that little is left to do before sending; those with personal fields wait for their subject's key.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -63,7 +63,7 @@ class Batch:
         return number
 
     def refuse(self, key: Key) -> None:
-        """Add a refused command: its key is looked up, and nothing is kept of it."""
+        """Add a refused command: its key is looked up, and nothing of it is stored."""
         self.commands.append((key.name, "", key.by or key.actor, NULL, NULL))
 
     @property
@@ -73,7 +73,7 @@ class Batch:
 
     def columns(self) -> tuple[str, ...]:
         """The first PLAIN_PARAMETERS parameters of the append. Raises ValueError if a value has a line break."""
-        # A stream that was empty when read and is begun here needs no look: a first event can't be there twice.
+        # A stream that was empty and begins here needs no version check: its first event can't be inserted twice.
         checked = {stream: seen for stream, seen in self.read.items() if seen or stream not in self.begun}
         keys, digests, actors, correlations, written = zip(*self.commands, strict=True) if self.commands else NO_COLUMNS
         streams, versions, names, states, commands = zip(*self.events, strict=True) if self.events else NO_COLUMNS
@@ -100,7 +100,7 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """Nothing was written: streams that moved on, with what was missed, and names of keys that have their outcome."""
+    """Nothing was written. Has the streams that have new events, with these events, and the keys already used."""
 
     stale: dict[StreamName, int]
     missed: dict[StreamName, list[Event]]

@@ -1,18 +1,18 @@
-"""States of streams that were used lately, as they were when last seen: bounded, and never trusted without a check."""
+"""A bounded cache of states of streams. A state may be old: the append checks its version."""
 
 from collections import OrderedDict
 
 from domain.decider import StreamName
 from infra.log.log import Loaded
 
-CACHE_BYTES_MAX = 128 * 2**20  # of events in the log, unless told otherwise; the states take some times that in memory
-ONCE_SHARE = 0.25  # of that, for streams that were not asked for again
+CACHE_BYTES_MAX = 128 * 2**20  # of events in the log, by default; states take a few times as much memory
+ONCE_SHARE = 0.25  # the part for streams that were used once
 ONCE, AGAIN = 1, 2  # values of Loaded.segment
-STREAM_BYTES = 500  # what a stream weighs beside its events, so that empty ones count too
+STREAM_BYTES = 500  # the weight of a stream besides its events, so that empty ones count
 
 
 class _Segment:
-    """Streams in the order of their last use, and what they weigh."""
+    """Streams in the order of their last use, and their total weight."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -36,10 +36,10 @@ class _Segment:
 
 
 class StateCache:
-    """The least recently used go first. The append checks each version, so an old state costs a retry, never a lie.
+    """Evicts the least recently used states. An old state costs a retry, never a wrong decision.
 
-    Streams that were asked for again have most of the room to themselves: thousands of patients who come once must not
-    drive out the agendas that all of them want.
+    Most of the room is for streams that were used more than once: thousands of patients who come once must not push out
+    the agendas that all of them use.
     """
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
@@ -65,7 +65,7 @@ class StateCache:
         return found
 
     def put(self, stream: StreamName, loaded: Loaded) -> None:
-        """Keep it, unless personal data are in it: those are read when they are needed and not kept."""
+        """Keep a state, unless it has personal data, which are read whenever they are needed."""
         self.drop(stream)
         if not loaded.sealed:
             self._once.put(stream, loaded)
@@ -81,7 +81,7 @@ class StateCache:
             self._once.take(stream)
 
     def trim(self) -> None:
-        """Let go of what is over the bound."""
+        """Evict states until the cache is within its bound."""
         once, again = self._once, self._again
         while self.weight_bytes > self._bytes_max:
             over = once.streams and (once.weight_bytes > self._bytes_max * ONCE_SHARE or not again.streams)

@@ -19,7 +19,7 @@ class UnknownEvent(Exception):
 
 
 class Codec:
-    """Encodes and decodes events. Keys of subjects are handed in; this knows no database."""
+    """Encodes and decodes events. Keys of subjects are parameters: this class uses no database."""
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode
@@ -44,8 +44,7 @@ class Codec:
     def decode(self, name: str, state: bytes, keys: Mapping[str, bytes]) -> Event:
         """The event; personal fields are None when the subject's key is gone.
 
-        Raises UnknownEvent for a name that neither an event nor an upcaster has, InvalidTag for sealed fields that were
-        tampered with.
+        Raises UnknownEvent for an unknown name, InvalidTag for sealed fields that were tampered with.
         """
         decoder = self._decoders.get(name)
         if decoder:
@@ -74,11 +73,11 @@ class Codec:
         return raw | personal
 
     def is_plain(self, name: str) -> bool:
-        """Whether an event of this name is read without any key."""
+        """Whether events of this name are decoded without a key."""
         return name in self._decoders
 
     def sealed_subject(self, name: str, state: bytes) -> str | None:
-        """Whose key is needed to read this event, if any."""
+        """The subject whose key is needed to decode this event, if any."""
         if self.is_plain(name):
             return None
         sealed = msgspec.json.decode(state).get(SEALED_FIELD)
@@ -86,10 +85,10 @@ class Codec:
 
 
 def subject_of(event: Event) -> str:
-    """The subject whose key an event with personal fields, or an erasure, is about."""
+    """The subject of an event with personal fields or of an erasure."""
     return str(getattr(event, event.subject_field))
 
 
 def _bound_to(name: str, subject: str) -> bytes:
-    """Ties the sealed fields to their event's name and subject: moved to another, they do not open."""
+    """Binds sealed fields to their event's name and subject: elsewhere they can't be decrypted."""
     return f"{name}/{subject}".encode()

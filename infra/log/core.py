@@ -35,7 +35,7 @@ async def open_core(
 ) -> AsyncIterator[Core]:
     """Open log and lane in this event loop; at the end the lane finishes what waits. It decides by this clock.
 
-    What it does is counted in `metrics` and told in `spans`, if there are any.
+    Its work is recorded in `metrics` and `spans`, if given.
 
     The database must be running and migrated, see infra/postgres/database.py. Raises Unavailable if it does not answer.
     """
@@ -49,7 +49,7 @@ async def open_core(
     )
     await log.open()
     lane.start()
-    gc.freeze()  # programs and schema stay: no need to look through them for garbage
+    gc.freeze()  # program and schema are permanent, so they need not be collected
     try:
         yield Core(log=log, lane=lane, secret=secret)
     finally:

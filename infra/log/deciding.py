@@ -1,4 +1,4 @@
-"""Decides the commands of a batch, on states that are loaded for all of them at once and remembered."""
+"""Decides the commands of a batch, on states that are loaded for all of them at once and cached."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ KNOWN_PERSONS_MAX = 50_000  # in memory, with the version of their stream
 
 
 class BatchDecider:
-    """Owns the remembered states. The lane uses it for one batch at a time."""
+    """Owns the cached states. The lane uses it for one batch at a time."""
 
     def __init__(self, log: Log, *, cache: StateCache, clock: Callable[[], datetime]) -> None:
         self.known_persons: dict[StreamName, int] = {}  # version of the stream that shows it
@@ -26,7 +26,7 @@ class BatchDecider:
         self._clock = clock
 
     async def decide_all(self, batch: list[Waiting], draft: Draft) -> None:
-        """Decide the commands in order, each on what those before it decided."""
+        """Decide the commands in order, each on the results of those before it."""
         reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
         wanted = dict.fromkeys(name for names in reads for name in names)
         persons = self._persons_to_look_up(batch, wanted, draft)
@@ -44,7 +44,7 @@ class BatchDecider:
     def _persons_to_look_up(
         self, batch: list[Waiting], wanted: dict[StreamName, None], draft: Draft
     ) -> set[StreamName]:
-        """Required persons that are not in memory. Adds those that the batch before writes to `wanted`."""
+        """The required persons that are not in memory. Adds to `wanted` those that the previous batch writes."""
         before = draft.before.work if draft.before else {}
         missing: set[StreamName] = set()
         for waiting in batch:
@@ -62,7 +62,7 @@ class BatchDecider:
     def _unknown_person(self, waiting: Waiting, draft: Draft) -> Rejected | None:
         """The refusal if a required person is not known. The append checks the stream versions used here."""
         for path, name in waiting.required_persons.items():
-            if work := draft.work.get(name):  # this batch or the one before has a command about the person
+            if work := draft.work.get(name):  # this batch or the previous one has a command about the person
                 known = work.current().known
             else:
                 version, known = draft.persons_seen[name]
@@ -118,7 +118,7 @@ class BatchDecider:
         return found
 
     async def _catch_up(self, found: dict[StreamName, Loaded]) -> None:
-        """Bring remembered states up to date. What was remembered without personal data may have some by now."""
+        """Bring cached states up to date. A stream cached without personal data may have some by now."""
         for name in found:
             self._cache.drop(name)
         await self._log.catch_up(found)
@@ -148,7 +148,7 @@ class BatchDecider:
         draft.refused.append((waiting, refusal))
 
     async def _read_on(self, command: Command, decision: Decision, names: Names, draft: Draft) -> list[Any]:
-        """The states of what the command reads, asked again with what was found until it is nothing new."""
+        """The states that the command reads: `reads` is called with the states found until it names no new stream."""
         for _ in range(MAX_READ_ROUNDS):
             found = {name: draft.work[name].current() for name in names}
             names = decision.streams(command, found)
@@ -158,7 +158,7 @@ class BatchDecider:
         raise RuntimeError(f"{type(command).__name__} reads more in every round")
 
     def remember(self, draft: Draft) -> None:
-        """The batch is on disk: so are its states."""
+        """Cache the states of a batch that is on disk."""
         cache = self._cache
         for stream, work in draft.work.items():
             if work.version == work.remembered.version:
@@ -175,7 +175,7 @@ class BatchDecider:
         cache.trim()
 
     def learn(self, conflict: Conflict) -> None:
-        """Fold in what others wrote; where that is not all of it, forget the state."""
+        """Fold in events of other processes. If some are missing, drop the state."""
         for stream, version in conflict.stale.items():
             self.known_persons.pop(stream, None)
             cached = self._cache.get(stream)

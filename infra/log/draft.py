@@ -1,4 +1,4 @@
-"""A batch while the lane decides it: the states of its streams, and what becomes of its commands."""
+"""A batch while the lane decides it: the states of its streams, and the results of its commands."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ from infra.log.submission import Key, Waiting
 
 
 class Work(msgspec.Struct, gc=False):
-    """A stream in a batch: as it was found, and what the batch adds to it.
+    """A stream in a batch: its state as found, and what the batch adds to it.
 
-    `state` belongs to the cache, or to the batch before, until somebody looks at it after this batch wrote to it, and
-    is a copy from then on (`owned`): what is not on disk yet never gets into a state that outlives the batch.
+    `state` belongs to the cache or to the previous batch until it is read after this batch wrote to it; from then on it
+    is a copy (`owned`). So events that are not on disk never get into a state that outlives the batch.
     `sealed`: the batch adds personal data.
     """
 
@@ -46,11 +46,11 @@ class Work(msgspec.Struct, gc=False):
 
 
 class Draft(msgspec.Struct):
-    """A batch being decided, on top of the one `before` it, which is on its way to the disk."""
+    """A batch being decided, on top of the one `before` it, which is being written."""
 
     batch: Batch
     before: "Draft | None" = None
-    fresh: bool = False  # the log is locked: what is remembered is brought up to date before it is used
+    fresh: bool = False  # the log is locked: cached states are brought up to date before use
     waiting: dict[Key, Waiting] = {}
     work: dict[StreamName, Work] = {}
     accepted: list[tuple[Waiting, int, list[Recorded]]] = []

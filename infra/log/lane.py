@@ -1,4 +1,4 @@
-"""The lane: commands that wait are decided one after another and appended together, one batch in flight."""
+"""The lane: waiting commands are decided one after another and appended together, with one batch in flight."""
 
 import asyncio
 import time
@@ -23,21 +23,21 @@ from infra.running.secret import Secret
 from infra.running.tracing import Spans
 
 BATCH_COMMANDS_MAX = 256
-HALVE_FROM_COMMANDS = 64  # with fewer waiting, all go in one append
+HALVE_FROM_COMMANDS = 64  # with fewer waiting commands, all go into one append
 CONFLICTS_BEFORE_LOCK_MAX = 2
 SETTLE_FOR_S = 20.0  # how long a batch is tried again while the database does not answer
-SETTLE_PAUSE_S = 0.2  # before the first repetition; then more
+SETTLE_PAUSE_S = 0.2  # before the first retry; later pauses are longer
 
 
 class _Sent(msgspec.Struct):
-    """A batch on its way to the disk."""
+    """A batch that is being written."""
 
     draft: Draft
     appending: "asyncio.Future[Appended | Conflict]"
 
 
 class Lane:
-    """One per process. Start it in the event loop that submits; stop drains what waits."""
+    """One per process. Start it in the event loop that submits; `stop` finishes the waiting commands."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Lane:
         self._waiting: list[Waiting] = []
         self._wake: asyncio.Future[None] | None = None  # while the lane has nothing to do
         self._task: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None  # asking for it each time would ask the system each time
+        self._loop: asyncio.AbstractEventLoop | None = None  # cached: get_running_loop() makes a system call
         self._stopping = False
         self._in_hand: list[Waiting] = []
         self._progress_at_s = time.monotonic()
@@ -72,18 +72,18 @@ class Lane:
 
     @property
     def waited_s(self) -> float:
-        """For how many seconds nothing has been answered, though commands wait; 0 if none do."""
+        """For how many seconds no command was answered while some are waiting; 0 if none is."""
         waits = self._waiting or any(not waiting.answer.done() for waiting in self._in_hand)
         return time.monotonic() - self._progress_at_s if waits else 0.0
 
     @property
     def waiting_commands(self) -> int:
-        """How many have no answer yet."""
+        """The number of commands without an answer."""
         return len(self._waiting) + sum(not waiting.answer.done() for waiting in self._in_hand)
 
     @property
     def oldest_wait_s(self) -> float:
-        """For how many seconds the first of them has waited; 0 if none does."""
+        """For how many seconds the oldest command has waited; 0 if none is waiting."""
         came = [waiting.came_at_s for waiting in (*self._in_hand, *self._waiting[:1]) if not waiting.answer.done()]
         return time.monotonic() - min(came) if came else 0.0
 
@@ -91,7 +91,7 @@ class Lane:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Refuse what comes, finish what waits."""
+        """Refuse new commands, and finish the waiting ones."""
         self._stopping = True
         self._wake_up()
         if self._task:
@@ -144,11 +144,11 @@ class Lane:
             self._wake.set_result(None)
 
     def kept(self, key: Key) -> Key:
-        """The key as the log keeps it: clients put names and numbers into keys, and the log is for ever."""
+        """The key as the log stores it: hashed, because clients put names and numbers into keys."""
         return Key(key.actor, self._secret.key_name(key.actor, key.name), key.by)
 
     async def _run(self) -> None:
-        """Go on whatever happens: what was in hand when something unforeseen came is answered, and the rest goes on."""
+        """Keep working whatever happens: after an unexpected error, answer the commands in hand and go on."""
         while True:
             try:
                 await self._work()
@@ -156,21 +156,23 @@ class Lane:
                 for waiting in self._in_hand:
                     self._fail(waiting, ServiceUnavailable(), "unavailable")
                 self.metrics.answered(self._tally)
-                log_failure("the lane stumbled", error, commands=len(self._in_hand))
+                log_failure("the lane failed unexpectedly", error, commands=len(self._in_hand))
             else:
                 return
 
     async def _work(self) -> None:
-        """One batch is on its way to the disk; the next is decided meanwhile, on what that one writes."""
+        """While one batch is being written, decide the next one on its results."""
         sent: _Sent | None = None
         while sent or self._waiting or not self._stopping:
             self._in_hand = list(sent.draft.waiting.values()) if sent else []
             draft = await self._next_draft(sent)
             before, sent = sent, None
             appended = await self._appended(before) if before else None
-            stands = before is None or appended is not None  # else the draft stood on what did not happen
+            stands = (
+                before is None or appended is not None
+            )  # otherwise the draft is based on events that were not written
             if draft.waiting and stands and not draft.failed:
-                # On its way before anything else is done: the database would wait meanwhile.
+                # Send it before doing anything else, so that the database does not wait.
                 sent = self._send(draft)
             if before and appended:
                 self._decider.remember(before.draft)
@@ -183,17 +185,17 @@ class Lane:
             self._progress_at_s = time.monotonic()
 
     async def _next_draft(self, sent: _Sent | None) -> Draft:
-        """Decide what waits, and what comes until `sent` is on disk. Empty if nothing came until then."""
+        """Decide the waiting commands, and those that arrive until `sent` is on disk. Empty if there are none."""
         draft = Draft(self._log.batch(), before=sent.draft if sent else None)
         while True:
             if sent and draft.waiting and sent.appending.done():
-                return draft  # what is on disk is answered now, however many keep coming
+                return draft  # answer what is on disk now, even if more commands keep coming
             came = self._take(draft, at_rest=sent is None)
             if came:
                 try:
                     await self._decider.decide_all(came, draft)
                 except Exception:
-                    draft.failed = True  # each for itself, then: see _settle
+                    draft.failed = True  # then each command is settled alone, see _settle
                     return draft
             elif sent.appending.done() if sent else draft.waiting or self._stopping:
                 return draft
@@ -204,9 +206,9 @@ class Lane:
                 return draft
 
     def _take(self, draft: Draft, *, at_rest: bool) -> list[Waiting]:
-        """Move what waits into the draft, in order of arrival, up to the limit; a key at most once.
+        """Move waiting commands into the draft, in order of arrival, up to the limit; each key at most once.
 
-        The second with a key waits for the next batch: its outcome hangs on that of the first, which the log will know.
+        A second command with the same key waits for the next batch: its outcome depends on that of the first.
         With no append in flight and HALVE_FROM_COMMANDS or more waiting, take half: the other half is decided while the
         first is written. An append costs as much before its first command as for a dozen, so fewer are not divided.
         """
@@ -250,7 +252,7 @@ class Lane:
             self._spans.batch(commands, outcome, begun_ns)
 
     async def _appended(self, sent: _Sent) -> Appended | None:
-        """Wait for the batch. None if it was not written, or that is not known; what is known already is answered."""
+        """Wait for the batch. None if it was not written, or that is unknown; known outcomes are answered."""
         try:
             answer = await sent.appending
         except Exception:
@@ -275,7 +277,7 @@ class Lane:
                 log_failure("a command failed", error, command=type(batch[0].command).__name__)
 
     async def _settle_one_by_one(self, batch: list[Waiting]) -> None:
-        """One of them may be to blame: the others must not suffer for it."""
+        """Settle each command alone, because one of them may be the cause of the failure."""
         for place, waiting in enumerate(batch):
             try:
                 await self._decide_and_append([waiting])
@@ -287,24 +289,26 @@ class Lane:
                 log_failure("a command failed", error, command=type(waiting.command).__name__)
 
     def _give_up(self, batch: list[Waiting], error: Unavailable) -> None:
-        """Those who came meanwhile would wait for the same: they may try again as well."""
+        """Refuse these commands and those that arrived meanwhile: their callers may try again."""
         batch, self._waiting = batch + self._waiting, []
         for waiting in batch:
             self._fail(waiting, ServiceUnavailable(), "unavailable")
         log_failure("the database does not answer", error, commands=len(batch))
 
     async def _decide_and_append(self, batch: list[Waiting]) -> None:
-        """Until each is answered: decide and append, with nothing else on its way. Raises Unavailable after a while.
+        """Decide and append until each command is answered, with no other batch in flight. Raises Unavailable.
 
-        After two conflicts with the log locked from before anything is looked at, so that nothing can be stale: several
-        processes share a stream that all want, instead of starving each other.
+        After two conflicts it locks the log before it reads, so that nothing can be stale: several processes then share
+        a contended stream instead of starving each other.
         """
         conflicts = lost = 0
         give_up_at_s = time.monotonic() + SETTLE_FOR_S
         while batch := [waiting for waiting in batch if not waiting.answer.done()]:
             turn: dict[Key, Waiting] = {}
             for waiting in batch[:BATCH_COMMANDS_MAX]:
-                turn.setdefault(waiting.key, waiting)  # the second with a key has to see what became of the first
+                turn.setdefault(
+                    waiting.key, waiting
+                )  # a second command with the same key needs the outcome of the first
             draft = Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX, waiting=turn)
             try:
                 async with self._log.locked() if draft.fresh else nullcontext():
@@ -349,7 +353,7 @@ class Lane:
                 self._fail(waiting, draft.unknown_persons.get(waiting.key, reused), "refused")
 
     def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:
-        if not waiting.answer.done():  # its caller may have gone
+        if not waiting.answer.done():  # its caller may have been cancelled
             waiting.answer.set_result(answer)
             self._count(waiting.command, outcome)
 

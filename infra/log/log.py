@@ -19,19 +19,19 @@ from infra.postgres.connections import NO_ANSWER, Connector, Readers, Unavailabl
 from infra.postgres.libpq import LibpqConnection, Result, StatementConnection, as_number, as_text
 from infra.running.secret import Secret
 
-READ_CONNECTIONS_MAX = 3  # beside the libpq connections that load streams, read the tail and append
-STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether it goes on
+READ_CONNECTIONS_MAX = 3  # besides the libpq connections that load streams, read the tail and append
+STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether there is another page
 PAGE_EVENTS_MAX = 500
 
 SINCE, PAGE = b"igob_since", b"igob_page"  # names of prepared statements
 
 
 class LogGap(Exception):
-    """A position or version that should follow another does not: by construction it can't happen."""
+    """A position or version is missing. By construction this can't happen."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An event as it stands in the log; `Log.event` reads it."""
+    """An event as stored in the log; `Log.event` decodes it."""
 
     position: int
     stream: StreamName
@@ -44,7 +44,7 @@ class Loaded(msgspec.Struct, gc=False):
     """A stream as it was at `version` (0 = no event yet).
 
     `weight_bytes` is the size of its events in the log; `sealed`: it has personal data. `segment` is the part of a
-    cache that has it, 0 for none. Searching the segments for each event would take longer than folding it.
+    cache that holds it, 0 for none. Searching the segments for each event would take longer than folding it.
     """
 
     version: int
@@ -91,9 +91,9 @@ class Log:
     async def load(
         self, streams: Iterable[StreamName], *, redacted: Collection[StreamName] = ()
     ) -> dict[StreamName, Loaded]:
-        """The states of these streams at one moment; each has an entry, also if nothing was ever written to it.
+        """The states of these streams at one moment. Each has an entry, even if it has no events.
 
-        For streams in `redacted` no key is asked for: personal fields are None, as if erased. Raises Unavailable.
+        For streams in `redacted` no keys are loaded: personal fields are None, as if erased. Raises Unavailable.
         """
         loaded = {name: Loaded(version=0, state=fold_of(name).initial()) for name in streams}
         await self.catch_up(loaded, redacted=redacted)
@@ -136,7 +136,7 @@ class Log:
         return (await self.load([stream]))[stream].state
 
     async def since(self, position: int) -> list[Entry]:
-        """What follows this position, in order; PAGE_EVENTS_MAX at most. Raises Unavailable, LogGap."""
+        """The events after this position, in order, at most PAGE_EVENTS_MAX. Raises Unavailable, LogGap."""
         page = await self._page(position)
         for expected, entry in enumerate(page, start=position + 1):
             if entry.position != expected:
@@ -161,11 +161,11 @@ class Log:
         ]
 
     async def history(self, stream: StreamName) -> list[Entry]:
-        """All of a stream at one moment, in order. Raises Unavailable."""
+        """All events of a stream at one moment, in order. Raises Unavailable."""
         return [Entry(*row) for row in await self._rows(self._statements.history, (stream,))]
 
     def event(self, entry: Entry) -> Event:
-        """The event of an entry; personal fields are None as if erased: no key is asked for. Raises UnknownEvent."""
+        """The event of an entry; no keys are loaded, so personal fields are None. Raises UnknownEvent."""
         return self._codec.decode(entry.name, entry.state, {})
 
     async def stream_names(self, prefix: str, *, after: str = "", first: int) -> list[StreamName]:
@@ -177,7 +177,7 @@ class Log:
         return [row[0] for row in await self._rows(self._statements.names, parameters)]
 
     async def written(self, key: Key, position: int) -> bool:
-        """Whether the event there was written by the command of that key. Raises Unavailable."""
+        """Whether the event at this position was written by the command with this key. Raises Unavailable."""
         return bool(await self._rows(self._statements.written, (position, key.name)))
 
     def batch(self) -> Batch:
@@ -185,16 +185,16 @@ class Log:
         return Batch(self._codec)
 
     def append(self, batch: Batch) -> "asyncio.Future[Appended | Conflict]":
-        """Write the whole batch, or nothing and say why. One round trip. After Appended, the batch is on disk.
+        """Write the whole batch, or nothing, in one round trip. After Appended, the batch is on disk.
 
-        One at a time per Log. Raises Unavailable: send the batch again, its keys settle whether it was written.
+        One at a time per Log. Raises Unavailable: send the batch again; its keys tell whether it was written.
         """
         return self._writer.append(batch)
 
     def locked(self) -> AbstractAsyncContextManager[None]:
-        """Hold the log's lock while the block runs: what is loaded in it can't be stale when it is appended.
+        """Hold the log's lock during the block: streams that are loaded in it can't change before the append.
 
-        The append is on disk when the block has ended. Others wait meanwhile, in order of arrival. Raises Unavailable.
+        The append is on disk when the block has ended. Other processes wait, in order of arrival. Raises Unavailable.
         """
         return self._writer.locked()
 
@@ -215,7 +215,7 @@ class Log:
             raise Unavailable(str(error)) from error
 
     async def _keys_of(self, subjects: set[str]) -> dict[str, bytes]:
-        """Keys are asked for each time: after an erasure no process goes on reading with a key that it remembers."""
+        """Keys are loaded each time, so that no process can use a cached key after an erasure."""
         if not subjects:
             return {}
         rows = await self._rows(self._statements.keys, (sorted(subjects),))

@@ -1,6 +1,6 @@
 """The log's SQL, for one schema.
 
-All as bytes: psycopg would put composed statements together, and look for their parameters, each time anew. Those for
+All are bytes: psycopg would compose other statements, and parse their parameters, on each execution. Those for
 libpq have numbered parameters.
 """
 
@@ -10,7 +10,7 @@ from infra.log.batch import PLAIN_PARAMETERS
 
 APPEND_TYPES = (*("text",) * PLAIN_PARAMETERS, "text[]", "bytea[]", "text[]")
 
-# One index scan a stream, whatever the statistics say; a wide ANY() may scan the whole table.
+# One index scan per stream, whatever the statistics say; a wide ANY() may scan the whole table.
 SINCE = """
 SELECT e.* FROM unnest(string_to_array({}, chr(10)), string_to_array({}, chr(10))::bigint[]) AS s (name, seen)
 CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
-"""A command submitted to the lane: its key, its caller's future, its outcome, and how the lane itself refuses it."""
+"""A command submitted to the lane: its key, its caller's future, its outcome, and the lane's own refusals."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ NO_PERSONS: Mapping[str, StreamName] = {}
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
-    """An idempotency key, in its actor's own space. `by`: what the log keeps of the actor, if that is not it."""
+    """An idempotency key, scoped by actor. `by`: what the log records of the actor, if it differs."""
 
     actor: str
     name: str
@@ -20,7 +20,7 @@ class Key(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """An accepted command. `position`: wait for it to read what was written. `replayed`: its key was known already."""
+    """An accepted command. `position`: wait for it to read the change. `replayed`: its key was already known."""
 
     position: int
     replayed: bool = False
@@ -28,7 +28,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 class Waiting(msgspec.Struct, frozen=True, eq=False):
-    """A command in the queue, and where its caller waits for the outcome."""
+    """A command in the queue, with the future for which its caller waits."""
 
     command: Command
     key: Key
@@ -49,13 +49,13 @@ class Overloaded(
 class ServiceUnavailable(
     Rejected,
     code="unavailable",
-    es="El servicio no está disponible por un momento; repita la solicitud con la misma clave.",
-    en="The service is not available for a moment; repeat the request with the same key.",
+    es="El servicio no está disponible en este momento; repita la solicitud con la misma clave.",
+    en="The service is not available at the moment; repeat the request with the same key.",
 ): ...
 
 
 class IdempotencyKeyReused(
     Rejected,
     es="Esa clave de idempotencia ya se usó para otra solicitud.",
-    en="That idempotency key was used for another request already.",
+    en="That idempotency key was already used for another request.",
 ): ...

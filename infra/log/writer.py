@@ -32,7 +32,7 @@ def _conflict_rows(found: Result) -> list[tuple[Any, ...]]:
 
 
 class Writer:
-    """Appends batches, one at a time. `keys_of` gives the keys of those subjects that have one."""
+    """Appends batches, one at a time. `keys_of` returns the keys of those subjects that have one."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Writer:
         self._broken = False
 
     def append(self, batch: Batch) -> "asyncio.Future[Appended | Conflict]":
-        """Write the whole batch, or nothing and say why. One round trip. After Appended, the batch is on disk.
+        """Write the whole batch, or nothing, in one round trip. After Appended, the batch is on disk.
 
-        One at a time. Raises Unavailable: send the batch again, its keys settle whether it was written.
+        One at a time. Raises Unavailable: send the batch again; its keys tell whether it was written.
         """
         connection = self._connection
         if connection is None or self._broken or not connection.idle or not batch.plain:
@@ -110,9 +110,9 @@ class Writer:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Hold the log's lock while the block runs: what is loaded in it can't be stale when it is appended.
+        """Hold the log's lock during the block: streams that are loaded in it can't change before the append.
 
-        The append is on disk when the block has ended. Others wait meanwhile, in order of arrival. Raises Unavailable.
+        The append is on disk when the block has ended. Other processes wait, in order of arrival. Raises Unavailable.
         """
         with self._writing():
             async with asyncio.timeout(connections.APPEND_TIMEOUT_S):
@@ -121,7 +121,7 @@ class Writer:
             try:
                 yield
             except BaseException:
-                await self.drop()  # its transaction and its lock end with it
+                await self.drop()  # closing it ends its transaction and its lock
                 raise
             async with asyncio.timeout(connections.APPEND_TIMEOUT_S):
                 await connection.release().execute("COMMIT")
@@ -134,7 +134,7 @@ class Writer:
             self._broken = True
             raise Unavailable(str(error)) from error
         except psycopg.Error:
-            self._broken = True  # whatever it is, the next one begins with a session like new
+            self._broken = True  # whatever the error, the next user gets a fresh session
             raise
 
     async def _connected(self) -> LibpqConnection:
@@ -142,8 +142,8 @@ class Writer:
         if self._connection and (self._broken or not self._connection.idle):
             await self.drop()
         if self._connection is None:
-            # What a connection that we gave up may still hold must not be done after what we answer next. A frozen
-            # backend gets the signal when it goes on, before it has the lock; one that has it is waited for.
+            # A statement of an abandoned connection must not be executed after our next answer. A frozen backend gets
+            # the signal when it continues, before it has the lock; we wait for one that has it.
             async with asyncio.timeout(connections.APPEND_TIMEOUT_S):
                 self._connection = await self._connector.open(
                     "", APPEND, self._statements.append_plain, connections.END_FORMER_S
@@ -170,7 +170,7 @@ class Writer:
         return conflict
 
     async def _seal(self, batch: Batch) -> dict[str, bytes]:
-        """Encode what is personal, under the keys of its subjects; the keys that are new, by subject."""
+        """Encode events with personal data under their subjects' keys. Returns the new keys, by subject."""
         subjects = {subject_of(event) for _, event in batch.personal}
         keys = await self._keys_of(subjects)
         new_keys = {subject: self._secret.new_subject_key() for subject in subjects - keys.keys()}

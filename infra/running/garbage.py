@@ -2,8 +2,8 @@
 
 import gc
 
-# Remembered states, and rows of read models, are many, live long and form no cycles: at its default pace the collector
-# walks through all of them again and again, for a third of a booking's time.
+# Cached states and rows of read models are many, live long and form no cycles. At its default pace the garbage
+# collector traverses all of them again and again, which takes a third of a booking's time.
 THRESHOLDS = (50_000, 20, 100)
 
 

@@ -27,8 +27,8 @@ def _without(module: str) -> Iterator[None]:
             sys.modules[module] = found
 
 
-# structlog imports rich, if it can, for coloured tracebacks. Our lines are JSON and have none, and importing rich takes a
-# fifth of the time that the scheduler takes to start.
+# structlog imports rich, if it can, for coloured tracebacks. Our lines are JSON and have none, and rich takes a fifth
+# of the time that the scheduler takes to start.
 with _without("rich"):
     import structlog
 

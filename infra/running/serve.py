@@ -39,8 +39,8 @@ OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database,
 def _starting(module: str) -> list[str]:
     """The command that runs `main` of a module in a process of its own; infra may not import api.
 
-    Garbage collection is off during imports, and what they made is frozen: none of it is garbage, and to look through it
-    takes a fifth of the time that a worker takes to start.
+    Garbage collection is off during imports, and what they made is frozen: none of it is garbage, and to look through
+    it takes a fifth of the time that a worker takes to start.
     """
     code = f"import gc; gc.disable(); from {module} import main; gc.freeze(); gc.enable(); main()"
     return [sys.executable, "-c", code]

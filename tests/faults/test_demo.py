@@ -101,7 +101,7 @@ def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(
     _, said = first.communicate(timeout=WAIT_S)
     assert "Traceback" not in said
     assert first.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(way, -way)
-    assert ("the same command goes on with it" in said) == (way == signal.SIGINT)
+    assert ("run the same command to complete it" in said) == (way == signal.SIGINT)
     if way != signal.SIGKILL:  # the database is stopped as well
         assert EmbeddedPostgres(folder).status().state == "stopped"
 

@@ -36,7 +36,7 @@ def keep_read_models(settings: Settings) -> None:
 
 
 def decoder() -> Decode:
-    """For events without personal fields: no read model has any."""
+    """A decoder for events without personal fields: read models take no others."""
     codec = Codec()
     return lambda name, state: codec.decode(name, state, {})
 

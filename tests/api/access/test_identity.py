@@ -264,7 +264,7 @@ async def test_a_provider_that_withdrew_all_keys_lets_nobody_in(  # noqa: PLR091
     city_provider.keys, city_provider.key_set = [], key_set
     await keys.look_again()
     assert (await ask(http, stolen)).status_code == 401
-    assert "no token is good" in capfd.readouterr().err
+    assert "no token is valid" in capfd.readouterr().err
     city_provider.keys, city_provider.key_set = [rsa_key("second")], b""
     assert (await ask(http, token(city_provider.keys[0]))).status_code == 200
 
@@ -290,7 +290,7 @@ async def test_a_provider_that_can_not_be_understood_is_asked_again(  # noqa: PL
     right = city_provider.configuration
     city_provider.configuration = right | {name: value for name, value in said.items() if name != "key_set"}
     await keys.look_again()
-    assert "the keys of the identity provider can't be had" in capfd.readouterr().err
+    assert "the keys of the identity provider can't be fetched" in capfd.readouterr().err
     assert ((await ask(http, token())).status_code, keys.generation) == (200, 0)
     city_provider.key_set, city_provider.configuration = b"", right
     new = rsa_key("second")
@@ -314,7 +314,7 @@ async def test_a_provider_that_is_away_for_too_long_has_no_word_any_more(  # noq
     city_provider.broken = False
     await keys.look_again()
     assert (await ask(http, one)).status_code == 200
-    assert "can't be had" in capfd.readouterr().err
+    assert "can't be fetched" in capfd.readouterr().err
 
 
 async def test_who_was_known_is_asked_of_the_keys_again_when_one_was_withdrawn(  # noqa: PLR0917
@@ -347,7 +347,7 @@ async def test_nobody_is_still_good_when_no_keys_are_known(  # noqa: PLR0917
     city_provider.broken = True
     await keys.look_again()
     assert not identities.still_good(one)
-    assert "can't be had" in capfd.readouterr().err
+    assert "can't be fetched" in capfd.readouterr().err
 
 
 async def test_keys_are_asked_for_seldom_however_many_tokens_name_unknown_ones(
@@ -367,7 +367,7 @@ async def test_while_the_provider_is_away_known_keys_stay_good(  # noqa: PLR0917
     monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
     city_provider.broken = True
     await keys.look_again()
-    assert "the keys of the identity provider can't be had" in capfd.readouterr().err
+    assert "the keys of the identity provider can't be fetched" in capfd.readouterr().err
     assert (await ask(http, token())).status_code == 200
 
 
@@ -390,7 +390,7 @@ async def test_before_the_provider_answered_nobody_can_be_known(  # noqa: PLR091
             while (await ask(http, token())).status_code == 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             assert (await ask(http, token())).status_code == 200
-    assert "the keys of the identity provider can't be had" in capfd.readouterr().err
+    assert "the keys of the identity provider can't be fetched" in capfd.readouterr().err
 
 
 async def test_while_there_are_no_keys_nobody_waits_for_them(  # noqa: PLR0917
@@ -407,7 +407,7 @@ async def test_while_there_are_no_keys_nobody_waits_for_them(  # noqa: PLR0917
         with pytest.raises(KeysUnknown):
             await Identities(keys, settings, core.secret, clock).actor(f"Bearer {token()}".encode())
         assert len(city_provider.asked) == asked
-    assert "can't be had" in capfd.readouterr().err
+    assert "can't be fetched" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ class TestImporting:
         ]
         assert "there is no hospital no-such" in report.problems[0].text
         assert "la-merced/2027-01-05/p-01 is on line 2 too" in report.problems[4].text
-        assert report.error == "nothing was imported: 6 rows are not right"
+        assert report.error == "nothing was imported: 6 rows are not valid"
         assert not report.ok
         assert await core.log.head() == head
 
@@ -392,7 +392,7 @@ class TestImporting:
         changed = file(row(practitioner="p-02"), row(minutes="30"), row(practitioner="p-03"))
         report = await run(core, clock, changed)
         assert (report.published, report.refused) == (0, 1)
-        assert report.error == "nothing was imported: 1 row is not right"
+        assert report.error == "nothing was imported: 1 row is not valid"
         assert (report.problems[0].line, report.problems[0].code) == (3, "agenda_exists")
         assert len(self.events(town)) == 1
 
@@ -470,7 +470,7 @@ class TestCommand:
         path.write_bytes(file(row(date="2026-02-30"), row(date=tomorrow(), hospital="nowhere")))
         done = igob("import", "agendas", path, "--data-dir", data_dir)
         assert done.returncode == 1
-        assert f"igob: {path}: nothing was imported: 2 rows are not right" in done.stderr
+        assert f"igob: {path}: nothing was imported: 2 rows are not valid" in done.stderr
         assert "line 2, column date: '2026-02-30' is not a date that exists" in done.stderr
         assert "line 3, column hospital: there is no hospital nowhere" in done.stderr
         assert "Traceback" not in done.stderr
