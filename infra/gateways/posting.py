@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import httpx
 
-TIMEOUT_S = 10.0  # until the status is there
-ANSWER_BYTES_MAX = 16 * 1024  # read, so that the connection may be used again; nobody looks at it
+TIMEOUT_S = 10.0  # until the status arrives
+ANSWER_BYTES_MAX = 16 * 1024  # read only so that the connection can be reused
 ANSWER_TIMEOUT_S = 1.0
 
 Failure = Literal["timeout", "unreachable", "broken"]  # why there is no status
@@ -34,7 +34,7 @@ class Posting:
         return self._http
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, Failure | None]:
-        """The status of the response, or why there is none. Redirects are not followed: they are no 2xx."""
+        """The status of the response, or why there is none. Redirects are not followed, and count as failures."""
         client = self._client()
         import httpx  # noqa: PLC0415 (see above)
 
@@ -49,7 +49,7 @@ class Posting:
             return (status, None) if status else (None, "timeout")
         except httpx.ConnectError:
             return None, "unreachable"
-        except Exception:  # whatever somebody else's program does, or a library makes of it
+        except Exception:  # whatever the receiver or the library does
             return (status, None) if status else (None, "broken")
         return status, None
 

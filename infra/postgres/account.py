@@ -1,4 +1,4 @@
-"""Whom the embedded server runs as, and whose programs: nothing of the system is changed for it."""
+"""The account and the programs of the embedded server. Nothing in the system is changed for them."""
 
 import importlib.util
 import os
@@ -19,11 +19,11 @@ INSTEAD = "Start it as an ordinary user, or set IGOB_DATABASE_URL to a PostgreSQ
 
 
 class EmbeddedError(Exception):
-    """The embedded server can't do what was asked; the text says why, with the end of the log if that helps."""
+    """The embedded server failed; the text says why, with the end of its log if that helps."""
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Whom the server runs as, and the words before a command that make it so."""
+    """The account of the server, and the command prefix that switches to it."""
 
     uid: int
     gid: int
@@ -51,7 +51,7 @@ def wheel_bin_dir() -> Path:
 
 
 def _capability_to_traverse(bin_dir: Path) -> str:
-    """The capability that takes the server through folders closed to it, so that we need not open them; or ""."""
+    """The capability with which the server can traverse folders closed to its account, or "" if none is needed."""
     with suppress(OSError):  # no /proc, no capabilities
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         ours = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
@@ -66,9 +66,9 @@ def _capability_to_traverse(bin_dir: Path) -> str:
 
 
 def account_for(bin_dir: Path) -> Account:
-    """Whom to run the server as: ourselves, or `nobody` when we are root, whom PostgreSQL refuses.
+    """The account for the server: the present user, or `nobody` for root, which PostgreSQL refuses.
 
-    Raises EmbeddedError where neither can be.
+    Raises EmbeddedError if neither is possible.
     """
     try:
         entry = pwd.getpwuid(os.geteuid()) if os.geteuid() else pwd.getpwnam("nobody")
@@ -94,5 +94,5 @@ def account_for(bin_dir: Path) -> Account:
 
 
 def environment() -> dict[str, str]:
-    """Ours without PG* variables, which would steer the server, and in English, since we read its log."""
+    """The environment without PG* variables, which would affect the server, and in English, since we parse its log."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}

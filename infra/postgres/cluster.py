@@ -13,8 +13,8 @@ from infra.postgres.account import Account, EmbeddedError, environment, user_nam
 TOOL_TIMEOUT_S = 300.0
 OUTPUT_TAIL_LINES = 12
 
-# What pg_controldata says of a server that need not recover. There is no other way to ask while none runs; its words
-# are English since `environment` sets LC_ALL.
+# The output of pg_controldata for a server that need not recover. There is no other way to know while none runs. It is
+# in English because `environment` sets LC_ALL.
 STATE_FIELD = "Database cluster state"
 CLEAN_STATES = {"shut down", "shut down in recovery"}
 
@@ -36,7 +36,7 @@ class Cluster:
         return place
 
     def run(self, account: Account, program: str, *arguments: str) -> str:
-        """Run a tool of PostgreSQL's to its end; its output. Raises EmbeddedError with what it said."""
+        """Run a program of PostgreSQL and return its output. Raises EmbeddedError with its error output."""
         done = subprocess.run(
             [*account.prefix, str(self.bin_dir / program), *arguments],
             cwd="/",
@@ -61,7 +61,7 @@ class Cluster:
             return None
 
     def initialise(self, account: Account) -> None:
-        """Make a cluster if there is none, else check its version and owner. After a kill there is no half of one."""
+        """Make a cluster if there is none, else check its version and owner. A kill leaves no partial cluster."""
         for leftover in self.data.parent.glob("pg.new.*"):
             # An orphaned initdb may still write there; it fails when its folder goes.
             shutil.rmtree(leftover, ignore_errors=True)

@@ -9,20 +9,20 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from infra.postgres.libpq import LibpqConnection
 
-RECONNECT_TIMEOUT_S = 2  # the pool doubles its pauses until then: they must not grow with the length of an outage
+RECONNECT_TIMEOUT_S = 2  # the maximum pause of the pool, so that pauses do not grow with the length of an outage
 END_FORMER_S = 1.0  # how long to wait for the end of a former connection
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 10
 APPEND_TIMEOUT_S = 10
-LOCK_HELD_IDLE_S = 5  # a process that froze while it held the log's lock must not stop the others
+LOCK_HELD_IDLE_S = 5  # a process that froze while holding the log's lock must not block the others
 
 CONNECTION: dict[str, Any] = {
     "autocommit": True,
     "client_encoding": "UTF8",  # encoding of the parameters that libpq connections send
     "connect_timeout": CONNECT_TIMEOUT_S,
     "tcp_user_timeout": APPEND_TIMEOUT_S * 1_000,
-    # What an answer means rests on the first two: a role's or a server's own settings do not change them.
-    # The third: our statements have one good plan each, and making it anew takes longer than running it.
+    # The guarantees of an answer depend on the first two, so settings of a role or a server must not change them.
+    # The third: each statement has one good plan, and planning takes longer than executing it.
     "options": r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
     f" -c plan_cache_mode=force_generic_plan -c idle_in_transaction_session_timeout={LOCK_HELD_IDLE_S}s",
 }
@@ -42,7 +42,7 @@ END_FORMER = (
 
 
 class Unavailable(Exception):
-    """The database does not answer, or the connection broke: it is not known whether what was sent was done."""
+    """The database does not answer, or the connection broke. It is unknown whether a statement was executed."""
 
 
 def new_pool(conninfo: str, *, connections_max: int) -> AsyncConnectionPool:
@@ -93,7 +93,7 @@ class Readers:
 class Connector:
     """Opens connections with one prepared statement each, until it is closed.
 
-    `name` is their application_name, with a suffix for each but one. A new connection ends former ones of its name.
+    `name` is their application_name, with a suffix for all but one. A new connection ends former ones with its name.
     """
 
     def __init__(self, conninfo: str, name: str) -> None:
@@ -102,7 +102,7 @@ class Connector:
         self._conninfo = conninfo
 
     async def open(self, suffix: str, prepared: bytes, statement: bytes, end_former_s: float) -> LibpqConnection:
-        """Connect, and wait so long for the end of former connections. Raises psycopg.Error, TimeoutError."""
+        """Connect, and wait at most `end_former_s` for the end of former ones. Raises psycopg.Error, TimeoutError."""
         if self.closed:
             raise psycopg.InterfaceError("the log was closed")
         name = f"{self.name} {suffix}".rstrip()

@@ -1,4 +1,4 @@
-"""Which database the settings name, and as whom to speak to it."""
+"""The database of the settings, and the roles for connecting to it."""
 
 import fcntl
 import os
@@ -21,7 +21,7 @@ POLL_S = 0.02
 
 
 def embedded(settings: Settings, say: Callable[[str], None] = lambda _: None) -> EmbeddedPostgres | None:
-    """The embedded server of these settings; None when they name a database of the user's own."""
+    """The embedded server of these settings; None if they name an external database."""
     return None if settings.database_url else EmbeddedPostgres(settings.data_dir, say=say)
 
 
@@ -32,7 +32,7 @@ def application_conninfo(settings: Settings) -> str:
 
 
 def owner_conninfo(settings: Settings) -> str:
-    """How the owner connects, to migrate. Raises SettingError if only the application's role is known."""
+    """The owner's connection string, for migrations. Raises SettingError if only the application's role is known."""
     server = embedded(settings)
     if server:
         return server.conninfo(OWNER)
@@ -42,14 +42,14 @@ def owner_conninfo(settings: Settings) -> str:
 
 
 def application_role(settings: Settings) -> str:
-    """The name of the application's role, to which migrations grant what it may do."""
+    """The name of the application's role, to which migrations grant privileges."""
     if not settings.database_url:
         return APPLICATION
     return str(conninfo_to_dict(settings.database_url)["user"])  # settings without one are refused
 
 
 def bring_up_to_date(settings: Settings) -> list[str]:
-    """Migrate as the owner if that is possible, and check that the application finds all it needs. Says what was done.
+    """Migrate as the owner if possible, and check that the application has all it needs. Returns what was applied.
 
     Raises MigrationError, SettingError, or psycopg.OperationalError if the database does not answer.
     """
@@ -69,10 +69,10 @@ def running(
 ) -> Iterator[EmbeddedPostgres | None]:
     """The database of the settings, running and up to date while the block runs; the server, if it is embedded.
 
-    An embedded one is started unless another of our processes runs it, and stopped afterwards if it was started here:
-    at once if this process is to be `alone`, else when the others that use it have finished. `what` is how this process
-    is called to whoever comes second. Raises FolderHeld if the folder is held and this process must be `alone`, or
-    nothing runs there yet; EmbeddedError if the folder can't be used.
+    An embedded one is started unless another process runs it, and stopped afterwards if it was started here: at once if
+    this process is to be `alone`, else when all other users have finished. `what` names this process in messages of
+    others. Raises FolderHeld if the folder is held and this process must be `alone`, or nothing runs there yet;
+    EmbeddedError if the folder can't be used.
     """
     server = embedded(settings, say)
     if server is None:
@@ -113,7 +113,7 @@ def _counted_as_user(server: EmbeddedPostgres, say: Callable[[str], None]) -> It
 
 
 def _release(server: EmbeddedPostgres) -> None:
-    """Release the server, also when a signal comes meanwhile."""
+    """Release the server, even if a signal comes meanwhile."""
     try:
         _find_and_release(server)
     except (KeyboardInterrupt, SystemExit):
@@ -122,13 +122,13 @@ def _release(server: EmbeddedPostgres) -> None:
 
 
 def _find_and_release(server: EmbeddedPostgres) -> None:
-    """Release the server, also one whose launch a signal cut short before anybody took note of its process."""
+    """Release the server, even if a signal interrupted its launch before its process was recorded."""
     pid_file = server.data / "postmaster.pid"
     for child in psutil.Process().children():
         deadline_s = time.monotonic() + LAUNCH_TIMEOUT_S
         with suppress(psutil.Error, OSError):
             while child.is_running() and str(server.data) in child.cmdline() and time.monotonic() < deadline_s:
-                # By this file it is found and stopped.
+                # This file is needed to find and stop it.
                 if pid_file.exists() and pid_file.read_text(encoding="utf-8").startswith(f"{child.pid}\n"):
                     break
                 time.sleep(POLL_S)
@@ -136,13 +136,13 @@ def _find_and_release(server: EmbeddedPostgres) -> None:
 
 
 def _await_other_users(server: EmbeddedPostgres, users_fd: int, say: Callable[[str], None]) -> None:
-    """Return when nobody else uses the server; whoever comes from then on waits until we have gone."""
+    """Return when no other process uses the server. New ones then wait until this process has finished."""
     if not server.status().kept:
         _lock(users_fd, fcntl.LOCK_EX, say, f"waiting for others to finish with the database in {server.folder}")
 
 
 def _lock(lock_fd: int, kind: int, say: Callable[[str], None], why: str) -> None:
-    """Have the lock; if that takes waiting, say why first. It has no limit: the others' work takes what it takes."""
+    """Take the lock; if it must wait, say why first. The wait has no limit, because others' work may take any time."""
     try:
         fcntl.flock(lock_fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -42,28 +42,28 @@ SOCKET_PATH_MAX_BYTES = 100  # sun_path has 108 bytes on Linux, 104 elsewhere
 LOG_MAX_BYTES = 32 * 1024 * 1024
 LOG_TAIL_LINES = 12
 
-# The indexes of some millions of events fit in. Pages that nobody needs take no memory.
+# Room for the indexes of some millions of events. Unused pages take no memory.
 SHARED_BUFFERS_MIB_MAX = 1024
-SHARED_BUFFERS_SHARE = 4  # of this machine's memory, that part at most
+SHARED_BUFFERS_SHARE = 4  # at most this part of the machine's memory
 
 SETTINGS = {
     "max_connections": "100",
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    # Right after a checkpoint every page that is touched is logged whole. Squeezing them, with the only method that the
-    # wheel's PostgreSQL has, takes longer than all else that a booking needs (docs/adr/0007).
+    # After a checkpoint, each page touched first is logged in full. Compressing it, with the only method in the wheel's
+    # PostgreSQL, takes longer than everything else in a booking (docs/adr/0007).
     "wal_compression": "off",
     "min_wal_size": "256MB",
     "max_wal_size": "2GB",
-    "jit": "off",  # compiling costs more than our short queries do
+    "jit": "off",  # compiling costs more than our short queries
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # With the SQLSTATE (%e), by which we tell why a server did not start.
+    # With the SQLSTATE (%e), which tells why a server did not start.
     "log_line_prefix": "%m [%p] %e %q%u@%d ",
 }
 
-# As it stands in the server's log when processes of a killed server still hold its memory or its lock file.
+# The text in the server's log if processes of a killed server still hold its memory or its lock file.
 LOCK_FILE_EXISTS = f"] {psycopg.errors.LockFileExists.sqlstate} "
 
 # Folder descriptors behind long socket paths: a conninfo that names one must stay good as long as the process lives.
@@ -71,13 +71,13 @@ _folder_fds: dict[Path, int] = {}
 
 
 def shared_buffers() -> dict[str, str]:
-    """How much of the database is kept at hand: a quarter of this machine's memory, within a limit."""
+    """The setting shared_buffers: a quarter of this machine's memory, within a limit."""
     share_mib = psutil.virtual_memory().total // 2**20 // SHARED_BUFFERS_SHARE
     return {"shared_buffers": f"{min(share_mib, SHARED_BUFFERS_MIB_MAX)}MB"}
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What is there: `pid` is the postmaster's, `version` the data's major one, `kept` as in `start(keep=True)`."""
+    """The state of the server. `pid` is the postmaster's, `version` the data's major version, `kept` as in `start`."""
 
     state: Literal["absent", "stopped", "starting", "running"]
     folder: str
@@ -94,8 +94,8 @@ def _to_stderr(text: str) -> None:
 class EmbeddedPostgres:
     """A PostgreSQL server of our own in `folder`.
 
-    `bin_dir` holds `postgres`, `initdb` and `pg_controldata` (default: the wheel's). `say` is given one line at a time:
-    what takes long, and what was found. All methods raise EmbeddedError; what changes anything also FolderHeld.
+    `bin_dir` holds `postgres`, `initdb` and `pg_controldata` (default: the wheel's). `say` gets one line at a
+    time about long work and findings. All methods raise EmbeddedError; those that change anything also FolderHeld.
     """
 
     def __init__(self, folder: Path, *, bin_dir: Path | None = None, say: Callable[[str], None] = _to_stderr) -> None:
@@ -111,14 +111,14 @@ class EmbeddedPostgres:
 
     @contextmanager
     def hold(self, what: str) -> Iterator[None]:
-        """Hold the folder exclusively and say as what (`igob serve`). Raises FolderHeld, naming the holder."""
+        """Hold the folder exclusively, as `what` (`igob serve`). Raises FolderHeld, which names the holder."""
         with ExitStack() as held:
             with self._explained():
                 held.enter_context(self._owned.hold(what))
             yield
 
     def start(self, *, keep: bool = False) -> None:
-        """Return when the server answers queries: a new one, one that recovered, or one found running.
+        """Return once the server answers queries: a new one, a recovered one, or one that was already running.
 
         `keep` leaves it running when `release` is called, until `stop`. Recovery has no time limit.
         """
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
                 self._keep.touch(mode=0o600)
 
     def stop(self) -> None:
-        """End our own server, if it runs, and wait for it; without a checkpoint if a fast stop takes too long."""
+        """Stop the server if it runs, and wait for its end; without a checkpoint if a fast stop takes too long."""
         with self._holding(), self._explained():
             self._keep.unlink(missing_ok=True)
             process = self._postmaster()
@@ -155,14 +155,14 @@ class EmbeddedPostgres:
                 raise self._failure(f"PostgreSQL (process {process.pid}) does not stop.", 0)
 
     def release(self) -> None:
-        """Stop the server, unless somebody wanted it kept."""
+        """Stop the server, unless it was started with `keep`."""
         if self._keep.exists():
             self._say(f"PostgreSQL goes on in {self.folder}, as was asked for when it was started")
         else:
             self.stop()
 
     def conninfo(self, user: str, dbname: str = DATABASE) -> str:
-        """A libpq connection string, good in this process as long as it lives; each process asks for its own."""
+        """A libpq connection string. It is valid in this process only, until the process ends."""
         host = str(self.socket)
         # libpq reads a comma as the start of another host.
         plain = "," not in host and host.isprintable()
@@ -173,7 +173,7 @@ class EmbeddedPostgres:
         return make_conninfo("", host=host, hostaddr="", port=PORT, user=user, dbname=dbname)
 
     def status(self) -> Status:
-        """What is there, without changing it; the holder may be ourselves."""
+        """The state of the server, without changing it. The holder may be this process."""
         with self._explained():
             self._owned.check()
             version = self._cluster.version()
@@ -192,7 +192,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the system refuses into an EmbeddedError that names the folder."""
+        """Turn an OSError into an EmbeddedError that names the folder."""
         try:
             yield
         except (OSError, psutil.Error, subprocess.SubprocessError, psycopg.Error) as error:
@@ -202,7 +202,7 @@ class EmbeddedPostgres:
         return nullcontext() if self._owned.held else self.hold(Path(sys.argv[0]).name or "python")
 
     def _socket_fd(self) -> int:
-        """A descriptor of `socket/`, for the paths that a socket address has no room for. Raises EmbeddedError."""
+        """A descriptor of `socket/`, for paths too long for a socket address. Raises EmbeddedError."""
         if not Path("/proc/self/fd").is_dir():
             raise EmbeddedError(
                 f"The path of {self.folder} is too long for a socket, or has characters that a connection string can't "
@@ -215,7 +215,7 @@ class EmbeddedPostgres:
         return known
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        """Whether it is a living server of our data folder. Raises psutil.AccessDenied if that can't be told."""
+        """Whether this is a running server of our data folder. Raises psutil.AccessDenied if that is unknown."""
         with suppress(psutil.NoSuchProcess):
             if not alive(process) or process.name() != "postgres":
                 return False
@@ -228,7 +228,7 @@ class EmbeddedPostgres:
         return False
 
     def _postmaster(self) -> psutil.Process | None:
-        """Our living server, whoever started it."""
+        """The running server of this folder, whoever started it; None if there is none."""
         if self._child and alive(self._child):
             return self._child
         pid = read_pid(self.data / "postmaster.pid")
@@ -240,7 +240,7 @@ class EmbeddedPostgres:
         return None
 
     def _clear_stale(self) -> None:
-        """Remove lock files whose process id is a stranger's by now: PostgreSQL would take it for its own kind."""
+        """Remove lock files whose process id now belongs to another program: PostgreSQL would take it for a server."""
         lock = self.socket / f".s.PGSQL.{PORT}.lock"
         for path in (self.data / "postmaster.pid", lock):
             pid = read_pid(path)
@@ -258,7 +258,7 @@ class EmbeddedPostgres:
         except psutil.NoSuchProcess:
             return
         except psutil.AccessDenied:
-            # Root without the capability kill: the server's own account may.
+            # Root lacks the capability kill; the server's own account may send signals.
             self._cluster.run(
                 account_for(self._cluster.bin_dir), "pg_ctl", "kill", number.name.removeprefix("SIG"), str(process.pid)
             )
@@ -277,14 +277,14 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we order the shutdown
+                start_new_session=True,  # Ctrl-C goes to this process, which stops the server
             )
         launched[child.pid] = child
         self._child = psutil.Process(child.pid)
         return self._child
 
     def _bring_up(self, account: Account) -> None:
-        """Take over the server that runs, or launch one, until one answers. Raises EmbeddedError when it won't."""
+        """Take over the running server, or launch one, until one answers. Raises EmbeddedError if none does."""
         began_s = time.monotonic()
         while True:
             if process := self._postmaster():
@@ -315,7 +315,7 @@ class EmbeddedPostgres:
         time.sleep(REMAINS_POLL_S)
 
     def _wait(self, process: psutil.Process, doing: str) -> bool:
-        """Wait until the server answers; False if it ends first. Has no limit: recovery takes what it takes."""
+        """Wait until the server answers; False if it ends first. There is no limit: recovery may take any time."""
         began_s = time.monotonic()
         say_at_s = began_s + SAY_EVERY_S
         while alive(process):
@@ -333,7 +333,7 @@ class EmbeddedPostgres:
         return psycopg.pq.PGconn.ping(target.encode()) == psycopg.pq.Ping.OK
 
     def _provide_database(self) -> None:
-        """Create role and database where missing: a kill may have come between initdb and this."""
+        """Create the role and the database if missing: a kill may have come between initdb and this."""
         with psycopg.connect(self.conninfo(OWNER, "postgres"), autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APPLICATION]).fetchone():
                 connection.execute(SQL("CREATE ROLE {} LOGIN").format(Identifier(APPLICATION)))

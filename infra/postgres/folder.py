@@ -1,4 +1,4 @@
-"""The folder of the embedded database: whose it is, and who holds it."""
+"""The folder of the embedded database: its owner and its holder."""
 
 import fcntl
 import os
@@ -17,15 +17,15 @@ from infra.postgres.account import EmbeddedError, user_name
 
 POLL_S = 0.02
 HOLDER_NAME_WAIT_S = 2.0  # a holder writes its name right after it has the lock
-# All that ever lies in a folder of ours, and what a new file system puts into its top folder.
+# Everything that is ever in such a folder, and what a new file system has in its top folder.
 OUR_FILES = re.compile(r"pg|pg\.new\..*|socket|postgres\.log(\.1)?|lock|users|keep|secret(\..*)?|lost\+found")
-# Folders that others count on, also while they are empty: they are not ours to close.
+# Folders that other programs rely on, even while empty: they must not be closed.
 TOP_FOLDERS = ("home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "usr/local", "var", "var/lib")
 SYSTEM_FOLDERS = {Path("/"), *(Path("/", name) for name in TOP_FOLDERS)}
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds a folder; `since` is an ISO 8601 instant in UTC. Process 0 has not said its name."""
+    """The holder of a folder. `since` is an ISO 8601 instant in UTC. Process 0: not yet named."""
 
     pid: int
     what: str
@@ -71,7 +71,7 @@ class DataFolder:
             os.close(lock_fd)
 
     def check(self) -> None:
-        """Raise EmbeddedError if the folder is somebody else's, or has something else in it than our database."""
+        """Raise EmbeddedError if the folder belongs to another user, or has other files in it than our database."""
         with suppress(FileNotFoundError):
             about = self.path.stat()
             if about.st_uid != os.geteuid():
@@ -108,7 +108,7 @@ class DataFolder:
             with suppress(BlockingIOError):
                 fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return lock_fd
-            # Empty or dead: the holder is about to write its name, or somebody just looks at the lock.
+            # Empty or of a dead process: the holder is about to write its name, or another process is testing the lock.
             holder = self._read_holder()
             if (holder.pid and psutil.pid_exists(holder.pid)) or time.monotonic() > deadline_s:
                 os.close(lock_fd)

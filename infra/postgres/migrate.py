@@ -1,4 +1,4 @@
-"""Numbered SQL migrations, applied once each by the owner's role, one at a time however many start together."""
+"""Numbered SQL migrations, each applied once by the owner's role. A lock serialises concurrent runs."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ LOCK_KEY = 1607  # one migrator per database at a time
 
 
 class MigrationError(Exception):
-    """The schema can't be brought, or is not, where this program needs it; the message says what to do."""
+    """The schema is not at the version that this program needs, or can't be migrated; the message says what to do."""
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -49,9 +49,9 @@ def _text(name: str) -> str:
 def migrate(owner_conninfo: str, *, schema: str, application_role: str, secret: Secret) -> list[str]:
     """Bring a municipality's schema to this version. Returns what was applied; repeating it applies nothing new.
 
-    What the application's role may do is granted each time: it may be another role than before. Raises MigrationError
-    if the server is too old, a role is missing or lacks power or has too much, the schema is newer or was changed, or
-    belongs to another secret.
+    The privileges of the application's role are granted each time, since it may be another role than before. Raises
+    MigrationError if the server is too old, a role is missing or has too few or too many privileges, the schema is
+    newer or was changed, or belongs to another secret.
     """
     with psycopg.connect(owner_conninfo, autocommit=True) as connection, _power_explained(connection, schema):
         _check_server(connection, application_role)
@@ -94,7 +94,7 @@ def _check_server(connection: psycopg.Connection, application_role: str) -> None
             f"CREATE ROLE \"{application_role}\" LOGIN PASSWORD '…'"
         )
     if application_role == connection.info.user:
-        # Before its own power is taken from the owner.
+        # Before the owner's own privileges are revoked.
         raise MigrationError(_too_powerful(application_role, "it is the owner's too"))
 
 
@@ -142,7 +142,7 @@ def _filled_in(text: str, connection: psycopg.Connection, schema: str, applicati
 
 
 def _settle_secret(connection: psycopg.Connection, schema: str, secret: Secret) -> None:
-    """Remember which secret the log is written with. With another one, people would not be found and keys not open."""
+    """Store which secret the log is written with. With another one, people would not be found nor keys decrypted."""
     facts = sql.Identifier(schema, "facts")
     connection.execute(
         sql.SQL("INSERT INTO {} (name, value) VALUES ('secret_check', %s) ON CONFLICT DO NOTHING").format(facts),
@@ -152,7 +152,7 @@ def _settle_secret(connection: psycopg.Connection, schema: str, secret: Secret) 
 
 
 def check_secret(connection: psycopg.Connection, schema: str, secret: Secret) -> None:
-    """Raises MigrationError if the schema was written with another secret."""
+    """Raise MigrationError if the schema was written with another secret."""
     row = connection.execute(
         sql.SQL("SELECT value FROM {} WHERE name = 'secret_check'").format(sql.Identifier(schema, "facts"))
     ).fetchone()
@@ -161,9 +161,9 @@ def check_secret(connection: psycopg.Connection, schema: str, secret: Secret) ->
 
 
 def check_ready(conninfo: str, *, schema: str, secret: Secret) -> None:
-    """Raises MigrationError unless the schema is at this version, of this secret, and the role can do what it must.
+    """Raise MigrationError unless the schema has this version and secret, and the role has the privileges it needs.
 
-    And no more: it can't change the log, nor become a role that can.
+    It must have no more: it can't change the log, nor become a role that can.
     """
     with psycopg.connect(conninfo, autocommit=True) as connection:
         major = connection.info.server_version // 10_000
@@ -203,8 +203,8 @@ def _too_powerful(role: str, why: str) -> str:
     )
 
 
-# What grants.sql gives, and what stops or changes the log if it is had beyond that. REFERENCES and TRIGGER let a role
-# hang conditions and code of its own on the append, MAINTAIN lets it lock a table against everybody.
+# Privileges that grants.sql grants, and others with which a role could change or stop the log. REFERENCES and TRIGGER
+# let it attach conditions and code to the append; MAINTAIN lets it lock a table against everybody.
 GRANTED = {
     "events": {"INSERT"},
     "event_log": set[str](),
@@ -216,10 +216,10 @@ GRANTED = {
 HARMFUL = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 BY_COLUMN = ("INSERT", "UPDATE", "REFERENCES")
 MAINTAIN_SINCE = 17
-# Roles of PostgreSQL's own whose members reach the server's files or programs, and with them everything.
+# Predefined roles whose members can reach the server's files or programs, and so everything.
 MIGHTY_ROLES = ("pg_execute_server_program", "pg_write_server_files")
 
-# Every reason against the role, or against one that it can become. MEMBER: a role that inherits nothing may still
+# Every reason against the role, or against a role that it can become. MEMBER: a role that inherits nothing may still
 # SET ROLE, and one that may do neither but has the ADMIN option can let itself. CREATEROLE: below PostgreSQL 16 it is
 # enough to become any role but a superuser, and nowhere does the application need it.
 REASONS_AGAINST = """
@@ -253,7 +253,7 @@ WHERE CASE WHEN h.by_column THEN has_any_column_privilege(r.oid, t.oid, h.privil
 
 
 def _refuse_power_over_log(connection: psycopg.Connection, schema: str) -> None:
-    """Raises MigrationError if the role, or one that it can become, may change events, stop the log, or let itself."""
+    """Raise MigrationError if the role, or one that it can become, may change events, stop the log, or grant that."""
     maintain = ("MAINTAIN",) if connection.info.server_version // 10_000 >= MAINTAIN_SINCE else ()
     excess = [(table, kind) for table, given in GRANTED.items() for kind in (*HARMFUL, *maintain) if kind not in given]
     row = connection.execute(
@@ -273,7 +273,7 @@ def _refuse_power_over_log(connection: psycopg.Connection, schema: str) -> None:
 
 
 def _may_append(connection: psycopg.Connection, schema: str) -> bool:
-    """Whether the role has what grants.sql gives and an append needs."""
+    """Whether the role has the privileges from grants.sql that an append needs."""
     needed = {"events": "SELECT INSERT", "commands": "SELECT INSERT UPDATE", "subject_keys": "SELECT INSERT DELETE"}
     pairs = [
         (sql.Identifier(schema, table).as_string(connection), privilege)

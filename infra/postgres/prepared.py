@@ -135,6 +135,6 @@ class PreparedPool:
     async def _give_back(self, pooled: _PooledConnection) -> None:
         if pooled.connection.closed or self._pool.closed or time.monotonic() > pooled.ends_s:
             await pooled.close()
-            await self._pool.putconn(pooled.connection)  # it opens another
+            await self._pool.putconn(pooled.connection)  # the pool opens another
         else:
             self._idle.append(pooled)

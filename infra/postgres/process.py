@@ -1,4 +1,4 @@
-"""Processes of PostgreSQL: whether they live, and what their lock files say."""
+"""Processes of PostgreSQL: whether they run, and their lock files."""
 
 import subprocess
 import time
@@ -9,12 +9,12 @@ import psutil
 
 POLL_S = 0.02
 
-# Children stay known to the process, so that whoever asks next can reap them.
+# Children are remembered, so that a later call can reap them.
 launched: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether it still runs. A zombie does not: without an init that reaps, it would stay for ever."""
+    """Whether the process still runs. A zombie does not: without an init that reaps it, it would stay for ever."""
     child = launched.get(process.pid)
     if child is not None and child.poll() is not None:
         del launched[process.pid]
@@ -24,7 +24,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def gone_within(process: psutil.Process, limit_s: float) -> bool:
-    """Wait until it has ended; False if it has not after that time."""
+    """Wait until the process has ended; False if it has not after that time."""
     deadline_s = time.monotonic() + limit_s
     while alive(process):
         if time.monotonic() > deadline_s:
@@ -34,7 +34,7 @@ def gone_within(process: psutil.Process, limit_s: float) -> bool:
 
 
 def read_pid(path: Path) -> int | None:
-    """The first line of a lock file of PostgreSQL's; negative for a single-user server."""
+    """The process id in a lock file of PostgreSQL; negative for a single-user server, None if there is none."""
     try:
         return int(path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0])
     except (FileNotFoundError, ValueError):

@@ -1,7 +1,7 @@
-"""What is left on disk of a deleted subject key, overwritten: see docs/adr/0003-personal-data.md.
+"""Overwrites what is left on disk of deleted subject keys: see docs/adr/0003-personal-data.md.
 
-A deleted row stays in its file until that is written anew, in the planner's statistics of its column, and in the WAL,
-whose old segments are renamed and kept for later.
+A deleted row stays in its file until the file is rewritten, in the planner's statistics of its column, and in the WAL,
+whose old segments are renamed and kept for reuse.
 """
 
 import re
@@ -20,13 +20,13 @@ LAST_SEGMENT = "F" * 24
 
 
 class ScrubError(Exception):
-    """Not all could be overwritten; the text says what is in the way."""
+    """Not everything could be overwritten; the text says why."""
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
-    """`wal_segments` were overwritten, each 16 MiB unless the server was made otherwise.
+    """`wal_segments` were overwritten, each of 16 MiB unless initdb was told otherwise.
 
-    `reached_wal` is False if the role is no superuser: then neither WAL nor old statistics could be seen to.
+    `reached_wal` is False if the role is no superuser: then neither WAL nor old statistics could be overwritten.
     """
 
     reached_wal: bool
@@ -36,12 +36,12 @@ class Scrubbed(msgspec.Struct, frozen=True):
 def scrub(
     owner_conninfo: str, *, schema: str, say_total: Callable[[int], None], advance: Callable[[], None]
 ) -> Scrubbed:
-    """Overwrite what is left of deleted subject keys in the files of the server; others go on working meanwhile.
+    """Overwrite what is left of deleted subject keys in the server's files. Other sessions go on meanwhile.
 
     `say_total` and `advance` follow the WAL's segments. Raises ScrubError, psycopg.OperationalError.
     """
     with psycopg.connect(owner_conninfo, autocommit=True) as connection:
-        # No statistics of the column from now on, and those that there are removed: they quote its values.
+        # Keep no statistics of the column from now on, and remove the present ones: they have its values.
         column = (sql.Identifier(schema, TABLE), sql.Identifier(COLUMN))
         connection.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET STATISTICS 0").format(*column))
         connection.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE bytea").format(*column))
@@ -54,7 +54,7 @@ def scrub(
 
 
 def _write_anew(connection: psycopg.Connection, table: sql.Identifier) -> None:
-    """Write the table to a new file, without any dead row. Raises ScrubError if somebody may still look at one."""
+    """Rewrite the table without dead rows. Raises ScrubError if a transaction may still need one."""
     deadline_s = time.monotonic() + OLD_READERS_WAIT_S
     while _dead_rows_left(connection, table):
         if time.monotonic() > deadline_s:
@@ -68,7 +68,7 @@ def _write_anew(connection: psycopg.Connection, table: sql.Identifier) -> None:
 def _dead_rows_left(connection: psycopg.Connection, table: sql.Identifier) -> int:
     """Vacuum the table fully; the number of deleted rows that had to be kept.
 
-    The server offers it in no other way than as the first word of a notice's detail, a number in every language.
+    The server reports it only as the first word of a notice's detail, which is a number in every language.
     """
     told: list[int] = []
 
@@ -87,10 +87,10 @@ def _dead_rows_left(connection: psycopg.Connection, table: sql.Identifier) -> in
 def _overwrite_wal(
     connection: psycopg.Connection, say_total: Callable[[int], None], advance: Callable[[], None]
 ) -> int:
-    """Let go of all WAL until now, and overwrite what became of it. How many segments. Raises ScrubError.
+    """Release all WAL until now and overwrite its segments. Returns their number. Raises ScrubError.
 
-    A checkpoint turns segments that are no longer needed into future ones, with their old content. To switch to the
-    next fills the rest of one with zeros: as many switches as there are segments reach all of them.
+    A checkpoint turns unneeded segments into future ones, with their old content. Switching to the next segment fills
+    the rest of the present one with zeros, so as many switches as there are segments reach all of them.
     """
     row = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
     assert row is not None
@@ -116,7 +116,7 @@ def _switch(connection: psycopg.Connection) -> None:
 
 
 def _segments(connection: psycopg.Connection, last: str) -> int:
-    """How many segments of WAL there are, up to that name."""
+    """The number of WAL segments up to that name."""
     row = connection.execute(
         "SELECT count(*) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND name COLLATE \"C\" <= %s", (last,)
     ).fetchone()

@@ -1,4 +1,4 @@
-"""Questions to the read models, each with how fresh its answer is; and waiting until they have got to a position."""
+"""Queries of read models, with the freshness of each answer; and waiting until they have reached a position."""
 
 import asyncio
 import time
@@ -13,8 +13,8 @@ from psycopg import pq, sql
 from infra.postgres.connections import Readers, Unavailable
 from infra.postgres.prepared import PreparedPool, Statement
 
-# What a process can ask for keeps two of the database's busy. More of them take turns on the same cores, so that each
-# answer takes longer: with four, the slowest of a hundred took 13 ms instead of 9.
+# One process can keep two backends busy. More of them compete for the same cores, so each answer takes longer: with
+# four, the slowest of a hundred took 13 ms instead of 9.
 CONNECTIONS_MAX = 2
 REACH_POLL_S = 0.005
 REACH_TIMEOUT_S = 3.0
@@ -25,7 +25,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Question(Protocol[T_co]):
-    """What projections/engine/query.py has."""
+    """`Query` of projections/engine/query.py."""
 
     @property
     def projections(self) -> tuple[str, ...]: ...
@@ -38,10 +38,10 @@ class Question(Protocol[T_co]):
 
 
 class Freshness(msgspec.Struct, frozen=True):
-    """How far a read model was when it was asked: the last position in it, and how many events and seconds it lacked.
+    """The state of a read model at a query: its last position, and its lag in events and seconds.
 
-    The seconds are those for which the first event that is not in it has been in the log. Several read models in one
-    question: the one furthest behind.
+    The seconds say how long the first missing event has been in the log. For a query of several read models, these are
+    the values of the one furthest behind.
     """
 
     position: int
@@ -50,7 +50,7 @@ class Freshness(msgspec.Struct, frozen=True):
 
 
 class NotReached(Exception):
-    """A read model did not get to a position in time."""
+    """A read model did not reach a position in time."""
 
     def __init__(self, position: int, freshness: Freshness) -> None:
         super().__init__(f"at {freshness.position}, not at {position} yet")
@@ -59,14 +59,14 @@ class NotReached(Exception):
 
 
 class BeyondLog(Exception):
-    """A position that the log does not have: waiting for it is in vain."""
+    """The log does not have this position."""
 
 
 class NeverBuilt(Exception):
-    """This projection was never run on this database, or not in this program's version, or for another role."""
+    """This projection was never built on this database, in this version and for this role."""
 
 
-# A view that is not there, or is that of another version, or another role's.
+# The view does not exist, or is of another version, or belongs to another role.
 NOT_THERE = (
     psycopg.errors.UndefinedTable,
     psycopg.errors.UndefinedColumn,
@@ -95,7 +95,7 @@ class Views:
             .as_bytes()
         )
         self._readers = PreparedPool(conninfo, connections_max=CONNECTIONS_MAX)
-        self._watchers = Readers(conninfo, connections_max=1)  # slow answers must not make it look as if nothing moved
+        self._watchers = Readers(conninfo, connections_max=1)  # so that slow answers do not look like a standstill
         self._statements: dict[str, Statement] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
         self._reached: dict[str, int] = {}  # positions that were seen: they never go back
@@ -112,7 +112,7 @@ class Views:
         await self._watchers.close()
 
     async def ask(self, question: Question[T_co], *, at_least: int = 0) -> tuple[list[T_co], Freshness]:
-        """The answer and how fresh it is, both of one moment, once the read models have got to `at_least`.
+        """The answer and its freshness, from one snapshot, once the read models have reached `at_least`.
 
         Raises NotReached after REACH_TIMEOUT_S, BeyondLog, NeverBuilt, Unavailable.
         """
@@ -134,7 +134,7 @@ class Views:
             raise NeverBuilt from None
 
     def _statement(self, question: Question[Any]) -> Statement:
-        """One statement, so that rows and freshness are of one snapshot."""
+        """One statement, so that rows and freshness are from one snapshot."""
         statement = self._statements.get(question.select)
         if statement is None:
             tables = {name: sql.Identifier(self._views, name) for name in question.projections}
@@ -152,7 +152,7 @@ class Views:
         return statement
 
     async def freshness(self, names: Iterable[str]) -> dict[str, Freshness | None]:
-        """How far each read model is; None for one that was never built. Raises Unavailable."""
+        """The freshness of each read model; None for one that was never built. Raises Unavailable."""
         rows = await self._watchers.rows(self._select_freshness, {"names": list(names)}, prepare=True)
         return {
             name: None if position is None else Freshness(position, max(head - position, 0), round(lag_s, 3))
@@ -173,10 +173,10 @@ class Views:
                 if None in behind:
                     raise NeverBuilt
                 raise NotReached(position, min((one for one in behind if one), key=lambda one: one.position))
-            # However many wait, one asks.
+            # However many callers wait, one of them sends the query.
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._look())
-            asking = self._asking  # the next is somebody else's to begin
+            asking = self._asking  # another caller starts the next one
             done, _ = await asyncio.wait({asking}, timeout=max(give_up_at_s - time.monotonic(), 0))
             if not done and looks == 0:
                 raise Unavailable("the read models do not answer")

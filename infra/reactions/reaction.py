@@ -1,4 +1,4 @@
-"""Reactions: work that the system does without a request. This is the protocol between scheduler and contexts."""
+"""Reactions: work that no request triggers. This is the protocol between the scheduler and contexts."""
 
 from asyncio import gather
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Resources(msgspec.Struct, frozen=True):
-    """What reactions work with."""
+    """The services that reactions use."""
 
     core: Core
     views: Views
@@ -29,32 +29,32 @@ class Resources(msgspec.Struct, frozen=True):
 
 
 class Reaction(Protocol):
-    """Work that one process does at a time.
+    """Work that one process at a time does.
 
-    What `tick` raises is logged under `failure`; it keeps no other reaction from its work, and is tried again.
+    An exception from `tick` is logged under `failure`. It does not affect other reactions, and `tick` is called again.
     """
 
     @property
     def failure(self) -> str: ...
 
     async def begin(self) -> None:
-        """This process does it from now on; another may have done it until now. Raises Unavailable."""
+        """Start: this process does the work from now on, which another may have done before. Raises Unavailable."""
 
     async def tick(self) -> None:
-        """Do what is due. Called again and again. Raises Unavailable, NotReached, BeyondLog, NeverBuilt."""
+        """Do the work that is due. Called repeatedly. Raises Unavailable, NotReached, BeyondLog, NeverBuilt."""
 
     async def stop(self) -> None:
-        """Finish what is under way. Called once, at the end."""
+        """Finish the work in progress. Called once, at the end."""
 
 
 OpenReactions = Callable[[Resources], AbstractAsyncContextManager[Sequence[Reaction]]]
 
-# What is due at a moment. It may be asked again and again, and give the same until that is done.
+# Returns the jobs due at a moment. It is called repeatedly, and returns the same jobs until they are done.
 Source = Callable[[datetime], Awaitable[Sequence[Job]]]
 
 
 class Due(Protocol[T]):
-    """What projections/engine/due.py has."""
+    """`Due` of projections/engine/due.py."""
 
     @property
     def question(self) -> Callable[[datetime, int], Question[T]]: ...
@@ -63,7 +63,7 @@ class Due(Protocol[T]):
 
 
 def asked(views: Views, due: Due[T]) -> Source:
-    """What a read model says is due."""
+    """The jobs that are due according to a read model."""
 
     async def source(now: datetime) -> list[Job]:
         rows, _ = await views.ask(due.question(now, DUE_MAX))
@@ -73,7 +73,7 @@ def asked(views: Views, due: Due[T]) -> Source:
 
 
 class Jobs:
-    """Sends the commands that a source says are due."""
+    """A reaction that sends the commands that a source returns as due."""
 
     failure = "what is due is not done"
 
@@ -93,6 +93,6 @@ class Jobs:
         pass
 
     async def _do(self, job: Job) -> None:
-        # Refused: done meanwhile, not due by the clock that decides, or it can't be known now. It is asked for again.
+        # Refused: done meanwhile, not due by the lane's clock, or undecidable now. If still due, it is sent again.
         with suppress(Rejected):
             await self._lane.submit(job.command, Key(ACTOR, job.key))

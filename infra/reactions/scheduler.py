@@ -1,7 +1,7 @@
-"""The process in which reactions of all contexts go on: what falls due by time, and what is sent to others.
+"""The scheduler: the process that runs the reactions of all contexts, for work that falls due and for webhooks.
 
-Nothing rests on its punctuality: each rule is decided by the time of whoever asks, and each command is harmless when it
-comes late, or twice. One works at a time, by an advisory lock; a second one waits until the first has gone.
+Nothing depends on its punctuality: rules are decided by the time of each request, and its commands are harmless if they
+come late or twice. An advisory lock lets one scheduler work at a time; a second one waits until the first has gone.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from infra.running.part import PARENT_POLL_S, server_is_gone
 from infra.running.settings import Settings
 
 POLL_S = 0.25
-STANDBY_POLL_S = 0.5  # to take over from one that has gone
+STANDBY_POLL_S = 0.5  # how often to try to take over from one that has gone
 RETRY_S = 1.0
 LOCK_TIMEOUT_S = 10
 LOCK_SPACE = 1609  # first half of the advisory lock's key; the second is that of the schema's name
 
 
 class Scheduler:
-    """Does what is due until it is told to stop."""
+    """Does the work that is due until it is told to stop."""
 
     def __init__(
         self,
@@ -41,19 +41,19 @@ class Scheduler:
         self._schema = schema
         self._reactions = reactions
         self._stop = asyncio.Event()
-        self._failed: set[str] = set()  # what fails, which was said
+        self._failed: set[str] = set()  # failures that were already reported
 
     def stop(self) -> None:
         self._stop.set()
 
     async def run(self) -> None:
-        """Whatever happens, it goes on when the cause has gone."""
+        """Run until told to stop. After a failure, try again."""
         while not self._stop.is_set():
             try:
                 async with self._leading() as lock:
                     await self._follow(lock)
             except Exception as error:
-                self._say("the scheduler does not get on", error)
+                self._say("the scheduler can't work", error)
                 await self._pause(RETRY_S)
         for reaction in self._reactions:
             await reaction.stop()
@@ -65,22 +65,22 @@ class Scheduler:
             await reaction.begin()
         while not self._stop.is_set():
             async with asyncio.timeout(LOCK_TIMEOUT_S):
-                await lock.execute("SELECT 1")  # who lost the connection lost the lock
+                await lock.execute("SELECT 1")  # without the connection, the lock is lost
             await asyncio.gather(*(self._try(reaction.failure, reaction.tick()) for reaction in self._reactions))
             await self._pause(POLL_S)
 
     async def _try(self, what: str, work: Awaitable[None]) -> None:
-        """One that fails keeps none of the others waiting."""
+        """Do the work and report a failure, so that other reactions go on."""
         try:
             await work
         except (NotReached, BeyondLog, NeverBuilt, Unavailable):
-            return  # the read models' own lag tells it; the next round asks again
+            return  # the read models' lag shows it; the next round tries again
         except Exception as error:
             self._say(what, error)
 
     def _say(self, what: str, error: Exception) -> None:
         name = f"{what} {type(error).__name__}"
-        if name not in self._failed:  # once is enough
+        if name not in self._failed:  # report a lasting failure once
             log_failure(what, error)
         self._failed.add(name)
 
@@ -90,7 +90,7 @@ class Scheduler:
 
     @asynccontextmanager
     async def _leading(self) -> "AsyncIterator[psycopg.AsyncConnection[object]]":
-        """The one who works: for as long as the connection lasts. Until it is, or it is told to stop, it waits."""
+        """Wait for the lock, or until told to stop. The block runs while this process is the one that works."""
         connection: psycopg.AsyncConnection[object] = await psycopg.AsyncConnection.connect(
             self._conninfo, **CONNECTION
         )
@@ -106,7 +106,7 @@ class Scheduler:
 
 
 async def schedule(settings: Settings, *, open_reactions: OpenReactions, told: asyncio.Event) -> None:
-    """Do what is due on the database of the settings until `told`, or `igob serve` is gone. Raises Unavailable."""
+    """Run the scheduler on the settings' database until `told`, or until `igob serve` is gone. Raises Unavailable."""
     conninfo = application_conninfo(settings)
     async with open_core(settings) as core:
         views = Views(conninfo, schema=settings.schema)

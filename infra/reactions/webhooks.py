@@ -1,6 +1,6 @@
-"""Sending what is due to webhooks, signed as Standard Webhooks say, and recording what came of it.
+"""Sends due messages to webhooks, signed by the Standard Webhooks specification, and records the results.
 
-At least once: what was sent and not recorded when this process ends is sent again, under the same id. See
+At least once: a message that was sent but not recorded when this process ends is sent again, with the same id. See
 docs/webhooks.md.
 """
 
@@ -28,16 +28,16 @@ from infra.reactions.reaction import ACTOR, Reaction, Resources
 from infra.running.logging import log_failure
 from infra.running.secret import Secret
 
-AT_ONCE_MAX = 4  # to one webhook: who does not answer keeps nobody else waiting
-EACH_MAX = 32  # of one webhook, in hand
-STRETCH_EVENTS = 50_000  # looked through at a time, for what was never tried
-RECORD_PAUSE_S = 1.0  # before what can't be recorded now is tried to be recorded again
-STOP_WAIT_S = 3.0  # for what is being sent; what does not end by then is sent again after the next start
-SECRET_PREFIX = "whsec_"  # noqa: S105 (what tells a secret, not one)
+AT_ONCE_MAX = 4  # to one webhook, so that a slow receiver does not delay others
+EACH_MAX = 32  # of one webhook, sending or queued
+STRETCH_EVENTS = 50_000  # examined at a time for deliveries never attempted
+RECORD_PAUSE_S = 1.0  # before a failed recording is tried again
+STOP_WAIT_S = 3.0  # for messages being sent; unfinished ones are sent again after the next start
+SECRET_PREFIX = "whsec_"  # noqa: S105 (a prefix, not a secret)
 
 
 class Message(Protocol):
-    """What projections/webhooks/deliveries.py finds to be due."""
+    """A due delivery, from projections/webhooks/deliveries.py."""
 
     @property
     def delivery(self) -> str: ...
@@ -60,14 +60,14 @@ class Message(Protocol):
 
 
 class Stretch(Protocol):
-    """Where a stretch of the outbox ends; None if that is its end."""
+    """The position at which a stretch of the outbox ends; None at the end of the outbox."""
 
     @property
     def until(self) -> int | None: ...
 
 
 class ReadModels(Protocol):
-    """What projections/webhooks has."""
+    """The part of projections/webhooks that is needed here."""
 
     def stretch(self, settled: int, messages: int, /) -> Question[Stretch]: ...
 
@@ -77,12 +77,12 @@ class ReadModels(Protocol):
 
 
 def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
-    """A webhook's secret, as its receiver has it."""
+    """A webhook's secret, in the form for its receiver."""
     return SECRET_PREFIX + base64.b64encode(secret.webhook_key(webhook, generation)).decode()
 
 
 async def body_of(message: Message, log: Log) -> bytes:
-    """What is sent: JSON, the same whenever it is. Raises Unavailable."""
+    """The body to send: JSON, the same at each attempt. Raises Unavailable."""
     data, declared = message.data, message_of(message.kind)
     if declared and declared.reads:
         data = declared.complete(data, await log.state(declared.reads(data)))
@@ -97,7 +97,7 @@ async def body_of(message: Message, log: Log) -> bytes:
 
 
 def signed(key: bytes, delivery: str, body: bytes, now: datetime) -> dict[str, str]:
-    """The headers of a message, which sign its id, the time (in UTC) and the body. The id is the same each time."""
+    """The headers of a message, which sign its id, the time (UTC) and the body. The id is the same at each attempt."""
     return {
         "content-type": "application/json",
         "user-agent": "igob-core",
@@ -108,7 +108,7 @@ def signed(key: bytes, delivery: str, body: bytes, now: datetime) -> dict[str, s
 
 
 def settled_of(due: Iterable[Message]) -> dict[str, int]:
-    """Of each webhook the position up to which all was tried once, if there is something that was not."""
+    """For each webhook with unattempted messages, the position up to which all were attempted once."""
     found: dict[str, int] = {}
     for message in due:
         if message.attempts == 0:
@@ -117,10 +117,10 @@ def settled_of(due: Iterable[Message]) -> dict[str, int]:
 
 
 class Courier:
-    """Takes what is due to webhooks, many at once. `tick` it again and again, in one process at a time.
+    """Sends due messages to webhooks, many at once. Call `tick` repeatedly, in one process at a time.
 
-    What is being sent, or was recorded further on in the log than the read models are, is not taken again. What waits
-    for its place is sent as the newest look has it: not at all, if its webhook was removed meanwhile.
+    A message is not taken again while it is being sent, or while its record is beyond the read models' position. A
+    queued message is sent as the latest look found it, and not at all if its webhook was removed meanwhile.
     """
 
     failure = "webhooks are not sent"
@@ -142,19 +142,19 @@ class Courier:
         self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_MAX))
 
     async def begin(self) -> None:
-        """Another may have sent something until now: look at nothing older than that. Raises Unavailable."""
+        """Start. Another process may have sent until now, so wait for its records first. Raises Unavailable."""
         self._at_least = await self._core.log.head()
         self._settled, self._settled_of, self._due = 0, {}, {}
 
     async def tick(self) -> None:
-        """Begin to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
+        """Start to send what is due. Raises Unavailable, NotReached, NeverBuilt."""
         (stretch,), _ = await self._views.ask(self._read_models.stretch(self._settled, STRETCH_EVENTS))
         question = self._read_models.due_deliveries(
             self._clock(), EACH_MAX, self._settled, self._settled_of, stretch.until
         )
         rows, freshness = await self._views.ask(question, at_least=self._at_least)
         self._recorded = {name: position for name, position in self._recorded.items() if position > freshness.position}
-        # What one read model has and another not yet is looked at again.
+        # Look again at what one read model has and another has not yet.
         self._settled = freshness.position if stretch.until is None else min(stretch.until, freshness.position)
         self._settled_of = settled_of(rows)
         self._due = {row.delivery: row for row in rows}
@@ -163,12 +163,12 @@ class Courier:
                 self._in_hand[row.delivery] = asyncio.create_task(self._deliver(row.delivery, row.webhook))
 
     async def idle(self, timeout_s: float | None = None) -> None:
-        """Wait until what was begun is sent and recorded."""
+        """Wait until all started messages are sent and recorded."""
         if self._in_hand:
             await asyncio.wait(self._in_hand.values(), timeout=timeout_s)
 
     async def stop(self) -> None:
-        """Wait a little for what is being sent."""
+        """Wait a short time for messages being sent."""
         await self.idle(STOP_WAIT_S)
         for task in self._in_hand.values():
             task.cancel()
@@ -176,7 +176,7 @@ class Courier:
 
     async def _deliver(self, delivery: str, webhook: str) -> None:
         try:
-            async with self._places[webhook]:  # until it is recorded: so many at most come twice
+            async with self._places[webhook]:  # held until recorded, which limits how many can be sent twice
                 message = self._due.get(delivery)
                 if message is None:
                     return
@@ -199,10 +199,10 @@ class Courier:
         return await self._posting.post(message.url, body, headers)
 
     async def _record(self, record: RecordAttempt) -> int:
-        """From which position on the log has what came of it. It waits for that: what was sent is not sent again."""
+        """Record the result, trying until it succeeds, so that it is not sent again. Returns the log position."""
         key = Key(ACTOR, f"attempt:{record.delivery}:{record.attempt}")
         while True:
-            with suppress(Exception):  # the lane tells what is wrong
+            with suppress(Exception):  # the lane reports the failure
                 return await self._heard(record, key)
             await asyncio.sleep(RECORD_PAUSE_S)
 
@@ -212,7 +212,7 @@ class Courier:
         except Rejected as refusal:
             if refusal.code != "idempotency_key_reused":
                 raise
-            return await self._core.log.head()  # another one sent it as well, and was heard
+            return await self._core.log.head()  # another process recorded this attempt
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The program's own log: JSON lines on stderr of what happened and where, never of what was said by whom.
+"""The program's log: JSON lines on stderr about what happened and where, without any content of requests.
 
 Messages of exceptions and local variables quote what people sent: names, numbers, statements. An erasure could not
 reach them in a log file, so they are not written.
@@ -34,7 +34,7 @@ with _without("rich"):
 
 
 class _Stderr:
-    """Writes a line, and never raises: nothing that works may fail because nobody can read what it says."""
+    """Writes a line, and never raises: the work must not fail because a message can't be written."""
 
     def msg(self, line: str) -> None:
         with suppress(OSError, ValueError):
@@ -57,12 +57,12 @@ _log = structlog.get_logger()
 
 
 def log_request(**facts: str | float | list[str] | None) -> None:
-    """Say how a request went, in names of ours and numbers."""
+    """Log a request, with our own names and numbers only."""
     _log.info("request", **facts)
 
 
 def log_failure(what: str, error: BaseException, **facts: str | float | None) -> None:
-    """Say that something failed: the error's type, PostgreSQL's code if it has one, and where; not its message."""
+    """Log a failure: the error's type, its SQLSTATE if any, and the place; not its message."""
     _log.error(
         what,
         error=_type(error),

@@ -1,8 +1,8 @@
-"""What a process counts, as Prometheus reads it. The list for people is in docs/operations.md.
+"""Metrics for Prometheus. docs/operations.md lists them for people.
 
-Workers of one `igob serve` count in files that they share, so that any of them can tell the sum. Each has a place among
-these files, which whoever replaces it takes over and counts on from there: sums never go back, and of a dead worker's
-gauges nothing stays. Labels are our own words and the schema's, never what clients say.
+The workers of one `igob serve` count in shared files, so that any of them can report the sums. Each has a place among
+these files. A worker's replacement takes over its place and counts on from there, so sums never decrease; gauges of a
+dead worker are removed. Labels are our own words and the schema's, never text from clients.
 """
 
 import os
@@ -32,7 +32,7 @@ from infra.running.places import FOLDER, dead, locked
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 WORKERS_MAX = 1_024  # that count in one folder
-# Written before it is mapped: a page of a mapped file for which there is no room kills the process that touches it.
+# Written before it is mapped: if the disk is full, touching a page of a sparse mapped file kills the process.
 RESERVED_BYTES = 256 * 1024
 FILES = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
 
@@ -68,7 +68,7 @@ class _Durations:
 
 
 class _Children(dict[tuple[str, ...], M], Generic[M]):
-    """Those of a metric by the values of its labels: to look one up in the library takes longer than to count."""
+    """The children of a metric by label values: a look-up in the library takes longer than counting."""
 
     def __init__(self, metric: M) -> None:
         super().__init__()
@@ -80,13 +80,13 @@ class _Children(dict[tuple[str, ...], M], Generic[M]):
         return child
 
     def prepare(self, all_labels: Iterable[tuple[str, ...]]) -> None:
-        """Have these from the beginning, at 0: Prometheus can't see the rise to the first one otherwise."""
+        """Create these at 0, or Prometheus could not see the increase to the first count."""
         for labels in all_labels:
             self[labels]
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """A worker's place in the folder where all count; it is its own for as long as the file is open."""
+    """A worker's place in the shared folder. It holds the place while the file is open."""
 
     folder: Path
     place: int
@@ -94,7 +94,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process has at this moment; `oldest_wait_s` is that of the command that has waited longest."""
+    """The gauges of a process at one moment. `oldest_wait_s` is the wait of the oldest command."""
 
     waiting_commands: int
     oldest_wait_s: float
@@ -105,7 +105,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lag(Protocol):
-    """Of a read model; what infra/postgres/views.py has."""
+    """The lag of a read model, from infra/postgres/views.py."""
 
     @property
     def lag_events(self) -> int: ...
@@ -114,7 +114,7 @@ class Lag(Protocol):
 
 
 class Figure(Protocol):
-    """A gauge that a context adds; what projections/engine/figures.py has."""
+    """A gauge that a context adds, from projections/engine/figures.py."""
 
     @property
     def name(self) -> str: ...
@@ -125,7 +125,7 @@ class Figure(Protocol):
 
 
 class Metrics:
-    """One per process: with `shared`, or two would write over each other's numbers."""
+    """One per process; with `shared`, in a place of its own, so that workers do not overwrite each other's numbers."""
 
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
@@ -198,7 +198,7 @@ class Metrics:
             gauge.set(getattr(found, name))
 
     def page(self, lags: Mapping[str, Lag | None] | None = None, figures: Iterable[Figure] = ()) -> bytes:
-        """Everything in Prometheus' text format, of all workers that share it, with lag and figures of read models."""
+        """The metrics of all workers that share them, in Prometheus' text format, with read models' lag and figures."""
         self.flush()
         registry = self._registry
         if self._shared:
@@ -210,7 +210,7 @@ class Metrics:
 
 
 class _OfCity(Collector):
-    """What holds for the city at this moment, not for a process: the read models' lag, and figures of contexts."""
+    """Metrics of the city, not of a process: the read models' lag, and figures of contexts."""
 
     def __init__(self, lags: Mapping[str, Lag | None], figures: Iterable[Figure]) -> None:
         self._lags = {name: lag for name, lag in lags.items() if lag}
@@ -221,7 +221,9 @@ class _OfCity(Collector):
             "igob_read_model_lag_events", "Events of the log that a read model lacks.", labels=["read_model"]
         )
         seconds = GaugeMetricFamily(
-            "igob_read_model_lag_seconds", "For how long the first of them has been there.", labels=["read_model"]
+            "igob_read_model_lag_seconds",
+            "For how long the first missing event has been in the log.",
+            labels=["read_model"],
         )
         for name, lag in self._lags.items():
             events.add_metric([name], lag.lag_events)
@@ -233,9 +235,9 @@ class _OfCity(Collector):
 
 
 def share() -> Shared | None:
-    """In a worker, before it counts anything: take a place in the folder that is set; None without one.
+    """In a worker, before it counts anything: take a place in the folder from the environment; None without one.
 
-    Whoever finds no room there counts for itself, and says so: to serve matters more.
+    A worker that finds no place counts for itself alone and logs it, because serving matters more.
     """
     folder = os.environ.get(FOLDER)
     if not folder:
@@ -250,7 +252,7 @@ def share() -> Shared | None:
 
 
 def _take_place(folder: Path) -> Shared:
-    """The first place that is nobody's, with its files. Raises OSError."""
+    """Take the first free place, with its files. Raises OSError."""
     for place in range(WORKERS_MAX):
         lock_fd = locked(folder / f"{place}.lock")
         if lock_fd is None:

@@ -14,17 +14,17 @@ SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its parts
 
 
 def is_part_of_server() -> bool:
-    """Whether `igob serve` started this process, and cares for the database."""
+    """Whether `igob serve` started this process, and runs the database."""
     return SERVED_BY in os.environ
 
 
 def server_is_gone() -> bool:
-    """In a process that `igob serve` started: whether that ended without stopping it."""
+    """In a process that `igob serve` started: whether `igob serve` ended without stopping it."""
     return is_part_of_server() and os.getppid() != int(os.environ[SERVED_BY])
 
 
 async def end_with_server() -> None:
-    """In a worker: stop when `igob serve` is gone, or it would keep the port and the database for itself."""
+    """In a worker: stop when `igob serve` is gone, so that port and database become free."""
     while is_part_of_server():
         if server_is_gone():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -34,9 +34,9 @@ async def end_with_server() -> None:
 
 @contextmanager
 def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
-    """While the block runs: do this in the event loop as soon as a signal says to stop, then what is done anyway.
+    """During the block, call `act` in the event loop as soon as a signal to stop comes, then the usual handler.
 
-    Servers wait for answers that are under way before they end what they serve, and some answers go on until they do.
+    Servers wait for open answers before they end the application, and some answers end only with the application.
     """
     loop = asyncio.get_running_loop()
     former: dict[int, Callable[[int, FrameType | None], Any]] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.running.logging import log_failure
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it, too
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it as well
 PREFIX = "igob-metrics-"
 NEW = "igob-new-"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (only folders of our own are made and removed there)
@@ -21,9 +21,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (only folders of our own are made
 
 @contextmanager
 def shared_folder() -> Iterator[None]:
-    """For workers started while the block runs: a new folder to count in, named in the environment.
+    """A new shared folder for workers that start during the block, named in the environment.
 
-    In memory where that can be: a process that writes to a mapped file waits whenever the disk is busy with that file.
+    In memory if possible: a process that writes to a mapped file waits whenever the disk is busy with that file.
     """
     parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     with ExitStack() as held:
@@ -36,7 +36,7 @@ def shared_folder() -> Iterator[None]:
 
 
 def _new_folder(parent: Path, held: ExitStack) -> Path:
-    """One that is removed with what is `held`. Raises OSError."""
+    """A new folder, which is removed when `held` is closed. Raises OSError."""
     folder = Path(tempfile.mkdtemp(prefix=NEW, dir=parent))
     server_fd = os.open(folder / "server", os.O_RDWR | os.O_CREAT, 0o600)
     held.callback(os.close, server_fd)
@@ -48,7 +48,7 @@ def _new_folder(parent: Path, held: ExitStack) -> Path:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Folders of ours whose servers were killed."""
+    """Remove our folders whose servers were killed."""
     for server in parent.glob(f"{PREFIX}*/server"):
         with suppress(OSError):  # somebody else's
             server_fd = locked(server)
@@ -58,7 +58,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def dead(folder: Path) -> Iterator[int]:
-    """The places whose workers are gone; while one is looked at, nobody takes it."""
+    """The places whose workers are gone. Each is locked while the caller handles it."""
     for path in folder.glob("*.lock"):
         lock_fd = locked(path)
         if lock_fd is not None:
@@ -67,7 +67,7 @@ def dead(folder: Path) -> Iterator[int]:
 
 
 def locked(path: Path) -> int | None:
-    """The file, open and locked; None if somebody has it. The kernel unlocks it when its process ends, however."""
+    """The file, open and locked; None if another process has it. The kernel unlocks it when the process ends."""
     lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

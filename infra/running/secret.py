@@ -25,7 +25,7 @@ _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 def _opaque(digest: bytes) -> str:
-    """128 bits in base 32. The standard library's way takes three times as long, and each booking has one."""
+    """128 bits in base 32. The standard library takes three times as long, and every booking needs one."""
     number = int.from_bytes(digest[:16], "big") << 2
     return "".join([_PAIRS[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)])
 
@@ -42,7 +42,7 @@ class Secret:
         self._wrapping_key = self._keyed("wrap", b"")
 
     def _keyed(self, purpose: str, last: bytes, *before: str) -> bytes:
-        """BLAKE2b under the secret; each purpose is another function. Lengths are in it: no two inputs look alike."""
+        """BLAKE2b with the secret as key. Purposes give independent functions; lengths keep inputs unambiguous."""
         keyed = self._purposes[purpose].copy()  # the secret is worked in already: every command needs two of these
         if len(before) == 1:  # as those two have
             part = before[0]
@@ -52,19 +52,19 @@ class Secret:
         return keyed.digest()
 
     def new_id(self, kind: str, actor: str, key: str, content: Any) -> str:
-        """An opaque id for what this request makes: 26 letters and digits, 128 bits.
+        """An opaque id for a new object of this request: 26 letters and digits, 128 bits.
 
-        The same request gives the same id again, so that a repeated command repeats nothing.
+        The same request gives the same id, so that a repeated command has no second effect.
         """
         made = self._keyed("id", _canonical(content), kind, actor, key)
         return _opaque(made)
 
     def key_name(self, actor: str, key: str) -> str:
-        """What is kept of an idempotency key: 32 hexadecimal digits. Clients put all sorts of things into keys."""
+        """The stored form of an idempotency key: 32 hexadecimal digits, because clients put personal data into keys."""
         return self._keyed("key", key.encode(), actor)[:16].hex()
 
     def request_digest(self, kind: str, content: Any) -> bytes:
-        """What tells whether two requests under one idempotency key are the same. 16 bytes that reveal nothing."""
+        """A keyed digest of a request's content, to compare two requests with the same idempotency key. 16 bytes."""
         return self._keyed("request", _canonical(content), kind)[:16]
 
     def identity_digest(self, identity_key: str) -> str:
@@ -72,19 +72,19 @@ class Secret:
         return self._keyed("identity", identity_key.encode()).hex()
 
     def subject_digest(self, issuer: str, subject: str) -> str:
-        """What the log keeps of a citizen's login: 26 letters and digits, by which it can be told but not read."""
+        """What the log records of a citizen's login: 26 letters and digits that identify it without revealing it."""
         return _opaque(self._keyed("subject", subject.encode(), issuer))
 
     def development_seed(self) -> bytes:
-        """What the key that signs development tokens is made of."""
+        """The seed of the key that signs development tokens."""
         return self._keyed("token", b"")
 
     def webhook_key(self, webhook: str, generation: int) -> bytes:
-        """What is sent to a webhook is signed by: 32 bytes, others with each generation."""
+        """The key that signs messages to a webhook: 32 bytes, different for each generation."""
         return self._keyed("webhook", b"", webhook, str(generation))
 
     def check(self) -> bytes:
-        """What a database remembers to know its secret again."""
+        """The value that a database stores to recognise its secret."""
         return self._keyed("check", b"")
 
     def new_subject_key(self) -> bytes:
@@ -98,9 +98,9 @@ class Secret:
 
 
 def load_secret(settings: Settings) -> Secret:
-    """The secret as set, or that of the data folder, made there at the first start.
+    """The secret from the settings, or that of the data folder, which is made at the first start.
 
-    Raises SettingError when an own database is used without a secret, or the file was damaged.
+    Raises SettingError if an external database is used without a secret, or the file is damaged.
     """
     if settings.secret:
         return Secret(bytes.fromhex(settings.secret))
@@ -116,7 +116,7 @@ def _make_once(path: Path) -> None:
     """Write a new secret unless there is one. Two processes at once agree on the first; a kill leaves none or all."""
     if path.exists():
         return
-    handle, draft = tempfile.mkstemp(prefix="secret.", dir=path.parent)  # readable by its owner alone
+    handle, draft = tempfile.mkstemp(prefix="secret.", dir=path.parent)  # readable by its owner only
     with os.fdopen(handle, "wb") as file:
         file.write(os.urandom(SECRET_BYTES))
         file.flush()

@@ -24,15 +24,15 @@ from infra.running.places import shared_folder
 from infra.running.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
-RESTART_PAUSE_S = 5  # between attempts that fail
+RESTART_PAUSE_S = 5  # between failing attempts
 WORKERS_PAUSE_S = 1  # before a part that died is restarted
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
-STOP_TIMEOUT_S = 40  # more than any request takes: those in hand are answered first
+STOP_TIMEOUT_S = 40  # longer than any request takes: open requests are answered first
 STOP_POLL_S = 0.2
-CONNECTIONS_MAX = 5_000  # of a worker, WebSockets not counted; more are answered 503
-BACKLOG_MAX = 1_024  # connections that wait to be accepted
+CONNECTIONS_MAX = 5_000  # of a worker, without WebSockets; further ones get 503
+BACKLOG_MAX = 1_024  # connections waiting to be accepted
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
 
 
@@ -51,7 +51,7 @@ PARTS = {name: _starting(f"infra.cli.parts.{name}") for name in ("projector", "s
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
-    """Raise SettingError if others than this machine could reach a server that takes the development key's tokens."""
+    """Raise SettingError if other machines could reach a server that accepts tokens of the development key."""
     if not settings.oidc_issuer and not is_loopback(host):
         raise SettingError(
             f"without an identity provider ({PREFIX}OIDC_ISSUER) the host must be 127.0.0.1, ::1 or localhost, not"
@@ -68,7 +68,7 @@ def serve(
     say: Callable[[str], None],
     prepare: Callable[[], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM, in so many worker processes, each with a lane of its own on the one log.
+    """Serve until SIGINT or SIGTERM, with several worker processes, each with its own lane on the one log.
 
     `prepare` runs when the database is ready, before the first request.
 
@@ -139,7 +139,7 @@ def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def connections_for(files: int) -> int:
-    """How many connections a worker takes at a time that may open so many files, or any number (RLIM_INFINITY)."""
+    """The maximum number of connections of a worker that may open `files` files (or RLIM_INFINITY)."""
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
     return max(1, min(CONNECTIONS_MAX, files - OTHER_FILES_MAX), min(CONNECTIONS_MAX, files // 4))
@@ -160,7 +160,7 @@ def _keep_running(
     If it exits with an error before any worker was `ready`, a restart would fail again: set `failed` and return.
     """
     while not done.is_set():
-        # A session of its own: Ctrl-C is for us, who stop it.
+        # A session of its own: Ctrl-C goes to this process, which stops the part.
         try:
             part = subprocess.Popen(command, start_new_session=True, pass_fds=pass_fds)
         except OSError as error:
@@ -201,9 +201,9 @@ def _announce(
     *,
     explorable: bool = False,
 ) -> None:
-    """Say the address as soon as the first worker is `ready`, and set that; a little later if read models lag."""
+    """Print the address and set `ready` once the first worker is ready; a little later if read models lag."""
     wait_until_s = time.monotonic() + VIEWS_WAIT_S
-    # Whatever one turn meets, an answer that is no HTTP for instance: the next looks again.
+    # Whatever the error, such as an answer that is not HTTP: try again.
     while not done.wait(READY_POLL_S):
         with suppress(Exception), urllib.request.urlopen(f"{url}/readyz", timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 (our own)
             ready.set()
@@ -219,20 +219,20 @@ def _announce(
 
 
 def _watch_database(server: EmbeddedPostgres | None, done: threading.Event, say: Callable[[str], None]) -> None:
-    """Start the embedded server again if somebody killed it: the workers reconnect by themselves."""
+    """Restart the embedded server if it was killed. The workers reconnect by themselves."""
     while server and not done.wait(WATCH_EVERY_S):
         try:
             if server.status().state == "stopped":
                 say("the database stopped; starting it again")
                 server.start()
-        except Exception as error:  # whatever one turn meets: the next looks again
+        except Exception as error:  # whatever the error: try again
             with suppress(Exception):  # nobody may be left to read it
                 say(f"the database does not start: {error}")
             done.wait(RESTART_PAUSE_S)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The socket that all workers share; port 0 is any free one. Raises SettingError if it is taken or not ours."""
+    """The socket that all workers share; port 0 for any free port. Raises SettingError if it can't be opened."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)

@@ -1,4 +1,4 @@
-"""What can be set, from the environment, typed. The list for people is in docs/operations.md."""
+"""The settings, typed, read from the environment. docs/operations.md lists them for people."""
 
 import os
 import re
@@ -13,13 +13,13 @@ import msgspec
 PREFIX = "IGOB_"
 EVERY_ORIGIN = "*"
 DEFAULT_PORTS = {"http": 80, "https": 443}
-APP_SCHEMES = ("capacitor", "ionic")  # of pages that come with an app on a phone
+APP_SCHEMES = ("capacitor", "ionic")  # of pages inside phone apps
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
-# Those by which who can check a token can't make one.
+# Asymmetric ones only: a key that verifies tokens must not be able to make them.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519")
 
 
-# By field: the least and the greatest value, and the unit.
+# By field: the minimum, the maximum and the unit.
 RANGES = {
     "hold_s": (1, 3_600, "seconds"),
     "queue_max": (1, 1_000_000, "commands"),
@@ -28,9 +28,9 @@ RANGES = {
     "cache_mib": (0, 65_536, "MiB"),
 }
 CLAIM = r"[\w:/-]+(\.[\w:/-]+)*"
-# By field: a regular expression, and what it means.
+# By field: a regular expression, and its description.
 FORMS = {
-    # PostgreSQL keeps pg_ and information_schema for itself; read models lie in <schema>_views.
+    # PostgreSQL reserves pg_ and information_schema; read models are in <schema>_views.
     "schema": (
         "(?!pg_|information_schema$)(?!.*_views$)[a-z_][a-z0-9_]{0,30}",
         "lower-case letters, digits and _, and not begin with pg_ nor end with _views",
@@ -44,7 +44,7 @@ FORMS = {
 
 
 class SettingError(Exception):
-    """A setting that can't be used; the message names it and says what a right one looks like."""
+    """A setting is invalid; the message names it and describes a valid value."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,28 +56,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         data_dir: the embedded database's folder, which also holds the secret when `secret` is "".
         schema: the municipality's PostgreSQL schema; each has its own log.
         secret: 64 hexadecimal digits; derives ids, hashes identity numbers, wraps personal keys. Losing it loses those.
-        hold_s: for how many seconds a hold keeps a slot.
-        oidc_issuer: the OpenID Connect provider whose tokens are taken; "" = those of this installation's development
-            key, on loopback only.
-        oidc_audience: for whom tokens must be.
-        oidc_jwks_url: where the provider's keys are; "" = where its configuration says.
-        oidc_algorithms: by which tokens may be signed, with commas between.
-        oidc_roles_claim: the claim that lists a person's roles; dots lead into objects.
-        oidc_identity_claim: the claim that has a citizen's identity number, likewise.
-        queue_max: commands that may wait in a process before more are refused as overloaded.
+        hold_s: how long a hold keeps a slot, in seconds.
+        oidc_issuer: the OpenID Connect provider whose tokens are accepted; "" = tokens of this installation's
+            development key, on loopback only.
+        oidc_audience: the audience that tokens must have.
+        oidc_jwks_url: the URL of the provider's keys; "" = from its configuration.
+        oidc_algorithms: the allowed signature algorithms, separated by commas.
+        oidc_roles_claim: the claim with a person's roles; dots lead into objects.
+        oidc_identity_claim: the claim with a citizen's identity number, likewise.
+        queue_max: the maximum number of waiting commands in a process; more are refused as overloaded.
         trusted_documents: a folder of `.graphql` files, or a JSON file that maps digests to documents; "" = none.
-        trusted_only: whether no other documents are executed.
-        introspection: whether clients may ask what the schema is.
-        log_requests: whether each request is a line in the program's log.
-        traces: whether requests are told as spans, even if no endpoint for them is set.
-        metrics_local: whether metrics are told to this machine alone.
-        requests_per_s: how often an actor may ask a process, in the long run; 0 = as often as they like.
-        anonymous_per_s: how often those without a token may ask, all of an address together, likewise.
-        allowed_origins: whose pages may ask, beside those of the very host that is asked: origins with
-            commas between, or "*" for all.
-        client_address_header: where a proxy that is trusted says a client's address; "" = the connection's counts.
-        cache_mib: how much a process remembers of streams: MiB that their events take in the log, three times that in
-            memory. An agenda of 40 slots with its bookings takes 8 KiB.
+        trusted_only: whether only these documents are executed.
+        introspection: whether clients may query the schema.
+        log_requests: whether each request is logged.
+        traces: whether spans are exported, even if no endpoint for them is set.
+        metrics_local: whether only this machine may read the metrics.
+        requests_per_s: the long-run rate limit of an actor in a process; 0 = no limit.
+        anonymous_per_s: the limit for requests without a token, by address, likewise.
+        allowed_origins: origins whose pages may send requests, besides those of the host itself, separated by
+            commas; or "*" for all.
+        client_address_header: the header in which a trusted proxy gives a client's address; "" = use the peer's.
+        cache_mib: the size of a process's cache of streams, in MiB of their events in the log; it takes three times as
+            much memory. An agenda of 40 slots with its bookings takes 8 KiB.
     """
 
     database_url: str = ""
@@ -112,22 +112,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """`oidc_algorithms`, one by one."""
+        """`oidc_algorithms` as a tuple."""
         return tuple(name.strip() for name in self.oidc_algorithms.split(","))
 
     @property
     def explorable(self) -> bool:
-        """Whether anybody may look at the schema and ask what they like of it."""
+        """Whether anybody may read the schema and execute any document."""
         return self.introspection and not self.trusted_only
 
     @property
     def origins(self) -> frozenset[str]:
-        """`allowed_origins`, one by one."""
+        """`allowed_origins` as a set."""
         return frozenset(one.strip().lower() for one in self.allowed_origins.split(",") if one.strip())
 
 
 def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The fields that can't be used, and what each must be."""
+    """The invalid fields, and what each must be."""
     for field, (least, greatest, unit) in RANGES.items():
         if not least <= getattr(settings, field) <= greatest:
             yield field, f"{least} to {greatest} {unit}"
@@ -175,7 +175,7 @@ def _conninfo(text: str) -> dict[str, Any] | None:
 
     try:
         return conninfo_to_dict(text)
-    except (Error, ValueError):  # what it says would quote the text, which may hold a password
+    except (Error, ValueError):  # its message would quote the text, which may hold a password
         return None
 
 
@@ -184,7 +184,7 @@ def _names_user(url: str) -> bool:
 
 
 def _is_origin(text: str) -> bool:
-    """Whether a browser says so of a page that nobody could change on its way: https, this machine, an app's own."""
+    """Whether this is an origin of a page that can't be changed in transit: https, this machine, or an app."""
     try:
         parts = urlsplit(text)
         port, host = parts.port, parts.hostname or ""
@@ -200,7 +200,7 @@ def _is_origin(text: str) -> bool:
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether what comes from there is what was sent: https, or this very machine."""
+    """Whether data from this URL can't be changed in transit: https, or this machine."""
     try:
         parts = urlsplit(url)
         return (parts.scheme == "https" and bool(parts.hostname)) or (

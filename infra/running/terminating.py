@@ -4,15 +4,15 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-TERMINATED = 128 + signal.SIGTERM  # exit status, as a shell has it
+TERMINATED = 128 + signal.SIGTERM  # the exit status, as in a shell
 
 R = TypeVar("R")
 
 
 def run_until_terminated(work: Coroutine[Any, Any, R]) -> R:
-    """Run it in a new event loop. SIGTERM ends it where it waits, as SIGINT does in asyncio, and raises SystemExit.
+    """Run work in a new event loop. SIGTERM cancels it, as SIGINT does in asyncio, and raises SystemExit.
 
-    An exception that the handler of a signal raises just anywhere may end the lane, for whose end all would then wait.
+    An exception raised by a signal handler could hit the lane instead, and all would then wait for its end.
     """
     import asyncio  # noqa: PLC0415 (it is slow to import, and the command line needs the status alone)
 
@@ -30,7 +30,7 @@ async def _until_terminated(work: Coroutine[Any, Any, R]) -> R:
     told: list[bool] = []
 
     def end() -> None:
-        if task and not told:  # told again, go on with ending
+        if task and not told:  # ignore further signals while ending
             task.cancel()
         told.append(True)
 

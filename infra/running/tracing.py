@@ -1,7 +1,7 @@
-"""Spans for OpenTelemetry, if the extra `telemetry` is installed and somebody wants them; else nothing is imported.
+"""Spans for OpenTelemetry, if the extra `telemetry` is installed and spans are enabled; else nothing is imported.
 
-They tell what the program's own log tells of a request, and nothing that was said in it. A span is made when all is
-done, with the times it began and ended: nothing is carried along meanwhile.
+They have the same facts about a request as the program's log, and no content. A span is made at the end of the work,
+with its begin and end times, so nothing is carried along meanwhile.
 """
 
 import os
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"  # as their specification names it, like all of where and how to export
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"  # the standard variable, like all others about the export
 SERVICE_NAME = "OTEL_SERVICE_NAME"
-CLOSE_TIMEOUT_S = 3.0  # for what was not exported yet
+CLOSE_TIMEOUT_S = 3.0  # to export the rest
 
 # https://www.w3.org/TR/trace-context/ §3.2: version, trace, parent, flags. Later versions may have more behind it.
 _TRACEPARENT = re.compile("(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
 def trace_of(traceparent: str) -> str:
-    """The trace id of such a header, 32 hexadecimal digits; "" if it is none."""
+    """The trace id in a header `traceparent`, 32 hexadecimal digits; "" if the header is invalid."""
     found = _TRACEPARENT.fullmatch(traceparent)
     return found[2] if found and (found[1] != "00" or not found[5]) else ""
 
 
 class Spans:
-    """Makes spans and has them exported."""
+    """Makes and exports spans."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         self._provider = provider
         self._tracer = provider.get_tracer("igob")
 
     def request(self, name: str, traceparent: str, duration_s: float, facts: Mapping[str, str | int]) -> None:
-        """A request that ends now, in the trace of its client if that named one."""
+        """Make the span of a request that ends now, in its client's trace if it named one."""
         from opentelemetry.trace import SpanKind  # noqa: PLC0415 (optional)
 
         end_ns = time.time_ns()
@@ -52,9 +52,9 @@ class Spans:
         span.end(end_ns)
 
     def batch(self, commands: int, outcome: str, begun_ns: int) -> None:
-        """An append of so many commands that ends now. It is nobody's child: its commands are of many requests.
+        """Make the span of an append that ends now. It has no parent, because its commands are from many requests.
 
-        Never raises: what is on disk must not look as if it had failed.
+        Never raises: a batch that is on disk must not look as if it had failed.
         """
         facts: dict[str, str | int] = {"igob.commands": commands, "igob.outcome": outcome}
         try:
@@ -63,7 +63,7 @@ class Spans:
             log_failure("a batch can't be recorded", error)
 
     def close(self) -> None:
-        """Export what is left, within CLOSE_TIMEOUT_S: the library alone may take longer than a worker has to stop."""
+        """Export the rest within CLOSE_TIMEOUT_S: the library might take longer than a worker has to stop."""
         closing = threading.Thread(target=self._provider.shutdown, daemon=True)
         closing.start()
         closing.join(CLOSE_TIMEOUT_S)
@@ -84,10 +84,10 @@ def _remote(traceparent: str) -> "Context":
 
 
 def open_spans(settings: Settings) -> Spans | None:
-    """Spans that go by OTLP to where the environment says; None if nobody wants any.
+    """Spans that are exported by OTLP to the endpoint from the environment; None if disabled.
 
-    They are wanted by IGOB_TRACES, or by an endpoint being set. Raises SettingError if IGOB_TRACES is set and the
-    packages are not there.
+    IGOB_TRACES or an endpoint enables them. Raises SettingError if IGOB_TRACES is set and the packages are not
+    installed.
     """
     if not settings.traces and not os.environ.get(ENDPOINT):
         return None

@@ -1,4 +1,4 @@
-"""Reactions of lines: notices by the expected wait. What a read model knows to be due is in projections/queues."""
+"""Reactions of lines: notices by the expected wait. Work that a read model knows to be due is in projections/queues."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from infra.reactions.reaction import Jobs, Reaction, Resources
 
 
 class ReadModels(Protocol):
-    """What projections/queues has."""
+    """The part of projections/queues that is needed here."""
 
     def lines_with_wishes(self, after: LineId, first: int, /) -> Question[LineWithWishes]: ...
 

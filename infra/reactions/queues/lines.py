@@ -1,6 +1,6 @@
-"""Lines as this process knows them, and what it has learned of their waits.
+"""Lines and learned waits, cached in this process.
 
-Both are kept up to date by asking the log only for what is new. Nothing in a line is personal.
+Both are kept up to date by reading only new events from the log. Nothing in a line is personal.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from infra.log.log import Loaded, Log
 from infra.running.logging import log_failure
 
 LINES_KEPT_MAX = 200
-LINES_BYTES_MAX = 32 * 2**20  # of their events; the states take some times that
-EXPERIENCES_MAX = 100  # services of which something is known, each with its last line
+LINES_BYTES_MAX = 32 * 2**20  # of their events; the states take a few times as much
+EXPERIENCES_MAX = 100  # cached services, each with its last line
 LEARNED_DAYS_MAX = 28  # with a line
 LEARNED_BACK_DAYS_MAX = 100
-LEARNED_AGAIN_S = 600  # what happened since is learned so often
+LEARNED_AGAIN_S = 600  # how often new events are learned
 RETRY_S = 30
 PAUSE_S = 0.006
-AT_ONCE_S = 0.003  # learning is work that nobody else gets in between; one event takes some milliseconds at the worst
+AT_ONCE_S = 0.003  # learning blocks the event loop; one event takes some milliseconds at worst
 
 T = TypeVar("T")
 
 
 class _Known:
-    """A line as it was when somebody asked last. One question about it is on its way at a time."""
+    """A line as it was when last read. Only one read of it runs at a time."""
 
     def __init__(self) -> None:
         self.loaded = Loaded(version=0, state=Line())
@@ -39,7 +39,7 @@ class _Known:
 
 
 class Lines:
-    """The lines that were asked for of late. Nothing in a line is personal."""
+    """The lines that were used recently. Nothing in a line is personal."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -47,7 +47,7 @@ class Lines:
         self._bytes = 0
 
     async def shown(self, line: LineId, show: Callable[[Line], T]) -> T:
-        """What `show` makes of a line as it is in the log now; it must not keep the line, which goes on changing.
+        """The result of `show` for a line as it is in the log now. `show` must not keep the line, which is mutable.
 
         Raises infra.postgres.connections.Unavailable.
         """
@@ -59,7 +59,7 @@ class Lines:
                 await self._log.catch_up({stream(line): known.loaded})
             except BaseException:
                 known.loaded.weight_bytes = before_bytes
-                self._forget(line, known)  # it may have changed halfway: it is read anew
+                self._forget(line, known)  # it may be half changed, so read it again
                 known.loaded = Loaded(version=0, state=Line())
                 raise
             if self._known.get(line) is known:
@@ -78,22 +78,22 @@ class Lines:
 
 
 class _Learned:
-    """What is known of a service at a service point, by its lines until `version` of `line`, the last of them."""
+    """The experience of a service at a service point, learned up to `version` of `line`, its last line."""
 
     def __init__(self) -> None:
         self.experience = Experience()
         self.learner = Learner(Experience())
         self.line: LineId = ""
         self.version = 0
-        self.done = False  # all that was there when it was asked for first
+        self.done = False  # all events that existed at the first request
         self.next_at: datetime | None = None
         self.learning: asyncio.Task[None] | None = None
 
 
 class Experiences:
-    """What lines were like, by service and service point. It is learned when somebody asks, in the background.
+    """The experience of lines, by service and service point, learned in the background on request.
 
-    One service after another, and never more than a part of the time: whoever else works in this process goes on.
+    It learns one service after another, and only part of the time, so that other work in this process goes on.
     """
 
     def __init__(self, log: Log, now: Callable[[], datetime]) -> None:
@@ -103,25 +103,25 @@ class Experiences:
         self._one = asyncio.Lock()
 
     def of(self, line: LineId) -> Experience:
-        """What is known by now of the service of a line that was opened; the honest prior until something is."""
+        """The experience so far of the service of an opened line; the prior until something is learned."""
         known = self._known.setdefault(_service_of(line), _Learned())
         self._known.move_to_end(_service_of(line))
         while len(self._known) > EXPERIENCES_MAX:
             self._let_go(self._known.popitem(last=False)[1])
         now = self._now()
-        # A clock that stepped back has it looked at at once.
+        # If the clock was set back, look at once.
         waits = known.next_at is not None and timedelta(0) < known.next_at - now <= timedelta(seconds=LEARNED_AGAIN_S)
         if known.learning is None and not waits:
             known.learning = asyncio.create_task(self._learn(known, line, now))
         return known.experience
 
     def learned(self, line: LineId) -> bool:
-        """Whether what was there to learn when it was asked for first has been learned."""
+        """Whether all events that existed at the first request have been learned."""
         known = self._known.get(_service_of(line))
         return known is not None and known.done
 
     async def settled(self) -> None:
-        """Wait until what was asked for is learned."""
+        """Wait until everything requested is learned."""
         await asyncio.gather(*(known.learning for known in self._known.values() if known.learning))
 
     def stop(self) -> None:
@@ -140,7 +140,7 @@ class Experiences:
                     await self._go_on(known, name)
                 known.experience, known.done = known.learner.experience, True
             again_s = LEARNED_AGAIN_S
-        except Exception as error:  # it is tried again; until then less is known
+        except Exception as error:  # it is tried again later
             log_failure("waits can't be learned", error)
             known.learner, known.line, known.version = Learner(Experience()), "", 0
         finally:
@@ -159,7 +159,7 @@ class Experiences:
         return [*first, *[name for name in lines if begin < name <= today][-LEARNED_DAYS_MAX:]]
 
     async def _go_on(self, known: _Learned, line: LineId) -> None:
-        """Learn what is new in a line, or all of it if it comes after the one before."""
+        """Learn the new events of a line, or all of them if it is a new line."""
         if line != known.line:
             known.learner, known.line, known.version = Learner(known.learner.experience), line, 0
         clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""Notices by time: who wished to be told some minutes before their call is told."""
+"""Notices by time: given some minutes before the expected call."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,10 +25,10 @@ class LineWithWishes(Protocol):
 
 
 class Notices:
-    """Who wished to be told some minutes before their call: due once one of four is called within that time by now.
+    """Notices some minutes before the call. One is due when one in four such turns would be called within that time.
 
-    So three of four have at least as long as they wished. It is looked at every LOOKED_AGAIN_S, DUE_MAX lines at a
-    time, one after another: `lines_with_wishes` has those that come after a line.
+    So three in four people have at least the time that they asked for. Lines are examined every LOOKED_AGAIN_S, DUE_MAX
+    at a time, in order: `lines_with_wishes` returns those after a given line.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Notices:
         self._now = datetime.now(UTC)
         self._experiences = Experiences(log, lambda: self._now)
         self._looked_at: datetime | None = None
-        self._after = ""  # the line that was looked at last
+        self._after = ""  # the line that was examined last
 
     async def source(self, now: datetime) -> list[Job]:
         """The notices that are due by the expected wait."""
@@ -53,9 +53,9 @@ class Notices:
         for row in rows:
             experience = self._experiences.of(row.line)
             if not self._experiences.learned(row.line):
-                continue  # soon: nobody is told by a guess
+                continue  # learned soon: no notice is given on a guess
             found += await self._lines.shown(row.line, partial(_due, now=now, experience=experience))
-        # Said twice it is nothing; but who wishes again, and has the same minutes, is not who was told.
+        # A repeated command changes nothing, but a new request with the same minutes needs a new key.
         return [Job(command=GiveNotice(turn=turn), key=f"notice:{turn}:{now.isoformat()}") for turn in found]
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class Notices:
 
 
 def _due(line: Line, *, now: datetime, experience: Experience) -> list[TurnId]:
-    """Whose wish has come due."""
+    """The turns whose notices are due."""
     shown = LineNow(line, now, experience)
     wishes = {turn: wish.minutes for turn, wish in line.notices.items() if wish.minutes is not None}
     waits = {turn: shown.expected(line.turns[turn].priority, shown.ahead(turn)) for turn in wishes}
