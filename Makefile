@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# With it, each program that a test starts would compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Most tests wait, for a disk or for a program to start; each process has a PostgreSQL of its own.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -42,6 +44,8 @@ docs: $(VENV)/.dev  ## write the generated parts of docs/: the schema, the table
 test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that
 	$(BIN)/python -m tests.install_extras
 	$(BIN)/python -m pytest -m long
+	IGOB_TEST_EXAMPLES_TIMES=5 $(BIN)/python -m pytest -m "not long" tests/properties tests/api/engine/test_plans.py \
+		tests/bench/test_decisions.py tests/bench/test_history.py tests/infra/imports/test_agendas_csv.py
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
 		$(BIN)/python -m pytest -m "not long" tests/infra/log/test_log.py \
 		tests/infra/log/test_lane.py tests/infra/log/test_append.py tests/infra/postgres/test_libpq.py tests/infra/postgres/test_prepared.py \

@@ -178,6 +178,48 @@ def serving(folder: Path, *arguments: str, port: int = 0, prepared: bool = True)
         server.stop()
 
 
+class Home:
+    """A data folder that tests share: it is served whenever one of them asks, and again after one has ended that.
+
+    A new folder is prepared, unless somebody has served it before.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self._arguments = arguments
+        self._settings = settings
+        self._server: Serving | None = None
+
+    def served(self, *, port: int = 0) -> Serving:
+        """What serves it now, and is ready; begun on that port if nothing does."""
+        if self._server is None or self._server.process.poll() is not None:
+            self.stop()
+            folder = str(prepare(self.folder))
+            self._server = Serving("--data-dir", folder, *self._arguments, port=port, settings=self._settings)
+        self._server.url()
+        return self._server
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+@contextmanager
+def home(folder: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Home]:
+    """Nothing of it is left running when the block ends."""
+    one = Home(folder, *arguments, settings=settings)
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+def get(url: str, *, timeout_s: float = 20) -> httpx.Response:
+    """What is there, by a connection of its own. Reading the system's certificates for it would take 30 ms."""
+    return httpx.get(url, timeout=timeout_s, verify=False, trust_env=False)  # noqa: S501 (loopback)
+
+
 class _Client(httpx.Client):
     """Closed when nobody has it any more."""
 

@@ -16,6 +16,7 @@ from domain.appointments.holding import HoldSlot
 from domain.decider import Command, Event, fold, fold_of
 from domain.decision import decide
 from domain.errors import Rejected
+from tests.examples import examples
 from tests.office import (
     ANA,
     EVA,
@@ -128,7 +129,7 @@ def said_of(history: list[Operation]) -> str:
     return "\n".join(f"{one.called / SECOND_NS:.3f}–{(one.returned or 0) / SECOND_NS:.3f} {one}" for one in history)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(widened())
 def test_what_one_client_alone_was_told_is_explained_however_wide_the_calls(history: list[Operation]) -> None:
     verdict = judged(history)
@@ -139,7 +140,7 @@ def test_what_one_client_alone_was_told_is_explained_however_wide_the_calls(hist
         event(type(operation.answer).__name__)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(runs(kinds="b"), st.integers(0, 2 * SECOND_NS))
 def test_a_slot_given_twice_is_found(history: list[Operation], wide: int) -> None:
     booked = [one for one in history if isinstance(one.answer, Accepted) and isinstance(one.command, BookAppointment)]
@@ -159,7 +160,7 @@ def test_a_slot_given_twice_is_found(history: list[Operation], wide: int) -> Non
     assert "refuses it with slot_taken, since #" in reason
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(widened(lost=False), st.data())
 def test_two_answers_that_were_swapped_are_found(history: list[Operation], data: st.DataObject) -> None:
     booked = [one for one in history if isinstance(one.command, BookAppointment) and isinstance(one.answer, Accepted)]
@@ -171,7 +172,7 @@ def test_two_answers_that_were_swapped_are_found(history: list[Operation], data:
     assert judged(swapped).kind == "rejected"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(runs(kinds="bh"), st.data())
 def test_positions_that_contradict_time_are_found(history: list[Operation], data: st.DataObject) -> None:
     places: dict[int, Operation] = {}
@@ -190,7 +191,7 @@ def test_positions_that_contradict_time_are_found(history: list[Operation], data
     assert judged(turned).kind == "rejected"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(widened(slots=SLOTS - 1), st.integers(0, 20), st.integers(0, SECOND_NS))
 def test_a_refusal_of_a_slot_that_nobody_ever_took_is_found(history: list[Operation], at_s: int, wide: int) -> None:
     refused = Operation(

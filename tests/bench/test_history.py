@@ -12,6 +12,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from bench.history import Accepted, Answer, Operation, Recorder, Refused, Step, check, timeline
+from tests.examples import examples
 
 
 class Shelf(NamedTuple):
@@ -353,7 +354,7 @@ def tiny_histories(draw: st.DrawFn) -> list[Operation]:
     ]  # fmt: skip
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(tiny_histories())
 def test_it_says_what_trying_every_order_says(history: list[Operation]) -> None:
     verdict = check(Shelves(), history)

@@ -16,7 +16,7 @@ from bench.login import bearer
 from tests.following import Ward
 from tests.serving import Serving, prepare
 
-EXAMPLES = 25  # of each root field
+EXAMPLES = 12  # of each root field
 EXAMPLES_LONG = 100
 
 # What stands for things that are there: their ids are not known before they are made.

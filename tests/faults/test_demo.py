@@ -1,8 +1,11 @@
 """A city whose making is cut short: `igob serve --demo`, `igob demo --city`; and a log that somebody else began."""
 
+import asyncio
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import msgspec
 import psycopg
 import pytest
 
-from infra.postgres.embedded import OWNER, EmbeddedPostgres
-from tests.faults.test_serve import register
-from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, prepare, serving
+from infra.log.core import open_core
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.running.settings import Settings
+from tests.city import hospital, key
+from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, prepare
 
 SECRET = {"IGOB_SECRET": "5e" * 32}
 WAIT_S = 60
@@ -41,15 +46,13 @@ def wait_for_events(folder: Path, events: int) -> None:
     raise AssertionError(f"no {events} events in {WAIT_S} s")
 
 
-@pytest.mark.parametrize("events", [300, 1_700])  # among the agendas; among the people
-def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_start(
-    tmp_path: Path, events: int
-) -> None:
+def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "city"
-    first = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
-    wait_for_events(folder, events)
-    first.kill_everything(folder)
-    assert "demo city:" not in first.output
+    for events in (300, 1_700):  # among the agendas; among the people, having gone on with what was there
+        first = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
+        wait_for_events(folder, events)
+        first.kill_everything(folder)
+        assert "demo city:" not in first.output
 
     again = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
     try:
@@ -58,15 +61,12 @@ def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_st
         completed = city(folder)
     finally:
         again.stop()
-    whole = tmp_path / "whole"
+    whole = prepare(tmp_path / "whole")
     first_day = min(row[3]["date"] for row in completed if row[2] == "agenda_published.v1")
-    server = EmbeddedPostgres(prepare(whole))
-    with server.hold("a test"):
-        server.start()
+    with database(whole):
         made = igob("demo", "--data-dir", str(whole), "--first-day", first_day, **SECRET)
         assert made.returncode == 0, made.stderr
         assert completed == city(whole)
-        server.stop()
 
     third = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
     try:
@@ -76,44 +76,66 @@ def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_st
         third.stop()
 
 
+@contextmanager
+def database(folder: Path) -> Iterator[EmbeddedPostgres]:
+    """That of a folder which nobody serves, running."""
+    server = EmbeddedPostgres(folder)
+    with server.hold("a test"):
+        server.start()
+        yield server
+        server.stop()
+
+
+async def write_something(conninfo: str) -> None:
+    async with open_core(Settings(database_url=conninfo, secret=SECRET["IGOB_SECRET"])) as core:
+        await core.lane.submit(hospital("somebody-s"), key("hospital"))
+
+
 def test_a_log_that_somebody_else_began_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "city"
-    with serving(folder) as server:
-        register(server.url(), 1)
-    with serving(folder, "--demo") as server:
+    folder = prepare(tmp_path / "city")
+    assert igob("db", "migrate", "--data-dir", str(folder), **SECRET).returncode == 0
+    with database(folder) as own:
+        asyncio.run(write_something(own.conninfo(APPLICATION)))
+    server = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
+    try:
         server.url()
         assert "demo city" not in server.output
-        assert len(city(folder)) == 2
+        assert len(city(folder)) == 1
+    finally:
+        server.stop()
 
 
-@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(
-    tmp_path: Path, way: signal.Signals
-) -> None:
-    folder = tmp_path / "city"
+def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(tmp_path: Path) -> None:
+    folder = prepare(tmp_path / "city")
     wanted = ("demo", "--city", "3000", "--data-dir", str(folder))
-    first = subprocess.Popen(
-        [*IGOB, *wanted], cwd=CHECKOUT, env=environment(**SECRET), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    wait_for_events(folder, 4_000)
-    first.send_signal(way)
-    _, said = first.communicate(timeout=WAIT_S)
-    assert "Traceback" not in said
-    assert first.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(way, -way)
-    assert ("run the same command to complete it" in said) == (way == signal.SIGINT)
-    if way != signal.SIGKILL:  # the database is stopped as well
-        assert EmbeddedPostgres(folder).status().state == "stopped"
+    for way, events in ((signal.SIGINT, 4_000), (signal.SIGTERM, 5_000), (signal.SIGKILL, 6_000)):
+        stop_while_it_makes(folder, wanted, way, events)
 
     again = igob(*wanted, "--json", **SECRET)
     assert again.returncode == 0, again.stderr
-    city = msgspec.json.decode(again.stdout)
-    assert (city["people"], city["refused"], city["there_already"]) == (3_000, {}, False)
+    made = msgspec.json.decode(again.stdout)
+    assert (made["people"], made["refused"], made["there_already"]) == (3_000, {}, False)
     accepted = ("hospitals", "people", "agendas", "appointments", "cancellations", "check_ins", "no_shows")
-    assert 0 < city["made"] < sum(city[kind] for kind in accepted)
+    assert 0 < made["made"] < sum(made[kind] for kind in accepted)
     third = igob(*wanted, **SECRET)
     assert third.returncode == 0
     assert "complete: nothing was made" in third.stderr
+
+
+def stop_while_it_makes(folder: Path, wanted: tuple[str, ...], way: signal.Signals, events: int) -> None:
+    """The command, stopped as soon as the log has so many events; what was there before it goes on with."""
+    process = subprocess.Popen(
+        [*IGOB, *wanted], cwd=CHECKOUT, env=environment(**SECRET), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for_events(folder, events)
+    process.send_signal(way)
+    _, said = process.communicate(timeout=WAIT_S)
+    assert "Traceback" not in said
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(way, -way)
+    assert ("run the same command to complete it" in said) == (way == signal.SIGINT)
+    if way != signal.SIGKILL:  # the database is stopped as well
+        assert EmbeddedPostgres(folder).status().state == "stopped"
 
 
 @pytest.mark.parametrize(

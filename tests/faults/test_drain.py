@@ -1,6 +1,7 @@
 """Told to stop, it answers what it was asked before: bookings over connections that stay open, slow ones too."""
 
 import asyncio
+import itertools
 import signal
 import threading
 import time
@@ -25,9 +26,9 @@ from tests.serving import STOP_S
 
 pytestmark = pytest.mark.anyio
 
-AGENDAS = 160  # enough: who has no wish left has no request in hand when the server is told to stop
+AGENDAS = 80  # enough: who has no wish left has no request in hand when the server is told to stop
 CONNECTIONS = 32
-LOAD_S = 1.0  # before it is told to stop
+LOAD_S = 0.5  # before it is told to stop
 HELD_S = 3.0  # for which the log is locked after that
 
 
@@ -44,12 +45,15 @@ class Asked(msgspec.Struct):
 class Load:
     """Connections that each book as soon as they have their answer, until the server closes them."""
 
+    _numbers = itertools.count(0, AGENDAS)  # of agendas: each load has its own
+
     def __init__(self, city: City) -> None:
         self._city = city
+        first = next(self._numbers)
         self._where = urlsplit(city.caller.url)
         self._wishes = [
             {"idempotencyKey": f"{number}-{slot}", "agenda": agenda, "slot": slot, "patient": city.people[slot]}
-            for number, agenda in enumerate([city.publish(number) for number in range(AGENDAS)])
+            for number, agenda in [(number, city.publish(number)) for number in range(first, first + AGENDAS)]
             for slot in range(1, SLOTS_PER_AGENDA + 1)
         ]
         self.asked: list[Asked] = []
@@ -123,16 +127,29 @@ async def loaded(city: City) -> AsyncIterator[Load]:
     await asyncio.wait_for(loading, STOP_S)
 
 
-async def test_what_was_asked_before_it_was_told_to_stop_is_answered(tmp_path: Path) -> None:
-    with City(tmp_path / "city") as city:
-        async with loaded(city) as load:
-            stopped_s = time.monotonic()
-            city.server.process.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(city.server.stop) == 0
-        assert len(load.asked) > CONNECTIONS
-        assert any(one.answered_s > stopped_s for one in load.asked)
-        await asyncio.to_thread(load.check, stopped_s)
-        assert "does not stop; killing it" not in city.server.output
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    with City(tmp_path_factory.mktemp("drain") / "city") as city:
+        yield city
+
+
+@pytest.fixture
+def city(shared: City) -> City:
+    """Served again after each test, which stops it."""
+    if shared.server.process.poll() is not None:
+        shared.start()
+    return shared
+
+
+async def test_what_was_asked_before_it_was_told_to_stop_is_answered(city: City) -> None:
+    async with loaded(city) as load:
+        stopped_s = time.monotonic()
+        city.server.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(city.server.stop) == 0
+    assert len(load.asked) > CONNECTIONS
+    assert any(one.answered_s > stopped_s for one in load.asked)
+    await asyncio.to_thread(load.check, stopped_s)
+    assert "does not stop; killing it" not in city.server.output
 
 
 def hold_log(folder: Path, held: threading.Event, seconds: float) -> None:
@@ -143,35 +160,33 @@ def hold_log(folder: Path, held: threading.Event, seconds: float) -> None:
         time.sleep(seconds)
 
 
-async def test_bookings_that_take_long_are_waited_for(tmp_path: Path) -> None:
+async def test_bookings_that_take_long_are_waited_for(city: City) -> None:
     assert HELD_S < STOP_TIMEOUT_S
-    with City(tmp_path / "city") as city:
-        async with loaded(city) as load:
-            held = threading.Event()
-            holding = asyncio.create_task(asyncio.to_thread(hold_log, city.folder, held, LOAD_S + HELD_S))
-            await asyncio.to_thread(held.wait)
-            await asyncio.sleep(LOAD_S)  # all connections have a booking under way
-            stopped_s = time.monotonic()
-            stopping = asyncio.create_task(asyncio.to_thread(city.server.stop))
-            await asyncio.sleep(HELD_S / 3)
-            with pytest.raises(OSError, match="Connect call failed"):  # elsewhere, at once: not in a queue that ends
-                await asyncio.open_connection(*urlsplit(city.caller.url).netloc.split(":"))
-            assert await stopping == 0
-            await holding
-        waited = [one for one in load.asked if one.answered_s > stopped_s]
-        assert len(waited) == CONNECTIONS
-        assert min(one.answered_s for one in waited) - stopped_s > HELD_S / 2
-        await asyncio.to_thread(load.check, stopped_s)
+    async with loaded(city) as load:
+        held = threading.Event()
+        holding = asyncio.create_task(asyncio.to_thread(hold_log, city.folder, held, LOAD_S + HELD_S))
+        await asyncio.to_thread(held.wait)
+        await asyncio.sleep(LOAD_S)  # all connections have a booking under way
+        stopped_s = time.monotonic()
+        stopping = asyncio.create_task(asyncio.to_thread(city.server.stop))
+        await asyncio.sleep(HELD_S / 3)
+        with pytest.raises(OSError, match="Connect call failed"):  # elsewhere, at once: not in a queue that ends
+            await asyncio.open_connection(*urlsplit(city.caller.url).netloc.split(":"))
+        assert await stopping == 0
+        await holding
+    waited = [one for one in load.asked if one.answered_s > stopped_s]
+    assert len(waited) == CONNECTIONS
+    assert min(one.answered_s for one in waited) - stopped_s > HELD_S / 2
+    await asyncio.to_thread(load.check, stopped_s)
 
 
-async def test_told_to_stop_together_with_all_its_processes_it_still_answers(tmp_path: Path) -> None:
+async def test_told_to_stop_together_with_all_its_processes_it_still_answers(city: City) -> None:
     """As systemd does it unless told otherwise."""
-    with City(tmp_path / "city") as city:
-        async with loaded(city) as load:
-            stopped_s = time.monotonic()
-            for process in [psutil.Process(city.server.process.pid), *city.server.workers()]:
-                with suppress(psutil.NoSuchProcess):  # it may have stopped by then
-                    process.send_signal(signal.SIGTERM)
-            assert await asyncio.to_thread(city.server.stop) == 0
-        assert time.monotonic() - stopped_s < STOP_TIMEOUT_S
-        await asyncio.to_thread(load.check, stopped_s)
+    async with loaded(city) as load:
+        stopped_s = time.monotonic()
+        for process in [psutil.Process(city.server.process.pid), *city.server.workers()]:
+            with suppress(psutil.NoSuchProcess):  # it may have stopped by then
+                process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(city.server.stop) == 0
+    assert time.monotonic() - stopped_s < STOP_TIMEOUT_S
+    await asyncio.to_thread(load.check, stopped_s)

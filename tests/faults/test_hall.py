@@ -24,7 +24,7 @@ from tests.faults.truth import read_log
 from tests.following import BOARD, SHOWN, TOLD_TIMEOUT_S, follower
 from tests.serving import READY_S, Serving, gql, prepare
 
-OPENS_IN_S = 4.0
+OPENS_IN_S = 2.5
 WORKERS = 2
 TRIES_MAX = 20
 ANSWER_TIMEOUT_S = 1.0  # then the other process is asked

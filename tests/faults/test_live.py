@@ -19,7 +19,7 @@ from tests.crowd import crowd
 from tests.faults.truth import read_log
 from tests.following import AGENDA, APPOINTMENT, TOLD_TIMEOUT_S, Follower, Ward, follower
 from tests.lean import open_lean
-from tests.serving import Serving, postmaster_of, prepare
+from tests.serving import Home, get, home, postmaster_of
 
 pytestmark = pytest.mark.anyio
 
@@ -30,9 +30,9 @@ SLOTS = 20
 class Served:
     """A city, and a ward in it."""
 
-    def __init__(self, folder: Path, *, workers: int = 2) -> None:
-        self.folder = folder
-        self.server = Serving("--data-dir", str(prepare(folder)), "--workers", str(workers))
+    def __init__(self, city: Home) -> None:
+        self.folder = city.folder
+        self.server = city.served()
         self.url = self.server.url()
         self.ward = Ward(self.url)
 
@@ -56,9 +56,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    city = Served(tmp_path_factory.mktemp("live") / "city")
-    yield city
-    city.server.stop()
+    with home(tmp_path_factory.mktemp("live") / "city", "--workers", "2") as city:
+        yield Served(city)
 
 
 def check(told: list[dict[str, Any]], truth: dict[int, int], *, after: int | None = None) -> None:
@@ -145,7 +144,7 @@ async def test_after_says_from_where(served: Served) -> None:
 
 def is_ready(url: str) -> bool:
     with suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+        return get(f"{url}/readyz", timeout_s=5).status_code == 200
     return False
 
 
@@ -202,11 +201,8 @@ def test_as_many_as_one_process_takes_are_told_everything_in_time(
     tmp_path: Path, agendas: int, changes: int, pause_s: float
 ) -> None:
     """In a quarter of a second on two quiet cores (ADR 0009); here only nobody may be left behind."""
-    city = Served(tmp_path / "city", workers=1)
-    try:
-        assert shown(crowded(city, CONNECTIONS_MAX, changes, pause_s, agendas=agendas)) <= BEHIND_MAX_S
-    finally:
-        city.server.stop()
+    with home(tmp_path / "city", "--workers", "1") as city:
+        assert shown(crowded(Served(city), CONNECTIONS_MAX, changes, pause_s, agendas=agendas)) <= BEHIND_MAX_S
 
 
 SLOT_LISTS = """subscription ($id: ID!) { agenda(id: $id) { position previous agenda { freeSlots
@@ -278,21 +274,20 @@ async def test_when_workers_are_killed_their_followers_go_on_in_others(served: S
     check(told, truth)
 
 
-async def test_told_to_stop_it_ends_connections_and_stops_at_once(tmp_path: Path) -> None:
-    city = Served(tmp_path / "city")
-    try:
-        agenda = city.ward.publish(slots=SLOTS)
-        async with follower(city.url) as one, follower(city.url) as two:
-            await one.follow(AGENDA, id=agenda)
-            await two.follow(AGENDA, id=agenda)
-            await one.told()
-            await two.told()
-            begun_s = time.monotonic()
-            stopping = asyncio.create_task(asyncio.to_thread(city.server.stop))
-            codes = {(await one.closed())[0], (await two.closed())[0]}
-            assert not codes & {0, 1000}  # not as if there were nothing more to tell: clients come again
-            assert await stopping == 0
-            assert time.monotonic() - begun_s < 5
-        assert "error" not in city.server.output.lower(), city.server.output
-    finally:
-        city.server.stop()
+async def test_told_to_stop_it_ends_connections_and_stops_at_once(served: Served) -> None:
+    """The last test of the module: nobody serves the city afterwards."""
+    agenda = served.ward.publish(slots=SLOTS)
+    said_before = len(served.server.said)
+    async with follower(served.url) as one, follower(served.url) as two:
+        await one.follow(AGENDA, id=agenda)
+        await two.follow(AGENDA, id=agenda)
+        await one.told()
+        await two.told()
+        begun_s = time.monotonic()
+        stopping = asyncio.create_task(asyncio.to_thread(served.server.stop))
+        codes = {(await one.closed())[0], (await two.closed())[0]}
+        assert not codes & {0, 1000}  # not as if there were nothing more to tell: clients come again
+        assert await stopping == 0
+        assert time.monotonic() - begun_s < 5
+    said = "\n".join(served.server.said[said_before:])
+    assert "error" not in said.lower(), said

@@ -3,23 +3,22 @@
 from functools import partial
 from pathlib import Path
 
-import httpx
 import psutil
-import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.running.places import FOLDER
 from tests.faults.rig import wait_for
 from tests.faults.test_serve import pids, register
-from tests.serving import STOP_S, Serving, prepare, serving
+from tests.serving import STOP_S, Serving, get, home
 
 PEOPLE = 40
+UNTAKEN = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "IGOB_LOG_REQUESTS": "true"}
 
 
 def told(url: str, name: str, **labels: str) -> float:
     """A sample as some worker tells it. Each time another connection, which may be another worker's."""
-    page = httpx.get(f"{url}/metrics", timeout=20).raise_for_status().text
+    page = get(f"{url}/metrics").raise_for_status().text
     (value,) = (
         one.value
         for family in text_string_to_metric_families(page)
@@ -58,7 +57,10 @@ def is_replaced(server: Serving, victim: psutil.Process) -> bool:
 
 
 def test_counts_add_up_over_workers_and_survive_a_killed_one(tmp_path: Path) -> None:
-    with serving(tmp_path / "city", "--workers", "2") as server:
+    """Also of a server that makes spans which nobody takes: it serves and stops nevertheless."""
+    settings = UNTAKEN | {"IGOB_TRACES": "true"}
+    with home(tmp_path / "city", "--workers", "2", settings=settings) as city:
+        server = city.served()
         url = server.url()
         wait_for(lambda: told(url, "igob_workers") == 2)
         folder = folder_of(server)
@@ -85,25 +87,22 @@ def test_counts_add_up_over_workers_and_survive_a_killed_one(tmp_path: Path) -> 
             "gauge_livesum_1.db",
         ]
         assert told(url, "igob_read_model_lag_seconds", read_model="availability") < 60
+        wait_for(lambda: server.output.count('"registerPerson"') == people + PEOPLE)
+        assert server.stop() == 0
     assert not folder.exists()
 
 
 def test_of_a_killed_server_the_next_one_finds_nothing(tmp_path: Path) -> None:
-    with serving(tmp_path / "city") as server:
-        register(server.url(), 1)
-        folder = folder_of(server)
-        server.kill_everything(tmp_path / "city")
-    with serving(tmp_path / "city") as again:
+    """The address for spans alone, where nobody takes them, does no harm either."""
+    with home(tmp_path / "city", settings=UNTAKEN) as city:
+        first = city.served()
+        register(first.url(), 3)
+        wait_for(lambda: first.output.count('"registerPerson"') == 3)
+        folder = folder_of(first)
+        first.kill_everything(city.folder)
+        again = city.served()
         assert registered(again.url()) == {0}
         assert not folder.exists()
-
-
-@pytest.mark.parametrize("wanted", [{"IGOB_TRACES": "true"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}])
-def test_it_serves_and_stops_though_nobody_takes_its_spans(tmp_path: Path, wanted: dict[str, str]) -> None:
-    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "IGOB_LOG_REQUESTS": "true", **wanted}
-    server = Serving("--data-dir", str(prepare(tmp_path / "city")), settings=settings)
-    try:
-        register(server.url(), 3)
-        wait_for(lambda: server.output.count('"registerPerson"') == 3)
-    finally:
-        assert server.stop() == 0
+        register(again.url(), 3, first=3)
+        wait_for(lambda: again.output.count('"registerPerson"') == 3)
+        assert again.stop() == 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -11,9 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import msgspec
-import psutil
 import pytest
 
 from api.contexts import read_models
@@ -22,13 +19,12 @@ from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
 from infra.postgres.views import Views
 from projections.appointments.availability import free_by_day
 from projections.engine.generations import Places
-from projections.engine.runner import Status, verify
+from projections.engine.runner import verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key
 from tests.conftest import SECRET
-from tests.faults.rig import wait_for
 from tests.faults.test_own_database import url
 from tests.projecting import Projector, decode, projector
-from tests.serving import CHECKOUT, IGOB, called, environment, igob, postmaster_of, serving
+from tests.serving import CHECKOUT, IGOB, environment, igob, prepare
 from tests.towns import Town
 
 PRACTITIONERS = [f"p-{n:02d}" for n in range(1, 9)]
@@ -171,44 +167,8 @@ def day_of(number: int) -> int:
     return 5 + number % 20
 
 
-def test_a_server_starts_its_projector_again_and_stops_it(tmp_path: Path) -> None:
-    with serving(tmp_path / "city", "--demo") as server:
-        address = server.url()
-        (first,) = projectors(server.process.pid)
-        first.send_signal(signal.SIGKILL)
-        wait_for(lambda: projectors(server.process.pid) not in ([], [first]), timeout_s=START_S)
-        (second,) = projectors(server.process.pid)
-        status = igob("projections", "status", "--json", "--data-dir", str(tmp_path / "city"))
-        found = msgspec.json.decode(status.stdout, type=list[Status])
-        ready = httpx.get(f"{address}/readyz").json()
-        assert [str(one.position) for one in found] == [view["position"] for view in ready["views"].values()]
-        assert {one.lag_events for one in found} == {0}
-        assert igob("projections", "verify", "--data-dir", str(tmp_path / "city")).returncode == 0
-        rebuilt = igob("projections", "rebuild", "availability", "--data-dir", str(tmp_path / "city"))
-        assert "generation 2" in rebuilt.stderr
-        assert server.stop() == 0
-        assert not second.is_running()
-    assert "the projector died; starting it again" in server.output
-
-
-def test_projector_and_scheduler_end_with_a_server_that_was_killed(tmp_path: Path) -> None:
-    with serving(tmp_path / "city") as server:
-        server.url()
-        parts = called(psutil.Process(server.process.pid).children(), "infra.cli.parts")
-        assert len(parts) == 2
-        server.process.kill()
-        psutil.wait_procs(parts, timeout=START_S)
-        assert not any(part.is_running() for part in parts)
-    with serving(tmp_path / "city") as server:  # takes the database over, and stops it
-        server.url()
-    assert postmaster_of(tmp_path / "city") is None
-
-
-def projectors(pid: int) -> list[psutil.Process]:
-    return called(psutil.Process(pid).children(), "parts.projector")
-
-
 def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:
+    prepare(tmp_path / "city")
     told = igob("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1
     assert f"there is no projection nothing; there are {', '.join(read_models())}" in told.stderr

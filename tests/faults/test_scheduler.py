@@ -4,36 +4,36 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pytest
 
 from domain.calendar import local_date
 from domain.decider import build
 from domain.queues.calling import CallNext
-from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
 from domain.webhooks.delivery import DeliveryAttempted
 from domain.webhooks.registration import RegisterWebhook
-from infra.log.core import Core, open_core
-from infra.postgres.embedded import APPLICATION, EmbeddedPostgres
-from infra.running.settings import Settings
+from infra.log.core import Core
+from infra.postgres.embedded import APPLICATION
 from tests.city import TODAY, key
 from tests.conftest import SECRET, Clock
 from tests.faults.rig import wait_for
+from tests.projecting import projector
 from tests.receiving import Receiver, receiving
-from tests.serving import CHECKOUT, IGOB, called, environment, gql, serving
+from tests.serving import CHECKOUT, IGOB, environment
 from tests.towns import Town
 from tests.waiting_log import OPENS_AT, open_line, take
 
 START_S = 30
+LOOK_EVERY_S = 0.02
 HOOK = "sms"
 REGISTER = """mutation ($input: RegisterWebhookInput!) { registerWebhook(input: $input) { secret errors { code } } }"""
 DELIVERIES = """{ deliveries(webhook: "sms", first: 9) { nodes { kind state attempts history { status } } } }"""
@@ -56,8 +56,23 @@ def scheduling(town: Town) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     return running(town, "scheduler")
 
 
-def projecting(town: Town) -> AbstractContextManager["subprocess.Popen[bytes]"]:
-    return running(town, "projections", "run")
+@contextmanager
+def projecting(town: Town) -> Iterator[None]:
+    """Read models that are kept up to date in this process: that one is killed, too, test_projector.py shows."""
+    done = threading.Event()
+
+    def keep_up() -> None:
+        with projector(town) as keeping:
+            while not done.wait(LOOK_EVERY_S):
+                keeping.catch_up()
+
+    with ThreadPoolExecutor(1) as pool:
+        keeping = pool.submit(keep_up)
+        try:
+            yield
+        finally:
+            done.set()
+            keeping.result()
 
 
 @pytest.fixture
@@ -195,36 +210,3 @@ async def test_told_to_stop_it_does_not_wait_long_for_who_does_not_answer(
         await until(lambda: len(receiver.got) == 1)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, START_S) == 0
-
-
-def schedulers(pid: int) -> list[psutil.Process]:
-    return called(psutil.Process(pid).children(), "parts.scheduler")
-
-
-def test_a_server_starts_its_scheduler_again_and_stops_it(tmp_path: Path, receiver: Receiver) -> None:
-    with serving(tmp_path / "city") as server:
-        address = server.url()
-        said = {"idempotencyKey": "k", "webhook": HOOK, "name": "SMS", "url": receiver.url, "kinds": ["LINE_CLOSED"]}
-        told = gql(address, REGISTER, input=said)["data"]["registerWebhook"]
-        assert (told["errors"], told["secret"][:6]) == ([], "whsec_")
-        (first,) = schedulers(server.process.pid)
-        first.send_signal(signal.SIGKILL)
-        asyncio.run(close_a_line(tmp_path / "city"))
-        wait_for(lambda: schedulers(server.process.pid) not in ([], [first]), timeout_s=START_S)
-        (second,) = schedulers(server.process.pid)
-        wait_for(lambda: len(receiver.got) == 1, timeout_s=START_S)
-        wait_for(lambda: gql(address, DELIVERIES)["data"]["deliveries"]["nodes"] == [
-            {"kind": "LINE_CLOSED", "state": "DELIVERED", "attempts": 1, "history": [{"status": 200}]}
-        ], timeout_s=START_S)  # fmt: skip
-        assert server.stop() == 0
-        assert not second.is_running()
-    assert "the scheduler died; starting it again" in server.output
-
-
-async def close_a_line(folder: Path) -> None:
-    """A command of ours beside the server."""
-    database = f"postgresql://{APPLICATION}@/igob?host={EmbeddedPostgres(folder).socket}"
-    async with open_core(Settings(database_url=database, secret=SECRET.hex())) as core:
-        tomorrow = local_date(datetime.now(UTC)) + timedelta(days=1)
-        line = await open_line(core, day=tomorrow)
-        await core.lane.submit(build(CloseLine, line=line), key("close"))

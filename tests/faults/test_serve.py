@@ -1,26 +1,59 @@
 """`igob serve` started twice, and killed in parts. What clients are told meanwhile: test_kills.py."""
 
+import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 import psutil
 import psycopg
 import pytest
 
 from api.contexts import read_models
-from infra.postgres.embedded import OWNER, EmbeddedPostgres
+from bench.login import SECRET
+from domain.calendar import local_date
+from domain.decider import build
+from domain.queues.opening import CloseLine
+from infra.log.core import open_core
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.running.settings import Settings
+from projections.engine.runner import Status
+from tests.city import key
 from tests.faults.rig import wait_for
-from tests.serving import STOP_S, Serving, gql, igob, postmaster_of, serving
+from tests.receiving import receiving
+from tests.serving import (
+    CHECKOUT,
+    STOP_S,
+    Home,
+    Serving,
+    called,
+    environment,
+    get,
+    gql,
+    home,
+    igob,
+    postmaster_of,
+    serving,
+)
+from tests.waiting_log import open_line
+
+START_S = 30
 
 REGISTER = """mutation ($n: String!) { registerPerson(input: {idempotencyKey: $n, identity: $n, givenNames: "Ana",
   familyNames: "Mamani", birthDate: "1990-05-17", sex: F}) { person { id } errors { code } } }"""
+
+WEBHOOK = """mutation ($input: RegisterWebhookInput!) { registerWebhook(input: $input) { secret errors { code } } }"""
+DELIVERIES = """{ deliveries(webhook: "sms", first: 9) { nodes { kind state attempts history { status } } } }"""
 
 
 class City(NamedTuple):
@@ -40,6 +73,19 @@ def register(url: str, people: int, *, first: int = 0) -> list[str]:
         return list(pool.map(one, range(first, first + people)))
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with home(tmp_path_factory.mktemp("serve") / "city", "--host", "localhost", "--demo") as one:
+        yield one
+
+
+@pytest.fixture
+def city(shared: Home) -> City:
+    """One that tests share. Who ends its server leaves the start of another one to the next test."""
+    server = shared.served()
+    return City(shared.folder, server, server.url())
+
+
 def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     with serving(folder, prepared=False) as server:
@@ -47,7 +93,7 @@ def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None
         assert url.startswith("http://127.0.0.1:")
         fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
         ready = {"status": "ready", "position": "0", "views": dict.fromkeys(read_models(), fresh)}
-        assert httpx.get(f"{url}/readyz").json() == ready
+        assert get(f"{url}/readyz").json() == ready
         postmaster = postmaster_of(folder)
         assert postmaster is not None
         assert server.stop() == 0
@@ -56,31 +102,19 @@ def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None
     with serving(folder) as server:
         server.url()
         assert "recover" not in server.output
-
-
-def test_ctrl_c_in_a_terminal_reaches_all_of_its_processes_and_ends_it_at_once(tmp_path: Path) -> None:
-    with serving(tmp_path / "city") as server:
-        server.url()
         begun = time.monotonic()
+        # As Ctrl-C in a terminal does, which reaches all of its processes.
         os.killpg(server.process.pid, signal.SIGINT)
         assert server.process.wait(20) == 0
         assert time.monotonic() - begun < 10
-        assert postmaster_of(tmp_path / "city") is None
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
-    """One that tests share who leave it serving."""
-    folder = tmp_path_factory.mktemp("serve") / "city"
-    with serving(folder, "--host", "localhost") as server:
-        yield City(folder, server, server.url())
+        assert postmaster_of(folder) is None
 
 
 def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(city: City) -> None:
     second = igob("serve", "--port", "0", "--data-dir", str(city.folder))
     assert second.returncode == 1
     assert f"held by process {city.server.process.pid} (igob serve)" in second.stderr.replace("\n", " ")
-    assert httpx.get(f"{city.url}/readyz").status_code == 200
+    assert get(f"{city.url}/readyz").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])  # noqa: S104
@@ -94,7 +128,7 @@ def test_without_access_control_it_serves_nobody_but_this_machine(tmp_path: Path
 
 def test_it_serves_by_the_name_localhost(city: City) -> None:
     assert city.url.startswith("http://127.0.0.1:")
-    assert httpx.get(f"{city.url.replace('127.0.0.1', 'localhost')}/readyz").status_code == 200
+    assert get(f"{city.url.replace('127.0.0.1', 'localhost')}/readyz").status_code == 200
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(city: City, tmp_path: Path) -> None:
@@ -103,6 +137,73 @@ def test_a_port_that_is_taken_is_said_in_a_line(city: City, tmp_path: Path) -> N
     assert second.returncode == 1
     assert "Address already in use" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def projectors(server: Serving) -> list[psutil.Process]:
+    return called(psutil.Process(server.process.pid).children(), "parts.projector")
+
+
+def schedulers(server: Serving) -> list[psutil.Process]:
+    return called(psutil.Process(server.process.pid).children(), "parts.scheduler")
+
+
+def pids(server: Serving) -> set[int]:
+    """Of the workers, while they come and go."""
+    with suppress(psutil.NoSuchProcess):
+        return {worker.pid for worker in server.workers()}
+    return set()
+
+
+def test_it_starts_its_projector_again(city: City) -> None:
+    (first,) = projectors(city.server)
+    first.send_signal(signal.SIGKILL)
+    wait_for(lambda: projectors(city.server) not in ([], [first]), timeout_s=START_S)
+    assert "the projector died; starting it again" in city.server.output
+    wait_for(lambda: has_caught_up(city.url), timeout_s=START_S)
+    folder = str(city.folder)
+    status = igob("projections", "status", "--json", "--data-dir", folder)
+    found = msgspec.json.decode(status.stdout, type=list[Status])
+    ready = get(f"{city.url}/readyz").json()
+    assert [str(one.position) for one in found] == [view["position"] for view in ready["views"].values()]
+    assert {one.lag_events for one in found} == {0}
+    assert igob("projections", "verify", "--data-dir", folder).returncode == 0
+    rebuilt = igob("projections", "rebuild", "availability", "--data-dir", folder)
+    assert "generation 2" in rebuilt.stderr
+
+
+def has_caught_up(url: str) -> bool:
+    ready = get(f"{url}/readyz").json()
+    return {(view["position"], view["lagEvents"]) for view in ready["views"].values()} == {(ready["position"], 0)}
+
+
+def test_it_starts_its_scheduler_again(city: City) -> None:
+    with receiving() as receiver:
+        said = {"idempotencyKey": "k", "webhook": "sms", "name": "SMS", "url": receiver.url, "kinds": ["LINE_CLOSED"]}
+        told = gql(city.url, WEBHOOK, input=said)["data"]["registerWebhook"]
+        assert (told["errors"], told["secret"][:6]) == ([], "whsec_")
+        (first,) = schedulers(city.server)
+        first.send_signal(signal.SIGKILL)
+        asyncio.run(close_a_line(city.folder))
+        wait_for(lambda: schedulers(city.server) not in ([], [first]), timeout_s=START_S)
+        wait_for(lambda: len(receiver.got) == 1, timeout_s=START_S)
+        delivered = {"kind": "LINE_CLOSED", "state": "DELIVERED", "attempts": 1, "history": [{"status": 200}]}
+        wait_for(lambda: deliveries(city.url) == [delivered], timeout_s=START_S)
+    assert "the scheduler died; starting it again" in city.server.output
+
+
+def deliveries(url: str) -> Any:
+    answer = gql(url, DELIVERIES)
+    assert "errors" not in answer, answer
+    return answer["data"]["deliveries"]["nodes"]
+
+
+async def close_a_line(folder: Path) -> None:
+    """A command of ours beside the server."""
+    database = f"postgresql://{APPLICATION}@/igob?host={EmbeddedPostgres(folder).socket}"
+    async with open_core(Settings(database_url=database, secret=SECRET)) as core:
+        tomorrow = local_date(datetime.now(UTC)) + timedelta(days=1)
+        line = await open_line(core, point="calacoto", day=tomorrow)
+        await core.lane.submit(build(CloseLine, line=line), key("close"))
 
 
 def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_database_comes_back(city: City) -> None:
@@ -126,44 +227,67 @@ def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_databa
     assert ana
 
 
-def pids(server: Serving) -> set[int]:
-    """Of the workers, while they come and go."""
-    with suppress(psutil.NoSuchProcess):
-        return {worker.pid for worker in server.workers()}
-    return set()
+# Uses the database as a subcommand does, until it is told to end.
+USER = """
+import sys
+from pathlib import Path
+from infra.cli.console import say
+from infra.postgres.database import running
+from infra.running.settings import Settings
+with running(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), "a test", say):
+    print("uses", flush=True)
+    sys.stdin.readline()
+"""
 
 
-def test_a_stop_during_the_restart_of_a_worker_is_obeyed(tmp_path: Path) -> None:
-    with serving(tmp_path / "city") as server:
-        server.url()
-        (first,) = server.workers()
-        first.kill()
-        wait_for(lambda: pids(server) - {first.pid})
-        os.kill(max(pids(server) - {first.pid}), signal.SIGKILL)
-        wait_for(lambda: server.output.count("the worker died; starting it again") == 2)
-        begun = time.monotonic()
-        assert server.stop() == 0
-        assert time.monotonic() - begun < STOP_S / 2
-        assert postmaster_of(tmp_path / "city") is None
+def test_it_stops_its_parts_and_ends_at_once_though_others_use_its_database(city: City) -> None:
+    parts = [*city.server.workers(), *projectors(city.server), *schedulers(city.server)]
+    assert len(parts) == 3
+    user = subprocess.Popen(
+        [sys.executable, "-c", USER, str(city.folder), SECRET],
+        cwd=CHECKOUT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert user.stdout
+        assert user.stdout.readline() == "uses\n"
+        assert city.server.stop() == 0
+        assert not any(part.is_running() for part in parts)
+        assert postmaster_of(city.folder) is None
+    finally:
+        user.kill()
+        user.communicate()
 
 
-def test_a_killed_server_leaves_neither_port_nor_workers_behind(tmp_path: Path) -> None:
-    folder = tmp_path / "city"
-    with serving(folder) as server:
-        port = int(server.url().rpartition(":")[2])
-        workers = server.workers()
-        server.process.kill()
-        assert psutil.wait_procs(workers, timeout=10)[1] == []
-    with serving(folder, port=port) as again:
-        again.url()
-        assert "taking over" in again.output
+def test_a_killed_server_leaves_neither_port_nor_processes_behind(city: City, shared: Home) -> None:
+    port = int(city.url.rpartition(":")[2])
+    workers = city.server.workers()
+    parts = called(psutil.Process(city.server.process.pid).children(), "infra.cli.parts")
+    assert len(parts) == 2
+    city.server.process.kill()
+    assert psutil.wait_procs(workers + parts, timeout=10)[1] == []
+    assert "taking over" in shared.served(port=port).output
+
+
+def test_a_stop_during_the_restart_of_a_worker_is_obeyed(city: City) -> None:
+    """The server is the one that took over, if it runs: it stops the database nevertheless."""
+    server = city.server
+    died = server.output.count("the worker died; starting it again")
+    (first,) = server.workers()
+    first.kill()
+    wait_for(lambda: pids(server) - {first.pid})
+    os.kill(max(pids(server) - {first.pid}), signal.SIGKILL)
+    wait_for(lambda: server.output.count("the worker died; starting it again") == died + 2)
+    begun = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - begun < STOP_S / 2
+    assert postmaster_of(city.folder) is None
 
 
 def wait_until_ready(url: str, timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+            if get(f"{url}/readyz", timeout_s=2).status_code == 200:
                 return
         except httpx.HTTPError:
             pass

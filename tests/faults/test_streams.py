@@ -8,15 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.conformance.test_servers import STOPPED, serving
+from tests.conformance.test_servers import Served as Worker
 from tests.faults.test_live import SLOTS, Served, check, is_ready, wait_until
 from tests.following import AGENDA, TOLD_TIMEOUT_S, reader
-from tests.serving import CHECKOUT, environment
+from tests.serving import CHECKOUT, environment, home
 
 pytestmark = pytest.mark.anyio
 
@@ -27,9 +28,8 @@ STOP_TIMEOUT_S = 10
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    city = Served(tmp_path_factory.mktemp("streams") / "city")
-    yield city
-    city.server.stop()
+    with home(tmp_path_factory.mktemp("streams") / "city", "--workers", "2") as city:
+        yield Served(city)
 
 
 async def test_when_workers_are_killed_their_followers_go_on_in_others(served: Served) -> None:
@@ -58,17 +58,20 @@ async def test_when_workers_are_killed_their_followers_go_on_in_others(served: S
     check(told, truth)
 
 
-async def test_many_streams_leave_room_and_a_server_that_is_told_to_stop_cuts_them_at_once(tmp_path: Path) -> None:
-    city = Served(tmp_path / "city", workers=1)
+async def test_many_streams_leave_room_and_a_server_that_is_told_to_stop_cuts_them_at_once(served: Served) -> None:
+    with serving("igob", served.folder) as worker:  # one more, on a port of its own
+        await many_streams(worker, served.ward.publish(slots=SLOTS))
+
+
+async def many_streams(worker: Worker, agenda: str) -> None:
     streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     try:
-        agenda = city.ward.publish(slots=SLOTS)
         places = asyncio.Semaphore(OPENED_AT_ONCE)
         request = (
             f"GET /graphql?query=subscription{{agenda(id:%22{agenda}%22){{position}}}} HTTP/1.1\r\nhost: localhost\r\n"
             "accept: text/event-stream\r\n\r\n"
         ).encode()
-        where = httpx.URL(city.url)
+        where = httpx.URL(worker.url)
 
         async def one() -> None:
             async with places:
@@ -78,22 +81,21 @@ async def test_many_streams_leave_room_and_a_server_that_is_told_to_stop_cuts_th
                 await asyncio.wait_for(stream.readuntil(b'"position"'), TOLD_TIMEOUT_S)
 
         await asyncio.gather(*(one() for _ in range(STREAMS)))
-        assert await asyncio.to_thread(is_ready, city.url)
+        assert await asyncio.to_thread(is_ready, worker.url)
         begun_s = time.monotonic()
-        stopping = asyncio.create_task(asyncio.to_thread(city.server.stop))
+        stopping = asyncio.create_task(asyncio.to_thread(worker.stop))
         warned = 0
         for stream, _ in streams:
             rest = await asyncio.wait_for(stream.read(), STOP_TIMEOUT_S)
             warned += b": the server stops\n\n" in rest
             assert not rest.endswith(b"0\r\n\r\n")  # the end of a body: it would be as if nothing more were to come
         assert warned > STREAMS / 2  # a reason is said as far as possible
-        assert await stopping == 0
+        assert await stopping in STOPPED
         assert time.monotonic() - begun_s < STOP_TIMEOUT_S
-        assert "error" not in city.server.output.lower(), city.server.output
+        assert "error" not in worker.output().lower(), worker.output()
     finally:
         for _, writer in streams:
             writer.transport.abort()
-        city.server.stop()
 
 
 async def test_uvicorn_stops_at_once_too(served: Served) -> None:

@@ -19,7 +19,12 @@ SLOTS = 30
 PAIRS = 20
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def own(shared_own: EmbeddedPostgres) -> EmbeddedPostgres:
+    return shared_own
+
+
+@pytest.fixture(scope="module")
 def two(own: EmbeddedPostgres) -> Iterator[list[str]]:
     """The addresses of both."""
     migrated = igob("db", "migrate", **settings(own, owner=True))
@@ -57,7 +62,7 @@ def test_they_give_no_slot_twice_and_every_answer_can_be_explained(two: list[str
 def test_one_key_sent_to_both_at_once_is_one_booking_with_one_answer(two: list[str], own: EmbeddedPostgres) -> None:
     recorder, model = Recorder(), now_as_model()
     people = register(two[0], PAIRS)
-    agenda = published(two, recorder)
+    agenda = published(two, recorder, 10)
     wishes = [Wish(key=f"k-{n:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(PAIRS)]
     told = at_once(two, [wish for wish in wishes for _ in range(2)], recorder)
     for one, other in pairs(told):
@@ -65,7 +70,7 @@ def test_one_key_sent_to_both_at_once_is_one_booking_with_one_answer(two: list[s
         assert one == other
     verdict = judge(recorder.history(), model)
     assert (verdict.kind, verdict.reasons) == ("accepted", [])
-    assert booked_in(own) == list(range(1, PAIRS + 1))
+    assert booked_in(own, agenda) == list(range(1, PAIRS + 1))
 
 
 def test_one_key_with_two_contents_sent_to_both_at_once_is_one_booking_and_one_refusal(
@@ -73,19 +78,20 @@ def test_one_key_with_two_contents_sent_to_both_at_once_is_one_booking_and_one_r
 ) -> None:
     recorder, model = Recorder(), now_as_model()
     people = register(two[0], 2 * PAIRS)
-    agenda = published(two, recorder)
-    wishes = [Wish(key=f"k-{n // 2:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(2 * PAIRS)]
+    agenda = published(two, recorder, 11)
+    wishes = [Wish(key=f"c-{n // 2:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(2 * PAIRS)]
     for answers in pairs(at_once(two, wishes, recorder)):
         assert {type(answer) for answer in answers} == {Accepted, Refused}
         assert Refused("idempotency_key_reused") in answers
     verdict = judge(recorder.history(), model)
     assert (verdict.kind, verdict.reasons) == ("accepted", [])
-    assert len(booked_in(own)) == PAIRS
+    assert len(booked_in(own, agenda)) == PAIRS
 
 
-def published(two: list[str], recorder: Recorder) -> str:
+def published(two: list[str], recorder: Recorder, number: int) -> str:
+    """An agenda that no other test has."""
     client = Client(two[0])
-    agenda = publish(client, recorder, 0, 2 * PAIRS)
+    agenda = publish(client, recorder, number, 2 * PAIRS)
     client.close()
     return agenda
 
@@ -94,10 +100,12 @@ def now_as_model() -> Decisions:
     return Decisions(datetime.now(UTC), time.monotonic_ns(), slack=CLOCK_SLACK)
 
 
-def booked_in(own: EmbeddedPostgres) -> list[int]:
-    """The slots that the log gave away, each as often as it did."""
+def booked_in(own: EmbeddedPostgres, agenda: str) -> list[int]:
+    """The slots of the agenda that the log gave away, each as often as it did."""
     with psycopg.connect(own.conninfo(OWNER)) as connection:
         rows = connection.execute(
-            "SELECT (state->>'slot')::int FROM la_paz.event_log WHERE event = 'appointment_booked.v1' ORDER BY 1"
+            "SELECT (state->>'slot')::int FROM la_paz.event_log"
+            " WHERE event = 'appointment_booked.v1' AND stream = %s ORDER BY 1",
+            [f"agenda/{agenda}"],
         ).fetchall()
     return [row[0] for row in rows]

@@ -29,6 +29,7 @@ from domain.decision import decide
 from domain.errors import Rejected
 from domain.identifiers import agenda_of
 from domain.people import ErasePerson, Person, PersonErased, PersonRegistered
+from tests.examples import examples
 from tests.office import (
     ANA,
     COTAHUMA,
@@ -624,7 +625,7 @@ def _publication(
 TestAppointmentsOffice = AppointmentsOffice.TestCase
 TestAppointmentsOffice.settings = settings(
     deadline=None,
-    max_examples=150,
+    max_examples=examples(50),
     stateful_step_count=40,
     suppress_health_check=[HealthCheck.too_slow],
 )

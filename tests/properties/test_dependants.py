@@ -25,6 +25,7 @@ from domain.people.dependants import (
     acts_for,
 )
 from domain.people.dependants import stream as guardian_stream
+from tests.examples import examples
 from tests.office import ANA, EVA, LUIS, at, opaque, states_read
 
 JUAN, NOBODY = opaque("juan"), opaque("nobody")
@@ -157,5 +158,5 @@ class Families(RuleBasedStateMachine):
 
 TestFamilies = Families.TestCase
 TestFamilies.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(60), stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

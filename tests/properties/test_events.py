@@ -12,8 +12,9 @@ from msgspec import inspect, structs
 
 from domain.decider import EVENTS, FOLDS, Event, fold, redacted
 from infra.log.codec import Codec, subject_of
+from tests.examples import examples
 
-REASONABLE = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+REASONABLE = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 
 INSTANTS = st.datetimes(timezones=st.just(UTC))

@@ -46,6 +46,7 @@ from domain.queues.turns import (
     TakeTurn,
     TransferTurn,
 )
+from tests.examples import examples
 from tests.line_register import Register, Rules, Ticket
 from tests.office import (
     ANA,
@@ -552,7 +553,7 @@ def _rules(policy: Policy, hospital: str | None) -> Rules:
 TestWard = Ward.TestCase
 TestWard.settings = settings(
     deadline=None,
-    max_examples=200,
+    max_examples=examples(70),
     stateful_step_count=20,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -22,6 +22,7 @@ from api.graphql.engine.plans.plan import Plan
 from api.graphql.engine.resolvers import ask_plainly
 from api.graphql.fields import Info
 from api.graphql.schema import schema as city_schema
+from tests.examples import examples
 
 # The library now and then cancels what it has not begun to await, and Python complains of that when it finds it.
 pytestmark = pytest.mark.filterwarnings(
@@ -289,13 +290,17 @@ def check(text: str, **variables: Any) -> ExecutionResult:
     return planned
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(text=queries(made.as_str()))
 def test_a_plan_does_what_the_library_does(text: str) -> None:
     check(text)
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(text=mutations(made.as_str()))
 def test_so_it_does_with_mutations(text: str) -> None:
     check(text)
@@ -325,7 +330,7 @@ wishes = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100))
 @given(variables=st.dictionaries(st.sampled_from(["w", "of", "n", "x"]), values | wishes, max_size=4))
 def test_variables_become_what_the_library_makes_of_them_or_are_left_to_it(variables: dict[str, Any]) -> None:
     library = as_the_library(LITERALS, variables)
@@ -378,7 +383,9 @@ def test_the_fast_path_shows_attributes_as_the_library_does(which: str) -> None:
 crates = queries(made.as_str(), fields=["crates", "crate"])
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(text=crates)
 def test_the_fast_path_shows_random_documents_as_the_library_does(text: str) -> None:
     check(text)

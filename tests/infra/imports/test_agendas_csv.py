@@ -30,6 +30,7 @@ from infra.log.core import Core
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
 from tests.conftest import Clock
+from tests.examples import examples
 from tests.towns import Town
 
 DAY = date(2027, 1, 5)
@@ -304,7 +305,7 @@ def agendas_and_cells(draw: st.DrawFn) -> tuple[PublishAgenda, dict[str, str]]:
     ),
     bom=st.booleans(),
 )
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 def test_rows_become_the_commands_that_they_mean(
     rows: list[tuple[PublishAgenda, dict[str, str]]],
     columns: list[str],
@@ -320,7 +321,7 @@ def test_rows_become_the_commands_that_they_mean(
 
 
 @given(st.binary(max_size=200) | st.text(alphabet=HEADER + GOOD + ';"\r\n\x00é', max_size=400).map(str.encode))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100))
 def test_whatever_is_in_a_file_has_an_answer(noise: bytes) -> None:
     for content in (noise, file() + noise, file(GOOD) + noise):
         with suppress(FileRefused):
