@@ -231,7 +231,7 @@ def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_databa
 USER = """
 import sys
 from pathlib import Path
-from infra.cli.console import say
+from infra.cli.messages import say
 from infra.postgres.database import running
 from infra.running.settings import Settings
 with running(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), "a test", say):
