@@ -17,7 +17,7 @@ from infra.postgres.database import application_conninfo
 from infra.postgres.views import BeyondLog, NeverBuilt, NotReached, Views
 from infra.reactions.reaction import OpenReactions, Reaction, Resources
 from infra.running.logging import log_failure
-from infra.running.serve import PARENT_POLL_S, server_is_gone
+from infra.running.part import PARENT_POLL_S, server_is_gone
 from infra.running.settings import Settings
 
 POLL_S = 0.25
