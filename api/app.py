@@ -37,7 +37,7 @@ from infra.postgres.database import application_conninfo
 from infra.postgres.views import Freshness, Views
 from infra.running.logging import log_failure
 from infra.running.metrics import CONTENT_TYPE, Metrics, Sample, Shared, share
-from infra.running.serve import end_with_server, when_told_to_stop
+from infra.running.part import end_with_server, when_told_to_stop
 from infra.running.settings import PREFIX, Settings, from_environment
 from infra.running.tracing import open_spans
 from projections.engine.figures import Figure, Figures
@@ -76,7 +76,8 @@ class Application:
         self._rest = FastAPI(
             title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None
         )
-        self._rest.get("/healthz")(healthz)
+        # For a model of what it returns FastAPI would import all of pydantic.v1.
+        self._rest.get("/healthz", response_model=None)(healthz)
         self._rest.get("/readyz")(self._readyz)
         self._rest.get("/metrics")(self._metrics)
         add_pages(self._rest, settings)

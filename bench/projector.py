@@ -7,7 +7,6 @@ as the operating system counts it.
 """
 
 import contextlib
-import gc
 import multiprocessing
 import platform
 import random
@@ -37,9 +36,9 @@ from domain.appointments.patient import VisitTaken
 from domain.decider import Event, StreamName
 from domain.identifiers import agenda_id
 from infra.log.codec import Codec
-from infra.log.core import GARBAGE_THRESHOLDS
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from infra.running.garbage import collect_seldom
 from infra.running.secret import load_secret
 from infra.running.settings import Settings
 from projections.appointments.availability import AVAILABILITY
@@ -268,7 +267,7 @@ class Watcher(threading.Thread):
 def follow(conninfo: str, schema: str, idle: bool, stop: StopEvent) -> None:
     """Run a projector with the real read models, and the idle ones if `idle`, until `stop` is set."""
     codec = Codec()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)  # as `igob projections run` does
+    collect_seldom()  # as `igob projections run` does
     runner = Runner(
         conninfo,
         schema=schema,

@@ -46,7 +46,8 @@ from infra.postgres.database import application_conninfo
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.postgres.views import Views
-from infra.running.metrics import FOLDER, Metrics, share
+from infra.running.metrics import Metrics, share
+from infra.running.places import FOLDER
 from infra.running.secret import Secret
 from infra.running.settings import Settings
 

@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from infra.cli.console import Json, Seconds, Seed, Workers, console, plain_errors, say, write_result
+from infra.cli.console import Json, Seconds, Seed, Workers, console, write_result
+from infra.cli.messages import plain_errors, say
 
 app = App(name="bench", help="Benchmarks, each beside its peers; from a checkout with the development packages.")
 

@@ -1,9 +1,8 @@
-"""What all subcommands share: messages to people, one-line errors, results, types of parameters."""
+"""What all subcommands share: the console, results, types of parameters."""
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -11,8 +10,6 @@ import msgspec
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
-
-from infra.running.settings import SettingError, Settings, from_environment
 
 R = TypeVar("R")
 
@@ -37,46 +34,6 @@ Seed = Annotated[
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Seconds = Annotated[float, Parameter(validator=Number(gte=0.5, lte=600))]
 Json = Annotated[bool, Parameter(help="Print JSON for programs.", negative="")]
-
-
-def say(text: str) -> None:
-    """Print a line to stderr. Never raises: the work matters more than the message."""
-    with suppress(OSError, ValueError):  # stderr is full, closed, or can't carry the text
-        console.print(text, markup=False, soft_wrap=True)
-
-
-def settings_of(data_dir: Path | None) -> Settings:
-    """The settings of the environment, with another data folder if one is given. Raises SettingError."""
-    settings = from_environment()
-    return msgspec.structs.replace(settings, data_dir=data_dir) if data_dir else settings
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Print an error that the user can fix as one line, and exit with status 1. Bugs keep their traceback."""
-    import psycopg
-
-    from infra.postgres.account import EmbeddedError
-    from infra.postgres.connections import Unavailable
-    from infra.postgres.folder import FolderHeld
-    from infra.postgres.migrate import MigrationError
-    from infra.postgres.scrub import ScrubError
-
-    mendable = (
-        SettingError,
-        FolderHeld,
-        EmbeddedError,
-        MigrationError,
-        ScrubError,
-        psycopg.OperationalError,
-        Unavailable,
-        OSError,
-    )
-    try:
-        yield
-    except mendable as error:
-        say(f"igob: {error}")
-        sys.exit(1)
 
 
 def write_json(result: object) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from cyclopts import App
 
-from infra.cli.console import DataDir, Json, console, plain_errors, say, settings_of, write_json
+from infra.cli.console import DataDir, Json, console, write_json
+from infra.cli.messages import plain_errors, say, settings_of
 from infra.running.settings import SettingError, Settings
 
 if TYPE_CHECKING:

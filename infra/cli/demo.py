@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from infra.cli.console import INTERRUPTED, DataDir, Json, Seed, console, plain_errors, say, settings_of, write_json
+from infra.cli.console import INTERRUPTED, DataDir, Json, Seed, console, write_json
+from infra.cli.messages import plain_errors, say, settings_of
 from infra.running.settings import Settings
 
 if TYPE_CHECKING:

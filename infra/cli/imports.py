@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from infra.cli.console import DataDir, Json, console, plain_errors, say, settings_of, write_json
+from infra.cli.console import DataDir, Json, console, write_json
+from infra.cli.messages import plain_errors, say, settings_of
 
 app = App(name="import", help="Bring data in from files.")
 

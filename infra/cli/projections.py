@@ -1,6 +1,5 @@
 """`igob projections`: the read models."""
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,59 +10,27 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
-from infra.cli.console import DataDir, Json, console, plain_errors, say, settings_of, write_result
+from infra.cli.console import DataDir, Json, console, write_result
+from infra.cli.messages import plain_errors, say, settings_of
 from infra.running.settings import SettingError
 
 if TYPE_CHECKING:
     from projections.engine.generations import Places
-    from projections.engine.projection import Decode, Projection
+    from projections.engine.projection import Projection
 
 app = App(name="projections", help="The read models: their state, rebuilds and checks.")
 
 
 @app.command
 def run(*, data_dir: DataDir = None) -> None:
-    """Keep the read models up to date until stopped. `igob serve` starts this process."""
-    import gc
-    import threading
-    from contextlib import nullcontext
+    """Keep the read models up to date until stopped. `igob serve` starts such a process."""
+    from infra.cli.parts.projector import keep_read_models
+    from infra.postgres.database import running
 
-    from api.contexts import read_models
-    from infra.log.core import GARBAGE_THRESHOLDS
-    from infra.postgres.database import application_conninfo, running
-    from infra.running.serve import PARENT_POLL_S, is_part_of_server, server_is_gone
-    from projections.engine.runner import Runner
-
-    settings = settings_of(data_dir)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-    with (
-        plain_errors(),
-        nullcontext() if is_part_of_server() else running(settings, "igob projections run", say),
-    ):
-        runner = Runner(
-            application_conninfo(settings),
-            schema=settings.schema,
-            decode=_decoder(),
-            projections=read_models().values(),
-            say=say,
-        )
-        working = threading.Thread(target=runner.run)
-        working.start()
-        while not stop.wait(PARENT_POLL_S) and not server_is_gone():
-            pass
-        runner.stop()
-        working.join()
-
-
-def _decoder() -> "Decode":
-    """A decoder for events without personal fields: read models take no others."""
-    from infra.log.codec import Codec
-
-    codec = Codec()
-    return lambda name, state: codec.decode(name, state, {})
+    with plain_errors():
+        settings = settings_of(data_dir)
+        with running(settings, "igob projections run", say):
+            keep_read_models(settings)
 
 
 @app.command
@@ -115,12 +82,13 @@ def rebuild(name: str, /, *, data_dir: DataDir = None) -> None:
     name:
             Which one, as `igob projections status` names them.
     """
+    from infra.cli.parts.projector import decoder
     from projections.engine import runner
 
     with _on_views(data_dir, "igob projections rebuild") as (conninfo, places):
         projection = _projection(name)
         with _progress("rebuilding", conninfo, places) as advance:
-            done = runner.rebuild(conninfo, places, projection, _decoder(), advance=advance)
+            done = runner.rebuild(conninfo, places, projection, decoder(), advance=advance)
     assert done is not None  # None only if it was stopped, which does not happen here
     say(f"{name} is generation {done.generation} of version {done.version} now, at position {done.position}")
 
@@ -135,13 +103,14 @@ def verify(name: str | None = None, /, *, data_dir: DataDir = None) -> None:
         Which one; all of them by default.
     """
     from api.contexts import read_models
+    from infra.cli.parts.projector import decoder
     from projections.engine import runner
 
     equal = True
     with _on_views(data_dir, "igob projections verify") as (conninfo, places):
         for projection in [_projection(name)] if name else list(read_models().values()):
             with _progress(f"verifying {projection.name}", conninfo, places) as advance:
-                found = runner.verify(conninfo, places, projection, _decoder(), advance=advance)
+                found = runner.verify(conninfo, places, projection, decoder(), advance=advance)
             say(str(found))
             equal &= not found.different
     if not equal:

@@ -1,7 +1,8 @@
 """`igob serve`."""
 
-from infra.cli.console import DataDir, Port, Workers, plain_errors, say, settings_of
+from infra.cli.console import DataDir, Port, Workers
 from infra.cli.demo import complete_demo
+from infra.cli.messages import plain_errors, say, settings_of
 
 
 def serve(

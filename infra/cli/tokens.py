@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from infra.cli.console import DataDir, plain_errors, settings_of
+from infra.cli.console import DataDir
+from infra.cli.messages import plain_errors, settings_of
 from infra.running.settings import SettingError, Settings
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
 
-import httpx
 import msgspec
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
@@ -15,6 +15,9 @@ from joserfc.jwk import KeySet, OKPKey
 from infra.running.logging import log_failure
 from infra.running.secret import Secret
 from infra.running.settings import PREFIX, SettingError, Settings, is_safe_url
+
+if TYPE_CHECKING:
+    import httpx
 
 DEVELOPMENT_KEY_ID = "development"
 DEVELOPMENT_ISSUER = "igob-development"
@@ -111,7 +114,7 @@ class ProviderKeys:
 
     development = False
 
-    def __init__(self, settings: Settings, http: httpx.AsyncClient) -> None:
+    def __init__(self, settings: Settings, http: "httpx.AsyncClient") -> None:
         self.issuer = settings.oidc_issuer
         self.algorithms = settings.algorithms
         self.generation = 0
@@ -170,7 +173,7 @@ class ProviderKeys:
     async def _fetch(self, url: str) -> dict[str, Any]:
         body = bytearray()
         async with asyncio.timeout(FETCH_TIMEOUT_S), self._http.stream("GET", url, follow_redirects=False) as answer:
-            if answer.status_code != httpx.codes.OK:
+            if answer.status_code != HTTPStatus.OK:
                 raise WrongKeys(f"it answers {answer.status_code}")
             async for part in answer.aiter_bytes():
                 body += part
@@ -206,6 +209,8 @@ async def keys_of(settings: Settings, secret: Secret) -> AsyncIterator[Keys]:
     if not settings.oidc_issuer:
         yield DevelopmentKeys(secret)
         return
+    import httpx  # noqa: PLC0415 (slow to import, and only with a provider is it needed)
+
     async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as http:
         keys = ProviderKeys(settings, http)
         await keys.look_again()

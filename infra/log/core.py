@@ -12,6 +12,7 @@ from infra.log.cache import StateCache
 from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.database import application_conninfo
+from infra.running.garbage import collect_seldom
 from infra.running.metrics import Metrics
 from infra.running.secret import Secret, load_secret
 from infra.running.settings import Settings
@@ -22,11 +23,6 @@ class Core(msgspec.Struct, frozen=True):
     log: Log
     lane: Lane
     secret: Secret
-
-
-# Cached states and rows of read models are many, live long and form no cycles. At its default pace the garbage
-# collector traverses all of them again and again, which takes a third of a booking's time.
-GARBAGE_THRESHOLDS = (50_000, 20, 100)
 
 
 @asynccontextmanager
@@ -44,7 +40,7 @@ async def open_core(
     The database must be running and migrated, see infra/postgres/database.py. Raises Unavailable if it does not answer.
     """
     assert DECISIONS, "no rules are loaded: see api/contexts.py"
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    collect_seldom()
     secret = load_secret(settings)
     log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
     cache = StateCache(settings.cache_mib * 2**20)

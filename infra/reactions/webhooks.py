@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import httpx
 import msgspec
 from standardwebhooks import Webhook
 
 from domain.errors import Rejected
 from domain.outbox import message_of
 from domain.webhooks.delivery import Failure, RecordAttempt
+from infra.gateways.posting import Posting, open_posting
 from infra.log.core import Core
 from infra.log.log import Log
 from infra.log.submission import Key
@@ -28,12 +28,9 @@ from infra.reactions.reaction import ACTOR, Reaction, Resources
 from infra.running.logging import log_failure
 from infra.running.secret import Secret
 
-TIMEOUT_S = 10.0  # until the status arrives
 AT_ONCE_MAX = 4  # to one webhook, so that a slow receiver does not delay others
 EACH_MAX = 32  # of one webhook, sending or queued
 STRETCH_EVENTS = 50_000  # examined at a time for deliveries never attempted
-ANSWER_BYTES_MAX = 16 * 1024  # read only so that the connection can be reused
-ANSWER_TIMEOUT_S = 1.0
 RECORD_PAUSE_S = 1.0  # before a failed recording is tried again
 STOP_WAIT_S = 3.0  # for messages being sent; unfinished ones are sent again after the next start
 SECRET_PREFIX = "whsec_"  # noqa: S105 (a prefix, not a secret)
@@ -129,11 +126,11 @@ class Courier:
     failure = "webhooks are not sent"
 
     def __init__(
-        self, core: Core, views: Views, http: httpx.AsyncClient, read_models: ReadModels, clock: Callable[[], datetime]
+        self, core: Core, views: Views, posting: Posting, read_models: ReadModels, clock: Callable[[], datetime]
     ) -> None:
         self._core = core
         self._views = views
-        self._http = http
+        self._posting = posting
         self._read_models = read_models
         self._clock = clock
         self._at_least = 0
@@ -195,27 +192,11 @@ class Courier:
             del self._in_hand[delivery]
 
     async def _post(self, message: Message) -> tuple[int | None, Failure | None]:
-        """The status of the answer, or why there is none. Redirections are not followed, and count as failures.
-
-        Raises Unavailable.
-        """
+        """The status of the answer, or why there is none. Raises Unavailable."""
         body = await body_of(message, self._core.log)
         key = self._core.secret.webhook_key(message.webhook, message.generation)
         headers = signed(key, message.delivery, body, self._clock())
-        status = None
-        try:
-            async with asyncio.timeout(TIMEOUT_S) as time_out:
-                async with self._http.stream("POST", message.url, content=body, headers=headers) as answer:
-                    status = answer.status_code
-                    time_out.reschedule(asyncio.get_running_loop().time() + ANSWER_TIMEOUT_S)
-                    await _drop(answer)
-        except (TimeoutError, httpx.TimeoutException):
-            return (status, None) if status else (None, "timeout")
-        except httpx.ConnectError:
-            return None, "unreachable"
-        except Exception:  # whatever the receiver or the library does
-            return (status, None) if status else (None, "broken")
-        return status, None
+        return await self._posting.post(message.url, body, headers)
 
     async def _record(self, record: RecordAttempt) -> int:
         """Record the result, trying until it succeeds, so that it is not sent again. Returns the log position."""
@@ -234,23 +215,7 @@ class Courier:
             return await self._core.log.head()  # another process recorded this attempt
 
 
-async def _drop(answer: httpx.Response) -> None:
-    dropped = 0
-    async for part in answer.aiter_raw():
-        dropped += len(part)
-        if dropped > ANSWER_BYTES_MAX:
-            return
-
-
-@asynccontextmanager
-async def open_http() -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client. `Courier` limits its waits; each webhook has its own connections."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, follow_redirects=False, trust_env=False) as http:
-        yield http
-
-
 @asynccontextmanager
 async def open_reactions(resources: Resources, read_models: ReadModels) -> AsyncIterator[Sequence[Reaction]]:
-    async with open_http() as http:
-        yield [Courier(resources.core, resources.views, http, read_models, resources.clock)]
+    async with open_posting() as posting:
+        yield [Courier(resources.core, resources.views, posting, read_models, resources.clock)]

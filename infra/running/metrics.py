@@ -5,13 +5,9 @@ these files. A worker's replacement takes over its place and counts on from ther
 dead worker are removed. Labels are our own words and the schema's, never text from clients.
 """
 
-import fcntl
 import os
-import shutil
-import tempfile
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -32,12 +28,9 @@ from prometheus_client.registry import Collector
 
 from domain.decision import DECISIONS
 from infra.running.logging import log_failure
+from infra.running.places import FOLDER, dead, locked
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the library reads it as well
-PREFIX = "igob-metrics-"
-NEW = "igob-new-"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (only folders of our own are made and removed there)
 WORKERS_MAX = 1_024  # that count in one folder
 # Written before it is mapped: if the disk is full, touching a page of a sparse mapped file kills the process.
 RESERVED_BYTES = 256 * 1024
@@ -209,7 +202,7 @@ class Metrics:
         self.flush()
         registry = self._registry
         if self._shared:
-            for place in _dead(self._shared.folder):
+            for place in dead(self._shared.folder):
                 mark_process_dead(place, str(self._shared.folder))  # type: ignore[no-untyped-call]
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._shared.folder))  # type: ignore[no-untyped-call]
@@ -261,7 +254,7 @@ def share() -> Shared | None:
 def _take_place(folder: Path) -> Shared:
     """Take the first free place, with its files. Raises OSError."""
     for place in range(WORKERS_MAX):
-        lock_fd = _locked(folder / f"{place}.lock")
+        lock_fd = locked(folder / f"{place}.lock")
         if lock_fd is None:
             continue
         mark_process_dead(place, str(folder))  # type: ignore[no-untyped-call]
@@ -271,61 +264,3 @@ def _take_place(folder: Path) -> Shared:
                 path.write_bytes(bytes(RESERVED_BYTES))
         return Shared(folder=folder, place=place, lock_fd=lock_fd)
     raise OSError(f"{WORKERS_MAX} workers count already")
-
-
-def _dead(folder: Path) -> Iterator[int]:
-    """The places whose workers are gone. Each is locked while the caller handles it."""
-    for path in folder.glob("*.lock"):
-        lock_fd = _locked(path)
-        if lock_fd is not None:
-            yield int(path.stem)
-            os.close(lock_fd)
-
-
-def _locked(path: Path) -> int | None:
-    """The file, open and locked; None if another process has it. The kernel unlocks it when the process ends."""
-    lock_fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock_fd)
-        return None
-    return lock_fd
-
-
-@contextmanager
-def shared_folder() -> Iterator[None]:
-    """A new shared folder for workers that start during the block, named in the environment.
-
-    In memory if possible: a process that writes to a mapped file waits whenever the disk is busy with that file.
-    """
-    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    with ExitStack() as held:
-        try:
-            _remove_abandoned(parent)
-            os.environ[FOLDER] = str(_new_folder(parent, held))
-        except OSError as error:
-            log_failure("workers count each for itself", error)
-        yield
-
-
-def _new_folder(parent: Path, held: ExitStack) -> Path:
-    """A new folder, which is removed when `held` is closed. Raises OSError."""
-    folder = Path(tempfile.mkdtemp(prefix=NEW, dir=parent))
-    server_fd = os.open(folder / "server", os.O_RDWR | os.O_CREAT, 0o600)
-    held.callback(os.close, server_fd)
-    fcntl.flock(server_fd, fcntl.LOCK_EX)
-    folder = folder.rename(parent / folder.name.replace(NEW, PREFIX))  # not before it is locked: see below
-    held.callback(shutil.rmtree, folder, ignore_errors=True)
-    held.callback(os.environ.pop, FOLDER, None)
-    return folder
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove our folders whose servers were killed."""
-    for server in parent.glob(f"{PREFIX}*/server"):
-        with suppress(OSError):  # somebody else's
-            server_fd = _locked(server)
-            if server_fd is not None:
-                shutil.rmtree(server.parent, ignore_errors=True)
-                os.close(server_fd)

@@ -4,7 +4,6 @@ a whole.
 Each part is a process of its own, which is started again when it dies. The workers share one listening socket.
 """
 
-import asyncio
 import json
 import os
 import resource
@@ -17,12 +16,11 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from types import FrameType
-from typing import Any
 
 from infra.postgres.database import running
 from infra.postgres.embedded import EmbeddedPostgres
-from infra.running.metrics import shared_folder
+from infra.running.part import SERVED_BY
+from infra.running.places import shared_folder
 from infra.running.settings import PREFIX, SettingError, Settings, is_loopback
 
 WATCH_EVERY_S = 0.5
@@ -33,15 +31,23 @@ READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
 STOP_TIMEOUT_S = 40  # longer than any request takes: open requests are answered first
 STOP_POLL_S = 0.2
-PARENT_POLL_S = 0.25
 CONNECTIONS_MAX = 5_000  # of a worker, without WebSockets; further ones get 503
 BACKLOG_MAX = 1_024  # connections waiting to be accepted
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
-IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
-PARTS = {"projector": [*IGOB, "projections", "run"], "scheduler": [*IGOB, "scheduler"]}  # each a process of its own
-# A command, because infra must not import api. Garbage collection during the imports would take a sixth of their time.
-WORKER = [sys.executable, "-c", "import gc; gc.disable(); from api.http.worker import main; gc.enable(); main()"]
-SERVED_BY = "IGOB_SERVED_BY"  # process id of `igob serve`, for its parts
+
+
+def _starting(module: str) -> list[str]:
+    """The command that runs `main` of a module in a process of its own; infra may not import api.
+
+    Garbage collection is off during imports, and what they made is frozen: none of it is garbage, and to look through
+    it takes a fifth of the time that a worker takes to start.
+    """
+    code = f"import gc; gc.disable(); from {module} import main; gc.freeze(); gc.enable(); main()"
+    return [sys.executable, "-c", code]
+
+
+WORKER = _starting("api.http.worker")
+PARTS = {name: _starting(f"infra.cli.parts.{name}") for name in ("projector", "scheduler")}
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
@@ -137,50 +143,6 @@ def connections_for(files: int) -> int:
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
     return max(1, min(CONNECTIONS_MAX, files - OTHER_FILES_MAX), min(CONNECTIONS_MAX, files // 4))
-
-
-def is_part_of_server() -> bool:
-    """Whether `igob serve` started this process, and runs the database."""
-    return SERVED_BY in os.environ
-
-
-def server_is_gone() -> bool:
-    """In a process that `igob serve` started: whether `igob serve` ended without stopping it."""
-    return is_part_of_server() and os.getppid() != int(os.environ[SERVED_BY])
-
-
-async def end_with_server() -> None:
-    """In a worker: stop when `igob serve` is gone, so that port and database become free."""
-    while is_part_of_server():
-        if server_is_gone():
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
-        await asyncio.sleep(PARENT_POLL_S)
-
-
-@contextmanager
-def when_told_to_stop(act: Callable[[], None]) -> Iterator[None]:
-    """During the block, call `act` in the event loop as soon as a signal to stop comes, then the usual handler.
-
-    Servers wait for open answers before they end the application, and some answers end only with the application.
-    """
-    loop = asyncio.get_running_loop()
-    former: dict[int, Callable[[int, FrameType | None], Any]] = {}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(act)
-        former[number](number, frame)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        found = signal.getsignal(number)
-        if callable(found) and threading.current_thread() is threading.main_thread():
-            former[number] = found
-            signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for known, before in former.items():
-            signal.signal(known, before)
 
 
 def _keep_running(

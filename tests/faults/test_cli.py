@@ -22,7 +22,7 @@ import pytest
 
 from api.access.identity import Identities
 from bench.login import SECRET
-from infra.cli import console as cli
+from infra.cli import messages
 from infra.gateways.keys import DevelopmentKeys
 from infra.postgres.database import running
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
@@ -40,7 +40,7 @@ ROW = f"la-merced,pediatrics,p-1,{date.today() + timedelta(days=9)},08:00,12:00,
 USER = """
 import sys
 from pathlib import Path
-from infra.cli.console import say
+from infra.cli.messages import say
 from infra.postgres.database import application_conninfo, running
 from infra.running.settings import Settings
 import psycopg
@@ -276,9 +276,8 @@ class Refusing(io.StringIO):
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "full"), ValueError("closed")])
 def test_what_can_not_be_said_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(sys, "stderr", Refusing(error))
-    monkeypatch.setattr(cli, "console", cli.Stderr(stderr=True))
-    cli.say("hello")
-    cli.say("again")
+    messages.say("hello")
+    messages.say("again")
 
 
 def test_a_program_whose_stderr_nobody_reads_does_its_work(folder: Path) -> None:

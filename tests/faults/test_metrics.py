@@ -7,7 +7,7 @@ import psutil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.running.metrics import FOLDER
+from infra.running.places import FOLDER
 from tests.faults.rig import wait_for
 from tests.faults.test_serve import pids, register
 from tests.serving import STOP_S, Serving, get, home

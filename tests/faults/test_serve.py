@@ -141,11 +141,11 @@ def test_a_port_that_is_taken_is_said_in_a_line(city: City, tmp_path: Path) -> N
 
 
 def projectors(server: Serving) -> list[psutil.Process]:
-    return called(psutil.Process(server.process.pid).children(), "projections")
+    return called(psutil.Process(server.process.pid).children(), "parts.projector")
 
 
 def schedulers(server: Serving) -> list[psutil.Process]:
-    return called(psutil.Process(server.process.pid).children(), "main() scheduler")
+    return called(psutil.Process(server.process.pid).children(), "parts.scheduler")
 
 
 def pids(server: Serving) -> set[int]:
@@ -232,7 +232,7 @@ def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_databa
 USER = """
 import sys
 from pathlib import Path
-from infra.cli.console import say
+from infra.cli.messages import say
 from infra.postgres.database import running
 from infra.running.settings import Settings
 with running(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), "a test", say):
@@ -262,7 +262,7 @@ def test_it_stops_its_parts_and_ends_at_once_though_others_use_its_database(city
 def test_a_killed_server_leaves_neither_port_nor_processes_behind(city: City, shared: Home) -> None:
     port = int(city.url.rpartition(":")[2])
     workers = city.server.workers()
-    parts = called(psutil.Process(city.server.process.pid).children(), "infra.cli.main")
+    parts = called(psutil.Process(city.server.process.pid).children(), "infra.cli.parts")
     assert len(parts) == 2
     city.server.process.kill()
     assert psutil.wait_procs(workers + parts, timeout=10)[1] == []

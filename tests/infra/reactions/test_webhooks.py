@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+import infra.gateways.posting
 import infra.reactions.webhooks
 from domain.decider import build
 from domain.queues.calling import CallNext
@@ -19,11 +20,12 @@ from domain.queues.opening import CloseLine
 from domain.queues.turns import AskNotice
 from domain.webhooks.delivery import ATTEMPTS_MAX, BACK_OFF, RecordAttempt, ResendDelivery
 from domain.webhooks.registration import RegisterWebhook, RemoveWebhook
+from infra.gateways.posting import open_posting
 from infra.log.core import Core
 from infra.log.submission import Key
 from infra.postgres.views import Views
 from infra.reactions.reaction import ACTOR
-from infra.reactions.webhooks import Courier, open_http, shown_secret
+from infra.reactions.webhooks import Courier, shown_secret
 from projections.webhooks import deliveries
 from projections.webhooks.deliveries import ShownDelivery, of_webhook
 from tests.city import key, opaque
@@ -81,8 +83,8 @@ class Post:
 @asynccontextmanager
 async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Post]:
     with projector(town) as projecting:
-        async with open_http() as http:
-            post = Post(core, views, projecting, Courier(core, views, http, deliveries, clock))
+        async with open_posting() as outgoing:
+            post = Post(core, views, projecting, Courier(core, views, outgoing, deliveries, clock))
             projecting.catch_up()
             await post.courier.begin()
             yield post
@@ -92,8 +94,8 @@ async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIt
 @asynccontextmanager
 async def another(post: Post, clock: Clock) -> AsyncIterator[Courier]:
     """A second courier at the same read models."""
-    async with open_http() as http:
-        courier = Courier(post.core, post.views, http, deliveries, clock)
+    async with open_posting() as outgoing:
+        courier = Courier(post.core, post.views, outgoing, deliveries, clock)
         post.projecting.catch_up()
         await courier.begin()
         yield courier
@@ -217,7 +219,7 @@ async def test_a_redirection_is_not_followed(post: Post, receiver: Receiver) -> 
 async def test_who_is_not_there_or_does_not_answer_or_speaks_something_else_is_told_apart(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.reactions.webhooks, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(infra.gateways.posting, "TIMEOUT_S", 0.3)
     receiver.answer = receiver.hang
     nobody = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = nobody.sockets[0].getsockname()[1]
@@ -247,7 +249,7 @@ async def test_who_is_not_there_or_does_not_answer_or_speaks_something_else_is_t
 async def test_an_answer_is_not_waited_for_to_its_end(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.reactions.webhooks, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(infra.gateways.posting, "ANSWER_TIMEOUT_S", 0.2)
     written = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -276,7 +278,7 @@ async def test_an_answer_is_not_waited_for_to_its_end(
 async def test_who_does_not_answer_keeps_nobody_else_waiting(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.reactions.webhooks, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(infra.gateways.posting, "TIMEOUT_S", 1.0)
     receiver.answer = receiver.hang
     with receiving() as prompt:
         await post.do(RegisterWebhook, webhook="prompt", url=prompt.url, name="x", kinds=["notice_given"])

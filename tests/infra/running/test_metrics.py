@@ -10,6 +10,7 @@ import pytest
 
 import infra.log.lane
 import infra.running.metrics
+import infra.running.places
 from api.graphql.schema import schema
 from api.telemetry import Requests
 from domain.errors import Rejected
@@ -19,7 +20,8 @@ from infra.log.deciding import BatchDecider
 from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.connections import Unavailable
-from infra.running.metrics import FILES, FOLDER, RESERVED_BYTES, Metrics, share, shared_folder
+from infra.running.metrics import FILES, RESERVED_BYTES, Metrics, share
+from infra.running.places import FOLDER, shared_folder
 from tests.city import booking, hospital, key, open_agenda
 from tests.conftest import Clock
 from tests.infra.running.counting import look, sampled, told, work
@@ -231,7 +233,7 @@ def test_without_a_folder_or_without_room_in_it_a_process_counts_for_itself(
 
 def test_a_folder_goes_with_its_server_or_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
-    monkeypatch.setattr(infra.running.metrics, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(infra.running.places, "SHARED_MEMORY", tmp_path)
     abandoned = tmp_path / "igob-metrics-of-a-killed-one"
     abandoned.mkdir()
     (abandoned / "server").touch()
@@ -252,7 +254,7 @@ def test_a_server_that_can_have_no_folder_serves_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
-    monkeypatch.setattr(infra.running.metrics, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(infra.running.places, "SHARED_MEMORY", tmp_path / "none")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none either"))
     with shared_folder():
         assert FOLDER not in os.environ
