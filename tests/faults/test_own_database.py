@@ -21,6 +21,7 @@ def settings(server: EmbeddedPostgres, *, owner: bool) -> dict[str, str]:
 
 
 def test_the_owner_migrates_and_the_application_serves(own: EmbeddedPostgres) -> None:
+    """The first test of the module: nobody has migrated the database yet."""
     early = igob("serve", "--port", "0", **settings(own, owner=False))
     assert early.returncode == 1
     assert "igob db migrate" in early.stderr

@@ -20,11 +20,6 @@ PAIRS = 20
 
 
 @pytest.fixture(scope="module")
-def own(shared_own: EmbeddedPostgres) -> EmbeddedPostgres:
-    return shared_own
-
-
-@pytest.fixture(scope="module")
 def two(own: EmbeddedPostgres) -> Iterator[list[str]]:
     """The addresses of both."""
     migrated = igob("db", "migrate", **settings(own, owner=True))
