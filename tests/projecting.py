@@ -31,10 +31,11 @@ class Projector:
 
     def catch_up(self, *, look: bool = True) -> None:
         """Unless somebody has a `look` at the log for all of them, each does so for itself."""
-        if look:
+        head = self._head()
+        behind = [building for building in self._buildings if building.position < head]
+        if look and behind:  # most that is asked wrote nothing: one question is enough then
             self._look()
-        head = self._head()  # most that is asked wrote nothing: one question is enough then, not one for each
-        for building in self._buildings:
+        for building in behind:
             while building.position < head and building.step():
                 pass
 
