@@ -12,18 +12,24 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from api.graphql.fields import RootField
+from domain.decider import person_fields
 from domain.decision import DECISIONS
-from domain.errors import Rejected
+from domain.errors import PersonUnknown, Rejected
 
 OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 
 
 def raised_by(field: RootField) -> set[type[Rejected]]:
-    """The refusals that the field's function and its commands' decisions raise, directly or in functions they call."""
+    """The refusals that the field's function and its commands' decisions raise, directly or in functions they call.
+
+    If a command names a person who must be registered, also the refusal that the lane raises before the decision.
+    """
     seen: set[FunctionType] = set()
     found = set(_raised(field.function, seen))
     for command in field.commands:
         found |= set(_raised(DECISIONS[command].decide, seen))
+        if person_fields(command):
+            found.add(PersonUnknown)
     return found
 
 

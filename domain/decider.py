@@ -196,12 +196,13 @@ def evolves(
 
 def required_persons(command: Command) -> dict[str, StreamName]:
     """The streams of the persons who must be registered for this command, keyed by the field that names the person."""
-    persons = ((field, getattr(command, field)) for field in _fields_of_persons(type(command)))
+    persons = ((field, getattr(command, field)) for field in person_fields(type(command)))
     return {field: f"person/{person}" for field, person in persons if person is not None}
 
 
 @cache
-def _fields_of_persons(command_type: type[Command]) -> tuple[str, ...]:
+def person_fields(command_type: type[Command]) -> tuple[str, ...]:
+    """The fields marked with MUST_BE_REGISTERED."""
     hints = get_type_hints(command_type, include_extras=True)
     return tuple(field for field, hint in hints.items() if any(map(_names_person, (hint, *get_args(hint)))))
 

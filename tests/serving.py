@@ -1,6 +1,7 @@
 """`igob serve` as a real program with real clients, for tests that kill parts of it."""
 
 import atexit
+import io
 import os
 import re
 import shutil
@@ -11,15 +12,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import psutil
 
 from bench.login import SECRET, bearer
+from infra.cli.main import app
 from infra.postgres.embedded import EmbeddedPostgres
 
 IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
@@ -47,6 +50,22 @@ def igob(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]"
         timeout=120,
         check=False,
     )
+
+
+def igob_here(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """What `igob` does, in this process: for a subcommand that is refused before it begins."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    status = 0
+    with (
+        patch.dict(os.environ, environment(**settings), clear=True),
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+    ):
+        try:
+            app(arguments)
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return subprocess.CompletedProcess(arguments, status, stdout.getvalue(), stderr.getvalue())
 
 
 @cache

@@ -100,11 +100,14 @@ def command(
     """Declare the mutation of a command. The function below returns the payload's field, or a tuple of its fields.
 
     `new_id` names the command's field that gets a new opaque id; `within` names the field whose value and a slash come
-    before it. `adds` has the fields that the program sets. Raises TypeError if the command's fields differ from these.
+    before it. `adds` has the fields that the program sets. Raises TypeError unless each of the command's fields is in
+    one of these.
     """
 
     def declare(shows: Shows[C]) -> RootField:
-        _check_fields(kind, {*takes.fields, *adds, *([new_id] if new_id else [])})
+        _check_fields(kind, [*takes.fields, *adds, *([new_id] if new_id else [])])
+        if within and within not in takes.fields:
+            raise TypeError(f"{kind.__name__}: `within` must be in `takes`, which has no {within}")
         camel = "".join(word.title() for word in shows.__name__.split("_"))
         input_type: Any = _input(f"{camel}Input", kind, takes)
         payload = _payload(f"{camel}Payload", gives, _returned(shows))
@@ -143,12 +146,14 @@ def _shower(payload: type[Payload], names: tuple[str, ...]) -> Callable[[Outcome
     return lambda outcome, shown: payload(position=Position(outcome.position), **dict(zip(names, shown, strict=True)))
 
 
-def _check_fields(kind: type[Command], given: set[str]) -> None:
+def _check_fields(kind: type[Command], given: list[str]) -> None:
     fields = set(kind.__struct_fields__)
-    if missing := fields - given:
+    if missing := fields - set(given):
         raise TypeError(f"{kind.__name__}: {sorted(missing)} must be in `takes`, `adds` or `new_id`")
-    if unknown := given - fields:
+    if unknown := set(given) - fields:
         raise TypeError(f"{kind.__name__} has no fields {sorted(unknown)}")
+    if twice := {field for field in given if given.count(field) > 1}:
+        raise TypeError(f"{kind.__name__}: {sorted(twice)} must be in only one of `takes`, `adds` and `new_id`")
 
 
 def _input(name: str, kind: type[Command], takes: Takes) -> type[KeyedInput]:

@@ -95,11 +95,11 @@ class QuotaExhausted(
     limit: int
 
 
-def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: str) -> None:
-    """Raise QuotaExhausted if the channel has used up its quota in this agenda."""
+def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: str, *, path: str) -> None:
+    """Raise QuotaExhausted if the channel has used up its quota in this agenda. `path` names the field to blame."""
     quota = published.quotas.get(channel)
     if quota is not None and agenda.taken.get(channel, 0) >= quota:
-        raise QuotaExhausted(path="channel", channel=channel, limit=quota)
+        raise QuotaExhausted(path=path, channel=channel, limit=quota)
 
 
 class BookAppointment(Command):
@@ -120,7 +120,7 @@ def book_appointment(command: BookAppointment, agenda: Agenda, patient: Patient,
         return
     published, slot = slot_on_offer(agenda, command.slot, now)
     refuse_taken(agenda, slot, command.patient, now)
-    refuse_beyond_quota(agenda, published, command.channel)
+    refuse_beyond_quota(agenda, published, command.channel, path="channel")
     visit = visit_of(command.appointment, published, slot)
     patients.refuse_another_visit(patient, visit, now)
     yield (

@@ -66,8 +66,8 @@ def reschedule_appointment(
     if not command.any_specialty and old.published and old.published.specialty != published.specialty:
         raise AnotherSpecialty(path="agenda", specialty=old.published.specialty)
     booking.refuse_taken(new, slot, booked.patient, now)
-    if command.agenda != command.old_agenda:  # within one agenda the channel's total does not change
-        booking.refuse_beyond_quota(new, published, booked.channel)
+    if command.agenda != command.old_agenda:  # within one agenda the channel's total stays
+        booking.refuse_beyond_quota(new, published, booked.channel, path="agenda")
     visit = booking.visit_of(command.moved_to, published, slot)
     assert patient is not None  # the appointment exists, so its patient was read
     patients.refuse_another_visit(patient, visit, now, instead_of=command.appointment)

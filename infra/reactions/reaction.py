@@ -31,7 +31,8 @@ class Resources(msgspec.Struct, frozen=True):
 class Reaction(Protocol):
     """Work that one process at a time does.
 
-    An exception from `tick` is logged under `failure`. It does not affect other reactions, and `tick` is called again.
+    An exception from these functions is logged under `failure`. It does not affect other reactions. `begin` and `tick`
+    are called again.
     """
 
     @property

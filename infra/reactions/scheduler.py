@@ -56,18 +56,22 @@ class Scheduler:
                 self._say("the scheduler can't work", error)
                 await self._pause(RETRY_S)
         for reaction in self._reactions:
-            await reaction.stop()
+            await self._try(reaction.failure, reaction.stop())
 
     async def _follow(self, lock: "psycopg.AsyncConnection[object]") -> None:
-        if self._stop.is_set():
-            return
-        for reaction in self._reactions:
-            await reaction.begin()
+        begun: set[Reaction] = set()
         while not self._stop.is_set():
             async with asyncio.timeout(LOCK_TIMEOUT_S):
                 await lock.execute("SELECT 1")  # without the connection, the lock is lost
-            await asyncio.gather(*(self._try(reaction.failure, reaction.tick()) for reaction in self._reactions))
+            await asyncio.gather(*(self._try(one.failure, self._round(one, begun)) for one in self._reactions))
             await self._pause(POLL_S)
+
+    async def _round(self, reaction: Reaction, begun: set[Reaction]) -> None:
+        """One tick, after `begin` if that has not succeeded yet."""
+        if reaction not in begun:
+            await reaction.begin()
+            begun.add(reaction)
+        await reaction.tick()
 
     async def _try(self, what: str, work: Awaitable[None]) -> None:
         """Do the work and report a failure, so that other reactions go on."""

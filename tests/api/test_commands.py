@@ -41,9 +41,9 @@ def _decided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def declared(
-    kind: type[Command] = TakeNote, *, takes: Takes = TAKES, gives: Gives = GIVES, shows: Any = take_note
+    kind: type[Command] = TakeNote, *, takes: Takes = TAKES, gives: Gives = GIVES, shows: Any = take_note, **more: Any
 ) -> RootField:
-    return command(kind, "Note it.", who=EVERYBODY, takes=takes, gives=gives)(shows)
+    return command(kind, "Note it.", who=EVERYBODY, takes=takes, gives=gives, **more)(shows)
 
 
 def test_a_right_one_performs_its_command() -> None:
@@ -56,6 +56,12 @@ def test_a_right_one_performs_its_command() -> None:
     [
         ({"takes": Takes("Nothing.")}, r"TakeNote: \['text'\] must be in `takes`, `adds` or `new_id`"),
         ({"takes": Takes("More.", text="The text.", mood="x")}, r"TakeNote has no fields \['mood'\]"),
+        (
+            {"adds": {"text": lambda context, grant: "set"}},
+            r"\['text'\] must be in only one of `takes`, `adds` and `new_id`",
+        ),
+        ({"new_id": "text"}, r"\['text'\] must be in only one of"),
+        ({"takes": Takes("Nothing."), "new_id": "text", "within": "book"}, "`takes`, which has no book"),
         ({"shows": take_two}, r"TakeTwoPayload: `gives` has \['noted'\], the function returns 2 values"),
         ({"shows": unsaid}, "unsaid needs an annotation of what it returns"),
         ({"kind": Paint, "takes": Takes("It.", colour="Its colour.")}, "declare one with @words_of"),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from domain.people import ErasePerson
 from infra.gateways.keys import Login
 from infra.log.core import Core
 from tests.api.conftest import Client
@@ -112,6 +113,31 @@ async def test_only_a_clerk_moves_it_to_another_specialty(client: Client) -> Non
     assert "pediatrics" in payload["errors"][0]["message"]
     _, refused = await moved(client, CLERK, slot=6, to=DENTIST)
     assert refused == []
+
+
+async def test_a_clerk_moves_their_own_appointment_as_a_citizen(client: Client) -> None:
+    clerk = Login(subject="ana", identity=CI, roles=["hospital_clerk"], hospitals=["la-merced"])
+    _, refused = await moved(client, clerk, slot=6, to=DENTIST)
+    assert refused == ["another_specialty"]
+    _, refused = await moved(client, clerk, slot=6, to=DENTIST, appointment=booking(2, "Luis").appointment, name="luis")
+    assert refused == []
+
+
+async def test_a_quota_is_blamed_on_the_agenda_since_the_request_has_no_channel(client: Client, core: Core) -> None:
+    full = replace(agenda(practitioner="p-03"), quotas={"WEB": 0})
+    await core.lane.submit(full, key("full"))
+    payload, refused = await moved(client, CITIZEN, slot=5, to=AGENDA.replace("p-01", "p-03"))
+    assert refused == ["quota_exhausted"]
+    assert payload["errors"][0]["path"] == ["agenda"]
+
+
+async def test_a_hospital_still_moves_the_appointment_of_an_erased_person(client: Client, core: Core) -> None:
+    await core.lane.submit(ErasePerson(person=opaque("Ana")), key("erase"))
+    _, refused = await moved(client, CITIZEN, slot=5)
+    assert refused == ["forbidden"]
+    payload, refused = await moved(client, CLERK, slot=5)
+    assert refused == []
+    assert payload["appointment"]["patient"] == opaque("Ana")
 
 
 async def test_nobody_moves_what_is_somebody_else_s(client: Client) -> None:

@@ -18,7 +18,7 @@ from domain.queues.experience import Experience
 from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
 from domain.queues.order import next_turn
 from domain.queues.policy import Policy, Priority
-from tests.serving import igob
+from tests.serving import igob, igob_here
 
 QUIET = Console(quiet=True)
 PAYMENTS, LICENCES, HEARINGS = SERVICES
@@ -343,6 +343,6 @@ def test_the_command_writes_a_history_replays_it_and_says_what_is_wrong_with_ano
     assert [row["service"] for row in report["rows"]] == sorted(service.name for service in SERVICES)
     assert report["source"] == "days.csv"
     (tmp_path / "wrong.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-    refused = igob("bench", "eta", "--replay", str(tmp_path / "wrong.csv"))
+    refused = igob_here("bench", "eta", "--replay", str(tmp_path / "wrong.csv"))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "igob: wrong.csv has no column taken_at" in refused.stderr

@@ -1,6 +1,7 @@
 """The benchmark of live followers, in a short run."""
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from bench import live
@@ -9,7 +10,8 @@ from bench.live import Change, Follower, Message, waits_s
 QUIET = Console(quiet=True)
 
 
-def test_followers_get_every_change() -> None:
+def test_followers_get_every_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SETTLE_S", 0.2)
     result = live.run(followers=20, per_s=20, seconds=1, console=QUIET)
     assert result.followers == 20
     assert 0 < result.messages <= 20

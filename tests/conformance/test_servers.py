@@ -18,7 +18,7 @@ from api.http.limits import BODY_BYTES_MAX
 from api.http.sockets import MESSAGE_BYTES_MAX
 from bench.login import bearer
 from tests.following import AGENDA, Ward, follower, open_socket
-from tests.serving import CHECKOUT, READY_S, STOP_S, environment, igob, prepare
+from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get, igob, prepare
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ class Served:
         deadline_s = time.monotonic() + READY_S
         while time.monotonic() < deadline_s and self.process.poll() is None:
             with suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200:
+                if get(f"{self.url}/readyz").status_code == 200:
                     return
             time.sleep(0.05)
         raise AssertionError(f"not ready: {self.output()}")

@@ -30,7 +30,7 @@ from infra.running import serve
 from infra.running.secret import Secret
 from infra.running.settings import Settings
 from tests.faults.rig import wait_for
-from tests.serving import CHECKOUT, IGOB, environment, igob, postmaster_of, prepare
+from tests.serving import CHECKOUT, IGOB, environment, igob, igob_here, postmaster_of, prepare
 
 WAIT_S = 60
 HEADER = "hospital,specialty,practitioner,date,start,end,minutes"
@@ -210,7 +210,7 @@ def test_who_started_the_database_stops_it_only_when_nobody_else_uses_it(folder:
 
 @pytest.mark.parametrize("port", ["70000", "-1"])
 def test_a_port_that_can_not_be_is_a_usage_error(folder: Path, port: str) -> None:
-    refused = igob("serve", "--port", port, "--data-dir", str(folder))
+    refused = igob_here("serve", "--port", port, "--data-dir", str(folder))
     assert refused.returncode == 2
     assert "--port" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -227,7 +227,7 @@ def test_a_port_that_can_not_be_is_a_usage_error(folder: Path, port: str) -> Non
     ],
 )
 def test_a_setting_that_can_not_be_is_said_in_a_line(name: str, value: str) -> None:
-    refused = igob(
+    refused = igob_here(
         "db", "migrate", **{"IGOB_DATABASE_URL": "postgresql://app@/city", "IGOB_SECRET": "5e" * 32, name: value}
     )
     assert refused.returncode == 1
@@ -247,7 +247,7 @@ def test_a_taken_port_is_named_with_its_host(folder: Path) -> None:
 
 @pytest.mark.parametrize("first_day", ["2020-01-01", "9999-12-30"])
 def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day: str) -> None:
-    refused = igob("demo", "--first-day", first_day, "--data-dir", str(folder))
+    refused = igob_here("demo", "--first-day", first_day, "--data-dir", str(folder))
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"igob: --first-day {first_day} is ")
     assert refused.stderr.count("\n") == 1
@@ -256,7 +256,7 @@ def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day:
 
 @pytest.mark.parametrize("seed", ["10000", "-1"])
 def test_a_seed_that_has_no_people_of_its_own_is_a_usage_error(folder: Path, seed: str) -> None:
-    refused = igob("demo", "--seed", seed, "--data-dir", str(folder))
+    refused = igob_here("demo", "--seed", seed, "--data-dir", str(folder))
     assert refused.returncode == 2
     assert "--seed" in refused.stderr
     assert not folder.exists()
@@ -349,23 +349,23 @@ def test_a_token_is_for_whom_it_is_asked(folder: Path) -> None:
     assert (list(rosa.roles), rosa.subject, list(rosa.hospitals)) == (["hospital_clerk"], "rosa", ["la-merced"])
     assert rosa.expires_at
     assert timedelta(hours=1.9) < rosa.expires_at - now < timedelta(hours=2.1)
-    ana = asyncio.run(identities.actor(f"Bearer {igob('token', '--identity', '4820193').stdout.strip()}".encode()))
+    ana = asyncio.run(identities.actor(f"Bearer {igob_here('token', '--identity', '4820193').stdout.strip()}".encode()))
     assert ana.roles == ("citizen",)
     for wanted, reason in (
         (("--identity", "12"), "12 is no identity number"),
         (("--hospital", "La Merced"), "La Merced is no hospital's code"),
         (("--hours", "nan"), "hours"),
     ):
-        wrong = igob("token", *wanted)
+        wrong = igob_here("token", *wanted)
         assert (wrong.returncode != 0, wrong.stdout) == (True, "")
         assert reason in wrong.stderr.lower().replace("la merced", "La Merced")
-    nowhere = igob("token", "--data-dir", str(folder / "nothing"), IGOB_SECRET="")
+    nowhere = igob_here("token", "--data-dir", str(folder / "nothing"), IGOB_SECRET="")
     assert (nowhere.returncode, nowhere.stdout) == (1, "")
     assert "nothing has no secret" in nowhere.stderr.replace("\n", " ")
     assert not (folder / "nothing").exists()
-    refused = igob("token", "--role", "emperor")
+    refused = igob_here("token", "--role", "emperor")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "there is no role emperor" in refused.stderr
-    elsewhere = igob("token", IGOB_OIDC_ISSUER="https://id.example")
+    elsewhere = igob_here("token", IGOB_OIDC_ISSUER="https://id.example")
     assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
     assert "https://id.example signs the tokens here" in elsewhere.stderr

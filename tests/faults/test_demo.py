@@ -17,7 +17,7 @@ from infra.log.core import open_core
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.running.settings import Settings
 from tests.city import hospital, key
-from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, prepare
+from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, igob_here, prepare
 
 SECRET = {"IGOB_SECRET": "5e" * 32}
 WAIT_S = 60
@@ -152,7 +152,7 @@ def stop_while_it_makes(folder: Path, wanted: tuple[str, ...], way: signal.Signa
 def test_what_no_city_can_be_is_said_in_a_line(
     tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
-    answer = igob("demo", *arguments, "--data-dir", str(tmp_path / "city"))
+    answer = igob_here("demo", *arguments, "--data-dir", str(tmp_path / "city"))
     assert (answer.returncode, "Traceback" in answer.stderr + answer.stdout) == (status, False)
     assert said in answer.stderr + answer.stdout
     assert not (tmp_path / "city").exists()

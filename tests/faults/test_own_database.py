@@ -6,7 +6,7 @@ import psycopg
 
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from tests.faults.test_serve import register
-from tests.serving import Serving, igob
+from tests.serving import Serving, igob, igob_here
 
 SECRET = "5e" * 32
 
@@ -91,6 +91,6 @@ def test_a_database_that_does_not_answer_is_said_in_a_line(tmp_path: Path) -> No
 
 def test_one_does_not_start_or_stop_somebody_s_own_database(own: EmbeddedPostgres) -> None:
     for command in ("start", "stop", "status"):
-        refused = igob("db", command, **settings(own, owner=True))
+        refused = igob_here("db", command, **settings(own, owner=True))
         assert refused.returncode == 1
         assert "start and stop it yourself" in refused.stderr.replace("\n", " ")

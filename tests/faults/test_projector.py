@@ -24,7 +24,7 @@ from tests.city import AGENDA, DAY, agenda, booking, hospital, key
 from tests.conftest import SECRET
 from tests.faults.test_own_database import url
 from tests.projecting import Projector, decode, projector
-from tests.serving import CHECKOUT, IGOB, environment, igob, prepare
+from tests.serving import CHECKOUT, IGOB, environment, igob, igob_here, prepare
 from tests.towns import Town
 
 PRACTITIONERS = [f"p-{n:02d}" for n in range(1, 9)]
@@ -169,7 +169,7 @@ def day_of(number: int) -> int:
 
 def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:
     prepare(tmp_path / "city")
-    told = igob("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
+    told = igob_here("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1
     assert f"there is no projection nothing; there are {', '.join(read_models())}" in told.stderr
     told = igob("projections", "verify", "--data-dir", str(tmp_path / "city"))

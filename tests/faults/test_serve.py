@@ -42,6 +42,7 @@ from tests.serving import (
     gql,
     home,
     igob,
+    igob_here,
     postmaster_of,
     serving,
 )
@@ -119,7 +120,7 @@ def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(city: 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])  # noqa: S104
 def test_without_access_control_it_serves_nobody_but_this_machine(tmp_path: Path, host: str) -> None:
-    refused = igob("serve", "--host", host, "--data-dir", str(tmp_path / "city"))
+    refused = igob_here("serve", "--host", host, "--data-dir", str(tmp_path / "city"))
     assert refused.returncode == 1
     assert "IGOB_OIDC_ISSUER" in refused.stderr
     assert "127.0.0.1, ::1 or localhost" in refused.stderr

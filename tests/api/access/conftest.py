@@ -1,9 +1,11 @@
 """A town with two people who have appointments and turns at two places."""
 
+import asyncio
+
 import msgspec
 import pytest
 
-from domain.decider import build
+from domain.decider import Command, build
 from domain.people.dependants import DeclareDependant
 from infra.log.core import Core
 from tests.api.access.actors import CI, LINE, OTHER_AGENDA, OTHER_LINE, visit
@@ -17,23 +19,26 @@ async def people(core: Core, town: Town) -> None:
 
     Both wait in a line at Sopocachi and in one at Centro. A clerk declared Eva to be in Ana's and in Luis's care.
     """
-    submit = core.lane.submit
-    for code in ("la-merced", "san-juan"):
-        await submit(hospital(code), key(code))
-    await submit(agenda(), key("agenda"))
-    await submit(msgspec.structs.replace(agenda(specialty="cardiology"), hospital="san-juan"), key("other"))
-    for name, ci in CI.items():
-        await submit(person(name, core, ci=ci), key(name))
-    for where in (AGENDA, OTHER_AGENDA):
-        for name in ("Ana", "Luis"):
-            await submit(visit(name, where), key(f"{where} {name}"))
-    for line in (LINE, OTHER_LINE):
-        point = line.partition("/")[0]
-        await submit(service_point(point), key(point))
-        for service in ("cadastre", "taxes"):
-            await submit(open_line(point, service), key(f"{point} {service}"))
-        for name in ("Ana", "Luis"):
-            await submit(take(line, name), key(f"{line} {name}"))
-    for name in ("Ana", "Luis"):
-        said = {"guardian": opaque(name), "dependant": opaque("Eva"), "relation": "CARE"}
-        await submit(build(DeclareDependant, **said, declared_by=opaque("clerk")), key(f"declare {name}"))
+    points = [line.partition("/")[0] for line in (LINE, OTHER_LINE)]
+    elsewhere = msgspec.structs.replace(agenda(specialty="cardiology"), hospital="san-juan")
+    care = {"dependant": opaque("Eva"), "relation": "CARE", "declared_by": opaque("clerk")}
+    # Each group needs those before it; what is in one is written at once.
+    groups: list[list[Command]] = [
+        [
+            *(hospital(code) for code in ("la-merced", "san-juan")),
+            *(person(name, core, ci=ci) for name, ci in CI.items()),
+            *(service_point(point) for point in points),
+        ],
+        [
+            agenda(),
+            elsewhere,
+            *(open_line(point, service) for point in points for service in ("cadastre", "taxes")),
+            *(build(DeclareDependant, guardian=opaque(name), **care) for name in ("Ana", "Luis")),
+        ],
+        [
+            *(visit(name, where) for where in (AGENDA, OTHER_AGENDA) for name in ("Ana", "Luis")),
+            *(take(line, name) for line in (LINE, OTHER_LINE) for name in ("Ana", "Luis")),
+        ],
+    ]
+    for number, group in enumerate(groups):
+        await asyncio.gather(*(core.lane.submit(one, key(f"{number} {n}")) for n, one in enumerate(group)))

@@ -1,6 +1,7 @@
 """The table of docs/access.md, cell by cell, against the API: what it promises to each actor, and nothing else."""
 
 from collections.abc import Callable
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -231,6 +232,7 @@ def roots() -> list[str]:
     return [f"{kind.name}.{name}" for kind in kinds if kind for name in kind.fields]
 
 
+@cache
 def promised() -> dict[str, dict[str, str]]:
     """The table of the docs: what each actor may ask of each field; "" for nothing."""
     rows = [

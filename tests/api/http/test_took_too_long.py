@@ -14,6 +14,7 @@ from tests.towns import Town
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 TIMEOUT_S = 0.3
+READ_TIMEOUT_S = 1.0  # of the database: a cancelled query may wait for it
 REGISTER = """mutation { a: registerHospital(input: {idempotencyKey: "a", hospital: "a", name: "A"}) { position }
   b: registerHospital(input: {idempotencyKey: "b", hospital: "b", name: "B"}) { position } }"""
 
@@ -22,6 +23,7 @@ REGISTER = """mutation { a: registerHospital(input: {idempotencyKey: "a", hospit
 def hurry(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     client.projector = None  # it would wait for the locks that these tests hold
     monkeypatch.setattr("api.graphql.engine.execution.OPERATION_TIMEOUT_S", TIMEOUT_S)
+    monkeypatch.setattr("infra.postgres.connections.READ_TIMEOUT_S", READ_TIMEOUT_S)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def test_other_visits_stand_in_the_way_the_old_one_does_not() -> None:
 
 def test_the_quota_counts_in_the_new_agenda_and_within_one_agenda_nothing_changes() -> None:
     office = city(quotas={"WEB": 1}).after(book(LUIS, agenda=NEXT_DAY, name="luis"))
-    office.when(reschedule(to=NEXT_DAY)).rejected("quota_exhausted", path="channel", limit=1)
+    office.when(reschedule(to=NEXT_DAY)).rejected("quota_exhausted", path="agenda", limit=1)
     office.when(reschedule(to=AGENDA)).accepted()
 
 

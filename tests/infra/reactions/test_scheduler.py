@@ -238,6 +238,48 @@ async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
     assert "4820193" not in said
 
 
+async def test_a_reaction_that_cannot_begin_or_stop_keeps_no_other_from_its_work(
+    town: Town, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.reactions.scheduler, "POLL_S", 0.02)
+    done: list[str] = []
+
+    class Works:
+        failure = "works"
+
+        async def begin(self) -> None:
+            done.append("begin")
+
+        async def tick(self) -> None:
+            done.append("tick")
+
+        async def stop(self) -> None:
+            done.append("stop")
+
+    class Fails(Works):
+        failure = "a context fails"
+
+        async def begin(self) -> None:
+            if "tick" not in done:
+                raise ValueError("4820193")
+            done.append("begin at last")
+
+        async def stop(self) -> None:
+            raise KeyError("4820193")
+
+    scheduler = Scheduler(town.application, schema=town.schema, reactions=[Fails(), Works()])
+    working = asyncio.create_task(scheduler.run())
+    await _until(lambda: "begin at last" in done)
+    scheduler.stop()
+    async with asyncio.timeout(SOON_S):
+        await working
+    assert done.count("begin") == 1
+    assert done[-1] == "stop"
+    said = capsys.readouterr().err
+    assert said.count("a context fails") == 2
+    assert "4820193" not in said
+
+
 async def _given(turn: str, wish: int) -> list[Job]:
     return [Job(command=GiveNotice(turn=turn), key=f"notice:{turn}:{wish}")]
 

@@ -1,0 +1,24 @@
+"""The refusals that docs/refusals.md lists for a mutation."""
+
+import pytest
+
+from api.graphql.schema import FIELDS
+from api.raised import raised_by
+from domain.appointments.booking import SlotTaken
+from domain.errors import PersonUnknown
+from domain.people.dependants import GuardianUnderAge
+
+
+@pytest.mark.parametrize("name", ["bookAppointment", "holdSlot", "takeTurn"])
+def test_a_person_who_must_be_registered_may_be_unknown(name: str) -> None:
+    assert PersonUnknown in raised_by(FIELDS[f"Mutation.{name}"])
+
+
+@pytest.mark.parametrize("name", ["cancelAppointment", "rescheduleAppointment", "callNext"])
+def test_a_command_that_names_no_person_does_not_refuse_one(name: str) -> None:
+    assert PersonUnknown not in raised_by(FIELDS[f"Mutation.{name}"])
+
+
+def test_refusals_of_functions_that_a_decision_calls_are_listed() -> None:
+    assert SlotTaken in raised_by(FIELDS["Mutation.rescheduleAppointment"])
+    assert GuardianUnderAge in raised_by(FIELDS["Mutation.declareDependant"])
