@@ -43,11 +43,11 @@ docs: $(VENV)/.dev  ## write the generated parts of docs/: the schema, the table
 
 test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that
 	$(BIN)/python -m tests.install_extras
-	$(BIN)/python -m pytest -m long
-	IGOB_TEST_EXAMPLES_TIMES=5 $(BIN)/python -m pytest -m "not long" tests/properties tests/api/engine/test_plans.py \
+	$(BIN)/python -m pytest -m long $(SIDE_BY_SIDE)
+	IGOB_TEST_EXAMPLES_TIMES=5 $(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) tests/properties tests/api/engine/test_plans.py \
 		tests/bench/test_decisions.py tests/bench/test_history.py tests/infra/imports/test_agendas_csv.py
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
-		$(BIN)/python -m pytest -m "not long" tests/infra/log/test_log.py \
+		$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) tests/infra/log/test_log.py \
 		tests/infra/log/test_lane.py tests/infra/log/test_append.py tests/infra/postgres/test_libpq.py tests/infra/postgres/test_prepared.py \
 		tests/infra/log/test_persons.py tests/infra/postgres/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
 		tests/projections tests/conformance/test_recorder.py tests/conformance/test_projection_runner.py \

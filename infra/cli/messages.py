@@ -26,6 +26,17 @@ def settings_of(data_dir: Path | None) -> Settings:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print an error that the user can fix as one line, and exit with status 1. Bugs keep their traceback."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, _mendable()):
+            raise
+        say(f"igob: {error}")
+        sys.exit(1)
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    """Errors that the user can fix. Their modules are slow to import: that is only done after an error."""
     import psycopg
 
     from infra.postgres.account import EmbeddedError
@@ -34,7 +45,7 @@ def plain_errors() -> Iterator[None]:
     from infra.postgres.migrate import MigrationError
     from infra.postgres.scrub import ScrubError
 
-    mendable = (
+    return (
         SettingError,
         FolderHeld,
         EmbeddedError,
@@ -44,8 +55,3 @@ def plain_errors() -> Iterator[None]:
         Unavailable,
         OSError,
     )
-    try:
-        yield
-    except mendable as error:
-        say(f"igob: {error}")
-        sys.exit(1)

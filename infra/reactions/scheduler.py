@@ -109,8 +109,8 @@ class Scheduler:
             yield connection
 
 
-async def schedule(settings: Settings, *, open_reactions: OpenReactions, told: asyncio.Event) -> None:
-    """Run the scheduler on the settings' database until `told`, or until `igob serve` is gone. Raises Unavailable."""
+async def schedule(settings: Settings, *, open_reactions: OpenReactions, stopping: asyncio.Event) -> None:
+    """Run the scheduler on the settings' database until `stopping` is set, or until `igob serve` is gone. Raises Unavailable."""
     conninfo = application_conninfo(settings)
     async with open_core(settings) as core:
         views = Views(conninfo, schema=settings.schema)
@@ -118,9 +118,9 @@ async def schedule(settings: Settings, *, open_reactions: OpenReactions, told: a
         async with open_reactions(Resources(core=core, views=views, clock=lambda: datetime.now(UTC))) as reactions:
             scheduler = Scheduler(conninfo, schema=settings.schema, reactions=reactions)
             working = asyncio.create_task(scheduler.run())
-            while not told.is_set() and not server_is_gone():
+            while not stopping.is_set() and not server_is_gone():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(told.wait(), PARENT_POLL_S)
+                    await asyncio.wait_for(stopping.wait(), PARENT_POLL_S)
             scheduler.stop()
             await working
         await views.close()

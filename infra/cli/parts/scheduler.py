@@ -19,7 +19,7 @@ async def _scheduling(settings: Settings) -> None:
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await schedule(settings, open_reactions=open_reactions, told=stopping)
+    await schedule(settings, open_reactions=open_reactions, stopping=stopping)
 
 
 def main() -> None:
