@@ -16,9 +16,12 @@ import websockets
 
 from api.http.limits import BODY_BYTES_MAX
 from api.http.sockets import MESSAGE_BYTES_MAX
-from bench.login import bearer
+from bench.login import SECRET, bearer
+from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
+from infra.postgres.migrate import migrate
+from infra.running.secret import Secret
 from tests.following import AGENDA, Ward, follower, open_socket
-from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get, igob, prepare
+from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get, prepare
 
 pytestmark = pytest.mark.anyio
 
@@ -78,15 +81,14 @@ def serving(name: str, folder: Path) -> Iterator[Served]:
 @pytest.fixture(scope="module", params=SERVERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """On a database that runs by itself."""
-    folder = prepare(tmp_path_factory.mktemp(request.param) / "city")
-    for what in ("start", "migrate"):
-        done = igob("db", what, "--data-dir", str(folder))
-        assert done.returncode == 0, done.stderr
-    try:
-        with serving(request.param, folder) as server:
+    database = EmbeddedPostgres(prepare(tmp_path_factory.mktemp(request.param) / "city"))
+    with database.hold("tests"):
+        database.start()
+        secret = Secret(bytes.fromhex(SECRET))
+        migrate(database.conninfo(OWNER), schema="la_paz", application_role=APPLICATION, secret=secret)
+        with serving(request.param, database.folder) as server:
             yield server
-    finally:
-        assert igob("db", "stop", "--data-dir", str(folder)).returncode == 0
+        database.stop()
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,7 @@ async def test_a_query_that_times_out_is_cancelled(
 
 
 async def test_waiting_for_a_connection_times_out(pool: PreparedPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    sleeping = [asyncio.create_task(pool.execute(SLEEP, {"seconds": 1.5})) for _ in range(CONNECTIONS)]
+    sleeping = [asyncio.create_task(pool.execute(SLEEP, {"seconds": 0.6})) for _ in range(CONNECTIONS)]
     await asyncio.sleep(0.1)
     monkeypatch.setattr(infra.postgres.prepared, "READ_TIMEOUT_S", 0.2)
     with pytest.raises(Unavailable):
