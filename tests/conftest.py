@@ -26,6 +26,11 @@ from tests.towns import Town, Towns
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Each client of httpx reads the certificates of all authorities, which takes 30 ms. Nothing here speaks TLS: there are
+# none in this folder.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
 load_domain()
 
 SECRET = bytes.fromhex(login.SECRET)
