@@ -110,7 +110,7 @@ class Scheduler:
 
 
 async def schedule(settings: Settings, *, open_reactions: OpenReactions, stopping: asyncio.Event) -> None:
-    """Run the scheduler on the settings' database until `stopping` is set, or until `igob serve` is gone. Raises Unavailable."""
+    """Run the scheduler until `stopping` is set or `igob serve` is gone. Raises Unavailable."""
     conninfo = application_conninfo(settings)
     async with open_core(settings) as core:
         views = Views(conninfo, schema=settings.schema)
