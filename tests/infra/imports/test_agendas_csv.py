@@ -31,6 +31,7 @@ from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
 from tests.conftest import Clock
 from tests.examples import examples
+from tests.serving import igob_here, prepare
 from tests.towns import Town
 
 DAY = date(2027, 1, 5)
@@ -445,7 +446,7 @@ def environment() -> dict[str, str]:
 def data_dir() -> Iterator[Path]:
     """A data folder whose log has the demo city, and so hospitals."""
     with tempfile.TemporaryDirectory(prefix="igob-test-") as folder:
-        path = Path(folder) / "igob"
+        path = prepare(Path(folder) / "igob")
         made = igob("demo", "--data-dir", path, "--first-day", tomorrow())
         assert made.returncode == 0, made.stderr
         yield path
@@ -481,13 +482,13 @@ class TestCommand:
         path = tmp_path / "agendas.csv"
         if content is not None:
             path.write_bytes(content)
-        done = igob("import", "agendas", path, "--data-dir", tmp_path / "igob")
+        done = igob_here("import", "agendas", str(path), "--data-dir", str(tmp_path / "igob"))
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "igob").exists()
 
     def test_a_kill_in_the_middle_is_completed_by_a_second_run(self, data_dir: Path, tmp_path: Path) -> None:
-        rows = 4_000
+        rows = 2_000
         path = tmp_path / "agendas.csv"
         path.write_bytes(file(*[row(date=tomorrow(), practitioner=f"k-{n}") for n in range(rows)]))
         server = EmbeddedPostgres(data_dir)
