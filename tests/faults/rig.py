@@ -283,12 +283,12 @@ class City:
                 assert len(positions) in (0, 2), told
 
 
-def wait_for(true: Callable[[], object], *, timeout_s: float = BACK_TIMEOUT_S) -> None:
+def wait_for(true: Callable[[], object], *, timeout_s: float = BACK_TIMEOUT_S, poll_s: float = POLL_S) -> None:
     """Until it is so."""
     deadline_s = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < deadline_s
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def victims(city: City) -> dict[str, Callable[[], None]]:
