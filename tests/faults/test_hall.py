@@ -24,7 +24,9 @@ from tests.faults.truth import read_log
 from tests.following import BOARD, SHOWN, TOLD_TIMEOUT_S, follower
 from tests.serving import READY_S, Serving, gql, prepare
 
+pytestmark = pytest.mark.timeout(600)  # of which LINE_LASTS at most is waited for midnight in La Paz
 OPENS_IN_S = 2.5
+LINE_LASTS = timedelta(minutes=5)  # longer than any test here
 WORKERS = 2
 TRIES_MAX = 20
 ANSWER_TIMEOUT_S = 1.0  # then the other process is asked
@@ -56,13 +58,13 @@ class Office:
     def open(self, *, in_s: float = -1.0, counters: int = 4) -> str:
         """A new line's id."""
         now = datetime.now(UTC)
-        if local_date(now + timedelta(minutes=10)) != local_date(now):
-            time.sleep(610)  # a line ends with its day: this is the next one
+        if local_date(now + LINE_LASTS) != local_date(now):
+            time.sleep(LINE_LASTS.total_seconds())  # a line ends with its day: this is the next one
             now = datetime.now(UTC)
         wanted = {
             "servicePoint": "hall", "service": f"s{next(self._numbers)}", "date": local_date(now).isoformat(),
             "counters": list(range(1, counters + 1)), "opensAt": (now + timedelta(seconds=in_s)).isoformat(),
-            "closesAt": (now + timedelta(minutes=9)).isoformat(),
+            "closesAt": (now + LINE_LASTS).isoformat(),
         }  # fmt: skip
         return str(self.do("openLine", "line { id }", **wanted)["line"]["id"])
 
