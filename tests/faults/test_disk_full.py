@@ -42,7 +42,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        # Lazily: a program that another test starts meanwhile may look at all that is mounted.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @contextmanager
