@@ -172,7 +172,7 @@ def test_lost_connections_are_counted_and_the_others_go_on() -> None:
 
 def test_too_few_requests_are_told() -> None:
     with listening(Standing(still_at=0)) as url:
-        assert asked(url, per_s=None, work=Plain(most=300)).errors == {"out_of_requests": 1}
+        assert asked(url, per_s=None, work=Plain(most=60)).errors == {"out_of_requests": 1}
         assert asked(url, per_s=100, work=Plain(most=50)).errors == {"out_of_requests": 60}
 
 
