@@ -335,6 +335,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         replay_file(path)
 
 
+@pytest.mark.long
 def test_the_command_writes_a_history_replays_it_and_says_what_is_wrong_with_another(tmp_path: Path) -> None:
     assert igob("bench", "eta", "--write", str(tmp_path / "days.csv"), "--days", "2", "--seed", "3").returncode == 0
     replayed = igob("bench", "eta", "--replay", str(tmp_path / "days.csv"), "--json")

@@ -10,6 +10,7 @@ from bench.live import Change, Follower, Message, waits_s
 QUIET = Console(quiet=True)
 
 
+@pytest.mark.long
 def test_followers_get_every_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SETTLE_S", 0.2)
     result = live.run(followers=20, per_s=20, seconds=1, console=QUIET)

@@ -15,6 +15,7 @@ QUIET = Console(quiet=True)
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_both_variants_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projector, "BATCH_BOOKINGS", (20,))
     monkeypatch.setattr(projector, "WARMUP_S", 0.2)

@@ -148,6 +148,7 @@ def test_what_is_accepted_ends_with_status_0(
     assert json.loads(capsys.readouterr().out)["accepted"] is True
 
 
+@pytest.mark.long
 def test_it_plays_in_a_city_of_its_own_and_leaves_nothing_behind(tmp_path: Path) -> None:
     asked = ("--clients", "20", "--slots", "6", "--workers", "2", "--rounds", "2", "--json")
     ran = igob("bench", "race", *asked, TMPDIR=str(tmp_path))

@@ -25,6 +25,8 @@ WAIT_S = 60
 CITY = """SELECT stream, version, event, CASE WHEN event <> 'person_registered.v1' THEN state END
           FROM la_paz.event_log ORDER BY stream, version"""
 
+PEOPLE = 1_000  # of a city with a history
+
 
 def city(folder: Path) -> list[tuple[Any, ...]]:
     with psycopg.connect(EmbeddedPostgres(folder).conninfo(OWNER)) as connection:
@@ -107,14 +109,14 @@ def test_a_log_that_somebody_else_began_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(tmp_path: Path) -> None:
     folder = prepare(tmp_path / "city")
-    wanted = ("demo", "--city", "3000", "--data-dir", str(folder))
-    for way, events in ((signal.SIGINT, 4_000), (signal.SIGTERM, 5_000), (signal.SIGKILL, 6_000)):
+    wanted = ("demo", "--city", str(PEOPLE), "--data-dir", str(folder))
+    for way, events in ((signal.SIGINT, 1_500), (signal.SIGTERM, 2_000), (signal.SIGKILL, 2_500)):
         stop_while_it_makes(folder, wanted, way, events)
 
     again = igob(*wanted, "--json", **SECRET)
     assert again.returncode == 0, again.stderr
     made = msgspec.json.decode(again.stdout)
-    assert (made["people"], made["refused"], made["there_already"]) == (3_000, {}, False)
+    assert (made["people"], made["refused"], made["there_already"]) == (PEOPLE, {}, False)
     accepted = ("hospitals", "people", "agendas", "appointments", "cancellations", "check_ins", "no_shows")
     assert 0 < made["made"] < sum(made[kind] for kind in accepted)
     third = igob(*wanted, **SECRET)
