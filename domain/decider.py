@@ -27,7 +27,7 @@ from typing import (
 import msgspec
 
 from domain.copy_on_write import CopyOnWriteDict
-from domain.identifiers import category_of
+from domain.identifiers import category_of, person_stream
 from domain.msgspec_words import refusal_of
 
 T = TypeVar("T")
@@ -197,7 +197,7 @@ def evolves(
 def required_persons(command: Command) -> dict[str, StreamName]:
     """The streams of the persons who must be registered for this command, keyed by the field that names the person."""
     persons = ((field, getattr(command, field)) for field in person_fields(type(command)))
-    return {field: f"person/{person}" for field, person in persons if person is not None}
+    return {field: person_stream(person) for field, person in persons if person is not None}
 
 
 @cache

@@ -226,6 +226,11 @@ def position_of(delivery: str) -> int:
     return int(delivery.partition("/")[2])
 
 
+def person_stream(person: SubjectId) -> str:
+    """The name of a person's stream: commands of any context may need it."""
+    return f"person/{person}"
+
+
 def category_of(stream: str) -> str:
     """The category of a stream "category/identifier…"."""
     return stream.partition("/")[0]

@@ -10,7 +10,17 @@ from domain.calendar import local_date
 from domain.decider import Command, Decided, Event, Personal, State, Stream, evolves, names_stream_of, redacted
 from domain.decision import decides
 from domain.errors import Hint, InvalidInput, PersonUnknown, Rejected
-from domain.identifiers import DIGEST, NAME, OPAQUE, UNSEEN, IdentityDigest, IdentityNumberHint, SubjectId, pattern
+from domain.identifiers import (
+    DIGEST,
+    NAME,
+    OPAQUE,
+    UNSEEN,
+    IdentityDigest,
+    IdentityNumberHint,
+    SubjectId,
+    pattern,
+    person_stream,
+)
 
 OLDEST_AGE_YEARS = 130
 CORRECTIONS_PER_PERSON_MAX = 100  # the stream is for life and must stay short
@@ -76,7 +86,7 @@ class Person(State):
 
 @names_stream_of(Person)
 def stream(person: SubjectId) -> str:
-    return f"person/{person}"
+    return person_stream(person)
 
 
 @evolves("person", Person)

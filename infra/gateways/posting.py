@@ -25,23 +25,17 @@ class Posting:
     def __init__(self) -> None:
         self._http: httpx.AsyncClient | None = None
 
-    def _client(self) -> "httpx.AsyncClient":
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, Failure | None]:
+        """The status of the response, or why there is none. Redirects are not followed, and count as failures."""
         import httpx  # noqa: PLC0415 (see above)
 
         if self._http is None:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30)
             self._http = httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, follow_redirects=False, trust_env=False)
-        return self._http
-
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int | None, Failure | None]:
-        """The status of the response, or why there is none. Redirects are not followed, and count as failures."""
-        client = self._client()
-        import httpx  # noqa: PLC0415 (see above)
-
         status = None
         try:
             async with asyncio.timeout(TIMEOUT_S) as time_out:
-                async with client.stream("POST", url, content=body, headers=headers) as answer:
+                async with self._http.stream("POST", url, content=body, headers=headers) as answer:
                     status = answer.status_code
                     time_out.reschedule(asyncio.get_running_loop().time() + ANSWER_TIMEOUT_S)
                     await _drop(answer)
