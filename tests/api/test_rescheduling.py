@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from domain.decider import build
 from domain.people import ErasePerson
+from domain.people.dependants import ConfirmDependant, DeclareDependant
 from infra.gateways.keys import Login
 from infra.log.core import Core
 from tests.api.conftest import Client
@@ -138,6 +140,18 @@ async def test_a_hospital_still_moves_the_appointment_of_an_erased_person(client
     payload, refused = await moved(client, CLERK, slot=5)
     assert refused == []
     assert payload["appointment"]["patient"] == opaque("Ana")
+
+
+async def test_a_guardian_moves_the_appointment_of_a_dependant(client: Client, core: Core) -> None:
+    luis = booking(2, "Luis").appointment
+    about = {"guardian": opaque("Ana"), "dependant": opaque("Luis"), "relation": "CARE"}
+    await core.lane.submit(build(DeclareDependant, **about, declared_by=opaque("clerk")), key("declare"))
+    _, refused = await moved(client, CITIZEN, slot=5, appointment=luis, name="declared")
+    assert refused == ["forbidden"]
+    await core.lane.submit(build(ConfirmDependant, **about, confirmed_by=opaque("officer")), key("confirm"))
+    payload, refused = await moved(client, CITIZEN, slot=5, appointment=luis, name="confirmed")
+    assert refused == []
+    assert payload["appointment"]["patient"] == opaque("Luis")
 
 
 async def test_nobody_moves_what_is_somebody_else_s(client: Client) -> None:
