@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
 from api.contexts import figures, load_domain, read_models
+from api.descriptions import TRANSLATIONS
 from api.graphql.context import Context, Services, TurnedAway, freshness_shown
 from api.graphql.engine.documents import Documents
 from api.graphql.engine.execution import Engine
@@ -71,7 +72,12 @@ class Application:
         self._spans = None if services else open_spans(settings)
         self._requests = services.requests if services else Requests(Metrics(shared), self._spans)
         self._requests.prepare(schema._schema)
-        self.engine = Engine(schema, introspection=settings.introspection, trusted=trusted_of(settings))
+        self.engine = Engine(
+            schema,
+            introspection=settings.introspection,
+            trusted=trusted_of(settings),
+            translations=TRANSLATIONS,
+        )
         self._services = services
         self._rest = FastAPI(
             title="iGob Core", lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from api.graphql.engine.deadlines import Deadlines
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
+from api.graphql.engine.introspection import Translations, translating
 from api.graphql.engine.limits import COST_MAX, QueryTooLarge
 from api.graphql.engine.plans.fields import NotPlain
 from api.graphql.engine.plans.plan import FollowedPlan
@@ -70,21 +72,27 @@ class NotHere(Exception):
 class Engine:
     """Executes operations of one schema: each document is parsed, validated and planned once.
 
-    `introspection`: whether clients may query the schema.
+    `introspection`: whether clients may query the schema; `translations` has its descriptions in other languages.
     """
 
-    def __init__(self, schema: Schema, *, introspection: bool = True, trusted: Trusted | None = None) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        introspection: bool = True,
+        trusted: Trusted | None = None,
+        translations: Translations = MappingProxyType({}),
+    ) -> None:
         self.schema = schema
         self.trusted = Trusted() if trusted is None else trusted
         self.documents = Documents(schema._schema, introspection=introspection)
         self._core = schema._schema
         self._deadlines = Deadlines()
         # The arguments for each call of the library; Strawberry finds its own fields through the executor.
-        self._options: dict[str, Any] = {
-            "hide_suggestions": not introspection,
-            "executor_class": schema.execution_context_class,
-            "operation_extensions": None,
-        }
+        self._options: dict[str, Any] = {"hide_suggestions": not introspection, "operation_extensions": None}
+        plain = schema.execution_context_class
+        self._executors = {language: translating(plain, one) for language, one in translations.items()}
+        self._plain_executor = plain
 
     async def answer(self, asked: Asked, context: Request, kinds: Collection[OperationType]) -> Answer:
         """Execute a query or a mutation. Raises NotHere for kinds other than these, and what `charge` raises."""
@@ -118,6 +126,7 @@ class Engine:
             variable_values=asked.variables,
             operation_name=asked.operation_name,
             context_value=context,
+            executor_class=self._plain_executor,
             **self._options,
         )
         if is_awaitable(stream):
@@ -184,6 +193,7 @@ class Engine:
             variable_values=asked.variables,
             operation_name=asked.operation_name,
             context_value=context,
+            executor_class=self._executors.get(context.language, self._plain_executor),
             **self._options,
             **_QUICK,
         )
