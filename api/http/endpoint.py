@@ -30,6 +30,7 @@ from api.http.limits import (
     headers_of,
     parse_json,
     peer_of,
+    persisted_digest,
     read_body,
 )
 from api.http.origins import Origins
@@ -179,7 +180,13 @@ class Endpoint:
         self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool
     ) -> _Reply | _Stream:
         begun_s = time.perf_counter()
-        asked = Asked(said.get("query"), said.get("variables") or {}, said.get("operationName"), said.get("documentId"))
+        asked = Asked(
+            said.get("query"),
+            said.get("variables") or {},
+            said.get("operationName"),
+            said.get("documentId"),
+            persisted_digest(said),
+        )
         try:
             found = await self._engine.answer(asked, context, READ_ONLY if only_reads else BOTH)
         except NotHere as error:

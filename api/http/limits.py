@@ -137,21 +137,37 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 def check_request(said: Any, *, length_bytes: int | None = None) -> None:
     """Raise Malformed unless this is `{query or documentId, variables?, operationName?, extensions?}`.
 
+    A persisted query needs neither of the two, see `persisted_digest`.
+
     `length_bytes`: length of the text, if known. The values of a short text need not be counted.
     """
     if not isinstance(said, dict):
         raise Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
-    if not isinstance(said.get("query"), str) and (said.get("query") is not None or said.get("documentId") is None):
-        raise Malformed("`query` must be a string.")
     for name in ("operationName", "documentId"):
         if not isinstance(said.get(name), str | None):
             raise Malformed(f"`{name}` must be a string, null or absent.")
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
             raise Malformed(f"`{name}` must be an object, null or absent.")
+    query = said.get("query")
+    named = query is None and (said.get("documentId") is not None or persisted_digest(said) is not None)
+    if not named and not isinstance(query, str):
+        raise Malformed("`query` must be a string.")
     may_be_too_many = length_bytes is None or length_bytes >= VALUES_MAX * VALUE_BYTES_MIN
     if may_be_too_many and _has_more_values(said.get("variables"), VALUES_MAX):
         raise Malformed(f"`variables` has more than {VALUES_MAX} values.")
+
+
+def persisted_digest(said: Mapping[str, Any]) -> str | None:
+    """The digest of a request by Apollo's protocol for automatic persisted queries; None if it has a document or an id.
+
+    The digest is `extensions.persistedQuery.sha256Hash`. Whatever its version or form, the answer makes the client
+    send the document.
+    """
+    if said.get("query") is not None or said.get("documentId") is not None:
+        return None
+    persisted = (said.get("extensions") or {}).get("persistedQuery")
+    return str(persisted.get("sha256Hash", "")) if isinstance(persisted, dict) else None
 
 
 def _has_more_values(value: Any, most: int) -> bool:

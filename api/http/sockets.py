@@ -36,7 +36,7 @@ from api.http.connections import (
     with_timeout,
 )
 from api.http.introduction import Introduce
-from api.http.limits import Malformed, check_request, headers_of, parse_json, peer_of
+from api.http.limits import Malformed, check_request, headers_of, parse_json, peer_of, persisted_digest
 from api.http.origins import Origins
 from api.http.timers import SharedTimers, Timer
 from api.http.updates import Update, updates
@@ -258,8 +258,9 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                 context.charge()
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
                     raise TooManySubscriptions(limit=SUBSCRIPTIONS_MAX)
-                if said.get("documentId") is not None:  # unknown to the library
-                    said["query"] = self._engine.trusted.text(said.get("query"), said["documentId"])
+                name, digest = said.get("documentId"), persisted_digest(said)
+                if name is not None or digest is not None:  # unknown to the library
+                    said["query"] = self._engine.trusted.text(said.get("query"), name, digest)
             except (Rejected, TurnedAway) as refusal:
                 away = refusal if isinstance(refusal, TurnedAway) else TurnedAway(400, refusal, context.language)
                 context.services.requests.turned_away(away.outcome)

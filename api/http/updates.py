@@ -106,5 +106,5 @@ async def _wrong_now(context: Context) -> list[GraphQLError]:
 def _question(asked: Asked, context: Context) -> Hashable:
     """Equal for followers that get the same updates at the same position. `after` matters only for the start."""
     variables = {name: value for name, value in asked.variables.items() if name != context.after_variable}
-    document = asked.query, asked.document_id
+    document = asked.query, asked.document_id, asked.digest
     return document, json.dumps(variables, sort_keys=True), asked.operation_name, context.language

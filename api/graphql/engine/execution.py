@@ -33,12 +33,13 @@ _QUICK: dict[str, Any] = {"is_awaitable": optimized_is_awaitable}
 
 
 class Asked(NamedTuple):
-    """A request: a document or the id of a trusted one, variables, and the name of the operation."""
+    """A request: a document, the id of a trusted one or its digest, variables, and the name of the operation."""
 
     query: str | None
     variables: dict[str, Any]
     operation_name: str | None
     document_id: str | None = None
+    digest: str | None = None
 
 
 class Answer(msgspec.Struct):
@@ -146,7 +147,7 @@ class Engine:
 
     def followed_plan(self, asked: Asked) -> FollowedPlan | None:
         """The plan for later answers of a subscription; None if its document is not kept or has no plan."""
-        text = self.trusted.text(asked.query, asked.document_id)
+        text = self.trusted.text(asked.query, asked.document_id, asked.digest)
         document = self.trusted.understood.get(text) or self.documents.known.get(text)
         return document.followed_plan(self._core, asked.operation_name) if document else None
 
@@ -162,7 +163,7 @@ class Engine:
         """
         trusted = self.trusted
         try:
-            text = trusted.text(asked.query, asked.document_id)
+            text = trusted.text(asked.query, asked.document_id, asked.digest)
         except Rejected as refusal:
             raise WrongDocument([as_graphql_error(refusal, context.language)]) from None
         known = trusted.understood.get(text)

@@ -36,6 +36,15 @@ class DocumentNotTrusted(
 ): ...
 
 
+class PersistedQueryNotSupported(
+    Rejected,
+    code="PERSISTED_QUERY_NOT_SUPPORTED",  # code and texts are those of the protocol: clients compare them
+    es="PersistedQueryNotSupported",
+    en="PersistedQueryNotSupported",
+):
+    """A request by Apollo's protocol for automatic persisted queries, which clients repeat with the document."""
+
+
 class Trusted:
     """The documents, by id. `strict`: no others are executed. `understood`: the parsed documents, by text."""
 
@@ -46,12 +55,16 @@ class Trusted:
         self._texts = {document_id(text): text for text in texts}
         self._strict = strict
 
-    def text(self, query: str | None, name: str | None) -> str:
-        """The document that a request means, by its text or by its id.
+    def text(self, query: str | None, name: str | None, digest: str | None = None) -> str:
+        """The document that a request means, by its text, its id, or its digest as a persisted query.
 
-        Raises Rejected: "document_unknown" for an unknown id, or one that differs from the id of the given text;
-        "document_not_trusted" for any other document, if `strict`.
+        Raises Rejected: PersistedQueryNotSupported for an unknown digest; "document_unknown" for an unknown id, or one
+        that differs from the id of the given text; "document_not_trusted" for any other document, if `strict`.
         """
+        if digest is not None:
+            if (text := self._texts.get(FORM + digest)) is None:
+                raise PersistedQueryNotSupported()
+            return text
         if name is not None:
             text = self._texts.get(name)
             if text is None or query not in (None, text):

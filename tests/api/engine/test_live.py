@@ -346,6 +346,11 @@ async def test_what_one_makes_for_all_is_made_by_another_when_they_go(core: Core
             assert await four.answer("another question") is None
 
 
+def persisted(text: str) -> dict[str, Any]:
+    digest = document_id(text).removeprefix("sha256:")
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest}}}
+
+
 async def test_a_name_that_is_in_use_is_not_said_twice(url: str, core: Core) -> None:
     await open_agenda(core)
     async with follower(url) as one:
@@ -367,10 +372,13 @@ async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_stric
         for payload, code in (
             ({"documentId": document_id(APPOINTMENT)}, "document_unknown"),
             ({"query": APPOINTMENT}, "document_not_trusted"),
+            (persisted(APPOINTMENT), "PERSISTED_QUERY_NOT_SUPPORTED"),
         ):
             await one.say(type="subscribe", id="1", payload=payload)
             assert (await one.refused())["extensions"]["code"] == code
         await one.say(type="subscribe", id="1", payload={"documentId": document_id(AGENDA), "variables": {"id": ID}})
+        assert (await one.told())["position"] == 2
+        await one.say(type="subscribe", id="2", payload=persisted(AGENDA) | {"variables": {"id": ID}})
         assert (await one.told())["position"] == 2
 
 

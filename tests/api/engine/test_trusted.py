@@ -83,6 +83,45 @@ async def test_an_id_is_a_text(client: Client, said: dict[str, Any]) -> None:
     assert (await client.http.post("/graphql", json=said)).status_code == 400
 
 
+def persisted(text: str, **more: Any) -> dict[str, Any]:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest}}, **more}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("strict", [True, False])
+async def test_a_persisted_query_is_executed_if_it_is_trusted(client: Client, app: Application, strict: bool) -> None:
+    trusting(app, strict=strict)
+    answer = await asked(client, **persisted(HOSPITALS, variables={"first": 1}))
+    assert answer["data"] == {"hospitals": {"nodes": []}}
+    with_document = await asked(client, **persisted(HOSPITALS, variables={"first": 1}, query=HOSPITALS))
+    assert with_document == answer
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("accept", "status"), [("application/json", 200), ("application/graphql-response+json", 400)])
+@pytest.mark.parametrize(
+    "extension", [persisted(OTHER)["extensions"]["persistedQuery"], {}, {"sha256Hash": 5}, {"version": 2}]
+)
+async def test_other_persisted_queries_are_not_supported(
+    client: Client, method: str, accept: str, status: int, extension: dict[str, Any]
+) -> None:
+    said = {"extensions": {"persistedQuery": extension}, "operationName": "a", "variables": {}}
+    in_url = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in said.items()}
+    content: dict[str, Any] = {"params": in_url} if method == "GET" else {"json": said}
+    answer = await client.http.request(method, "/graphql", headers={"accept": accept}, **content)
+    refusal = {"message": "PersistedQueryNotSupported", "extensions": {"code": "PERSISTED_QUERY_NOT_SUPPORTED"}}
+    assert (answer.status_code, answer.json()) == (status, {"errors": [refusal]})
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("extensions", [None, {}, {"persistedQuery": None}, {"persistedQuery": "x"}])
+async def test_a_request_without_document_and_persisted_query_is_malformed(client: Client, extensions: Any) -> None:
+    answer = await client.http.post("/graphql", json={"extensions": extensions})
+    assert (answer.status_code, answer.json()) == (400, {"errors": [{"message": "`query` must be a string."}]})
+
+
 @pytest.mark.anyio
 async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Views, clock: Clock) -> None:
     settings = Settings(introspection=False)
