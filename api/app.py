@@ -28,7 +28,7 @@ from api.http.sockets import Subscriptions
 from api.http.streams import Streams
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
 from api.telemetry import Headers, Requests, correlation_of, traceparent_of
-from api.web.pages import add_pages
+from api.web.pages import add_pages, endpoint_page
 from domain.errors import Rejected
 from infra.gateways.keys import RETRY_S, keys_of
 from infra.log.core import open_core
@@ -90,7 +90,9 @@ class Application:
         self._places = Places()
         self._streams = Streams(self.engine, self._places)
         origins = Origins(settings)
-        self._endpoint = Endpoint(self.engine, self._introduced, self._requests, self._streams, origins)
+        self._endpoint = Endpoint(
+            self.engine, self._introduced, self._requests, self._streams, origins, page=endpoint_page(settings)
+        )
         self._http = origins.with_cors(self._endpoint)
         self._sockets = Subscriptions(self.engine, self._introduced, self._places, origins)
         self._guarded: ASGIApp = self._serve

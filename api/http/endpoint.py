@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from graphql import GraphQLError, OperationType
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.graphql.context import Context, TurnedAway
 from api.graphql.engine.execution import Asked, Engine, NotHere
@@ -89,19 +89,33 @@ class _Request(NamedTuple):
 
 
 class Endpoint:
-    """The application of the endpoint's path, over ASGI or over the fast path (see api/http/protocol.py)."""
+    """The application of the endpoint's path, over ASGI or over the fast path (see api/http/protocol.py).
+
+    `page` answers a browser that opens the path.
+    """
 
     def __init__(
-        self, engine: Engine, introduce: Introduce, requests: Requests, streams: Streams, origins: Origins
+        self,
+        engine: Engine,
+        introduce: Introduce,
+        requests: Requests,
+        streams: Streams,
+        origins: Origins,
+        *,
+        page: ASGIApp,
     ) -> None:
         self._engine = engine
         self._introduce = introduce
         self._requests = requests
         self._streams = streams
         self._origins = origins
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
+        if scope["method"] == "GET" and not scope["query_string"] and _wants_page(_accept(headers)):
+            await self._page(scope, receive, send)
+            return
         request = _Request(scope["method"], headers, peer_of(scope), scope["query_string"], receive=receive)
         try:
             reply = await self._reply(request)
@@ -126,7 +140,7 @@ class Endpoint:
     def can_answer(headers: Headers) -> bool:
         """Whether `answer` can answer a POST with these headers. It can't answer with an event stream."""
         try:
-            return _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX]) != EVENT_STREAM
+            return _media(_accept(headers)) != EVENT_STREAM
         except _Refusal:
             return True
 
@@ -146,7 +160,7 @@ class Endpoint:
         try:
             if method not in ("GET", "POST"):
                 raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
-            wanted = _media(headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX])
+            wanted = _media(_accept(headers))
             if wanted != EVENT_STREAM:
                 media = wanted
             elif self._origins.is_foreign(headers):
@@ -211,6 +225,20 @@ def _turned_away(
 ) -> _Reply:
     """The answer to a request that was refused before it was read as GraphQL."""
     return _Reply(status, media, {"errors": [error]}, {NAMED: correlation_of(headers), **more})
+
+
+def _accept(headers: Headers) -> bytes:
+    return headers.get(b"accept", b"*/*")[:ACCEPT_LENGTH_MAX]
+
+
+@lru_cache(HEADERS_MAX)
+def _wants_page(accept: bytes) -> bool:
+    """Whether HTML is preferred to all that the endpoint answers with, as by a browser that opens an address."""
+    wanted = _qualities(accept.decode("latin-1").lower())
+    html = wanted.get("text/html", 0.0)
+    return html > max(wanted.get(media, 0.0) for media in (JSON, GRAPHQL_JSON, EVENT_STREAM)) and html >= max(
+        wanted.get(media, 0.0) for media in ANY
+    )
 
 
 @lru_cache(HEADERS_MAX)

@@ -48,6 +48,24 @@ async def test_where_nobody_may_ask_what_there_is_there_is_no_page(
     assert {answer.status_code for answer in (await got(settings, core, views, clock)).values()} == {404}
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("explorable", [True, False])
+async def test_the_endpoint_has_a_page_for_browsers(core: Core, views: Views, clock: Clock, explorable: bool) -> None:
+    settings = Settings(introspection=explorable)
+    app = Application(settings, services_of(core, views, clock, settings))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=LOCAL) as http:
+        for language, text, link in (
+            ("es", "Los programas envían aquí sus consultas", '<a href="./">explorador</a>'),
+            ("en", "Programs send their queries here", '<a href="./">explorer</a>'),
+        ):
+            answer = await http.get("/graphql", headers={"accept": "text/html", "accept-language": language})
+            assert answer.status_code == 200
+            assert f'<html lang="{language}">' in answer.text
+            assert text in answer.text
+            assert (link in answer.text) == explorable
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 def test_it_needs_nothing_from_elsewhere() -> None:
     served = {name for name, _ in FILES.values()}
     assert {path.name for path in WEB.iterdir() if path.suffix in (".html", ".css", ".js")} == served

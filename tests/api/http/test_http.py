@@ -117,6 +117,39 @@ async def test_an_event_stream_is_for_those_who_want_that_most(client: Client, a
         assert answer.json()["data"] == {"__typename": "Query"}
 
 
+CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        (CHROMIUM, True),
+        ("text/html", True),
+        (f"text/html, {JSON};q=0.9", True),
+        (f"text/html, {JSON}", False),
+        ("text/html;q=0.5, */*", False),
+        ("text/html;q=0", False),
+        ("*/*", False),
+    ],
+)
+async def test_a_browser_that_opens_the_endpoint_gets_a_page(client: Client, accept: str, page: bool) -> None:
+    answer = await client.http.get("/graphql", headers={"accept": accept, "accept-language": "en"})
+    if page:
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert answer.headers["vary"] == "accept, accept-language"
+        assert 'open the <a href="./">explorer</a>' in answer.text
+    else:
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            (406 if "q=0" in accept and "*" not in accept else 400),
+            f"{JSON}; charset=utf-8",
+        )
+
+
+async def test_a_browser_that_sends_a_query_gets_its_answer(client: Client) -> None:
+    answer = await client.http.get("/graphql", params=RIGHT, headers={"accept": CHROMIUM})
+    assert answer.json()["data"] == {"__typename": "Query"}
+
+
 async def test_mutations_are_streamed_by_post_alone(client: Client) -> None:
     said = {"query": "mutation { __typename }"}
     answer = await client.http.post("/graphql", json=said, headers={"accept": STREAM})
