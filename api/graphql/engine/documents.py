@@ -13,6 +13,7 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    ProvidedRequiredArgumentsRule,
     ValuesOfCorrectTypeRule,
     get_operation_ast,
     parse,
@@ -23,7 +24,7 @@ from graphql import (
 from api.graphql.engine.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
 from api.graphql.engine.plans.fields import NotPlain
 from api.graphql.engine.plans.plan import FollowedPlan, Plan
-from api.graphql.engine.values import WrongValuesRule
+from api.graphql.engine.values import MissingArgumentsRule, WrongValuesRule
 from api.telemetry import SEVERAL
 
 TOKENS_MAX = 2_000
@@ -32,9 +33,13 @@ DOCUMENTS_MAX = 500
 PLANNED_FIELDS_MAX = 200  # of a plan: a field takes more than a KiB for each possible type of its object
 DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are not kept: parsed, they take seventy times as much
 
+OWN_RULES: Mapping[type[ASTValidationRule], type[ASTValidationRule]] = {
+    ValuesOfCorrectTypeRule: WrongValuesRule,
+    ProvidedRequiredArgumentsRule: MissingArgumentsRule,
+}
 # Validity depends on the text alone: the rules look neither at variables nor at the actor.
 RULES: Sequence[type[ASTValidationRule]] = (
-    *(WrongValuesRule if rule is ValuesOfCorrectTypeRule else rule for rule in specified_rules),
+    *(OWN_RULES.get(rule, rule) for rule in specified_rules),
     ExpandedSizeRule,
 )
 

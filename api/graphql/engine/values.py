@@ -4,19 +4,24 @@ The library finds them before it calls any resolver, and words them in English. 
 validation, and those of variables at the start of the execution.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from graphql import (
     ArgumentNode,
+    FieldNode,
     GraphQLEnumType,
     GraphQLError,
+    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLSchema,
     ListValueNode,
+    Node,
+    NullValueNode,
     ObjectValueNode,
+    ProvidedRequiredArgumentsRule,
     ValueNode,
     ValuesOfCorrectTypeRule,
     VariableDefinitionNode,
@@ -24,6 +29,7 @@ from graphql import (
     get_named_type,
     is_list_type,
     is_non_null_type,
+    is_required_argument,
     is_required_input_field,
     type_from_ast,
     validate_input_literal,
@@ -33,7 +39,7 @@ from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
 from api.graphql.engine.request_errors import as_graphql_error
-from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected, WrongTypeHint
+from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits
 WRONG_VALUES_MAX = 50  # in variables: the library reports no more
@@ -47,6 +53,22 @@ class WholeNumberHint(
     limit: int
 
 
+class MissingHint(Hint, es="falta `{name}`, de tipo `{type}`", en="`{name}`, of type `{type}`, is missing"):
+    """`name`: a field with its place in the value, such as "slots.1.start"; "$first" for a variable."""
+
+    name: str
+    type: str
+
+
+class UnknownFieldHint(Hint, es="no existe el campo `{name}`", en="there is no field `{name}`"):
+    name: str
+
+
+class ExpectedTypeHint(Hint, es="`{name}` debe ser de tipo `{type}`", en="`{name}` must be of type `{type}`"):
+    name: str
+    type: str
+
+
 HINT = "hint"  # in the extensions of a scalar type: the hint for clients
 WHOLE_NUMBER = WholeNumberHint(limit=WHOLE_NUMBER_MAX)
 
@@ -54,8 +76,8 @@ WHOLE_NUMBER = WholeNumberHint(limit=WHOLE_NUMBER_MAX)
 class WrongValue(GraphQLError):
     """A value in the document has the wrong type. `refusal` does not depend on a language."""
 
-    def __init__(self, said: GraphQLError, node: ValueNode, refusal: Rejected) -> None:
-        super().__init__(said.message, said.nodes or node)
+    def __init__(self, message: str, nodes: Collection[Node], refusal: Rejected) -> None:
+        super().__init__(message, nodes)
         self.refusal = refusal
 
 
@@ -75,10 +97,22 @@ class WrongValuesRule(ValuesOfCorrectTypeRule):
             value = _Value(self.name, input_type, node)
 
             def report(said: GraphQLError, path: list[str | int]) -> None:
-                self.report_error(WrongValue(said, node, value.refusal(path)))
+                self.report_error(WrongValue(said.message, said.nodes or [node], value.refusal(path)))
 
             validate_input_literal(node, input_type, report)
         return SKIP
+
+
+class MissingArgumentsRule(ProvidedRequiredArgumentsRule):
+    """Like the library's rule, but it reports missing arguments of fields as refusals."""
+
+    def leave_field(self, field_node: FieldNode, *_: Any) -> None:
+        field = self.context.get_field_def()
+        given = {argument.name.value for argument in field_node.arguments or ()}
+        for name, argument in field.args.items() if field else ():
+            if is_required_argument(argument) and name not in given:
+                refusal = InvalidInput(path=name, hint=MissingHint(name=name, type=str(argument.type)))
+                self.report_error(WrongValue(f"Argument '{name}' is missing.", [field_node], refusal))
 
 
 def translate_wrong_values(
@@ -110,7 +144,7 @@ def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, valu
     """
     found: list[Rejected] = []
     kind: Any = type_from_ast(schema, node.type)
-    wrong = _Value(node.variable.name.value, kind, value)
+    wrong = _Value(node.variable.name.value, kind, value, prefix="$")
 
     def report(_: GraphQLError, path: list[str | int]) -> None:
         found.append(wrong.refusal(path))
@@ -123,12 +157,16 @@ def _wrong_in_variable(node: VariableDefinitionNode, schema: GraphQLSchema, valu
 
 
 class _Value:
-    """A value of an argument or a variable that has errors, from JSON or from the document."""
+    """A value of an argument or a variable that has errors, from JSON or from the document.
 
-    def __init__(self, name: str, kind: GraphQLInputType, value: Any) -> None:
+    `prefix` precedes the name where a message names the value as a whole.
+    """
+
+    def __init__(self, name: str, kind: GraphQLInputType, value: Any, *, prefix: str = "") -> None:
         self._name = name
         self._kind = kind
         self._value = value
+        self._prefix = prefix
         self._fields: dict[tuple[str | int, ...], Iterator[str]] = {}  # wrong ones of an object, not yet reported
 
     def refusal(self, path: list[str | int]) -> Rejected:
@@ -137,16 +175,36 @@ class _Value:
         The path of the refusal starts within the value, as in UserError. It is the name if the whole value is wrong.
         """
         kind, value = _at(path, self._kind, self._value)
+        steps = [str(step) for step in path]
         leaf = get_named_type(kind)
-        field = None
         if isinstance(leaf, GraphQLInputObjectType):
             # For a missing or unknown field, the library reports only the object, and names the field in its text.
             field = next(self._fields.setdefault((*path,), _wrong_fields(leaf, value)), None)
-        where = ".".join([str(step) for step in path] + ([field] if field else [])) or self._name
-        if isinstance(leaf, GraphQLEnumType):
-            return InvalidInput(path=where, hint=OneOfHint(values=", ".join(leaf.values)))
-        hint = WHOLE_NUMBER if leaf.name == "Int" else leaf.extensions.get(HINT) or WrongTypeHint()
-        return InvalidInput(path=where, hint=hint)
+            if field is not None:
+                return _wrong_field(".".join([*steps, field]), leaf.fields.get(field))
+        where = ".".join(steps)
+        name = where or f"{self._prefix}{self._name}"
+        return InvalidInput(path=where or self._name, hint=_hint(name, kind, value))
+
+
+def _wrong_field(where: str, field: GraphQLInputField | None) -> Rejected:
+    """The refusal for a field that is missing, or unknown if `field` is None."""
+    if field is None:
+        return InvalidInput(path=where, hint=UnknownFieldHint(name=where))
+    return InvalidInput(path=where, hint=MissingHint(name=where, type=str(field.type)))
+
+
+def _hint(name: str, kind: GraphQLInputType, value: Any) -> Hint:
+    """Describes a valid value of this type, in place of a wrong one."""
+    if value is None or value is Undefined or isinstance(value, NullValueNode):
+        return MissingHint(name=name, type=str(kind))
+    leaf = get_named_type(kind)
+    if isinstance(leaf, GraphQLEnumType):
+        return OneOfHint(values=", ".join(leaf.values))
+    if leaf.name == "Int":
+        return WHOLE_NUMBER
+    hint: Hint | None = leaf.extensions.get(HINT)
+    return hint or ExpectedTypeHint(name=name, type=str(kind))
 
 
 def _wrong_fields(kind: GraphQLInputObjectType, value: Any) -> Iterator[str]:

@@ -34,12 +34,12 @@ def without(said: dict[str, Any], name: str) -> dict[str, Any]:
         (REGISTER, ANA | {"birthDate": "19900517"}, ["birthDate"], "a date that exists"),
         (REGISTER, ANA | {"birthDate": 19900517}, ["birthDate"], "a date that exists"),
         (REGISTER, ANA | {"sex": "X"}, ["sex"], "one of F, M"),
-        (REGISTER, ANA | {"givenNames": 5}, ["givenNames"], "of the wrong type"),
-        (REGISTER, ANA | {"givenNames": None}, ["givenNames"], "it is missing"),
-        (REGISTER, without(ANA, "familyNames"), ["familyNames"], "it is missing"),
-        (REGISTER, ANA | {"surprise": 1}, ["surprise"], "of the wrong type"),
-        (REGISTER, "Ana", ["input"], "of the wrong type"),
-        (REGISTER, None, ["input"], "it is missing"),
+        (REGISTER, ANA | {"givenNames": 5}, ["givenNames"], "`givenNames` must be of type `String!`"),
+        (REGISTER, ANA | {"givenNames": None}, ["givenNames"], "`givenNames`, of type `String!`, is missing"),
+        (REGISTER, without(ANA, "familyNames"), ["familyNames"], "`familyNames`, of type `String!`, is missing"),
+        (REGISTER, ANA | {"surprise": 1}, ["surprise"], "there is no field `surprise`"),
+        (REGISTER, "Ana", ["input"], "`$input` must be of type `RegisterPersonInput!`"),
+        (REGISTER, None, ["input"], "`$input`, of type `RegisterPersonInput!`, is missing"),
         (BOOK, WISH | {"slot": 2**31}, ["slot"], "a whole number, from -2147483647 to 2147483647"),
         (BOOK, WISH | {"slot": 1.5}, ["slot"], "a whole number"),
         (BOOK, WISH | {"channel": "FAX"}, ["channel"], "one of WEB, PHONE, WINDOW, ASSISTED"),
@@ -48,7 +48,12 @@ def without(said: dict[str, Any], name: str) -> dict[str, Any]:
         (PUBLISH, AGENDA | slot(start="0001-01-01T00:00:00+14:00"), ["slots", "1", "start"], "ISO 8601"),
         (PUBLISH, AGENDA | slot(minutes="x"), ["slots", "1", "minutes"], "a whole number"),
         (PUBLISH, AGENDA | {"quotas": [{"channel": "FAX", "limit": 1}]}, ["quotas", "0", "channel"], "one of WEB"),
-        (PUBLISH, AGENDA | {"quotas": {"channel": "WEB"}}, ["quotas", "limit"], "it is missing"),  # a list of one
+        (
+            PUBLISH,
+            AGENDA | {"quotas": {"channel": "WEB"}},
+            ["quotas", "limit"],
+            "`quotas.limit`, of type `Int!`, is missing",
+        ),  # a list of one
         (PUBLISH, AGENDA | {"releaseAt": "tomorrow"}, ["releaseAt"], "ISO 8601"),
     ],
 )
@@ -75,7 +80,8 @@ async def test_a_wrong_value_of_a_variable_is_named_in_the_client_s_language(
          ["slot"], "un número entero"),
         ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 1, patient: "p", channel: FAX})'
          ' { position }', ["channel"], "uno de WEB, PHONE, WINDOW, ASSISTED"),
-        ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 1}) { position }', ["patient"], "falta"),
+        ('bookAppointment(input: {idempotencyKey: "b", agenda: "a", slot: 1}) { position }',
+         ["patient"], "falta `patient`, de tipo `ID!`"),
         ('publishAgenda(input: {idempotencyKey: "k", hospital: "h", specialty: "s", practitioner: "p",'
          ' date: "2027-01-05", slots: [{start: "2027-01-05T08:00:00", minutes: 1}]}) { position }',
          ["slots", "0", "start"], "con su diferencia horaria"),
@@ -126,8 +132,30 @@ async def test_what_is_wrong_with_the_document_itself_is_the_library_s_to_say(cl
     """A person who writes queries reads it, not one who fills in a form."""
     (error,) = (await client.ask("query($n: Int) { hospitals(first: 1) { nodes { id } } }", n=1))["errors"]
     assert error["message"] == "Variable '$n' is never used."
-    (error,) = (await client.ask("{ hospitals { nodes { id } } }"))["errors"]
-    assert "of type 'Int!' is required" in error["message"]
+
+
+HOSPITALS = "query($first: Int!) { hospitals(first: $first) { nodes { name } } }"
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "name"),
+    [
+        ("{ hospitals { nodes { name } } }", {}, "first"),
+        ("{ hospitals(first: null) { nodes { name } } }", {}, "first"),
+        (HOSPITALS, {}, "$first"),
+        (HOSPITALS, {"first": None}, "$first"),
+    ],
+)
+async def test_a_missing_argument_or_variable_is_named_in_the_message(
+    client: Client, query: str, variables: dict[str, Any], name: str
+) -> None:
+    for language, message in (
+        ("es", f"Dato no válido: falta `{name}`, de tipo `Int!`."),
+        ("en", f"Invalid value: `{name}`, of type `Int!`, is missing."),
+    ):
+        (error,) = (await client.ask(query, language=language, **variables))["errors"]
+        assert error["message"] == message
+        assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
 
 
 async def test_of_many_wrong_values_some_are_told_and_no_others_looked_for(
