@@ -41,6 +41,7 @@ SpecialtyId: TypeAlias = str  # pediatrics
 PractitionerId: TypeAlias = str  # a practitioner or a room: p-0012
 SubjectId: TypeAlias = str  # reveals nothing about the person
 HoldId: TypeAlias = str
+DependantId: TypeAlias = str  # guardian/dependant, both subject ids
 AgendaId: TypeAlias = str  # hospital/date/practitioner
 AppointmentId: TypeAlias = str  # the agenda, then an opaque part
 ServicePointId: TypeAlias = str  # an office or a ward: sopocachi
@@ -97,6 +98,7 @@ class AgendaHint(
 
 
 AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", AgendaHint())
+DEPENDANT_NAME = pattern(rf"^{_OPAQUE}/{_OPAQUE}\Z", OpaqueHint())
 APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", OpaqueHint())
 SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", SlugHint())
 
@@ -143,7 +145,7 @@ WEBHOOK_URL = pattern(
 DIGEST = pattern(r"^[0-9a-f]{64}\Z", OpaqueHint())
 
 
-_IDS = (OPAQUE, HOSPITAL_CODE, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, DELIVERY_NAME)
+_IDS = (OPAQUE, DEPENDANT_NAME, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, DELIVERY_NAME)
 
 
 def is_id(form: Meta) -> bool:
@@ -156,16 +158,16 @@ def fits(form: Meta, text: str) -> bool:
     return re.search(form.pattern or "", text) is not None
 
 
-Kind = Literal["person", "hospital", "agenda", "appointment", "line", "turn"]
+Kind = Literal["person", "dependant", "agenda", "appointment", "line", "turn", "delivery"]
 
-# An opaque id is a slug, too: no hospital has such a code, see HOSPITAL_CODE.
 _KINDS: dict[Kind, Meta] = {
     "person": OPAQUE,
-    "hospital": SLUG,
+    "dependant": DEPENDANT_NAME,
     "agenda": AGENDA_NAME,
     "appointment": APPOINTMENT_NAME,
     "line": LINE_NAME,
     "turn": TURN_NAME,
+    "delivery": DELIVERY_NAME,
 }
 
 
@@ -229,6 +231,17 @@ def position_of(delivery: str) -> int:
 def person_stream(person: SubjectId) -> str:
     """The name of a person's stream: commands of any context may need it."""
     return f"person/{person}"
+
+
+def dependant_id(guardian: SubjectId, dependant: SubjectId) -> DependantId:
+    """The id of what makes one person the dependant of another."""
+    return f"{guardian}/{dependant}"
+
+
+def dependant_parts(dependant: DependantId) -> tuple[SubjectId, SubjectId]:
+    """The guardian and the dependant person. Raises ValueError for another form."""
+    guardian, person = dependant.split("/")
+    return guardian, person
 
 
 def category_of(stream: str) -> str:

@@ -13,11 +13,13 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 
 import msgspec
 import strawberry
+from strawberry.types.private import StrawberryPrivate
 
 from api.access.grant import Grant
 from api.graphql.access import Rule
 from api.graphql.context import Context
 from api.graphql.fields import Info, Input, KeyedInput, Payload, RootField
+from api.graphql.links import LinkTo, link
 from api.graphql.scalars import Instant, Position
 from domain.decider import Command, build
 from domain.identifiers import is_id
@@ -111,7 +113,7 @@ def command(
         camel = "".join(word.title() for word in shows.__name__.split("_"))
         input_type: Any = _input(f"{camel}Input", kind, takes)
         payload = _payload(f"{camel}Payload", gives, _returned(shows))
-        read, show = _reader(kind, takes), _shower(payload, tuple(gives.fields))
+        read, show = _reader(kind, takes), _shower(payload, _attributes(gives, _returned(shows)))
         new_field = (new_id, within) if new_id else None
 
         async def perform(info: Info, grant: Grant, input: Any) -> Any:
@@ -128,6 +130,7 @@ def command(
     return declare
 
 
+_PRIVATE: Any = Annotated[Any, StrawberryPrivate()]
 _argument: Any = Input  # a type checker would read the variable as a type
 
 
@@ -226,13 +229,40 @@ def _returned(shows: Callable[..., Any]) -> Any:
     return hints["return"]
 
 
+def _types(returns: Any) -> tuple[Any, ...]:
+    """The type of each value that a function returns."""
+    return get_args(returns) if get_origin(returns) is tuple else (returns,)
+
+
+def _link_of(kind: Any) -> LinkTo | None:
+    marks = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return next((mark for mark in marks if isinstance(mark, LinkTo)), None)
+
+
+def _key(field: str) -> str:
+    """The attribute with the id or code to which a field links."""
+    return f"{field}_key"
+
+
+def _attributes(gives: Gives, returns: Any) -> tuple[str, ...]:
+    """The attributes of the payload that get the values, in order."""
+    return tuple(
+        _key(field) if _link_of(kind) else field for field, kind in zip(gives.fields, _types(returns), strict=False)
+    )
+
+
 def _payload(name: str, gives: Gives, returns: Any) -> type[Payload]:
-    types = get_args(returns) if get_origin(returns) is tuple else (returns,)
+    types = _types(returns)
     if len(types) != len(gives.fields):
         raise TypeError(f"{name}: `gives` has {sorted(gives.fields)}, the function returns {len(types)} values")
     namespace: dict[str, Any] = {"__annotations__": {}}
     for (field, description), kind in zip(gives.fields.items(), types, strict=True):
-        namespace["__annotations__"][field] = kind if NoneType in get_args(kind) else kind | None
-        namespace[field] = strawberry.field(default=None, description=description)
+        if to := _link_of(kind):
+            namespace["__annotations__"][_key(field)] = _PRIVATE
+            namespace[_key(field)] = None
+            namespace[field] = link(to.kind, description, key=_key(field))
+        else:
+            namespace["__annotations__"][field] = kind if NoneType in get_args(kind) else kind | None
+            namespace[field] = strawberry.field(default=None, description=description)
     made: type[Payload] = strawberry.type(description=gives.description)(type(name, (Payload,), namespace))
     return made

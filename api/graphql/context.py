@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
+from strawberry.dataloader import DataLoader
+
 from api.access.acquaintance import Acquaintance
 from api.access.grant import Grant
 from api.access.identity import Actor, Identities
@@ -27,7 +29,7 @@ from infra.running.settings import Settings
 
 IDEMPOTENCY_KEY_LENGTH_MAX = 128
 STREAMS_PER_REQUEST_MAX = 300  # read from the log and folded; a page of agendas takes 101
-STREAMS_AT_ONCE_MAX = 10  # folding blocks the event loop: an agenda may have 5,000 slots
+AGENDAS_AT_ONCE_MAX = 10  # to show one blocks the event loop: an agenda may have 5,000 slots
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Command)
@@ -130,6 +132,9 @@ class Context:
         self.cost = 0  # of the operation
         self.freshness: dict[str, Freshness] = {}  # of the read models used so far, for the answer's extensions
         self._streams_read = 0
+        self._loads: DataLoader[StreamName, Any] | None = None
+        self.links: DataLoader[Any, Any] | None = None  # objects that other objects link to, see api/graphql/links.py
+        self._shown_at: int | None = None  # the position of this command: its payload shows streams as they were then
         self.looks_anew = False
         self.person_found = ""  # the actor's own subject id, once a rule has asked for it
         # For a subscription: the stream that it follows and what it sends, see api/http/updates.py.
@@ -168,12 +173,14 @@ class Context:
         return extensions
 
     def forget_reads(self) -> None:
-        """Reset the count of streams read, before the next answer of a subscription."""
+        """Reset the count of streams read and the linked objects, before the next answer of a subscription."""
         self._streams_read = 0
+        self.links = None
 
     def look_anew(self) -> None:
-        """Before a command, forget the actor's person: their number may belong to somebody else by now."""
+        """Before a command, forget what was read: the actor's number may belong to somebody else by now."""
         self.looks_anew, self.person_found = True, ""
+        self.links, self._shown_at = None, None
 
     def _key(self, grant: Grant, name: str) -> Key:
         return Key(grant.actor.account, name, by=grant.recorded_as)
@@ -184,17 +191,26 @@ class Context:
         return state
 
     async def states(self, streams: Sequence[StreamName]) -> dict[str, Any]:
-        """The states of these streams at one moment.
+        """The states of these streams at one moment, in one statement with others that are asked for at the same time.
+
+        After a command, its payload shows them as they were at its position. The callers must not change a state.
 
         Raises like `state`, and with code "query_too_large" if the request reads too many streams in all.
         """
-        self._streams_read += len(streams)
+        if self._loads is None:
+            self._loads = DataLoader(load_fn=self._load, cache=False)
+        async with self.available():
+            return dict(zip(streams, await self._loads.load_many(streams), strict=True))
+
+    async def _load(self, streams: Sequence[StreamName]) -> list[Any]:
+        wanted = dict.fromkeys(streams)
+        self._streams_read += len(wanted)
         if self._streams_read > STREAMS_PER_REQUEST_MAX:
             raise as_graphql_error(QueryTooLarge(limit=STREAMS_PER_REQUEST_MAX), self.language)
-        known = [stream for stream in streams if _can_be_stored(stream)]
-        async with self.available():
-            loaded = await self.services.core.log.load(known)
-        return {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in streams}
+        known = [stream for stream in wanted if _can_be_stored(stream)]
+        loaded = await self.services.core.log.load(known, until=self._shown_at)
+        found = {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in wanted}
+        return [found[stream] for stream in streams]
 
     async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""
@@ -232,6 +248,8 @@ class Context:
             required_persons=required_persons(command),
         )
         self.written = outcome.position
+        if outcome.recorded and not outcome.replayed:
+            self._shown_at = outcome.position
         self.actor.known_person.forget()  # the command may have registered or erased the actor's person
         return command, outcome
 

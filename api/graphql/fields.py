@@ -12,6 +12,7 @@ import msgspec
 import strawberry
 from strawberry.types import Info as StrawberryInfo
 
+from api.access.grant import Grant
 from api.graphql.access import Rule
 from api.graphql.context import Context
 from api.graphql.engine.request_errors import as_graphql_error
@@ -71,12 +72,43 @@ class RootField(msgspec.Struct, frozen=True):
         return get_type_hints(self.function, include_extras=True)["return"]
 
 
+class NodeQuery(msgspec.Struct, frozen=True):
+    """A root query that finds one object, and the name of its one argument: "id" or "code"."""
+
+    field: RootField
+    key: Literal["id", "code"]
+    takes_grant: bool
+
+    async def ask(self, info: Info, grant: Grant, key: str) -> Any:
+        """The answer for somebody who may use the query."""
+        return await (self.field.function(info, grant, key) if self.takes_grant else self.field.function(info, key))
+
+
+NODE_QUERIES: dict[str, NodeQuery] = {}  # by the kind of object: "service-point"
+
 Declared = Callable[[Callable[..., Any]], RootField]
 
 
 def query(description: str, *, who: Rule) -> Declared:
     """Declare a query."""
     return lambda function: RootField("Query", description, who, function)
+
+
+def node_query(kind: str, description: str, *, who: Rule) -> Declared:
+    """Declare the query that finds an object by its id or by its code: its one argument, `id` or `code`.
+
+    `node` and the links of other objects use it, too, see api/graphql/nodes.py and links.py. Raises TypeError if the
+    kind has a query already.
+    """
+
+    def declare(function: Callable[..., Any]) -> RootField:
+        field = RootField("Query", description, who, function)
+        key: Literal["id", "code"] = "code" if "code" in signature(function).parameters else "id"
+        if NODE_QUERIES.setdefault(kind, query := NodeQuery(field, key, field.takes_grant)) is not query:
+            raise TypeError(f"two queries find an object of the kind {kind}")
+        return field
+
+    return declare
 
 
 def subscription(description: str, *, who: Rule) -> Declared:
@@ -93,7 +125,12 @@ def mutation(
 
 @strawberry.interface(description="An object with an id, by which `node` finds it.")
 class Node:
-    id: strawberry.ID = strawberry.field(description="Unique and permanent. Copy it in full.")
+    id: strawberry.ID = strawberry.field(description="Unique among all objects, and permanent. Copy it in full.")
+
+
+def coded_id(kind: str, code: str) -> strawberry.ID:
+    """The id of an object that has a code."""
+    return strawberry.ID(f"{kind}:{code}")
 
 
 @strawberry.input(description="The fields that every mutation takes.")
@@ -107,7 +144,7 @@ class KeyedInput:
 @strawberry.type(description="The fields that every mutation returns.")
 class Payload:
     position: Position | None = strawberry.field(
-        default=None, description="The change is in the log at or before this position."
+        default=None, description="The objects below include all changes up to this position of the log, also this one."
     )
     errors: list[UserError] = strawberry.field(
         default_factory=list, description="Why the command was refused; empty if it was accepted."

@@ -35,7 +35,9 @@ AfterPosition = Annotated[
 
 @strawberry.type(description="A message of a live field: its position in the log, and that of the message before.")
 class Message:
-    position: Position = strawberry.field(description="The position of the last change that this message includes.")
+    position: Position = strawberry.field(
+        description="The objects below include all changes up to this position of the log."
+    )
     previous: Position | None = strawberry.field(
         description="The position of the message before; for the first message, `after` or null. All changes"
         " between the two positions are in this message."

@@ -1,10 +1,11 @@
 """The query `node`: an object by its id, for the caches of front ends, which know objects by id only.
 
-An object's kind follows from the form of its id. The root query of that kind answers, and its rule applies.
+An id is unique among all objects. Its form tells the kind of object: "hospital:la-merced" is the id of the hospital
+with the code "la-merced"; objects without a code have ids of other forms. The root query of that kind answers, and its
+rule applies.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, get_args
+from typing import Annotated
 
 import strawberry
 
@@ -12,39 +13,44 @@ from api.access.grant import Grant
 from api.access.identity import ROLES, Role
 from api.graphql.access import Arguments, Scope, Verdict
 from api.graphql.context import Context
-from api.graphql.fields import Info, Node, RootField, query
-from domain.identifiers import Kind, kind_of_id
+from api.graphql.fields import NODE_QUERIES, Info, Node, query
+from api.graphql.links import Target
+from domain.identifiers import SLUG, fits, kind_of_id
 
 
-def node_field(fields: Mapping[str, RootField]) -> RootField:
-    """The root field `node`, which uses these queries. Raises KeyError if a kind of id has no query."""
-    by_kind: dict[str, RootField] = {kind: fields[f"Query.{kind}"] for kind in get_args(Kind)}
+def target_of(id: str) -> Target | None:
+    """The kind and the id or code of the object with this id, by its form alone. None for an unknown form."""
+    kind, colon, code = id.partition(":")
+    if colon:
+        known = kind in NODE_QUERIES and NODE_QUERIES[kind].key == "code" and fits(SLUG, code)
+        return Target(kind, code) if known else None
+    by_form = kind_of_id(id)
+    return Target(by_form, id) if by_form else None
 
-    def as_its_kind(role: Role) -> Scope:
-        def covers(context: Context, arguments: Arguments) -> Verdict:
-            kind = kind_of_id(str(arguments["id"]))
-            if kind is None:
-                return True  # no object has such an id
-            scope = by_kind[kind].who.get(role)
-            return scope is not None and scope.covers(context, arguments)
 
-        return Scope("as the field of its kind", covers)
+def _as_its_kind(role: Role) -> Scope:
+    def covers(context: Context, arguments: Arguments) -> Verdict:
+        target = target_of(str(arguments["id"]))
+        if target is None:
+            return True  # no object has such an id
+        found = NODE_QUERIES[target.kind]
+        scope = found.field.who.get(role)
+        return scope is not None and scope.covers(context, {found.key: target.key})
 
-    @query(
-        "A hospital, agenda, appointment, line, turn or person by id, as the query of that name returns it;"
-        " null if there is none.",
-        who={role: as_its_kind(role) for role in ROLES},
-    )
-    async def node(
-        info: Info,
-        grant: Grant,
-        id: Annotated[strawberry.ID, strawberry.argument(description="The id of one of these objects.")],
-    ) -> Node | None:
-        kind = kind_of_id(id)
-        if kind is None:
-            return None
-        field = by_kind[kind]
-        found: Node | None = await (field.function(info, grant, id) if field.takes_grant else field.function(info, id))
-        return found
+    return Scope("as the field of its kind", covers)
 
-    return node
+
+@query(
+    "An object by its id, as the query of its kind returns it; null if there is none.",
+    who={role: _as_its_kind(role) for role in ROLES},
+)
+async def node(
+    info: Info,
+    grant: Grant,
+    id: Annotated[strawberry.ID, strawberry.argument(description="The id of an object of any kind.")],
+) -> Node | None:
+    target = target_of(id)
+    if target is None:
+        return None
+    found: Node | None = await NODE_QUERIES[target.kind].ask(info, grant, target.key)
+    return found

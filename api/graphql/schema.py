@@ -17,7 +17,7 @@ from api.graphql.engine.values import HINT
 from api.graphql.errors import UserError
 from api.graphql.fields import RootField
 from api.graphql.guard import guarded
-from api.graphql.nodes import node_field
+from api.graphql.nodes import node
 from api.graphql.scalars import SCALAR_HINTS, SCALARS
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def root_fields(modules: Iterable[ModuleType]) -> dict[str, RootField]:
     for field in _declared(modules, RootField):
         if fields.setdefault(name := f"{field.root}.{_camel(field.name)}", field) is not field:
             raise TypeError(f"two root fields are named {name}")
-    return fields | {"Query.node": node_field(fields)}
+    return fields | {"Query.node": node}
 
 
 def schema_of(modules: Iterable[ModuleType]) -> strawberry.Schema:

@@ -22,6 +22,8 @@ from infra.running.secret import Secret
 READ_CONNECTIONS_MAX = 3  # besides the libpq connections that load streams, read the tail and append
 STREAMS_PER_PAGE_MAX = 101  # a page of 100, and one more to see whether there is another page
 PAGE_EVENTS_MAX = 500
+POSITION_MAX = 2**63 - 1
+FOLDED_AT_ONCE_BYTES = 256 * 1024  # of events; folding blocks the event loop, so others run in between
 
 SINCE, PAGE = b"igob_since", b"igob_page"  # names of prepared statements
 
@@ -89,22 +91,31 @@ class Log:
         return int(position)
 
     async def load(
-        self, streams: Iterable[StreamName], *, redacted: Collection[StreamName] = ()
+        self, streams: Iterable[StreamName], *, redacted: Collection[StreamName] = (), until: int | None = None
     ) -> dict[StreamName, Loaded]:
-        """The states of these streams at one moment. Each has an entry, even if it has no events.
+        """The states of these streams at one moment: now, or at the position `until`.
 
-        For streams in `redacted` no keys are loaded: personal fields are None, as if erased. Raises Unavailable.
+        Each has an entry, even if it has no events. For streams in `redacted` no keys are loaded: personal fields are
+        None, as if erased. Raises Unavailable.
         """
         loaded = {name: Loaded(version=0, state=fold_of(name).initial()) for name in streams}
-        await self.catch_up(loaded, redacted=redacted)
+        await self._read(loaded, redacted, until, pauses=True)
         return loaded
 
-    async def catch_up(self, loaded: Mapping[StreamName, Loaded], *, redacted: Collection[StreamName] = ()) -> None:
-        """Bring these streams up to date, all to one moment; `redacted` as in `load`. Raises Unavailable."""
+    async def catch_up(self, loaded: Mapping[StreamName, Loaded]) -> None:
+        """Bring these streams up to date, all to one moment. Raises Unavailable."""
+        await self._read(loaded, (), None, pauses=False)
+
+    async def _read(
+        self, loaded: Mapping[StreamName, Loaded], redacted: Collection[StreamName], until: int | None, *, pauses: bool
+    ) -> None:
+        """Fold the events that these streams do not have yet. With `pauses`, others run in between: nobody else may
+        have these streams.
+        """
         if not loaded:
             return
         seen = column([str(stream.version) for stream in loaded.values()])
-        rows = await self._since(column(list(loaded)), seen)
+        rows = await self._since(column(list(loaded)), seen, POSITION_MAX if until is None else until)
         subjects: set[str] = set()
         sealed: set[StreamName] = set()  # a guardian's stream has personal data of several subjects
         for name, _, topic, state in rows:
@@ -112,7 +123,12 @@ class Log:
                 subjects.add(subject)
                 sealed.add(name)
         keys = await self._keys_of(subjects)
+        folded_bytes = 0
         for name, version, topic, state in rows:
+            folded_bytes += len(state)
+            if pauses and folded_bytes > FOLDED_AT_ONCE_BYTES:
+                await asyncio.sleep(0)
+                folded_bytes = 0
             stream = loaded[name]
             event = self._codec.decode(topic, state, {} if name in redacted else keys)
             stream.state = fold_of(name).evolve(stream.state, event)
@@ -120,11 +136,14 @@ class Log:
             stream.weight_bytes += len(state)
             stream.sealed |= name in sealed
 
-    async def _since(self, names: str, seen: str) -> list[tuple[StreamName, int, str, bytes]]:
-        """The events after these versions: through libpq, or through the pool while that connection is in use."""
-        found = await self._execute_read(self._reader, (names.encode(), seen.encode()))
+    async def _since(self, names: str, seen: str, until: int) -> list[tuple[StreamName, int, str, bytes]]:
+        """The events after these versions, up to a position.
+
+        They are read through libpq, or through the pool while that connection is in use.
+        """
+        found = await self._execute_read(self._reader, (names.encode(), seen.encode(), until.to_bytes(8, "big")))
         if found is None:
-            return await self._rows(self._statements.since, (names, seen))
+            return await self._rows(self._statements.since, (names, seen, until))
         value = found.get_value
         return [
             (as_text(value(n, 0)), as_number(value(n, 1)), as_text(value(n, 2)), value(n, 3) or b"")

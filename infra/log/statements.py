@@ -15,7 +15,8 @@ SINCE = """
 SELECT e.* FROM unnest(string_to_array({}, chr(10)), string_to_array({}, chr(10))::bigint[]) AS s (name, seen)
 CROSS JOIN LATERAL (
     SELECT originator_id, originator_version, topic, state FROM {}
-    WHERE originator_id = s.name AND originator_version > s.seen ORDER BY originator_version OFFSET 0
+    WHERE originator_id = s.name AND originator_version > s.seen AND notification_id <= {}
+    ORDER BY originator_version OFFSET 0
 ) AS e
 """
 ENTRY = "SELECT notification_id, originator_id, originator_version, topic, state FROM {} "
@@ -34,14 +35,14 @@ class Statements:
         def on_events(text: str) -> bytes:
             return sql.SQL(text).format(events).as_bytes()
 
-        def since(names: str, seen: str) -> bytes:
-            return sql.SQL(SINCE).format(sql.SQL(names), sql.SQL(seen), events).as_bytes()
+        def since(names: str, seen: str, until: str) -> bytes:
+            return sql.SQL(SINCE).format(sql.SQL(names), sql.SQL(seen), events, sql.SQL(until)).as_bytes()
 
         self.append = append_statement(schema)
         self.append_plain = plain_append_statement(schema)
         self.lock = sql.SQL("BEGIN; SELECT {}()").format(sql.Identifier(schema, "lock_log")).as_bytes()
-        self.since = since("%s", "%s")
-        self.since_libpq = since("$1::text", "$2::text")
+        self.since = since("%s", "%s", "%s::bigint")
+        self.since_libpq = since("$1::text", "$2::text", "$3::bigint")
         self.page = on_events(ENTRY + "WHERE notification_id > %s ORDER BY notification_id LIMIT %s")
         self.page_libpq = on_events(ENTRY + "WHERE notification_id > $1::bigint ORDER BY notification_id LIMIT $2::int")
         self.history = on_events(ENTRY + "WHERE originator_id = %s ORDER BY originator_version")

@@ -13,7 +13,8 @@ from api.access.grant import Grant
 from api.graphql.access import DOERS_OF_ALL, EVERYBODY
 from api.graphql.appointments.access import own_hospital
 from api.graphql.commands import words_of
-from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, query, refuse
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, refuse
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain.appointments import agenda as domain
@@ -73,7 +74,7 @@ def _slot(agenda: availability.PublishedAgenda, slot: availability.Slot, now: da
 @strawberry.type(description="The slots of one practitioner (or room) on one date.")
 class Agenda(Node):
     id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
-    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    hospital = link("hospital", "The hospital.", key="hospital_code")
     specialty: str = strawberry.field(description="The specialty's code.")
     practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
@@ -82,6 +83,7 @@ class Agenda(Node):
     free_slots: int = strawberry.field(
         description="The number of slots that are FREE at the time of the request: 0 before `releaseAt`."
     )
+    hospital_code: strawberry.Private[str]
     agenda: strawberry.Private[availability.PublishedAgenda]
     now: strawberry.Private[datetime]
 
@@ -115,7 +117,7 @@ def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agen
     ]
     return Agenda(
         id=strawberry.ID(agenda.agenda),
-        hospital=strawberry.ID(agenda.hospital),
+        hospital_code=agenda.hospital,
         specialty=agenda.specialty,
         practitioner=agenda.practitioner,
         date=agenda.date,
@@ -127,7 +129,7 @@ def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agen
     )
 
 
-@query("An agenda by id; null if it was not published.", who=EVERYBODY)
+@node_query("agenda", "An agenda by id; null if it was not published.", who=EVERYBODY)
 async def agenda(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="hospital/date/practitioner")]
 ) -> Agenda | None:
@@ -148,7 +150,7 @@ class QuotaInput:
 
 @strawberry.input(description="An agenda to publish. Slots are numbered in order of their start.")
 class PublishAgendaInput(KeyedInput):
-    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    hospital: str = strawberry.field(description="The hospital's code.")
     specialty: str = strawberry.field(description="The specialty's code: pediatrics.")
     practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
     date: Date = strawberry.field(description="The date in La Paz.")

@@ -11,7 +11,8 @@ from api.graphql.appointments.access import READERS, by_web, not_by_web, own_app
 from api.graphql.appointments.agendas import Slot, SlotState
 from api.graphql.commands import Done, Given, Gives, Takes, command, words_of
 from api.graphql.errors import UserError, error_of
-from api.graphql.fields import Info, Node, query
+from api.graphql.fields import Info, Node, node_query
+from api.graphql.links import LinkTo, link
 from api.graphql.people.acting import own_people
 from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
@@ -42,43 +43,48 @@ class CancellationReason(Enum):
 
 @strawberry.type(description="A slot that is held for a patient for some minutes.")
 class Hold:
-    id: strawberry.ID = strawberry.field(description="The hold.")
-    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    agenda = link("agenda", "The agenda.", key="agenda_id")
     slot: int = strawberry.field(description="The slot's number.")
     held_until: Instant = strawberry.field(description="When the hold expires.")
+    agenda_id: strawberry.Private[str]
 
 
 @strawberry.type(description="An appointment (ficha): a slot booked for a patient.")
 class Appointment(Node):
     id: strawberry.ID = strawberry.field(description="The agenda's id, then an opaque part.")
-    agenda: strawberry.ID = strawberry.field(description="The agenda.")
-    hospital: strawberry.ID = strawberry.field(description="The hospital's code.")
+    agenda = link("agenda", "The agenda.", key="agenda_id")
+    hospital = link("hospital", "The hospital.", key="hospital_code")
     specialty: str = strawberry.field(description="The specialty's code.")
     slot: int = strawberry.field(description="The slot's number.")
     start: Instant = strawberry.field(description="When it begins.")
     minutes: int = strawberry.field(description="How long it lasts.")
-    patient: strawberry.ID = strawberry.field(description="The patient's opaque id.")
+    patient = link("person", "The patient.", key="patient_id")
     state: AppointmentState = strawberry.field(description="Its state.")
+    agenda_id: strawberry.Private[str]
+    hospital_code: strawberry.Private[str]
+    patient_id: strawberry.Private[str]
+
+
+AgendaLink = Annotated[str, LinkTo("agenda")]
 
 
 def shown_appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
     return Appointment(
         id=strawberry.ID(visit.appointment),
-        agenda=strawberry.ID(agenda_of(visit.appointment)),
-        hospital=strawberry.ID(visit.hospital),
+        agenda_id=agenda_of(visit.appointment),
+        hospital_code=visit.hospital,
         specialty=visit.specialty,
         slot=visit.slot,
         start=Instant(visit.start),
         minutes=visit.minutes,
-        patient=strawberry.ID(patient),
+        patient_id=patient,
         state=state,
     )
 
 
 def shown_hold(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold:
     return Hold(
-        id=strawberry.ID(held.hold),
-        agenda=strawberry.ID(agenda),
+        agenda_id=agenda,
         slot=held.slot,
         held_until=Instant(held.held_until),
     )
@@ -101,7 +107,8 @@ class HoldLimitReached(UserError):
 
 @strawberry.type(description="The patient has another appointment that conflicts with this one.")
 class VisitConflict(UserError):
-    appointment: strawberry.ID = strawberry.field(description="The other appointment.")
+    appointment = link("appointment", "The other appointment.", key="appointment_id")
+    appointment_id: strawberry.Private[str]
 
 
 @error_of(booking.SlotTaken)
@@ -131,7 +138,7 @@ def _visit_conflict(
     hospitals = grant.bounds if grant else None
     if hospitals is not None and hospital_of(appointment) not in hospitals:
         return None  # a clerk must not learn about appointments at other hospitals
-    return VisitConflict(appointment=strawberry.ID(appointment), **common)
+    return VisitConflict(appointment_id=appointment, **common)
 
 
 async def appointment_by_id(info: Info, id: str) -> Appointment | None:
@@ -145,7 +152,9 @@ async def appointment_by_id(info: Info, id: str) -> Appointment | None:
     return shown_appointment(booked.patient, visit, AppointmentState[attendance.appointment_state(agenda, id)])
 
 
-@query("An appointment by id, as it is at the time of the request; null if there is none.", who=READERS)
+@node_query(
+    "appointment", "An appointment by id, as it is at the time of the request; null if there is none.", who=READERS
+)
 async def appointment(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The appointment's id.")]
 ) -> Appointment | None:
@@ -162,18 +171,18 @@ async def appointment(
         slot="The slot's number.",
         patient="The person for whom it is held.",
     ),
-    gives=Gives("The result of holding a slot.", hold="The hold."),
+    gives=Gives("The result of holding a slot.", hold="The hold.", agenda="The agenda, with the slot held."),
     new_id="hold",
     adds={"hold_s": lambda context, _grant: context.services.settings.hold_s},
 )
-async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> Hold:
+async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> tuple[Hold, AgendaLink]:
     # Found by the hold's id: for a repetition whose key has expired, the outcome's position is the end of the log.
     command = done.command
     held = next((event for _, event in done.outcome.recorded if isinstance(event, agendas.SlotHeld)), None)
     if held is None:
         agenda: agendas.Agenda = await info.context.state(agendas.stream(command.agenda))
         held = agenda.all_holds[command.hold]
-    return shown_hold(command.agenda, held)
+    return shown_hold(command.agenda, held), command.agenda
 
 
 @command(
@@ -191,16 +200,19 @@ async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> Hold:
         patient="The person who is to be seen.",
         channel=Given("The channel through which it is booked.", default="WEB"),
     ),
-    gives=Gives("The result of booking a slot.", appointment="The appointment."),
+    gives=Gives(
+        "The result of booking a slot.", appointment="The appointment.", agenda="The agenda, with the slot booked."
+    ),
     new_id="appointment",
     within="agenda",
 )
-async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> Appointment | None:
+async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> tuple[Appointment | None, AgendaLink]:
     command = done.command
     for _, event in done.outcome.recorded:
         if isinstance(event, patients.VisitTaken):
-            return shown_appointment(command.patient, event, AppointmentState.BOOKED)
-    return await appointment_by_id(info, command.appointment)  # a repetition: the appointment may be over by now
+            return shown_appointment(command.patient, event, AppointmentState.BOOKED), command.agenda
+    # A repetition: the appointment may be over by now.
+    return await appointment_by_id(info, command.appointment), command.agenda
 
 
 @command(
@@ -220,7 +232,14 @@ async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> A
         appointment="The appointment.",
         reason="Why it is cancelled.",
     ),
-    gives=Gives("The result of cancelling an appointment.", appointment="The cancelled appointment."),
+    gives=Gives(
+        "The result of cancelling an appointment.",
+        appointment="The cancelled appointment.",
+        agenda="Its agenda, with the slot free again.",
+    ),
 )
-async def cancel_appointment(info: Info, done: Done[cancelling.CancelAppointment]) -> Appointment | None:
-    return await appointment_by_id(info, done.command.appointment)
+async def cancel_appointment(
+    info: Info, done: Done[cancelling.CancelAppointment]
+) -> tuple[Appointment | None, AgendaLink]:
+    appointment = done.command.appointment
+    return await appointment_by_id(info, appointment), agenda_of(appointment)

@@ -6,18 +6,17 @@ import strawberry
 
 from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
 from api.graphql.commands import Done, Given, Gives, Takes, command
-from api.graphql.context import STREAMS_AT_ONCE_MAX
-from api.graphql.fields import Info, Node, query, refuse
+from api.graphql.fields import Info, Node, coded_id, node_query, query, refuse
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from domain.appointments import hospital as domain
 from domain.identifiers import SLUG, fits
 
-HospitalCode = Annotated[strawberry.ID, strawberry.argument(description="The hospital's code: la-merced.")]
+HospitalCode = Annotated[str, strawberry.argument(description="The hospital's code: la-merced.")]
 
 
 @strawberry.type(description="A hospital of the municipality.")
 class Hospital(Node):
-    id: strawberry.ID = strawberry.field(description="Its code: la-merced.")
+    code: str = strawberry.field(description="Its code: la-merced.")
     name: str = strawberry.field(description="Its name.")
 
 
@@ -28,21 +27,22 @@ async def hospitals(info: Info, first: First, after: After = None) -> Connection
         refuse(info, "after", CursorHint())
     context = info.context
     names = await context.stream_names(domain.stream(""), after=domain.stream(after or ""), first=first + 1)
-    found: list[Hospital] = []
-    for begin in range(0, len(names), STREAMS_AT_ONCE_MAX):
-        states = await context.states(names[begin : begin + STREAMS_AT_ONCE_MAX])
-        found += [_shown(state.registered) for state in states.values()]
-    return page(found, first, lambda hospital: hospital.id)
+    states = await context.states(names)
+    return page([_shown(state.registered) for state in states.values()], first, lambda hospital: hospital.code)
 
 
-@query("A hospital by its code; null if there is none.", who=EVERYBODY)
-async def hospital(info: Info, id: HospitalCode) -> Hospital | None:
-    registered = (await info.context.state(domain.stream(id))).registered
+@node_query("hospital", "A hospital by its code; null if there is none.", who=EVERYBODY)
+async def hospital(info: Info, code: HospitalCode) -> Hospital | None:
+    registered = (await info.context.state(domain.stream(code))).registered
     return _shown(registered) if registered else None
 
 
 def _shown(registered: domain.HospitalRegistered) -> Hospital:
-    return Hospital(id=strawberry.ID(registered.hospital), name=registered.name)
+    return _hospital(registered.hospital, registered.name)
+
+
+def _hospital(code: str, name: str) -> Hospital:
+    return Hospital(id=coded_id("hospital", code), code=code, name=name)
 
 
 @command(
@@ -53,4 +53,4 @@ def _shown(registered: domain.HospitalRegistered) -> Hospital:
     gives=Gives("The result of registering a hospital.", hospital="The hospital."),
 )
 async def register_hospital(_: Info, done: Done[domain.RegisterHospital]) -> Hospital:
-    return Hospital(id=strawberry.ID(done.command.hospital), name=done.command.name)
+    return _hospital(done.command.hospital, done.command.name)

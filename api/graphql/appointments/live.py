@@ -32,18 +32,18 @@ class AppointmentChange(Message):
 
 def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
     """An appointment from its agenda alone: the patient's stream has the same facts, from the same commit."""
-    said, booked = agenda.published, agenda.appointments[id]
-    assert said is not None
+    published, booked = agenda.published, agenda.appointments[id]
+    assert published is not None
     slot = agenda.slots[booked.slot]
     return Appointment(
         id=strawberry.ID(id),
-        agenda=strawberry.ID(said.agenda),
-        hospital=strawberry.ID(said.hospital),
-        specialty=said.specialty,
+        agenda_id=published.agenda,
+        hospital_code=published.hospital,
+        specialty=published.specialty,
         slot=slot.number,
         start=Instant(slot.start),
         minutes=slot.minutes,
-        patient=strawberry.ID(booked.patient),
+        patient_id=booked.patient,
         state=AppointmentState[appointment_state(agenda, id)],
     )
 

@@ -9,8 +9,8 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL, Rule
 from api.graphql.appointments.booking import Appointment, AppointmentState, Hold, shown_appointment, shown_hold
-from api.graphql.context import STREAMS_AT_ONCE_MAX
 from api.graphql.fields import Info, query, refuse
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.people.acting import own_people
 from domain import people
@@ -27,8 +27,9 @@ def readers_of_patient(path: str) -> Rule:
 
 @strawberry.type(description="A person as hospitals see them.")
 class Patient:
-    id: strawberry.ID = strawberry.field(description="The person's opaque id.")
+    person = link("person", "The person.", key="person_id")
     holds: list[Hold] = strawberry.field(description="The live holds at the time of the request, at most two.")
+    person_id: strawberry.Private[str]
     patient: strawberry.Private[domain.Patient]
     hospitals: strawberry.Private[frozenset[str] | None]
 
@@ -49,16 +50,14 @@ class Patient:
             begin = bisect_right(visits, _by_start(last), key=_by_start)
         wanted = visits[begin : begin + first + 1]
         states = await _states(info, [visit.appointment for visit in wanted])
-        shown = [shown_appointment(self.id, visit, states[visit.appointment]) for visit in wanted]
+        shown = [shown_appointment(self.person_id, visit, states[visit.appointment]) for visit in wanted]
         return page(shown, first, lambda appointment: appointment.id)
 
 
 async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentState]:
     """The states of these appointments, from their agendas."""
     streams = sorted({agendas.stream(agenda_of(appointment)) for appointment in appointments})
-    found: dict[str, agendas.Agenda] = {}
-    for begin in range(0, len(streams), STREAMS_AT_ONCE_MAX):
-        found |= await info.context.states(streams[begin : begin + STREAMS_AT_ONCE_MAX])
+    found: dict[str, agendas.Agenda] = await info.context.states(streams)
     return {
         appointment: AppointmentState[appointment_state(found[agendas.stream(agenda_of(appointment))], appointment)]
         for appointment in appointments
@@ -76,7 +75,7 @@ def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset
         for hold in domain.live_holds(state, now)
         if hospitals is None or hospital_of(hold.agenda) in hospitals
     ]
-    return Patient(id=strawberry.ID(id), holds=holds, patient=state, hospitals=hospitals)
+    return Patient(person_id=id, holds=holds, patient=state, hospitals=hospitals)
 
 
 @query(

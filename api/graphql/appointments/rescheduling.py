@@ -1,12 +1,14 @@
 """Rescheduling in the schema: an appointment moves to another slot."""
 
+import asyncio
+
 from api.graphql.access import DOERS_OF_ALL, argument, own_places
 from api.graphql.appointments.access import own_appointment
-from api.graphql.appointments.booking import Appointment, appointment_by_id
+from api.graphql.appointments.booking import AgendaLink, Appointment, appointment_by_id
 from api.graphql.commands import Done, Gives, Takes, command
 from api.graphql.fields import Info
 from domain.appointments import rescheduling
-from domain.identifiers import hospital_of
+from domain.identifiers import agenda_of, hospital_of
 
 BOTH_HOSPITALS = own_places(
     "hospital_clerk",
@@ -29,6 +31,8 @@ BOTH_HOSPITALS = own_places(
         "The result of rescheduling.",
         appointment="The new appointment, in the new slot.",
         moved_from="The old appointment, cancelled.",
+        agenda="The agenda of the new appointment.",
+        agenda_before="The agenda of the old appointment.",
     ),
     new_id="moved_to",
     within="agenda",
@@ -36,6 +40,7 @@ BOTH_HOSPITALS = own_places(
 )
 async def reschedule_appointment(
     info: Info, done: Done[rescheduling.RescheduleAppointment]
-) -> tuple[Appointment | None, Appointment | None]:
+) -> tuple[Appointment | None, Appointment | None, AgendaLink, AgendaLink]:
     moved, given_up = done.command.moved_to, done.command.appointment
-    return await appointment_by_id(info, moved), await appointment_by_id(info, given_up)
+    appointments = await asyncio.gather(appointment_by_id(info, moved), appointment_by_id(info, given_up))
+    return *appointments, agenda_of(moved), agenda_of(given_up)

@@ -14,8 +14,9 @@ from api.graphql.appointments.agendas import Agenda, shown_published
 from api.graphql.appointments.booking import Appointment, AppointmentState
 from api.graphql.appointments.hospitals import HospitalCode
 from api.graphql.appointments.patients import readers_of_patient
-from api.graphql.context import STREAMS_AT_ONCE_MAX
+from api.graphql.context import AGENDAS_AT_ONCE_MAX
 from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.read_models import BEHIND, code, period
 from api.graphql.scalars import Instant
@@ -37,10 +38,11 @@ OfPractitioner = Annotated[
 
 @strawberry.type(description="A slot that is free at the time of the request.")
 class FreeSlot:
-    agenda: strawberry.ID = strawberry.field(description="The agenda.")
+    agenda = link("agenda", "The agenda.", key="agenda_id")
     slot: int = strawberry.field(description="The slot's number.")
     start: Instant = strawberry.field(description="When it begins.")
     minutes: int = strawberry.field(description="How long it lasts.")
+    agenda_id: strawberry.Private[str]
 
 
 @strawberry.type(description="The free slots of a day.")
@@ -61,9 +63,7 @@ class Availability:
 def _first_free(days: list[slots.FreeDay]) -> FreeSlot | None:
     for day in days:
         if day.agenda is not None and day.slot is not None and day.start is not None and day.minutes is not None:
-            return FreeSlot(
-                agenda=strawberry.ID(day.agenda), slot=day.slot, start=Instant(day.start), minutes=day.minutes
-            )
+            return FreeSlot(agenda_id=day.agenda, slot=day.slot, start=Instant(day.start), minutes=day.minutes)
     return None
 
 
@@ -81,13 +81,13 @@ class Utilisation:
 def _visit(row: visits.AppointmentRow) -> Appointment:
     return Appointment(
         id=strawberry.ID(row.appointment),
-        agenda=strawberry.ID(agenda_of(row.appointment)),
-        hospital=strawberry.ID(row.hospital),
+        agenda_id=agenda_of(row.appointment),
+        hospital_code=row.hospital,
         specialty=row.specialty,
         slot=row.slot,
         start=Instant(row.start),
         minutes=row.minutes,
-        patient=strawberry.ID(row.patient),
+        patient_id=row.patient,
         state=AppointmentState(row.state),
     )
 
@@ -117,7 +117,7 @@ async def availability(
     info: Info,
     *,
     specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
-    hospital: Annotated[strawberry.ID | None, strawberry.argument(description="A hospital; default: all.")] = None,
+    hospital: Annotated[str | None, strawberry.argument(description="A hospital's code; default: all.")] = None,
     practitioner: OfPractitioner = None,
     on_or_after: OnOrAfter = None,
     to: Annotated[
@@ -185,7 +185,7 @@ async def agendas(
     rows = await info.context.ask(question, at_least=at_least)
     nodes = []
     for number, row in enumerate(rows):
-        if number % STREAMS_AT_ONCE_MAX == 0:
+        if number % AGENDAS_AT_ONCE_MAX == 0:
             await asyncio.sleep(0)  # let other requests run in between: an agenda may have 5,000 slots
         nodes.append(shown_published(slots.published_agenda(row), now))
     return page(nodes, first, lambda agenda: agenda.id)

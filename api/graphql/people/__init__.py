@@ -1,5 +1,5 @@
 """People in the schema."""
 
-from api.graphql.people import dependants, persons
+from api.graphql.people import dependants, persons, viewer
 
-MODULES = (persons, dependants)
+MODULES = (persons, dependants, viewer)

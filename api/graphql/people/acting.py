@@ -1,5 +1,8 @@
 """The person whom an actor is, and the people for whom they act; and the scopes that depend on them."""
 
+from collections.abc import Collection, Coroutine
+from typing import Any
+
 from api.graphql.access import Arguments, Scope, argument
 from api.graphql.context import Context
 from domain import people
@@ -34,9 +37,14 @@ async def acts_for(context: Context, person: str) -> bool:
     return dependants.acts_for(states[guardian], states[dependant], context.services.now())
 
 
-async def _concerned(context: Context, arguments: Arguments, paths: tuple[str, ...]) -> bool:
+async def is_one_of(context: Context, persons: Collection[object]) -> bool:
+    """Whether the actor is one of these persons. Raises like `Context.state`."""
+    return bool(person := await person_of(context)) and person in persons
+
+
+def _concerned(context: Context, arguments: Arguments, paths: tuple[str, ...]) -> Coroutine[Any, Any, bool]:
     """Whether one of these arguments is the actor's own subject id."""
-    return bool(person := await person_of(context)) and any(person == argument(arguments, path) for path in paths)
+    return is_one_of(context, [argument(arguments, path) for path in paths])
 
 
 def themselves(*paths: str) -> Scope:

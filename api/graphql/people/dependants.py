@@ -1,17 +1,21 @@
 """Guardians and their dependants in the schema."""
 
+from collections.abc import Coroutine
 from datetime import date, datetime
 from enum import Enum
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
-from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Arguments, argument, only
+from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Arguments, Rule, Scope, argument, only
 from api.graphql.commands import Done, Gives, Takes, command, words_of
-from api.graphql.fields import Info, query, refuse
+from api.graphql.context import Context
+from api.graphql.fields import Info, Node, node_query, query, refuse
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
-from api.graphql.people.acting import others, themselves
+from api.graphql.people.acting import is_one_of, others, themselves
+from domain.identifiers import DEPENDANT_NAME, dependant_id, dependant_parts, fits
 from domain.people.dependants import (
     ConfirmDependant,
     DeclareDependant,
@@ -48,24 +52,28 @@ class DependencyEndReason(Enum):
 @strawberry.type(
     description="A person for whom a guardian acts, from the confirmation until the end of the dependency."
 )
-class Dependant:
-    id: strawberry.ID = strawberry.field(description="The dependant's opaque id.")
-    guardian: strawberry.ID = strawberry.field(description="The guardian's opaque id.")
-    relation: DependantRelation = strawberry.field(description="The relation of the guardian to them.")
+class Dependant(Node):
+    id: strawberry.ID = strawberry.field(description="guardian/dependant: the ids of the two persons.")
+    guardian = link("person", "The guardian.", key="guardian_id")
+    person = link("person", "The dependant.", key="person_id")
+    relation: DependantRelation = strawberry.field(description="The relation of the guardian to the dependant.")
     confirmed: bool = strawberry.field(description="Whether an officer has confirmed the dependency.")
     until: date | None = strawberry.field(
         description="A minor's 18th birthday, on which the dependency ends. Null for a person in care, before the"
         " confirmation, and after the end."
     )
     ended: bool = strawberry.field(description="Whether the dependency is over at the time of the request.")
+    guardian_id: strawberry.Private[str]
+    person_id: strawberry.Private[str]
 
 
 def _dependant(guardian: str, state: Guardian, dependant: str, now: datetime) -> Dependant:
     known = state.dependants[dependant]
     over = is_over(known, now)
     return Dependant(
-        id=strawberry.ID(dependant),
-        guardian=strawberry.ID(guardian),
+        id=strawberry.ID(dependant_id(guardian, dependant)),
+        guardian_id=guardian,
+        person_id=dependant,
         relation=DependantRelation(known.relation),
         confirmed=known.confirmed,
         until=None if over else known.until,
@@ -73,9 +81,12 @@ def _dependant(guardian: str, state: Guardian, dependant: str, now: datetime) ->
     )
 
 
+READERS: Rule = {**CLERKS, "procedures_officer": ALL, **READERS_OF_ALL}
+
+
 @query(
     "The present and former dependants of a guardian, in the order in which they were first declared.",
-    who={"citizen": themselves("guardian"), **CLERKS, "procedures_officer": ALL, **READERS_OF_ALL},
+    who={"citizen": themselves("guardian"), **READERS},
 )
 async def dependants(
     info: Info,
@@ -83,15 +94,41 @@ async def dependants(
     first: First,
     after: After = None,
 ) -> Connection[Dependant]:
+    return await dependants_of(info, guardian, first, after)
+
+
+async def dependants_of(info: Info, guardian: str | None, first: int, after: str | None) -> Connection[Dependant]:
+    """A page of a guardian's dependants; empty for nobody."""
     first = page_size(first, info)
-    state: Guardian = await info.context.state(stream(guardian))
+    state: Guardian = await info.context.state(stream(guardian)) if guardian else Guardian()
     ids = list(state.dependants)
     if after is not None and after not in state.dependants:
         refuse(info, "after", CursorHint())
     begin = 0 if after is None else ids.index(after) + 1
     now = info.context.services.now()
-    nodes = [_dependant(guardian, state, one, now) for one in islice(ids, begin, begin + first + 1)]
-    return page(nodes, first, lambda dependant: dependant.id)
+    nodes = [_dependant(guardian or "", state, one, now) for one in islice(ids, begin, begin + first + 1)]
+    return page(nodes, first, lambda dependant: dependant.person_id)
+
+
+def _guardian_themselves(context: Context, arguments: Arguments) -> Coroutine[Any, Any, bool]:
+    return is_one_of(context, str(argument(arguments, "id")).split("/")[:1])
+
+
+@node_query(
+    "dependant",
+    "A present or former dependant of a guardian; null if nobody declared one.",
+    who={"citizen": Scope("their own dependants", _guardian_themselves), **READERS},
+)
+async def dependant(
+    info: Info,
+    id: Annotated[strawberry.ID, strawberry.argument(description="guardian/dependant")],
+) -> Dependant | None:
+    if not fits(DEPENDANT_NAME, id):
+        return None
+    guardian, person = dependant_parts(id)
+    state: Guardian = await info.context.state(stream(guardian))
+    known = person in state.dependants
+    return _dependant(guardian, state, person, info.context.services.now()) if known else None
 
 
 @command(

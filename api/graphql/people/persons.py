@@ -10,7 +10,7 @@ from api.access.grant import Grant
 from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Arguments, Scope, only
 from api.graphql.commands import Done, Gives, Takes, command
 from api.graphql.context import Context
-from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, query
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, query
 from api.graphql.people.acting import digest_of, own_identity, own_people, themselves
 from api.graphql.scalars import Position
 from domain import people
@@ -58,7 +58,8 @@ async def _person_by_id(info: Info, id: str) -> Person | None:
     return _person(await info.context.state(people.stream(id)))
 
 
-@query(
+@node_query(
+    "person",
     "A person by id; null if there is none.",
     who={"citizen": own_people("id"), **CLERKS, **READERS_OF_ALL},
 )

@@ -8,7 +8,7 @@ import strawberry
 from api.graphql.fields import Info, refuse
 from domain.identifiers import LINE_NAME, SERVICE_CODE, LineHint, SlugHint, fits
 
-ServicePointCode = Annotated[strawberry.ID, strawberry.argument(description="The service point's code.")]
+ServicePointCode = Annotated[str, strawberry.argument(description="The service point's code.")]
 LineName = Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")]
 OfService = Annotated[str | None, strawberry.argument(description="The code of a service; default: all.")]
 FirstDay = Annotated[Date, strawberry.argument(description="The first day in La Paz.")]

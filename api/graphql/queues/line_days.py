@@ -7,21 +7,24 @@ import strawberry
 
 from api.graphql.access import EVERYBODY
 from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.queues.arguments import FirstDay, OfService, ServicePointCode, service_code
 from api.graphql.read_models import BEHIND, code
-from api.graphql.scalars import Instant, optional_id, optional_instant
+from api.graphql.scalars import Instant, optional_instant
 from domain.identifiers import LINE_NAME, fits, line_parts
 from projections.queues import lines as views
 
 
 @strawberry.type(description="The record of a line, without personal data.")
 class LineDay:
-    line: strawberry.ID = strawberry.field(description="The line's id: `line` shows its board.")
+    line = link("line", "The line with its board, as it is now in the log.", key="line_id")
     service: str = strawberry.field(description="The service's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
-    hospital: strawberry.ID | None = strawberry.field(
-        description="The hospital whose appointments (fichas) have their own class in this line."
+    hospital = link(
+        "hospital",
+        "The hospital whose appointments (fichas) have their own class in this line; null if there is none.",
+        key="hospital_code",
     )
     opens_at: Instant = strawberry.field(description="When it begins to give turns.")
     last_turn_at: Instant = strawberry.field(description="When it stops giving turns.")
@@ -49,14 +52,16 @@ class LineDay:
     unserved: int = strawberry.field(
         description="The number of turns that were still waiting when the line was closed."
     )
+    line_id: strawberry.Private[str]
+    hospital_code: strawberry.Private[str | None]
 
 
 def _line_day(row: views.LineSeen) -> LineDay:
     return LineDay(
-        line=strawberry.ID(row.line),
+        line_id=row.line,
         service=row.service,
         date=row.date,
-        hospital=optional_id(row.hospital),
+        hospital_code=row.hospital,
         opens_at=Instant(row.opens_at),
         last_turn_at=Instant(row.last_turn_at),
         closes_at=Instant(row.closes_at),
@@ -118,4 +123,4 @@ async def lines(
         first=first + 1,
     )
     rows = await info.context.ask(question, at_least=at_least)
-    return page([_line_day(row) for row in rows], first, lambda day: day.line)
+    return page([_line_day(row) for row in rows], first, lambda day: day.line_id)

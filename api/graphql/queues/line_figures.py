@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.fields import AtLeast, Info, query
+from api.graphql.links import link
 from api.graphql.queues.access import readers_at
 from api.graphql.queues.arguments import FirstDay, LineName, OfService, ServicePointCode, line_name, service_code
 from api.graphql.read_models import BEHIND, code, period
@@ -50,7 +51,7 @@ class HourFigures:
 
 @strawberry.type(description="The figures of a line, and its state at the time of the request.")
 class LineFigures:
-    line: strawberry.ID = strawberry.field(description="The line.")
+    line = link("line", "The line.", key="line_id")
     waiting: int = strawberry.field(description="The number of turns waiting now.")
     longest_wait_seconds: float | None = strawberry.field(
         description="The longest wait of a turn waiting now; null if none is waiting."
@@ -60,6 +61,7 @@ class LineFigures:
     hours: list[HourFigures] = strawberry.field(
         description="The figures by the hour in which turns were taken, without empty hours."
     )
+    line_id: strawberry.Private[str]
 
 
 @strawberry.type(description="A service on one day.")
@@ -100,7 +102,7 @@ async def line_figures(info: Info, line: LineName, at_least: AtLeast = None) -> 
         return None
     *hours, total = await info.context.ask(views.by_hour(line), at_least=at_least)
     return LineFigures(
-        line=line,
+        line_id=line,
         waiting=found[0].waiting,
         longest_wait_seconds=found[0].longest_wait_s,
         counters_open=found[0].counters_open,

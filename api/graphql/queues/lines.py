@@ -10,12 +10,13 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import EVERYBODY
 from api.graphql.commands import Done, Gives, Takes, command
-from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, query, refuse
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, refuse
+from api.graphql.links import link
 from api.graphql.queues.access import CLERKS_OF_LINE, clerks_of
 from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
-from api.graphql.scalars import Instant, Position, optional_id, optional_instant
+from api.graphql.scalars import Instant, Position, optional_instant
 from domain.decider import build
 from domain.identifiers import LINE_NAME, LineHint, fits, line_parts
 from domain.queues import line as lines
@@ -87,7 +88,7 @@ class ClassOfLine:
 )
 class Line(Node):
     id: strawberry.ID = strawberry.field(description="service point/service/date")
-    service_point: strawberry.ID = strawberry.field(description="The service point's code.")
+    service_point = link("service-point", "The service point.", key="service_point_code")
     service: str = strawberry.field(description="The service's code.")
     date: Date = strawberry.field(description="The date in La Paz.")
     state: LineState = strawberry.field(description="Its state at the time of the request.")
@@ -95,8 +96,10 @@ class Line(Node):
     last_turn_at: Instant = strawberry.field(description="When it stops giving turns.")
     closes_at: Instant = strawberry.field(description="When it stops calling turns.")
     closed_at: Instant | None = strawberry.field(description="When it was closed; null if it was not.")
-    hospital: strawberry.ID | None = strawberry.field(
-        description="The hospital whose appointments (fichas) have their own class in this line."
+    hospital = link(
+        "hospital",
+        "The hospital whose appointments (fichas) have their own class in this line; null if there is none.",
+        key="hospital_code",
     )
     policy: LinePolicy = strawberry.field(description="The rules by which turns are called.")
     waiting: int = strawberry.field(description="The number of waiting turns.")
@@ -105,6 +108,8 @@ class Line(Node):
     counters: list[Counter] = strawberry.field(description="The counters, by number.")
     last_calls: list[Call] = strawberry.field(description="The last calls, the latest first; at most ten.")
     next: list[str] = strawberry.field(description="The next numbers in the order of their calls; at most five.")
+    service_point_code: strawberry.Private[str]
+    hospital_code: strawberry.Private[str | None]
 
 
 def _policy(policy: Policy) -> LinePolicy:
@@ -150,7 +155,7 @@ def shown_line(now: LineNow) -> Line | None:
     state = _state(now, opened)
     return Line(
         id=strawberry.ID(opened.line),
-        service_point=strawberry.ID(service_point),
+        service_point_code=service_point,
         service=service,
         date=day,
         state=state,
@@ -158,7 +163,7 @@ def shown_line(now: LineNow) -> Line | None:
         last_turn_at=Instant(opened.last_turn_at),
         closes_at=Instant(opened.closes_at),
         closed_at=optional_instant(line.closed.closed_at if line.closed else None),
-        hospital=optional_id(opened.hospital),
+        hospital_code=opened.hospital,
         policy=_policy(opened.policy),
         waiting=0 if now.is_over else line.waiting,
         classes=[_class(now, state, priority) for priority in opened.policy.order],
@@ -190,7 +195,7 @@ async def line_by_id(info: Info, id: str) -> Line | None:
     return await current_line(info.context, id, shown_line)
 
 
-@query("A line by id, from the log: its board. Null if it was never opened.", who=EVERYBODY)
+@node_query("line", "A line by id, from the log: its board. Null if it was never opened.", who=EVERYBODY)
 async def line(
     info: Info,
     id: Annotated[strawberry.ID, strawberry.argument(description="service point/service/date")],
@@ -221,7 +226,7 @@ class LinePolicyInput:
 
 @strawberry.input(description="A line to open, today or for a later day.")
 class OpenLineInput(KeyedInput):
-    service_point: strawberry.ID = strawberry.field(description="The service point's code.")
+    service_point: str = strawberry.field(description="The service point's code.")
     service: str = strawberry.field(description="The service's code: cadastre.")
     date: Date = strawberry.field(description="The date in La Paz.")
     counters: list[int] = strawberry.field(description="The numbers of its counters, each from 1 to 100.")

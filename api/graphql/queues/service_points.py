@@ -4,21 +4,41 @@ import strawberry
 
 from api.access.grant import Grant
 from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
-from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, mutation, query, refuse
+from api.graphql.fields import (
+    AtLeast,
+    Info,
+    Input,
+    KeyedInput,
+    Node,
+    Payload,
+    coded_id,
+    mutation,
+    node_query,
+    query,
+    refuse,
+)
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.queues.arguments import ServicePointCode
 from api.graphql.read_models import BEHIND
-from api.graphql.scalars import Position, optional_id
+from api.graphql.scalars import Position
 from domain.decider import build
 from domain.identifiers import SLUG, fits
+from domain.queues.service_point import stream
 from domain.service_points import RegisterServicePoint
 from projections.queues.service_points import service_points_after
 
 
 @strawberry.type(description="An office or a ward where people wait.")
-class ServicePoint:
-    code: strawberry.ID = strawberry.field(description="Its code: sopocachi.")
+class ServicePoint(Node):
+    code: str = strawberry.field(description="Its code: sopocachi.")
     name: str = strawberry.field(description="Its name.")
-    hospital: strawberry.ID | None = strawberry.field(description="The hospital to which it belongs; null if none.")
+    hospital = link("hospital", "The hospital to which it belongs; null if none.", key="hospital_code")
+    hospital_code: strawberry.Private[str | None]
+
+
+def _service_point(code: str, name: str, hospital: str | None) -> ServicePoint:
+    return ServicePoint(id=coded_id("service-point", code), code=code, name=name, hospital_code=hospital)
 
 
 @query("The service points, by code." + BEHIND, who=EVERYBODY)
@@ -29,26 +49,30 @@ async def service_points(
     if after is not None and not fits(SLUG, after):
         refuse(info, "after", CursorHint())
     rows = await info.context.ask(service_points_after(after or "", first=first + 1), at_least=at_least)
-    nodes = [
-        ServicePoint(code=strawberry.ID(row.service_point), name=row.name, hospital=optional_id(row.hospital))
-        for row in rows
-    ]
+    nodes = [_service_point(row.service_point, row.name, row.hospital) for row in rows]
     return page(nodes, first, lambda point: point.code)
+
+
+@node_query("service-point", "A service point by its code; null if there is none.", who=EVERYBODY)
+async def service_point(info: Info, code: ServicePointCode) -> ServicePoint | None:
+    registered = (await info.context.state(stream(code))).registered
+    return _service_point(code, registered.name, registered.hospital) if registered else None
 
 
 @strawberry.input(description="A service point to register.")
 class RegisterServicePointInput(KeyedInput):
-    service_point: strawberry.ID = strawberry.field(description="Its code: sopocachi.")
+    service_point: str = strawberry.field(description="Its code: sopocachi.")
     name: str = strawberry.field(description="Its name.")
-    hospital: strawberry.ID | None = strawberry.field(
+    hospital: str | None = strawberry.field(
         default=None,
-        description="The hospital to which it belongs: appointments there have their own class in its lines.",
+        description="The code of the hospital to which it belongs: appointments there have their own class in its"
+        " lines.",
     )
 
 
 @strawberry.type(description="The result of registering a service point.")
 class RegisterServicePointPayload(Payload):
-    service_point: strawberry.ID | None = strawberry.field(default=None, description="Its code.")
+    service_point: ServicePoint | None = strawberry.field(default=None, description="The service point.")
 
 
 @mutation(
@@ -64,6 +88,5 @@ async def register_service_point(
     command, outcome = await info.context.perform(
         grant, input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
     )
-    return RegisterServicePointPayload(
-        service_point=strawberry.ID(command.service_point), position=Position(outcome.position)
-    )
+    point = _service_point(command.service_point, command.name, command.hospital)
+    return RegisterServicePointPayload(service_point=point, position=Position(outcome.position))

@@ -9,13 +9,14 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL
 from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.people.acting import own_people
 from api.graphql.queues.access import readers_at
 from api.graphql.queues.arguments import LineName, line_name
 from api.graphql.queues.words import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
 from api.graphql.read_models import BEHIND
-from api.graphql.scalars import Instant, optional_id, optional_instant
+from api.graphql.scalars import Instant, optional_instant
 from domain.identifiers import OPAQUE, OpaqueHint, fits
 from domain.queues.line import TurnState as StateName
 from projections.queues import turns as views
@@ -23,14 +24,16 @@ from projections.queues import turns as views
 
 @strawberry.type(description="The record of a turn: whose it was, its times, and how it ended.")
 class TurnRecord:
-    id: strawberry.ID = strawberry.field(description="The turn's id.")
-    line: strawberry.ID = strawberry.field(description="The line.")
+    turn = link("turn", "The turn, as it is now in the log.", key="turn_id")
+    line = link("line", "The line.", key="line_id")
     number: str = strawberry.field(description="The number that is called: A-017.")
     priority: Priority = strawberry.field(description="Its class.")
     reason: PreferenceReason | None = strawberry.field(description="The reason for a preferential turn.")
     channel: TurnChannel = strawberry.field(description="Where it was taken.")
-    person: strawberry.ID | None = strawberry.field(description="The person whose turn it is; null for a paper ticket.")
-    appointment: strawberry.ID | None = strawberry.field(description="The appointment for which it was taken.")
+    person = link("person", "The person whose turn it is; null for a paper ticket.", key="person_id")
+    appointment = link(
+        "appointment", "The appointment for which it was taken; null if it was for none.", key="appointment_id"
+    )
     state: TurnState = strawberry.field(description="Its state.")
     since: Instant = strawberry.field(description="When the wait began, possibly in another line.")
     taken_at: Instant = strawberry.field(description="When it was taken.")
@@ -44,20 +47,26 @@ class TurnRecord:
     ended_at: Instant | None = strawberry.field(description="When it was over.")
     outcome: ServiceOutcome | None = strawberry.field(description="The outcome of the service.")
     requeues: int = strawberry.field(description="How often it came back to the line after an absence.")
-    moved_from: strawberry.ID | None = strawberry.field(description="The turn in another line from which it was moved.")
-    moved_to: strawberry.ID | None = strawberry.field(description="The turn in another line to which it was moved.")
+    moved_from = link("turn", "The turn in another line from which it was moved.", key="moved_from_id")
+    moved_to = link("turn", "The turn in another line to which it was moved.", key="moved_to_id")
+    turn_id: strawberry.Private[str]
+    line_id: strawberry.Private[str]
+    person_id: strawberry.Private[str | None]
+    appointment_id: strawberry.Private[str | None]
+    moved_from_id: strawberry.Private[str | None]
+    moved_to_id: strawberry.Private[str | None]
 
 
 def _record(row: views.TurnRow) -> TurnRecord:
     return TurnRecord(
-        id=strawberry.ID(row.turn),
-        line=strawberry.ID(row.line),
+        turn_id=row.turn,
+        line_id=row.line,
         number=row.shown,
         priority=Priority[row.priority],
         reason=PreferenceReason[row.reason] if row.reason else None,
         channel=TurnChannel[row.channel],
-        person=optional_id(row.person),
-        appointment=optional_id(row.appointment),
+        person_id=row.person,
+        appointment_id=row.appointment,
         state=TurnState[row.state],
         since=Instant(row.since),
         taken_at=Instant(row.taken_at),
@@ -71,8 +80,8 @@ def _record(row: views.TurnRow) -> TurnRecord:
         ended_at=optional_instant(row.ended_at),
         outcome=ServiceOutcome[row.outcome] if row.outcome else None,
         requeues=row.requeues,
-        moved_from=optional_id(row.moved_from),
-        moved_to=optional_id(row.moved_to),
+        moved_from_id=row.moved_from,
+        moved_to_id=row.moved_to,
     )
 
 
@@ -85,7 +94,7 @@ def _taken_at_position(after: str | None, info: Info) -> int | None:
 
 def _turns_page(rows: Sequence[views.TurnRow], first: int) -> Connection[TurnRecord]:
     cursors = {row.turn: str(row.position) for row in rows}
-    return page([_record(row) for row in rows], first, lambda turn: cursors[turn.id])
+    return page([_record(row) for row in rows], first, lambda record: cursors[record.turn_id])
 
 
 @query(

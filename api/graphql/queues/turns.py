@@ -9,12 +9,13 @@ from api.access.grant import Grant
 from api.graphql.access import EVERYBODY
 from api.graphql.commands import Done, Gives, Takes, command
 from api.graphql.errors import UserError, error_of
-from api.graphql.fields import Info, Node, query, refuse
+from api.graphql.fields import Info, Node, node_query, refuse
+from api.graphql.links import link
 from api.graphql.queues.access import CLERKS_OF_BOTH_LINES, HOLDERS_AND_CLERKS
 from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
-from api.graphql.scalars import Instant, optional_id, optional_instant
+from api.graphql.scalars import Instant, optional_instant
 from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
 from domain.queues import calling, opening, turns
 from domain.queues import line as lines
@@ -32,7 +33,7 @@ class Notice:
 @strawberry.type(description="A turn in a line, for the person who waits with it; without personal data.")
 class Turn(Node):
     id: strawberry.ID = strawberry.field(description="The line's id, then an opaque part.")
-    line: strawberry.ID = strawberry.field(description="The line.")
+    line = link("line", "The line.", key="line_id")
     number: str = strawberry.field(description="The number that is called: A-017.")
     priority: Priority = strawberry.field(description="Its class.")
     state: TurnState = strawberry.field(description="Its state.")
@@ -51,8 +52,10 @@ class Turn(Node):
     back_until: Instant | None = strawberry.field(
         description="If it is absent: until when the person can come back to the line; null if they can't."
     )
-    moved_to: strawberry.ID | None = strawberry.field(description="The turn in another line to which it was moved.")
+    moved_to = link("turn", "The turn in another line to which it was moved.", key="moved_to_id")
     notice: Notice | None = strawberry.field(description="The notice that the person asked for.")
+    line_id: strawberry.Private[str]
+    moved_to_id: strawberry.Private[str | None]
     now: strawberry.Private[LineNow | None]  # None right after the turn was taken: its line has not been loaded
 
     @strawberry.field(
@@ -62,7 +65,7 @@ class Turn(Node):
         if self.now:
             return expected_wait(self.now.expected(self.priority.name, self.ahead))
         return await current_line(
-            info.context, self.line, lambda now: expected_wait(now.expected(self.priority.name, now.ahead(self.id)))
+            info.context, self.line_id, lambda now: expected_wait(now.expected(self.priority.name, now.ahead(self.id)))
         )
 
 
@@ -75,7 +78,7 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
     unserved = turn.state == "WAITING" and now.is_over  # closing time counts even before the line is closed
     return Turn(
         id=strawberry.ID(id),
-        line=strawberry.ID(line_of(id)),
+        line_id=line_of(id),
         number=turn.shown,
         priority=Priority[turn.priority],
         state=TurnState.UNSERVED if unserved else TurnState[turn.state],
@@ -90,7 +93,7 @@ def shown_turn(now: LineNow, id: str) -> Turn | None:
         started_at=optional_instant(turn.started_at),
         ended_at=optional_instant(turn.ended_at),
         back_until=_back_until(line, turn, policy),
-        moved_to=optional_id(turn.moved_to),
+        moved_to_id=turn.moved_to,
         notice=Notice(ahead=notice.ahead, minutes=notice.minutes) if notice else None,
         now=now,
     )
@@ -110,7 +113,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
         return None
     return Turn(
         id=strawberry.ID(taken.turn),
-        line=strawberry.ID(line_of(taken.turn)),
+        line_id=line_of(taken.turn),
         number=shown_number(taken.priority, taken.number),
         priority=Priority[taken.priority],
         state=TurnState.WAITING,
@@ -125,7 +128,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
         started_at=None,
         ended_at=None,
         back_until=None,
-        moved_to=None,
+        moved_to_id=None,
         notice=None,
         now=None,
     )
@@ -144,8 +147,9 @@ async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
 
 @strawberry.type(description="The person already has a turn in the line.")
 class HasATurn(UserError):
-    turn: strawberry.ID = strawberry.field(description="The turn.")
+    turn = link("turn", "The turn.", key="turn_id")
     number: str = strawberry.field(description="Its number: A-017.")
+    turn_id: strawberry.Private[str]
 
 
 @strawberry.type(description="The request came too early.")
@@ -155,7 +159,7 @@ class NotBefore(UserError):
 
 @error_of(calling.HasATurn)
 def _has_a_turn(refusal: calling.HasATurn, _grant: Grant | None, **common: Any) -> UserError:
-    return HasATurn(turn=strawberry.ID(refusal.turn), number=refusal.number, **common)
+    return HasATurn(turn_id=refusal.turn, number=refusal.number, **common)
 
 
 @error_of(opening.LineNotOpenYet, calling.CalledJustNow)
@@ -165,7 +169,7 @@ def _not_before(
     return NotBefore(at=Instant(refusal.at), **common)
 
 
-@query("A turn by id, from the log; null if there is none.", who=EVERYBODY)
+@node_query("turn", "A turn by id, from the log; null if there is none.", who=EVERYBODY)
 async def turn(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The turn's id.")]
 ) -> Turn | None:

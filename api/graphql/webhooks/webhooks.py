@@ -9,14 +9,28 @@ import strawberry
 
 from api.access.grant import Grant
 from api.graphql.access import ALL, DOERS_OF_ALL, READERS_OF_ALL, Rule
-from api.graphql.commands import Done, Given, Gives, Takes, command
-from api.graphql.fields import AtLeast, Info, Input, KeyedInput, Payload, mutation, query, refuse
+from api.graphql.commands import Done, Gives, Takes, command
+from api.graphql.fields import (
+    AtLeast,
+    Info,
+    Input,
+    KeyedInput,
+    Node,
+    Payload,
+    coded_id,
+    mutation,
+    node_query,
+    query,
+    refuse,
+)
+from api.graphql.links import link
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from api.graphql.scalars import Instant, Position
 from domain.decider import build
-from domain.identifiers import SLUG, SlugHint, fits
+from domain.identifiers import DELIVERY_NAME, SLUG, SlugHint, fits, position_of, webhook_of
 from domain.outbox import MESSAGES
-from domain.webhooks import delivery, registration
+from domain.webhooks import delivery as resending
+from domain.webhooks import registration
 from infra.reactions.webhooks import shown_secret
 from projections.webhooks import deliveries as views
 
@@ -41,13 +55,13 @@ class DeliveryState(Enum):
     DELIVERED = strawberry.enum_value("DELIVERED", description="The receiver accepted it with a status of 2xx.")
     GIVEN_UP = strawberry.enum_value(
         "GIVEN_UP",
-        description=f"It failed {delivery.ATTEMPTS_MAX} times, or the receiver answered 410. It can be sent again.",
+        description=f"It failed {resending.ATTEMPTS_MAX} times, or the receiver answered 410. It can be sent again.",
     )
 
 
 @strawberry.type(description="An external program to which events are sent: see docs/webhooks.md.")
-class Webhook:
-    id: strawberry.ID = strawberry.field(description="Its code.")
+class Webhook(Node):
+    code: str = strawberry.field(description="Its code: sms-gateway.")
     name: str = strawberry.field(description="A name for people.")
     url: str = strawberry.field(description="The URL to which events are sent.")
     kinds: list[Enum] = strawberry.field(description="The kinds of events that are sent.", graphql_type=WebhookKinds)
@@ -64,10 +78,11 @@ class DeliveryAttempt:
 
 
 @strawberry.type(description="The delivery of an event to a webhook.")
-class Delivery:
+class Delivery(Node):
     id: strawberry.ID = strawberry.field(
         description="The webhook's code and the position; also the `webhook-id` of the message."
     )
+    webhook = link("webhook", "The webhook; null if it has been removed.", key="webhook_code")
     position: Position = strawberry.field(description="The event's position in the log.")
     kind: Enum = strawberry.field(description="The kind of the message.", graphql_type=WebhookKind)
     happened_at: Instant = strawberry.field(description="When the event happened.")
@@ -77,18 +92,24 @@ class Delivery:
     history: list[DeliveryAttempt] = strawberry.field(
         description=f"The last {views.HISTORY_MAX} attempts, the earliest first."
     )
+    webhook_code: strawberry.Private[str]
 
 
-def _webhook(said: registration.WebhookRegistered) -> Webhook:
-    kinds = [WebhookKind(kind) for kind in said.kinds]
+def _webhook(registered: registration.WebhookRegistered) -> Webhook:
     return Webhook(
-        id=strawberry.ID(said.webhook), name=said.name, url=said.url, kinds=kinds, generation=said.generation
+        id=coded_id("webhook", registered.webhook),
+        code=registered.webhook,
+        name=registered.name,
+        url=registered.url,
+        kinds=[WebhookKind(kind) for kind in registered.kinds],
+        generation=registered.generation,
     )
 
 
 def _delivery(row: views.ShownDelivery) -> Delivery:
     return Delivery(
         id=strawberry.ID(row.delivery),
+        webhook_code=webhook_of(row.delivery),
         position=Position(row.position),
         kind=WebhookKind(row.kind),
         happened_at=Instant(row.happened_at),
@@ -109,7 +130,32 @@ ADMINISTRATORS_AND_READERS: Rule = {"administrator": ALL, **READERS_OF_ALL}
 @query(f"The webhooks, by code; at most {registration.WEBHOOKS_MAX}.", who=ADMINISTRATORS_AND_READERS)
 async def webhooks(info: Info) -> list[Webhook]:
     state: registration.Webhooks = await info.context.state(registration.WEBHOOKS)
-    return [_webhook(said) for _, said in sorted(state.live.items())]
+    return [_webhook(registered) for _, registered in sorted(state.live.items())]
+
+
+@node_query("webhook", "A webhook by its code; null if it is not registered.", who=ADMINISTRATORS_AND_READERS)
+async def webhook(
+    info: Info, code: Annotated[str, strawberry.argument(description="The webhook's code: sms-gateway.")]
+) -> Webhook | None:
+    state: registration.Webhooks = await info.context.state(registration.WEBHOOKS)
+    registered = state.live.get(code)
+    return _webhook(registered) if registered else None
+
+
+@node_query(
+    "delivery",
+    "A delivery by id, from the read models; null if there is none.",
+    who=ADMINISTRATORS_AND_READERS,
+)
+async def delivery(
+    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The webhook's code and the position.")]
+) -> Delivery | None:
+    if not fits(DELIVERY_NAME, id):
+        return None
+    position = position_of(id)
+    question = views.of_webhook(webhook_of(id), state=None, before=position + 1, first=1)
+    rows = await info.context.ask(question, at_least=None)
+    return next((_delivery(row) for row in rows if row.position == position), None)
 
 
 @query(
@@ -120,7 +166,7 @@ async def webhooks(info: Info) -> list[Webhook]:
 async def deliveries(
     info: Info,
     *,
-    webhook: Annotated[strawberry.ID, strawberry.argument(description="The webhook's code.")],
+    webhook: Annotated[str, strawberry.argument(description="The webhook's code.")],
     first: First,
     after: After = None,
     state: Annotated[DeliveryState | None, strawberry.argument(description="A state; default: all.")] = None,
@@ -143,7 +189,7 @@ async def deliveries(
 
 @strawberry.input(description="A webhook to register or change.")
 class RegisterWebhookInput(KeyedInput):
-    webhook: strawberry.ID = strawberry.field(description="A code of your choice: sms-gateway.")
+    webhook: str = strawberry.field(description="A code of your choice: sms-gateway.")
     name: str = strawberry.field(description="A name for people.")
     url: str = strawberry.field(
         description="The URL for POST: https, or http on this machine, with at most 500 characters. The log keeps it"
@@ -197,21 +243,21 @@ async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhoo
     registration.RemoveWebhook,
     "Remove a webhook: nothing more is sent to it, not even deliveries that are still due.",
     who=ADMINISTRATORS,
-    takes=Takes("A webhook to remove.", webhook=Given("The webhook's code.", type=strawberry.ID)),
-    gives=Gives("The result of removing a webhook.", webhook="The code of the removed webhook."),
+    takes=Takes("A webhook to remove.", webhook="The webhook's code."),
+    gives=Gives("The result of removing a webhook.", removed_id="The id of the removed webhook."),
 )
 async def remove_webhook(info: Info, done: Done[registration.RemoveWebhook]) -> strawberry.ID:
-    return strawberry.ID(done.command.webhook)
+    return coded_id("webhook", done.command.webhook)
 
 
 @command(
-    delivery.ResendDelivery,
+    resending.ResendDelivery,
     "Send a delivery again now, whether it was delivered or given up.",
     who=ADMINISTRATORS,
     takes=Takes("A delivery to send again.", delivery="The delivery's id."),
     gives=Gives(
-        "The result of the request.", delivery="The delivery's id: `deliveries` with `atLeast: position` shows it."
+        "The result of the request.", delivery_id="The delivery's id: `deliveries` with `atLeast: position` shows it."
     ),
 )
-async def resend_delivery(info: Info, done: Done[delivery.ResendDelivery]) -> strawberry.ID:
+async def resend_delivery(info: Info, done: Done[resending.ResendDelivery]) -> strawberry.ID:
     return strawberry.ID(done.command.delivery)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from domain.calendar import local_date
+from domain.decider import StreamName
 from domain.identifiers import LineId, id_of, line_id, line_parts
 from domain.queues.experience import Experience
 from domain.queues.learning import Learner
@@ -38,11 +39,20 @@ class _Known:
         self.turn = asyncio.Lock()
 
 
+class _Batch:
+    """Lines whose new events are read in one statement."""
+
+    def __init__(self) -> None:
+        self.streams: dict[StreamName, Loaded] = {}
+        self.reading: asyncio.Task[None]
+
+
 class Lines:
     """The lines that were used recently. Nothing in a line is personal."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._next: _Batch | None = None  # has yet to begin
         self._known: OrderedDict[LineId, _Known] = OrderedDict()
         self._bytes = 0
 
@@ -56,7 +66,7 @@ class Lines:
         async with known.turn:
             before_bytes = known.loaded.weight_bytes
             try:
-                await self._log.catch_up({stream(line): known.loaded})
+                await self._catch_up(stream(line), known.loaded)
             except BaseException:
                 known.loaded.weight_bytes = before_bytes
                 self._forget(line, known)  # it may be half changed, so read it again
@@ -70,6 +80,20 @@ class Lines:
         while len(self._known) > LINES_KEPT_MAX or (self._bytes > LINES_BYTES_MAX and len(self._known) > 1):
             self._forget(*next(iter(self._known.items())))
         return shown
+
+    async def _catch_up(self, name: StreamName, loaded: Loaded) -> None:
+        """Read the new events of a line, together with those of others that are asked for at the same time."""
+        batch = self._next
+        if batch is None or name in batch.streams:
+            batch = self._next = _Batch()
+            batch.reading = asyncio.create_task(self._read(batch))
+        batch.streams[name] = loaded
+        await asyncio.shield(batch.reading)  # others wait for it, too
+
+    async def _read(self, batch: _Batch) -> None:
+        if self._next is batch:
+            self._next = None
+        await self._log.catch_up(batch.streams)
 
     def _forget(self, line: LineId, known: _Known) -> None:
         if self._known.get(line) is known:
