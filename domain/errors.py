@@ -3,7 +3,7 @@
 Each refusal is a class, declared beside the rule that raises it. Its details are its fields, and it has a text in every
 language. Hints are declared in the same way.
 
-    class SlotTaken(Rejected, es="El turno {slot} ya está tomado.", en="Slot {slot} is taken."):
+    class SlotTaken(Rejected, es="El horario {slot} ya está ocupado.", en="Slot {slot} is taken."):
         slot: int
         alternatives: list[Slot]
 
@@ -17,7 +17,7 @@ from datetime import date, datetime
 from string import Formatter
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform, get_args
 
-from domain.calendar import TIME_ZONE
+from domain.calendar import in_words
 
 Language = Literal["es", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -32,7 +32,7 @@ class _Worded:
     field_names: ClassVar[tuple[str, ...]]
 
     def blanks(self, language: Language) -> dict[str, Any]:
-        """The values that fill the text's blanks. Instants are in the time of La Paz."""
+        """The values that fill the text's blanks. Dates are in words, and instants in the time of La Paz."""
         return {name: _shown(getattr(self, name), language) for name in self.field_names}
 
     def message(self, language: Language) -> str:
@@ -41,8 +41,8 @@ class _Worded:
 
 
 def _shown(value: Any, language: Language) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(TIME_ZONE).strftime("%d/%m/%Y %H:%M:%S")
+    if isinstance(value, date):
+        return in_words(value, language)
     return value.message(language) if isinstance(value, Hint) else value
 
 
@@ -143,11 +143,34 @@ class WrongTypeHint(
 ): ...
 
 
-class LengthHint(Hint, es="la longitud debe ser {bound}", en="its length must be {bound}"):
+BOUNDS: dict[str, dict[Language, str]] = {
+    ">=": {"es": "al menos", "en": "at least"},
+    ">": {"es": "más de", "en": "more than"},
+    "<=": {"es": "como máximo", "en": "at most"},
+    "<": {"es": "menos de", "en": "less than"},
+}
+
+
+class _Bounded:
+    """Shows `bound`, a sign of comparison and a number such as ">= 1", in words."""
+
+    bound: str
+
+    def blanks(self, language: Language) -> dict[str, Any]:
+        sign, _, number = self.bound.partition(" ")
+        return {"bound": f"{BOUNDS[sign][language]} {number}" if sign in BOUNDS else self.bound}
+
+
+class LengthHint(
+    _Bounded,
+    Hint,
+    es="debe tener {bound} caracteres o elementos",
+    en="it must have {bound} characters or items",
+):
     bound: str
 
 
-class NumberHint(Hint, es="el número debe ser {bound}", en="the number must be {bound}"):
+class NumberHint(_Bounded, Hint, es="el número debe ser {bound}", en="the number must be {bound}"):
     bound: str
 
 

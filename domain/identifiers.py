@@ -261,7 +261,7 @@ _CI = re.compile(
 
 class IdentityNumberHint(
     Hint,
-    es="un número de identidad tiene de 4 a 10 dígitos y, si los hay, complemento y departamento: "
+    es="un número de carnet tiene de 4 a 10 cifras y, si los hay, complemento y departamento: "
     "4820193, 4820193-1A, 4820193-1A LP",
     en="an identity number has 4 to 10 digits, and a complement and a department if any: 4820193, "
     "4820193-1A, 4820193-1A LP",

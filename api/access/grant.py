@@ -36,13 +36,13 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 class Forbidden(
     Rejected,
-    es="Esta cuenta no tiene permiso para hacer esto.",
+    es="Su cuenta no tiene permiso para hacer esto.",
     en="This login is not allowed to do this.",
 ): ...
 
 
 class LoginRequired(
     Rejected,
-    es="Para esto debe iniciar sesión: falta el token.",
+    es="Para hacer esto, inicie sesión: falta el token.",
     en="You must log in to do this: the token is missing.",
 ): ...

@@ -53,7 +53,7 @@ class Rate:
 
 class TooManyRequests(
     Rejected,
-    es="Hay demasiadas solicitudes: vuelva a intentar en {seconds} s.",
+    es="Hizo demasiadas solicitudes: espere {seconds} segundos e intente de nuevo.",
     en="There are too many requests: try again in {seconds} s.",
 ):
     seconds: int

@@ -91,7 +91,7 @@ class Services:
 
 class NotReachedYet(
     Rejected,
-    es="La vista está en la posición {position} del registro y todavía no llegó a la pedida; intente de nuevo.",
+    es="Los datos llegan hasta la posición {position} del registro y no todavía hasta la pedida: intente de nuevo.",
     en="The read model is at position {position} of the log and has not reached the requested one yet; try again.",
 ):
     position: int

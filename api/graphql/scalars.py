@@ -68,7 +68,7 @@ class DateHint(
 
 class InstantHint(
     Hint,
-    es="un instante se escribe en ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
+    es="una fecha con hora se escribe en ISO 8601 con su diferencia horaria: 2027-01-15T08:00:00-04:00",
     en="an instant is written in ISO 8601 with its UTC offset: 2027-01-15T08:00:00-04:00",
 ): ...
 

@@ -54,7 +54,7 @@ def _reads(command: "CheckIn | MarkNoShow") -> tuple[Stream[Agenda]]:
 
 class NotItsDay(
     Rejected,
-    es="La cita es el {at}: la llegada se registra ese mismo día.",
+    es="La ficha es para el {at}: la llegada se registra ese mismo día.",
     en="The appointment is on {at}: the patient checks in on that day.",
 ):
     at: datetime
@@ -62,7 +62,7 @@ class NotItsDay(
 
 class CheckedInAlready(
     Rejected,
-    es="El paciente ya se presentó a esta cita.",
+    es="La llegada del paciente ya está registrada.",
     en="The patient has already checked in for this appointment.",
 ): ...
 
@@ -85,7 +85,7 @@ def check_in(command: CheckIn, agenda: Agenda, *, now: datetime) -> Decided:
 
 class NotBegunYet(
     Rejected,
-    es="La cita empieza el {at}: antes no se puede marcar una inasistencia.",
+    es="La ficha es para el {at}: la inasistencia se marca desde esa hora.",
     en="The appointment begins on {at}: it can't be marked as a no-show before then.",
 ):
     at: datetime

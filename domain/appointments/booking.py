@@ -1,7 +1,7 @@
 """Booking a slot: its rules, and the events on the agenda's stream and on the patient's."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from domain.appointments import patient as patients
 from domain.appointments.agenda import (
@@ -18,7 +18,7 @@ from domain.appointments.availability import Slot, is_released, nearest_free
 from domain.appointments.patient import Patient, VisitTaken
 from domain.decider import MUST_BE_REGISTERED, Command, Decided
 from domain.decision import decides
-from domain.errors import InThePast, InvalidInput, Rejected
+from domain.errors import InThePast, InvalidInput, Language, Rejected
 from domain.identifiers import (
     AGENDA_NAME,
     APPOINTMENT_NAME,
@@ -33,7 +33,7 @@ from domain.identifiers import (
 
 class SlotUnknown(
     Rejected,
-    es="La agenda no tiene el turno {slot}: sus turnos van del 1 al {limit}.",
+    es="La agenda no tiene el horario {slot}: sus horarios van del 1 al {limit}.",
     en="The agenda has no slot {slot}: its slots go from 1 to {limit}.",
 ):
     slot: int
@@ -42,7 +42,7 @@ class SlotUnknown(
 
 class NotReleasedYet(
     Rejected,
-    es="Las fichas de esta agenda se habilitan el {at}.",
+    es="Las fichas de esta agenda se dan desde el {at}.",
     en="This agenda opens for booking on {at}.",
 ):
     at: datetime
@@ -62,7 +62,7 @@ def slot_on_offer(agenda: Agenda, number: int, now: datetime) -> tuple[AgendaPub
     return agenda.published, slot
 
 
-class SlotTaken(Rejected, es="El turno {slot} ya está tomado.", en="Slot {slot} is taken."):
+class SlotTaken(Rejected, es="El horario {slot} ya está ocupado.", en="Slot {slot} is taken."):
     slot: int
     alternatives: list[Slot]
 
@@ -86,13 +86,25 @@ def visit_of(appointment: AppointmentId, published: AgendaPublished, slot: Slot)
     )
 
 
+CHANNEL_WORDS: dict[str, dict[Language, str]] = {
+    "WEB": {"es": "por internet", "en": "on the web"},
+    "PHONE": {"es": "por teléfono", "en": "by telephone"},
+    "WINDOW": {"es": "en ventanilla", "en": "at the window"},
+    "ASSISTED": {"es": "con ayuda de otra persona", "en": "with assistance"},
+}
+
+
 class QuotaExhausted(
     Rejected,
-    es="Se agotó el cupo de {limit} fichas para el canal {channel}.",
-    en="The quota of {limit} appointments for the channel {channel} is used up.",
+    es="Se agotó el cupo de {limit} fichas {channel}.",
+    en="The quota of {limit} appointments {channel} is used up.",
 ):
     channel: str  # as stored in events
     limit: int
+
+    def blanks(self, language: Language) -> dict[str, Any]:
+        words = CHANNEL_WORDS.get(self.channel, {"es": "por otro canal", "en": "through another channel"})
+        return super().blanks(language) | {"channel": words[language]}
 
 
 def refuse_beyond_quota(agenda: Agenda, published: AgendaPublished, channel: str, *, path: str) -> None:

@@ -22,7 +22,7 @@ Reason = Literal["PATIENT", "HOSPITAL", "MISTAKE", "OTHER"]  # no free text: it 
 
 class AppointmentOver(
     Rejected,
-    es="La cita era el {at}: ya no se puede cancelar ni reprogramar.",
+    es="La ficha era para el {at}: ya no se puede cancelar ni reprogramar.",
     en="The appointment was on {at}: it can no longer be cancelled or moved.",
 ):
     at: datetime

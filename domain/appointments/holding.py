@@ -26,7 +26,7 @@ HOLD_SECONDS_MAX = 3_600
 
 class HoldRenewedAlready(
     Rejected,
-    es="La reserva ya fue renovada; vence el {at}.",
+    es="La reserva ya se renovó una vez y vence el {at}.",
     en="The hold was already renewed; it expires on {at}.",
 ):
     at: datetime

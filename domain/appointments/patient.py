@@ -95,7 +95,7 @@ def live_holds(patient: Patient, now: datetime) -> Iterator[HoldTaken]:
 
 class HoldLimitReached(
     Rejected,
-    es="Solo se pueden reservar {limit} turnos a la vez; la primera reserva vence el {at}.",
+    es="Se pueden reservar {limit} horarios a la vez como máximo; la primera reserva vence el {at}.",
     en="At most {limit} slots can be held at a time; the first hold expires on {at}.",
 ):
     limit: int
@@ -122,7 +122,7 @@ def refuse_another_hold(patient: Patient, agenda: AgendaId, slot: int, now: date
 
 class VisitsOverlap(
     Rejected,
-    es="El paciente tiene otra cita a esa hora, el {at}.",
+    es="El paciente ya tiene una ficha a esa hora, para el {at}.",
     en="The patient has another appointment at that time, on {at}.",
 ):
     appointment: AppointmentId
@@ -131,7 +131,7 @@ class VisitsOverlap(
 
 class AlreadySeenHere(
     Rejected,
-    es="El paciente ya tiene una ficha en esta especialidad y hospital, para el {at}.",
+    es="El paciente ya tiene una ficha de esta especialidad en este hospital, para el {at}.",
     en="The patient already has an appointment for this specialty and hospital, on {at}.",
 ):
     appointment: AppointmentId

@@ -41,13 +41,13 @@ class SlotTime(Value, forbid_unknown_fields=True):
 
 class AgendaExists(
     Rejected,
-    es="Ya hay una agenda distinta de este profesional para esa fecha.",
+    es="Este profesional ya tiene otra agenda para esa fecha.",
     en="This practitioner already has a different agenda on that date.",
 ):
     agenda: AgendaId
 
 
-class SlotDateHint(Hint, es="el turno debe empezar el día {at} en La Paz", en="the slot must start on {at} in La Paz"):
+class SlotDateHint(Hint, es="el horario debe empezar el {at}, en La Paz", en="the slot must start on {at} in La Paz"):
     at: date
 
 

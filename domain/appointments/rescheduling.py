@@ -27,7 +27,7 @@ RESCHEDULED = "RESCHEDULED"  # a reason of cancellation that clients can't give
 
 class AnotherSpecialty(
     Rejected,
-    es="La ficha es de {specialty}: solo el hospital puede cambiarla de especialidad.",
+    es="La ficha es de {specialty}: solo el hospital puede cambiarla a otra especialidad.",
     en="The appointment is for {specialty}: only the hospital can move it to another specialty.",
 ):
     specialty: SpecialtyId

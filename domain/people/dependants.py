@@ -136,13 +136,13 @@ def _all_of_both(
 
 
 class GuardianOfOneself(
-    Rejected, es="Nadie puede ser dependiente de sí mismo.", en="Nobody can be their own dependant."
+    Rejected, es="Una persona no puede ser dependiente de sí misma.", en="Nobody can be their own dependant."
 ): ...
 
 
 class GuardianUnderAge(
     Rejected,
-    es="Quien está a cargo de otra persona debe tener {limit} años cumplidos.",
+    es="Quien tiene a otra persona a su cargo debe haber cumplido {limit} años.",
     en="A guardian must be at least {limit} years old.",
 ):
     limit: int
@@ -189,7 +189,7 @@ def declare_dependant(
 
 class DeclaredOtherwise(
     Rejected,
-    es="Esta persona ya fue declarada con otra relación; primero termine esa.",
+    es="Esta persona ya está declarada con otra relación: primero termine esa.",
     en="This person is already declared with another relation; end that one first.",
 ): ...
 
@@ -235,21 +235,21 @@ def _refuse_another(guardian: Guardian, now: datetime) -> None:
 
 class DependencyUnknown(
     Rejected,
-    es="Esta persona no fue declarada como dependiente.",
+    es="Esta persona no está declarada como dependiente.",
     en="This person was not declared as a dependant.",
 ): ...
 
 
 class DependencyOver(
     Rejected,
-    es="Esa dependencia ya terminó; si hace falta, declárela de nuevo.",
+    es="Esa dependencia ya terminó: si hace falta, declárela de nuevo.",
     en="That dependency is over; declare it again if it is needed.",
 ): ...
 
 
 class DeclaredByYourself(
     Rejected,
-    es="La declaración se hizo con esta misma cuenta: debe confirmarla otra persona.",
+    es="La declaración se hizo con su misma cuenta: debe confirmarla otra persona.",
     en="The declaration was made with this same login: somebody else must confirm it.",
 ): ...
 

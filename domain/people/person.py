@@ -135,7 +135,7 @@ def evolve_identity(identity: Identity, event: Event) -> Identity:
 
 class IdentityTaken(
     Rejected,
-    es="Ya hay una persona registrada con ese número de identidad.",
+    es="Ya hay una persona registrada con ese número de carnet.",
     en="Somebody is already registered under that identity number.",
 ): ...
 

@@ -77,7 +77,7 @@ def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
 
 class CounterBusy(
     Rejected,
-    es="La ventanilla todavía está ocupada con el turno {number}.",
+    es="La ventanilla todavía atiende el turno {number}.",
     en="The counter is still busy with turn {number}.",
 ):
     number: str
@@ -118,7 +118,7 @@ STATE_WORDS: dict[TurnState, dict[Language, str]] = {
     "CALLED": {"es": "ya fue llamado", "en": "it was called"},
     "SERVING": {"es": "está siendo atendido", "en": "it is being served"},
     "SERVED": {"es": "ya fue atendido", "en": "it was served"},
-    "ABSENT": {"es": "fue llamado y nadie se presentó", "en": "it was called and nobody came"},
+    "ABSENT": {"es": "se le llamó y nadie se presentó", "en": "it was called and nobody came"},
     "LEFT": {"es": "salió de la fila", "en": "it left the line"},
     "TRANSFERRED": {"es": "pasó a otra fila", "en": "it moved to another line"},
     "UNSERVED": {"es": "la fila cerró antes de llamarlo", "en": "the line closed before it was called"},
@@ -185,7 +185,7 @@ class FinishService(Command):
 
 class CalledJustNow(
     Rejected,
-    es="El turno acaba de ser llamado: la persona tiene hasta el {at} para presentarse.",
+    es="El turno se acaba de llamar: la persona tiene hasta el {at} para presentarse.",
     en="The turn was called just now: the person has until {at} to come.",
 ):
     at: datetime

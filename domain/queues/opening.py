@@ -116,7 +116,7 @@ def open_line(command: OpenLine, point: ServicePoint, line: Line, *, now: dateti
 
 class LineDateHint(
     Hint,
-    es="el horario de una fila debe estar dentro de su fecha, en La Paz: {at}",
+    es="una fila debe abrir y cerrar en su misma fecha, en La Paz: {at}",
     en="the hours of a line must be on its date in La Paz: {at}",
 ):
     at: date

@@ -93,7 +93,7 @@ class NoMoreTurns(
 
 class TooManyTurns(
     Rejected,
-    es="Una persona puede tomar {limit} turnos en una fila como máximo.",
+    es="Una persona puede sacar {limit} turnos en una fila como máximo.",
     en="A person can take at most {limit} turns in a line.",
 ):
     limit: int
@@ -169,7 +169,7 @@ def leave_line(command: LeaveLine, line: Line, *, now: datetime) -> Decided:
 
 class AbsentTooLong(
     Rejected,
-    es="Se le llamó y no se presentó; podía volver a la fila hasta el {at}. Tome un turno nuevo.",
+    es="Se le llamó y no se presentó; podía volver a la fila hasta el {at}. Saque un turno nuevo.",
     en="You were called and did not come; you could return to the line until {at}. Take a new turn.",
 ):
     at: datetime
@@ -177,7 +177,7 @@ class AbsentTooLong(
 
 class RequeuedTooOften(
     Rejected,
-    es="Ya volvió a la fila {limit} veces: tome un turno nuevo.",
+    es="Ya volvió a la fila {limit} veces: saque un turno nuevo.",
     en="You have already come back {limit} times: take a new turn.",
 ):
     limit: int

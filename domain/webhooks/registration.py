@@ -62,7 +62,7 @@ def evolve(webhooks: Webhooks, event: Event) -> Webhooks:
 
 class TooManyWebhooks(
     Rejected,
-    es="Se pueden registrar {limit} webhooks como máximo; primero quite uno.",
+    es="Se pueden registrar {limit} webhooks como máximo: primero quite uno.",
     en="At most {limit} webhooks can be registered; remove one first.",
 ):
     limit: int

@@ -41,7 +41,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
 
 class Overloaded(
     Rejected,
-    es="Hay demasiadas solicitudes en este momento; intente de nuevo en unos segundos.",
+    es="Hay demasiadas solicitudes en este momento: intente de nuevo en unos segundos.",
     en="There are too many requests at the moment; try again in a few seconds.",
 ): ...
 
@@ -49,7 +49,7 @@ class Overloaded(
 class ServiceUnavailable(
     Rejected,
     code="unavailable",
-    es="El servicio no está disponible en este momento; repita la solicitud con la misma clave.",
+    es="El sistema no está disponible en este momento: repita la solicitud con la misma clave.",
     en="The service is not available at the moment; repeat the request with the same key.",
 ): ...
 

@@ -247,7 +247,7 @@ async def test_publishing_with_quotas_and_release(client: Client, core: Core, cl
     book = wish(1, ana, "b") | {"agenda": published["agenda"]["id"]}
     (error,) = (await client.data(BOOK, input=book))["errors"]
     assert (error["__typename"], error["releaseAt"]) == ("NotReleasedYet", "2027-01-05T11:00:00Z")
-    assert "05/01/2027 07:00" in error["message"]
+    assert "martes 5 de enero, 07:00" in error["message"]
     clock.wait(24 * 3600)
     assert (await client.data(SLOTS, id=published["agenda"]["id"], first=5, state="FREE"))["freeSlots"] == 1
     assert (await client.data(BOOK, input=book))["errors"][0]["code"] == "quota_exhausted"

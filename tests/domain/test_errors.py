@@ -1,11 +1,14 @@
 """Refusals are classes: code, fields and texts in one place, checked when the program starts."""
 
 from datetime import UTC, datetime
+from typing import Any, get_args
 
 import pytest
 
-from domain.appointments.booking import SlotTaken
-from domain.errors import HINTS, REFUSALS, Hint, InvalidInput, Rejected
+from api.contexts import load_domain
+from domain.appointments.agenda import Channel
+from domain.appointments.booking import CHANNEL_WORDS, QuotaExhausted, SlotTaken
+from domain.errors import HINTS, REFUSALS, Hint, InvalidInput, LengthHint, NumberHint, Rejected
 from domain.identifiers import SlugHint
 from domain.queues.calling import TurnElsewhere
 
@@ -33,8 +36,8 @@ def test_a_refusal_has_its_path_its_details_and_a_text_in_each_language() -> Non
     refusal = LampBroken(path="lamp", lamp=3, at=datetime(2027, 1, 15, 12, 30, tzinfo=UTC))
     assert refusal.path == "lamp"
     assert refusal.details == {"lamp": 3, "at": refusal.at}
-    assert refusal.message("es") == "La lámpara 3 falló el 15/01/2027 08:30:00."
-    assert refusal.message("en") == "Lamp 3 failed on 15/01/2027 08:30:00."
+    assert refusal.message("es") == "La lámpara 3 falló el viernes 15 de enero, 08:30."
+    assert refusal.message("en") == "Lamp 3 failed on Friday 15 January, 08:30."
 
 
 def test_a_wrong_input_says_what_a_right_one_looks_like() -> None:
@@ -49,6 +52,31 @@ def test_the_state_of_a_turn_is_said_in_words() -> None:
     assert refusal.message("es") == "No se puede hacer eso con el turno A-017: ya fue atendido."
     assert refusal.message("en") == "That can't be done with turn A-017: it was served."
     assert refusal.details == {"number": "A-017", "state": "SERVED"}
+
+
+def test_a_bound_and_a_channel_are_said_in_words() -> None:
+    assert InvalidInput(hint=LengthHint(bound="<= 120")).message("es") == (
+        "Dato no válido: debe tener como máximo 120 caracteres o elementos."
+    )
+    assert InvalidInput(hint=NumberHint(bound=">= 1")).message("en") == "Invalid value: the number must be at least 1."
+    assert InvalidInput(hint=NumberHint(bound="3")).message("es") == "Dato no válido: el número debe ser 3."
+    assert NumberHint(bound=">= 1").bound == ">= 1"
+    refusal = QuotaExhausted(channel="PHONE", limit=4)
+    assert refusal.message("es") == "Se agotó el cupo de 4 fichas por teléfono."
+    assert refusal.message("en") == "The quota of 4 appointments by telephone is used up."
+    assert refusal.details == {"channel": "PHONE", "limit": 4}
+    assert set(CHANNEL_WORDS) == set(get_args(Channel))
+
+
+def test_every_refusal_says_its_instant_in_words_in_the_time_of_la_paz() -> None:
+    at = datetime(2026, 12, 1, 12, 40, tzinfo=UTC)
+    load_domain()
+    for refusal in REFUSALS.values():
+        if "at" in refusal.field_names:
+            others: dict[str, Any] = {name: "CALLED" for name in refusal.field_names if name != "at"}
+            made = refusal(**{"at": at, **others})
+            assert "martes 1 de diciembre, 08:40" in made.message("es"), refusal
+            assert "Tuesday 1 December, 08:40" in made.message("en"), refusal
 
 
 def test_a_detail_that_is_missing_or_unknown_is_an_error() -> None:

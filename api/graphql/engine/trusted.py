@@ -24,7 +24,7 @@ def document_id(text: str) -> str:
 
 class DocumentUnknown(
     Rejected,
-    es="Ningún documento de la lista de la ciudad tiene ese identificador.",
+    es="En la lista de la ciudad no hay ningún documento con ese identificador.",
     en="No document on the city's list has that id.",
 ): ...
 
