@@ -41,6 +41,9 @@ BOUNDED = {
     "Query.webhooks": "domain.webhooks.registration.WEBHOOKS_MAX",
     "Query.utilisation": "api.graphql.appointments.views.WEEKS_MAX weeks of a hospital's specialties",
     "SlotTaken.alternatives": "domain.appointments.availability.ALTERNATIVES_MAX",
+    "Viewer.roles": "api.access.identity.ROLES",
+    "Viewer.hospitals": "api.access.identity.SCOPES_MAX",
+    "Viewer.servicePoints": "api.access.identity.SCOPES_MAX",
     "Webhook.kinds": "domain.outbox.MESSAGES",
 }
 
@@ -159,7 +162,19 @@ def _exists(day: str) -> bool:
     return True
 
 
-CONVENTIONS = [undescribed, unpaged, wrong_mutations, misnamed, wrongly_deprecated]
+def without_identity(schema: GraphQLSchema) -> list[str]:
+    """Types with an `id` that are no Node, and Nodes that no query finds."""
+    wrong = []
+    for kind in own_types(schema):
+        if isinstance(kind, GraphQLObjectType) and "id" in kind.fields:
+            if "Node" not in {one.name for one in kind.interfaces}:
+                wrong.append(f"{kind.name} has an id and is no Node")
+            elif kind.name not in {str(field.type) for field in schema.query_type.fields.values()}:  # type: ignore[union-attr]
+                wrong.append(f"no query finds a {kind.name}")
+    return wrong
+
+
+CONVENTIONS = [undescribed, without_identity, unpaged, wrong_mutations, misnamed, wrongly_deprecated]
 
 
 @pytest.mark.parametrize("broken", CONVENTIONS)
@@ -205,6 +220,9 @@ input BookInput { "a." idempotencyKey: String!, slot: Int }
 "k." type lower { "l." x: Int }
 "m." interface UserError { "n." code: Colour! }
 "o." enum Colour { RED "p." blue }
+"q." type Stray { "r." id: ID! }
+"s." interface Node { "t." id: ID! }
+"u." type Lost implements Node { "v." id: ID! }
 scalar Position
 """
 
@@ -237,6 +255,7 @@ scalar Position
                 "StrayPayload is no mutation's",
             },
         ),
+        (without_identity, {"Stray has an id and is no Node", "no query finds a Lost"}),
         (misnamed, {"Cancelling", "lower", "Colour.blue", "Query.Loud", "Query.Loud(Volume:)"}),
         (
             wrongly_deprecated,
