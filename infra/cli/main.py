@@ -13,7 +13,7 @@ from infra.cli.serve import serve
 from infra.cli.tokens import token
 from infra.running.terminating import TERMINATED
 
-app = App(name="igob", help="iGob Core: the transactional core of a city.", version="0.1.0")
+app = App(name="igob", help="iGob Core: the transactional core of a city.", version="0.2.0")
 for command in (serve, demo, scheduler, token, schema, database.app, projections.app, imports.app, bench.app):
     app.command(command)
 
