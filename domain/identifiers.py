@@ -38,7 +38,8 @@ def pattern(regex: str, hint: Hint, *, max_length: int | None = None) -> Meta:
 # Types of identifiers. In events and states they are plain text, which stays readable whatever the rules become.
 HospitalId: TypeAlias = str  # la-merced
 SpecialtyId: TypeAlias = str  # pediatrics
-PractitionerId: TypeAlias = str  # a practitioner or a room: p-0012
+PractitionerId: TypeAlias = str  # a practitioner; of an agenda, a practitioner or a room: p-0012
+RoomId: TypeAlias = str  # dental-1
 SubjectId: TypeAlias = str  # reveals nothing about the person
 HoldId: TypeAlias = str
 DependantId: TypeAlias = str  # guardian/dependant, both subject ids
@@ -122,6 +123,25 @@ class TextHint(
 
 
 NAME = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", TextHint(), max_length=120)
+ADDRESS = pattern(rf"^(?=.*\S)[^{UNSEEN}]+\Z", TextHint(), max_length=200)
+
+
+class PhoneHint(
+    Hint,
+    es="un teléfono se escribe con cifras, como +59171234567",
+    en="a phone number consists of digits, like +59171234567",
+): ...
+
+
+PHONE = pattern(r"^\+?[0-9]{7,15}\Z", PhoneHint())
+_PHONE_PUNCTUATION = str.maketrans("", "", " ().-/")
+
+
+def phone_digits(text: str) -> str:
+    """A telephone number without its punctuation: "+591 (2) 212-3456" becomes "+59122123456"."""
+    return text.translate(_PHONE_PUNCTUATION)
+
+
 DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", OpaqueHint())
 
 

@@ -12,8 +12,10 @@ from domain.appointments import (
     holding,
     hospital,
     patient,
+    practitioner,
     publishing,
     rescheduling,
+    specialty,
 )
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "holding",
     "hospital",
     "patient",
+    "practitioner",
     "publishing",
     "rescheduling",
+    "specialty",
 ]

@@ -17,6 +17,7 @@ from domain.identifiers import (
     UNSEEN,
     IdentityDigest,
     IdentityNumberHint,
+    PhoneHint,
     SubjectId,
     pattern,
     person_stream,
@@ -26,13 +27,6 @@ OLDEST_AGE_YEARS = 130
 CORRECTIONS_PER_PERSON_MAX = 100  # the stream is for life and must stay short
 
 Sex = Literal["F", "M"]  # of commands alone, see docs/adr/0002
-
-
-class PhoneHint(
-    Hint,
-    es="un teléfono se escribe con cifras, como +59171234567",
-    en="a phone number consists of digits, like +59171234567",
-): ...
 
 
 Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", PhoneHint())]  # "" for none

@@ -16,8 +16,10 @@ from domain.appointments.booking import BookAppointment
 from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.holding import HoldSlot
 from domain.appointments.hospital import HospitalRegistered, HospitalUnknown, RegisterHospital
+from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.publishing import PublishAgenda
 from domain.appointments.rescheduling import RescheduleAppointment
+from domain.appointments.specialty import RegisterSpecialty
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
 from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, required_persons, upcasts
 from domain.decision import DECISIONS, decide
@@ -37,7 +39,23 @@ from tests.waiting import LINE, OTHER, turn
 # Building commands
 
 RIGHT: dict[type[Command], dict[str, Any]] = {
-    RegisterHospital: {"hospital": "la-merced", "name": "Hospital La Merced"},
+    RegisterHospital: {
+        "hospital": "la-merced",
+        "name": "Hospital La Merced",
+        "address": "Av. Los Sargentos 25",
+        "district": "San Antonio",
+        "phone": "+59122231800",
+        "location": {"latitude_microdegrees": -16_495_546, "longitude_microdegrees": -68_133_623},
+        "replace": True,
+    },
+    RegisterSpecialty: {"specialty": "pediatrics", "name": "Pediatría"},
+    RegisterPractitioner: {
+        "practitioner": "p-0012",
+        "name": "Dra. Wara Quispe",
+        "specialties": ["pediatrics"],
+        "hospital": "la-merced",
+    },
+    RegisterRoom: {"room": "dental-1", "hospital": "la-merced", "name": "Consultorio dental 1"},
     PublishAgenda: {
         "hospital": "la-merced",
         "specialty": "pediatrics",
@@ -109,7 +127,13 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     ResendDelivery: {"delivery": "sms/17"},
 }
 
-SLUGS = [(RegisterHospital, "hospital")] + [(PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")]
+SLUGS = [
+    (RegisterHospital, "hospital"),
+    (RegisterSpecialty, "specialty"),
+    (RegisterPractitioner, "practitioner"),
+    (RegisterRoom, "room"),
+    *((PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")),
+]
 OPAQUE = [
     (HoldSlot, "hold"),
     (HoldSlot, "patient"),
@@ -239,6 +263,10 @@ def test_an_appointment_is_named_by_its_agenda_and_an_id(command: type[Command],
         (RegisterPerson, "phone", "71234567\n", "phone"),
         (RegisterPerson, "email", "ana@example.org\n", "email"),
         (RegisterHospital, "name", "", "text"),
+        (RegisterHospital, "address", "", "text"),
+        (RegisterHospital, "district", "Sur\n", "text"),
+        (RegisterHospital, "phone", "2-231800", "phone"),
+        (RegisterHospital, "phone", "", "phone"),
         (RegisterHospital, "name", " \t", "text"),
         (RegisterPerson, "given_names", " ", "text"),
         (RegisterPerson, "given_names", "\u200b", "text"),
@@ -276,6 +304,14 @@ def test_a_wrong_value_is_refused_with_its_field_and_what_is_right(
     ("command", "field", "right", "wrong", "details"),
     [
         (RegisterHospital, "name", "x" * 120, "x" * 121, {"hint": "length", "bound": "<= 120"}),
+        (RegisterHospital, "address", "x" * 200, "x" * 201, {"hint": "length", "bound": "<= 200"}),
+        (
+            RegisterPractitioner,
+            "specialties",
+            [f"s-{n}" for n in range(20)],
+            [f"s-{n}" for n in range(21)],
+            {"hint": "length", "bound": "<= 20"},
+        ),
         (RegisterPerson, "identity", "1234", "123", {"hint": "length", "bound": ">= 4"}),
         (RegisterPerson, "identity", "1" * 20, "1" * 21, {"hint": "length", "bound": "<= 20"}),
         (RegisterPerson, "given_names", "x" * 120, "x" * 121, {"hint": "length", "bound": "<= 120"}),

@@ -5,11 +5,12 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
+from api.graphql.appointments.location import LocationInput, microdegrees
 from api.graphql.commands import Done, Given, Gives, Takes, command
 from api.graphql.fields import Info, Node, coded_id, node_query, query, refuse
 from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
 from domain.appointments import hospital as domain
-from domain.identifiers import SLUG, fits
+from domain.identifiers import SLUG, fits, phone_digits
 
 HospitalCode = Annotated[str, strawberry.argument(description="The hospital's code: la-merced.")]
 
@@ -49,7 +50,19 @@ def _hospital(code: str, name: str) -> Hospital:
     domain.RegisterHospital,
     "Register a hospital. Repeating it changes nothing.",
     who={"administrator": ALL, **DOERS_OF_ALL},
-    takes=Takes("A hospital to register.", hospital="Its code: la-merced.", name=Given("Its name.", clean=str.strip)),
+    takes=Takes(
+        "A hospital to register.",
+        hospital="Its code: la-merced.",
+        name=Given("Its name.", clean=str.strip),
+        address=Given("Its address.", clean=str.strip),
+        district=Given("The macrodistrict: Max Paredes.", clean=str.strip),
+        phone=Given(
+            "Its telephone number in digits: +59122123456. Blanks and punctuation are ignored.", clean=phone_digits
+        ),
+        location=Given("Its location.", type=LocationInput | None, clean=microdegrees),
+        replace="Whether it may replace other details under this code; those without a value are removed."
+        " Otherwise the hospital is refused.",
+    ),
     gives=Gives("The result of registering a hospital.", hospital="The hospital."),
 )
 async def register_hospital(_: Info, done: Done[domain.RegisterHospital]) -> Hospital:
