@@ -2,5 +2,6 @@
 
 from projections.appointments.appointments import APPOINTMENTS
 from projections.appointments.availability import AVAILABILITY
+from projections.appointments.directory import DIRECTORY
 
-PROJECTIONS = (AVAILABILITY, APPOINTMENTS)
+PROJECTIONS = (AVAILABILITY, APPOINTMENTS, DIRECTORY)

@@ -42,6 +42,17 @@ COLUMNS = {
         "minutes": "int",
         "state": "text",
     },
+    "directory": {
+        "entry": 'text COLLATE "C"',
+        "kind": "text",
+        "code": 'text COLLATE "C"',
+        "name": "text",
+        "simplified_name": 'text COLLATE "C"',
+        "hospital": 'text COLLATE "C"',
+        "specialties": "text[]",
+        "contact": "json",
+        "simplified_district": 'text COLLATE "C"',
+    },
     "service_points": {"service_point": 'text COLLATE "C"', "name": "text", "hospital": 'text COLLATE "C"'},
     "lines": {
         "line": 'text COLLATE "C"',
@@ -128,6 +139,7 @@ COLUMNS = {
 FIXED = {
     "availability": "hospital specialty practitioner date release_at first_start quotas starts minutes",
     "appointments": "patient hospital specialty practitioner date slot start minutes",
+    "directory": "kind code",
     "service_points": "",
     "lines": "service_point service date hospital opens_at last_turn_at closes_at policy",
     "turns": "position line service_point service date hour number priority channel person reason appointment since"

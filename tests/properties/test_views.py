@@ -25,6 +25,7 @@ from infra.log.core import Core
 from infra.postgres.views import Views
 from projections.appointments.appointments import APPOINTMENTS, of_day
 from projections.appointments.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day, published_agenda
+from projections.appointments.directory import DIRECTORY
 from projections.engine.generations import Places
 from projections.engine.projection import Entry
 from projections.engine.runner import verify
@@ -150,7 +151,7 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
                 patch.setattr(projections.engine.building, "KEPT_BYTES_MAX", dice.choice([0, 500, 2**26]))
                 projecting.catch_up(look=dice.random() < 0.5)
         await agree(core, views, clock)
-    for projection in (AVAILABILITY, APPOINTMENTS):
+    for projection in (AVAILABILITY, APPOINTMENTS, DIRECTORY):
         found = verify(town.application, Places(town.schema), projection, decode)
         assert found.different == 0, str(found)
         assert found.rows > 0
