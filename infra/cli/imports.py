@@ -1,19 +1,33 @@
 """`igob import`: data from files."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from infra.cli.console import DataDir, Json, console, write_json
 from infra.cli.messages import plain_errors, say, settings_of
 
-app = App(name="import", help="Bring data in from files.")
+if TYPE_CHECKING:
+    from infra.imports.importing import Import
+
+app = App(name="import", help="Import CSV files.")
+
+DryRun = Annotated[bool, Parameter(negative=(), help="Check the file and write nothing.")]
+Replace = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        help="Replace what is registered under the same code with other details; without it, such a row is refused.",
+    ),
+]
 
 
 @app.command
-def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
-    """Publish the agendas in a CSV file, one per row: see docs/import-agendas.md.
+def agendas(file: Path, /, *, dry_run: DryRun = False, data_dir: DataDir = None, json: Json = False) -> None:
+    """Publish the agendas in a CSV file, one per row: see docs/imports.md.
 
     All rows are checked before the first is published. Importing the same file again publishes nothing twice.
 
@@ -22,14 +36,62 @@ def agendas(file: Path, /, *, data_dir: DataDir = None, json: Json = False) -> N
     file:
         The file, UTF-8, with a header.
     """
+    from infra.imports.agendas import AGENDA_IMPORT
+
+    _import(file, AGENDA_IMPORT, dry_run=dry_run, data_dir=data_dir, json=json)
+
+
+def _registers(name: str) -> Callable[..., None]:
+    """The subcommand that registers what is in a file."""
+
+    def register(
+        file: Path,
+        /,
+        *,
+        replace: Replace = False,
+        dry_run: DryRun = False,
+        data_dir: DataDir = None,
+        json: Json = False,
+    ) -> None:
+        from infra.imports.registrations import registration_import
+
+        kind = registration_import(name, replace=replace)
+        _import(file, kind, dry_run=dry_run, data_dir=data_dir, json=json)
+
+    register.__doc__ = f"""Register the {name} in a CSV file, one per row: see docs/imports.md.
+
+    All rows are checked before the first is registered. Importing the same file again changes nothing.
+
+    Parameters
+    ----------
+    file:
+        The file, UTF-8, with a header.
+    """
+    return register
+
+
+for _name in ("hospitals", "specialties", "practitioners", "rooms"):
+    app.command(_registers(_name), name=_name)
+
+
+def _import(file: Path, kind: "Import[Any, Any]", *, dry_run: bool, data_dir: Path | None, json: bool) -> None:
+    """Import the file, report, and exit with status 1 if a row was refused."""
     from datetime import UTC, datetime
 
     from api.contexts import load_domain
-    from infra.imports.agendas import import_file
+    from infra.imports.importing import import_file
 
     load_domain()
     with plain_errors():
-        report = import_file(file, settings_of(data_dir), now=datetime.now(UTC), say=say, console=console)
+        report = import_file(
+            file,
+            kind,
+            settings_of(data_dir),
+            now=datetime.now(UTC),
+            say=say,
+            console=console,
+            dry_run=dry_run,
+        )
     for line in report.lines():
         say(line)
     if json:

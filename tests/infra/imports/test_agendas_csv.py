@@ -23,9 +23,13 @@ from rich.console import Console
 
 from domain.appointments.publishing import PublishAgenda, SlotTime
 from domain.calendar import TIME_ZONE, local_date
-from infra.imports import agendas, agendas_csv
-from infra.imports.agendas import Report, check, import_agendas
-from infra.imports.agendas_csv import COLUMNS, QUOTAS, FileRefused, Problem, Row, parse
+from infra.imports import importing, table
+from infra.imports.agendas import AGENDA_IMPORT
+from infra.imports.agendas import AgendaReport as Report
+from infra.imports.agendas_csv import AGENDAS, QUOTAS
+from infra.imports.importing import Checked, check, import_rows
+from infra.imports.problems import Problem
+from infra.imports.table import FileRefused, Row, parse
 from infra.log.core import Core
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
@@ -51,8 +55,8 @@ def file(*rows: str, header: str = HEADER) -> bytes:
     return "\n".join([header, *rows, ""]).encode()
 
 
-def parsed(content: bytes) -> list[Row | Problem]:
-    return list(parse(content))
+def parsed(content: bytes) -> list[Row[PublishAgenda] | Problem]:
+    return list(parse(content, AGENDAS))
 
 
 def command(content: bytes) -> PublishAgenda:
@@ -70,7 +74,7 @@ def problem(content: bytes) -> Problem:
 
 
 async def run(core: Core, clock: Clock, content: bytes) -> Report:
-    return await import_agendas(core, content, now=clock.now, console=Console(quiet=True))
+    return await import_rows(core, content, AGENDA_IMPORT, now=clock.now, console=Console(quiet=True))
 
 
 def slots(start: datetime, count: int, minutes: int) -> list[SlotTime]:
@@ -242,7 +246,7 @@ class TestFiles:
         assert text in str(refused.value)
 
     def test_rows_are_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(agendas_csv, "ROWS_MAX", 3)
+        monkeypatch.setattr(table, "ROWS_MAX", 3)
         assert len(parsed(file(GOOD, GOOD, GOOD))) == 3
         with pytest.raises(FileRefused, match="more than 3 rows"):
             parsed(file(GOOD, GOOD, GOOD, GOOD))
@@ -250,10 +254,10 @@ class TestFiles:
     def test_bytes_are_limited(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         path = tmp_path / "agendas.csv"
         path.write_bytes(file(GOOD))
-        assert agendas_csv.read_content(path) == file(GOOD)
-        monkeypatch.setattr(agendas_csv, "FILE_MAX_BYTES", len(file(GOOD)) - 1)
+        assert table.read_content(path) == file(GOOD)
+        monkeypatch.setattr(table, "FILE_MAX_BYTES", len(file(GOOD)) - 1)
         with pytest.raises(FileRefused, match="is larger"):
-            agendas_csv.read_content(path)
+            table.read_content(path)
 
 
 codes = st.from_regex("[a-z0-9](-?[a-z0-9]){0,20}", fullmatch=True)
@@ -296,7 +300,7 @@ def agendas_and_cells(draw: st.DrawFn) -> tuple[PublishAgenda, dict[str, str]]:
 
 @given(
     rows=st.lists(agendas_and_cells(), max_size=5),
-    columns=st.permutations(COLUMNS),
+    columns=st.permutations(AGENDAS.columns),
     dialect=st.fixed_dictionaries(
         {
             "delimiter": st.sampled_from(",;"),
@@ -326,7 +330,7 @@ def test_rows_become_the_commands_that_they_mean(
 def test_whatever_is_in_a_file_has_an_answer(noise: bytes) -> None:
     for content in (noise, file() + noise, file(GOOD) + noise):
         with suppress(FileRefused):
-            assert all(found.line >= 2 for found in parse(content))
+            assert all(found.line >= 2 for found in parse(content, AGENDAS))
 
 
 @pytest.mark.anyio
@@ -384,7 +388,7 @@ class TestImporting:
     async def test_only_so_many_problems_are_told(self, core: Core, clock: Clock) -> None:
         report = await run(core, clock, file(*[row(date="x")] * 300))
         assert report.refused == 300
-        assert len(report.problems) == agendas.PROBLEMS_KEPT_MAX
+        assert len(report.problems) == importing.PROBLEMS_KEPT_MAX
         assert list(report.lines())[-1] == "and 200 more"
 
     async def test_a_changed_agenda_among_new_ones_is_told_by_line_and_nothing_is_written(
@@ -401,12 +405,12 @@ class TestImporting:
     async def test_an_agenda_that_comes_between_the_check_and_its_turn_refuses_the_row_alone(
         self, core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async def check_and_lose(*args: Any, **options: Any) -> tuple[int, Report]:
+        async def check_and_lose(*args: Any, **options: Any) -> tuple[Checked, Report]:
             checked = await check(*args, **options)
             await core.lane.submit(command(file(row(minutes="30"))), key("rival"))
             return checked
 
-        monkeypatch.setattr(agendas, "check", check_and_lose)
+        monkeypatch.setattr(importing, "check", check_and_lose)
         report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
         assert (report.published, report.refused, report.error) == (1, 1, "")
         assert (report.problems[0].line, report.problems[0].code) == (2, "agenda_exists")
@@ -422,12 +426,12 @@ class TestImporting:
 
     async def test_a_file_without_rows(self, core: Core, clock: Clock) -> None:
         with pytest.raises(FileRefused, match="no rows"):
-            await check(core, file(), now=clock.now)
+            await check(core, file(), AGENDA_IMPORT, now=clock.now)
 
     async def test_a_database_that_goes_away_is_said_once(self, core: Core, clock: Clock) -> None:
         await core.lane.stop()
         report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
-        assert report == Report(error=agendas.INTERRUPTED)
+        assert report == Report(error=importing.INTERRUPTED)
 
 
 def igob(*words: str | Path, **more: Any) -> "subprocess.CompletedProcess[str]":
