@@ -65,8 +65,8 @@ def _load_demo(settings: Settings, *, seed: int, first_day: date | None, going_o
 
     city = run_until_terminated(load())
     say(
-        f"demo city: {city.hospitals} hospitals, {city.agendas} agendas, {city.people} people,"
-        f" {city.appointments} appointments, {city.lines} lines"
+        f"demo city: {city.hospitals} hospitals, {city.names} specialties, practitioners and rooms,"
+        f" {city.agendas} agendas, {city.people} people, {city.appointments} appointments, {city.lines} lines"
     )
     return city
 

@@ -39,11 +39,13 @@ SAID_BEFORE = {("MarkNoShow", "checked_in_already")}
 class City(msgspec.Struct, frozen=True):
     """The whole city in numbers. `made` counts commands that were new now, `refused` those refused, by code.
 
-    With `there_already` the city was complete, and nothing was done.
+    `names` counts specialties, practitioners and rooms. With `there_already` the city was complete, and nothing was
+    done.
     """
 
     first_day: date
     hospitals: int = 0
+    names: int = 0
     people: int = 0
     agendas: int = 0
     appointments: int = 0
@@ -61,8 +63,9 @@ class City(msgspec.Struct, frozen=True):
             yield f"the city with first day {self.first_day} is there already, complete: nothing was made"
             return
         yield (
-            f"city from {self.first_day} on: {self.hospitals} hospitals, {self.agendas} agendas, {self.people} people,"
-            f" {self.appointments} appointments, {self.cancellations} cancelled, {self.check_ins} checked in,"
+            f"city from {self.first_day} on: {self.hospitals} hospitals, {self.names} specialties, practitioners and"
+            f" rooms, {self.agendas} agendas, {self.people} people, {self.appointments} appointments,"
+            f" {self.cancellations} cancelled, {self.check_ins} checked in,"
             f" {self.no_shows} missed; {self.made} commands were new, in {self.seconds:.1f} s"
         )
         if self.refused:
@@ -98,7 +101,7 @@ def check_city_first_day(first_day: date, *, today: date) -> None:
 async def begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int, people: int) -> date | None:
     """The first day of the city of this seed in the log; None if there is none.
 
-    Raises SettingError if that city has another size.
+    Raises SettingError if that city has another size or was made by an earlier version.
     """
     founded = sql.SQL("SELECT command_id, recorded_at FROM {} WHERE originator_id = %s AND originator_version = 1")
     statement = founded.format(sql.Identifier(schema, "events"))
@@ -112,7 +115,10 @@ async def begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int, peo
     for day in (FIRST_DAY_MIN + timedelta(days=n) for n in range(days, -1, -1)):
         if secret.key_name(ACTOR, _key(city_name(seed, people, day), 0).name) == row[0]:
             return day
-    raise SettingError(f"the log has a city of seed {seed} already, which has not {people} people: give another --seed")
+    raise SettingError(
+        f"the log has a city of seed {seed} already, which has not {people} people or was made by an earlier version:"
+        " give another --seed"
+    )
 
 
 async def first_day_of(
@@ -155,6 +161,7 @@ async def load_city(core: Core, clock: CityClock, plan: CityPlan, *, console: Co
     return City(
         first_day=plan.first_day,
         hospitals=tally["RegisterHospital"],
+        names=sum(tally[kind] for kind in ("RegisterSpecialty", "RegisterPractitioner", "RegisterRoom")),
         people=tally["RegisterPerson"],
         agendas=tally["PublishAgenda"],
         appointments=tally["BookAppointment"],
@@ -185,7 +192,7 @@ def decided_together(planned: Iterable[Planned], at_once: int) -> Iterator[list[
 
 
 def _key(city: str, ordinal: int) -> Key:
-    return Key(ACTOR, f"{city}-{ordinal}")
+    return Key(ACTOR, f"{city}-named-{ordinal}")  # keys of cities without names had another form
 
 
 async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) -> list[tuple[str, str, bool]]:

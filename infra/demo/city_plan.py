@@ -15,13 +15,14 @@ import msgspec
 from domain.appointments.attendance import CheckIn, MarkNoShow
 from domain.appointments.booking import BookAppointment
 from domain.appointments.cancelling import CancelAppointment
-from domain.appointments.hospital import RegisterHospital
 from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, build
 from domain.identifiers import agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
-from infra.demo.demo import ACTOR, FAMILY_NAMES, GIVEN_NAMES, SEED_MAX, SPECIALTIES
+from infra.demo import names
+from infra.demo.demo import ACTOR, SEED_MAX
+from infra.demo.names import FAMILY_NAMES, GIVEN_NAMES, ROOMS, SPECIALTIES, ZONES
 from infra.running.secret import Secret
 
 PEOPLE_MAX = 500_000
@@ -58,20 +59,6 @@ KNOWN_AT_FIRST_SHARE = 0.8  # of the people; the others register by and by
 REGULARS = 1.5  # above 1: some people are patients more often than others
 PATIENT_TRIES_MAX = 8
 
-ZONES = {
-    "villa-fatima": "Villa Fátima",
-    "miraflores": "Miraflores",
-    "sopocachi": "Sopocachi",
-    "san-pedro": "San Pedro",
-    "achumani": "Achumani",
-    "obrajes": "Obrajes",
-    "el-tejar": "El Tejar",
-    "pampahasi": "Pampahasi",
-    "chasquipampa": "Chasquipampa",
-    "villa-copacabana": "Villa Copacabana",
-    "alto-obrajes": "Alto Obrajes",
-    "munaypata": "Munaypata",
-}
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -172,15 +159,14 @@ class CityPlan:
         """The approximate number of commands."""
         weekdays = DAYS * 5 // 7
         wanted = sum(practice.filled for practice in self._practices) * SLOTS * weekdays
-        return len(self.hospitals) + self.people + len(self._practices) * weekdays + int(wanted * 1.17)
+        named = len(self.hospitals) + len(SPECIALTIES) + len(self._practices)
+        return named + self.people + len(self._practices) * weekdays + int(wanted * 1.17)
 
     def commands(self) -> Iterator[Planned]:
         """Yield all commands, once."""
         begin = midnight(self.first_day - timedelta(days=PAST_DAYS))
-        for number, code in enumerate(self.hospitals):
-            again, zone = divmod(number, len(ZONES))
-            name = f"Hospital Municipal {list(ZONES.values())[zone]}" + (f" {again + 1}" if again else "")
-            yield Planned(begin, FAR, build(RegisterHospital, hospital=code, name=name))
+        for command in self._named():
+            yield Planned(begin, FAR, command)
         for number in range(DAYS):
             today = self.first_day + timedelta(days=number - PAST_DAYS)
             self._open_day(today, number)
@@ -190,20 +176,41 @@ class CityPlan:
 
     # What is there
 
+    def _named(self) -> Iterator[Command]:
+        """Hospitals, specialties, practitioners and rooms. Names have dice of their own."""
+        for number, code in enumerate(self.hospitals):
+            again, zone = divmod(number, len(ZONES))
+            place = list(ZONES.values())[zone]
+            here = place._replace(
+                name=place.name + (f" {again + 1}" if again else ""),
+                address=f"{place.address} {100 + number}",
+                latitude=place.latitude + again / 5_000,
+            )
+            yield names.hospital(code, here, number)
+        yield from names.specialties()
+        dice = random.Random(f"{self.name} names")  # noqa: S311 (invented people, not secrets)
+        for practice in self._practices:
+            if practice.practitioner == names.room_code(practice.hospital, practice.specialty):
+                yield names.room(practice.specialty, practice.hospital)
+            else:
+                yield names.practitioner(practice.practitioner, practice.specialty, practice.hospital, dice)
+
     def _staff(self) -> Iterator[Practice]:
         dice = self._dice
         specialties = min(SPECIALTIES_PER_HOSPITAL_MAX, max(1, self.people // PEOPLE_PER_SPECIALTY))
-        for hospital in self.hospitals:
+        for place, hospital in enumerate(self.hospitals, start=1):
             number = 0
-            for specialty in sorted(dice.sample(SPECIALTIES, specialties)):
+            for specialty in sorted(dice.sample(list(SPECIALTIES), specialties)):
                 minutes, filled = dice.choice(SLOT_MINUTES), dice.uniform(*FILLED_SHARE)
-                for _ in range(dice.choice(PRACTITIONERS_PER_SPECIALTY)):
+                for nth in range(dice.choice(PRACTITIONERS_PER_SPECIALTY)):
                     number += 1
+                    code = f"p-{self._seed}-{place}-{number:02d}"
+                    in_room = specialty in ROOMS and nth == 0
                     (release_days,) = dice.choices(list(RELEASE_DAYS_BEFORE), list(RELEASE_DAYS_BEFORE.values()))
                     yield Practice(
                         hospital=hospital,
                         specialty=specialty,
-                        practitioner=f"p-{number:02d}",
+                        practitioner=names.room_code(hospital, specialty) if in_room else code,
                         begins=time(dice.choice(SHIFT_HOURS)),
                         minutes=minutes,
                         release_days=release_days,

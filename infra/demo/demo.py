@@ -16,15 +16,16 @@ from rich.progress import Progress
 
 from domain.appointments.agenda import stream as agenda_stream
 from domain.appointments.booking import BookAppointment
-from domain.appointments.hospital import RegisterHospital
 from domain.appointments.publishing import PUBLISH_AHEAD_DAYS_MAX, PublishAgenda
 from domain.calendar import TIME_ZONE, local_date
 from domain.decider import Command, build
 from domain.errors import Rejected
-from domain.identifiers import agenda_id, ci_key, parse_ci
+from domain.identifiers import HospitalId, PractitionerId, SpecialtyId, agenda_id, ci_key, parse_ci
 from domain.people import RegisterPerson
 from domain.queues.opening import OpenLine
 from domain.service_points import RegisterServicePoint
+from infra.demo import names
+from infra.demo.names import FAMILY_NAMES, GIVEN_NAMES, HOSPITALS, ROOMS, SPECIALTIES
 from infra.log.core import Core
 from infra.log.submission import Key
 from infra.postgres.connections import Unavailable
@@ -39,50 +40,50 @@ BOOKINGS = 400
 SLOTS = 12
 SLOT_MINUTES = 20
 COMMANDS_AT_ONCE = 256
+FIRST_KEY = "named-hospital"  # of a city whose hospitals have addresses; earlier ones began with another key
 
-HOSPITALS = {
-    "la-merced": "Hospital Municipal La Merced",
-    "la-paz": "Hospital Municipal La Paz",
-    "la-portada": "Hospital Municipal La Portada",
-    "los-pinos": "Hospital Municipal Los Pinos",
-    "cotahuma": "Hospital Municipal Cotahuma",
-}
-SPECIALTIES = (
-    "general-medicine",
-    "pediatrics",
-    "gynecology",
-    "internal-medicine",
-    "cardiology",
-    "dermatology",
-    "ophthalmology",
-    "traumatology",
-    "neurology",
-    "dentistry",
-    "psychology",
-    "nutrition",
-)
 SERVICE_POINTS = {"sopocachi": "Plataforma de Atención Sopocachi", "max-paredes": "Plataforma de Atención Max Paredes"}
 SERVICES = ("cadastre", "taxes")
 COUNTERS = 4
-GIVEN_NAMES = {
-    "F": ("Wara", "Nayra", "Lucía", "Carmen", "Rosario", "Elena", "Sami", "Beatriz"),
-    "M": ("Inti", "Amaru", "Luis", "Mario", "Ramiro", "Tomás", "Illa", "Edwin"),
-}
-FAMILY_NAMES = ("Mamani", "Quispe", "Choque", "Condori", "Flores", "Vargas", "Apaza", "Rojas", "Limachi", "Aruquipa")
 
 
 class DemoCity(msgspec.Struct, frozen=True):
-    """The numbers of the city. Bookings that collided with others were refused, as expected, and do not count."""
+    """The numbers of the city. Bookings that collided with others were refused, as expected, and do not count.
+
+    `names` counts specialties, practitioners and rooms.
+    """
 
     hospitals: int
+    names: int
     agendas: int
     people: int
     appointments: int
     lines: int
 
 
-def practitioner(specialty: int) -> str:
-    return f"p-{specialty + 1:02d}"
+def practitioner(hospital: HospitalId, specialty: SpecialtyId) -> PractitionerId:
+    """The code of the practitioner, or of the room, with the agendas of a specialty at a hospital."""
+    if specialty in ROOMS:
+        return names.room_code(hospital, specialty)
+    number = list(HOSPITALS).index(hospital) * len(SPECIALTIES) + list(SPECIALTIES).index(specialty)
+    return f"p-{number + 1:02d}"
+
+
+def hospitals() -> Iterator[Command]:
+    for number, (code, place) in enumerate(HOSPITALS.items()):
+        yield names.hospital(code, place, number)
+
+
+def named() -> Iterator[Command]:
+    """Specialties, practitioners and rooms; they are the same for each seed."""
+    yield from names.specialties()
+    dice = random.Random("names")  # noqa: S311 (invented people, not secrets)
+    for hospital in HOSPITALS:
+        for specialty in SPECIALTIES:
+            if specialty in ROOMS:
+                yield names.room(specialty, hospital)
+            else:
+                yield names.practitioner(practitioner(hospital, specialty), specialty, hospital, dice)
 
 
 def agendas(first_day: date) -> Iterator[PublishAgenda]:
@@ -93,12 +94,12 @@ def agendas(first_day: date) -> Iterator[PublishAgenda]:
         begin = datetime.combine(day, time(8), TIME_ZONE)
         slots = [{"start": begin + timedelta(minutes=SLOT_MINUTES * n), "minutes": SLOT_MINUTES} for n in range(SLOTS)]
         for hospital in HOSPITALS:
-            for number, specialty in enumerate(SPECIALTIES):
+            for specialty in SPECIALTIES:
                 yield build(
                     PublishAgenda,
                     hospital=hospital,
                     specialty=specialty,
-                    practitioner=practitioner(number),
+                    practitioner=practitioner(hospital, specialty),
                     date=day,
                     slots=slots,
                 )
@@ -146,8 +147,8 @@ def bookings(
     """Random slots for random people, from the second day on."""
     for number in range(BOOKINGS):
         day = first_day + timedelta(days=dice.randrange(1, DAYS))
-        specialty = dice.randrange(len(SPECIALTIES))
-        agenda = agenda_id(dice.choice(list(HOSPITALS)), day, practitioner(specialty))
+        specialty, hospital = dice.choice(list(SPECIALTIES)), dice.choice(list(HOSPITALS))
+        agenda = agenda_id(hospital, day, practitioner(hospital, specialty))
         opaque = core.secret.new_id("appointment", ACTOR, f"demo-{seed}", [number, agenda])
         yield build(
             BookAppointment,
@@ -194,7 +195,7 @@ async def _begun_on(conninfo: str, *, schema: str, secret: Secret, seed: int) ->
         return None
     earliest = local_date(row[2]) - timedelta(days=1)  # midnight may have passed meanwhile
     days = (earliest + timedelta(days=n) for n in range(PUBLISH_AHEAD_DAYS_MAX + 2))
-    return next((day for day in days if secret.key_name(ACTOR, _key(seed, day, "hospital", 0).name) == row[1]), None)
+    return next((day for day in days if secret.key_name(ACTOR, _key(seed, day, FIRST_KEY, 0).name) == row[1]), None)
 
 
 def _key(seed: int, first_day: date, kind: str, number: int) -> Key:
@@ -211,15 +212,15 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
     hospitals, unless it is `going_on`.
     """
     dice = random.Random(seed)  # noqa: S311 (invented people, not secrets)
-    registrations = list(people(core, dice, seed))
+    citizens = list(people(core, dice, seed))
     *published, last = agendas(first_day)
-    patients = [person.person for person in registrations]
+    patients = [person.person for person in citizens]
     wanted = [booking for booking in bookings(core, dice, seed, patients, first_day) if booking.agenda != last.agenda]
-    founded = [build(RegisterHospital, hospital=code, name=name) for code, name in HOSPITALS.items()]
+    founded, registrations = list(hospitals()), list(named())
     points = [build(RegisterServicePoint, service_point=code, name=name) for code, name in SERVICE_POINTS.items()]
     queues = list(lines(first_day))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        parts: list[Sequence[Command]] = [founded, points, published, queues, registrations, wanted, [last]]
+        parts: list[Sequence[Command]] = [founded, registrations, points, published, queues, citizens, wanted, [last]]
         total = sum(len(part) for part in parts)
         task = progress.add_task("demo city", total=total)
 
@@ -233,14 +234,14 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
                 progress.advance(task, len(some))
             return accepted
 
-        hospitals = await submit(founded, "hospital")
+        begun, registered = await submit(founded, FIRST_KEY), await submit(registrations, "name")
         opened = await submit(published, "agenda")
-        registered = await submit(registrations, "person")
+        known = await submit(citizens, "person")
         await submit(points, "service-point")
         waiting = await submit(queues, "line", may_collide=True)  # lines are opened at most a month ahead
         booked = await submit(wanted, "booking", may_collide=True)
         opened += await submit([last], "last-agenda")
-    return DemoCity(hospitals=hospitals, agendas=opened, people=registered, appointments=booked, lines=waiting)
+    return DemoCity(hospitals=begun, names=registered, agendas=opened, people=known, appointments=booked, lines=waiting)
 
 
 async def _submit(core: Core, commands: Sequence[Command], keys: Sequence[Key], may_collide: bool) -> int:

@@ -50,7 +50,7 @@ def wait_for_events(folder: Path, events: int) -> None:
 
 def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "city"
-    for events in (300, 1_700):  # among the agendas; among the people, having gone on with what was there
+    for events in (400, 1_800):  # among the agendas; among the people, having gone on with what was there
         first = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
         wait_for_events(folder, events)
         first.kill_everything(folder)
@@ -117,7 +117,7 @@ def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(
     assert again.returncode == 0, again.stderr
     made = msgspec.json.decode(again.stdout)
     assert (made["people"], made["refused"], made["there_already"]) == (PEOPLE, {}, False)
-    accepted = ("hospitals", "people", "agendas", "appointments", "cancellations", "check_ins", "no_shows")
+    accepted = ("hospitals", "names", "people", "agendas", "appointments", "cancellations", "check_ins", "no_shows")
     assert 0 < made["made"] < sum(made[kind] for kind in accepted)
     third = igob(*wanted, **SECRET)
     assert third.returncode == 0

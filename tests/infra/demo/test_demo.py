@@ -57,7 +57,7 @@ async def test_every_seed_has_people_of_its_own(core: Core) -> None:
             next(people(core, random.Random(seed), seed))
 
 
-@pytest.mark.parametrize("commands", [300, 1_800])  # among the agendas of the first week; among the bookings
+@pytest.mark.parametrize("commands", [400, 2_000])  # among the agendas of the first week; among the bookings
 async def test_a_city_cut_short_is_gone_on_with_days_later_and_then_left_alone(
     core: Core, town: Town, clock: Clock, commands: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
