@@ -1,8 +1,8 @@
-"""`igob bench core`: our bookings beside a plain table and the stock library, in alternation on one server.
+"""`igob bench core`: our bookings, a plain table and the stock library, alternating on one server.
 
-Ours: a decision on two streams, both checked and written, an idempotency key, the answer after the commit. The table:
-one row a booking, a stored function, prepared pgbench, no events. The library: an application of its own, an aggregate
-an agenda. All on one server with the same settings, `fsync` and `synchronous_commit` on.
+Core: a decision on two streams, both checked and written, an idempotency key, and a response after the commit. Table:
+one row per booking, a stored function, prepared pgbench, no events. Stock: an application of the library with an
+aggregate per agenda. All run on one server with the same settings, `fsync` and `synchronous_commit` on.
 """
 
 import asyncio
@@ -55,10 +55,10 @@ PROCESSES = (1, 2)
 TABLE_CLIENTS = (8, 32, 64)
 STOCK_THREADS = (1, 4)
 RESULTS = Path(__file__).parent / "results"
-SPREAD = "core 256 × 1"  # what one agenda is compared with
+SPREAD = "core 256 × 1"  # compared with one agenda
 SLOTS = 30
 SLOTS_CROWDED = 5_000
-CALLER_RATE_MAX_PER_S = 3_000  # slots are published for these rates beforehand
+CALLER_RATE_MAX_PER_S = 3_000  # slots are published in advance for these rates
 RATE_MAX_PER_S = 50_000
 WARMUP_S = 0.5
 GATE_TIMEOUT_S = 60.0
@@ -67,9 +67,9 @@ MINUTES_A_DAY = 24 * 60 - 1
 
 
 class Rate(msgspec.Struct):
-    """One contender in one round: bookings answered a second, and how long callers waited, in milliseconds.
+    """One contender in one round: bookings per second, and latency in milliseconds.
 
-    Of pgbench only the mean wait is known; it stands as `p50_ms`.
+    pgbench reports only the mean latency; it is in `p50_ms`.
     """
 
     bookings_per_s: float
@@ -80,7 +80,7 @@ class Rate(msgspec.Struct):
 class Result(msgspec.Struct):
     """Medians of all rounds; `rounds` has each contender's rate in each. Ratios are medians of the rounds' ratios.
 
-    Of ours, that number of callers and processes counts which has the best median, `core_at`; of a peer, the best of
+    For the core, the numbers of callers and processes with the best median count (`core_at`); for a peer, the best of
     each round.
     """
 
@@ -107,7 +107,7 @@ def opaque() -> str:
 
 
 def rate(waits_s: list[float], seconds: float) -> Rate:
-    """The rate of answers that came within so many seconds, each after so long a wait."""
+    """The rate for these latencies, which were measured within `seconds`."""
     waits = sorted(waits_s)
     return Rate(
         bookings_per_s=round(len(waits) / seconds, 1),
@@ -117,7 +117,7 @@ def rate(waits_s: list[float], seconds: float) -> Rate:
 
 
 async def publish(core: Core, agendas: int, slots: int) -> list[AgendaId]:
-    """New agendas of a new hospital, ready to be booked."""
+    """Publish agendas of a new hospital; return their ids."""
     hospital, day = f"h-{opaque()[:8]}", (datetime.now(UTC) + timedelta(days=3)).date()
     await core.lane.submit(build(RegisterHospital, hospital=hospital, name=hospital), Key("bench", opaque()))
     commands = [_agenda(hospital, number, day, slots) for number in range(agendas)]
@@ -134,9 +134,9 @@ def _agenda(hospital: str, number: int, day: date, slots: int) -> PublishAgenda:
 
 
 def wishes(agendas: list[AgendaId], *, crowded: bool) -> Iterator[BookAppointment]:
-    """Each slot once, for a patient who never came before: his stream has to be looked up each time.
+    """A booking of each slot, for a new patient, so that the patient's stream has to be looked up each time.
 
-    Crowded: all want the same agenda until it is full, then the next; else they spread over all agendas.
+    `crowded`: all bookings are of one agenda until it is full, then of the next; otherwise of all agendas in turn.
     """
     if crowded:
         places = ((agenda, slot) for agenda in agendas for slot in range(1, SLOTS_CROWDED + 1))
@@ -149,8 +149,8 @@ def wishes(agendas: list[AgendaId], *, crowded: bool) -> Iterator[BookAppointmen
 
 
 def open_gate(gate: Barrier) -> None:
-    """In a new process of the pool: where processes that are measured together wait for each other."""
-    global _gate  # noqa: PLW0603 (a pool hands things to its processes in no other way)
+    """Set the barrier at which processes measured together wait for each other. Runs in each process of the pool."""
+    global _gate  # noqa: PLW0603 (the only way to pass it to processes of a pool)
     _gate = gate
 
 
@@ -158,16 +158,16 @@ _gate: Barrier | None = None
 
 
 async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool, together: bool = False) -> list[float]:
-    """How long callers waited for each booking, in seconds, after a warm-up. Raises StopIteration if slots run out.
+    """The latency of each booking in seconds, after a warm-up. Raises StopIteration if the slots run out.
 
-    `together`: begin when the other processes are ready too.
+    `together`: start when the other processes are ready too.
     """
     slots = SLOTS_CROWDED if crowded else SLOTS
     supply = math.ceil(min(callers * CALLER_RATE_MAX_PER_S, RATE_MAX_PER_S) * (seconds + WARMUP_S))
     wanted = wishes(await publish(core, math.ceil(supply / slots), slots), crowded=crowded)
-    # Made beforehand: what is measured is the core, not who asks.
+    # Prepared in advance, so that only the core is measured.
     commands = iter([(command, Key("bench", opaque())) for command in islice(wanted, supply)])
-    gc.freeze()  # those are no garbage
+    gc.freeze()  # keeps the collector from scanning the commands
     if together and _gate:
         await asyncio.to_thread(_gate.wait, GATE_TIMEOUT_S)
     waits: list[float] = []
@@ -189,7 +189,7 @@ async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool, t
 def book_in_process(
     settings: Settings, callers: int, seconds: float, crowded: bool = False, together: bool = False
 ) -> list[float]:
-    """One process with a lane of its own."""
+    """Book in this process, with its own lane."""
 
     async def run() -> list[float]:
         load_domain()
@@ -200,7 +200,7 @@ def book_in_process(
 
 
 class Bench:
-    """A server of its own, and the contenders on it."""
+    """A server and the contenders on it."""
 
     def __init__(self, server: EmbeddedPostgres, settings: Settings, pool: ProcessPoolExecutor, seconds: float) -> None:
         self.server = server
@@ -217,12 +217,12 @@ class Bench:
         return rate([wait for future in running for wait in future.result()], self.seconds)
 
     def table(self, clients: int) -> Rate:
-        """A booking each, of any slot."""
-        said = (
+        """Book random slots of the table."""
+        script = (
             "\\set agenda random(1, 1000000000)\n\\set slot random(1, 30)\n\\set patient random(1, 1000000000)\n"
             "SELECT book(:agenda, :slot, :patient);\n"
         )
-        return pgbench(self.server, said, clients, self.seconds)
+        return pgbench(self.server, script, clients, self.seconds)
 
     def stock(self, threads: int) -> Rate:
         application = Clinic(env=self._stock_env())
@@ -238,7 +238,7 @@ class Bench:
                         return
                     application.book(agenda, opaque())
                     waits.append(time.perf_counter() - asked)
-                if turn % SLOTS == 0:  # they are full
+                if turn % SLOTS == 0:  # all agendas are full
                     mine = [application.open() for _ in mine]
 
         running = [threading.Thread(target=caller, args=(mine,)) for mine in agendas]
@@ -259,25 +259,25 @@ class Bench:
         }
 
 
-def pgbench(server: EmbeddedPostgres, said: str, clients: int, seconds: float) -> Rate:
-    """What prepared pgbench makes of a script; its own report gives rate and mean, its log is not needed."""
-    script = server.folder / "said.sql"
-    script.write_text(said)
-    told = subprocess.run(
+def pgbench(server: EmbeddedPostgres, script: str, clients: int, seconds: float) -> Rate:
+    """Run a script with prepared pgbench; rate and mean latency are from its report."""
+    path = server.folder / "script.sql"
+    path.write_text(script)
+    output = subprocess.run(
         [
             wheel_bin_dir() / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2",
-            "-T", str(max(round(seconds), 1)), "-f", script, "-h", server.socket, "-U", OWNER, "igob",
+            "-T", str(max(round(seconds), 1)), "-f", path, "-h", server.socket, "-U", OWNER, "igob",
         ],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    tps = re.search(r"tps = ([0-9.]+)", told)
-    mean = re.search(r"latency average = ([0-9.]+) ms", told)
-    assert tps is not None and mean is not None, told  # noqa: PT018
+    tps = re.search(r"tps = ([0-9.]+)", output)
+    mean = re.search(r"latency average = ([0-9.]+) ms", output)
+    assert tps is not None and mean is not None, output  # noqa: PT018
     return Rate(bookings_per_s=float(tps[1]), p50_ms=float(mean[1]), p99_ms=None)
 
 
 class Schedule(Aggregate):
-    """An agenda as the library would have it."""
+    """An agenda as an aggregate of the library."""
 
     def __init__(self) -> None:
         self.patients: list[str] = []
@@ -313,7 +313,7 @@ END $$;
 
 
 def contenders(bench: Bench) -> dict[str, Callable[[], Rate]]:
-    """Every contender by name, in the order of a round: ours between its peers."""
+    """Each contender by name, in the order of a round: the core between its peers."""
     named: dict[str, Callable[[], Rate]] = {}
     for clients in TABLE_CLIENTS:
         named[f"table {clients}"] = lambda clients=clients: bench.table(clients)  # type: ignore[misc]
@@ -327,7 +327,7 @@ def contenders(bench: Bench) -> dict[str, Callable[[], Rate]]:
 
 
 def run(*, rounds: int, seconds: float, console: Console) -> Result:
-    """Measure: so many rounds, each contender so many seconds in each. Takes rounds × 14 × (seconds + about 1)."""
+    """Measure each contender for `seconds` in each round. Takes about rounds × 14 × (seconds + 1)."""
     load = round(psutil.getloadavg()[0], 1)
     with own_server("igob bench core") as server:
         rates = _measure(server, Settings(data_dir=server.folder, schema="bench"), rounds, seconds, console)
@@ -355,13 +355,13 @@ def _measure(
 
 
 def _best(rates: dict[str, list[Rate]], kind: str) -> list[float]:
-    """Of one kind of contender, the best of each round."""
+    """The best rate of one kind of contender in each round."""
     of_kind = [found for name, found in rates.items() if name.startswith(kind)]
     return [max(found.bookings_per_s for found in in_round) for in_round in zip(*of_kind, strict=True)]
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:
-    """The median of the rounds' ratios: what is measured side by side is compared side by side."""
+    """The median of the rounds' ratios: only rates of the same round are compared."""
     return round(statistics.median(one / other for one, other in zip(ours, theirs, strict=True)), 2)
 
 
@@ -394,7 +394,7 @@ def _result(rates: dict[str, list[Rate]], where: Machine) -> Result:
 
 
 def keep(result: msgspec.Struct, kind: str, measured_at: str) -> None:
-    """Keep the result beside the others, dated; a second run of a kind on the same day replaces the first."""
+    """Write the result with its date to bench/results; a second one of a kind on the same day replaces the first."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{measured_at[:10]}-{kind}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
@@ -406,7 +406,7 @@ def _shown(waits_ms: list[float | None]) -> str:
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people: medians over the rounds, and the range."""
+    """Print the result as a table: medians over the rounds, and the range."""
     table = Table(title=f"Bookings a second, {result.measured_at} {result.commit}", title_justify="left")
     for column in ("contender", "median", "least", "most", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "contender" else "right")

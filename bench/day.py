@@ -1,9 +1,9 @@
 """Synthetic days of one service at one service point, for `igob bench eta`.
 
-People come in a rush at opening, over the day, and by appointment; counters open and pause, half of them at a time for
-lunch; some clerks are slower than others, and each has better and worse days; service times have a heavy tail; some
-people do not come when they are called, some leave. Who is called next is who the domain's own line says, by the usual
-policy. Nothing here knows how waits are estimated.
+People come in a rush at opening, during the day, and by appointment. Counters open and pause, half of them at a time
+for lunch. Some clerks are slower than others, and have better and worse days. Service times have a heavy tail. Some
+people do not come when they are called, and some leave. The domain's own line chooses the next call, by the usual
+policy. Nothing here depends on how waits are estimated.
 """
 
 import heapq
@@ -42,7 +42,7 @@ HOUR_S = 3600
 
 
 class Turn(msgspec.Struct, kw_only=True):
-    """One turn; instants are aware. `ended_at`: the counter was free again, or the turn left; None if neither."""
+    """One turn; times are aware. `ended_at`: the counter became free, or the turn left; None if neither happened."""
 
     number: int
     priority: Priority
@@ -55,7 +55,7 @@ class Turn(msgspec.Struct, kw_only=True):
 
 
 class Opening(msgspec.Struct, kw_only=True):
-    """From when until when a counter was open."""
+    """The time from which until which a counter was open."""
 
     counter: int
     since: datetime
@@ -63,17 +63,18 @@ class Opening(msgspec.Struct, kw_only=True):
 
 
 class Day(msgspec.Struct, kw_only=True):
-    """What happened on one day."""
+    """The turns and openings of one day."""
 
     turns: list[Turn]
     openings: list[Opening]
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service is like; hours are those of La Paz.
+    """Parameters of a service; hours are in La Paz time.
 
-    `median_s` and `sigma`: of the lognormal service times; one in `tail_in` takes `tail` times as long. `people` come
-    on an average day. `no_show` and `leaves` are shares: do not come when called, would leave within 10 to 90 minutes.
+    `median_s` and `sigma` are those of the lognormal service times; one in `tail_in` takes `tail` times as long.
+    `people` is the number on an average day. `no_show` and `leaves` are the shares that do not come when called, and
+    that would leave within 10 to 90 minutes.
     """
 
     name: str
@@ -122,7 +123,7 @@ def called(turn: Turn, at: datetime) -> TurnCalled:
 
 
 def ended(turn: Turn, at: datetime) -> Event:
-    """It left, or its counter was done with it."""
+    """The event with which a turn left, or its counter became free."""
     if turn.called_at is None:
         return TurnLeft(turn=turn_id(turn), left_at=at)
     if turn.outcome == "ABSENT":
@@ -131,14 +132,14 @@ def ended(turn: Turn, at: datetime) -> Event:
 
 
 def opened(numbers: Iterable[int], at: datetime, until: datetime) -> LineOpened:
-    """A line with the policy that lines have unless something else is said."""
+    """A line with the default policy."""
     return LineOpened(
         line=LINE, counters=sorted(numbers), policy=Policy(), opens_at=at, last_turn_at=until, closes_at=until
     )
 
 
 def events_of(day: Day) -> list[tuple[datetime, Event]]:
-    """What is in the log of such a day's line, in order: no counter is open before its first opening, or first call."""
+    """The events of such a day's line, in order. A counter is not open before its first opening, or first call."""
     found = sorted(
         [*_of_openings(day.openings), *(one for turn in day.turns for one in _of_turn(turn))], key=lambda one: one[:3]
     )
@@ -162,7 +163,7 @@ def events_of(day: Day) -> list[tuple[datetime, Event]]:
 
 
 class _Log:
-    """Events of a line, and the line that they make."""
+    """Events of a line, and the line's state after them."""
 
     def __init__(self) -> None:
         self.events: list[tuple[datetime, Event]] = []
@@ -213,7 +214,7 @@ class Simulation:
         self.made = 0
         self.free: set[int] = set()
         self.busy: set[int] = set()
-        self.since: dict[int, float] = {}  # when each open counter opened
+        self.since: dict[int, float] = {}  # the opening time of each open counter
         self.pausing: set[int] = set()  # counters that pause as soon as they are free
         self.speed = {number: exp(random.gauss(0, 0.15)) for number in range(1, service.counters + 1)}
         self.slow_today = exp(random.gauss(0, 0.08))
@@ -226,7 +227,7 @@ class Simulation:
         heapq.heappush(self.events, (second, self.made, what, about))
 
     def arrivals(self) -> None:
-        """A rush from a quarter of an hour before opening, a morning, few at noon, an afternoon; appointments."""
+        """Plan arrivals: a rush from 15 minutes before opening, a morning, a quiet noon, an afternoon; appointments."""
         service, random = self.service, self.random
         opens, closes = service.opens * HOUR_S, (service.closes - 0.75) * HOUR_S
         for _ in range(round(service.people * exp(random.gauss(0, 0.12)))):
@@ -248,11 +249,11 @@ class Simulation:
                 self.plan(second, "arrives", priority)
 
     def shifts(self) -> None:
-        """When counters are open: most of the day, with a lunch break in two halves and now and then a pause."""
+        """Plan the counters' hours: most of the day, with a lunch break in two halves and some pauses."""
         service, random = self.service, self.random
         for counter in range(1, service.counters + 1):
             if random.random() < 0.06 and counter > 1:
-                continue  # nobody is there today
+                continue  # not staffed today
             lunch = (service.opens + 4 + counter % 2) * HOUR_S + random.uniform(-300, 300)
             begins = service.opens * HOUR_S + max(0.0, random.gauss(60, 120))
             ends = (service.closes + 1 if counter <= 2 else service.closes - random.choice((0, 0, 2))) * HOUR_S
@@ -309,7 +310,7 @@ class Simulation:
         heapq.heapify(self.events)
 
     def next(self, second: float, counter: int) -> None:
-        """A counter has nobody: it pauses, calls in a moment, or waits for somebody to come."""
+        """Give a free counter something to do: it pauses, calls soon, or waits for an arrival."""
         self.busy.discard(counter)
         self.free.discard(counter)
         if counter in self.pausing:
@@ -350,7 +351,7 @@ class Simulation:
 
 
 def days(service: Service, *, seed: int, count: int, first: date = date(2026, 9, 1)) -> list[Day]:
-    """So many working days of a service; the same for the same seed."""
+    """This number of working days of a service; the same for the same seed."""
     made: list[Day] = []
     day = first
     while len(made) < count:
@@ -361,5 +362,5 @@ def days(service: Service, *, seed: int, count: int, first: date = date(2026, 9,
 
 
 def histories(*, seed: int, count: int) -> dict[str, list[Day]]:
-    """So many working days of every service, by its name."""
+    """This number of working days of each service, by its name."""
     return {service.name: days(service, seed=seed, count=count) for service in SERVICES}

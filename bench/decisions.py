@@ -1,13 +1,13 @@
-"""The domain as one client alone would see it: the model against which histories of concurrent clients are checked.
+"""The domain executed by a single client: the model for checking histories of concurrent clients.
 
-What is assumed of time: a decision's `now` lies within its call, on clocks that agree with ours to within `slack`. It
-need not be the moment at which the operation takes its place among the others: a lane decides first and appends later.
-Within a call, each moment is tried at which a decision on an agenda or a patient can turn: a release, a start, the end
-of a hold or a visit, midnight in La Paz. A hold tells by its `held_until` when it was decided, if the answer says it.
-Of one that was never answered nobody knows: what `judge` can't explain with such a hold in it stays undecided. Asking
-again under its key settles it.
+A decision's `now` lies within its call, on clocks that agree with ours to within `slack`. It need not be the moment
+at which the operation takes its place in the order, because a lane decides first and appends later. Within a call,
+the model tries each moment at which a decision on an agenda or a patient can change: a release, a start, the end of a
+hold or a visit, midnight in La Paz. The `held_until` of an answered hold gives the time of its decision. That of an
+unanswered hold is unknown: if `judge` can't explain a history with such a hold, it stays undecided. Repeating the
+request under its key resolves that.
 
-Not covered: what the API refuses before anything is decided, such as a person that it does not know.
+Not covered: refusals of the API before a decision, such as for an unknown person.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -25,7 +25,7 @@ from domain.decider import Command, Event, Recorded, StreamName, copied, fold, f
 from domain.decision import DECISIONS, decide
 from domain.errors import Rejected
 
-# Said before anything is decided: they claim nothing but that nothing happened.
+# Refusals without a decision. They claim only that nothing happened.
 UNDECIDED = frozenset({"overloaded"})
 MICROSECOND = timedelta(microseconds=1)
 
@@ -33,7 +33,7 @@ _encode = msgspec.json.encode
 
 
 class Town(msgspec.Struct, frozen=True):
-    """States of streams; of each stream a number that stands for its events; the contents of accepted keys."""
+    """The states of streams, a number for each stream that identifies its events, and the contents of accepted keys."""
 
     states: Mapping[StreamName, Any] = {}
     trails: Mapping[StreamName, int] = {}
@@ -41,9 +41,9 @@ class Town(msgspec.Struct, frozen=True):
 
 
 class Decisions:
-    """A `bench.history.Model` of everything that is decided in `domain`, with idempotency keys.
+    """A `bench.history.Model` of all decisions in `domain`, with idempotency keys.
 
-    `began` is the time of the stamp `began_ns`. `states` are those from before the history; other streams are empty.
+    `began` is the time of the stamp `began_ns`. `states` are those before the history; other streams are empty.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Decisions:
                     return [Step(state)]
                 instead.add(f"refuses it with {refusal.code}")
                 continue
-            if isinstance(answer, Refused) or not _says(answer, recorded):
+            if isinstance(answer, Refused) or not _matches(answer, recorded):
                 instead.add("accepts it" if isinstance(answer, Refused) else "records something else")
             else:
                 steps.append(Step(self._after(state, operation, found, recorded), written=len(recorded)))
@@ -114,16 +114,16 @@ class Decisions:
         return Town(states={**state.states, **written}, trails=trails, keys=keys)
 
     def _trail(self, before: int, event: Event) -> int:
-        """A number for these events and this one after them; the same for the same events, another for others."""
-        said = event.event_name.encode() + _encode(event)
-        return self._trails.setdefault((before, said), len(self._trails) + 1)
+        """A number for these events followed by this one: equal for equal events, different for others."""
+        content = event.event_name.encode() + _encode(event)
+        return self._trails.setdefault((before, content), len(self._trails) + 1)
 
     def _moments(self, operation: Operation, states: Iterable[Any]) -> list[datetime]:
-        """Moments within the call, at least one of each stretch in which the decision is the same; the first first."""
+        """Moments within the call, in order, at least one from each period with the same decision."""
         begin = self._time(operation.called) - self._slack
         end = None if operation.returned is None else self._time(operation.returned) + MICROSECOND + self._slack
-        turns = {turn for state in states for turn in _turns(state, operation.command)}
-        turns |= set(_told(operation)) | {_midnight_after(begin)}
+        turns = {turn for state in states for turn in _turning_points(state, operation.command)}
+        turns |= set(_decision_times(operation)) | {_midnight_after(begin)}
         return [begin, *sorted(turn for turn in turns if begin < turn and (end is None or turn <= end))]
 
     def _time(self, stamp: int) -> datetime:
@@ -131,27 +131,29 @@ class Decisions:
 
 
 def judge(history: Iterable[Operation], model: Decisions, *, steps_max: int = STEPS_MAX) -> Verdict:
-    """Whether the domain explains a history of its commands."""
+    """Check whether the domain explains a history of its commands."""
     history = list(history)
     verdict = check(model, history, steps_max=steps_max)
-    told = {(one.key, one.content) for one in history if one.key and isinstance(one.answer, Accepted)}
+    answered = {(one.key, one.content) for one in history if one.key and isinstance(one.answer, Accepted)}
     holds = [one for one in history if one.answer is None and isinstance(one.command, HoldSlot)]
-    lost = [one for one in holds if (one.key, one.content) not in told]
+    lost = [one for one in holds if (one.key, one.content) not in answered]
     if verdict.kind == "rejected" and lost:
         reasons = [*verdict.reasons, f"it is not known when this was decided, if it was: {lost[0]}"]
         return msgspec.structs.replace(verdict, kind="undecided", reasons=reasons)
     return verdict
 
 
-def _says(answer: Accepted | Refused | None, recorded: list[Recorded]) -> bool:
-    """Whether all that the answer says, by the names of fields, is in the events. Nothing recorded says nothing."""
+def _matches(answer: Accepted | Refused | None, recorded: list[Recorded]) -> bool:
+    """Whether everything in the answer is in the events, by field names. No events: only an empty answer matches."""
     if not isinstance(answer, Accepted) or not recorded:
         return True
-    return all(any(getattr(event, name, None) == value for _, event in recorded) for name, value in answer.said.items())
+    return all(
+        any(getattr(event, name, None) == value for _, event in recorded) for name, value in answer.details.items()
+    )
 
 
-def _turns(state: Any, command: Command) -> Iterator[datetime]:
-    """Moments at which a decision on this state can turn."""
+def _turning_points(state: Any, command: Command) -> Iterator[datetime]:
+    """Moments at which a decision on this state can change."""
     match state:
         case Agenda():
             if state.published and state.published.release_at:
@@ -167,10 +169,10 @@ def _turns(state: Any, command: Command) -> Iterator[datetime]:
             yield from (visit.end for visit in state.visits.values())
 
 
-def _told(operation: Operation) -> Iterator[datetime]:
-    """The moment of the decision, where the answer tells it."""
+def _decision_times(operation: Operation) -> Iterator[datetime]:
+    """The time of the decision, if the answer reveals it."""
     if isinstance(operation.command, HoldSlot) and isinstance(operation.answer, Accepted):
-        held_until = operation.answer.said.get("held_until")
+        held_until = operation.answer.details.get("held_until")
         if held_until:
             yield held_until - timedelta(seconds=operation.command.hold_s)
 

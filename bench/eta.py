@@ -1,7 +1,7 @@
-"""`igob bench eta`: is a turn called when it was told that it would be, as often as was said?
+"""`igob bench eta`: the accuracy of expected waits.
 
-Days are replayed event by event, as the city's own read model would see them. From the first ones the experience is
-learned; on the later ones it is frozen, and each expectation is held against what happened, beside simpler ways.
+Days are replayed event by event, as the server reads them. A wait model is learned from the first days and frozen for
+the others, on which each estimate is compared with the actual wait, and with simpler methods.
 """
 
 import statistics
@@ -46,7 +46,7 @@ Moment: TypeAlias = Literal["taken", "later"]
 
 
 class Sample(msgspec.Struct):
-    """One expectation and what came of it. `quantiles_s`: at wait.QUANTILES."""
+    """One estimate and the actual wait. `quantiles_s`: at wait.QUANTILES."""
 
     moment: Moment
     ahead: int
@@ -56,7 +56,7 @@ class Sample(msgspec.Struct):
 
 
 class _Recorded(Learner):
-    """Keeps what the simpler ways learn from: people ahead, counters and actual wait of every note."""
+    """Also records what the simpler methods learn from: people ahead, counters and actual wait of each note."""
 
     def __init__(self, experience: Experience, seen: list[tuple[int, int, float]]) -> None:
         super().__init__(experience)
@@ -68,7 +68,7 @@ class _Recorded(Learner):
 
 
 class Replay:
-    """Tells an experience what happens, and asks it what to expect, as the city's own process does."""
+    """Feeds events to a wait model and takes its estimates, as the server does."""
 
     def __init__(self, experience: Experience) -> None:
         self.experience = experience
@@ -79,13 +79,13 @@ class Replay:
 
     @property
     def busy_mean_s(self) -> float:
-        """How long a call kept a counter busy."""
+        """The mean time for which a call keeps a counter busy."""
         tallies = [*self.experience.served, self.experience.absent]
         count = sum(tally.count for tally in tallies)
         return sum(tally.seconds for tally in tallies) / count if count else experiences.ASSUMED_S
 
     def learn(self, day: Day) -> None:
-        """Learn from what happened on a day."""
+        """Learn from a day."""
         self.days += 1
         learner, events = _Recorded(self.experience, self.seen), events_of(day)
         began = time.process_time()
@@ -99,7 +99,7 @@ class Replay:
         ]
 
     def test(self, day: Day, *, today: bool = False) -> list[Sample]:
-        """What would have been expected on a day, and what came of it; `today`: that day is learned too, as it goes."""
+        """The estimates of a day with the actual waits; `today`: the day is also learned while it goes on."""
         tested = _Tested(self.experience, today=today)
         tick: datetime | None = None
         for at, event in events_of(day):
@@ -112,7 +112,7 @@ class Replay:
 
 
 class _Tested:
-    """One day on which people ask."""
+    """One day on which estimates are made."""
 
     def __init__(self, experience: Experience, *, today: bool) -> None:
         self.experience = experience
@@ -127,14 +127,14 @@ class _Tested:
             found = LineNow(self.line, at, self.experience).expected(event.priority, ahead)
             self._keep(event.turn, "taken", at, ahead, found)
         elif isinstance(event, TurnCalled):
-            for moment, when, ahead, counters, told in self.asked.pop(event.turn, ()):
-                self.samples.append(Sample(moment, ahead, counters, quantiles(told), (at - when).total_seconds()))
+            for moment, when, ahead, counters, estimate in self.asked.pop(event.turn, ()):
+                self.samples.append(Sample(moment, ahead, counters, quantiles(estimate), (at - when).total_seconds()))
         self.line = evolve(self.line, event)
         if self.today:
             self.today.tell(event)
 
     def tick(self, at: datetime) -> None:
-        """Everybody asks. Then what happened today is learned, if it is."""
+        """Estimate for every waiting turn. Then learn from today, if that is enabled."""
         now = LineNow(self.line, at, self.experience)
         for ahead, turn in enumerate(calls_to_come(self.line)):
             self._keep(turn, "later", at, ahead, now.expected(self.line.turns[turn].priority, ahead))
@@ -153,23 +153,23 @@ def quantiles(found: Wait) -> tuple[int, ...]:
 def pinball_s(quantiles_s: Sequence[float], actual_s: float) -> float:
     """The mean pinball loss at wait.QUANTILES."""
     losses = (
-        max(level * (actual_s - said), (level - 1) * (actual_s - said))
-        for level, said in zip(wait.QUANTILES, quantiles_s, strict=True)
+        max(level * (actual_s - estimate), (level - 1) * (actual_s - estimate))
+        for level, estimate in zip(wait.QUANTILES, quantiles_s, strict=True)
     )
     return sum(losses) / len(wait.QUANTILES)
 
 
-Way: TypeAlias = Callable[[Sample], Sequence[float]]  # the quantiles that a way of expecting says
+Method: TypeAlias = Callable[[Sample], Sequence[float]]  # the quantiles of an estimate
 
 
-def plain(replay: Replay) -> Way:
-    """People ahead × mean ÷ counters: a point, said at every quantile; the mean is that of what a call costs."""
+def plain(replay: Replay) -> Method:
+    """People ahead × mean ÷ counters, the same at every quantile; the mean is that of the time from call to call."""
     mean_s = replay.busy_mean_s
     return lambda sample: [sample.ahead * mean_s / sample.counters] * len(wait.QUANTILES)
 
 
-def spread(replay: Replay) -> Way:
-    """The same with an interval: the point times the quantiles of how far it was off on the learned days."""
+def spread(replay: Replay) -> Method:
+    """The same with an interval: the value times the quantiles of its errors on the learned days."""
     mean_s = replay.busy_mean_s
     ratios = sorted(
         (actual + GRACE_S) / (ahead * mean_s / counters + GRACE_S) for ahead, counters, actual in replay.seen
@@ -183,18 +183,18 @@ def spread(replay: Replay) -> Way:
     return way
 
 
-def constant(replay: Replay) -> Way:
-    """People ahead × configured minutes ÷ counters, from 0.8 to 1.0 of it; as many minutes as services take, whole."""
+def constant(replay: Replay) -> Method:
+    """People ahead × configured minutes ÷ counters, from 0.8 to 1.0 of it; the mean service time, rounded up."""
     configured_s = 60 * ceil(statistics.fmean(replay.service_s or [experiences.ASSUMED_S]) / 60)
     factors = (0.8, 0.8, 0.9, 1.0, 1.0)
     return lambda sample: [sample.ahead * configured_s / sample.counters * factor for factor in factors]
 
 
 class Scores(msgspec.Struct):
-    """Coverage is a share of 1. Pinball losses are means over wait.QUANTILES and expectations, in seconds.
+    """Coverage is a share of 1. Pinball losses are means over wait.QUANTILES and estimates, in seconds.
 
-    `to_plain`, `to_spread`, `to_constant`: our loss to that of a simpler way. `constant_coverage`: how many waits are
-    within what the configured constant says.
+    `to_plain`, `to_spread`, `to_constant`: our loss to that of a simpler method. `constant_coverage`: the share of
+    waits within the interval of the configured constant.
     """
 
     expectations: int
@@ -212,8 +212,8 @@ class Scores(msgspec.Struct):
     constant_coverage: float
 
 
-class Told(msgspec.Struct):
-    """A sample with the quantiles of the simpler ways."""
+class Compared(msgspec.Struct):
+    """A sample with the quantiles of the simpler methods."""
 
     sample: Sample
     plain_s: Sequence[float]
@@ -221,15 +221,15 @@ class Told(msgspec.Struct):
     constant_s: Sequence[float]
 
 
-def scores(told: Sequence[Told]) -> Scores | None:
-    """None if nothing was told."""
-    if not told:
+def scores(compared: Sequence[Compared]) -> Scores | None:
+    """The scores; None without estimates."""
+    if not compared:
         return None
 
-    def mean(of: Callable[[Told], float]) -> float:
-        return statistics.fmean(map(of, told))
+    def mean(of: Callable[[Compared], float]) -> float:
+        return statistics.fmean(map(of, compared))
 
-    def covered(of: Callable[[Told], Sequence[float]], low: int, high: int) -> float:
+    def covered(of: Callable[[Compared], Sequence[float]], low: int, high: int) -> float:
         return round(mean(lambda one: of(one)[low] <= one.sample.actual_s <= of(one)[high]), 3)
 
     ours = mean(lambda one: pinball_s(one.sample.quantiles_s, one.sample.actual_s))
@@ -239,7 +239,7 @@ def scores(told: Sequence[Told]) -> Scores | None:
     ]
     ratios = [round(ours / other, 3) if other else 1.0 for other in others]
     return Scores(
-        expectations=len(told),
+        expectations=len(compared),
         coverage_50=covered(lambda one: one.sample.quantiles_s, 1, 3),
         coverage_90=covered(lambda one: one.sample.quantiles_s, 0, 4),
         width_50_s=round(mean(lambda one: one.sample.quantiles_s[3] - one.sample.quantiles_s[1])),
@@ -256,10 +256,10 @@ def scores(told: Sequence[Told]) -> Scores | None:
 
 
 class Row(msgspec.Struct):
-    """One service, held-out days after so many learned ones; `seed` is None for all seeds together, or a history.
+    """One service with days held out after the learned ones; `seed` is None for all seeds together, or a history.
 
-    `never_called`: turns of the held-out days that left or were still there at the end; `nobody_could_say`: those that
-    were taken while no counter was open. `taken`: told with the turn; `later`: told every ten minutes of the wait.
+    `never_called`: turns of these days that left or were still waiting at the end; `nobody_could_say`: turns taken
+    while no counter was open. `taken`: estimates with the turn; `later`: every ten minutes of the wait.
     """
 
     service: str
@@ -274,10 +274,11 @@ class Row(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """`rows`: of each service over all seeds; `seeds`: of each seed; `new_service`: after two days alone.
+    """`rows`: each service over all seeds; `seeds`: each seed; `new_service`: after only two days.
 
-    `today`: as `rows`, but each held-out day is learned too as it goes on. `all_services`: of `rows`, and of `today`.
-    `us_per_expectation`: of a line of 300 at once, microseconds of CPU time for each. `us_per_event`: of each learned.
+    `today`: as `rows`, with each held-out day also learned while it goes on. `all_services`: of `rows`, and of `today`.
+    `us_per_expectation`: microseconds of CPU time per estimate, for a line of 300 at once. `us_per_event`: per event
+    learned.
     """
 
     measured_at: str
@@ -295,34 +296,36 @@ class Result(msgspec.Struct):
 
 
 class HeldOut:
-    """What was told on held-out days."""
+    """The estimates of held-out days."""
 
     def __init__(self, service: str, seed: int | None = None) -> None:
         self.service, self.seed = service, seed
-        self.told: list[Told] = []
+        self.compared: list[Compared] = []
         self.learned_days = self.held_out_days = self.turns = self.never_called = 0
 
     def test(self, replay: Replay, held_out: Sequence[Day], *, today: bool = False) -> "HeldOut":
-        """Hold what `replay` expects against these days."""
-        ways = plain(replay), spread(replay), constant(replay)
+        """Compare the estimates of `replay` with these days."""
+        methods = plain(replay), spread(replay), constant(replay)
         self.learned_days = replay.days
         for day in held_out:
             self.held_out_days += 1
             self.turns += len(day.turns)
             self.never_called += sum(1 for turn in day.turns if turn.called_at is None)
-            self.told += [Told(sample, *(way(sample) for way in ways)) for sample in replay.test(day, today=today)]
+            self.compared += [
+                Compared(sample, *(method(sample) for method in methods)) for sample in replay.test(day, today=today)
+            ]
         return self
 
     def add(self, other: "HeldOut") -> None:
-        """All of another one's too."""
-        self.told += other.told
+        """Add the estimates of another one."""
+        self.compared += other.compared
         self.learned_days = other.learned_days
         self.held_out_days += other.held_out_days
         self.turns += other.turns
         self.never_called += other.never_called
 
     def row(self) -> Row:
-        taken = [one for one in self.told if one.sample.moment == "taken"]
+        taken = [one for one in self.compared if one.sample.moment == "taken"]
         return Row(
             service=self.service,
             seed=self.seed,
@@ -332,12 +335,12 @@ class HeldOut:
             never_called=self.never_called,
             nobody_could_say=self.turns - self.never_called - len(taken),
             taken=scores(taken),
-            later=scores([one for one in self.told if one.sample.moment == "later"]),
+            later=scores([one for one in self.compared if one.sample.moment == "later"]),
         )
 
 
 def learned(known: Sequence[Day]) -> Replay:
-    """The experience of these days, from nothing."""
+    """A replay that has learned these days."""
     replay = Replay(Experience())
     for day in known:
         replay.learn(day)
@@ -345,7 +348,7 @@ def learned(known: Sequence[Day]) -> Replay:
 
 
 def us_per_expectation(experience: Experience) -> float:
-    """CPU time of each expectation when a whole line is expected for at once, the least of some tries."""
+    """CPU time per estimate, for a whole line at once; the minimum of several runs."""
     now = datetime(2026, 11, 26, 14, tzinfo=UTC)
     counters = [now - timedelta(seconds=100 * number) for number in range(6)]
     turns: list[tuple[Priority, int]] = [
@@ -362,7 +365,7 @@ def us_per_expectation(experience: Experience) -> float:
 
 
 class _Services:
-    """What was told in each service, by its name: of what was learned before alone, and with today."""
+    """The estimates of each service, by its name: from earlier days only, and with today."""
 
     def __init__(self) -> None:
         self.before: dict[str, HeldOut] = {}
@@ -375,12 +378,12 @@ class _Services:
         return one
 
     def rows(self) -> dict[str, list[Row]]:
-        told = [list(self.before.values()), list(self.today.values())]
+        both = [list(self.before.values()), list(self.today.values())]
         together = [HeldOut(ALL_SERVICES), HeldOut(ALL_SERVICES)]
-        for sum_, services in zip(together, told, strict=True):
+        for sum_, services in zip(together, both, strict=True):
             for one in services:
                 sum_.add(one)
-        rows, today, all_services = ([one.row() for one in some] for some in (*told, together))
+        rows, today, all_services = ([one.row() for one in some] for some in (*both, together))
         return {"rows": rows, "today": today, "all_services": all_services}
 
 
@@ -398,7 +401,7 @@ def _result(source: str, replay: Replay, began_load: float, **rows: list[Row]) -
 
 
 def run(*, seed: int, seeds: int, count: int, console: Console, of: Sequence[Service] = SERVICES) -> Result:
-    """Synthetic days: so many held out, and as many learned, if not too many, for each service and each seed."""
+    """Measure synthetic days: `count` held out, and as many learned, within limits, for each service and seed."""
     load = round(psutil.getloadavg()[0], 1)
     per_seed: list[Row] = []
     todo = [(service, number) for service in of for number in range(seed, seed + seeds)]
@@ -423,7 +426,7 @@ def run(*, seed: int, seeds: int, count: int, console: Console, of: Sequence[Ser
 
 
 def replay_file(path: Path) -> Result:
-    """A history of one's own: the first days are learned, the rest held out. Raises HistoryRefused and OSError."""
+    """Replay a history: learn the first days, hold out the others. Raises HistoryRefused and OSError."""
     return replay_history(read_history(path), path.name)
 
 
@@ -442,10 +445,10 @@ def replay_history(history: History, source: str) -> Result:
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people."""
+    """Print the result as tables."""
     for title, rows in (
         (result.source, [*result.rows, *result.all_services[:1]]),
-        ("today is learned as it goes on, too", [*result.today, *result.all_services[1:]]),
+        ("with today learned as well", [*result.today, *result.all_services[1:]]),
         ("each seed", result.seeds),
         (f"a new service, {LEARNED_DAYS_NEW} days known", result.new_service),
     ):
@@ -456,23 +459,23 @@ def show(result: Result, console: Console) -> None:
             f"{row.service or 'the line'}: {row.turns} turns on {row.held_out_days} days after {row.learned_days};"
             f" {row.never_called} never called, {row.nobody_could_say} taken with no counter open: not counted"
         )
-    console.print(f"{result.us_per_expectation} µs for each expectation of a line of {LINE_LENGTH}")
-    console.print(f"{result.us_per_event} µs for each event learned")
+    console.print(f"{result.us_per_expectation} µs per estimate of a line of {LINE_LENGTH}")
+    console.print(f"{result.us_per_event} µs per event learned")
     console.print(result.machine.described().removesuffix("; "))
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1), pad_edge=False)
-    for name in ("", "told"):
+    for name in ("", "estimate"):
         table.add_column(name, no_wrap=True)
     for name in ("n", "50 %", "90 %", "min", "min", "loss s", "plain", "spread", "const"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        for told, found in (("first", row.taken), ("later", row.later)):
+        for moment, found in (("first", row.taken), ("later", row.later)):
             if found:
                 table.add_row(
                     row.service if row.seed is None else f"{row.service}, {row.seed}",
-                    told,
+                    moment,
                     f"{found.expectations:,}",
                     f"{found.coverage_50:.1%}",
                     f"{found.coverage_90:.1%}",

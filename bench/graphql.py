@@ -1,9 +1,9 @@
-"""`igob bench graphql`: bookings over HTTP, as a front end sends them: a mutation, variables, a slot of its own each.
+"""`igob bench graphql`: bookings over HTTP as a front end sends them: mutations with variables, each of another slot.
 
-A city with thousands of people and their slots; then `igob serve` with one worker and with two, in turn, and clients
-that each wait for their answer before they ask again (closed loop). At last, at half the best rate, clients that do not
-wait (open loop): there a wait counts from when the request was due, not from when it could be sent. With a peer, the
-same clients ask it in alternation with ours, on the same PostgreSQL.
+The city has thousands of people and their slots. `igob serve` runs with one worker and with two, alternately. First
+each client sends the next request after a response (closed loop). Then, at half the best rate, requests are sent at
+fixed times (open loop), and latency counts from the time when a request was due. With a peer, the same clients use it
+alternately with our server, on the same PostgreSQL.
 """
 
 import asyncio
@@ -49,26 +49,26 @@ from infra.running.settings import Settings
 
 WORKERS = (1, 2)
 CONNECTIONS = (8, 32, 128)
-PEOPLE = 10_000  # each books once a day
+PEOPLE = 10_000  # each has one booking a day
 DAYS = 180
-CLERKS = 1_000  # each with a token of their own, who book in turn
-SLOTS = 40  # of an agenda, a minute each
+CLERKS = 1_000  # each with its own token, used in turn
+SLOTS = 40  # of an agenda, one minute each
 HOSPITAL = "h"
-OPEN_ROUNDS = 3  # in alternation with the peer; the one with the median p50 is reported
+OPEN_ROUNDS = 3  # alternating with the peer; the one with the median p50 is reported
 OPEN_SHARE = 0.5  # of the best closed rate
-QUIET_PER_S = 300  # rate of the second open loop: an office day
-START_S, START_CONNECTIONS = 5.0, 64  # asked of a server that has just started, and not counted: V8 compiles as it goes
+QUIET_PER_S = 300  # rate of the second open loop: that of an office day
+START_S, START_CONNECTIONS = 5.0, 64  # for a new server; not counted. V8 compiles during it
 
 BOOK = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
   appointment { id slot start state } position errors { code message path } } }"""
 
 
 class Result(msgspec.Struct, omit_defaults=True):
-    """Medians over the rounds of that number of workers and connections that has the best; see `best_at`.
+    """Medians of the rounds for the number of workers and connections with the best median, see `best_at`.
 
-    `open` is an open loop at half that rate, or half the peer's if it is slower; `quiet` is one at QUIET_PER_S. A wait
-    counts from when its request was due. `worker_us` is the CPU time of the API workers per request, in microseconds.
-    Of the peer, the best of each round counts as its rate, and `ratio_to_peer` is the median of the rounds' ratios.
+    `open` is an open loop at half that rate, or half the peer's if it is slower; `quiet` is one at QUIET_PER_S. Latency
+    counts from when a request was due. `worker_us` is the CPU time of the API workers per request, in microseconds. The
+    peer's rate is the best of each round, and `ratio_to_peer` the median of the rounds' ratios.
     """
 
     measured_at: str
@@ -123,7 +123,7 @@ def _person(core: Core, number: int) -> RegisterPerson:
 
 
 def fill(settings: Settings, count: int) -> list[str]:
-    """Make the city: the ids of its people, so many, of whom each has a slot of every day to himself."""
+    """Create the city: the ids of `count` people, each with a slot on every day."""
 
     async def run() -> list[str]:
         load_domain()
@@ -141,7 +141,7 @@ def fill(settings: Settings, count: int) -> list[str]:
 
 
 class City(msgspec.Struct, frozen=True):
-    """Bookings of the city that `fill` makes: everybody's of one day, then those of the next."""
+    """Bookings of the city created by `fill`: all people's of one day, then those of the next."""
 
     people: list[str]
 
@@ -166,7 +166,7 @@ def _token(number: int) -> str:
 
 
 class Contender:
-    """Who is measured: how it is served, how it is asked, and how far the asking has come."""
+    """A contender: how it is served, what it is sent, and the number of requests used so far."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class Contender:
 
 
 class Bench:
-    """A city on a server of its own, and clients in a process of their own."""
+    """A city on its own server, and clients in their own process."""
 
     def __init__(self, server: EmbeddedPostgres, pool: ProcessPoolExecutor, seconds: float) -> None:
         self._settings = Settings(data_dir=server.folder, schema="bench", secret=SECRET)
@@ -261,9 +261,9 @@ class Bench:
 
 
 def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE, with_peer: bool = False) -> Result:
-    """Measure: so many rounds of so many seconds for each number of workers and connections.
+    """Measure each number of workers and connections for `seconds` in each round.
 
-    Raises bench.peer.PeerMissing if the peer is wanted and can't be had.
+    Raises bench.peer.PeerMissing if the peer is requested and not available.
     """
     before = round(psutil.getloadavg()[0], 1)
     spawn = multiprocessing.get_context("spawn")
@@ -292,7 +292,7 @@ def run(*, rounds: int, seconds: float, console: Console, people: int = PEOPLE, 
 
 
 def _typical(rates: Iterable[Rate]) -> Rate:
-    """The measurement with the median p50; the errors of all."""
+    """The measurement with the median p50, with the errors of all."""
     ordered = sorted(rates, key=lambda rate: rate.p50_ms)
     errors: Counter[str] = Counter()
     for rate in ordered:
@@ -341,7 +341,7 @@ def _add_peer(result: Result, ours: list[Rate], who: Contender, unhurried: list[
 
 
 def by_contender(result: Result) -> dict[str, dict[str, list[Rate]]]:
-    """The rounds of ours, and of the peer if there was one, by who it is."""
+    """The rounds of each contender, by its name."""
     return {"igob": result.rounds} | ({result.peer: result.peer_rounds} if result.peer_rounds else {})
 
 
@@ -352,12 +352,12 @@ def unhurried_by_contender(result: Result) -> dict[str, list[Rate]]:
 
 
 def errors_by_contender(result: Result) -> dict[str, dict[str, int]]:
-    """The errors of each by code, likewise."""
+    """The errors of each contender by code."""
     return {"igob": result.errors} | ({result.peer: result.peer_errors or {}} if result.peer else {})
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people: medians over the rounds, and the range."""
+    """Print the result as tables: medians over the rounds, and the range."""
     for who, rounds in by_contender(result).items():
         console.print(_table(f"{who}: bookings a second over HTTP, {result.measured_at} {result.commit}", rounds))
     for who, rates in unhurried_by_contender(result).items():

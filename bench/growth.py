@@ -1,7 +1,7 @@
-"""`igob bench growth`: does a log of millions of events slow bookings down, and does a worker's memory stay bounded?
+"""`igob bench growth`: bookings on a log of millions of events beside a small one, and a worker's memory.
 
-One process books until the log is large, and notes its own memory on the way. Then the same load runs in turn on that
-log and on one that has just begun, on one server: the rates of two moments of a noisy machine could not be compared.
+One process books until the log is large, and records its own memory. Then the same load alternates between that log
+and a new one on the same server, because rates of different times on a noisy machine can't be compared.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ MIB = 2**20
 
 
 class Memory(msgspec.Struct):
-    """Resident memory of the process that books, after so many bookings."""
+    """Resident memory of the booking process after this number of bookings."""
 
     bookings: int
     resident_mib: float
 
 
 class Result(msgspec.Struct):
-    """Rates are medians of the rounds; `ratio` is the median of the rounds' ratios, the large log's to the small one's.
+    """Rates are medians of the rounds; `ratio` is the median of the rounds' ratios, large log to small one.
 
-    `small_events` and `large_events` are what the logs held before they were measured.
+    `small_events` and `large_events` are the sizes of the logs before the measurement.
     """
 
     measured_at: str
@@ -61,7 +61,7 @@ class Result(msgspec.Struct):
 
 
 async def _fill(core: Core, bookings: int) -> list[Memory]:
-    """Book so many slots and more, in rounds of AGENDAS_AT_ONCE agendas; what the process weighed after each."""
+    """Book at least this number of slots, in steps of AGENDAS_AT_ONCE agendas; the memory after each step."""
     weighed = []
     done = 0
     while done < bookings:
@@ -79,7 +79,7 @@ async def _fill(core: Core, bookings: int) -> list[Memory]:
 
 
 def fill_in_process(settings: Settings, bookings: int) -> list[Memory]:
-    """Fill a log from a process of its own, so that its memory is that of a worker and nothing else."""
+    """Fill a log in a process of its own, so that its memory is only that of a worker."""
 
     async def run() -> list[Memory]:
         load_domain()
@@ -90,12 +90,12 @@ def fill_in_process(settings: Settings, bookings: int) -> list[Memory]:
 
 
 class Growth:
-    """A server of its own with a large log, and a new small one for every round."""
+    """A server with a large log, and a new small one for each round."""
 
     def __init__(self, server: EmbeddedPostgres, seconds: float) -> None:
         self.server = server
         self.seconds = seconds
-        # A new process for each piece of work: what one left in memory must not be counted for the next.
+        # A new process for each task, so that its memory does not include the previous one's.
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1)
 
     def log(self, schema: str) -> Settings:
@@ -108,7 +108,7 @@ class Growth:
 
     def measure(self, settings: Settings) -> Rate:
         with psycopg.connect(self.server.conninfo(OWNER), autocommit=True) as connection:
-            connection.execute("CHECKPOINT")  # what was written before must not be paid for now
+            connection.execute("CHECKPOINT")  # so that earlier writes do not slow this measurement
         return rate(self.pool.submit(book_in_process, settings, CALLERS, self.seconds).result(), self.seconds)
 
     def events(self, settings: Settings) -> int:
@@ -118,7 +118,7 @@ class Growth:
 
 
 def run(*, events: int, rounds: int, seconds: float, console: Console) -> Result:
-    """Fill a log with so many events, then measure: so many rounds, so many seconds each on either log."""
+    """Fill a log with `events` events, then measure both logs for `seconds` in each round."""
     load = round(psutil.getloadavg()[0], 1)
     with own_server("igob bench growth") as server:
         return _measure(Growth(server, seconds), events, rounds, load, console)
@@ -155,7 +155,7 @@ def _measure(growth: Growth, events: int, rounds: int, load: float, console: Con
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people."""
+    """Print the result as a table."""
     console.print(
         f"{result.large_bookings_per_s:,.0f} bookings/s at {result.large_events:,} events,"
         f" {result.small_bookings_per_s:,.0f} at {result.small_events:,}: × {result.ratio};"

@@ -1,16 +1,15 @@
-"""Whether some order of single steps explains what concurrent clients were told (linearizability).
+"""Checks whether a history of concurrent clients is linearizable.
 
-A `Recorder` writes down what was asked and answered, and when. `check` looks for an order of these operations in which
-each follows on what those before it did, each answer is the one that a sequential model gives, and an operation that
-had returned before another was called comes before it. The search is that of Wing and Gong with Lowe's memory of where
-it has been. What was asked several times under one key is one operation there: it happened at some moment after the
-first call and before the first answer, and as what comes after that changes nothing, each repetition has a place.
-What is said about the log is part of the claim:
+A `Recorder` records requests and answers with their times. `check` searches for an order of these operations in which
+a sequential model gives each answer, and an operation that had returned before another was called comes before it.
+The search is that of Wing and Gong with Lowe's cache of visited states. Requests repeated under one key are one
+operation: it happened after the first call and before the first answer, and repetitions change nothing.
+The log is part of the claim:
 
-- accepted operations come in the order of their positions, and what one wrote has room between its neighbours;
-- one key has one content and one answer, however often it was asked;
-- a refusal is explained by a moment within its call at which the model refuses with that code;
-- an operation without an answer happened once at some moment after its call, or never.
+- accepted operations are in the order of their positions, and the events of one fit between its neighbours;
+- a key has one content and one answer, however often it was sent;
+- for a refusal there is a moment within its call at which the model refuses with that code;
+- an operation without an answer happened once after its call, or never.
 """
 
 import threading
@@ -21,21 +20,21 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-STEPS_MAX = 1_000_000  # asked of the model before a history is left undecided
+STEPS_MAX = 1_000_000  # of the model, before a history is left undecided
 REASONS_MAX = 5
 
 S = TypeVar("S")
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """It happened. `position`: of its last event in the log, None without a log; `said`: what else the answer tells."""
+    """`position`: of its last event in the log, None without a log; `details`: other fields of the answer."""
 
     position: int | None = None
-    said: Mapping[str, Any] = {}
+    details: Mapping[str, Any] = {}
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """It did not happen, for a reason that the model must have too."""
+    """The operation did not happen. The model must refuse it with the same code."""
 
     code: str
 
@@ -46,8 +45,8 @@ Answer = Accepted | Refused
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One call. `called` and `returned` are nanoseconds of one monotonic clock.
 
-    `answer` is None, and `returned` too, if nobody knows what came of it. By `content` (what the client said) a
-    repetition under the same `key` is known; "" is no key.
+    `answer` and `returned` are None if the outcome is unknown. A repetition has the same `key` and the same `content`
+    (the client's request); "" is no key.
     """
 
     number: int
@@ -65,18 +64,18 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         match self.answer:
             case Accepted(position=None):
-                told = "accepted"
+                outcome = "accepted"
             case Accepted(position=position):
-                told = f"accepted at position {position}"
+                outcome = f"accepted at position {position}"
             case Refused(code=code):
-                told = f"refused with {code}"
+                outcome = f"refused with {code}"
             case _:
-                told = "never answered"
-        return f"#{self.number} {self.command}, {told}"
+                outcome = "never answered"
+        return f"#{self.number} {self.command}, {outcome}"
 
 
 class Recorder:
-    """Writes a history down; from any thread or task."""
+    """Records a history; from any thread or task."""
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
@@ -84,7 +83,7 @@ class Recorder:
         self._operations: list[Operation] = []
 
     def called(self, command: Any, *, key: str = "", content: Hashable = None) -> int:
-        """Say so just before the call. Returns the operation's number; never answered, it counts as lost."""
+        """Record a call just before it. Returns the operation's number. Without an answer its outcome is unknown."""
         at = self._clock()
         with self._lock:
             number = len(self._operations)
@@ -92,25 +91,25 @@ class Recorder:
         return number
 
     def answered(self, number: int, answer: Answer, *, command: Any = None) -> Operation:
-        """Say so just after the answer. `command`: as the answer tells it, if the client could not know all of it."""
+        """Record an answer just after it. `command`: with fields known from the answer only, such as a new id."""
         at = self._clock()
         with self._lock:
-            asked = self._operations[number]
-            known = asked.command if command is None else command
-            told = msgspec.structs.replace(asked, returned=at, answer=answer, command=known)
-            self._operations[number] = told
-        return told
+            operation = self._operations[number]
+            known = operation.command if command is None else command
+            completed = msgspec.structs.replace(operation, returned=at, answer=answer, command=known)
+            self._operations[number] = completed
+        return completed
 
     def history(self) -> list[Operation]:
-        """All so far, in the order of their calls."""
+        """All operations so far, in the order of their calls."""
         with self._lock:
             return list(self._operations)
 
 
 class Step(msgspec.Struct, Generic[S], frozen=True):
-    """One way in which the model gives an operation's answer: the state after it, the very same one if it changed none.
+    """One way in which the model gives an operation's answer: the state after it, the same object if it is unchanged.
 
-    `written`: events. `repeated`: its key was known already, so that its position is that of the first.
+    `written` is the number of events. `repeated`: the key was known, so the position is that of the first request.
     """
 
     state: S
@@ -119,25 +118,25 @@ class Step(msgspec.Struct, Generic[S], frozen=True):
 
 
 class Model(Protocol[S]):
-    """What one client alone would see. States are never changed, only followed by others."""
+    """A sequential model. Steps return new states and never change one."""
 
     def initial(self) -> S: ...
 
     def step(self, state: S, operation: Operation) -> list[Step[S]] | str:
-        """The ways in which the model gives this answer, any answer if there is none; else, in words, what it does.
+        """The ways in which the model gives this answer, or any if it is unknown; otherwise what it does, in words.
 
-        Once a key is known, what doesn't fit under it never will. What writes nothing changes nothing but that.
+        Once a key is known, a request that conflicts with it always will. A step without events changes only the keys.
         """
 
     def fingerprint(self, state: S) -> Hashable:
-        """Equal for states that can't be told apart by anything that comes."""
+        """Equal for states that no later operation can distinguish."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`order`: numbers of the operations, as they may have happened. `reasons`: why there is no such order, in words.
+    """`order`: numbers of the operations in a possible order. `reasons`: why there is no such order, in words.
 
-    Undecided is not accepted: the search ended at its limit of steps, and tells what stood in its way where it came
-    furthest.
+    An undecided history is not accepted: the search reached its limit of steps; the reasons are those at its longest
+    prefix.
     """
 
     kind: Literal["accepted", "rejected", "undecided"]
@@ -147,7 +146,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def check(model: Model[S], operations: Iterable[Operation], *, steps_max: int = STEPS_MAX) -> Verdict:
-    """Decide whether the model explains this history. Numbers must be different; `steps_max` model steps at most."""
+    """Check whether the model explains this history. Numbers must be different; at most `steps_max` model steps."""
     operations = list(operations)
     first: dict[str, Operation] = {}
     reasons = []
@@ -155,14 +154,14 @@ def check(model: Model[S], operations: Iterable[Operation], *, steps_max: int = 
         if operation.key and isinstance(operation.answer, Accepted):
             one = first.setdefault(operation.key, operation)
             if (one.content, one.answer) != (operation.content, operation.answer):
-                reasons.append(f"one key, two answers: {one}, said {one.answer}; {operation}, said {operation.answer}")
+                reasons.append(f"one key, two answers: {one}, {one.answer}; {operation}, {operation.answer}")
     if reasons:
         return Verdict(kind="rejected", reasons=reasons[:REASONS_MAX])
     return _Search(model, _called_once(operations, first), steps_max).run()
 
 
 def timeline(operations: Sequence[Operation]) -> str:
-    """A line for each, in the order of their calls: when it was called and when it returned, in ms since the first."""
+    """A line per operation, in the order of their calls: when it was called and returned, in ms since the first."""
     ordered = sorted(operations, key=lambda operation: operation.called)
     return "\n".join(
         f"{(one.called - ordered[0].called) / 1e6:.3f}–"
@@ -172,16 +171,16 @@ def timeline(operations: Sequence[Operation]) -> str:
 
 
 class _Calls(msgspec.Struct, frozen=True):
-    """All calls of one operation: as if it had been called once, and those who asked, in the order of their calls."""
+    """All calls of one operation, combined into `operation`; `asked` has them in the order of their calls."""
 
     operation: Operation
     asked: list[Operation]
 
 
 def _called_once(operations: Iterable[Operation], first: Mapping[str, Operation]) -> list[_Calls]:
-    """Calls of one key and content together, those refused alone: a refusal is not kept, so that each is decided anew.
+    """Combine calls with the same key and content, except refused ones, which are decided again each time.
 
-    `first`: of each key that was accepted, an operation that tells so.
+    `first`: for each key that was accepted, an operation with that answer.
     """
     together: dict[Hashable, list[Operation]] = {}
     for one in operations:
@@ -191,15 +190,17 @@ def _called_once(operations: Iterable[Operation], first: Mapping[str, Operation]
 
 
 def _as_one(asked: list[Operation], first: Mapping[str, Operation]) -> _Calls:
-    """From the first call on, until the first answer; names made by the server are in the command that was accepted."""
-    told = min((one for one in asked if one.returned is not None), key=lambda one: one.returned or 0, default=asked[0])
-    accepted = first.get(told.key)
-    known = accepted.command if accepted and accepted.content == told.content else told.command
-    return _Calls(operation=msgspec.structs.replace(told, called=asked[0].called, command=known), asked=asked)
+    """One operation from the first call until the first answer, with the command as accepted."""
+    answered = min(
+        (one for one in asked if one.returned is not None), key=lambda one: one.returned or 0, default=asked[0]
+    )
+    accepted = first.get(answered.key)
+    known = accepted.command if accepted and accepted.content == answered.content else answered.command
+    return _Calls(operation=msgspec.structs.replace(answered, called=asked[0].called, command=known), asked=asked)
 
 
 class _Node(msgspec.Struct, Generic[S]):
-    """A beginning of an order: the operations done (a bit each), the state, the last position that is taken."""
+    """A prefix of an order: the operations done (a bit each), the state, the last position used."""
 
     state: S
     done: int = 0
@@ -251,11 +252,11 @@ class _Search(Generic[S]):
             if self.steps > self.steps_max:
                 reasons = [f"not decided in {self.steps_max} steps", *self._reasons(deepest)]
                 return Verdict(kind="undecided", reasons=reasons, steps=self.steps)
-            stack += reversed(ways)  # the first is tried first
+            stack += reversed(ways)  # the first is popped first
         return Verdict(kind="rejected", reasons=self._reasons(deepest), steps=self.steps)
 
     def _order(self, path: list[int]) -> list[int]:
-        """The numbers of all that were asked: the first call did it, and repetitions come as early as they may."""
+        """The numbers of all calls: the first call took effect, and repetitions follow as early as they may."""
         placed, now = [], self.calls[0] if self.calls else 0
         for place, index in enumerate(path):
             first, *again = self.asked[index].asked
@@ -265,7 +266,7 @@ class _Search(Generic[S]):
         return [number for *_, number in sorted(placed)]
 
     def _first_return(self, node: _Node[S]) -> int | None:
-        """Of the operations that are still to be placed, the one that returned first: none called later may precede it.
+        """The earliest return among the remaining operations: none called later may precede it.
 
         Those without an answer may be left out.
         """
@@ -280,7 +281,7 @@ class _Search(Generic[S]):
         return None
 
     def _open(self, node: _Node[S]) -> list[int]:
-        """The operations that may come next by their times and positions, in the order in which they are tried."""
+        """The operations that may come next by their times and positions, in the order in which to try them."""
         bound = self._first_return(node)
         returned = None if bound is None else self.operations[bound].returned
         called = len(self.operations) if returned is None else bisect_right(self.calls, returned)
@@ -290,14 +291,14 @@ class _Search(Generic[S]):
             own = self.positions[index]
             if not node.done >> index & 1 and (own is None or own <= node.last or own == position):
                 found.append(index)
-        # What was never answered may be tried in vain.
+        # An unanswered operation is tried last, because it may never have happened.
         return sorted(found, key=lambda i: (self.operations[i].answer is None, self.positions[i] is None))
 
     def _settled(self, node: _Node[S]) -> tuple[_Node[S], list[_Node[S]]]:
-        """The node with all refusals and repetitions done that fit here, and the ways to go on from it.
+        """The node after all refusals and repetitions that fit here, and the ways to continue from it.
 
-        They never change anything, so to place one at once keeps no other from its place: they never make the search
-        branch. What was accepted may change nothing here, but something elsewhere.
+        They never change anything, so placing one at once excludes no order, and they never branch the search. An
+        accepted operation may change nothing here, but something elsewhere.
         """
         ways: dict[int, list[tuple[Step[S], int]]] = {}
         while fresh := [index for index in self._open(node) if index not in ways]:
@@ -315,16 +316,16 @@ class _Search(Generic[S]):
         return node, [way for way in goes_on if self._may_go_on(way)]
 
     def _may_go_on(self, node: _Node[S]) -> bool:
-        """Whether what was placed last bars nobody for ever, as far as that is seen at once."""
+        """Whether the last operation leaves the others possible, as far as a simple check can tell."""
         if node.before is None or node.state is node.before.state:
             return True
         lost = self.operations[node.index].answer is None
         return self._keeps_its_key(node) and not (lost and self._leaves_behind(node))
 
     def _leaves_behind(self, node: _Node[S]) -> bool:
-        """Whether somebody does not fit whose position the log has reached: they never will, then.
+        """Whether an operation at the log's next position does not fit: it never will then.
 
-        So what was lost is tried only where nobody else is known to have written.
+        So unanswered operations are tried only where no other operation is known to have written.
         """
         for index in self.by_position:
             position = self.positions[index]
@@ -336,9 +337,9 @@ class _Search(Generic[S]):
         return False
 
     def _keeps_its_key(self, node: _Node[S]) -> bool:
-        """Whether all other answers under the key of what was placed last still fit: they never will if not now.
+        """Whether all other answers under the key of the last operation still fit: they never will if not now.
 
-        So what was lost, and then refused when it was asked again, is not tried before that refusal.
+        So an unanswered operation is not tried before a refusal of its repetition.
         """
         others = [i for i in self.of_key.get(self.operations[node.index].key, []) if not node.done >> i & 1]
         self.steps += len(others)
@@ -348,7 +349,7 @@ class _Search(Generic[S]):
         return _Node(state=state, done=node.done | 1 << index, last=last, before=node, index=index)
 
     def _fitting(self, node: _Node[S], index: int) -> list[tuple[Step[S], int]]:
-        """The ways in which this operation may be the next, each with the last position that is taken then."""
+        """The ways in which this operation may come next, each with the last position used then."""
         self.steps += 1
         answered = self.model.step(node.state, self.operations[index])
         if isinstance(answered, str):
@@ -362,7 +363,7 @@ class _Search(Generic[S]):
         ]
 
     def _reasons(self, node: _Node[S]) -> list[str]:
-        """Why nothing goes on from here, the most telling first."""
+        """Why the search can't continue from here, the most informative reason first."""
         bound = self._first_return(node)
         assert bound is not None
         can_come = [index for index in self._open(node) if self.operations[index].answer]
@@ -380,19 +381,19 @@ class _Search(Generic[S]):
 
     def _misfit(self, node: _Node[S], index: int) -> str:
         operation = self.operations[index]
-        said = self.model.step(node.state, operation)
-        if not isinstance(said, str):
+        outcome = self.model.step(node.state, operation)
+        if not isinstance(outcome, str):
             return f"{operation}: what it wrote has no room after position {node.last}"
         at: _Node[S] | None = node
         while at and at.before:
             if at.state is not at.before.state and not isinstance(self.model.step(at.before.state, operation), str):
-                return f"{operation}: {said}, since {self.operations[at.index]}"
+                return f"{operation}: {outcome}, since {self.operations[at.index]}"
             at = at.before
-        return f"{operation}: {said}, and never otherwise until here"
+        return f"{operation}: {outcome}, and never otherwise until here"
 
 
 def _last_position(position: int | None, step: Step[Any], last: int) -> int | None:
-    """The last position taken after this step; None if it has no room, its own position being known."""
+    """The last position used after this step; None if its known position does not fit."""
     if position is None:
         return last + step.written
     if step.repeated:

@@ -1,6 +1,6 @@
-"""`igob bench lane`: what each part of the lane brings, by taking it out, at few and at many callers.
+"""`igob bench lane`: the effect of each part of the lane, measured by removing it, with few and many callers.
 
-Kept so that it can be asked again when something changes: docs/adr/0007-the-lane.md rests on it.
+docs/adr/0007-the-lane.md is based on it.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ WHOLE = "whole"
 
 
 class Alone(Lane):
-    """Decides nothing while a batch is on its way."""
+    """A lane that decides nothing while a batch is being written."""
 
     async def _work(self) -> None:
         while self._waiting or not self._stopping:
@@ -56,7 +56,7 @@ def _lock_first() -> None:
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """A lane with something taken out."""
+    """A lane with a part removed."""
 
     lane: type[Lane] = Lane
     prepare: Callable[[], None] = lambda: None
@@ -73,7 +73,7 @@ VARIANTS = {
 
 
 class Result(msgspec.Struct):
-    """By variant and callers, the rates of all rounds."""
+    """The rates of all rounds, by variant and callers."""
 
     measured_at: str
     commit: str
@@ -82,7 +82,7 @@ class Result(msgspec.Struct):
 
 
 def book_in_process(settings: Settings, name: str, callers: int, seconds: float) -> Rate:
-    """Book with a variant, in a process of its own: what it changes goes with it."""
+    """Book with a variant in this process, which ends afterwards together with the changes."""
     variant = VARIANTS[name]
     variant.prepare()
 
@@ -101,7 +101,7 @@ def book_in_process(settings: Settings, name: str, callers: int, seconds: float)
 
 
 def run(*, rounds: int, seconds: float, console: Console) -> Result:
-    """Measure all variants in turn: so many rounds, so many seconds each."""
+    """Measure all variants alternately, each for `seconds` in each round."""
     load = round(psutil.getloadavg()[0], 1)
     with own_server("igob bench lane") as server:
         settings = Settings(data_dir=server.folder, schema="bench")
@@ -132,7 +132,7 @@ def _measure(settings: Settings, rounds: int, seconds: float, console: Console) 
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people: medians, and what share of the whole lane's rate is left, round by round."""
+    """Print the result as a table: medians, and each variant's share of the full rate, round by round."""
     table = Table(title=f"Bookings a second, {result.measured_at} {result.commit}", title_justify="left")
     table.add_column("the lane")
     for callers in CALLERS:

@@ -1,8 +1,9 @@
-"""`igob bench line`: turns taken in one line by many callers at once, beside a plain table with a counter a line.
+"""`igob bench line`: turns taken in one line by many callers, beside a plain table with a counter per line.
 
-Ours: a decision on the whole line, a number without a gap, one turn a person, an idempotency key, the answer after the
-commit. The table: a stored function that raises the line's counter and inserts a row, prepared pgbench, no events; no
-gap either, since the counter's row is locked until the commit. In alternation on one server with the same settings.
+Core: a decision on the whole line, a number without gaps, one turn per person, an idempotency key, and a response
+after the commit. Table: a stored function that increments the line's counter and inserts a row, prepared pgbench, no
+events. It has no gaps either, because the counter's row is locked until the commit. Both alternate on one server with
+the same settings.
 """
 
 import asyncio
@@ -63,8 +64,8 @@ SELECT take(1, CASE WHEN :class = 0 THEN 1 ELSE 0 END, :person);
 class Result(msgspec.Struct):
     """Medians of all rounds; `rounds` has each contender's rate in each.
 
-    `gaps` and `doubles` are counted in the log: numbers that are missing, and numbers or persons that come twice.
-    `ratio_to_table` is the median of the rounds' ratios to the best table of the round.
+    `gaps` and `doubles` are counted in the log: missing numbers, and repeated numbers or persons. `ratio_to_table` is
+    the median of the rounds' ratios to the best table of the round.
     """
 
     measured_at: str
@@ -81,7 +82,7 @@ class Result(msgspec.Struct):
 
 
 class Taken(msgspec.Struct):
-    """What one process took: waits in seconds, how long it took them, and what is wrong in the line afterwards."""
+    """The turns of one process: latencies in seconds, their duration, and the faults in the line afterwards."""
 
     waits_s: list[float]
     seconds: float
@@ -109,7 +110,7 @@ async def opened(core: Core) -> LineId:
 async def take_for(core: Core, callers: int, seconds: float) -> Taken:
     """Take turns in one line, after a warm-up, until the time is over or the line is full."""
     line = await opened(core)
-    # Made beforehand: what is measured is the core, not who asks.
+    # Prepared in advance, so that only the core is measured.
     commands = iter(
         [
             build(
@@ -123,7 +124,7 @@ async def take_for(core: Core, callers: int, seconds: float) -> Taken:
             for number in range(TURNS_PER_LINE_MAX)
         ]
     )
-    gc.freeze()  # those are no garbage
+    gc.freeze()  # keeps the collector from scanning the commands
     waits: list[float] = []
     started = time.perf_counter() + WARMUP_S
     ends = started + seconds
@@ -144,7 +145,7 @@ async def take_for(core: Core, callers: int, seconds: float) -> Taken:
 
 
 def wrong_in(line: Line) -> tuple[int, int]:
-    """How many numbers are missing in a line, and how many numbers and persons come twice."""
+    """The number of missing numbers in a line, and that of repeated numbers and persons."""
     turns = list(line.turns.values())
     numbers = {(turn.priority, turn.number) for turn in turns}
     persons = {turn.person for turn in turns}
@@ -155,7 +156,7 @@ def wrong_in(line: Line) -> tuple[int, int]:
 
 
 def take_in_process(settings: Settings, callers: int, seconds: float) -> Taken:
-    """One process with a lane of its own."""
+    """Take turns in this process, with its own lane."""
 
     async def run() -> Taken:
         load_domain()
@@ -166,7 +167,7 @@ def take_in_process(settings: Settings, callers: int, seconds: float) -> Taken:
 
 
 def run(*, rounds: int, seconds: float, console: Console) -> Result:
-    """Measure: so many rounds, each contender so many seconds in each."""
+    """Measure each contender for `seconds` in each round."""
     load = round(psutil.getloadavg()[0], 1)
     rates: dict[str, list[Rate]] = {"ours": [], **{f"table {clients}": [] for clients in TABLE_CLIENTS}}
     gaps = doubles = 0
@@ -216,7 +217,7 @@ def _result(rates: dict[str, list[Rate]], gaps: int, doubles: int, on: Machine) 
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people."""
+    """Print the result as a table."""
     title = f"Turns a second in one line, {result.measured_at} {result.commit}"
     table = Table(title=title, title_justify="left")
     for column in ("contender", "median", "least", "most", "p50 ms", "p99 ms"):

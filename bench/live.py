@@ -65,8 +65,8 @@ class Result(msgspec.Struct):
     """CPU times are of the worker only.
 
     `idle_cpu_ms_per_s` is the cost of all followers while nothing changes, `cpu_ms_per_s` the cost at `changes_per_s`,
-    and `cpu_us_per_message` the difference per message. Waits are from the commit to the message. `missed`: changes
-    without a message. `out_of_order`: messages whose `previous` is not the position of the message before.
+    and `cpu_us_per_message` the difference per message. Latency is from the commit to the message. `missed`: changes
+    without a message. `out_of_order`: messages with a `previous` other than the position of the message before.
     """
 
     measured_at: str
@@ -116,11 +116,11 @@ class Follower:
         self._socket = await connect(
             address, subprotocols=[PROTOCOL], proxy=None, compression=None, ping_interval=None, close_timeout=1
         )
-        await self._say(type="connection_init", payload={"Authorization": bearer()})
-        await self._hear("connection_ack")
+        await self._send(type="connection_init", payload={"Authorization": bearer()})
+        await self._receive("connection_ack")
         payload = {"query": FOLLOW, "variables": {"id": self.agenda}}
-        await self._say(type="subscribe", id="1", payload=payload)
-        self._note(await self._hear("next"))
+        await self._send(type="subscribe", id="1", payload=payload)
+        self._note(await self._receive("next"))
         self._reading = asyncio.create_task(self._read())
 
     async def close(self) -> None:
@@ -130,17 +130,17 @@ class Follower:
         if self._socket:
             await self._socket.close()
 
-    async def _say(self, **message: Any) -> None:
+    async def _send(self, **message: Any) -> None:
         assert self._socket
         await self._socket.send(msgspec.json.encode(message).decode())
 
-    async def _hear(self, kind: str) -> dict[str, Any]:
+    async def _receive(self, kind: str) -> dict[str, Any]:
         """The next message, which must have this type. Answers pings."""
         assert self._socket
         while True:
             message: dict[str, Any] = msgspec.json.decode(await self._socket.recv())
             if message["type"] == "ping":
-                await self._say(type="pong")
+                await self._send(type="pong")
             elif message["type"] == kind:
                 return message
             else:
@@ -149,16 +149,16 @@ class Follower:
     async def _read(self) -> None:
         while True:
             try:
-                self._note(await self._hear("next"))
+                self._note(await self._receive("next"))
             except ConnectionClosed:
                 return  # missed messages are counted
 
     def _note(self, message: dict[str, Any]) -> None:
         arrived_at_s = time.monotonic()
-        said = message["payload"]["data"]["agenda"]
+        update = message["payload"]["data"]["agenda"]
         before = str(self.messages[-1].position) if self.messages else None
-        self.out_of_order += said["previous"] != before
-        self.messages.append(Message(int(said["position"]), arrived_at_s))
+        self.out_of_order += update["previous"] != before
+        self.messages.append(Message(int(update["position"]), arrived_at_s))
 
 
 def agendas(count: int) -> list[PublishAgenda]:

@@ -1,8 +1,8 @@
-"""Clients that book over HTTP, in a process of their own, and what they were told: the same for whoever is measured.
+"""Clients that book over HTTP from their own process, and count the responses: the same for each contender.
 
-Closed loop: each connection asks as soon as it has its answer. Open loop: requests are due at a fixed rate, whether
-answers come or not, and a wait counts from when its request was due, not from when a connection was free to send it: so
-a server that stands still is seen by all who would have asked meanwhile (no coordinated omission).
+Closed loop: each connection sends the next request after a response. Open loop: requests are due at a fixed rate, and
+latency counts from when a request was due, not from when a connection was free to send it. So if a server stops for a
+while, all requests that were due meanwhile show it (no coordinated omission).
 """
 
 import asyncio
@@ -17,22 +17,22 @@ from urllib.parse import urlsplit
 import msgspec
 import psutil
 
-RATE_MAX_PER_S = 8_000  # of the closed loop: requests are made for this rate beforehand
+RATE_MAX_PER_S = 8_000  # of the closed loop: requests are prepared for this rate
 WARMUP_S = 1.0
-DRAIN_TIMEOUT_S = 10.0  # what has no answer so long after the end gets none
+DRAIN_TIMEOUT_S = 10.0  # how long after the end responses are waited for
 WORKER_MODULE = "api.http.worker"  # in the command line of a process that answers requests
 CONNECTION_LOST = "connection_lost"
 NO_ANSWER = "no_answer"
-NOT_SENT = "not_sent"  # all connections were still waiting, or lost
-OUT_OF_REQUESTS = "out_of_requests"  # it would have been more, had there been more to ask
+NOT_SENT = "not_sent"  # all connections were waiting, or lost
+OUT_OF_REQUESTS = "out_of_requests"  # the prepared requests were used up
 
 
 class Rate(msgspec.Struct):
-    """Bookings answered a second, and how long clients waited for answers of any kind, in milliseconds.
+    """Bookings per second, and the latency of responses of any kind, in milliseconds.
 
-    `errors`: what was no booking, by code, also during the warm-up. `cpu_s`: CPU seconds by who took them, from
-    the first request to the last: `generator` (the clients), `server` (all of its processes) and `postgresql`, if they
-    were looked at. `worker_us`: of the server's, what the processes that answer took a request, in microseconds.
+    `errors`: responses that are no booking, by code, including the warm-up. `cpu_s`: CPU seconds from the first request
+    to the last of `generator` (the clients), `server` (all of its processes) and `postgresql`, where measured.
+    `worker_us`: CPU time of the server's API workers per request, in microseconds.
     """
 
     bookings_per_s: float
@@ -46,12 +46,15 @@ class Rate(msgspec.Struct):
     worker_us: float | None = None
 
     def generator_share(self) -> float:
-        """How much of all the CPU time the clients took themselves, 0 to 1."""
+        """The clients' share of all CPU time, 0 to 1."""
         return self.cpu_s["generator"] / (sum(self.cpu_s.values()) or 1.0)
 
 
 class Answer(NamedTuple):
-    """Times are seconds of one clock. Without an answer, `body` is empty and `lost` says why, `at` until when."""
+    """A response. Times are seconds of one clock.
+
+    Without a response, `body` is empty, `lost` the reason, and `at` the end of the wait.
+    """
 
     due: float
     at: float
@@ -61,29 +64,29 @@ class Answer(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What is counted: after the warm-up, and until the end."""
+    """The counted period: from after the warm-up until the end."""
 
     begins: float
     ends: float
 
 
 class Work(Protocol):
-    """What is asked of a server: bookings from a number on as they go over the wire, and how one is told."""
+    """The requests for a server, encoded for the wire, from any number on, and how to read its responses."""
 
     def requests(self, host: str, first: int, count: int) -> list[bytes]: ...
 
     def refusals(self, data: Any) -> list[str]:
-        """The codes of why `data` of an answer without errors is no booking."""
+        """The codes of the refusals in `data` of a response without errors; empty for a booking."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Book from number `first` on over so many connections.
+    """Book from number `first` on, over this number of connections.
 
-    `per_s`: so many a second, whether answers come or not; None: each connection asks as soon as it has its answer.
+    `per_s`: an open loop at this rate; None: each connection sends the next request after a response.
     """
 
     url: str
-    work: Any  # a Work: it goes to another process as it is
+    work: Any  # a Work; it is pickled for another process
     first: int
     connections: int
     seconds: float
@@ -91,29 +94,29 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """Of values in ascending order, the least that at least such a share (0 to 1) of them does not exceed."""
+    """The smallest of these ascending values that at least this share (0 to 1) of them does not exceed."""
     return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
 
 
 def codes(answer: Answer, refusals: Callable[[Any], list[str]]) -> list[str]:
-    """Why it is no booking; empty if it is one. A code of the server, else the HTTP status."""
+    """The codes of the errors, or the HTTP status; empty for a booking."""
     if answer.lost:
         return [answer.lost]
     plain = "graphql_error" if answer.status == 200 else f"http_{answer.status}"
     try:
-        said = msgspec.json.decode(answer.body)
-        if said.get("errors"):
-            return [str((error.get("extensions") or {}).get("code") or plain) for error in said["errors"]]
-        return refusals(said["data"]) if answer.status == 200 else [plain]
-    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):  # not GraphQL's
+        response = msgspec.json.decode(answer.body)
+        if response.get("errors"):
+            return [str((error.get("extensions") or {}).get("code") or plain) for error in response["errors"]]
+        return refusals(response["data"]) if answer.status == 200 else [plain]
+    except (msgspec.DecodeError, AttributeError, KeyError, TypeError):  # not a GraphQL response
         return [plain]
 
 
 def rate_of(answers: Iterable[Answer], window: Window, refusals: Callable[[Any], list[str]], cpu_s: float) -> Rate:
-    """What the answers come to. Raises ConnectionError if nothing was due within the window.
+    """The rate of these answers. Raises ConnectionError if nothing was due within the window.
 
-    The rate counts bookings answered within the window; waits are those of requests due within it, however late
-    their answers came.
+    The rate counts bookings answered within the window. Latencies are those of requests due within it, however late the
+    responses.
     """
     found: Counter[str] = Counter()
     waits: list[float] = []
@@ -141,7 +144,7 @@ def rate_of(answers: Iterable[Answer], window: Window, refusals: Callable[[Any],
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds that a process and all below it have taken, also those that have ended."""
+    """CPU seconds of a process and its descendants, including those that have ended."""
     root, taken = psutil.Process(pid), 0.0
     for process in [root, *root.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):
@@ -150,13 +153,13 @@ def cpu_of(pid: int) -> float:
 
 
 def workers_of(pid: int) -> list[int]:
-    """The processes that answer requests, of those below a process; none of a peer."""
+    """The API workers among a process's descendants; none for a peer."""
     children = psutil.Process(pid).children(recursive=True)
     return [child.pid for child in children if WORKER_MODULE in " ".join(child.cmdline())]
 
 
 class Connection(asyncio.Protocol):
-    """A connection that stays open, for one request at a time: as little as it takes, for the server is measured."""
+    """A persistent connection for one request at a time, with minimal overhead."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -169,7 +172,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises OSError if the connection is lost."""
+        """Status and body of the response. Raises OSError if the connection is lost."""
         if self._lost:
             raise ConnectionError("the server closed the connection")
         self._answer = asyncio.get_running_loop().create_future()
@@ -196,7 +199,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Clients that work off a plan. A connection that is lost is not made again; the others go on."""
+    """Clients that execute a plan. A lost connection is not reopened; the others continue."""
 
     def __init__(self, plan: Plan) -> None:
         address = urlsplit(plan.url)
@@ -210,7 +213,7 @@ class Load:
         self.answers: list[Answer] = []
 
     async def run(self) -> Rate:
-        """Raises ConnectionError if the server can't be reached, or does not answer at all."""
+        """Raises ConnectionError if the server can't be reached, or does not respond at all."""
         loop = asyncio.get_running_loop()
         opened = [
             (await loop.create_connection(Connection, self._host, self._port))[1] for _ in range(self._plan.connections)
@@ -253,14 +256,14 @@ class Load:
         return self._begun + number / self._plan.per_s if self._plan.per_s else time.perf_counter()
 
     def _count_what_was_left(self) -> None:
-        """In the open loop, what was due and not even sent waited, too."""
+        """Count requests of the open loop that were due and not sent as waiting until the end."""
         if self._plan.per_s:
             now = time.perf_counter()
             self.answers += [Answer(self._due(number), now, lost=NOT_SENT) for number, _ in self._numbered]
 
 
 def load(plan: Plan) -> tuple[int, Rate]:
-    """Work it off in this process: how many were asked for, and the rate."""
+    """Execute the plan in this process: the number of requests, and the rate."""
     clients = Load(plan)
     rate = asyncio.run(clients.run())
     return clients.asked, rate

@@ -1,8 +1,8 @@
 """Bookings by locust, from a Python environment that has it; the project does not need it.
 
 `locust -f bench/locustfile.py --host http://127.0.0.1:8000 --headless -u 50 -r 10 -t 30s` against `igob serve --demo`.
-Each user registers, then books a free slot and cancels it again, which somebody else may take: it can go on for hours.
-Refusals count as failures, by code. A token in IGOB_TOKEN is sent.
+Each user registers, then books a free slot and cancels it again, so a run can last for hours. Refusals count as
+failures, by code. Requests have the token in IGOB_TOKEN.
 """
 
 import os
@@ -33,7 +33,7 @@ filling = threading.Lock()
 
 
 class Citizen(FastHttpUser):
-    """Somebody who books, thinks better of it, and books again."""
+    """A user who books, cancels, and books again."""
 
     wait_time = between(0.05, 0.2)
 
@@ -47,10 +47,10 @@ class Citizen(FastHttpUser):
             raise StopUser
         identity = str(10**9 + secrets.randbelow(9 * 10**9))
         names = {"givenNames": "Ana", "familyNames": "Mamani", "birthDate": "1990-05-17", "sex": "F"}
-        said = self.change("registerPerson", REGISTER, identity=identity, **names)
-        if said is None:
+        payload = self.change("registerPerson", REGISTER, identity=identity, **names)
+        if payload is None:
             raise StopUser
-        self.person = said["person"]["id"]
+        self.person = payload["person"]["id"]
 
     def look_for_slots(self) -> None:
         day = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
@@ -78,14 +78,14 @@ class Citizen(FastHttpUser):
         return self.ask(name, document, input={"idempotencyKey": secrets.token_hex(16), **wanted})
 
     def ask(self, name: str, document: str, **variables: Any) -> Any:
-        """What the root field `name` answers; None if there was an error, which locust is told."""
+        """The result of the root field `name`; None after an error, which is reported to locust."""
         body = {"query": document, "variables": variables}
         with self.client.post(
             "/graphql", json=body, headers=self.sent_headers, name=name, catch_response=True
         ) as answer:
-            said = answer.json() if answer.status_code == 200 else None
-            payload = (said.get("data") or {}).get(name) if said else None
-            errors = (said or {}).get("errors") or (payload or {}).get("errors")
+            response = answer.json() if answer.status_code == 200 else None
+            payload = (response.get("data") or {}).get(name) if response else None
+            errors = (response or {}).get("errors") or (payload or {}).get("errors")
             if errors:
                 error = errors[0]
                 answer.failure(error.get("code") or (error.get("extensions") or {}).get("code") or "graphql_error")

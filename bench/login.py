@@ -1,4 +1,4 @@
-"""Who asks in benchmarks and tests: cities of their own have a secret that is none, so that tokens can be made here."""
+"""Tokens of benchmarks and tests: their cities have a fixed secret that is public, so tokens can be made here."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +8,12 @@ from infra.running.settings import Settings
 
 SECRET = "5e" * 32
 DEVELOPER = Login(roles=["developer"])
-# Good whatever somebody does to the clock.
+# Valid even if a test changes the clock.
 BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 LASTS = timedelta(days=365 * 50)
 
 
 def bearer(login: Login = DEVELOPER) -> str:
-    """What the header `Authorization` says for a city with SECRET."""
+    """The value of the header `Authorization` for a city with SECRET."""
     token = development_token(Secret(bytes.fromhex(SECRET)), Settings(), login, begin=BEGIN, lasts=LASTS)
     return f"Bearer {token}"

@@ -1,4 +1,4 @@
-"""Where and on what a benchmark ran. No name of the machine, no path: results are kept for everybody."""
+"""Describes the machine of a benchmark, without its name and paths, because results are published."""
 
 import os
 import platform
@@ -20,9 +20,9 @@ MEASURED_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page
 
 
 class Machine(msgspec.Struct):
-    """Where it ran; numbers of different machines, or days, are not to be compared one by one.
+    """The machine. Numbers of different machines or days can't be compared one by one.
 
-    `load` is the number of processes that wanted to run in the minute before: above 0, others were measured too.
+    `load` is the number of runnable processes in the minute before: above 0, other work was measured too.
     """
 
     cpu: str
@@ -34,13 +34,13 @@ class Machine(msgspec.Struct):
     database: dict[str, str]
 
     def described(self) -> str:
-        """In a line, for people."""
+        """A line of text for people."""
         facts = ", ".join(f"{name} {value}" for name, value in self.database.items())
         return f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, load {self.load}, Python {self.python}; {facts}"
 
 
 def machine(database: dict[str, str], *, load: float) -> Machine:
-    """This machine, with what `database_facts` says of the server."""
+    """This machine, with the server's `database_facts`."""
     return Machine(
         cpu=_cpu_model(),
         cores=os.cpu_count() or 0,
@@ -79,7 +79,7 @@ def commit() -> str:
 
 @contextmanager
 def own_server(what: str) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server in a folder of its own while the block runs; nothing of it is left."""
+    """A PostgreSQL server in a temporary folder while the block runs."""
     with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
         server = EmbeddedPostgres(Path(folder) / "pg", say=lambda _: None)
         with server.hold(what):
@@ -91,7 +91,7 @@ def own_server(what: str) -> Iterator[EmbeddedPostgres]:
 
 
 def database_facts(server: EmbeddedPostgres) -> dict[str, str]:
-    """Settings that make an append fast or safe, and the file system that it is on."""
+    """Settings that affect the speed or safety of an append, and the file system."""
     with psycopg.connect(server.conninfo(APPLICATION)) as connection:
         facts = {name: str(connection.execute(f"SHOW {name}").fetchone()[0]) for name in MEASURED_SETTINGS}  # type: ignore[index]
     mounts = [disk for disk in psutil.disk_partitions(all=True) if server.folder.is_relative_to(disk.mountpoint)]

@@ -1,6 +1,6 @@
-"""Runs the micro-benchmarks, prints them, and keeps a dated result in bench/results/.
+"""Runs the micro-benchmarks, prints them, and writes a dated result to bench/results/.
 
-The result says what machine it was, without its name or paths. A second run on the same day replaces the first.
+The result describes the machine without its name or paths. A second run on the same day replaces the first.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ MICROSECONDS_PER_SECOND = 1_000_000
 
 
 class Measured(msgspec.Struct):
-    """One benchmark. Times are of one operation, in microseconds; a round has `operations_per_round` of them."""
+    """One benchmark. Times are per operation, in microseconds; a round has `operations_per_round` of them."""
 
     name: str
     median_us: float
@@ -35,7 +35,7 @@ class Measured(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """What is kept of a run; `commit` is that of git, "-dirty" if files were changed since, "" if unknown."""
+    """The stored result of a run; `commit` is that of git, with "-dirty" after changes, "" if unknown."""
 
     measured_at: str
     commit: str
@@ -44,7 +44,7 @@ class Result(msgspec.Struct):
 
 
 def main() -> int:
-    """Exit status: that of pytest; no result is kept unless all benchmarks ran."""
+    """The exit status is that of pytest; a result is written only if all benchmarks ran."""
     load = round(psutil.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
         output = Path(folder) / "benchmark.json"
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def _run(output: Path) -> int:
-    """Measure in a process of its own, as pytest does not clean up after itself."""
+    """Measure in a separate process, because pytest does not clean up after itself."""
     words = ["-q", "--benchmark-only", f"--benchmark-json={output}", "--benchmark-quiet", "--benchmark-columns=median"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", str(HERE / "test_micro.py"), *words],
@@ -78,7 +78,7 @@ def _run(output: Path) -> int:
 
 
 def summary(report: dict[str, Any], measured_at: datetime, *, load: float) -> Result:
-    """What is worth keeping of pytest-benchmark's report."""
+    """The parts of pytest-benchmark's report to keep."""
     benchmarks = report["benchmarks"]
     facts: dict[str, str] = next(
         (found["extra_info"]["database"] for found in benchmarks if "database" in found["extra_info"]), {}
@@ -105,12 +105,12 @@ def _measured(found: dict[str, Any]) -> Measured:
 
 
 def _rounded(value: float) -> float:
-    """Three significant digits; more would pretend."""
+    """Three significant digits; more would be noise."""
     return float(f"{value:.3g}")
 
 
 def show(result: Result) -> None:
-    """Print the result for people."""
+    """Print the result as a table."""
     table = Table(title=f"Micro-benchmarks, {result.measured_at} {result.commit}", title_justify="left")
     table.add_column("what")
     for column in ("median µs", "IQR µs", "per second", "rounds"):

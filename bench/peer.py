@@ -1,8 +1,8 @@
-"""The peer of `igob bench graphql`: a bare table and a stored function behind PostGraphile 5 on Node 22.
+"""The peer of `igob bench graphql`: a plain table and a stored function behind PostGraphile 5 on Node 22.
 
-The table is the one of `igob bench core`: a row a booking, unique by agenda and slot; no events, no idempotency keys,
-no rules about patients. It is served as a Node user would for speed: production mode, Node's own HTTP server, prepared
-statements, nothing but the API, one process or a cluster of two.
+The table is that of `igob bench core`: one row per booking, unique by agenda and slot; no events, no idempotency keys,
+no rules about patients. It is served for speed: production mode, Node's own HTTP server, prepared statements, only the
+API, one process or a cluster of two.
 """
 
 import os
@@ -25,7 +25,7 @@ from infra.postgres.embedded import OWNER, EmbeddedPostgres
 HERE = Path(__file__).parent / "postgraphile"
 PROCESSES = (1, 2)
 CONNECTIONS = (32, 64, 128)
-POOL_CONNECTIONS = 32  # to PostgreSQL, shared out among the processes
+POOL_CONNECTIONS = 32  # to PostgreSQL, shared by the processes
 INSTALL_TIMEOUT_S = 600
 READY_TIMEOUT_S = 60.0
 READY_POLL_S = 0.05
@@ -38,7 +38,7 @@ class PeerMissing(Exception):
 
 
 class Served(NamedTuple):
-    """A server that answers: its address, the process above all of its processes, and what it says that it is."""
+    """A running server: its address, its topmost process, and its own description."""
 
     url: str
     pid: int
@@ -46,7 +46,7 @@ class Served(NamedTuple):
 
 
 class Bare(msgspec.Struct, frozen=True):
-    """Bookings of the bare table, each of a slot of its own."""
+    """Bookings of the plain table, each of a different slot."""
 
     def requests(self, host: str, first: int, count: int) -> list[bytes]:
         return [self._request(host, number) for number in range(first, first + count)]
@@ -61,7 +61,7 @@ class Bare(msgspec.Struct, frozen=True):
 
 
 def post(host: str, document: dict[str, Any], token: str = "") -> bytes:
-    """A GraphQL request as it goes over the wire; `token` is what the header `Authorization` says."""
+    """A GraphQL request encoded for the wire; `token` is the value of the header `Authorization`."""
     body = msgspec.json.encode(document)
     head = (
         f"POST /graphql HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -72,21 +72,21 @@ def post(host: str, document: dict[str, Any], token: str = "") -> bytes:
 
 
 def install() -> Path:
-    """Node 22, with PostGraphile beside it, from the npm packages of the lock file. Raises PeerMissing."""
+    """Install Node 22's PostGraphile from the npm packages of the lock file. Raises PeerMissing."""
     npm, made, lock = shutil.which("npm"), HERE / "node_modules", HERE / "package-lock.json"
     if npm is None:
         raise PeerMissing("--peer needs npm, which is not installed")
     stamp = made / ".package-lock.json"  # npm writes it last
     if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
         try:
-            told = subprocess.run(
+            installation = subprocess.run(
                 [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
                 cwd=HERE, capture_output=True, text=True, check=False, timeout=INSTALL_TIMEOUT_S,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise PeerMissing(f"--peer: npm ci did not end within {INSTALL_TIMEOUT_S} s") from None
-        if told.returncode:
-            raise PeerMissing(f"--peer: npm ci failed: {' '.join(told.stderr.split())[:300]}")
+        if installation.returncode:
+            raise PeerMissing(f"--peer: npm ci failed: {' '.join(installation.stderr.split())[:300]}")
     node = made / ".bin" / "node"
     if not node.exists():
         raise PeerMissing("--peer: there is no npm package of Node 22 for this kind of machine")
@@ -98,31 +98,31 @@ def serving_peer(server: EmbeddedPostgres, processes: int) -> Iterator[Served]:
     """PostGraphile on the tables in `public` while the block runs. Raises PeerMissing if it does not start."""
     database = f"postgresql://{OWNER}@/igob?host={server.socket}"
     with tempfile.TemporaryDirectory(prefix="igob-bench-") as folder:
-        said = Path(folder) / "said"
-        with said.open("wb") as output:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 [install(), "server.mjs", database, str(processes), str(POOL_CONNECTIONS // processes)],
                 cwd=HERE, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
                 env={"PATH": os.environ["PATH"], "NODE_ENV": "production", "GRAPHILE_ENV": "production"},
             )  # fmt: skip
         try:
-            yield _ready(process, said)
+            yield _ready(process, log)
         finally:
             _stop(process)
 
 
-def _ready(process: "subprocess.Popen[bytes]", said: Path) -> Served:
+def _ready(process: "subprocess.Popen[bytes]", log: Path) -> Served:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        ready = re.search(r"^ready (\S+) (.+)\n", said.read_text(), re.MULTILINE)
+        ready = re.search(r"^ready (\S+) (.+)\n", log.read_text(), re.MULTILINE)
         if ready:
             return Served(ready[1], process.pid, ready[2])
         time.sleep(READY_POLL_S)
-    raise PeerMissing(f"--peer: PostGraphile is not ready: {' '.join(said.read_text().split())[:300]}")
+    raise PeerMissing(f"--peer: PostGraphile is not ready: {' '.join(log.read_text().split())[:300]}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End it and its cluster; whoever does not go is killed."""
+    """Stop it and its cluster; kill processes that do not exit."""
     root = psutil.Process(process.pid) if process.poll() is None else None
     every = [root, *root.children(recursive=True)] if root else []
     process.terminate()

@@ -1,7 +1,7 @@
-"""Bookings for `bench/wrk.lua`: free slots of a city that is served, each with a patient who is registered for it.
+"""Bookings for `bench/wrk.lua`: free slots of a running city, each with a newly registered patient.
 
-`python -m bench.prepare http://127.0.0.1:8000 2000 > bookings.txt`; a line is an agenda, a slot and a patient.
-A token in IGOB_TOKEN is sent.
+`python -m bench.prepare http://127.0.0.1:8000 2000 > bookings.txt`; a line has an agenda, a slot and a patient.
+Requests have the token in IGOB_TOKEN.
 """
 
 import os
@@ -28,7 +28,7 @@ REGISTER = """mutation ($input: RegisterPersonInput!) {
 
 
 class City:
-    """A city that is served, asked by somebody with or without a token."""
+    """A running city, queried with or without a token."""
 
     def __init__(self, url: str) -> None:
         token = os.environ.get("IGOB_TOKEN")
@@ -36,13 +36,13 @@ class City:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S)
 
     def ask(self, document: str, **variables: Any) -> Any:
-        """The answer's data. Raises httpx.HTTPError, or ValueError with what the city said instead."""
+        """The response's data. Raises httpx.HTTPError, or ValueError with the response's errors."""
         answer = self._http.post("/graphql", json={"query": document, "variables": variables})
         answer.raise_for_status()
-        said = answer.json()
-        if said.get("errors"):
-            raise ValueError(str(said["errors"]))
-        return said["data"]
+        response = answer.json()
+        if response.get("errors"):
+            raise ValueError(str(response["errors"]))
+        return response["data"]
 
     def close(self) -> None:
         self._http.close()
@@ -59,7 +59,7 @@ class City:
                 yield from ((one["id"], slot["number"]) for one in found["nodes"] for slot in one["slots"]["nodes"])
 
     def patient(self) -> str:
-        """Somebody new. Raises ValueError if the city does not register him."""
+        """Register a patient. Raises ValueError if the city refuses it."""
         wanted = {
             "idempotencyKey": secrets.token_hex(16),
             "identity": str(10**9 + secrets.randbelow(9 * 10**9)),
@@ -68,14 +68,14 @@ class City:
             "birthDate": "1990-05-17",
             "sex": "F",
         }
-        said = self.ask(REGISTER, input=wanted)["registerPerson"]
-        if said["errors"]:
-            raise ValueError(str(said["errors"]))
-        return str(said["person"]["id"])
+        payload = self.ask(REGISTER, input=wanted)["registerPerson"]
+        if payload["errors"]:
+            raise ValueError(str(payload["errors"]))
+        return str(payload["person"]["id"])
 
 
 def lines(city: City, count: int) -> Iterator[str]:
-    """So many bookings, or as many as there are free slots."""
+    """This number of bookings, or as many as there are free slots."""
     slots = list(islice(city.free(), count))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         patients = pool.map(lambda _: city.patient(), slots)
@@ -84,7 +84,7 @@ def lines(city: City, count: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """`python -m bench.prepare URL COUNT`: says them, a line each."""
+    """`python -m bench.prepare URL COUNT`: print the bookings, one per line."""
     url, count = sys.argv[1:]
     try:
         with closing(City(url)) as city:

@@ -65,8 +65,8 @@ Recorded = tuple[StreamName, int, Event]  # with its version in the stream
 class Cost(msgspec.Struct):
     """One measurement: CPU time per booking in microseconds, and the lag of the read models.
 
-    `bookings_per_page` is how many the availability view took at a time. `lag_*_ms` is the age of the first event that
-    the last of all read models lacked, looked at every 10 ms.
+    `bookings_per_page` is the mean size of the availability view's pages. `lag_*_ms` is the age of the oldest event
+    that some read model lacks, sampled every 10 ms.
     """
 
     bookings: int
@@ -398,7 +398,7 @@ def _result(found: dict[int, dict[bool, list[Cost]]], where: Machine) -> Result:
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people."""
+    """Print the result as a table."""
     table = Table(title=f"CPU µs a booking, {result.measured_at} {result.commit}", title_justify="left")
     for column in ("bookings a batch", "process", "backends", "both", f"{result.idle_views} idle views", "p99 behind"):
         table.add_column(column, justify="right")

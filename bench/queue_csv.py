@@ -1,6 +1,6 @@
-"""Histories of a queue as CSV files: one row a turn, and one for each time that a counter was open.
+"""Histories of a queue as CSV files: one row per turn, and one for each period in which a counter was open.
 
-The columns are described in docs/benchmarks.md.
+docs/benchmarks.md describes the columns.
 """
 
 import csv
@@ -19,17 +19,17 @@ REQUIRED = ("taken_at", "started_at", "ended_at", "counter")
 OPEN = "OPEN"
 OUTCOMES = (*get_args(Outcome), OPEN)
 ROWS_MAX = 2_000_000
-AWAY = timedelta(minutes=15)  # a counter that called nobody for so long was not open
+AWAY = timedelta(minutes=15)  # a counter without a call for this time was not open
 
-History = dict[str, list[Day]]  # by service, in order of the days
+History = dict[str, list[Day]]  # days in order, by service
 
 
 class HistoryRefused(Exception):
-    """The file can't be replayed; the text says why."""
+    """The file can't be replayed; the message gives the reason."""
 
 
 def read_history(path: Path) -> History:
-    """The days of each service. Raises HistoryRefused, with the line, and OSError."""
+    """The days of each service. Raises HistoryRefused with the line at fault, and OSError."""
     days: dict[tuple[str, date], Day] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -94,7 +94,7 @@ def _add(days: dict[tuple[str, date], Day], row: Mapping[str, str | None], numbe
 
 
 def _instant(cells: Mapping[str, str], column: str) -> datetime | None:
-    """An instant in ISO 8601; of La Paz unless it says otherwise."""
+    """An ISO 8601 time; in La Paz time unless it has an offset."""
     text = cells.get(column)
     if not text:
         return None
@@ -103,7 +103,7 @@ def _instant(cells: Mapping[str, str], column: str) -> datetime | None:
 
 
 def openings_of(turns: Iterable[Turn]) -> list[Opening]:
-    """When counters were open as far as their calls tell: from a call to the last end before a long pause."""
+    """Opening times of counters derived from their calls: from a call to the last end before a long pause."""
     called = sorted((turn.counter, turn.called_at, turn.ended_at) for turn in turns if turn.called_at and turn.ended_at)
     openings = []
     for counter, calls in groupby(called, key=lambda call: call[0]):
@@ -119,7 +119,7 @@ def openings_of(turns: Iterable[Turn]) -> list[Opening]:
 
 
 def write_history(path: Path, history: History) -> None:
-    """The same as a file. Raises OSError."""
+    """Write a history to a file. Raises OSError."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS)
         rows.writeheader()

@@ -1,7 +1,7 @@
-"""`igob bench race`: many clients want few slots at once, through several server processes; was every answer right?
+"""`igob bench race`: many clients compete for few slots through several server processes; every answer is verified.
 
-Round after round on an agenda of its own. What was asked and told, and when, is checked against the domain as one
-client alone would see it (`bench.history`), and against the log: positions without gaps, each slot once.
+Each round has its own agenda. Requests and answers, with their times, are checked against the domain executed by a
+single client (`bench.history`), and against the log: positions without gaps, each slot booked once.
 """
 
 import base64
@@ -49,11 +49,13 @@ STOP_TIMEOUT_S = 60
 ANSWER_TIMEOUT_S = 60
 TOGETHER_TIMEOUT_S = 60
 REGISTER_AT_ONCE = 16
-CLOCK_SLACK = timedelta(milliseconds=100)  # a server's clock may be set while we run, ours for stamps never is
+CLOCK_SLACK = timedelta(
+    milliseconds=100
+)  # a server's clock may be set during the run; the clock for stamps is monotonic
 DAYS_AHEAD = 3
 MINUTES_A_DAY = 24 * 60 - 1
-UNLIMITED = MappingProxyType({f"{PREFIX}REQUESTS_PER_S": "0"})  # all clients are one developer
-UNSETTLED = frozenset({"unavailable"})  # codes which leave open whether it happened
+UNLIMITED = MappingProxyType({f"{PREFIX}REQUESTS_PER_S": "0"})  # all clients have one token
+UNSETTLED = frozenset({"unavailable"})  # codes with an unknown outcome
 
 CHECKOUT = Path(__file__).parents[1]
 SERVE = [sys.executable, "-c", "from infra.cli.main import main; main()", "serve"]
@@ -70,11 +72,11 @@ EVENTS = """SELECT position, event, state FROM {}.event_log WHERE position > %s 
 
 
 class Unanswered(Exception):
-    """It is not known whether what was asked happened."""
+    """The outcome of a request is unknown."""
 
 
 class Client:
-    """One connection that stays open, a developer's. For one thread at a time."""
+    """A persistent connection with a developer's token. For one thread at a time."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
@@ -82,7 +84,7 @@ class Client:
         self._http = http.client.HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_TIMEOUT_S)
 
     def connect(self) -> None:
-        """Have the connection ready; if that fails, the next request says so."""
+        """Connect in advance; if that fails, the next request raises the error."""
         if self._http.sock is None:
             with suppress(OSError):
                 self._http.connect()
@@ -91,14 +93,14 @@ class Client:
         self._http.close()
 
     def ask(self, mutation: str, wanted: dict[str, Any]) -> dict[str, Any]:
-        """The answer's payload. Raises Unanswered."""
+        """The payload. Raises Unanswered."""
         payload: dict[str, Any] = self.query(mutation, input=wanted)["answer"]
         if any(error["code"] in UNSETTLED for error in payload["errors"]):
             raise Unanswered(str(payload["errors"]))
         return payload
 
     def query(self, document: str, **variables: Any) -> dict[str, Any]:
-        """The answer's data. Raises Unanswered."""
+        """The data of a query. Raises Unanswered."""
         body = msgspec.json.encode({"query": document, "variables": variables})
         try:
             self._http.request("POST", "/graphql", body, self._headers)
@@ -109,15 +111,15 @@ class Client:
             raise Unanswered(repr(error)) from error
         if answer.status != http.HTTPStatus.OK:
             raise Unanswered(f"status {answer.status}: {text[:200]!r}")
-        said = msgspec.json.decode(text)
-        if said.get("errors"):
-            raise Unanswered(str(said["errors"]))
-        data: dict[str, Any] = said["data"]
+        response = msgspec.json.decode(text)
+        if response.get("errors"):
+            raise Unanswered(str(response["errors"]))
+        data: dict[str, Any] = response["data"]
         return data
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """A booking that somebody wants."""
+class BookingRequest(msgspec.Struct, frozen=True):
+    """A booking to be requested."""
 
     key: str
     agenda: AgendaId
@@ -125,35 +127,39 @@ class Wish(msgspec.Struct, frozen=True):
     patient: SubjectId
 
 
-def book(client: Client, recorder: Recorder, wish: Wish) -> None:
-    """Ask for it, and write down what was told; nothing if no answer came."""
+def book(client: Client, recorder: Recorder, request: BookingRequest) -> None:
+    """Send the request, and record the answer, if there is one."""
     command = BookAppointment(
-        agenda=wish.agenda, slot=wish.slot, patient=wish.patient, channel="WEB", appointment=unknown_name(wish)
+        agenda=request.agenda,
+        slot=request.slot,
+        patient=request.patient,
+        channel="WEB",
+        appointment=placeholder_id(request),
     )
-    wanted = {"idempotencyKey": wish.key, "agenda": wish.agenda, "slot": wish.slot, "patient": wish.patient}
-    number = recorder.called(command, key=wish.key, content=(wish.agenda, wish.slot, wish.patient))
+    wanted = {"idempotencyKey": request.key, "agenda": request.agenda, "slot": request.slot, "patient": request.patient}
+    number = recorder.called(command, key=request.key, content=(request.agenda, request.slot, request.patient))
     with suppress(Unanswered):
         payload = client.ask(BOOK, wanted)
-        told = payload["appointment"]
-        said = {"appointment": told["id"], "slot": told["slot"]} if told else {}
-        named = msgspec.structs.replace(command, appointment=told["id"]) if told else command
-        recorder.answered(number, _answer(payload, said), command=named)
+        booked = payload["appointment"]
+        details = {"appointment": booked["id"], "slot": booked["slot"]} if booked else {}
+        named = msgspec.structs.replace(command, appointment=booked["id"]) if booked else command
+        recorder.answered(number, _answer(payload, details), command=named)
 
 
-def unknown_name(wish: Wish) -> AppointmentId:
-    """For an appointment whose name nobody told: of each wish another, or two that were lost would be taken for one."""
-    digest = hashlib.sha256(wish.key.encode()).digest()[:16]
-    return AppointmentId(f"{wish.agenda}/{base64.b32encode(digest).decode().rstrip('=').lower()}")
+def placeholder_id(request: BookingRequest) -> AppointmentId:
+    """An id for the appointment of an unanswered request, different for each, so that two are never taken for one."""
+    digest = hashlib.sha256(request.key.encode()).digest()[:16]
+    return AppointmentId(f"{request.agenda}/{base64.b32encode(digest).decode().rstrip('=').lower()}")
 
 
-def _answer(payload: dict[str, Any], said: dict[str, Any]) -> Answer:
+def _answer(payload: dict[str, Any], details: dict[str, Any]) -> Answer:
     if payload["errors"]:
         return Refused(payload["errors"][0]["code"])
-    return Accepted(int(payload["position"]), said)
+    return Accepted(int(payload["position"]), details)
 
 
 def publish(client: Client, recorder: Recorder, number: int, slots: int) -> AgendaId:
-    """The agenda of a round, of a day and specialty of its own, in the log and in the history. Raises Unanswered.
+    """Publish a round's agenda, of its own day and specialty, in the log and in the history. Raises Unanswered.
 
     Its hospital is registered again, which changes nothing but belongs to the round's history.
     """
@@ -179,7 +185,7 @@ def publish(client: Client, recorder: Recorder, number: int, slots: int) -> Agen
 
 
 def register(url: str, people: int) -> list[SubjectId]:
-    """The ids of so many people, the same ones each time. Raises Unanswered."""
+    """The ids of this number of people, the same in each run. Raises Unanswered."""
 
     def some(first: int) -> list[SubjectId]:
         client = Client(url)
@@ -200,23 +206,23 @@ def _person(client: Client, number: int) -> SubjectId:
     return SubjectId(payload["person"]["id"])
 
 
-def rush(clients: Sequence[Client], recorder: Recorder, wishes: Sequence[Wish]) -> None:
-    """All at once, the n-th client the n-th wish, each on a connection that is open already."""
-    together = threading.Barrier(len(wishes))
+def book_all(clients: Sequence[Client], recorder: Recorder, requests: Sequence[BookingRequest]) -> None:
+    """Send all requests at once, one per client, on connections that are open."""
+    together = threading.Barrier(len(requests))
 
-    def one(client: Client, wish: Wish) -> None:
+    def one(client: Client, request: BookingRequest) -> None:
         client.connect()
         together.wait(TOGETHER_TIMEOUT_S)
-        book(client, recorder, wish)
+        book(client, recorder, request)
 
-    with ThreadPoolExecutor(len(wishes)) as pool:
-        list(pool.map(one, clients, wishes))
+    with ThreadPoolExecutor(len(requests)) as pool:
+        list(pool.map(one, clients, requests))
 
 
 class Round(msgspec.Struct, frozen=True):
-    """What came of one agenda. `faults`: what the log or the checker has against it, in words; none if all is well.
+    """The outcome of one agenda. `faults`: contradictions found by the log or the checker, in words; normally none.
 
-    `verdict` is the checker's: "accepted", "rejected" or "undecided". `seconds` are those of the rush.
+    `verdict` is the checker's: "accepted", "rejected" or "undecided". `seconds` is the duration of the requests.
     """
 
     booked: int
@@ -242,23 +248,23 @@ class Race:
         self._clients = [Client(urls[number % len(urls)]) for number in range(clients)]
         self._log = log
         self._events = psycopg.sql.SQL(EVENTS).format(psycopg.sql.Identifier(schema))
-        self._seen = 0  # positions of the log that were looked at
+        self._seen = 0  # number of positions checked
 
     def close(self) -> None:
         for client in self._clients:
             client.close()
 
     def round(self, number: int) -> Round:
-        """Everybody wants a slot of a new agenda at once, many the same. Raises Unanswered before that."""
+        """All clients request a slot of a new agenda at once, several the same one. Raises Unanswered before that."""
         recorder, model = Recorder(), Decisions(datetime.now(UTC), time.monotonic_ns(), slack=CLOCK_SLACK)
         agenda = publish(self._clients[0], recorder, number, self.slots)
-        wishes = [
-            Wish(key=f"race-{number}-{n}", agenda=agenda, slot=1 + n % self.slots, patient=patient)
+        requests = [
+            BookingRequest(key=f"race-{number}-{n}", agenda=agenda, slot=1 + n % self.slots, patient=patient)
             for n, patient in enumerate(self.people)
         ]
-        rush(self._clients, recorder, wishes)
+        book_all(self._clients, recorder, requests)
         history = recorder.history()
-        bookings = history[-len(wishes) :]
+        bookings = history[-len(requests) :]
         self.waits_s += [(one.returned - one.called) / 1e9 for one in bookings if one.returned is not None]
         verdict = judge(history, model)
         return Round(
@@ -271,7 +277,7 @@ class Race:
         )
 
     def _faults_of_log(self, bookings: Sequence[Operation]) -> list[str]:
-        """What is wrong with what the log has since the last round."""
+        """The faults of the log since the last round."""
         with psycopg.connect(self._log) as connection:
             rows = connection.execute(self._events, (self._seen,)).fetchall()
         faults = log_faults(rows, bookings, before=self._seen)
@@ -280,7 +286,7 @@ class Race:
 
 
 def log_faults(rows: Sequence[tuple[Any, ...]], bookings: Sequence[Operation], *, before: int) -> list[str]:
-    """What is wrong with the log after position `before`: rows of position, event, state, with nothing cancelled."""
+    """The faults of the log after position `before`: rows of position, event, state, without cancellations."""
     faults = []
     positions = [row[0] for row in rows]
     if positions != list(range(before + 1, before + 1 + len(rows))):
@@ -293,18 +299,18 @@ def log_faults(rows: Sequence[tuple[Any, ...]], bookings: Sequence[Operation], *
     agendas = {one.command.agenda for one in bookings}
     visits = {state["appointment"]: position for position, event, state in rows if event == "visit_taken.v1"}
     answers = [one.answer for one in bookings if isinstance(one.answer, Accepted)]
-    told = {answer.said["appointment"]: answer.position for answer in answers}
-    for name, position in told.items():
+    answered = {answer.details["appointment"]: answer.position for answer in answers}
+    for name, position in answered.items():
         if visits.get(name) != position:
-            faults.append(f"{name} was told of at position {position}, the log has it at {visits.get(name)}")
-    untold = [name for name in visits if agenda_of(name) in agendas and name not in told]
-    if len(untold) > sum(one.answer is None for one in bookings):
-        faults.append(f"the log has appointments that nobody was told of: {untold}")
+            faults.append(f"{name} was answered at position {position}, the log has it at {visits.get(name)}")
+    unexplained = [name for name in visits if agenda_of(name) in agendas and name not in answered]
+    if len(unexplained) > sum(one.answer is None for one in bookings):
+        faults.append(f"the log has appointments that no request explains: {unexplained}")
     return faults
 
 
 class Result(msgspec.Struct):
-    """All rounds; waits of answered bookings in milliseconds. `accepted`: all of it could be explained."""
+    """All rounds; latencies of answered bookings in milliseconds. `accepted`: every round could be explained."""
 
     measured_at: str
     commit: str
@@ -323,7 +329,7 @@ class Result(msgspec.Struct):
 
 
 def run(*, clients: int, slots: int, workers: int, rounds: int, console: Console) -> Result:
-    """So many rounds in a city of its own, which is gone afterwards. Raises Unanswered if it does not come up."""
+    """Run this number of rounds in a temporary city. Raises Unanswered if it does not start."""
     load = round(psutil.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="igob-race-") as root, served(Path(root), workers, UNLIMITED) as url:
         server = EmbeddedPostgres(Path(root) / "city")
@@ -363,19 +369,19 @@ def _result(race: Race, played: list[Round], where: Machine, *, clients: int, wo
 def served(root: Path, workers: int, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
     """The address of `igob serve` on an empty city in `root`, or on that of the settings. Raises Unanswered.
 
-    It has ended when the block has.
+    The server stops at the end of the block.
     """
-    said = root / "said"
-    # Without any setting of the person who runs us.
+    log = root / "log"
+    # Without the settings of the user's environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment |= {f"{PREFIX}SECRET": SECRET} | dict(settings)
-    with said.open("wb") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [*SERVE, "--port", "0", "--workers", str(workers), "--data-dir", str(root / "city")],
             cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, stderr=output, start_new_session=True,
         )  # fmt: skip
     try:
-        yield _address(process, said)
+        yield _address(process, log)
     finally:
         process.terminate()
         try:
@@ -387,7 +393,7 @@ def served(root: Path, workers: int, settings: Mapping[str, str] = MappingProxyT
 
 @contextmanager
 def serving(server: EmbeddedPostgres, settings: Settings, workers: int) -> Iterator[str]:
-    """The address of `igob serve` on the log of a benchmark, by secret, schema and rate limits of its settings."""
+    """The address of `igob serve` on the log of a benchmark, with secret, schema and rate limits of its settings."""
     given = {
         "DATABASE_URL": f"postgresql://{APPLICATION}@/igob?host={server.socket}",
         "SECRET": settings.secret,
@@ -402,18 +408,18 @@ def serving(server: EmbeddedPostgres, settings: Settings, workers: int) -> Itera
         yield address
 
 
-def _address(process: "subprocess.Popen[bytes]", said: Path) -> str:
+def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        ready = re.search(r"is ready: (http\S+)/graphql", said.read_text())
+        ready = re.search(r"is ready: (http\S+)/graphql", log.read_text())
         if ready:
             return ready[1]
         time.sleep(READY_POLL_S)
-    raise Unanswered(f"igob serve is not ready: {said.read_text()}")
+    raise Unanswered(f"igob serve is not ready: {log.read_text()}")
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people."""
+    """Print the result as a table."""
     title = f"{result.clients} clients, {result.slots} slots, {result.workers} server processes, {result.measured_at}"
     table = Table(title=f"{title} {result.commit}", title_justify="left")
     for column in ("round", "booked", "refused", "no answer", "seconds", "verdict"):

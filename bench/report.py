@@ -1,4 +1,4 @@
-"""The page of `igob bench graphql --report`: one HTML file with its pictures inside, which fetches nothing."""
+"""The page of `igob bench graphql --report`: one HTML file with inline charts that loads nothing."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ from bench.load import Rate
 WIDTH, HEIGHT = 720, 320
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 36, 40  # margins
 LEGEND_LINE = 18
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # told apart by the colour-blind, too
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # distinguishable by colour-blind readers
 TICKS_MAX = 6
 PERCENTILES = ("p50", "p90", "p99", "p99.9", "worst")
 
@@ -23,7 +23,7 @@ caption { text-align: left; font-weight: bold }"""  # noqa: E501
 
 
 class Line(NamedTuple):
-    """A line of a picture: a value for some of the places on the x axis."""
+    """A line of a chart: values for some of the places on the x axis."""
 
     name: str
     points: dict[str, float]
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 def ticks(highest: float) -> list[float]:
-    """Round values from 0 to at least `highest`, few of them."""
+    """A few round values from 0 to at least `highest`."""
     highest = highest or 1.0
     size = 10 ** math.floor(math.log10(highest / (TICKS_MAX - 1)))
     step = next(size * nice for nice in (1, 2, 5, 10) if size * nice * (TICKS_MAX - 1) >= highest * 0.999)
@@ -40,13 +40,13 @@ def ticks(highest: float) -> list[float]:
 
 
 def decades(lowest: float, highest: float) -> list[float]:
-    """Powers of ten around the values, for an axis where each step is tenfold."""
+    """Powers of ten around the values, for a logarithmic axis."""
     first, last = math.floor(math.log10(lowest)), math.ceil(math.log10(highest))
     return [10.0**n for n in range(first, max(last, first + 1) + 1)]
 
 
 def picture(lines: list[Line], places: list[str], *, x: str, y: str, tenfold: bool = False) -> str:
-    """An SVG picture of the lines over the places, in their order. `tenfold`: each step of the y axis is."""
+    """An SVG chart of the lines over the places, in their order. `tenfold`: the y axis is logarithmic."""
     values = [max(value, 0.01) if tenfold else value for line in lines for value in line.points.values()]
     marks = decades(min(values), max(values)) if tenfold else ticks(max(values))
     up = _scale(marks, tenfold=tenfold)
@@ -110,7 +110,7 @@ def _lines(result: Result, of: Callable[[Rate], float], suffix: str = "") -> lis
 
 
 def _waits(result: Result) -> list[Line]:
-    """For each such line p99, and dashed p50, side by side so that they share a colour."""
+    """For each such line p99, and p50 dashed, adjacent so that they share a colour."""
     found = []
     p50s = _lines(result, lambda rate: rate.p50_ms, ", p50")
     for p50, p99 in zip(p50s, _lines(result, lambda rate: rate.p99_ms, ", p99"), strict=True):
@@ -139,7 +139,7 @@ def _rates_table(who: str, rounds: dict[str, list[Rate]]) -> str:
 
 
 def _cost_table(result: Result) -> str:
-    """CPU seconds over all rounds, by who took them."""
+    """CPU seconds over all rounds, by process."""
     rows = [_row(["", "clients", "server", "PostgreSQL", "the clients' share"], "th")]
     for who, rounds in by_contender(result).items():
         spent = [

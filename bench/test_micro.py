@@ -1,7 +1,7 @@
-"""Micro-benchmarks of what a booking passes through, under pytest-benchmark. Run by `make bench`, not by `pytest`.
+"""Micro-benchmarks of the parts of a booking, with pytest-benchmark. Run by `make bench`, not by `pytest`.
 
-A round may be several operations, such as an append of 256 bookings; `operations` says how many, and bench/micro.py
-divides by it. Where a booking would find the one before it, each round is set up anew, outside of what is measured.
+A round may have several operations, such as an append of 256 bookings; `operations` is their number, by which
+bench/micro.py divides. Where a booking would find the previous one, each round has a new setup, which is not measured.
 """
 
 import asyncio
@@ -66,13 +66,13 @@ numbers = itertools.count(1)
 
 
 def opaque() -> str:
-    """An opaque id that was not there before; spread like real ones, for the sake of the indexes."""
+    """A new opaque id, distributed like real ones for the indexes."""
     number = next(numbers) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128
     return base64.b32encode(number.to_bytes(16, "big")).decode().rstrip("=").lower()
 
 
 def slot_times(slots: int, day: date = DAY) -> list[tuple[datetime, int]]:
-    """Start and minutes: as many as are wanted, however they overlap."""
+    """Start and minutes of `slots` slots, which may overlap."""
     begin = datetime.combine(day, time(7), TIME_ZONE).astimezone(UTC)
     return [(begin + timedelta(minutes=n % (16 * 60)), 1) for n in range(slots)]
 
@@ -111,7 +111,7 @@ def in_rounds(
     rounds: int,
     setup: Callable[[], tuple[Any, ...]] = lambda: (),
 ) -> None:
-    """Measure `work(*setup())` so many times; what `setup` takes does not count."""
+    """Measure `work(*setup())` this number of times, without the time for `setup`."""
     benchmark.pedantic(  # type: ignore[no-untyped-call]
         work, setup=lambda: (setup(), {}), rounds=rounds, warmup_rounds=WARMUP_ROUNDS
     )
@@ -122,7 +122,7 @@ def in_rounds(
 
 @pytest.mark.parametrize(("slots", "bookings"), [(30, 30), (5_000, 256)])
 def test_decide(benchmark: BenchmarkFixture, slots: int, bookings: int) -> None:
-    """Bookings of an agenda one after another, each decided on what those before it left behind, and folded in."""
+    """Bookings of an agenda in order, each decided on the state after the previous ones, and folded."""
     described = published(slots)
     stream = agendas.stream(described.agenda)
     commands = [booking(described.agenda, n, opaque()) for n in range(1, bookings + 1)]
@@ -142,7 +142,7 @@ def test_decide(benchmark: BenchmarkFixture, slots: int, bookings: int) -> None:
 
 @pytest.mark.parametrize("slots", [30, 5_000])
 def test_refuse(benchmark: BenchmarkFixture, slots: int) -> None:
-    """A slot that is taken: the refusal looks for the nearest free ones."""
+    """A booked slot: the refusal looks for the nearest free ones."""
     described = published(slots)
     agenda: Agenda = fold(agendas.stream(described.agenda), [described])
     agenda.booked[slots // 2] = "somebody else's"
@@ -206,7 +206,7 @@ def test_decode(benchmark: BenchmarkFixture, kind: str) -> None:
 
 
 class City:
-    """A log of its own on the embedded server, opened in an event loop of its own."""
+    """A log on the embedded server, opened in its own event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._loop = asyncio.new_event_loop()
@@ -230,7 +230,7 @@ class City:
         )
 
     def submit(self, commands: list[Command]) -> list[Outcome]:
-        """All at once; raises Rejected if any was refused."""
+        """Submit all at once; raises Rejected if any was refused."""
         return self.run(self.submitted(commands))
 
     def free_slots(self, count: int) -> list[tuple[str, int]]:
@@ -246,7 +246,7 @@ class City:
         return [(agenda_id(HOSPITAL, DAY, name), slot) for name in names for slot in range(1, SLOTS + 1)][:count]
 
     def people(self, count: int) -> list[str]:
-        """Persons that were not registered before."""
+        """Newly registered persons."""
         commands = []
         for number in itertools.islice(numbers, count):
             identity = parse_ci(f"999{number:07d}")
@@ -287,7 +287,7 @@ def city(server: EmbeddedPostgres, benchmark: BenchmarkFixture) -> Iterator[City
 
 
 def test_round_trip(benchmark: BenchmarkFixture, city: City) -> None:
-    """What a question to the database costs at least: the others are to be read against it."""
+    """The minimal cost of a database query, for comparison."""
     describe(benchmark, "ask the database for the head of an almost empty log")
     in_rounds(benchmark, lambda: city.run(city.core.log.head()), rounds=500)
 
@@ -331,7 +331,7 @@ def test_append(benchmark: BenchmarkFixture, city: City, bookings: int, rounds: 
 
 @pytest.mark.parametrize(("callers", "rounds"), [(1, 300), (256, 60)])
 def test_lane(benchmark: BenchmarkFixture, city: City, callers: int, rounds: int) -> None:
-    """From the submit to the answer, each caller one booking, agendas of 30 slots."""
+    """From the submit to the result, each caller with one booking, agendas of 30 slots."""
     slots = iter(city.free_slots(callers * (rounds + WARMUP_ROUNDS)))
 
     def setup() -> tuple[list[Command]]:
@@ -343,9 +343,9 @@ def test_lane(benchmark: BenchmarkFixture, city: City, callers: int, rounds: int
 
 @pytest.mark.parametrize("commands", [1, 64])
 def test_counting(benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands: int) -> None:
-    """What bookings that are appended together cost to be counted, as a worker among several does it: in files."""
+    """The cost of counting bookings that are appended together, with several workers, in files."""
     monkeypatch.setenv(FOLDER, str(tmp_path))
-    monkeypatch.setattr(values, "ValueClass", values.ValueClass)  # given back afterwards
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)  # restored afterwards
     metrics = Metrics(share())
     labels = ("BookAppointment", "accepted")
 
@@ -373,7 +373,7 @@ mutation Book($input: BookAppointmentInput!) {
 
 
 def executor(city: City) -> Callable[[str, dict[str, Any] | None], dict[str, Any]]:
-    views = Views(application_conninfo(city.settings), schema=city.settings.schema)  # not asked here
+    views = Views(application_conninfo(city.settings), schema=city.settings.schema)  # not used here
     keys, actor = DevelopmentKeys(city.core.secret), Actor(roles=("developer",), subject="bench", name="bench")
     services = Services(core=city.core, views=views, settings=city.settings, now=lambda: datetime.now(UTC), keys=keys)
 
@@ -388,7 +388,7 @@ def executor(city: City) -> Callable[[str, dict[str, Any] | None], dict[str, Any
 
 
 def test_graphql_trivial(benchmark: BenchmarkFixture, city: City) -> None:
-    """What Strawberry costs at least: parse, validate, execute."""
+    """The minimal cost of an execution: parse, validate, execute."""
     describe(benchmark, "GraphQL { __typename }")
     assert benchmark(executor(city), "{ __typename }", None) == {"__typename": "Query"}
 

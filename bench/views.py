@@ -1,8 +1,8 @@
-"""`igob bench views`: how fast read models catch up, how far behind they are under load, how quick their answers are.
+"""`igob bench views`: how fast read models catch up, their lag under load, and the latency of their queries.
 
-A city of 500 agendas a day for thirty days, booked until its log has so many events. Then, one after another: both read
-models made from nothing; a real `igob serve` with bookings at a fixed rate, while the lag is looked at and availability
-is asked for over HTTP; and a read model made anew while the city goes on booking.
+The city has 500 agendas a day for thirty days, booked until its log has the requested number of events. Then, in
+order: both read models are built from nothing; a real `igob serve` runs with bookings at a fixed rate while the lag is
+sampled and availability is queried over HTTP; and a read model is rebuilt while bookings go on.
 """
 
 import asyncio
@@ -56,18 +56,18 @@ SLOT_MINUTES = 10
 CALLERS = 256
 EVENTS_PER_BOOKING = 2
 SAMPLE_EVERY_S = 0.01
-MEANWHILE_PER_S = 100  # bookings during queries, and while a read model is made anew
+MEANWHILE_PER_S = 100  # bookings during queries, and during a rebuild
 OUTSTANDING_MAX = 2_000
 ASKERS = 16
 WARMUP_S = 1.0
-LANE_WARMUP_S = 8.0  # a lane that has just begun loads every agenda once
+LANE_WARMUP_S = 8.0  # a new lane loads every agenda once
 
 AVAILABILITY_QUERY = """{ availability(specialty: "%s", onOrAfter: "%s", to: "%s") {
   freeSlots nextFree { agenda slot start minutes } days { date freeSlots } } }"""
 
 
 class Waits(msgspec.Struct):
-    """In milliseconds. `count` of them, at a rate of so many a second."""
+    """Latencies in milliseconds: `count` of them, at a rate per second."""
 
     rate_per_s: float
     count: int
@@ -76,12 +76,12 @@ class Waits(msgspec.Struct):
 
 
 class Result(msgspec.Struct):
-    """Rates are events a second, from the first event on, nothing else going on.
+    """Rates are events per second, from the first event on, without other load.
 
-    `query_cpu_us` is the CPU time a query in microseconds: of the `worker`, which does nothing else meanwhile, and of
-    `postgresql`, which writes the bookings, too. `lag` is the age of the first event that the availability view lacked,
-    each time it was looked at, once the booking process knew the agendas; `query` the time from when a request was due
-    to its answer over HTTP. Bookings went in meanwhile, at the rates shown.
+    `query_cpu_us` is the CPU time per query in microseconds: of the `worker`, which does nothing else meanwhile, and of
+    `postgresql`, which also writes the bookings. `lag` is the age of the oldest event that the availability view lacks,
+    at each sample after the booking process has loaded the agendas; `query` the time from when a request was due to its
+    response over HTTP. Bookings were made meanwhile, at the rates shown.
     """
 
     measured_at: str
@@ -122,7 +122,7 @@ def places() -> Iterator[tuple[AgendaId, PublishAgenda]]:
 
 
 def wanted(first: int, seed: int) -> Iterator[BookAppointment]:
-    """All slots from the `first` on, in a random order that a seed gives, each for somebody new."""
+    """Bookings of all slots from the `first` on, in a random order given by a seed, each for a new patient."""
     agendas = [agenda for agenda, _ in places()]
     slots = list(itertools.product(range(len(agendas)), range(1, SLOTS + 1)))
     random.Random(seed).shuffle(slots)
@@ -140,7 +140,7 @@ async def _submit(core: Core, commands: list[RegisterHospital | PublishAgenda]) 
 
 
 def fill(settings: Settings, bookings: int) -> None:
-    """Publish the city and book so many of its slots, as fast as it goes."""
+    """Publish the city and make this number of bookings, as fast as possible."""
 
     async def run() -> None:
         load_domain()
@@ -159,9 +159,9 @@ def fill(settings: Settings, bookings: int) -> None:
 
 
 def book_at(settings: Settings, first: int, per_s: float, seconds: float) -> float:
-    """Book slots from the `first` on, so many a second, whether answers come or not; how many a second there were.
+    """Book slots from the `first` on at a fixed rate in an open loop; return the rate achieved.
 
-    Where the machine can't do as many, at most OUTSTANDING_MAX wait.
+    If the machine is too slow, at most OUTSTANDING_MAX bookings wait.
     """
 
     async def run() -> float:
@@ -198,7 +198,7 @@ def _waits(waits_s: list[float], seconds: float) -> Waits:
 
 
 def _lags(conninfo: str, schema: str, seconds: float) -> Waits:
-    """How far behind the availability view says that it is, looked at all the time."""
+    """The lag reported by the availability view, sampled continuously."""
 
     async def run() -> list[float]:
         views = Views(conninfo, schema=schema)
@@ -216,7 +216,7 @@ def _lags(conninfo: str, schema: str, seconds: float) -> Waits:
 
 
 def _ask(url: str, per_s: float, seconds: float) -> Waits:
-    """Ask where specialties have free slots, so many times a second; waits count from when each was due."""
+    """Query free slots of specialties at a fixed rate; latency counts from when each query was due."""
     first = datetime.now(UTC).date() + timedelta(days=2)
     last = first + timedelta(days=DAYS - 1)
     begun = time.perf_counter() + WARMUP_S
@@ -244,10 +244,10 @@ def _ask(url: str, per_s: float, seconds: float) -> Waits:
 
 
 class Bench:
-    """A server of its own with the city on it."""
+    """A server with the city on it."""
 
     def __init__(self, server: EmbeddedPostgres, pool: ProcessPoolExecutor, bookings: int, seconds: float) -> None:
-        # One client asks for all: nobody may be told to ask less often.
+        # All requests are from one client: turn rate limits off.
         self.settings = Settings(
             data_dir=server.folder, schema="bench", secret=SECRET, requests_per_s=0, anonymous_per_s=0
         )
@@ -268,7 +268,7 @@ class Bench:
             return self._places.head(connection)
 
     def catch_up(self) -> dict[str, float]:
-        """Every read model from nothing, alone."""
+        """Build every read model from nothing, alone."""
         found: dict[str, float] = {}
         for name, projection in read_models().items():
             begun = time.perf_counter()
@@ -281,14 +281,14 @@ class Bench:
         return serving(self._server, self.settings, 1)
 
     def cpu_s(self) -> dict[str, float]:
-        """CPU seconds so far of who answers, while somebody is served."""
+        """CPU seconds so far of the worker and of PostgreSQL, while the server runs."""
         postgres = self._server.status().pid
         assert postgres
         (worker,) = workers_of(os.getpid())
         return {"worker": cpu_of(worker), "postgresql": cpu_of(postgres)}
 
     def book(self, per_s: float, seconds: float) -> "Future[float]":
-        """Have somebody book meanwhile; the rate that was reached."""
+        """Make bookings in the background; the result is the rate achieved."""
         booking = self._pool.submit(book_at, self.settings, self._booked, per_s, seconds)
         self._booked += int(per_s * seconds)
         return booking
@@ -300,7 +300,7 @@ def decoder() -> Decode:
 
 
 def run(*, events: int, seconds: float, bookings_per_s: float, queries_per_s: float, console: Console) -> Result:
-    """Measure on a log of about so many events: so many seconds for the lag, and for the queries."""
+    """Measure on a log of about `events` events: for `seconds` the lag, and for as long the queries."""
     load = round(psutil.getloadavg()[0], 1)
     spawn = multiprocessing.get_context("spawn")
     with (
@@ -360,14 +360,14 @@ def _measure(bench: Bench, bookings_per_s: float, queries_per_s: float, progress
 
 
 def _until_booked(bench: Bench) -> None:
-    """Until the first booking of who was told to book is there: it makes them up beforehand."""
+    """Wait for the first booking of the booking process, which prepares its commands first."""
     before = bench.head()
     while bench.head() == before:
         time.sleep(SAMPLE_EVERY_S)
 
 
 def show(result: Result, console: Console) -> None:
-    """The result for people."""
+    """Print the result as a table."""
     table = Table(title=f"Read models at {result.events:,} events, {result.measured_at} {result.commit}", box=None)
     for column in ("what", "measured", "while"):
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""`igob bench`: benchmarks, each beside its peers."""
+"""`igob bench`: benchmarks, each compared with its peers."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,9 @@ from cyclopts.validators import Number
 from infra.cli.console import Json, Seconds, Seed, Workers, console, write_result
 from infra.cli.messages import plain_errors, say
 
-app = App(name="bench", help="Benchmarks, each beside its peers; from a checkout with the development packages.")
+app = App(
+    name="bench", help="Run benchmarks, each compared with its peers. Needs a checkout with the development packages."
+)
 
 Rounds = Annotated[int, Parameter(validator=Number(gte=1, lte=100))]
 Events = Annotated[int, Parameter(validator=Number(gte=10_000, lte=100_000_000))]
@@ -23,14 +25,14 @@ Slots = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000))]
 
 @app.command
 def core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
-    """Measure our bookings beside a plain table and the stock library, in turn on one server: see docs/benchmarks.md.
+    """Compare bookings with a plain table and the stock library on one server, see docs/benchmarks.md.
 
     Parameters
     ----------
     rounds:
-        How often each contender runs; medians are reported.
+        Number of rounds; medians are reported.
     seconds:
-        How long each runs in a round.
+        Duration of each contender in a round.
     """
     from bench.core import keep, run, show
 
@@ -42,16 +44,16 @@ def core(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> Non
 
 @app.command
 def growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
-    """Measure bookings on a log of many events beside a new one, and the memory of who made it: see docs/benchmarks.md.
+    """Compare bookings on a large log and a new one, and measure a worker's memory, see docs/benchmarks.md.
 
     Parameters
     ----------
     events:
-        How many events the large log has at least.
+        Minimal number of events in the large log.
     rounds:
-        How often each log is measured; medians are reported.
+        Number of rounds; medians are reported.
     seconds:
-        How long each time.
+        Duration of each measurement.
     """
     from bench.core import keep
     from bench.growth import run, show
@@ -64,14 +66,14 @@ def growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Seconds =
 
 @app.command
 def lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> None:
-    """Measure what each part of the lane brings, by taking it out: see docs/benchmarks.md.
+    """Measure the effect of each part of the lane by removing it, see docs/benchmarks.md.
 
     Parameters
     ----------
     rounds:
-        How often each variant runs; medians are reported.
+        Number of rounds; medians are reported.
     seconds:
-        How long each runs in a round.
+        Duration of each contender in a round.
     """
     from bench.core import keep
     from bench.lane import run, show
@@ -84,14 +86,14 @@ def lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> Non
 
 @app.command
 def line(*, rounds: Rounds = 5, seconds: Seconds = 3, json: Json = False) -> None:
-    """Measure turns taken in one line by 256 callers, beside a plain table with a counter: see docs/benchmarks.md.
+    """Compare turns taken in one line by 256 callers with a plain table, see docs/benchmarks.md.
 
     Parameters
     ----------
     rounds:
-        How often each contender runs; medians are reported.
+        Number of rounds; medians are reported.
     seconds:
-        How long each runs in a round; ours until the line has all of its 50,000 turns, if that comes first.
+        Duration of each contender in a round, or until the line has its 50,000 turns.
     """
     from bench.core import keep
     from bench.line import run, show
@@ -111,18 +113,18 @@ def views(
     queries: PerSecond = 200,
     json: Json = False,
 ) -> None:
-    """Measure read models: catching up, lag and answers while the city books, making one anew: see docs/benchmarks.md.
+    """Measure rebuilds, lag and queries of read models during bookings, see docs/benchmarks.md.
 
     Parameters
     ----------
     events:
-        How many events the log has at first, about; 30,000 at least, of which 15,000 are agendas.
+        Approximate number of events in the log at the beginning; at least 30,000, of which 15,000 are agendas.
     seconds:
-        How long lag, and then queries, are measured.
+        Duration of the measurement of lag, and of that of queries.
     bookings:
-        A second, while the lag is measured.
+        Bookings per second while the lag is measured.
     queries:
-        A second.
+        Queries per second.
     """
     from bench.core import keep
     from bench.views import run, show
@@ -135,14 +137,14 @@ def views(
 
 @app.command
 def projector(*, rounds: Rounds = 5, seconds: Seconds = 3, bookings: PerSecond = 3_000, json: Json = False) -> None:
-    """Measure the projector's CPU time per booking, with and without ten idle read models: see docs/benchmarks.md.
+    """Measure the projector's CPU time per booking, with and without ten idle read models, see docs/benchmarks.md.
 
     Parameters
     ----------
     rounds:
-        How often each variant runs; medians are reported.
+        Number of rounds; medians are reported.
     seconds:
-        How long each variant runs in a round.
+        Duration of each variant in a round.
     bookings:
         Bookings per second.
     """
@@ -164,18 +166,18 @@ def graphql(
     report: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Measure bookings over HTTP, by clients that wait for answers and by some that do not: see docs/benchmarks.md.
+    """Measure bookings over HTTP in closed and open loops, see docs/benchmarks.md.
 
     Parameters
     ----------
     rounds:
-        How often each number of workers and connections is measured; medians are reported.
+        Number of rounds for each number of workers and connections; medians are reported.
     seconds:
-        How long each time.
+        Duration of each measurement.
     peer:
-        Measure a bare table behind PostGraphile 5 in alternation with ours; npm installs it first.
+        Also measure a plain table behind PostGraphile 5, alternating; npm installs it first.
     report:
-        Also write an HTML page with pictures there.
+        Also write an HTML page with charts to this file.
     """
     from bench.core import keep
     from bench.graphql import run, show
@@ -196,7 +198,7 @@ def graphql(
 
 @app.command
 def live(*, followers: Followers = 1_000, changes: PerSecond = 100, seconds: Seconds = 10, json: Json = False) -> None:
-    """Measure the CPU time of live followers and the delay of their messages: see docs/benchmarks.md.
+    """Measure the CPU time of live followers and the delay of their messages, see docs/benchmarks.md.
 
     Parameters
     ----------
@@ -205,7 +207,7 @@ def live(*, followers: Followers = 1_000, changes: PerSecond = 100, seconds: Sec
     changes:
         Changes per second, in all followed agendas together.
     seconds:
-        How long is measured without changes, and then with them.
+        Duration of the measurement without changes, and of that with changes.
     """
     from bench.core import keep
     from bench.live import run, show
@@ -226,20 +228,20 @@ def eta(
     write: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Hold expected waits against what happened, on synthetic days or a history of yours: see docs/benchmarks.md.
+    """Compare expected waits with actual ones, on synthetic days or your own history, see docs/benchmarks.md.
 
     Parameters
     ----------
     seed:
-        0 to 9999. The same seed makes the same synthetic days.
+        0 to 9999. The same seed gives the same synthetic days.
     seeds:
-        How many seeds, from that one on.
+        Number of seeds, from that one on.
     days:
-        How many synthetic days are learned, and as many held out, for each service and seed.
+        Number of synthetic days to learn, and of days held out, for each service and seed.
     replay:
         Replay this CSV file instead.
     write:
-        Write synthetic days there as such a file, and measure nothing.
+        Write synthetic days to this CSV file, and measure nothing.
     """
     from bench import day, eta, queue_csv
     from bench.core import keep
@@ -262,20 +264,20 @@ def eta(
 def race(
     *, clients: Clients = 200, slots: Slots = 30, workers: Workers = 3, rounds: Rounds = 10, json: Json = False
 ) -> None:
-    """Let many clients want few slots at once and check every answer: see docs/benchmarks.md.
+    """Let many clients compete for few slots and verify every response, see docs/benchmarks.md.
 
-    Exit status 1 if no order of single bookings explains every answer, or the log contradicts one.
+    Exit status 1 if no sequential order of bookings explains every response, or the log contradicts one.
 
     Parameters
     ----------
     clients:
-        How many ask at once, each over a connection of its own.
+        Number of concurrent clients, each with its own connection.
     slots:
-        How many there are of what they want, on a new agenda in each round.
+        Number of slots on the new agenda of each round.
     workers:
-        Server processes, each with a lane of its own on the one log.
+        Number of server processes, each with its own lane on the same log.
     rounds:
-        How often.
+        Number of rounds.
     """
     from bench.race import Unanswered, run, show
 

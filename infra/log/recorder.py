@@ -1,4 +1,4 @@
-"""The log as a recorder of the eventsourcing library: its applications, projections and tests work on our table."""
+"""A recorder of the eventsourcing library on our log, for the library's applications, projections and tests."""
 
 import time
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ LOST_CONNECTION_WAIT_S = 0.2
 
 
 def datastore(conninfo: str, *, schema: str, pool_size: int = 2, max_overflow: int = 10) -> PostgresDatastore:
-    """The library's pool on a libpq conninfo, whatever parameters that has."""
+    """The library's connection pool for a libpq conninfo, with all of its parameters."""
     store = PostgresDatastore("", "", "", "", "", schema=schema, originator_id_type="text", pool_size=pool_size,
                               max_overflow=max_overflow)  # fmt: skip
     store.pool.kwargs = {**conninfo_to_dict(conninfo), "row_factory": dict_row}
@@ -39,30 +39,30 @@ def datastore(conninfo: str, *, schema: str, pool_size: int = 2, max_overflow: i
 
 
 class LogRecorder(PostgresApplicationRecorder):
-    """Keeps the library's contract with our append: notification ids are positions, in order and without gaps.
+    """Implements the library's contract with our append: notification ids are positions, in order and without gaps.
 
-    The table is made by migrations, not here. Reading is the library's own.
+    Migrations create the table. The library's own code reads it.
     """
 
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = EVENTS_TABLE) -> None:
-        """`events_table_name` is what the library's factory makes of an application's name; there is one table here."""
+        """`events_table_name` is the name that the library derives from the application; it is ignored."""
         super().__init__(datastore, events_table_name=EVENTS_TABLE)
         self._append = append_statement(datastore.schema)
 
     def create_table(self) -> None:
-        """Nothing: migrations make the table, as its owner."""
+        """Do nothing: migrations create the table, as its owner."""
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        """Append these events, all or none. Returns their positions; raises IntegrityError if a version is there.
+        """Append these events, all or none. Returns their positions; raises IntegrityError if a version exists.
 
-        A lost connection is tried again. If these very events are there then, they are ours: they had been committed,
-        and only the answer was lost. Raises InterfaceError or OperationalError if the database stays away; whether the
-        events were written is not known then, and saying the same again may raise IntegrityError for them: look at
-        their streams. Raises ProgrammingError for what this log does not keep: a state that is not JSON on one line
-        (that is, not UTF-8, empty, or with a line break; compressed and encrypted states are none), or an id or topic
-        that is empty or has a line break.
+        After a lost connection it tries again. If identical events exist then, they were committed and only the
+        response was lost. Raises InterfaceError or OperationalError if the database stays unreachable. Then it is
+        unknown whether the events were written, and a repeated call may raise IntegrityError for them: read their
+        streams. Raises ProgrammingError for events that this log does not keep: a state that is not JSON on one line
+        (not UTF-8, empty, or with a line break, such as a compressed or encrypted one), or an id or topic that is empty
+        or has a line break.
         """
-        _refuse_what_is_not_kept(stored_events)
+        _refuse_unsupported(stored_events)
         lost = 0
         while True:
             try:
@@ -83,7 +83,7 @@ class LogRecorder(PostgresApplicationRecorder):
             return positions
 
     def _positions_of(self, stored_events: Sequence[StoredEvent]) -> list[int] | None:
-        """The positions of these events if they, and no others in their place, were appended together; else None."""
+        """The positions of these events if they were appended together and have these versions; otherwise None."""
         table = sql.Identifier(self.datastore.schema, EVENTS_TABLE)
         statement = sql.SQL(
             "SELECT notification_id FROM {} WHERE originator_id = %s AND originator_version = %s"
@@ -114,7 +114,7 @@ class LogRecorder(PostgresApplicationRecorder):
             row = connection.execute(self._append, parameters, prepare=True).fetchone()
         assert row is not None
         if row["answer"] != "appended":
-            raise IntegrityError(f"version {row['version']} of {row['name']} is there already")
+            raise IntegrityError(f"version {row['version']} of {row['name']} exists already")
         return list(range(row["position"] + 1, row["position"] + 1 + len(stored_events)))
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
@@ -122,24 +122,24 @@ class LogRecorder(PostgresApplicationRecorder):
         return PollingSubscription(self, gt=gt, topics=topics)
 
 
-def _refuse_what_is_not_kept(stored_events: Sequence[StoredEvent]) -> None:
+def _refuse_unsupported(stored_events: Sequence[StoredEvent]) -> None:
     for event in stored_events:
         try:
             texts = {"state": event.state.decode(), "id": str(event.originator_id), "topic": event.topic}
         except UnicodeDecodeError:
             raise ProgrammingError(
-                f"a state of {event.topic!r} is not UTF-8: this log keeps JSON, on one line"
+                f"a state of {event.topic!r} is not UTF-8: this log keeps JSON on one line"
             ) from None
         for what, text in texts.items():
             if not text or "\n" in text or "\0" in text:
                 raise ProgrammingError(
-                    f"the {what} of an event {event.topic!r} is empty, or has a line break or a zero in it: this log"
-                    " keeps JSON, on one line, under ids and topics of one line"
+                    f"the {what} of an event {event.topic!r} is empty, or has a line break or a zero byte: this log"
+                    " keeps JSON on one line, with ids and topics of one line"
                 )
 
 
 class PollingSubscription(Subscription[ApplicationRecorder]):
-    """Looks at the head of the log every 20 ms while somebody waits. Nobody is notified, so no notice can be lost."""
+    """Polls the head of the log every 20 ms while its iterator waits. It does not depend on notifications."""
 
     def __init__(self, recorder: LogRecorder, gt: int | None = None, topics: Sequence[str] = ()) -> None:
         super().__init__(recorder=recorder, gt=gt, topics=topics)

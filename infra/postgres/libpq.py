@@ -1,7 +1,7 @@
 """A connection that executes prepared statements through libpq, one at a time.
 
-psycopg makes a coroutine, a cursor and a transformer for each statement. Here a statement costs one future and two
-callbacks of the event loop, which may be asyncio's or uvloop's.
+psycopg needs a coroutine, a cursor and a transformer for each statement. Here a statement costs one future and two
+callbacks of the event loop, asyncio's or uvloop's.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def as_text(value: bytes | None) -> str:
 
 
 def as_number(value: bytes | None) -> int:
-    """Decode an integer of a result that is not negative; 0 for NULL."""
+    """Decode a non-negative integer of a result; 0 for NULL."""
     return 0 if value is None else int.from_bytes(value, "big")
 
 
@@ -195,16 +195,16 @@ class LibpqConnection:
         """Keep one timer across statements: to set and cancel one for each would cost as much as sending it."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline_s, self._look_at_deadline)
+        self._timer = self._loop.call_at(self._deadline_s, self._check_deadline)
 
-    def _look_at_deadline(self) -> None:
+    def _check_deadline(self) -> None:
         self._timer = None
         if self._done is None:
             return
         if self._loop.time() < self._deadline_s:
             self._set_timer()
         else:
-            self._break(TimeoutError("the database did not answer in time"))
+            self._break(TimeoutError("the database did not respond in time"))
 
 
 class StatementConnection:

@@ -183,7 +183,7 @@ def test_positions_that_contradict_time_are_found(history: list[Operation], data
     one, other = data.draw(st.permutations(sorted(places)))[:2]
     moved = {one: other, other: one}
     turned = [
-        msgspec.structs.replace(o, answer=Accepted(moved.get(o.answer.position, o.answer.position), o.answer.said))
+        msgspec.structs.replace(o, answer=Accepted(moved.get(o.answer.position, o.answer.position), o.answer.details))
         if isinstance(o.answer, Accepted) and o.answer.position
         else o
         for o in history

@@ -210,8 +210,8 @@ def sample(actual_s: float) -> Sample:
 
 def test_scores_count_what_is_within_and_compare_with_the_simpler_ways() -> None:
     point, others = [200.0] * 5, [160.0, 160.0, 180.0, 200.0, 200.0]
-    told = [eta.Told(sample(actual), point, point, others) for actual in (49, 50, 79, 80, 120, 121, 150, 151)]
-    found = eta.scores(told)
+    compared = [eta.Compared(sample(actual), point, point, others) for actual in (49, 50, 79, 80, 120, 121, 150, 151)]
+    found = eta.scores(compared)
     assert found
     assert (found.coverage_50, found.coverage_90) == (0.25, 0.75)
     assert (found.width_50_s, found.width_90_s) == (40, 100)

@@ -14,7 +14,7 @@ import bench.race
 import infra.cli.bench
 from bench.history import Accepted, Operation, Recorder, Refused
 from bench.machine import Machine
-from bench.race import Client, Result, Round, Wish, log_faults, unknown_name
+from bench.race import BookingRequest, Client, Result, Round, log_faults, placeholder_id
 from domain.appointments.booking import BookAppointment
 from domain.decider import build
 from tests.office import AGENDA, ANA, LUIS, appointment, book
@@ -48,9 +48,9 @@ def test_gaps_slots_given_twice_and_answers_that_the_log_does_not_have_are_said(
     (twice,) = log_faults([*logged(1), *logged(3, name="other")], [told(2), told(4, name="other")], before=0)
     assert twice == f"slot 1 of {AGENDA} was given 2 times"
     (elsewhere,) = log_faults(logged(1), [told(4)], before=0)
-    assert "told of at position 4, the log has it at 2" in elsewhere
-    (untold,) = log_faults([*logged(1), *logged(3, slot=2, name="other")], [told(2)], before=0)
-    assert "nobody was told of" in untold
+    assert "answered at position 4, the log has it at 2" in elsewhere
+    (unexplained,) = log_faults([*logged(1), *logged(3, slot=2, name="other")], [told(2)], before=0)
+    assert "no request explains" in unexplained
 
 
 class Scripted(BaseHTTPRequestHandler):
@@ -90,7 +90,7 @@ def test_what_leaves_open_whether_it_happened_is_no_answer() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = Client(f"http://127.0.0.1:{server.server_port}")
         while Scripted.answers:
-            bench.race.book(client, recorder, Wish(key="k", agenda=AGENDA, slot=1, patient=ANA))
+            bench.race.book(client, recorder, BookingRequest(key="k", agenda=AGENDA, slot=1, patient=ANA))
         client.close()
         server.shutdown()
     history = recorder.history()
@@ -100,12 +100,12 @@ def test_what_leaves_open_whether_it_happened_is_no_answer() -> None:
 
 
 def test_an_appointment_that_nobody_told_of_has_a_name_of_its_wish_alone() -> None:
-    wish = Wish(key="k", agenda=AGENDA, slot=1, patient=ANA)
+    wish = BookingRequest(key="k", agenda=AGENDA, slot=1, patient=ANA)
     other = msgspec.structs.replace(wish, key="l")
-    assert unknown_name(wish) == unknown_name(wish) != unknown_name(other)
+    assert placeholder_id(wish) == placeholder_id(wish) != placeholder_id(other)
     command = book(ANA, 1)
-    given = {name: getattr(command, name) for name in command.__struct_fields__} | {"appointment": unknown_name(wish)}
-    assert build(BookAppointment, **given).appointment == unknown_name(wish)  # of the form that is asked for
+    given = {name: getattr(command, name) for name in command.__struct_fields__} | {"appointment": placeholder_id(wish)}
+    assert build(BookAppointment, **given).appointment == placeholder_id(wish)  # of the form that is asked for
 
 
 def result(verdict: str, *faults: str) -> Result:

@@ -217,7 +217,7 @@ def test_a_state_that_is_no_line_of_json_is_a_programming_error_and_nothing_is_w
     town: Town, recorder: LogRecorder, state: bytes
 ) -> None:
     event = StoredEvent(originator_id="case/1", originator_version=1, topic="noted.v1", state=state)
-    with pytest.raises(ProgrammingError, match=r"'noted\.v1' is .*this log keeps JSON, on one line"):
+    with pytest.raises(ProgrammingError, match=r"'noted\.v1' is .*this log keeps JSON on one line"):
         recorder.insert_events([an_event("case/0"), event])
     assert positions(town) == []
 
@@ -226,7 +226,7 @@ def test_a_state_that_is_no_line_of_json_is_a_programming_error_and_nothing_is_w
 def test_an_id_or_a_topic_that_is_no_line_is_a_programming_error(
     town: Town, recorder: LogRecorder, stream: str, topic: str
 ) -> None:
-    with pytest.raises(ProgrammingError, match="under ids and topics of one line"):
+    with pytest.raises(ProgrammingError, match="with ids and topics of one line"):
         recorder.insert_events([StoredEvent(stream, 1, topic, b"{}")])
     assert positions(town) == []
 

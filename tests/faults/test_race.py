@@ -17,7 +17,7 @@ import pytest
 
 from bench.decisions import Decisions, judge
 from bench.history import Accepted, Operation, Recorder, Refused, Verdict, timeline
-from bench.race import CLOCK_SLACK, Client, Race, Wish, book, publish, register, rush
+from bench.race import CLOCK_SLACK, BookingRequest, Client, Race, book, book_all, publish, register
 from domain.decider import Command
 from domain.errors import Rejected
 from infra.log.core import Core
@@ -69,7 +69,7 @@ def test_a_hundred_rounds_of_two_hundred_clients(city: tuple[Path, Serving]) -> 
     play(city, range(100, 200))
 
 
-def book_until_told(url: str, recorder: Recorder, wish: Wish) -> None:
+def book_until_told(url: str, recorder: Recorder, wish: BookingRequest) -> None:
     """Each time over a new connection: those that were there may lead to the worker that was killed."""
     for _ in range(TOLD_TRIES_MAX):
         client = Client(url)
@@ -91,12 +91,14 @@ def clients_of(server: Serving) -> dict[psutil.Process, int]:
     return {worker: count for worker, count in counted.items() if count}
 
 
-def rush_and_kill(server: Serving, log: str, clients: list[Client], recorder: Recorder, wishes: list[Wish]) -> None:
+def rush_and_kill(
+    server: Serving, log: str, clients: list[Client], recorder: Recorder, wishes: list[BookingRequest]
+) -> None:
     """All ask while somebody holds the log, so that nobody is answered; a worker whose batch waits for it is killed.
     What it asked of the database may still happen, when the log is free again.
     """
     before = len(recorder.history())
-    rushing = threading.Thread(target=rush, args=(clients, recorder, wishes))
+    rushing = threading.Thread(target=book_all, args=(clients, recorder, wishes))
     with psycopg.connect(log) as holding:
         holding.execute("SELECT la_paz.lock_log()")
         rushing.start()
@@ -118,7 +120,8 @@ def test_a_worker_that_is_killed_in_the_middle_leaves_every_answer_explained(cit
     client.close()
     before = len(recorder.history())
     wishes = [
-        Wish(key=f"kill-{n}", agenda=agenda, slot=1 + n % SLOTS, patient=patient) for n, patient in enumerate(people)
+        BookingRequest(key=f"kill-{n}", agenda=agenda, slot=1 + n % SLOTS, patient=patient)
+        for n, patient in enumerate(people)
     ]
     clients = [Client(server.url()) for _ in wishes]
     rush_and_kill(server, log, clients, recorder, wishes)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.decisions import Decisions, judge
 from bench.history import Accepted, Answer, Operation, Recorder, Refused
-from bench.race import CLOCK_SLACK, Client, Race, Wish, publish, register, rush
+from bench.race import CLOCK_SLACK, BookingRequest, Client, Race, book_all, publish, register
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.faults.test_own_database import settings
 from tests.serving import Serving, igob
@@ -31,10 +31,10 @@ def two(own: EmbeddedPostgres) -> Iterator[list[str]]:
         assert [server.stop() for server in servers] == [0, 0]
 
 
-def at_once(two: list[str], wishes: list[Wish], recorder: Recorder) -> list[Operation]:
+def at_once(two: list[str], wishes: list[BookingRequest], recorder: Recorder) -> list[Operation]:
     """Ask for all at once, the first of each two at one server, the second at the other. What was told."""
     clients = [Client(two[number % 2]) for number in range(len(wishes))]
-    rush(clients, recorder, wishes)
+    book_all(clients, recorder, wishes)
     for client in clients:
         client.close()
     return sorted(recorder.history()[-len(wishes) :], key=lambda told: told.key)
@@ -58,7 +58,7 @@ def test_one_key_sent_to_both_at_once_is_one_booking_with_one_answer(two: list[s
     recorder, model = Recorder(), now_as_model()
     people = register(two[0], PAIRS)
     agenda = published(two, recorder, 10)
-    wishes = [Wish(key=f"k-{n:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(PAIRS)]
+    wishes = [BookingRequest(key=f"k-{n:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(PAIRS)]
     told = at_once(two, [wish for wish in wishes for _ in range(2)], recorder)
     for one, other in pairs(told):
         assert isinstance(one, Accepted)
@@ -74,7 +74,9 @@ def test_one_key_with_two_contents_sent_to_both_at_once_is_one_booking_and_one_r
     recorder, model = Recorder(), now_as_model()
     people = register(two[0], 2 * PAIRS)
     agenda = published(two, recorder, 11)
-    wishes = [Wish(key=f"c-{n // 2:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(2 * PAIRS)]
+    wishes = [
+        BookingRequest(key=f"c-{n // 2:03d}", agenda=agenda, slot=n + 1, patient=people[n]) for n in range(2 * PAIRS)
+    ]
     for answers in pairs(at_once(two, wishes, recorder)):
         assert {type(answer) for answer in answers} == {Accepted, Refused}
         assert Refused("idempotency_key_reused") in answers
