@@ -1,4 +1,4 @@
-"""Finds the refusals of a mutation in the code of its function and of its commands' decisions.
+"""Finds the refusals of a mutation in the code of its function and of its commands' decisions, and their error types.
 
 So the docs can neither name a refusal that does not exist nor leave one out.
 """
@@ -11,10 +11,11 @@ from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
+from api.graphql.errors import UserError, maker_of
 from api.graphql.fields import RootField
 from domain.decider import person_fields
 from domain.decision import DECISIONS
-from domain.errors import PersonUnknown, Rejected
+from domain.errors import InvalidInput, PersonUnknown, Rejected
 
 OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 
@@ -33,20 +34,37 @@ def raised_by(field: RootField) -> set[type[Rejected]]:
     return found
 
 
+def error_types_of(field: RootField) -> set[type[UserError]]:
+    """The error types that are made for these refusals, without those that every mutation has."""
+    makers = (maker_of(refusal) for refusal in raised_by(field) - {InvalidInput})
+    return {
+        named
+        for make in makers
+        if isinstance(make, FunctionType)
+        for named in _named(make)
+        if isinstance(named, type) and issubclass(named, UserError) and named is not UserError
+    }
+
+
 def _raised(function: Callable[..., Any], seen: set[FunctionType]) -> Iterator[type[Rejected]]:
     function = inspect.unwrap(function)
     if not isinstance(function, FunctionType) or function in seen or not function.__module__.startswith(OURS):
         return
     seen.add(function)
+    for named in _named(function):
+        if isinstance(named, type) and issubclass(named, Rejected) and named is not Rejected:
+            yield named
+        elif isinstance(named, FunctionType):
+            yield from _raised(named, seen)
+
+
+def _named(function: FunctionType) -> Iterator[Any]:
+    """The objects that the code of a function names."""
     names = inspect.getclosurevars(function)
     known = {**names.globals, **names.nonlocals}
     for node in ast.walk(_tree(function)):
         if isinstance(node, ast.Name | ast.Attribute):
-            named = _resolved(node, known)
-            if isinstance(named, type) and issubclass(named, Rejected) and named is not Rejected:
-                yield named
-            elif isinstance(named, FunctionType):
-                yield from _raised(named, seen)
+            yield _resolved(node, known)
 
 
 @cache

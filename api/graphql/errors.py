@@ -54,6 +54,11 @@ def error_of(*refusals: type[Rejected]) -> Callable[[F], F]:
     return register
 
 
+def maker_of(refusal: type[Rejected]) -> Make | None:
+    """The function that makes the error for a refusal; None if it is a plain Refused."""
+    return _MAKERS.get(refusal)
+
+
 @error_of(errors.InvalidInput)
 def _invalid_input(_refusal: Rejected, _grant: Grant | None, **common: Any) -> UserError:
     return InvalidInput(**common)
@@ -71,5 +76,5 @@ def user_error(refusal: Rejected, language: Language, grant: Grant | None) -> Us
         "message": refusal.message(language),
         "path": path_names(refusal.path),
     }
-    make = _MAKERS.get(type(refusal))
+    make = maker_of(type(refusal))
     return (make(refusal, grant, **common) if make else None) or Refused(**common)
