@@ -28,7 +28,8 @@ from api.http.sockets import Subscriptions
 from api.http.streams import Streams
 from api.messages import LANGUAGE_LENGTH_MAX, language_of
 from api.telemetry import Headers, Requests, correlation_of, traceparent_of
-from api.web.pages import add_pages, endpoint_page
+from api.web.endpoint_page import endpoint_page
+from api.web.pages import add_pages
 from domain.errors import Rejected
 from infra.gateways.keys import RETRY_S, keys_of
 from infra.log.core import open_core

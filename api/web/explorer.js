@@ -1,311 +1,210 @@
-// The page at `/`: what can be asked, a place to ask it, and what came back. It fetches nothing but the API's answers.
+// The page at `/`: a request, its response, and the schema. It loads nothing but this server's files and answers.
 
-import { bare, sketch, written } from "./sketch.js";
-import { TEXTS } from "./texts.js";
+import { $, make } from "./dom.js";
+import { Editor } from "./editor.js";
+import { ERRORS } from "./errors.js";
+import { bodyOf, eventsOf, operations, send } from "./request.js";
+import { clear, markOutdated, showCorrelation, showFailure, showResponse, summarise } from "./response.js";
+import { INTROSPECTION, Schema } from "./schema.js";
+import { sketch } from "./sketch.js";
+import { preferredLanguage, TEXTS } from "./texts.js";
 
-const ENDPOINT = "/graphql";
-const ANSWERS_MAX = 50; // of a subscription, on the page: the oldest go
-const FOUND_MAX = 60; // fields or types shown for what is searched
+// What is kept: the document and a chosen language in this browser; token and variables, which may name somebody, in
+// this tab only.
+const KEPT = { document: () => localStorage, variables: () => sessionStorage, token: () => sessionStorage, language: () => localStorage };
+const NARROW = window.matchMedia("(max-width: 60rem)");
 
-const TYPE = "kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
-const INTROSPECTION = `{ __schema {
-  queryType { name } mutationType { name } subscriptionType { name }
-  types {
-    kind name description
-    fields(includeDeprecated: true) {
-      name description isDeprecated deprecationReason
-      args { name description defaultValue type { ${TYPE} } }
-      type { ${TYPE} }
-    }
-    inputFields { name description defaultValue type { ${TYPE} } }
-    enumValues { name description }
-    possibleTypes { name }
-  }
-} }`;
-
-const $ = (id) => document.getElementById(id);
+const editors = { document: new Editor($("document")), variables: new Editor($("variables")) };
+const schema = new Schema(choose);
 let texts = TEXTS.es;
-let types = new Map();
-let roots = [];
-let asking = null; // the AbortController of what is under way
+let executing = null; // the AbortController of the request under way
+let executed = null; // the request of the responses that are shown
 
-function make(tag, properties = {}, ...inside) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...inside);
-  return element;
-}
-
-function speak(language) {
+function setLanguage(language) {
+  const first = texts.first;
   texts = TEXTS[language];
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = texts[element.dataset.text];
   for (const element of document.querySelectorAll("[data-hint]")) element.placeholder = texts[element.dataset.hint];
   for (const element of document.querySelectorAll("[data-label]")) element.ariaLabel = texts[element.dataset.label];
+  if (editors.document.value === first) editors.document.value = texts.first;
 }
 
-function send(accept, body, token, more = {}) {
-  const headers = { "Content-Type": "application/json", Accept: accept, "Accept-Language": $("language").value };
-  if (token) headers.Authorization = `Bearer ${token}`;
-  return fetch(ENDPOINT, { method: "POST", headers, body, ...more });
-}
+// The request
 
-// What is asked
-
-function operations(text) {
-  const plain = text.replace(/"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|#.*|,/g, " ");
-  let depth = 0;
-  const outside = [...plain].map((sign) => {
-    if ("}])".includes(sign)) depth -= 1;
-    const kept = depth === 0 ? sign : "";
-    if ("{[(".includes(sign)) depth += 1;
-    return kept;
-  });
-  const heads = outside.join("").replace(/fragment\s+\w+\s+on\s+\w+/g, " ");
-  return [...heads.matchAll(/\b(query|mutation|subscription)\b\s*([_A-Za-z]\w*)?/g)].map(([, kind, name]) => ({ kind, name }));
+function written() {
+  const operationName = $("operation").hidden ? undefined : $("operation").value;
+  const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
+  return { query: editors.document.value, variables: editors.variables.value, operationName, token };
 }
 
 function showOperations() {
-  const named = operations($("document").value).filter(({ name }) => name);
+  const named = operations(editors.document.value).filter(({ name }) => name);
   const chosen = $("operation").value;
   $("operation").replaceChildren(...named.map(({ name }) => make("option", { value: name, textContent: name })));
   $("operation").hidden = named.length < 2;
   if (named.some(({ name }) => name === chosen)) $("operation").value = chosen;
 }
 
-// As it was written: numbers would lose digits on their way through JavaScript.
-function body(query, operationName) {
-  const written = $("variables").value.trim() || "{}";
-  JSON.parse(written);
-  const name = operationName ? `, "operationName": ${JSON.stringify(operationName)}` : "";
-  return `{"query": ${JSON.stringify(query)}, "variables": ${written}${name}}`;
+function choose(kind, field) {
+  const { query, values } = sketch(kind, field, schema.types, ERRORS[field.name]);
+  editors.document.value = query;
+  editors.variables.value = values;
+  changed();
+  editors.document.goTo({ line: 1, column: 1 });
 }
 
-async function ask() {
+async function execute() {
   stop();
-  const control = (asking = new AbortController());
-  const query = $("document").value;
-  const found = operations(query);
-  const operationName = found.length > 1 ? $("operation").value : undefined;
-  const kind = (found.find(({ name }) => name === operationName) ?? found[0])?.kind;
-  $("answers").replaceChildren();
-  $("summary").textContent = texts.asking;
-  const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
-  if (!/^[!-~]*$/.test(token)) return fail(texts.tokenWrong);
-  let said;
+  const request = (executed = written());
+  const kinds = operations(request.query);
+  const kind = (kinds.find(({ name }) => name === request.operationName) ?? kinds[0])?.kind;
+  clear();
+  changed();
+  editors.document.mark([]);
+  editors.variables.mark([]);
+  if (!/^[!-~]*$/.test(request.token)) return showFailure(texts.tokenWrong);
+  let body;
   try {
-    said = body(query, operationName);
-  } catch {
-    return fail(texts.variablesWrong);
+    body = bodyOf(request);
+  } catch (error) {
+    return refuseVariables(error);
   }
+  summarise(texts.executing);
   $("stop").hidden = kind !== "subscription";
+  const control = (executing = new AbortController());
+  const accept = kind === "subscription" ? "text/event-stream" : "application/graphql-response+json";
   const begun = performance.now();
   try {
-    const accept = kind === "subscription" ? "text/event-stream" : "application/graphql-response+json";
-    const answer = await send(accept, said, token, { signal: control.signal });
+    const answer = await send(body, { accept, language: $("language").value, token: request.token, signal: control.signal });
+    showCorrelation(texts.correlation, answer.headers.get("X-Correlation-Id"));
     if ((answer.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) await follow(answer);
-    else summarise(answer, show(await answer.json()), performance.now() - begun);
+    else show(await answer.json(), answer.status, performance.now() - begun);
   } catch (error) {
-    if (!control.signal.aborted) fail(error instanceof SyntaxError ? texts.notJson : texts.unreachable);
+    if (!control.signal.aborted) showFailure(error instanceof SyntaxError ? texts.notJson : texts.unreachable);
   } finally {
-    if (asking === control) stop();
+    if (executing === control) stop();
   }
+}
+
+function refuseVariables(error) {
+  const [, line, column] = /line (\d+) column (\d+)/.exec(error.message) ?? [];
+  if (line) editors.variables.mark([{ line: Number(line), column: Number(column) }]);
+  showFailure(texts.variablesWrong);
 }
 
 function stop() {
-  if (!asking) return;
-  asking.abort();
-  asking = null;
+  if (!executing) return;
+  executing.abort();
+  executing = null;
   $("stop").hidden = true;
 }
 
-// What came back
+// The response
 
-function show(answer) {
-  const wrong = Boolean(answer.errors);
-  $("answers").prepend(make("pre", { className: wrong ? "wrong" : "", textContent: JSON.stringify(answer, null, 2) }));
-  while ($("answers").childElementCount > ANSWERS_MAX) $("answers").lastElementChild.remove();
-  return answer;
+function show(response, status, milliseconds) {
+  showOne(response);
+  const cost = response.extensions?.cost;
+  summarise(status, `${Math.round(milliseconds)} ms`, cost && `${texts.cost} ${cost}`);
+  if (NARROW.matches) $("responding").scrollIntoView({ block: "start" });
 }
 
-function fail(why) {
-  $("summary").textContent = "";
-  $("answers").replaceChildren(make("p", { className: "wrong", textContent: why }));
-}
-
-function summarise(answer, body, milliseconds) {
-  const told = [`${answer.status}`, `${Math.round(milliseconds)} ms`];
-  if (body.extensions?.cost) told.push(`${texts.cost} ${body.extensions.cost}`);
-  const id = answer.headers.get("X-Correlation-Id");
-  if (id) told.push(id);
-  $("summary").textContent = told.join(" · ");
+function showOne(response) {
+  showResponse(response, texts, (place) => editors.document.goTo(place));
+  if (executed?.query !== editors.document.value) return;
+  const places = Array.isArray(response.errors) ? response.errors.flatMap(({ locations }) => locations ?? []) : [];
+  editors.document.mark(places);
 }
 
 async function follow(answer) {
-  let told = 0;
+  let count = 0;
   let farewell = "";
-  $("summary").textContent = texts.following;
+  summarise(texts.following);
   try {
-    for await (const { event, data, comment } of events(answer.body)) {
-      if (event === "complete") return void ($("summary").textContent = `${texts.complete} · ${told}`);
+    for await (const { event, data, comment } of eventsOf(answer.body)) {
+      if (event === "complete") return summarise(texts.complete, count);
       if (event === "next") {
-        show(JSON.parse(data));
-        $("summary").textContent = `${texts.following} · ${(told += 1)}`;
+        showOne(JSON.parse(data));
+        summarise(texts.following, (count += 1));
       }
       farewell = comment;
     }
   } catch (error) {
     if (error.name === "AbortError") throw error;
   }
-  $("summary").textContent = [texts.cut, farewell].filter(Boolean).join(" · "); // what was told stays
+  summarise(texts.cut, farewell); // the responses stay
 }
 
-async function* events(stream) {
-  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) {
-      const fields = Object.fromEntries(part.split("\n").map((line) => line.split(/: ?(.*)/s)));
-      yield { event: fields.event, data: fields.data, comment: fields[""] };
-    }
-  }
-}
+// The schema
 
-// What can be asked
-
-async function learn() {
+async function loadSchema() {
+  const language = $("language").value;
   try {
-    const answer = await send("application/json", JSON.stringify({ query: INTROSPECTION }), ""); // no token: it may have ended
+    const answer = await send(JSON.stringify({ query: INTROSPECTION }), { language }); // no token: it may have expired
     const { data, errors } = await answer.json();
     if (!data) throw new Error(errors?.[0]?.message);
-    types = new Map(data.__schema.types.map((type) => [type.name, type]));
-    roots = ["query", "mutation", "subscription"].flatMap((kind) =>
-      (types.get(data.__schema[`${kind}Type`]?.name)?.fields ?? []).map((field) => ({ kind, field })));
-    search();
+    if (language === $("language").value) schema.fill(data, texts);
   } catch (error) {
-    const why = error instanceof TypeError ? texts.unreachable : error.message;
-    const again = make("button", { type: "button", textContent: texts.again, onclick: learn });
-    $("found").replaceChildren(make("p", { className: "wrong", textContent: why }), again);
+    schema.fail(error instanceof TypeError ? texts.unreachable : error.message, texts, loadSchema);
   }
 }
 
-function typeLink(type) {
-  const { name } = bare(type);
-  return make("button", { type: "button", className: "link", textContent: written(type), onclick: () => look(name) });
+// On a narrow screen the response comes before the schema, for eyes, keyboard and screen reader alike.
+function arrange() {
+  if (NARROW.matches) document.querySelector("main").append($("schema"));
+  else document.querySelector("main").prepend($("schema"));
 }
 
-function look(name) {
-  $("search").value = name;
-  search();
-  $("search").focus();
-}
-
-function search() {
-  if (!types.size) return;
-  const wanted = $("search").value.trim().toLowerCase();
-  const fields = nearest(wanted, roots, ({ field }) => field.name);
-  const named = wanted ? nearest(wanted, [...types.values()].filter(({ name }) => !name.startsWith("__")), ({ name }) => name) : [];
-  const exact = types.has($("search").value.trim());
-  const shown = [...(exact ? [] : fields.map(shownField)), ...named.map(shownType)];
-  $("found").replaceChildren(...shown.slice(0, FOUND_MAX));
-  if (!shown.length) $("found").append(make("p", { textContent: texts.nothingFound }));
-  if (shown.length > FOUND_MAX) $("found").append(make("p", { textContent: `${texts.andMore} ${shown.length - FOUND_MAX}` }));
-}
-
-function nearest(wanted, things, nameOf) {
-  const rank = (thing) => {
-    const name = nameOf(thing).toLowerCase();
-    return name === wanted ? 0 : name.startsWith(wanted) ? 1 : 2;
-  };
-  return things.filter((thing) => nameOf(thing).toLowerCase().includes(wanted)).sort((one, other) => rank(one) - rank(other));
-}
-
-function described(thing) {
-  const old = thing.isDeprecated ? [make("p", { className: "wrong", textContent: thing.deprecationReason })] : [];
-  return thing.description ? [make("p", { textContent: thing.description }), ...old] : old;
-}
-
-function members(things) {
-  const shown = things.map((thing) => {
-    const standard = (thing.defaultValue ?? "null") === "null" ? "" : ` = ${thing.defaultValue}`;
-    const typed = thing.type ? [": ", typeLink(thing.type), standard] : [];
-    return make("li", {}, thing.name, ...typed, ...described(thing), ...members(thing.args ?? []));
-  });
-  return shown.length ? [make("ul", {}, ...shown)] : [];
-}
-
-function shownField({ kind, field }) {
-  const use = make("button", { type: "button", className: `link ${field.isDeprecated ? "old" : ""}`, textContent: field.name });
-  use.onclick = () => {
-    const { query, values } = sketch(kind, field, types);
-    $("document").value = query;
-    $("variables").value = values;
-    keep();
-    $("document").focus();
-    $("document").setSelectionRange(0, 0);
-    $("document").scrollTop = 0;
-  };
-  return make("article", {}, make("span", { className: "quiet", textContent: `${kind} ` }), use, ": ", typeLink(field.type), ...described(field), ...members(field.args));
-}
-
-function shownType(type) {
-  const inside = members([...(type.fields ?? []), ...(type.inputFields ?? []), ...(type.enumValues ?? [])]);
-  const kinds = (type.possibleTypes ?? []).map(({ name }) => make("li", {}, typeLink({ kind: "OBJECT", name })));
-  const kind = make("span", { className: "quiet", textContent: `${type.kind.toLowerCase().replace("_", " ")} ` });
-  const lists = kinds.length ? [...inside, make("ul", {}, ...kinds)] : inside;
-  return make("article", {}, kind, make("strong", { textContent: type.name }), ...described(type), ...lists);
-}
-
-// What is remembered: the document in this browser. Token and variables, which may name somebody, in this tab alone.
-
-const INPUTS = { document: () => localStorage, variables: () => sessionStorage, token: () => sessionStorage, language: () => localStorage };
-
-function remembered(id) {
+function kept(id) {
   try {
-    return INPUTS[id]().getItem(`igob.${id}`);
+    return KEPT[id]().getItem(`igob.${id}`);
   } catch {
-    return null; // the browser was told to keep nothing
+    return null; // the browser keeps nothing
   }
 }
 
-function keep() {
-  showOperations();
-  for (const [id, store] of Object.entries(INPUTS)) {
-    try {
-      store().setItem(`igob.${id}`, $(id).value);
-    } catch {
-      return;
-    }
+function keep(id) {
+  try {
+    KEPT[id]().setItem(`igob.${id}`, $(id).value);
+  } catch {
+    // the browser keeps nothing
   }
+}
+
+/** After every change: draw, keep, and compare with the request of the response. */
+function changed() {
+  for (const editor of Object.values(editors)) editor.draw();
+  showOperations();
+  markOutdated(executed !== null && JSON.stringify(written()) !== JSON.stringify(executed), texts);
+  for (const id of ["document", "variables", "token"]) keep(id);
 }
 
 function begin() {
-  const language = remembered("language") ?? (navigator.language.startsWith("en") ? "en" : "es");
+  const language = kept("language") ?? preferredLanguage();
   $("language").value = language;
-  speak(language);
-  $("document").value = remembered("document") ?? texts.first;
-  $("variables").value = remembered("variables") ?? "";
-  $("token").value = remembered("token") ?? "";
+  setLanguage(language);
+  editors.document.value = kept("document") ?? texts.first;
+  editors.variables.value = kept("variables") ?? "";
+  $("token").value = kept("token") ?? "";
   showOperations();
+  arrange();
+  NARROW.onchange = arrange;
   $("language").onchange = () => {
-    keep();
-    speak($("language").value);
-    search();
+    keep("language");
+    setLanguage($("language").value);
+    changed();
+    loadSchema();
   };
-  $("document").oninput = $("variables").oninput = $("token").oninput = keep;
-  $("search").oninput = search;
-  $("ask").onclick = ask;
+  $("document").oninput = $("variables").oninput = $("token").oninput = $("operation").onchange = changed;
+  $("execute").onclick = execute;
   $("stop").onclick = () => {
     stop();
-    $("summary").textContent = texts.stopped;
+    summarise(texts.stopped);
   };
   document.onkeydown = (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) execute();
   };
-  learn();
+  loadSchema();
 }
 
 begin();

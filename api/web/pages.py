@@ -1,23 +1,25 @@
-"""The pages for browsers: at `/` the explorer of the schema, and at the endpoint's path a pointer to it.
+"""The pages for people: the explorer at `/`, the schema and the documentation. They need no access to the internet."""
 
-They need no access to the internet.
-"""
-
+from functools import cache
 from pathlib import Path
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.limits import headers_of
-from api.messages import LANGUAGE_LENGTH_MAX, language_of
-from domain.errors import Language
 from infra.running.settings import Settings
+from infra.running.version import VERSION
 
+WEB = Path(__file__).parent
+ROOT = WEB.parents[1]
+HTML, CSS, SCRIPT, TEXT = (f"text/{name}; charset=utf-8" for name in ("html", "css", "javascript", "plain"))
+SCRIPTS = ("dom", "editor", "errors", "explorer", "request", "response", "schema", "sketch", "texts")
 FILES = {
-    "/": ("explorer.html", "text/html; charset=utf-8"),
-    "/explorer.css": ("explorer.css", "text/css; charset=utf-8"),
-    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in ("explorer.js", "sketch.js", "texts.js")},
+    "/": ("explorer.html", HTML),
+    **{f"/{name}.css": (f"{name}.css", CSS) for name in ("theme", "explorer", "docs")},
+    **{f"/{name}.js": (f"{name}.js", SCRIPT) for name in SCRIPTS},
 }
 HEADERS = {
     # Whatever content a page shows, it runs no foreign script, contacts no other host, and can't be framed.
@@ -34,46 +36,48 @@ def add_pages(app: FastAPI, settings: Settings) -> None:
     if not settings.explorable:
         return
     for path, (name, media) in FILES.items():
-        page = Response((Path(__file__).parent / name).read_bytes(), media_type=media, headers=HEADERS)
-        app.router.routes.append(Route(path, page, methods=["GET"]))
+        text = (WEB / name).read_text(encoding="utf-8").replace("{{version}}", VERSION)
+        app.router.routes.append(Route(path, Response(text, media_type=media, headers=HEADERS), methods=["GET"]))
+    app.router.routes.append(Route("/schema.graphql", _schema, methods=["GET"]))
+    app.router.routes.append(Route("/docs/{rest:path}", _documentation, methods=["GET"]))
+    app.router.routes.append(Route("/{name}.md", _documentation, methods=["GET"]))
 
 
-ENDPOINT_PAGE = """<!doctype html>
-<html lang="{language}">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <meta name="color-scheme" content="light dark">
-  <title>iGob Core: GraphQL</title>
-  <link rel="icon" href="data:,">
-</head>
-<body>
-  <h1>iGob Core</h1>
-  <p>{what}</p>{where}
-</body>
-</html>
-"""
-WHAT: dict[Language, str] = {
-    "es": "Esta es la dirección de la API GraphQL. Los programas envían aquí sus consultas por POST.",
-    "en": "This is the address of the GraphQL API. Programs send their queries here by POST.",
-}
-WHERE: dict[Language, str] = {
-    "es": 'Para ver el esquema y probar consultas, abra el <a href="./">explorador</a>.',
-    "en": 'To read the schema and try queries, open the <a href="./">explorer</a>.',
-}
+@cache
+def documents() -> frozenset[str]:
+    """The paths of the documents that are served, from the root of the repository: README.md, docs/api.md."""
+    found = [
+        *ROOT.glob("*.md"),
+        *(path for kind in ("md", "graphql", "txt") for path in (ROOT / "docs").rglob(f"*.{kind}")),
+    ]
+    return frozenset(path.relative_to(ROOT).as_posix() for path in found)
 
 
-def endpoint_page(settings: Settings) -> ASGIApp:
-    """The page for a browser that opens the endpoint's path. It links to the explorer if there is one."""
-    headers = {**HEADERS, "vary": "accept, accept-language"}
-    pages: dict[Language, Response] = {}
-    for language, what in WHAT.items():
-        where = f"\n  <p>{WHERE[language]}</p>" if settings.explorable else ""
-        page = ENDPOINT_PAGE.format(language=language, what=what, where=where)
-        pages[language] = Response(page, media_type="text/html; charset=utf-8", headers=headers)
+# These two are no coroutines, so that Starlette runs them in a thread: each takes some milliseconds the first time.
+def _schema(_: Request) -> Response:
+    return Response(_schema_text(), media_type=TEXT, headers=HEADERS)
 
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        accept_language = headers_of(scope).get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX]
-        await pages[language_of(accept_language)](scope, receive, send)
 
-    return serve
+def _documentation(request: Request) -> Response:
+    text, media = _document(request.url.path.removeprefix("/"))
+    return Response(text, media_type=media, headers=HEADERS)
+
+
+@cache
+def _schema_text() -> str:
+    from api.graphql.schema import schema  # noqa: PLC0415 (the application has it; other users of this module do not)
+
+    return schema.as_str() + "\n"
+
+
+@cache
+def _document(path: str) -> tuple[str, str]:
+    """The document as it is served, and its media type. Raises HTTPException if there is none."""
+    if path not in documents():
+        raise HTTPException(404)
+    text = (ROOT / path).read_text(encoding="utf-8")
+    if not path.endswith(".md"):
+        return text, TEXT
+    from api.web.markdown import page  # noqa: PLC0415 (most servers show no documentation)
+
+    return page(text, path, documents()), HTML
