@@ -1,6 +1,7 @@
 """Connections of the application's role: their settings, timeouts and pools."""
 
 import asyncio
+import select
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -66,6 +67,38 @@ async def open_pool(pool: AsyncConnectionPool) -> None:
         raise Unavailable(str(error)) from error
 
 
+async def take(pool: AsyncConnectionPool) -> psycopg.AsyncConnection[Any]:
+    """A connection of the pool that the server has not ended, for `putconn` afterwards. Raises PoolTimeout.
+
+    psycopg_pool loses the cancellation of a task that gets a connection at the same moment (psycopg issue 1345), and
+    the statement of a request that was cut off would run on.
+    """
+    task = asyncio.current_task()
+    assert task
+    cancellations = task.cancelling()
+    while True:
+        connection = await pool.getconn()
+        ended = has_ended(connection)
+        if ended:
+            await connection.close()
+        if ended or task.cancelling() > cancellations:
+            await pool.putconn(connection)  # the pool replaces one that is closed
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError
+        if not ended:
+            return connection
+
+
+def has_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the server has ended this idle connection: nothing else makes its socket readable.
+
+    A change of the server's settings does, too, for which a new connection is no loss.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class Readers:
     """A pool of a few connections, each query with a timeout. Open it in the event loop that uses it."""
 
@@ -84,8 +117,13 @@ class Readers:
     ) -> list[Any]:
         """The rows of a statement. Raises Unavailable."""
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S), self._pool.connection() as connection:
-                return await (await connection.execute(statement, parameters, prepare=prepare, binary=True)).fetchall()
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                connection = await take(self._pool)
+                try:
+                    found = await connection.execute(statement, parameters, prepare=prepare, binary=True)
+                    return await found.fetchall()
+                finally:
+                    await self._pool.putconn(connection)
         except (*NO_ANSWER, PoolTimeout) as error:
             raise Unavailable(str(error)) from error
 

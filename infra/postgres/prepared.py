@@ -18,7 +18,7 @@ from psycopg import pq
 from psycopg.adapt import PyFormat, Transformer
 from psycopg_pool import PoolTimeout
 
-from infra.postgres.connections import NO_ANSWER, READ_TIMEOUT_S, Unavailable, new_pool, open_pool
+from infra.postgres.connections import NO_ANSWER, READ_TIMEOUT_S, Unavailable, new_pool, open_pool, take
 from infra.postgres.libpq import LibpqConnection, Result
 
 STATEMENTS_MAX = 100  # prepared per connection, as in psycopg
@@ -71,6 +71,11 @@ class _PooledConnection:
                 await self._abandon()
             raise
 
+    @property
+    def usable(self) -> bool:
+        """Whether a statement can be sent; not if the server has ended the connection."""
+        return self._libpq.idle
+
     async def close(self) -> None:
         await self._libpq.close()
 
@@ -121,7 +126,7 @@ class PreparedPool:
             # Each statement has its own timeout. Set a timer only if this has to wait for a connection.
             waits = self._room.locked() or not self._idle
             async with asyncio.timeout(READ_TIMEOUT_S) if waits else nullcontext(), self._room:
-                pooled = self._idle.pop() if self._idle else await self._opened()
+                pooled = await self._idle_or_opened()
                 try:
                     return await pooled.execute(statement, parameters)
                 finally:
@@ -129,11 +134,16 @@ class PreparedPool:
         except (*NO_ANSWER, PoolTimeout) as error:
             raise Unavailable(str(error)) from error
 
-    async def _opened(self) -> _PooledConnection:
-        return _PooledConnection(await self._pool.getconn())
+    async def _idle_or_opened(self) -> _PooledConnection:
+        while self._idle:
+            pooled = self._idle.pop()
+            if pooled.usable:
+                return pooled
+            await self._give_back(pooled)
+        return _PooledConnection(await take(self._pool))
 
     async def _give_back(self, pooled: _PooledConnection) -> None:
-        if pooled.connection.closed or self._pool.closed or time.monotonic() > pooled.ends_s:
+        if not pooled.usable or self._pool.closed or time.monotonic() > pooled.ends_s:
             await pooled.close()
             await self._pool.putconn(pooled.connection)  # the pool opens another
         else:

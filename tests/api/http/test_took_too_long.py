@@ -14,7 +14,7 @@ from tests.towns import Town
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 TIMEOUT_S = 0.3
-READ_TIMEOUT_S = 1.0  # of the database: a cancelled query may wait for it
+CUT_OFF_MAX_S = 5.0  # less than READ_TIMEOUT_S of the database
 REGISTER = """mutation { a: registerHospital(input: {idempotencyKey: "a", hospital: "a", name: "A"}) { position }
   b: registerHospital(input: {idempotencyKey: "b", hospital: "b", name: "B"}) { position } }"""
 
@@ -23,7 +23,6 @@ REGISTER = """mutation { a: registerHospital(input: {idempotencyKey: "a", hospit
 def hurry(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     client.projector = None  # it would wait for the locks that these tests hold
     monkeypatch.setattr("api.graphql.engine.execution.OPERATION_TIMEOUT_S", TIMEOUT_S)
-    monkeypatch.setattr("infra.postgres.connections.READ_TIMEOUT_S", READ_TIMEOUT_S)
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def locked(town: Town, statement: str) -> Iterator[None]:
 async def test_a_query_is_cut_off(client: Client, town: Town, language: str, words: str) -> None:
     query = '{ agenda(id: "la-merced/2027-01-15/p-01") { id } }'
     with locked(town, "LOCK TABLE SCHEMA.events IN ACCESS EXCLUSIVE MODE"):
-        answer = await asyncio.wait_for(client.ask(query, language=language), 5)
+        answer = await asyncio.wait_for(client.ask(query, language=language), CUT_OFF_MAX_S)
         assert answer["data"] is None
         (error,) = answer["errors"]
         assert error["extensions"] == {"code": "took_too_long"}
@@ -47,18 +46,22 @@ async def test_a_query_is_cut_off(client: Client, town: Town, language: str, wor
     assert await client.ask(query) == {"data": {"agenda": None}, "extensions": {"cost": 2}}
 
 
-async def test_the_connection_of_a_query_that_was_cut_off_is_of_use_again(client: Client, town: Town) -> None:
+async def test_the_connection_of_a_query_that_was_cut_off_is_of_use_again(
+    client: Client, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     query = '{ agenda(id: "la-merced/2027-01-15/p-01") { id } }'
     with locked(town, "LOCK TABLE SCHEMA.events IN ACCESS EXCLUSIVE MODE"):
-        answers = await asyncio.gather(*(client.ask(query) for _ in range(20)))
+        # More queries than connections: some wait for one, and get it when they are cut off themselves.
+        answers = await asyncio.wait_for(asyncio.gather(*(client.ask(query) for _ in range(20))), CUT_OFF_MAX_S)
         assert {answer["errors"][0]["extensions"]["code"] for answer in answers} == {"took_too_long"}
+    monkeypatch.undo()  # a busy machine may be slow
     answers = await asyncio.gather(*(client.ask(query) for _ in range(20)))
     assert all("errors" not in answer for answer in answers)
 
 
 async def test_a_mutation_is_told_to_repeat_it_and_its_key_settles_it(client: Client, core: Core, town: Town) -> None:
     with locked(town, "SELECT SCHEMA.lock_log()"):
-        answer = await asyncio.wait_for(client.ask(REGISTER), 5)
+        answer = await asyncio.wait_for(client.ask(REGISTER), CUT_OFF_MAX_S)
         assert answer["data"] is None
         assert answer["errors"][0]["extensions"] == {"code": "unavailable"}
         assert await core.log.head() == 0
