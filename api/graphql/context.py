@@ -212,12 +212,14 @@ class Context:
         found = {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in wanted}
         return [found[stream] for stream in streams]
 
-    async def stream_names(self, prefix: str, *, after: str, first: int) -> list[str]:
+    async def stream_names(
+        self, prefix: str, *, after: str, before: str = "", first: int, backward: bool = False
+    ) -> list[str]:
         """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""
-        if not _can_be_stored(prefix + after):
-            return []
         async with self.available():
-            return await self.services.core.log.stream_names(prefix, after=after, first=first)
+            return await self.services.core.log.stream_names(
+                prefix, after=after, before=before, first=first, backward=backward
+            )
 
     async def perform(
         self,

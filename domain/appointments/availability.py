@@ -5,7 +5,7 @@ agendas. They rely on the numbering of slots: from 1 without gaps, in order of t
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from heapq import merge
 from itertools import islice
@@ -127,26 +127,23 @@ def free_count(agenda: Slots, now: datetime) -> int:
     return len(agenda.unbooked) - bisect_right(agenda.unbooked, begun) - sum(1 for _ in _held(agenda, begun, now))
 
 
-def slots_in(agenda: Slots, state: SlotState | None, now: datetime, *, after: int = 0) -> Iterator[Slot]:
-    """The slots in this state, or in any, with numbers above `after`, in order of number."""
-    return (agenda.slots[number] for number in _numbers(agenda, state, now, after))
-
-
-def _numbers(agenda: Slots, state: SlotState | None, now: datetime, after: int) -> Iterable[int]:
+def numbers_in(agenda: Slots, state: SlotState | None, now: datetime) -> Sequence[int]:
+    """The numbers of the slots in this state, or in any, in order."""
     unbooked, begun = agenda.unbooked, _begun(agenda, now)
     match state:
         case None:
-            return range(after + 1, len(agenda.slots) + 1)
+            return range(1, len(agenda.slots) + 1)
         case "BOOKED":
-            return sorted(number for number in agenda.booked if number > after)
+            return sorted(agenda.booked)
         case "PAST":
-            return unbooked[bisect_right(unbooked, after) : bisect_right(unbooked, begun)]
+            return unbooked[: bisect_right(unbooked, begun)]
         case "HELD":
-            return sorted(_held(agenda, max(begun, after), now))
+            return sorted(_held(agenda, begun, now))
     if (state == "FREE") != is_released(agenda, now):
         return ()
-    ahead = unbooked[bisect_right(unbooked, max(begun, after)) :]
-    return (number for number in ahead if not is_held(agenda, number, now))
+    ahead = unbooked[bisect_right(unbooked, begun) :]
+    held = {*_held(agenda, begun, now)}
+    return [number for number in ahead if number not in held] if held else ahead
 
 
 def _begun(agenda: Slots, now: datetime) -> int:

@@ -15,7 +15,7 @@ from infra.running.settings import SettingError, Settings
 SECRET_BYTES = 32
 SUBJECT_KEY_BYTES = 32
 DIGEST_BYTES = 32
-PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject", "webhook")
+PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject", "webhook", "cursor")
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -82,6 +82,10 @@ class Secret:
     def webhook_key(self, webhook: str, generation: int) -> bytes:
         """The key that signs messages to a webhook: 32 bytes, different for each generation."""
         return self._keyed("webhook", b"", webhook, str(generation))
+
+    def cursor_tag(self, key: bytes, *of_list: str) -> bytes:
+        """What tells a cursor of this list from any other text: 8 bytes. `key` is its encoded key."""
+        return self._keyed("cursor", key, *of_list)[:8]
 
     def check(self) -> bytes:
         """The value that a database stores to recognise its secret."""

@@ -22,6 +22,7 @@ from domain.identifiers import (
 )
 from projections.appointments.availability import AVAILABILITY
 from projections.engine.columns import Fixed
+from projections.engine.keyset import ColumnOrder, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -86,39 +87,32 @@ APPOINTMENTS = Projection(
 )
 
 
-class Place(msgspec.Struct, frozen=True):
-    """The place where a page of a list by time ended."""
-
-    start: Instant
-    appointment: AppointmentId
+BY_START = ColumnOrder(AppointmentRow, "start", "appointment")
 
 
 def of_patient(
-    patient: SubjectId, *, hospitals: Collection[HospitalId] | None = None, after: Place | None, first: int
+    patient: SubjectId, *, hospitals: Collection[HospitalId] | None = None, part: Range
 ) -> Query[AppointmentRow]:
-    """At most `first` of a patient's appointments after that place, by start, including cancelled ones.
+    """A part of a patient's appointments by start, including cancelled ones.
 
     Only those at these hospitals; None for all.
     """
     where = "patient = %(patient)s" + ("" if hospitals is None else " AND hospital = ANY(%(hospitals)s)")
-    return _by_start(where, {"patient": patient, "hospitals": list(hospitals or ())}, after, first)
+    return _by_start(where, {"patient": patient, "hospitals": list(hospitals or ())}, part)
 
 
-def of_day(
-    hospital: HospitalId, day: date, *, specialty: SpecialtyId | None, after: Place | None, first: int
-) -> Query[AppointmentRow]:
-    """At most `first` of a hospital's appointments on a day after that place, by start, including cancelled ones."""
+def of_day(hospital: HospitalId, day: date, *, specialty: SpecialtyId | None, part: Range) -> Query[AppointmentRow]:
+    """A part of a hospital's appointments on a day by start, including cancelled ones."""
     where = "hospital = %(hospital)s AND date = %(day)s" + (" AND specialty = %(specialty)s" if specialty else "")
-    return _by_start(where, {"hospital": hospital, "day": day, "specialty": specialty}, after, first)
+    return _by_start(where, {"hospital": hospital, "day": day, "specialty": specialty}, part)
 
 
-def _by_start(where: str, parameters: dict[str, Any], after: Place | None, first: int) -> Query[AppointmentRow]:
-    beyond = " AND (start, appointment) > (%(start)s, %(appointment)s)" if after else ""
-    place = {"start": after.start, "appointment": after.appointment} if after else {}
+def _by_start(where: str, parameters: dict[str, Any], part: Range) -> Query[AppointmentRow]:
+    page = BY_START.keyset(part)
     return Query(
         projections=(APPOINTMENTS.name,),
-        select=f"SELECT * FROM {{appointments}} WHERE {where}{beyond} ORDER BY start, appointment LIMIT %(limit)s",
-        parameters=parameters | place | {"limit": first},
+        select=f"SELECT * FROM {{appointments}} WHERE {where}{page.where()} ORDER BY {page.order()} LIMIT %(limit)s",
+        parameters=parameters | page.parameters,
         row=AppointmentRow,
     )
 

@@ -13,6 +13,7 @@ from domain.appointments.availability import PublishedAgenda, Slot
 from domain.decider import Instant, Value
 from domain.identifiers import AgendaId, HospitalId, PractitionerId, SpecialtyId, id_of
 from projections.engine.columns import Bits, Fixed
+from projections.engine.keyset import ColumnOrder, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -182,21 +183,25 @@ def free_by_day(
     )
 
 
+BY_ID = ColumnOrder(AgendaRow, "agenda")
+
+
 def agendas_from(
     *,
     hospital: HospitalId,
     specialty: SpecialtyId | None,
     practitioner: PractitionerId | None,
-    begin: str,
-    first: int,
+    on_or_after: date,
+    part: Range,
 ) -> Query[AgendaRow]:
-    """At most `first` of a hospital's agendas whose ids come after `begin`, in order of date and practitioner."""
-    where, parameters = _narrowed(specialty=specialty, hospital=hospital, practitioner=practitioner)
+    """A part of a hospital's agendas from a day on, by date and practitioner."""
+    where, parameters = _narrowed(hospital=hospital, specialty=specialty, practitioner=practitioner)
+    page = BY_ID.keyset(part)
     return Query(
         projections=(AVAILABILITY.name,),
-        select=f"SELECT a.* FROM {{availability}} AS a WHERE {where} AND a.agenda > %(begin)s ORDER BY a.agenda"
-        " LIMIT %(limit)s",
-        parameters=parameters | {"begin": begin, "limit": first},
+        select=f"SELECT a.* FROM {{availability}} AS a WHERE {where} AND a.agenda > %(begin)s{page.where('a.')}"
+        f" ORDER BY {page.order('a.')} LIMIT %(limit)s",
+        parameters=parameters | {"begin": f"{hospital}/{on_or_after}"} | page.parameters,
         row=AgendaRow,
     )
 

@@ -5,7 +5,6 @@ query compares it with the time.
 """
 
 from datetime import date, datetime, timedelta
-from typing import Any
 
 import msgspec
 
@@ -28,6 +27,7 @@ from domain.queues.line import (
 )
 from domain.queues.policy import Policy
 from projections.engine.columns import Fixed
+from projections.engine.keyset import ColumnOrder, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 from projections.queues.turns import TURNS
@@ -218,12 +218,7 @@ class LineSeen(msgspec.Struct, frozen=True):
         return self.waiting_preferential + self.waiting_appointment + self.waiting_normal
 
 
-class Place(msgspec.Struct, frozen=True):
-    """The place where a page of a list by date ended."""
-
-    date: date
-    service: ServiceId
-
+BY_DATE = ColumnOrder(LineSeen, "date", "service")
 
 # For a line `l`: its open counters, and waiting turns by class, which are counted from the turns.
 COUNTERS_OPEN = "(SELECT count(*) FROM json_each(l.counters) AS c WHERE (c.value->>'open')::boolean)"
@@ -237,28 +232,14 @@ _WAITING = """
 
 
 def of_service_point(
-    service_point: ServicePointId,
-    *,
-    on_or_after: date,
-    to: date | None,
-    service: ServiceId | None,
-    after: Place | None,
-    first: int,
+    service_point: ServicePointId, *, on_or_after: date, to: date | None, service: ServiceId | None, part: Range
 ) -> Query[LineSeen]:
-    """At most `first` of a service point's lines from one day on, optionally until another, by date and service."""
+    """A part of a service point's lines from one day on, optionally until another, by date and service."""
+    page = BY_DATE.keyset(part)
     where = "service_point = %(service_point)s AND date >= %(on_or_after)s"
     where += " AND date <= %(to)s" if to else ""
     where += " AND service = %(service)s" if service else ""
-    where += " AND (date, service) > (%(after_date)s, %(after_service)s)" if after else ""
-    parameters: dict[str, Any] = {
-        "service_point": service_point,
-        "on_or_after": on_or_after,
-        "to": to,
-        "service": service,
-        "limit": first,
-    }
-    if after:
-        parameters |= {"after_date": after.date, "after_service": after.service}
+    parameters = {"service_point": service_point, "on_or_after": on_or_after, "to": to, "service": service}
     return Query(
         projections=(LINES.name, TURNS.name),
         select=f"""
@@ -266,10 +247,10 @@ def of_service_point(
                    l.closed_at, {COUNTERS_OPEN} AS counters_open, l.taken, w.*, l.called, l.serving, l.served,
                    cardinality(l.absent_turns) AS absent, l.left, l.transferred, l.unserved
             FROM (
-                SELECT * FROM {{lines}} WHERE {where} ORDER BY date, service LIMIT %(limit)s
+                SELECT * FROM {{lines}} WHERE {where}{page.where()} ORDER BY {page.order()} LIMIT %(limit)s
             ) AS l CROSS JOIN LATERAL ({_WAITING}) AS w
-            ORDER BY l.date, l.service
+            ORDER BY {page.order("l.")}
         """,
-        parameters=parameters,
+        parameters=parameters | page.parameters,
         row=LineSeen,
     )

@@ -3,6 +3,7 @@
 from domain.identifiers import HospitalId, ServicePointId, id_of
 from domain.queues.service_point import ServicePointRegistered
 from projections.engine.columns import Text
+from projections.engine.keyset import ColumnOrder, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -32,11 +33,15 @@ SERVICE_POINTS = Projection(
 )
 
 
-def service_points_after(begin: ServicePointId, *, first: int) -> Query[ServicePointRow]:
-    """At most `first` service points whose codes come after `begin`, in their order."""
+BY_CODE = ColumnOrder(ServicePointRow, "service_point")
+
+
+def all_service_points(part: Range) -> Query[ServicePointRow]:
+    """A part of the service points, by code."""
+    page = BY_CODE.keyset(part)
     return Query(
         projections=(SERVICE_POINTS.name,),
-        select="SELECT * FROM {service_points} WHERE service_point > %(begin)s ORDER BY service_point LIMIT %(limit)s",
-        parameters={"begin": begin, "limit": first},
+        select=f"SELECT * FROM {{service_points}} WHERE true{page.where()} ORDER BY {page.order()} LIMIT %(limit)s",
+        parameters=page.parameters,
         row=ServicePointRow,
     )

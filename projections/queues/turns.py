@@ -24,6 +24,7 @@ from domain.queues.line import (
 )
 from domain.queues.policy import shown_number
 from projections.engine.columns import BigInt, Fixed, SmallInt, Text
+from projections.engine.keyset import ColumnOrder, Keyset, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -167,37 +168,32 @@ TURNS = Projection(
 )
 
 
+BY_TAKING = ColumnOrder(TurnRow, "position")
+LATEST_FIRST = ColumnOrder(TurnRow, "position", descending=True)
+
+
 def of_person(
-    person: SubjectId, *, service_points: Collection[ServicePointId] | None = None, after: int | None, first: int
+    person: SubjectId, *, service_points: Collection[ServicePointId] | None = None, part: Range
 ) -> Query[TurnRow]:
-    """At most `first` of a person's turns that were taken before the one at position `after`, the newest first.
+    """A part of a person's turns, the one taken last first.
 
     Only those at these service points; None for all.
     """
     where = "person = %(person)s"
     where += "" if service_points is None else " AND service_point = ANY(%(service_points)s)"
-    where += "" if after is None else " AND position < %(after)s"
-    return Query(
-        projections=(TURNS.name,),
-        select=f"SELECT * FROM {{turns}} WHERE {where} ORDER BY position DESC LIMIT %(limit)s",
-        parameters={
-            "person": person,
-            "service_points": list(service_points or ()),
-            "after": after,
-            "limit": first,
-        },
-        row=TurnRow,
-    )
+    return _turns(where, {"person": person, "service_points": list(service_points or ())}, LATEST_FIRST.keyset(part))
 
 
-def of_line(line: LineId, *, state: TurnState | None, after: int | None, first: int) -> Query[TurnRow]:
-    """At most `first` of a line's turns that were taken after the one at position `after`, in that order."""
-    where = "line = %(line)s"
-    where += "" if state is None else " AND state = %(state)s"
-    where += "" if after is None else " AND position > %(after)s"
+def of_line(line: LineId, *, state: TurnState | None, part: Range) -> Query[TurnRow]:
+    """A part of a line's turns in the order in which they were taken."""
+    where = "line = %(line)s" + ("" if state is None else " AND state = %(state)s")
+    return _turns(where, {"line": line, "state": state}, BY_TAKING.keyset(part))
+
+
+def _turns(where: str, parameters: dict[str, Any], page: Keyset) -> Query[TurnRow]:
     return Query(
         projections=(TURNS.name,),
-        select=f"SELECT * FROM {{turns}} WHERE {where} ORDER BY position LIMIT %(limit)s",
-        parameters={"line": line, "state": state, "after": after, "limit": first},
+        select=f"SELECT * FROM {{turns}} WHERE {where}{page.where()} ORDER BY {page.order()} LIMIT %(limit)s",
+        parameters=parameters | page.parameters,
         row=TurnRow,
     )

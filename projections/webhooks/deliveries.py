@@ -17,6 +17,7 @@ from domain.webhooks.delivery import DeliveryAttempted, DeliveryRequested, Deliv
 from domain.webhooks.registration import WebhookRegistered, WebhookRemoved
 from projections.engine.columns import BigInt, Fixed, JsonB, Text
 from projections.engine.figures import Figure, Figures
+from projections.engine.keyset import ColumnOrder, Keyset, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 
@@ -269,16 +270,20 @@ class ShownDelivery(msgspec.Struct, frozen=True):
     history: list[Attempt]
 
 
-def of_webhook(webhook: WebhookId, *, state: str | None, before: int | None, first: int) -> Query[ShownDelivery]:
-    """At most `first` of a webhook's deliveries before that position, the latest first.
+LATEST_FIRST = ColumnOrder(ShownDelivery, "position", descending=True)
+
+
+def of_webhook(webhook: WebhookId, *, state: str | None, part: Range) -> Query[ShownDelivery]:
+    """A part of a webhook's deliveries, the latest first.
 
     Optionally only those in one state. PENDING then leaves out events that were never attempted but are older than the
     last one attempted: they are being sent now. Returns no rows for a webhook that is not registered.
     """
+    page = LATEST_FIRST.keyset(part)
     return Query(
         projections=(OUTBOX.name, WEBHOOKS.name, DELIVERIES.name),
-        select=_ALL if state is None else _OF_STATE,
-        parameters={"webhook": webhook, "state": state, "before": LAST if before is None else before, "first": first},
+        select=_all(page) if state is None else _of_state(page),
+        parameters={"webhook": webhook, "state": state} | page.parameters,
         row=ShownDelivery,
     )
 
@@ -291,23 +296,30 @@ _SHOWN = """
     FROM {webhooks} AS w CROSS JOIN {outbox} AS o LEFT JOIN LATERAL (
         SELECT * FROM {deliveries} AS d WHERE d.webhook = w.webhook AND d.position = o.position OFFSET 0
     ) AS d ON true
-    WHERE w.webhook = %(webhook)s AND o.position < %(before)s
+    WHERE w.webhook = %(webhook)s
 """
-_ALL = f"""
-    {_SHOWN} AND (d.delivery IS NOT NULL OR o.position > w.since[array_position(w.kinds, o.kind)])
-    ORDER BY o.position DESC LIMIT %(first)s
-"""
-_OF_STATE = f"""
-    SELECT * FROM (
-        (SELECT d.delivery, d.position, o.kind, o.happened_at, d.state, d.attempts, d.next_at, d.history
-        FROM {{webhooks}} AS w JOIN {{deliveries}} AS d USING (webhook) JOIN {{outbox}} AS o ON o.position = d.position
-        WHERE w.webhook = %(webhook)s AND d.state = %(state)s AND d.position < %(before)s
-        ORDER BY d.position DESC LIMIT %(first)s)
-        UNION ALL
-        ({_SHOWN} AND %(state)s = 'PENDING' AND d.delivery IS NULL
-        AND o.position > w.since[array_position(w.kinds, o.kind)] AND o.position > coalesce((
-            SELECT max(d.position) FROM {{deliveries}} AS d WHERE d.webhook = %(webhook)s
-        ), 0)
-        ORDER BY o.position DESC LIMIT %(first)s)
-    ) AS found ORDER BY position DESC LIMIT %(first)s
-"""
+
+
+def _all(page: Keyset) -> str:
+    return f"""
+        {_SHOWN}{page.where("o.")} AND (d.delivery IS NOT NULL OR o.position > w.since[array_position(w.kinds, o.kind)])
+        ORDER BY {page.order("o.")} LIMIT %(limit)s
+    """
+
+
+def _of_state(page: Keyset) -> str:
+    return f"""
+        SELECT * FROM (
+            (SELECT d.delivery, d.position, o.kind, o.happened_at, d.state, d.attempts, d.next_at, d.history
+            FROM {{webhooks}} AS w JOIN {{deliveries}} AS d USING (webhook)
+            JOIN {{outbox}} AS o ON o.position = d.position
+            WHERE w.webhook = %(webhook)s AND d.state = %(state)s{page.where("d.")}
+            ORDER BY {page.order("d.")} LIMIT %(limit)s)
+            UNION ALL
+            ({_SHOWN}{page.where("o.")} AND %(state)s = 'PENDING' AND d.delivery IS NULL
+            AND o.position > w.since[array_position(w.kinds, o.kind)] AND o.position > coalesce((
+                SELECT max(d.position) FROM {{deliveries}} AS d WHERE d.webhook = %(webhook)s
+            ), 0)
+            ORDER BY {page.order("o.")} LIMIT %(limit)s)
+        ) AS found ORDER BY {page.order()} LIMIT %(limit)s
+    """

@@ -71,7 +71,7 @@ async def test_find_hold_book_and_the_second_is_refused_with_the_nearest_alterna
     held = await client.data(HOLD, input=wish(2, ana, "h"))
     assert held["errors"] == []
     assert held["hold"]["heldUntil"] == "2027-01-04T12:05:00Z"
-    slot = (await client.data(SLOTS, id=AGENDA, first=1, after="1"))["slots"]["nodes"][0]
+    slot = (await client.data(SLOTS, id=AGENDA, first=2))["slots"]["nodes"][1]
     assert (slot["state"], slot["heldUntil"]) == ("HELD", "2027-01-04T12:05:00Z")
 
     booked = await client.data(BOOK, input=wish(2, ana, "b"))
@@ -299,13 +299,15 @@ async def test_lists_are_pages_by_key(client: Client, core: Core) -> None:
     assert seen == [1, 2, 3, 4, 5, 6]
     listed = await client.data(
         "{ hospitals(first: 1) { nodes { id name } pageInfo { hasNextPage } }"
-        ' agendas(hospital: "la-merced", first: 1) { nodes { id } pageInfo { endCursor hasNextPage } } }'
+        ' agendas(hospital: "la-merced", first: 1) { nodes { id } edges { cursor node { id } }'
+        " pageInfo { startCursor endCursor hasPreviousPage hasNextPage } } }"
     )
     assert listed["hospitals"]["nodes"] == [{"id": "la-merced", "name": "Hospital la-merced"}]
-    assert listed["agendas"] == {
-        "nodes": [{"id": AGENDA}],
-        "pageInfo": {"endCursor": AGENDA, "hasNextPage": False},
-    }
+    (edge,) = listed["agendas"]["edges"]
+    assert listed["agendas"]["nodes"] == [edge["node"]] == [{"id": AGENDA}]
+    assert listed["agendas"]["pageInfo"] == {
+        "startCursor": edge["cursor"], "endCursor": edge["cursor"], "hasPreviousPage": False, "hasNextPage": False,
+    }  # fmt: skip
 
 
 async def test_slots_are_listed_by_state(client: Client, core: Core, clock: Clock) -> None:
@@ -322,7 +324,8 @@ async def test_slots_are_listed_by_state(client: Client, core: Core, clock: Cloc
         "FREE": ([1, 3, 5], True), "HELD": ([4], False), "BOOKED": ([2], False), "PAST": ([], False),
         "NOT_RELEASED": ([], False),
     }  # fmt: skip
-    rest = (await client.data(SLOTS, id=AGENDA, first=3, state="FREE", after="5"))["slots"]
+    free = (await client.data(SLOTS, id=AGENDA, first=3, state="FREE"))["slots"]
+    rest = (await client.data(SLOTS, id=AGENDA, first=3, state="FREE", after=free["pageInfo"]["endCursor"]))["slots"]
     assert [slot["number"] for slot in rest["nodes"]] == [6]
     clock.wait(24 * 3600 + 1)  # the first began
     past = (await client.data(SLOTS, id=AGENDA, first=3, state="PAST"))["slots"]

@@ -79,28 +79,36 @@ def undescribed(schema: GraphQLSchema) -> list[str]:
     return [place for place, thing in places(schema) if not thing.description]
 
 
+PAGE_ARGUMENTS = {"first": "Int", "after": "String", "last": "Int", "before": "String"}
+PAGE_INFO = {"hasNextPage": "Boolean!", "hasPreviousPage": "Boolean!", "startCursor": "String", "endCursor": "String"}
+
+
 def unpaged(schema: GraphQLSchema) -> list[str]:
-    """Lists that may be long and have no pages, and connections that are asked in another way than all others."""
+    """Lists that may be long and have no pages, and connections that differ from those of Relay."""
     wrong = []
     for kind, name, field in output_fields(schema):
         arguments = {argument: str(of.type) for argument, of in field.args.items()}
         if get_named_type(field.type).name.endswith("Connection"):
-            if (arguments.get("first"), arguments.get("after")) != ("Int!", "String"):
-                wrong.append(f"{kind}.{name} does not take first: Int! and after: String")
+            if {one: arguments.get(one) for one in PAGE_ARGUMENTS} != PAGE_ARGUMENTS:
+                wrong.append(f"{kind}.{name} does not take first, after, last and before")
         elif is_list_type(get_nullable_type(field.type)):
-            of_connection = kind.endswith("Connection") and name == "nodes"
+            of_connection = kind.endswith("Connection") and name in ("nodes", "edges")
             if not of_connection and not {f"{kind}.{name}", f"*.{name}"} & set(BOUNDED):
                 wrong.append(f"{kind}.{name} is a list without pages")
-        elif "first" in arguments:
-            wrong.append(f"{kind}.{name} takes first and gives no connection")
-        wrong += [
-            f"{kind}.{name} takes {other}" for other in ("last", "before", "limit", "offset") if other in arguments
-        ]
+        elif set(arguments) & set(PAGE_ARGUMENTS) - {"after"}:  # a live field resumes `after` a position
+            wrong.append(f"{kind}.{name} takes arguments of a list and gives no connection")
+        wrong += [f"{kind}.{name} takes {other}" for other in ("limit", "offset") if other in arguments]
     for of in own_types(schema):
-        if of.name.endswith("Connection"):
-            fields = {name: str(field.type) for name, field in getattr(of, "fields", {}).items()}
-            if not re.fullmatch(r"\[\w+!]!", fields.get("nodes", "")) or fields.get("pageInfo") != "PageInfo!":
-                wrong.append(f"{of.name} has not nodes and pageInfo")
+        fields = {name: str(field.type) for name, field in getattr(of, "fields", {}).items()}
+        item = of.name.removesuffix("Connection").removesuffix("Edge")
+        if of.name.endswith("Connection") and fields != {
+            "edges": f"[{item}Edge!]!", "nodes": f"[{item}!]!", "pageInfo": "PageInfo!"
+        }:  # fmt: skip
+            wrong.append(f"{of.name} has not edges, nodes and pageInfo")
+        if of.name.endswith("Edge") and fields != {"node": f"{item}!", "cursor": "String!"}:
+            wrong.append(f"{of.name} has not node and cursor")
+        if of.name == "PageInfo" and fields != PAGE_INFO:
+            wrong.append("PageInfo is not Relay's")
     return wrong
 
 
@@ -196,8 +204,8 @@ BROKEN = """
 "The root." type Query {
   "A." hospitals: [Hospital!]!
   "B." agendas(first: Int, "C." after: String): AgendaConnection!
-  "D." slots("E." first: Int!, "F." after: String, "G." last: Int): AgendaConnection!
-  "H." one("I." first: Int!): Hospital
+  "D." slots("E." first: Int!, "F." after: String, "G." last: Int, "q." before: String): AgendaConnection!
+  "H." one("I." first: Int!, "r." offset: Int): Hospital
   "J." old: Int @deprecated(reason: "Use `Query.one`; goes on 2027-06-01 or later. It counts nothing.")
   "K." older: Int @deprecated(reason: "Use something else.")
   "L." oldest: Int @deprecated(reason: "Use `Query.two`; goes on 2027-06-01 or later.")
@@ -212,6 +220,8 @@ BROKEN = """
 }
 type Hospital { name: String, "X." path: [String!]! }
 "Y." type AgendaConnection { "Z." nodes: [Hospital] }
+"s." type HospitalEdge { "t." node: Hospital }
+"u." type PageInfo { "v." hasNextPage: Boolean! }
 input BookInput { "a." idempotencyKey: String!, slot: Int }
 "b." type BookPayload { "c." position: Position, "d." errors: [UserError!]! }
 "e." input Cancelling { "f." key: String }
@@ -239,10 +249,13 @@ scalar Position
             unpaged,
             {
                 "Query.hospitals is a list without pages",
-                "Query.agendas does not take first: Int! and after: String",
-                "Query.slots takes last",
-                "Query.one takes first and gives no connection",
-                "AgendaConnection has not nodes and pageInfo",
+                "Query.agendas does not take first, after, last and before",
+                "Query.slots does not take first, after, last and before",
+                "Query.one takes arguments of a list and gives no connection",
+                "Query.one takes offset",
+                "AgendaConnection has not edges, nodes and pageInfo",
+                "HospitalEdge has not node and cursor",
+                "PageInfo is not Relay's",
             },
         ),
         (

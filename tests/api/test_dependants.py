@@ -118,8 +118,8 @@ async def test_dependants_come_in_pages_in_order_of_declaration(client: Client) 
     assert page["nodes"][0] == {
         "id": children[0], "relation": "CARE", "confirmed": False, "until": None, "ended": False,
     }  # fmt: skip
-    assert page["pageInfo"] == {"endCursor": children[1], "hasNextPage": True}
-    rest = await client.data(LIST, guardian=ana, first=2, after=children[1])
+    assert page["pageInfo"]["hasNextPage"] is True
+    rest = await client.data(LIST, guardian=ana, first=2, after=page["pageInfo"]["endCursor"])
     assert [node["id"] for node in rest["nodes"]] == children[2:]
     assert rest["pageInfo"]["hasNextPage"] is False
 

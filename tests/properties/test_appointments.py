@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from domain.appointments.agenda import Agenda, Channel
 from domain.appointments.attendance import CheckIn, MarkNoShow, appointment_state
-from domain.appointments.availability import Slot, SlotState, free_count, is_free, slot_state, slots_in
+from domain.appointments.availability import Slot, SlotState, free_count, is_free, numbers_in, slot_state
 from domain.appointments.booking import BookAppointment
 from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.holding import HoldSlot
@@ -542,7 +542,7 @@ class AppointmentsOffice(RuleBasedStateMachine):
                 booked: agenda.attendance.get(booked, "BOOKED") for booked in live
             }
             for state in SLOT_STATES:
-                listed = [slot.number for slot in slots_in(agenda, state, self.now)]
+                listed = [*numbers_in(agenda, state, self.now)]
                 assert listed == [n for n in agenda.slots if slot_state(agenda, n, self.now) == state]
             assert free_count(agenda, self.now) == len(self.register.free(name, self.now))
 

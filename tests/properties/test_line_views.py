@@ -27,6 +27,7 @@ from domain.queues.turns import AskNotice, LeaveLine, RequeueAbsent, TakeTurn, T
 from infra.log.core import Core
 from infra.postgres.views import Views
 from projections.engine.generations import Places
+from projections.engine.keyset import Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.runner import verify
 from projections.queues.due import absent_turns, lines_to_close
@@ -204,7 +205,7 @@ async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
 async def answers_agree(core: Core, views: Views, now: datetime) -> None:
     """What is answered is what the streams say."""
     lines: dict[str, Line] = {name: await core.log.state(stream(name)) for name in LINES_THERE}
-    question = of_service_point("sopocachi", on_or_after=TODAY, to=None, service=None, after=None, first=9)
+    question = of_service_point("sopocachi", on_or_after=TODAY, to=None, service=None, part=Range(9))
     seen, _ = await views.ask(question)
     assert [one.line for one in seen] == list(lines)
     for one in seen:
@@ -213,7 +214,7 @@ async def answers_agree(core: Core, views: Views, now: datetime) -> None:
         assert (one.waiting_preferential, one.waiting_normal) == (len(line.preferential), len(line.normal))
         assert (one.waiting, one.waiting_since) == (len(waits), min((turn.since for turn in waits), default=None))
         assert one.counters_open == line.counters_open
-        turns, _ = await views.ask(of_line(one.line, state=None, after=None, first=1_000))
+        turns, _ = await views.ask(of_line(one.line, state=None, part=Range(1_000)))
         assert [turn.turn for turn in turns] == list(line.turns)
         (at,), _ = await views.ask(at_moment(one.line, now))
         assert (at.waiting, at.counters_open) == (len(waits), line.counters_open)

@@ -27,6 +27,7 @@ from projections.appointments.appointments import APPOINTMENTS, of_day
 from projections.appointments.availability import AVAILABILITY, AgendaRow, agendas_from, free_by_day, published_agenda
 from projections.appointments.directory import DIRECTORY
 from projections.engine.generations import Places
+from projections.engine.keyset import Range
 from projections.engine.projection import Entry
 from projections.engine.runner import verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key, opaque
@@ -161,7 +162,7 @@ async def agree(core: Core, views: Views, clock: Clock) -> None:
     """What the read models answer is what the streams say at several moments."""
     streams = {name: f"agenda/{AGENDA.replace('p-01', name)}" for name in PRACTITIONERS}
     states = {name: (await core.log.state(stream)) for name, stream in streams.items()}
-    question = agendas_from(hospital="la-merced", specialty=None, practitioner=None, begin="la-merced/", first=10)
+    question = agendas_from(hospital="la-merced", specialty=None, practitioner=None, on_or_after=DAY, part=Range(10))
     rows, _ = await views.ask(question)
     assert [published_agenda(row).unbooked for row in rows] == [states[row.practitioner].unbooked for row in rows]
     assert len(rows) == len(PRACTITIONERS)
@@ -180,7 +181,7 @@ async def agree(core: Core, views: Views, clock: Clock) -> None:
         (day,) = by_day
         seen = None if day.agenda is None else (day.start, day.agenda.rpartition("/")[2], day.slot)
         assert seen == min(firsts, default=None)
-    visits, _ = await views.ask(of_day("la-merced", DAY, specialty=None, after=None, first=1_000))
+    visits, _ = await views.ask(of_day("la-merced", DAY, specialty=None, part=Range(1_000)))
     live = {appointment for state in states.values() for appointment in state.booked.values()}
     known = {appointment for state in states.values() for appointment in state.appointments}
     assert {visit.appointment for visit in visits} == known

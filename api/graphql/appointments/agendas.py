@@ -1,10 +1,8 @@
 """Agendas in the schema: slots, quotas, publishing."""
 
-import re
 from datetime import date as Date
 from datetime import datetime
 from enum import Enum
-from itertools import islice
 from typing import Annotated, cast
 
 import strawberry
@@ -13,13 +11,14 @@ from api.access.grant import Grant
 from api.graphql.access import DOERS_OF_ALL, EVERYBODY
 from api.graphql.appointments.access import own_hospital
 from api.graphql.commands import words_of
-from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, refuse
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.scalars import Instant, Position
 from domain.appointments import agenda as domain
 from domain.appointments import availability, publishing
 from domain.decider import build
+from projections.engine.keyset import Order
 
 
 @words_of(domain.Channel)
@@ -71,6 +70,9 @@ def _slot(agenda: availability.PublishedAgenda, slot: availability.Slot, now: da
     )
 
 
+_SLOTS = Listing("agenda.slots", Order[int](tuple[int], lambda number: (number,)))
+
+
 @strawberry.type(description="The slots of one practitioner (or room) on one date.")
 class Agenda(Node):
     id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
@@ -88,20 +90,17 @@ class Agenda(Node):
     now: strawberry.Private[datetime]
 
     @strawberry.field(description="The slots in order of number.")
+    @paged
     def slots(
         self,
         info: Info,
-        first: First,
-        after: After = None,
+        page: PageArguments,
         state: Annotated[SlotState | None, strawberry.argument(description="Only slots in this state.")] = None,
     ) -> Connection[Slot]:
-        first = page_size(first, info)
-        if after is not None and not re.fullmatch("[1-9][0-9]{0,3}", after):
-            refuse(info, "after", CursorHint())
+        wanted = page.of(info, _SLOTS, self.id)
         in_state = cast("availability.SlotState", state.name) if state else None
-        wanted = availability.slots_in(self.agenda, in_state, self.now, after=int(after or 0))
-        slots = [_slot(self.agenda, slot, self.now) for slot in islice(wanted, first + 1)]
-        return page(slots, first, lambda slot: str(slot.number))
+        found = wanted.within(availability.numbers_in(self.agenda, in_state, self.now))
+        return found.connection([_slot(self.agenda, self.agenda.slots[number], self.now) for number in found.items])
 
 
 def shown_agenda(state: domain.Agenda, now: datetime) -> Agenda | None:

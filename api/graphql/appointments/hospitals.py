@@ -7,10 +7,11 @@ import strawberry
 from api.graphql.access import ALL, DOERS_OF_ALL, EVERYBODY
 from api.graphql.appointments.location import LocationInput, microdegrees
 from api.graphql.commands import Done, Given, Gives, Takes, command
-from api.graphql.fields import Info, Node, coded_id, node_query, query, refuse
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.fields import Info, Node, coded_id, node_query, query
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from domain.appointments import hospital as domain
-from domain.identifiers import SLUG, fits, phone_digits
+from domain.identifiers import phone_digits
+from projections.engine.keyset import Order
 
 HospitalCode = Annotated[str, strawberry.argument(description="The hospital's code: la-merced.")]
 
@@ -21,15 +22,21 @@ class Hospital(Node):
     name: str = strawberry.field(description="Its name.")
 
 
+_HOSPITALS = Listing("hospitals", Order[domain.HospitalRegistered](tuple[str], lambda one: (one.hospital,)))
+
+
 @query("The hospitals, by code.", who=EVERYBODY)
-async def hospitals(info: Info, first: First, after: After = None) -> Connection[Hospital]:
-    first = page_size(first, info)
-    if after is not None and not fits(SLUG, after):
-        refuse(info, "after", CursorHint())
-    context = info.context
-    names = await context.stream_names(domain.stream(""), after=domain.stream(after or ""), first=first + 1)
+@paged
+async def hospitals(info: Info, page: PageArguments) -> Connection[Hospital]:
+    wanted = page.of(info, _HOSPITALS)
+    part, context = wanted.part, info.context
+    after, before = (domain.stream(*key) if key else "" for key in (part.after, part.before))
+    names = await context.stream_names(
+        domain.stream(""), after=after, before=before, first=part.limit, backward=part.backward
+    )
     states = await context.states(names)
-    return page([_shown(state.registered) for state in states.values()], first, lambda hospital: hospital.code)
+    found = wanted.found([states[name].registered for name in names])
+    return found.connection([_shown(one) for one in found.items])
 
 
 @node_query("hospital", "A hospital by its code; null if there is none.", who=EVERYBODY)

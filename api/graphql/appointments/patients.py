@@ -1,6 +1,5 @@
 """A patient in the schema: a person's appointments and holds."""
 
-from bisect import bisect_right
 from datetime import datetime
 from typing import Annotated
 
@@ -9,20 +8,28 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL, Rule
 from api.graphql.appointments.booking import Appointment, AppointmentState, Hold, shown_appointment, shown_hold
-from api.graphql.fields import Info, query, refuse
+from api.graphql.fields import Info, query
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.people.acting import own_people
 from domain import people
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as domain
 from domain.appointments.attendance import appointment_state
 from domain.identifiers import agenda_of, hospital_of
+from projections.engine.keyset import Order
 
 
 def readers_of_patient(path: str) -> Rule:
     """Who reads a person's appointments. The bounds of the grant limit a clerk to those at their hospital."""
     return {"citizen": own_people(path), "hospital_clerk": ALL, **READERS_OF_ALL}
+
+
+def _by_start(visit: domain.VisitTaken) -> tuple[datetime, str]:
+    return visit.start, visit.appointment
+
+
+_APPOINTMENTS = Listing("patient.appointments", Order(tuple[datetime, str], _by_start))
 
 
 @strawberry.type(description="A person as hospitals see them.")
@@ -34,24 +41,19 @@ class Patient:
     hospitals: strawberry.Private[frozenset[str] | None]
 
     @strawberry.field(description="Appointments by start, including cancelled ones.")
-    async def appointments(self, info: Info, first: First, after: After = None) -> Connection[Appointment]:
-        first = page_size(first, info)
+    @paged
+    async def appointments(self, info: Info, page: PageArguments) -> Connection[Appointment]:
+        wanted = page.of(info, _APPOINTMENTS, self.person_id)
         known = {
             name: visit
             for name, visit in (*self.patient.visits.items(), *self.patient.given_up.items())
             if self.hospitals is None or visit.hospital in self.hospitals
         }
-        visits = sorted(known.values(), key=_by_start)
-        begin = 0
-        if after is not None:
-            last = known.get(after)
-            if last is None:
-                refuse(info, "after", CursorHint())
-            begin = bisect_right(visits, _by_start(last), key=_by_start)
-        wanted = visits[begin : begin + first + 1]
-        states = await _states(info, [visit.appointment for visit in wanted])
-        shown = [shown_appointment(self.person_id, visit, states[visit.appointment]) for visit in wanted]
-        return page(shown, first, lambda appointment: appointment.id)
+        found = wanted.within(sorted(known.values(), key=_by_start))
+        states = await _states(info, [visit.appointment for visit in found.items])
+        return found.connection(
+            [shown_appointment(self.person_id, visit, states[visit.appointment]) for visit in found.items]
+        )
 
 
 async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentState]:
@@ -62,10 +64,6 @@ async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentS
         appointment: AppointmentState[appointment_state(found[agendas.stream(agenda_of(appointment))], appointment)]
         for appointment in appointments
     }
-
-
-def _by_start(visit: domain.VisitTaken) -> tuple[datetime, str]:
-    return visit.start, visit.appointment
 
 
 def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset[str] | None) -> Patient:

@@ -4,7 +4,6 @@ import asyncio
 from datetime import date as Date
 from typing import Annotated
 
-import msgspec
 import strawberry
 
 from api.access.grant import Grant
@@ -17,11 +16,11 @@ from api.graphql.appointments.patients import readers_of_patient
 from api.graphql.context import AGENDAS_AT_ONCE_MAX
 from api.graphql.fields import AtLeast, Info, query, refuse
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.read_models import BEHIND, code, period
 from api.graphql.scalars import Instant
 from domain.calendar import local_date
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, OPAQUE, OpaqueHint, agenda_of, fits
+from domain.identifiers import OPAQUE, OpaqueHint, agenda_of, fits
 from projections.appointments import appointments as visits
 from projections.appointments import availability as slots
 
@@ -92,21 +91,9 @@ def _visit(row: visits.AppointmentRow) -> Appointment:
     )
 
 
-def _place(after: str | None, info: Info) -> visits.Place | None:
-    """The place after which the page starts. The cursor is the start and the id of the last appointment before."""
-    if after is None:
-        return None
-    start, _, appointment = after.partition(" ")
-    if not start.isascii() or not fits(APPOINTMENT_NAME, appointment):
-        refuse(info, "after", CursorHint())
-    try:
-        return msgspec.convert({"start": start, "appointment": appointment}, visits.Place)
-    except msgspec.ValidationError:
-        refuse(info, "after", CursorHint())
-
-
-def _cursor(appointment: Appointment) -> str:
-    return f"{appointment.start.isoformat()} {appointment.id}"
+_AGENDAS = Listing("agendas", slots.BY_ID)
+_DAY_LIST = Listing("dayList", visits.BY_START)
+_APPOINTMENTS = Listing("appointments", visits.BY_START)
 
 
 @query(
@@ -159,36 +146,34 @@ async def availability(
     " specialty or a practitioner." + BEHIND,
     who=EVERYBODY,
 )
+@paged
 async def agendas(
     info: Info,
     *,
     hospital: HospitalCode,
-    first: First,
-    after: After = None,
+    page: PageArguments,
     on_or_after: OnOrAfter = None,
     specialty: OfSpecialty = None,
     practitioner: OfPractitioner = None,
     at_least: AtLeast = None,
 ) -> Connection[Agenda]:
-    first = page_size(first, info)
+    wanted = page.of(info, _AGENDAS, hospital)
     code(hospital, "hospital", info)
-    if after is not None and not (fits(AGENDA_NAME, after) and after.startswith(f"{hospital}/")):
-        refuse(info, "after", CursorHint())
     now = info.context.services.now()
     question = slots.agendas_from(
         hospital=hospital,
         specialty=code(specialty, "specialty", info),
         practitioner=code(practitioner, "practitioner", info),
-        begin=after or f"{hospital}/{on_or_after or local_date(now)}",
-        first=first + 1,
+        on_or_after=on_or_after or local_date(now),
+        part=wanted.part,
     )
-    rows = await info.context.ask(question, at_least=at_least)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
     nodes = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(found.items):
         if number % AGENDAS_AT_ONCE_MAX == 0:
             await asyncio.sleep(0)  # let other requests run in between: an agenda may have 5,000 slots
         nodes.append(shown_published(slots.published_agenda(row), now))
-    return page(nodes, first, lambda agenda: agenda.id)
+    return found.connection(nodes)
 
 
 @query(
@@ -196,27 +181,21 @@ async def agendas(
     + BEHIND,
     who=HOSPITAL_READERS,
 )
+@paged
 async def day_list(
     info: Info,
     *,
     hospital: HospitalCode,
     date: Annotated[Date, strawberry.argument(description="The date in La Paz.")],
-    first: First,
-    after: After = None,
+    page: PageArguments,
     specialty: OfSpecialty = None,
     at_least: AtLeast = None,
 ) -> Connection[Appointment]:
-    first = page_size(first, info)
+    wanted = page.of(info, _DAY_LIST, hospital, str(date))
     code(hospital, "hospital", info)
-    question = visits.of_day(
-        hospital,
-        date,
-        specialty=code(specialty, "specialty", info),
-        after=_place(after, info),
-        first=first + 1,
-    )
-    rows = await info.context.ask(question, at_least=at_least)
-    return page([_visit(row) for row in rows], first, _cursor)
+    question = visits.of_day(hospital, date, specialty=code(specialty, "specialty", info), part=wanted.part)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
+    return found.connection([_visit(row) for row in found.items])
 
 
 @query(
@@ -224,21 +203,21 @@ async def day_list(
     " log instead." + BEHIND,
     who=readers_of_patient("patient"),
 )
+@paged
 async def appointments(
     info: Info,
     grant: Grant,
     *,
     patient: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
-    first: First,
-    after: After = None,
+    page: PageArguments,
     at_least: AtLeast = None,
 ) -> Connection[Appointment]:
-    first = page_size(first, info)
+    wanted = page.of(info, _APPOINTMENTS, patient)
     if not fits(OPAQUE, patient):
         refuse(info, "patient", OpaqueHint())
-    question = visits.of_patient(patient, hospitals=grant.bounds, after=_place(after, info), first=first + 1)
-    rows = await info.context.ask(question, at_least=at_least)
-    return page([_visit(row) for row in rows], first, _cursor)
+    question = visits.of_patient(patient, hospitals=grant.bounds, part=wanted.part)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
+    return found.connection([_visit(row) for row in found.items])
 
 
 @query(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     ArgumentNode,
@@ -34,6 +34,8 @@ DEPTH_MAX = 20  # of nested fields, likewise; tools that read the schema need 15
 ROOT_FIELDS_MAX = 16  # of an operation, likewise: each is a query or a command of its own
 COST_MAX = 5_000  # values in the answer, if every page is full
 PAGE_SIZE_MAX = 100  # of a list
+SIZES = ("first", "last")  # the arguments of a list that say how many items it has at most
+ITEMS = ("nodes", "edges")  # the fields of a list that have its items
 
 
 class QueryTooLarge(
@@ -126,12 +128,13 @@ class _Part:
 
 
 def cost(document: DocumentNode, operation_name: str | None, variables: Mapping[str, Any]) -> int:
-    """The maximum number of values in the answer: each field counts once, in a list as often as its `first` says.
+    """The maximum number of values in the answer: each field counts once, in the items of a list once for each item.
 
-    The document must be valid: its fragments form no cycles. Each is counted once, however often it is spread.
+    The items of a list are what `nodes` and `edges` have, each of them as often as `first` or `last` says. The document
+    must be valid: its fragments form no cycles. Each is counted once, however often it is spread.
     """
     operation = get_operation_ast(document, operation_name)
-    return _Cost(document, operation, variables).of(operation.selection_set) if operation else 0
+    return _Cost(document, operation, variables).of(operation.selection_set).times(1) if operation else 0
 
 
 def root_fields(document: DocumentNode, operation_name: str | None) -> int:
@@ -152,6 +155,16 @@ def root_fields(document: DocumentNode, operation_name: str | None) -> int:
     return len(names)
 
 
+class _Values(NamedTuple):
+    """The values of a selection: those that it has once, and those for each item, if it is made on a list."""
+
+    once: int
+    for_each: int
+
+    def times(self, items: int) -> int:
+        return self.once + items * self.for_each
+
+
 class _Cost:
     """The cost of an operation's parts.
 
@@ -167,20 +180,23 @@ class _Cost:
         self._fragments = {
             node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)
         }
-        self._known: dict[str, int] = {}
+        self._known: dict[str, _Values] = {}
 
-    def of(self, selected: SelectionSetNode | None) -> int:
-        total = 0
+    def of(self, selected: SelectionSetNode | None) -> _Values:
+        once = for_each = 0
         for node in selected.selections if selected else ():
             if isinstance(node, FieldNode):
-                total += 1 + _items(node, self._operation, self._variables) * self.of(node.selection_set)
+                values = 1 + self.of(node.selection_set).times(_items(node, self._operation, self._variables))
+                part = _Values(0, values) if node.name.value in ITEMS else _Values(values, 0)
             elif isinstance(node, FragmentSpreadNode):
-                total += self._of_fragment(node.name.value)
-            elif isinstance(node, InlineFragmentNode):
-                total += self.of(node.selection_set)
-        return total
+                part = self._of_fragment(node.name.value)
+            else:
+                assert isinstance(node, InlineFragmentNode)
+                part = self.of(node.selection_set)
+            once, for_each = once + part.once, for_each + part.for_each
+        return _Values(once, for_each)
 
-    def _of_fragment(self, name: str) -> int:
+    def _of_fragment(self, name: str) -> _Values:
         if name not in self._known:
             self._known[name] = self.of(self._fragments[name].selection_set)
         return self._known[name]
@@ -197,18 +213,16 @@ class _VariablePages(Visitor):
     any = False
 
     def enter_argument(self, node: ArgumentNode, *_: Any) -> VisitorAction:
-        if node.name.value == "first" and isinstance(node.value, VariableNode):
+        if node.name.value in SIZES and isinstance(node.value, VariableNode):
             self.any = True
             return BREAK
         return None
 
 
 def _items(field: FieldNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:
-    """The maximum number of items of the field: its argument `first`, or 1 without it."""
-    for argument in field.arguments or ():
-        if argument.name.value == "first":
-            return max(1, _number(argument, operation, variables))
-    return 1
+    """The maximum number of items of the field: its argument `first` or `last`, or 1 without them."""
+    sizes = [argument for argument in field.arguments or () if argument.name.value in SIZES]
+    return max([1, *(_number(argument, operation, variables) for argument in sizes)])
 
 
 def _number(argument: ArgumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> int:

@@ -3,17 +3,16 @@
 from collections.abc import Coroutine
 from datetime import date, datetime
 from enum import Enum
-from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import strawberry
 
 from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Arguments, Rule, Scope, argument, only
 from api.graphql.commands import Done, Gives, Takes, command, words_of
 from api.graphql.context import Context
-from api.graphql.fields import Info, Node, node_query, query, refuse
+from api.graphql.fields import Info, Node, node_query, query
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.people.acting import is_one_of, others, themselves
 from domain.identifiers import DEPENDANT_NAME, dependant_id, dependant_parts, fits
 from domain.people.dependants import (
@@ -26,6 +25,7 @@ from domain.people.dependants import (
     is_over,
     stream,
 )
+from projections.engine.keyset import Order
 
 
 @words_of(Relation)
@@ -84,30 +84,36 @@ def _dependant(guardian: str, state: Guardian, dependant: str, now: datetime) ->
 READERS: Rule = {**CLERKS, "procedures_officer": ALL, **READERS_OF_ALL}
 
 
+class _Declared(NamedTuple):
+    """A dependant's place in the order of declaration, which never changes, and their id."""
+
+    place: int
+    dependant: str
+
+
+_DEPENDANTS = Listing("dependants", Order[_Declared](tuple[int], lambda one: (one.place,)))
+
+
 @query(
     "The present and former dependants of a guardian, in the order in which they were first declared.",
     who={"citizen": themselves("guardian"), **READERS},
 )
+@paged
 async def dependants(
     info: Info,
     guardian: Annotated[strawberry.ID, strawberry.argument(description="The guardian's opaque id.")],
-    first: First,
-    after: After = None,
+    page: PageArguments,
 ) -> Connection[Dependant]:
-    return await dependants_of(info, guardian, first, after)
+    return await dependants_of(info, guardian, page)
 
 
-async def dependants_of(info: Info, guardian: str | None, first: int, after: str | None) -> Connection[Dependant]:
+async def dependants_of(info: Info, guardian: str | None, page: PageArguments) -> Connection[Dependant]:
     """A page of a guardian's dependants; empty for nobody."""
-    first = page_size(first, info)
+    wanted = page.of(info, _DEPENDANTS, guardian or "")
     state: Guardian = await info.context.state(stream(guardian)) if guardian else Guardian()
-    ids = list(state.dependants)
-    if after is not None and after not in state.dependants:
-        refuse(info, "after", CursorHint())
-    begin = 0 if after is None else ids.index(after) + 1
+    found = wanted.within([_Declared(*one) for one in enumerate(state.dependants)])
     now = info.context.services.now()
-    nodes = [_dependant(guardian or "", state, one, now) for one in islice(ids, begin, begin + first + 1)]
-    return page(nodes, first, lambda dependant: dependant.person_id)
+    return found.connection([_dependant(guardian or "", state, one.dependant, now) for one in found.items])
 
 
 def _guardian_themselves(context: Context, arguments: Arguments) -> Coroutine[Any, Any, bool]:

@@ -9,7 +9,7 @@ from api.access.identity import ROLES, Actor, Role
 from api.graphql.access import EVERYBODY
 from api.graphql.fields import Info, query
 from api.graphql.links import link, links
-from api.graphql.paging import After, Connection, First
+from api.graphql.paging import Connection, PageArguments, paged
 from api.graphql.people.acting import person_of
 from api.graphql.people.dependants import Dependant, dependants_of
 
@@ -58,8 +58,9 @@ class Viewer:
     @strawberry.field(
         description="Their present and former dependants, in the order in which they were first declared."
     )
-    async def dependants(self, info: Info, first: First, after: After = None) -> Connection[Dependant]:
-        return await dependants_of(info, self.person_id, first, after)
+    @paged
+    async def dependants(self, info: Info, page: PageArguments) -> Connection[Dependant]:
+        return await dependants_of(info, self.person_id, page)
 
 
 def _viewer(actor: Actor, person: str) -> Viewer:

@@ -6,13 +6,12 @@ from typing import Annotated
 import strawberry
 
 from api.graphql.access import EVERYBODY
-from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.fields import AtLeast, Info, query
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.queues.arguments import FirstDay, OfService, ServicePointCode, service_code
 from api.graphql.read_models import BEHIND, code
 from api.graphql.scalars import Instant, optional_instant
-from domain.identifiers import LINE_NAME, fits, line_parts
 from projections.queues import lines as views
 
 
@@ -83,17 +82,7 @@ def _line_day(row: views.LineSeen) -> LineDay:
     )
 
 
-def _place(after: str | None, service_point: str, info: Info) -> views.Place | None:
-    """The place after which the page starts. The cursor is the last line of the page before."""
-    if after is None:
-        return None
-    if not fits(LINE_NAME, after) or not after.startswith(f"{service_point}/"):
-        refuse(info, "after", CursorHint())
-    try:
-        _, service, day = line_parts(after)
-    except ValueError:
-        refuse(info, "after", CursorHint())
-    return views.Place(date=day, service=service)
+_LINES = Listing("lines", views.BY_DATE)
 
 
 @query(
@@ -101,26 +90,21 @@ def _place(after: str | None, service_point: str, info: Info) -> views.Place | N
     " the log." + BEHIND,
     who=EVERYBODY,
 )
+@paged
 async def lines(
     info: Info,
     *,
     service_point: ServicePointCode,
     on_or_after: FirstDay,
-    first: First,
+    page: PageArguments,
     to: Annotated[Date | None, strawberry.argument(description="The last day in La Paz; default: no limit.")] = None,
     service: OfService = None,
-    after: After = None,
     at_least: AtLeast = None,
 ) -> Connection[LineDay]:
-    first = page_size(first, info)
+    wanted = page.of(info, _LINES, service_point)
     code(service_point, "service_point", info)
     question = views.of_service_point(
-        service_point,
-        on_or_after=on_or_after,
-        to=to,
-        service=service_code(service, info),
-        after=_place(after, service_point, info),
-        first=first + 1,
+        service_point, on_or_after=on_or_after, to=to, service=service_code(service, info), part=wanted.part
     )
-    rows = await info.context.ask(question, at_least=at_least)
-    return page([_line_day(row) for row in rows], first, lambda day: day.line_id)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
+    return found.connection([_line_day(row) for row in found.items])

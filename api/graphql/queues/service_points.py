@@ -15,18 +15,16 @@ from api.graphql.fields import (
     mutation,
     node_query,
     query,
-    refuse,
 )
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.queues.arguments import ServicePointCode
 from api.graphql.read_models import BEHIND
 from api.graphql.scalars import Position
 from domain.decider import build
-from domain.identifiers import SLUG, fits
 from domain.queues.service_point import stream
 from domain.service_points import RegisterServicePoint
-from projections.queues.service_points import service_points_after
+from projections.queues import service_points as views
 
 
 @strawberry.type(description="An office or a ward where people wait.")
@@ -41,16 +39,15 @@ def _service_point(code: str, name: str, hospital: str | None) -> ServicePoint:
     return ServicePoint(id=coded_id("service-point", code), code=code, name=name, hospital_code=hospital)
 
 
+_SERVICE_POINTS = Listing("servicePoints", views.BY_CODE)
+
+
 @query("The service points, by code." + BEHIND, who=EVERYBODY)
-async def service_points(
-    info: Info, first: First, after: After = None, at_least: AtLeast = None
-) -> Connection[ServicePoint]:
-    first = page_size(first, info)
-    if after is not None and not fits(SLUG, after):
-        refuse(info, "after", CursorHint())
-    rows = await info.context.ask(service_points_after(after or "", first=first + 1), at_least=at_least)
-    nodes = [_service_point(row.service_point, row.name, row.hospital) for row in rows]
-    return page(nodes, first, lambda point: point.code)
+@paged
+async def service_points(info: Info, page: PageArguments, at_least: AtLeast = None) -> Connection[ServicePoint]:
+    wanted = page.of(info, _SERVICE_POINTS)
+    found = wanted.found(await info.context.ask(views.all_service_points(wanted.part), at_least=at_least))
+    return found.connection([_service_point(row.service_point, row.name, row.hospital) for row in found.items])
 
 
 @node_query("service-point", "A service point by its code; null if there is none.", who=EVERYBODY)

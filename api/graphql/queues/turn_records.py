@@ -1,7 +1,5 @@
 """Records of turns, from the read models: those of a person and those of a line."""
 
-import re
-from collections.abc import Sequence
 from typing import Annotated, cast
 
 import strawberry
@@ -10,7 +8,7 @@ from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL
 from api.graphql.fields import AtLeast, Info, query, refuse
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.people.acting import own_people
 from api.graphql.queues.access import readers_at
 from api.graphql.queues.arguments import LineName, line_name
@@ -85,16 +83,8 @@ def _record(row: views.TurnRow) -> TurnRecord:
     )
 
 
-def _taken_at_position(after: str | None, info: Info) -> int | None:
-    """The place after which the page starts. The cursor is the log position at which the last turn was taken."""
-    if after is not None and not re.fullmatch("[0-9]{1,18}", after, re.ASCII):
-        refuse(info, "after", CursorHint())
-    return None if after is None else int(after)
-
-
-def _turns_page(rows: Sequence[views.TurnRow], first: int) -> Connection[TurnRecord]:
-    cursors = {row.turn: str(row.position) for row in rows}
-    return page([_record(row) for row in rows], first, lambda record: cursors[record.turn_id])
+_TURNS = Listing("turns", views.LATEST_FIRST)
+_LINE_TURNS = Listing("lineTurns", views.BY_TAKING)
 
 
 @query(
@@ -105,45 +95,38 @@ def _turns_page(rows: Sequence[views.TurnRow], first: int) -> Connection[TurnRec
         **READERS_OF_ALL,
     },  # limited for clerks, see `Grant.bounds`
 )
+@paged
 async def turns(
     info: Info,
     grant: Grant,
     *,
     person: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
-    first: First,
-    after: After = None,
+    page: PageArguments,
     at_least: AtLeast = None,
 ) -> Connection[TurnRecord]:
-    first = page_size(first, info)
+    wanted = page.of(info, _TURNS, person)
     if not fits(OPAQUE, person):
         refuse(info, "person", OpaqueHint())
-    question = views.of_person(
-        person,
-        service_points=grant.bounds,
-        after=_taken_at_position(after, info),
-        first=first + 1,
-    )
-    return _turns_page(await info.context.ask(question, at_least=at_least), first)
+    question = views.of_person(person, service_points=grant.bounds, part=wanted.part)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
+    return found.connection([_record(row) for row in found.items])
 
 
 @query(
     "A line's turns in the order in which they were taken, optionally only those in one state." + BEHIND,
     who=readers_at("line"),
 )
+@paged
 async def line_turns(
     info: Info,
     *,
     line: LineName,
-    first: First,
+    page: PageArguments,
     state: Annotated[TurnState | None, strawberry.argument(description="A state; default: all.")] = None,
-    after: After = None,
     at_least: AtLeast = None,
 ) -> Connection[TurnRecord]:
-    first = page_size(first, info)
-    question = views.of_line(
-        line_name(line, info),
-        state=cast("StateName", state.name) if state else None,
-        after=_taken_at_position(after, info),
-        first=first + 1,
-    )
-    return _turns_page(await info.context.ask(question, at_least=at_least), first)
+    wanted = page.of(info, _LINE_TURNS, line)
+    in_state = cast("StateName", state.name) if state else None
+    question = views.of_line(line_name(line, info), state=in_state, part=wanted.part)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
+    return found.connection([_record(row) for row in found.items])

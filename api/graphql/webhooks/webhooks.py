@@ -1,6 +1,5 @@
 """Webhooks in the schema: their registration, their secrets and their deliveries."""
 
-import re
 from enum import Enum, EnumMeta
 from types import GenericAlias
 from typing import Annotated
@@ -24,7 +23,7 @@ from api.graphql.fields import (
     refuse,
 )
 from api.graphql.links import link
-from api.graphql.paging import After, Connection, CursorHint, First, page, page_size
+from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.scalars import Instant, Position
 from domain.decider import build
 from domain.identifiers import DELIVERY_NAME, SLUG, SlugHint, fits, position_of, webhook_of
@@ -34,7 +33,7 @@ from domain.webhooks import registration
 from infra.reactions.webhooks import shown_secret
 from projections.webhooks import deliveries as views
 
-_CURSOR = re.compile(r"[1-9][0-9]{0,17}")
+_DELIVERIES = Listing("deliveries", views.LATEST_FIRST)
 
 
 def _kinds() -> type[Enum]:
@@ -163,28 +162,21 @@ async def delivery(
     " `atLeast`, the query waits at most a few seconds until the answer includes that position.",
     who=ADMINISTRATORS_AND_READERS,
 )
+@paged
 async def deliveries(
     info: Info,
     *,
     webhook: Annotated[str, strawberry.argument(description="The webhook's code.")],
-    first: First,
-    after: After = None,
+    page: PageArguments,
     state: Annotated[DeliveryState | None, strawberry.argument(description="A state; default: all.")] = None,
     at_least: AtLeast = None,
 ) -> Connection[Delivery]:
-    first = page_size(first, info)
+    wanted = page.of(info, _DELIVERIES, webhook)
     if not fits(SLUG, webhook):
         refuse(info, "webhook", SlugHint())
-    if after is not None and not _CURSOR.fullmatch(after):
-        refuse(info, "after", CursorHint())
-    question = views.of_webhook(
-        webhook,
-        state=state.name if state else None,
-        before=int(after) if after else None,
-        first=first + 1,
-    )
-    rows = await info.context.ask(question, at_least=at_least)
-    return page([_delivery(row) for row in rows], first, lambda delivery: str(delivery.position))
+    question = views.of_webhook(webhook, state=state.name if state else None, part=wanted.part)
+    found = wanted.found(await info.context.ask(question, at_least=at_least))
+    return found.connection([_delivery(row) for row in found.items])
 
 
 @strawberry.input(description="A webhook to register or change.")

@@ -90,6 +90,8 @@ async def test_documents_within_the_limits_are_answered(client: Client, query: s
 
 AGENDAS = 'agendas(hospital: "la-merced", first: 100)'
 AGENDAS_OF_N = '{ agendas(hospital: "x", first: $n) { nodes { slots(first: $n) { nodes { number } } } } }'
+EDGES_OF_N = """{ agendas(hospital: "x", first: $n) { nodes { id }
+  edges { node { slots(last: $n) { nodes { number } } } cursor } } }"""
 DEEP = "{ __schema { types { " + "fields { type { " * 8 + "name" + " } }" * 8 + " } } }"
 
 
@@ -100,6 +102,8 @@ DEEP = "{ __schema { types { " + "fields { type { " * 8 + "name" + " } }" * 8 + 
         (f"{{ {AGENDAS} {{ nodes {{ slots(first: 100) {{ nodes {{ number }} }} }} }} }}", {}),
         ("query($n: Int!)" + AGENDAS_OF_N, {"n": 100}),
         ("query($n: Int! = 100)" + AGENDAS_OF_N, {}),
+        ("query($n: Int)" + AGENDAS_OF_N.replace("first", "last"), {"n": 100}),
+        ("query($n: Int)" + EDGES_OF_N, {"n": 60}),
         (f"{{ {AGENDAS} {{ nodes {{ ...a }} }} }} fragment a on Agenda {{ slots(first: 50) {{ ...b }} }}"
          " fragment b on SlotConnection { nodes { number start } }", {}),
         (f"{{ ... on Query {{ {AGENDAS} {{ nodes {{ "
@@ -131,6 +135,8 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
         '{ agenda(id: "x") { slots(first: 100) { nodes { number start minutes state heldUntil }'
         " pageInfo { endCursor hasNextPage } } } }",
         "query($n: Int! = 100) { hospitals(first: $n) { nodes { id name } } }",
+        "query($n: Int! = 100) { hospitals(last: $n) { edges { node { __typename id name } cursor }"
+        " pageInfo { endCursor hasNextPage startCursor hasPreviousPage } } }",
     ],
 )
 async def test_honest_queries_are_within_the_limit(client: Client, query: str) -> None:
@@ -147,7 +153,7 @@ def test_what_a_query_costs_is_found_out_without_keeping_its_variables() -> None
     gone = weakref.ref(variables)
     gc.disable()
     try:
-        assert cost(parse("query($n: Int) { ...f } fragment f on Q { a(first: $n) { b } }"), None, variables) == 8
+        assert cost(parse("query($n: Int) { ...f } fragment f on Q { a(first: $n) { nodes } }"), None, variables) == 8
         del variables
         assert gone() is None
     finally:
@@ -159,16 +165,23 @@ def test_what_a_query_costs() -> None:
         return cost(parse(query), None, variables)
 
     assert of("{ a { b c } }") == 3
-    assert of("{ a(first: 10) { b c } }") == 21
-    assert of("{ a(first: 10) { b(first: 10) { c } } }") == 1 + 10 * (1 + 10)
-    assert of("{ ...f ...f } fragment f on Q { a(first: 5) { b } }") == 12
-    assert of("query($n: Int) { a(first: $n) { b } }", n=7) == 8
-    assert of("query($n: Int) { a(first: $n) { b } }", n=7.0) == 8
-    assert of("query($n: Int = 3) { a(first: $n) { b } }") == 4
-    assert of("query($n: Int = 3) { a(first: $n) { b } }", n=2) == 3
+    assert of("{ a(first: 10) { nodes { b } } }") == of("{ a(last: 10) { nodes { b } } }") == 21
+    assert of("{ a(first: 10) { edges { node { b } cursor } } }") == 1 + 10 * (1 + 2 + 1)
+    assert of("{ a(first: 10) { nodes { b } edges { node { b } } } }") == 1 + 10 * 2 + 10 * 3
+    assert of("{ a(first: 10) { nodes { b } pageInfo { endCursor hasNextPage } __typename } }") == 21 + 3 + 1
+    assert of("{ a(first: 10) { ...f ... on X { edges } } } fragment f on X { nodes { b } pageInfo { c } }") == 33
+    assert of("{ a(first: 10) { nodes { b(first: 10) { nodes } } } }") == 1 + 10 * (1 + 1 + 10)
+    assert of("{ a { nodes { b } } }") == 3
+    assert of("query($n: Int) { a(last: $n) { nodes } }", n=7) == 8
+    assert of("{ a(first: 3, last: 4) { nodes } }") == 5
+    assert of("{ ...f ...f } fragment f on Q { a(first: 5) { nodes } }") == 12
+    assert of("query($n: Int) { a(first: $n) { nodes } }", n=7) == 8
+    assert of("query($n: Int) { a(first: $n) { nodes } }", n=7.0) == 8
+    assert of("query($n: Int = 3) { a(first: $n) { nodes } }") == 4
+    assert of("query($n: Int = 3) { a(first: $n) { nodes } }", n=2) == 3
     for wrong in (-5, 0, "7", None, [7]):  # refused when it is read
-        assert of("query($n: Int) { a(first: $n) { b } }", n=wrong) == 2
-    assert of("{ a(first: 999999999) { b } }") == 1 + PAGE_SIZE_MAX
+        assert of("query($n: Int) { a(first: $n) { nodes } }", n=wrong) == 2
+    assert of("{ a(last: 999999999) { nodes } }") == 1 + PAGE_SIZE_MAX
     assert cost(parse("query a { a } query b { a b }"), "b", {}) == 2
 
 

@@ -138,24 +138,24 @@ HOSPITALS = "query($first: Int!) { hospitals(first: $first) { nodes { name } } }
 
 
 @pytest.mark.parametrize(
-    ("query", "variables", "name"),
+    ("query", "variables", "name", "kind"),
     [
-        ("{ hospitals { nodes { name } } }", {}, "first"),
-        ("{ hospitals(first: null) { nodes { name } } }", {}, "first"),
-        (HOSPITALS, {}, "$first"),
-        (HOSPITALS, {"first": None}, "$first"),
+        ("{ hospital { name } }", {}, "id", "ID!"),
+        ("{ hospital(id: null) { name } }", {}, "id", "ID!"),
+        (HOSPITALS, {}, "$first", "Int!"),
+        (HOSPITALS, {"first": None}, "$first", "Int!"),
     ],
 )
 async def test_a_missing_argument_or_variable_is_named_in_the_message(
-    client: Client, query: str, variables: dict[str, Any], name: str
+    client: Client, query: str, variables: dict[str, Any], name: str, kind: str
 ) -> None:
     for language, message in (
-        ("es", f"Dato no válido: falta `{name}`, de tipo `Int!`."),
-        ("en", f"Invalid value: `{name}`, of type `Int!`, is missing."),
+        ("es", f"Dato no válido: falta `{name}`, de tipo `{kind}`."),
+        ("en", f"Invalid value: `{name}`, of type `{kind}`, is missing."),
     ):
         (error,) = (await client.ask(query, language=language, **variables))["errors"]
         assert error["message"] == message
-        assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
+        assert error["extensions"] == {"code": "invalid_input", "path": [name.lstrip("$")]}
 
 
 async def test_of_many_wrong_values_some_are_told_and_no_others_looked_for(

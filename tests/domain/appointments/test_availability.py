@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from domain.appointments.agenda import Agenda, stream
-from domain.appointments.availability import SlotState, free_count, slots_in
+from domain.appointments.availability import SlotState, free_count, numbers_in
 from tests.office import AGENDA, ANA, EVA, LUIS, MOMENT, NOW, Office, at, book, cancel, given, hold, published
 
 OPENS = at("07:00")
@@ -16,8 +16,8 @@ def agenda(office: Office) -> Agenda:
     return state
 
 
-def numbers(state: Agenda, of: SlotState | None, now: datetime = NOW, after: int = 0) -> list[int]:
-    return [slot.number for slot in slots_in(state, of, now, after=after)]
+def numbers(state: Agenda, of: SlotState | None, now: datetime = NOW) -> list[int]:
+    return [*numbers_in(state, of, now)]
 
 
 # Six slots of 20 minutes from 8: the second held until 7:05, the fourth and the fifth booked.
@@ -37,8 +37,6 @@ MIXED = agenda(given(published(6)).after(hold(ANA, 2), book(LUIS, 4), book(EVA, 
 )
 def test_slots_in_a_state_come_in_order(state: SlotState | None, there: list[int]) -> None:
     assert numbers(MIXED, state) == there
-    assert numbers(MIXED, state, after=2) == [number for number in there if number > 2]
-    assert numbers(MIXED, state, after=6) == []
 
 
 def test_a_hold_that_expired_leaves_its_slot_free() -> None:
@@ -49,7 +47,6 @@ def test_a_hold_that_expired_leaves_its_slot_free() -> None:
 def test_what_began_is_past_unless_it_is_booked() -> None:
     now = at("09:00")  # the fourth begins
     assert numbers(MIXED, "PAST", now) == [1, 2, 3]
-    assert numbers(MIXED, "PAST", now, after=1) == [2, 3]
     assert numbers(MIXED, "BOOKED", now) == [4, 5]
     assert (numbers(MIXED, "FREE", now), free_count(MIXED, now)) == ([6], 1)
     assert free_count(MIXED, at("10:00")) == 0

@@ -26,6 +26,7 @@ from infra.log.submission import Key
 from infra.postgres.views import Views
 from infra.reactions.reaction import ACTOR
 from infra.reactions.webhooks import Courier, shown_secret
+from projections.engine.keyset import Range
 from projections.webhooks import deliveries
 from projections.webhooks.deliveries import ShownDelivery, of_webhook
 from tests.city import key, opaque
@@ -77,7 +78,7 @@ class Post:
 
     async def shown(self, hook: str = HOOK) -> list[ShownDelivery]:
         self.projecting.catch_up()
-        return (await self.views.ask(of_webhook(hook, state=None, before=None, first=100)))[0]
+        return (await self.views.ask(of_webhook(hook, state=None, part=Range(100))))[0]
 
 
 @asynccontextmanager

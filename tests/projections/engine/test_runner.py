@@ -22,6 +22,7 @@ from projections.appointments.availability import AVAILABILITY, AgendaRow, agend
 from projections.engine.building import Building, Overtaken
 from projections.engine.columns import BigInt
 from projections.engine.generations import Generation, Generations, Places
+from projections.engine.keyset import Range
 from projections.engine.pages import LogHasGap
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.runner import Busy, Runner, connect, rebuild, statuses, verify
@@ -577,7 +578,7 @@ async def test_rows_are_those_that_the_domain_has(core: Core, town: Town, views:
     with projector(town) as projecting:
         projecting.catch_up()
     question = agendas_from(
-        hospital="la-merced", specialty="pediatrics", practitioner=None, begin="la-merced/", first=5
+        hospital="la-merced", specialty="pediatrics", practitioner=None, on_or_after=DAY, part=Range(5)
     )
     ((row,), _) = await views.ask(question)
     assert isinstance(row, AgendaRow)

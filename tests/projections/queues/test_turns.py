@@ -11,6 +11,7 @@ from domain.queues.opening import CloseLine
 from infra.log.core import Core
 from infra.postgres.views import Views
 from projections.engine.generations import Places
+from projections.engine.keyset import Range
 from projections.engine.projection import Entry
 from projections.engine.runner import connect, statuses
 from projections.queues.turns import TURNS, of_line
@@ -42,7 +43,7 @@ async def test_a_closing_that_fails_at_one_turn_changes_none(core: Core, town: T
             await core.lane.submit(build(CloseLine, line=line), key(f"close {line}"))
         projecting.catch_up()
         states = [
-            [row.state for row in (await views.ask(of_line(line, state=None, after=None, first=9)))[0]]
+            [row.state for row in (await views.ask(of_line(line, state=None, part=Range(9))))[0]]
             for line in (LINE, other)
         ]
     assert states == [["WAITING"] * 3, ["UNSERVED"]]
