@@ -100,7 +100,7 @@ class PageArguments(NamedTuple):
         assert size is not None
         if not 1 <= size <= PAGE_SIZE_MAX:
             refuse(info, "first" if self.last is None else "last", PageSizeHint(limit=PAGE_SIZE_MAX))
-        cursors = Cursors(info.context.services.core.secret, listing.order, listing.name, *of_list)
+        cursors = Cursors(info.context.services.core.secret, listing.order.decoder, listing.name, *of_list)
         after, before = (
             _key(info, cursors, name, cursor) for name, cursor in (("after", self.after), ("before", self.before))
         )

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from infra.running.secret import Secret
-from projections.engine.keyset import Key, Order
+
+Key = tuple[Any, ...]
 
 CURSOR_LENGTH_MAX = 1_000
 TAG_BYTES = 8
@@ -21,11 +22,13 @@ class Cursors:
     to make and take apart their own, and the order of a list could never change. The tag depends on the list and the
     city's secret: a cursor of another list, a cut one and one that somebody made up are told from a right one in the
     same way, so that no list has to check the values in it.
+
+    `decoder` reads a key; `of_list` tells the list from all others.
     """
 
-    def __init__(self, secret: Secret, order: Order[Any], *of_list: str) -> None:
+    def __init__(self, secret: Secret, decoder: msgspec.json.Decoder[Key], *of_list: str) -> None:
         self._secret = secret
-        self._decoder = order.decoder
+        self._decoder = decoder
         self._of_list = of_list
 
     def write(self, key: Key) -> str:
