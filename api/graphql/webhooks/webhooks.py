@@ -31,6 +31,7 @@ from domain.outbox import MESSAGES
 from domain.webhooks import delivery as resending
 from domain.webhooks import registration
 from infra.reactions.webhooks import shown_secret
+from projections.engine.keyset import Range
 from projections.webhooks import deliveries as views
 
 _DELIVERIES = Listing("deliveries", views.LATEST_FIRST)
@@ -152,7 +153,7 @@ async def delivery(
     if not fits(DELIVERY_NAME, id):
         return None
     position = position_of(id)
-    question = views.of_webhook(webhook_of(id), state=None, before=position + 1, first=1)
+    question = views.of_webhook(webhook_of(id), state=None, part=Range(1, after=(position + 1,)))
     rows = await info.context.ask(question, at_least=None)
     return next((_delivery(row) for row in rows if row.position == position), None)
 
