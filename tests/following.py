@@ -188,10 +188,10 @@ async def reader(
 ) -> AsyncIterator[Reader]:
     """An event stream from a server's GraphQL endpoint, a developer's unless headers say who it is."""
     headers = {"authorization": bearer(), "accept": "text/event-stream", "accept-language": "en", **headers}
-    said = {"query": query, "variables": variables}
+    fields = {"query": query, "variables": variables}
     async with (
         httpx.AsyncClient(verify=False, trust_env=False, timeout=TOLD_TIMEOUT_S) as http,  # noqa: S501 (loopback)
-        http.stream("POST", f"{url}/graphql", json=said, headers=headers) as answer,
+        http.stream("POST", f"{url}/graphql", json=fields, headers=headers) as answer,
     ):
         yield Reader(answer)
 

@@ -176,8 +176,8 @@ def with_suppressed_absence(act: Any) -> None:
 def postmaster_of(folder: Path) -> psutil.Process | None:
     """The PostgreSQL that runs in an embedded database's folder."""
     try:
-        said = (folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]
-        return psutil.Process(int(said)) if said else None  # empty while it is being written
+        output = (folder / "pg" / "postmaster.pid").read_text().split("\n", 1)[0]
+        return psutil.Process(int(output)) if output else None  # empty while it is being written
     except (FileNotFoundError, psutil.NoSuchProcess):
         return None
 

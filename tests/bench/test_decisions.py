@@ -131,18 +131,18 @@ def said_of(history: list[Operation]) -> str:
 
 @settings(max_examples=examples(150), deadline=None)
 @given(widened())
-def test_what_one_client_alone_was_told_is_explained_however_wide_the_calls(history: list[Operation]) -> None:
+def test_a_sequential_history_is_accepted_however_wide_the_calls(history: list[Operation]) -> None:
     verdict = judged(history)
     assert verdict.kind == "accepted", said_of(history) + "\n" + "\n".join(verdict.reasons)
-    told = {operation.number for operation in history if operation.answer}
-    assert told <= set(verdict.order)
+    fields = {operation.number for operation in history if operation.answer}
+    assert fields <= set(verdict.order)
     for operation in history:
         event(type(operation.answer).__name__)
 
 
 @settings(max_examples=examples(60), deadline=None)
 @given(runs(kinds="b"), st.integers(0, 2 * SECOND_NS))
-def test_a_slot_given_twice_is_found(history: list[Operation], wide: int) -> None:
+def test_a_slot_booked_twice_is_rejected(history: list[Operation], wide: int) -> None:
     booked = [one for one in history if isinstance(one.answer, Accepted) and isinstance(one.command, BookAppointment)]
     assume(booked)
     slot, now = booked[0].command.slot, history[-1].returned
@@ -162,7 +162,7 @@ def test_a_slot_given_twice_is_found(history: list[Operation], wide: int) -> Non
 
 @settings(max_examples=examples(60), deadline=None)
 @given(widened(lost=False), st.data())
-def test_two_answers_that_were_swapped_are_found(history: list[Operation], data: st.DataObject) -> None:
+def test_swapped_answers_are_rejected(history: list[Operation], data: st.DataObject) -> None:
     booked = [one for one in history if isinstance(one.command, BookAppointment) and isinstance(one.answer, Accepted)]
     pairs = [(one, other) for one in booked for other in booked if one.command.slot != other.command.slot]
     assume(pairs)
@@ -174,7 +174,7 @@ def test_two_answers_that_were_swapped_are_found(history: list[Operation], data:
 
 @settings(max_examples=examples(60), deadline=None)
 @given(runs(kinds="bh"), st.data())
-def test_positions_that_contradict_time_are_found(history: list[Operation], data: st.DataObject) -> None:
+def test_positions_that_contradict_time_are_rejected(history: list[Operation], data: st.DataObject) -> None:
     places: dict[int, Operation] = {}
     for operation in history:
         if isinstance(operation.answer, Accepted) and operation.answer.position:
@@ -193,7 +193,7 @@ def test_positions_that_contradict_time_are_found(history: list[Operation], data
 
 @settings(max_examples=examples(60), deadline=None)
 @given(widened(slots=SLOTS - 1), st.integers(0, 20), st.integers(0, SECOND_NS))
-def test_a_refusal_of_a_slot_that_nobody_ever_took_is_found(history: list[Operation], at_s: int, wide: int) -> None:
+def test_a_refusal_of_a_free_slot_is_rejected(history: list[Operation], at_s: int, wide: int) -> None:
     refused = Operation(
         number=99,
         command=book(opaque("rosa"), SLOTS, agenda=AGENDA.agenda, name="never"),
@@ -206,7 +206,7 @@ def test_a_refusal_of_a_slot_that_nobody_ever_took_is_found(history: list[Operat
     assert any("refused with slot_taken: one client alone accepts it" in reason for reason in verdict.reasons)
 
 
-def test_an_appointment_s_name_in_the_answer_is_that_of_the_event() -> None:
+def test_the_answer_s_id_must_be_that_of_the_event() -> None:
     client = OneClient()
     asked = client.asks(book(ANA, 1, agenda=AGENDA.agenda), 0)
     other = msgspec.structs.replace(asked, answer=Accepted(3, {"appointment": appointment("other", AGENDA.agenda)}))
@@ -230,14 +230,14 @@ def test_a_hold_that_ended_during_the_call_explains_both_answers() -> None:
     assert judged([held, late]).kind == "rejected"
 
 
-def test_what_was_refused_before_it_was_decided_claims_nothing() -> None:
+def test_a_refusal_without_a_decision_is_always_accepted() -> None:
     client = OneClient()
     asked = client.asks(book(ANA, 1, agenda=AGENDA.agenda), 0)
     assert judged([msgspec.structs.replace(asked, answer=Refused("overloaded"))]).kind == "accepted"
     assert judged([msgspec.structs.replace(asked, answer=Refused("slot_taken"))]).kind == "rejected"
 
 
-def test_without_knowing_when_a_lost_hold_was_decided_nothing_is_called_wrong() -> None:
+def test_an_unanswered_hold_leaves_the_history_undecided() -> None:
     client = OneClient()
     lost = msgspec.structs.replace(client.asks(hold(ANA, 1, agenda=AGENDA.agenda, hold_s=2), 1), called=-SECOND_NS)
     lost = msgspec.structs.replace(lost, returned=None, answer=None)
@@ -247,7 +247,7 @@ def test_without_knowing_when_a_lost_hold_was_decided_nothing_is_called_wrong() 
     assert "it is not known when this was decided" in verdict.reasons[-1]
 
 
-def test_a_lost_hold_that_was_asked_for_again_tells_when_it_was_decided() -> None:
+def test_a_repeated_hold_reveals_its_decision_time() -> None:
     client = OneClient()
     held = client.asks(hold(ANA, 1, agenda=AGENDA.agenda, hold_s=2), 1, key="k")
     refused = client.asks(book(LUIS, 1, agenda=AGENDA.agenda), 2.5)

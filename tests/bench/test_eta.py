@@ -46,12 +46,12 @@ def served(number: int, taken: float, called: float, ended: float) -> Turn:
     )
 
 
-def test_the_same_seed_makes_the_same_days() -> None:
+def test_the_same_seed_gives_the_same_days() -> None:
     assert days(HEARINGS, seed=7, count=2) == days(HEARINGS, seed=7, count=2)
     assert days(HEARINGS, seed=7, count=2) != days(HEARINGS, seed=8, count=2)
 
 
-def test_a_day_has_a_rush_a_lunch_break_pauses_and_turns_that_nobody_serves() -> None:
+def test_a_day_has_a_rush_a_lunch_break_pauses_and_unserved_turns() -> None:
     made = days(LICENCES, seed=1, count=5)
     outcomes = Counter(turn.outcome for day in made for turn in day.turns)
     assert outcomes["SERVED"] > 10 * outcomes["ABSENT"] > 0 < outcomes["LEFT"]
@@ -67,7 +67,7 @@ def test_a_day_has_a_rush_a_lunch_break_pauses_and_turns_that_nobody_serves() ->
     assert max(len(day.openings) for day in made) > 2 * LICENCES.counters
 
 
-def test_no_counter_serves_two_at_once_or_while_it_is_closed() -> None:
+def test_a_counter_serves_one_turn_at_a_time_while_open() -> None:
     for day in days(PAYMENTS, seed=3, count=3):
         for counter in range(1, PAYMENTS.counters + 1):
             spans = sorted(
@@ -81,7 +81,7 @@ def test_no_counter_serves_two_at_once_or_while_it_is_closed() -> None:
                 assert any(since <= called and ended <= until for since, until in opens)
 
 
-def test_every_call_is_the_one_that_the_policy_names() -> None:
+def test_every_call_follows_the_policy() -> None:
     for service in (PAYMENTS, HEARINGS):
         [made] = days(service, seed=3, count=1)
         line = Line()
@@ -100,7 +100,7 @@ def test_every_call_is_the_one_that_the_policy_names() -> None:
         assert sum(states.values()) == len(made.turns)
 
 
-def test_a_counter_is_open_in_the_log_while_it_was_open() -> None:
+def test_the_log_has_the_counters_opening_times() -> None:
     day = Day(
         turns=[served(1, 0, 1, 5), served(2, 2, 6, 9), served(3, 8, 40, 44)],
         openings=[Opening(counter=1, since=at(1), until=at(9))],  # and it calls once more, half an hour later
@@ -120,7 +120,7 @@ def test_a_counter_is_open_in_the_log_while_it_was_open() -> None:
     ]
 
 
-def test_what_happens_in_one_instant_is_in_order() -> None:
+def test_events_of_one_instant_are_in_order() -> None:
     gone = turn(3, 2)
     gone.outcome, gone.ended_at = "LEFT", at(2)
     day = Day(turns=[served(1, 0, 0, 0), served(2, 0, 0, 4), gone], openings=[])
@@ -142,7 +142,7 @@ def test_what_happens_in_one_instant_is_in_order() -> None:
     assert events_of(Day(turns=[], openings=[])) == []
 
 
-def test_a_turn_that_waits_is_asked_for_with_the_turn_and_every_ten_minutes() -> None:
+def test_a_turn_is_estimated_when_taken_and_every_ten_minutes() -> None:
     day = Day(
         turns=[served(1, 0, 0, 25), served(2, 1, 26, 30)],
         openings=[Opening(counter=1, since=at(-1), until=at(40))],
@@ -156,7 +156,7 @@ def test_a_turn_that_waits_is_asked_for_with_the_turn_and_every_ten_minutes() ->
     ]
 
 
-def test_nothing_of_a_held_out_day_is_learned_and_nothing_told_to_those_never_called() -> None:
+def test_held_out_days_are_not_learned() -> None:
     gone = turn(3, 2)
     gone.outcome, gone.ended_at = "LEFT", at(20)
     day = Day(turns=[served(1, 0, 0, 25), gone, turn(4, 3)], openings=[Opening(counter=1, since=at(-1), until=at(26))])
@@ -166,7 +166,7 @@ def test_nothing_of_a_held_out_day_is_learned_and_nothing_told_to_those_never_ca
     assert replay.experience == Experience()
 
 
-def test_what_happens_today_is_learned_as_the_day_goes_on() -> None:
+def test_today_is_learned_while_it_goes_on() -> None:
     turns = [served(number, 0, 20 * number, 20 * number + 19) for number in range(12)]
     day = Day(turns=turns, openings=[Opening(counter=1, since=at(-1), until=at(300))])
     replay = eta.Replay(Experience())
@@ -178,7 +178,7 @@ def test_what_happens_today_is_learned_as_the_day_goes_on() -> None:
     assert far_off_s(today=True) < 0.9 * far_off_s(today=False)  # twenty minutes each, where five are assumed
 
 
-def test_a_call_costs_the_while_until_the_next_only_if_somebody_waited() -> None:
+def test_time_until_the_next_call_counts_only_if_turns_waited() -> None:
     opening = Opening(counter=1, since=at(-1), until=at(90))
     busy = Day(turns=[served(1, 0, 0, 5), served(2, 1, 6, 10)], openings=[opening])
     idle = Day(turns=[served(1, 0, 0, 5), served(2, 30, 31, 35)], openings=[opening])
@@ -186,7 +186,7 @@ def test_a_call_costs_the_while_until_the_next_only_if_somebody_waited() -> None
     assert sum(tally.seconds for tally in learned([idle]).experience.served) == (5 + 4) * 60
 
 
-def test_learning_is_the_same_each_time_and_its_size_bounded() -> None:
+def test_learning_is_deterministic_and_bounded() -> None:
     known = days(HEARINGS, seed=2, count=4)
     experience = learned(known).experience
     assert experience == learned(known).experience
@@ -197,7 +197,7 @@ def test_learning_is_the_same_each_time_and_its_size_bounded() -> None:
     assert len(experience.ratios) == len(experiences.PRIORITIES) * experiences.BUCKETS
 
 
-def test_pinball_loss_is_least_at_the_quantiles_themselves() -> None:
+def test_pinball_loss_is_minimal_at_the_quantiles() -> None:
     assert pinball_s([100] * 5, 100) == 0
     assert pinball_s([0] * 5, 100) == pytest.approx(50)  # the mean of the levels times 100
     assert pinball_s([200] * 5, 100) == pytest.approx(50)
@@ -208,7 +208,7 @@ def sample(actual_s: float) -> Sample:
     return Sample("taken", 3, 1, (50, 80, 100, 120, 150), actual_s)
 
 
-def test_scores_count_what_is_within_and_compare_with_the_simpler_ways() -> None:
+def test_scores_measure_coverage_and_compare_methods() -> None:
     point, others = [200.0] * 5, [160.0, 160.0, 180.0, 200.0, 200.0]
     compared = [eta.Compared(sample(actual), point, point, others) for actual in (49, 50, 79, 80, 120, 121, 150, 151)]
     found = eta.scores(compared)
@@ -248,7 +248,7 @@ def test_the_report_on_synthetic_days() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_intervals_hold_what_they_say_on_days_held_out() -> None:
+def test_intervals_have_their_coverage_on_held_out_days() -> None:
     result = eta.run(seed=11, seeds=2, count=25, console=QUIET)
     for row in result.rows:
         for found in (row.taken, row.later):
@@ -258,7 +258,7 @@ def test_intervals_hold_what_they_say_on_days_held_out() -> None:
             assert max(found.to_plain, found.to_constant) < 0.85
 
 
-def test_a_history_reads_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_history_round_trips_through_csv(tmp_path: Path) -> None:
     history = {service.name: days(service, seed=4, count=2) for service in (LICENCES, HEARINGS)}
     write_history(tmp_path / "days.csv", history)
     read = read_history(tmp_path / "days.csv")
@@ -287,7 +287,7 @@ PLAIN = """taken_at,started_at,ended_at,counter
 """
 
 
-def test_arrivals_starts_and_ends_are_enough(tmp_path: Path) -> None:
+def test_only_three_columns_are_required(tmp_path: Path) -> None:
     (tmp_path / "plain.csv").write_text(PLAIN, encoding="utf-8")
     [[first, second]] = read_history(tmp_path / "plain.csv").values()
     assert [one.outcome for one in first.turns] == ["SERVED", "SERVED", "NOT_CALLED"]
@@ -298,7 +298,7 @@ def test_arrivals_starts_and_ends_are_enough(tmp_path: Path) -> None:
     assert row.nobody_could_say == 1  # the first turn came before the counter had called anybody
 
 
-def test_a_counter_that_calls_nobody_for_long_was_not_open() -> None:
+def test_a_counter_without_calls_for_long_is_closed() -> None:
     openings = openings_of([served(1, 0, 0, 5), served(2, 0, 10, 15), served(3, 0, 40, 45)])
     assert [(one.since, one.until) for one in openings] == [(at(0), at(15)), (at(40), at(45))]
 
@@ -321,14 +321,14 @@ def test_a_counter_that_calls_nobody_for_long_was_not_open() -> None:
         (PLAIN[: PLAIN.index("2026-09-02")], "no service with two days"),
     ],
 )
-def test_a_file_that_is_not_right_is_refused_with_the_line(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_file_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "history.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(HistoryRefused, match=said):
         replay_file(path)
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(HistoryRefused, match="no CSV file"):
@@ -336,7 +336,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_command_writes_a_history_replays_it_and_says_what_is_wrong_with_another(tmp_path: Path) -> None:
+def test_the_command_writes_and_replays_histories_and_reports_errors(tmp_path: Path) -> None:
     assert igob("bench", "eta", "--write", str(tmp_path / "days.csv"), "--days", "2", "--seed", "3").returncode == 0
     replayed = igob("bench", "eta", "--replay", str(tmp_path / "days.csv"), "--json")
     assert replayed.returncode == 0

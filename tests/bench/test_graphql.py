@@ -37,45 +37,45 @@ def test_bookings_over_http_are_measured_with_and_without_waiting(monkeypatch: p
         assert rate.worker_us
         assert 0 < rate.worker_us * rate.bookings_per_s < 2e6  # two cores
         assert 0 < rate.generator_share() < 1
-    told = msgspec.json.decode(msgspec.json.encode(result))
-    assert not [name for name in told if "peer" in name]
+    response = msgspec.json.decode(msgspec.json.encode(result))
+    assert not [name for name in response if "peer" in name]
     graphql.show(result, QUIET)
 
 
-def test_everybody_books_every_day_once() -> None:
+def test_each_person_books_once_a_day() -> None:
     city = City([f"person-{n}" for n in range(45)])
-    said = []
+    texts = []
     for request in city.requests("localhost", 0, 10_000):
         head, _, body = request.partition(b"\r\n\r\n")
         assert f"Content-Length: {len(body)}".encode() in head
         document = msgspec.json.decode(body)
         assert document["query"] == BOOK
-        said.append(document["variables"]["input"])
-    assert len(said) == 45 * graphql.DAYS
-    assert len({(one["agenda"], one["slot"]) for one in said}) == len(said)
-    assert len({(one["agenda"].split("/")[1], one["patient"]) for one in said}) == len(said)
-    assert len({one["idempotencyKey"] for one in said}) == len(said)
+        texts.append(document["variables"]["input"])
+    assert len(texts) == 45 * graphql.DAYS
+    assert len({(one["agenda"], one["slot"]) for one in texts}) == len(texts)
+    assert len({(one["agenda"].split("/")[1], one["patient"]) for one in texts}) == len(texts)
+    assert len({one["idempotencyKey"] for one in texts}) == len(texts)
     assert city.requests("localhost", 45 * graphql.DAYS, 5) == []
 
 
-def test_the_peer_is_asked_for_a_slot_of_its_own_each_time() -> None:
+def test_each_request_to_the_peer_has_a_different_slot() -> None:
     bare = peer.Bare()
-    said = [
+    response = [
         msgspec.json.decode(request.partition(b"\r\n\r\n")[2])["variables"]["input"]
         for request in bare.requests("localhost", 0, 100) + bare.requests("localhost", 100, 100)
     ]
-    assert len({(one["wantedAgenda"], one["wantedSlot"]) for one in said}) == len(said) == 200
+    assert len({(one["wantedAgenda"], one["wantedSlot"]) for one in response}) == len(response) == 200
     assert bare.refusals({"book": {"result": True}}) == []
     assert bare.refusals({"book": {"result": False}}) == ["slot_taken"]
 
 
-def test_without_npm_it_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_npm_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(peer.PeerMissing, match="--peer needs npm, which is not installed"):
         peer.install()
 
 
-def test_what_npm_could_not_do_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_npm_s_failure_is_reported_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     npm = tmp_path / "npm"
     npm.write_text("#!/bin/sh\necho no way >&2\necho out >&2\nexit 3\n")
     npm.chmod(0o755)
@@ -86,7 +86,7 @@ def test_what_npm_could_not_do_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch
         peer.install()
 
 
-def test_the_lock_file_names_no_place_and_every_digest() -> None:
+def test_the_lock_file_has_digests_and_no_urls() -> None:
     lock = msgspec.json.decode((peer.HERE / "package-lock.json").read_bytes())
     packages = {name: one for name, one in lock["packages"].items() if name}
     assert [name for name, one in packages.items() if "resolved" in one or "integrity" not in one] == []
@@ -94,7 +94,7 @@ def test_the_lock_file_names_no_place_and_every_digest() -> None:
 
 
 @pytest.mark.long
-def test_the_peer_is_measured_in_alternation_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_alternates_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphql, "START_S", 0.5)
     monkeypatch.setattr(graphql, "OPEN_ROUNDS", 1)
     monkeypatch.setattr(graphql, "CONNECTIONS", (8,))
@@ -118,7 +118,7 @@ def test_the_peer_is_measured_in_alternation_and_ends(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.long
-def test_a_peer_that_does_not_start_says_why(tmp_path: Path) -> None:
+def test_a_peer_that_does_not_start_is_reported(tmp_path: Path) -> None:
     """There is no database."""
     peer.install()
     with (

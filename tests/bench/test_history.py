@@ -61,7 +61,7 @@ def take(
     )
 
 
-def test_many_answers_that_were_lost_are_placed_where_their_keys_tell() -> None:
+def test_lost_answers_are_placed_by_their_keys() -> None:
     """As after a kill: some had happened, which asking again tells, and most had not."""
     lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(60)]
     happened = range(40, 60, 2)
@@ -79,7 +79,7 @@ def test_many_answers_that_were_lost_are_placed_where_their_keys_tell() -> None:
 IMPOSSIBLE = take(0, 500, 510, Refused("taken"), number=9_000)  # nobody ever took it
 
 
-def test_many_that_were_lost_and_asked_again_hide_nothing() -> None:
+def test_lost_and_repeated_requests_hide_no_fault() -> None:
     """Each may have happened when it was first asked, or when it was asked again: that is one operation, not two."""
     lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(1, 41)]
     again = [
@@ -94,7 +94,7 @@ def test_many_that_were_lost_and_asked_again_hide_nothing() -> None:
     )
 
 
-def test_many_that_were_lost_and_refused_when_asked_again_hide_nothing() -> None:
+def test_lost_and_then_refused_requests_hide_no_fault() -> None:
     """What was refused under a key can't have happened before: nothing is gained by trying."""
     lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(1, 41)]
     others = [take(thing, 10, 90, Accepted(2 * thing), number=1_000 + thing) for thing in range(1, 41)]
@@ -107,7 +107,7 @@ def test_many_that_were_lost_and_refused_when_asked_again_hide_nothing() -> None
     assert (verdict.kind, verdict.reasons[0].split(",")[0]) == ("rejected", "#9000 ('take'")
 
 
-def test_many_that_were_lost_are_not_tried_where_others_are_known_to_have_written() -> None:
+def test_lost_requests_are_not_tried_at_known_positions() -> None:
     things = range(1, 41)
     lost = [take(thing, 0, 0, None, number=thing) for thing in things]
     others = [take(thing, 10, 1_000, Accepted(thing), number=1_000 + thing) for thing in things]
@@ -118,7 +118,7 @@ def test_many_that_were_lost_are_not_tried_where_others_are_known_to_have_writte
     assert "#9000 ('take', 0), refused with taken: it is there" in verdict.reasons[0]
 
 
-def test_what_was_lost_and_then_refused_may_happen_still() -> None:
+def test_a_lost_request_may_take_effect_after_a_refused_repetition() -> None:
     """The first call came late: after the refusal of the second, and after what it was refused for was given back."""
     taken, given = take(1, 0, 10, Accepted(1)), take(1, 40, 50, Accepted(2), number=40)
     given = msgspec.structs.replace(given, command=("give", 1))
@@ -128,7 +128,7 @@ def test_what_was_lost_and_then_refused_may_happen_still() -> None:
     assert check(Shelves(), [taken, given, refused, because]).kind == "rejected"
 
 
-def test_of_two_who_took_one_thing_the_second_is_named_with_the_first() -> None:
+def test_a_double_booking_names_both_operations() -> None:
     verdict = check(Shelves(), [take(1, 0, 10, Accepted(1)), take(1, 5, 15, Accepted(2))])
     assert verdict.kind == "rejected"
     (reason,) = verdict.reasons
@@ -137,7 +137,7 @@ def test_of_two_who_took_one_thing_the_second_is_named_with_the_first() -> None:
     )
 
 
-def test_an_order_of_positions_that_time_contradicts_is_found() -> None:
+def test_positions_that_contradict_time_are_rejected() -> None:
     history = [take(1, 0, 10, Accepted(2)), take(2, 20, 30, Accepted(1))]
     verdict = check(Shelves(), history)
     assert verdict.kind == "rejected"
@@ -155,14 +155,14 @@ def test_a_refusal_needs_a_moment_within_its_call() -> None:
     )
 
 
-def test_what_was_never_answered_may_explain_others_but_only_after_its_call() -> None:
+def test_an_unanswered_operation_explains_others_only_after_its_call() -> None:
     lost = take(1, 10, 0, None)
     assert check(Shelves(), [lost, take(1, 30, 40, Refused("taken"))]).order == [10, 30]
     assert check(Shelves(), [lost, take(1, 30, 40, Accepted(1))]).order == [30]
     assert check(Shelves(), [take(1, 0, 9, Refused("taken")), lost]).kind == "rejected"
 
 
-def test_what_was_never_answered_needs_room_between_positions() -> None:
+def test_an_unanswered_operation_needs_free_positions() -> None:
     lost, refused = take(1, 0, 0, None), take(1, 30, 40, Refused("taken"))
     around = [take(2, 10, 20, Accepted(1)), take(3, 50, 60, Accepted(2))]
     assert check(Shelves(), [lost, refused, *around]).kind == "rejected"
@@ -170,7 +170,7 @@ def test_what_was_never_answered_needs_room_between_positions() -> None:
     assert check(Shelves(), [lost, refused, *around]).order == [10, 0, 30, 50]
 
 
-def test_a_repetition_has_the_first_answer_and_does_nothing() -> None:
+def test_a_repetition_has_the_first_answer_and_no_effect() -> None:
     first, again = take(1, 0, 10, Accepted(1), key="k"), take(1, 20, 30, Accepted(1), key="k")
     assert check(Shelves(), [first, again]).kind == "accepted"
     other = take(1, 20, 30, Accepted(2), key="k")
@@ -180,14 +180,14 @@ def test_a_repetition_has_the_first_answer_and_does_nothing() -> None:
     assert check(Shelves(), [first, take(2, 20, 30, Refused("key"), key="k")]).kind == "accepted"
 
 
-def test_a_lost_call_with_the_key_of_an_accepted_one_may_be_the_one_that_did_it() -> None:
+def test_a_lost_call_with_an_accepted_key_may_have_taken_effect() -> None:
     lost, refused = take(1, 0, 0, None, key="k"), take(1, 5, 8, Refused("taken"))
     later = take(1, 20, 30, Accepted(1), key="k")
     assert check(Shelves(), [lost, refused, later]).order == [0, 5, 20]
     assert check(Shelves(), [refused, later]).kind == "rejected"
 
 
-def test_what_was_asked_three_times_has_happened_before_its_first_answer() -> None:
+def test_a_repeated_operation_happened_before_its_first_answer() -> None:
     lost, later = take(1, 0, 0, None, key="k"), take(1, 50, 60, Accepted(1), key="k")
     first = take(1, 10, 20, Accepted(1), key="k", number=1_000)
     between, refused = take(2, 21, 40, Accepted(2)), take(1, 21, 40, Refused("taken"), number=22)
@@ -199,7 +199,7 @@ def test_what_was_asked_three_times_has_happened_before_its_first_answer() -> No
     assert check(Shelves(), [lost, first, later, too_early]).kind == "rejected"
 
 
-def test_events_of_two_commands_need_a_place_each() -> None:
+def test_events_of_two_commands_need_separate_positions() -> None:
     history = [take(1, 0, 10, Accepted(1)), take(2, 0, 10, Accepted(1), number=7)]
     verdict = check(Shelves(), history)
     assert verdict.kind == "rejected"
@@ -212,7 +212,7 @@ def test_a_search_beyond_its_limit_is_not_accepted() -> None:
     assert check(Shelves(), history, steps_max=10).kind == "undecided"
 
 
-def test_what_is_undecided_tells_where_it_came_furthest() -> None:
+def test_an_undecided_verdict_reports_the_longest_prefix() -> None:
     lost = [take(n, 0, 0, None, number=n) for n in range(1, 30)]
     verdict = check(Shelves(), [*lost, IMPOSSIBLE], steps_max=1_000)
     assert (verdict.kind, verdict.reasons) == (
@@ -232,20 +232,20 @@ def test_a_timeline_has_a_line_for_each_call_with_its_times_and_key() -> None:
     assert timeline([]) == ""
 
 
-def test_operations_without_positions_are_ordered_by_time_alone() -> None:
+def test_operations_without_positions_are_ordered_by_time() -> None:
     first = take(1, 0, 10, Accepted())
     assert check(Shelves(), [first, take(1, 5, 15, Refused("taken"))]).kind == "accepted"
     assert check(Shelves(), [first, take(1, 5, 15, Accepted())]).kind == "rejected"
 
 
-def test_a_time_without_an_answer_makes_no_sense() -> None:
+def test_an_answer_time_without_an_answer_is_an_error() -> None:
     with pytest.raises(ValueError, match="an answer has its time"):
         Operation(number=1, command=None, called=5, returned=6)
     with pytest.raises(ValueError, match="an answer has its time"):
         Operation(number=1, command=None, called=5, returned=4, answer=Accepted())
 
 
-def test_many_threads_may_record() -> None:
+def test_recording_is_thread_safe() -> None:
     recorder = Recorder()
 
     def one(thing: int) -> None:
@@ -312,13 +312,13 @@ def explained(history: list[Operation]) -> bool:
         if answers.setdefault(one.key, (one.content, one.answer)) != (one.content, one.answer):
             return False
     position_of = positions_told(history)
-    told = [operation for operation in history if operation.answer]
+    texts = [operation for operation in history if operation.answer]
     lost = [operation for operation in history if not operation.answer]
     return any(
         in_time(order) and followed(order, position_of)
         for size in range(len(lost) + 1)
         for happened in combinations(lost, size)
-        for order in permutations([*told, *happened])
+        for order in permutations([*texts, *happened])
     )
 
 
@@ -356,7 +356,7 @@ def tiny_histories(draw: st.DrawFn) -> list[Operation]:
 
 @settings(max_examples=examples(300), deadline=None)
 @given(tiny_histories())
-def test_it_says_what_trying_every_order_says(history: list[Operation]) -> None:
+def test_the_search_agrees_with_trying_every_order(history: list[Operation]) -> None:
     verdict = check(Shelves(), history)
     event(verdict.kind)
     assert verdict.kind == ("accepted" if explained(history) else "rejected")

@@ -33,10 +33,10 @@ def test_a_wait_ends_with_the_first_message_at_or_after_the_change() -> None:
     assert waits_s([Change(follower.agenda, 5, 3.5)], [follower]) == ([0.0], 0)
 
 
-def test_a_message_that_does_not_follow_the_one_before_is_counted() -> None:
+def test_a_message_with_a_wrong_previous_is_counted() -> None:
     follower = Follower("h/2027-01-05/p")
     for position, previous in ((2, None), (5, "2"), (9, "7")):
-        said = {"position": str(position), "previous": previous}
-        follower._note({"payload": {"data": {"agenda": said}}})
+        fields = {"position": str(position), "previous": previous}
+        follower._note({"payload": {"data": {"agenda": fields}}})
     assert [message.position for message in follower.messages] == [2, 5, 9]
     assert follower.out_of_order == 1

@@ -92,7 +92,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generator, "DRAIN_TIMEOUT_S", 0.3)
 
 
-def test_a_percentile_is_a_value_that_was_measured() -> None:
+def test_a_percentile_is_a_measured_value() -> None:
     hundred = [float(n) for n in range(1, 101)]
     assert [percentile(hundred, share) for share in (0.5, 0.9, 0.99, 0.999, 1)] == [50, 90, 99, 100, 100]
     assert [percentile([7.0], share) for share in (0.01, 0.5, 1)] == [7, 7, 7]
@@ -114,15 +114,15 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
         (200, b'{"data": null}', ["graphql_error"]),
     ],
 )
-def test_what_is_no_booking_has_a_code(status: int, body: bytes, wanted: list[str]) -> None:
+def test_an_answer_that_is_no_booking_has_a_code(status: int, body: bytes, wanted: list[str]) -> None:
     assert codes(Answer(0, 0, status, body), lambda data: data["bad"]) == wanted
 
 
-def test_what_was_lost_has_a_code() -> None:
+def test_a_lost_answer_has_a_code() -> None:
     assert codes(Answer(0, 0, lost="no_answer"), lambda _: []) == ["no_answer"]
 
 
-def test_the_warm_up_counts_for_errors_alone() -> None:
+def test_the_warm_up_counts_only_for_errors() -> None:
     good, bad = b'{"data": []}', b'{"data": ["slot_taken"]}'
     answers = [
         Answer(0.0, 0.9, 200, bad),  # before
@@ -139,12 +139,12 @@ def test_the_warm_up_counts_for_errors_alone() -> None:
     assert rate.cpu_s == {"generator": 0.25}
 
 
-def test_nothing_within_the_window_is_no_rate() -> None:
+def test_a_window_without_requests_is_an_error() -> None:
     with pytest.raises(ConnectionError, match="did not answer"):
         rate_of([Answer(0, 0.5, lost="connection_lost")], Window(1.0, 2.0), list, 0.0)
 
 
-def test_a_server_that_stands_still_is_seen_by_all_who_would_have_asked() -> None:
+def test_an_open_loop_measures_every_delayed_request() -> None:
     """One connection: in the closed loop one request in hundreds is late; in the open loop every one that was due."""
     with listening(Standing(still_at=0.4)) as url:
         hurried = asked(url, per_s=None)
@@ -157,26 +157,26 @@ def test_a_server_that_stands_still_is_seen_by_all_who_would_have_asked() -> Non
     assert due.errors == {}
 
 
-def test_what_is_never_answered_or_sent_waits_too() -> None:
+def test_unanswered_and_unsent_requests_count_as_waiting() -> None:
     with listening(Standing(answers_max=5)) as url:
         rate = asked(url, per_s=50, connections=2)
     assert rate.errors == {"no_answer": 2, "not_sent": 55 - 10 - 2}
     assert rate.worst_ms > 1_000
 
 
-def test_lost_connections_are_counted_and_the_others_go_on() -> None:
+def test_lost_connections_are_counted_and_the_others_continue() -> None:
     with listening(Standing(answers_max=5, closes=True)) as url:
         rate = asked(url, per_s=100, connections=3)
     assert rate.errors == {"connection_lost": 3, "not_sent": 110 - 15 - 3}
 
 
-def test_too_few_requests_are_told() -> None:
+def test_too_few_requests_are_reported() -> None:
     with listening(Standing(still_at=0)) as url:
         assert asked(url, per_s=None, work=Plain(most=60)).errors == {"out_of_requests": 1}
         assert asked(url, per_s=100, work=Plain(most=50)).errors == {"out_of_requests": 60}
 
 
-def test_a_server_that_is_not_there_is_an_error() -> None:
+def test_an_unreachable_server_is_an_error() -> None:
     with listening(Standing()) as url:
         pass
     with pytest.raises(OSError, match="Connect call failed"):

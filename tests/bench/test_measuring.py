@@ -9,7 +9,7 @@ QUIET = Console(quiet=True)
 
 
 @pytest.mark.long
-def test_growth_measures_both_logs_and_the_memory_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_measures_both_logs_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SMALL_EVENTS", 1_000)
     result = growth.run(events=4_000, rounds=1, seconds=0.3, console=QUIET)
     assert result.small_events <= 4_000 <= result.large_events

@@ -25,7 +25,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         serving.stop()
 
 
-def test_each_line_is_a_free_slot_and_somebody_who_may_book_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_line_is_a_free_slot_and_a_registered_patient(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IGOB_TOKEN", bearer().removeprefix("Bearer "))
     with closing(City(url)) as city:
         found = [line.split() for line in lines(city, 400)]  # more than a page of agendas has
@@ -37,7 +37,7 @@ def test_each_line_is_a_free_slot_and_somebody_who_may_book_it(url: str, monkeyp
             assert city.ask(BOOK, input=wanted)["bookAppointment"]["errors"] == []
 
 
-def test_a_city_that_is_not_there_is_said_in_a_line(
+def test_an_unreachable_city_is_reported_in_a_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["prepare", "http://127.0.0.1:1", "3"])
@@ -48,11 +48,11 @@ def test_a_city_that_is_not_there_is_said_in_a_line(
 
 @pytest.mark.parametrize(("token", "wanted"), [("abc", "Bearer abc"), ("", None)])
 def test_a_token_is_sent_if_there_is_one(monkeypatch: pytest.MonkeyPatch, token: str, wanted: str | None) -> None:
-    told: list[str | None] = []
+    texts: list[str | None] = []
 
     class Forbidding(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(self.headers["Authorization"])
+            texts.append(self.headers["Authorization"])
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_error(401)
 
@@ -71,4 +71,4 @@ def test_a_token_is_sent_if_there_is_one(monkeypatch: pytest.MonkeyPatch, token:
         finally:
             server.shutdown()
             thread.join()
-    assert told == [wanted]
+    assert texts == [wanted]

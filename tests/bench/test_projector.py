@@ -36,7 +36,7 @@ def test_both_variants_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     projector.show(result, QUIET)
 
 
-def test_idle_read_models_want_no_event_of_a_booking() -> None:
+def test_idle_read_models_ignore_bookings() -> None:
     booked = {AppointmentBooked.event_name, VisitTaken.event_name}
     idle = projector.idle_projections()
     assert len({one.name for one in idle} - set(read_models())) == projector.IDLE_VIEWS

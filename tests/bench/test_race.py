@@ -32,17 +32,17 @@ def told(position: int | None, *, slot: int = 1, name: str = "ficha") -> Operati
 
 def logged(first: int, *, slot: int = 1, name: str = "ficha") -> list[tuple[int, str, dict[str, Any]]]:
     """A booking as the log has it."""
-    said = {"appointment": appointment(name), "slot": slot, "patient": LUIS}
-    return [(first, "appointment_booked.v1", said), (first + 1, "visit_taken.v1", said)]
+    fields = {"appointment": appointment(name), "slot": slot, "patient": LUIS}
+    return [(first, "appointment_booked.v1", fields), (first + 1, "visit_taken.v1", fields)]
 
 
-def test_a_log_that_has_what_was_told_is_in_order() -> None:
+def test_a_log_with_the_answered_positions_has_no_faults() -> None:
     assert log_faults(logged(8), [told(9)], before=7) == []
     assert log_faults(logged(8), [told(None)], before=7) == []
     assert log_faults([], [told(None)], before=7) == []
 
 
-def test_gaps_slots_given_twice_and_answers_that_the_log_does_not_have_are_said() -> None:
+def test_gaps_double_bookings_and_missing_answers_are_reported() -> None:
     (gap,) = log_faults(logged(9), [told(10)], before=7)
     assert gap == "the positions after 7 have gaps: [9, 10]"
     (twice,) = log_faults([*logged(1), *logged(3, name="other")], [told(2), told(4, name="other")], before=0)
@@ -72,9 +72,9 @@ class Scripted(BaseHTTPRequestHandler):
         """Nothing: who tests does not want to read it."""
 
 
-def test_what_leaves_open_whether_it_happened_is_no_answer() -> None:
-    def payload(**said: Any) -> dict[str, Any]:
-        return {"data": {"answer": {"appointment": None, "position": None, "errors": []} | said}}
+def test_an_unknown_outcome_is_no_answer() -> None:
+    def payload(**fields: Any) -> dict[str, Any]:
+        return {"data": {"answer": {"appointment": None, "position": None, "errors": []} | fields}}
 
     ficha = {"id": appointment(), "slot": 1}
     Scripted.answers = [
@@ -94,12 +94,12 @@ def test_what_leaves_open_whether_it_happened_is_no_answer() -> None:
         client.close()
         server.shutdown()
     history = recorder.history()
-    said = {"appointment": appointment(), "slot": 1}
-    assert [one.answer for one in history] == [*[None] * 4, Refused("slot_taken"), Accepted(9, said)]
+    fields = {"appointment": appointment(), "slot": 1}
+    assert [one.answer for one in history] == [*[None] * 4, Refused("slot_taken"), Accepted(9, fields)]
     assert history[-1].command.appointment == appointment()
 
 
-def test_an_appointment_that_nobody_told_of_has_a_name_of_its_wish_alone() -> None:
+def test_an_unanswered_request_gets_a_placeholder_id() -> None:
     wish = BookingRequest(key="k", agenda=AGENDA, slot=1, patient=ANA)
     other = msgspec.structs.replace(wish, key="l")
     assert placeholder_id(wish) == placeholder_id(wish) != placeholder_id(other)
@@ -125,20 +125,20 @@ def result(verdict: str, *faults: str) -> Result:
         result("accepted", "slot 1 was given 2 times"),
     ],
 )
-def test_what_is_not_accepted_ends_with_status_1_and_says_why(
+def test_a_failed_check_ends_with_status_1_and_a_reason(
     outcome: Result, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench.race, "run", lambda **_: outcome)
     with pytest.raises(SystemExit) as ended:
         infra.cli.bench.race()
     assert ended.value.code == 1
-    said = capsys.readouterr().out
-    assert "NOT every answer is explained" in said
+    output = capsys.readouterr().out
+    assert "NOT every answer is explained" in output
     for fault in outcome.rounds[0].faults:
-        assert fault in said.replace("\n", " ")
+        assert fault in output.replace("\n", " ")
 
 
-def test_what_is_accepted_ends_with_status_0(
+def test_an_accepted_run_ends_with_status_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench.race, "run", lambda **_: result("accepted"))
@@ -149,7 +149,7 @@ def test_what_is_accepted_ends_with_status_0(
 
 
 @pytest.mark.long
-def test_it_plays_in_a_city_of_its_own_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_race_uses_a_temporary_city(tmp_path: Path) -> None:
     asked = ("--clients", "20", "--slots", "6", "--workers", "2", "--rounds", "2", "--json")
     ran = igob("bench", "race", *asked, TMPDIR=str(tmp_path))
     assert ran.returncode == 0, ran.stdout + ran.stderr

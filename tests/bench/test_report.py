@@ -53,7 +53,7 @@ def pictures(html: str) -> list[ET.Element]:
     return [ET.fromstring(one) for one in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]  # noqa: S314 (our own page)
 
 
-def test_the_page_shows_each_contender_and_fetches_nothing() -> None:
+def test_the_page_shows_each_contender_and_loads_nothing() -> None:
     html = page(result(with_peer=True))
     assert re.findall(r"(?:src|href|url\(|@import|https?:|<script|<link)", html) == []
     assert "Post &amp; Graphile &lt;5&gt;" in html
@@ -73,10 +73,10 @@ def test_without_a_peer_there_is_none() -> None:
     assert [len(one.findall("polyline")) for one in pictures(html)] == [2, 4, 2]
 
 
-def test_medians_are_drawn_where_they_belong() -> None:
+def test_medians_are_drawn_at_their_places() -> None:
     rates = pictures(page(result(with_peer=False)))[0]
-    told = [title.text for title in rates.iter("title")]
-    assert told == [
+    texts = [title.text for title in rates.iter("title")]
+    assert texts == [
         "igob, 1 process: 16",
         "igob, 1 process: 256",
         "igob, 2 processes: 32",
@@ -88,7 +88,7 @@ def test_medians_are_drawn_where_they_belong() -> None:
 
 @pytest.mark.parametrize("tenfold", [False, True])
 @pytest.mark.parametrize("values", [[0.004, 3_000.0], [0.0, 0.0], [1.0, 1.0], [999.0, 1_000.0]])
-def test_every_value_is_within_the_picture(values: list[float], tenfold: bool) -> None:
+def test_every_value_is_within_the_chart(values: list[float], tenfold: bool) -> None:
     lines = [Line("a", {"x": values[0], "y": values[1]})]
     drawn = ET.fromstring(picture(lines, ["x", "y"], x="x", y="y", tenfold=tenfold))  # noqa: S314
     heights = [float(circle.attrib["cy"]) for circle in drawn.iter("circle")]

@@ -19,7 +19,7 @@ CLIENTS_TIMEOUT_S = 120
 
 
 @pytest.mark.long
-def test_clients_that_exist_follow_an_agenda(tmp_path: Path) -> None:
+def test_published_clients_follow_an_agenda(tmp_path: Path) -> None:
     shutil.copytree(CLIENTS, tmp_path / "clients", ignore=shutil.ignore_patterns("node_modules"))
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=tmp_path / "clients", check=True, capture_output=True)
     serving = Serving("--data-dir", str(tmp_path / "city"))

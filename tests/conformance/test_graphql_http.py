@@ -20,12 +20,12 @@ def test_the_endpoint_passes_every_audit(tmp_path: Path) -> None:
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=tmp_path / "audits", check=True, capture_output=True)
     serving = Serving("--data-dir", str(tmp_path / "city"))
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             ["node", "audit.mjs", f"{serving.url()}/graphql"],
             cwd=tmp_path / "audits", check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
     finally:
         serving.stop()
-    found = json.loads(told)
+    found = json.loads(output)
     assert len(found) >= AUDITS_MIN
     assert [audit for audit in found if audit["status"] != "ok"] == []

@@ -64,9 +64,7 @@ def positions(town: Town) -> list[int]:
     return [row[0] for row in town.execute("SELECT notification_id FROM events ORDER BY 1")]  # type: ignore[misc]
 
 
-def test_a_transaction_that_is_held_keeps_later_ones_back_so_that_no_reader_skips_it(
-    town: Town, recorder: LogRecorder
-) -> None:
+def test_a_held_transaction_delays_later_appends(town: Town, recorder: LogRecorder) -> None:
     holding = psycopg.connect(town.application)
     holding.execute(recorder._append, _parameters("case/held"))
     done = threading.Event()
@@ -98,7 +96,7 @@ def test_a_rolled_back_append_leaves_no_gap(town: Town, recorder: LogRecorder) -
     assert positions(town) == [1, 2]
 
 
-def test_a_connection_killed_before_commit_leaves_nothing_and_the_log_free(town: Town, recorder: LogRecorder) -> None:
+def test_a_connection_killed_before_commit_writes_nothing(town: Town, recorder: LogRecorder) -> None:
     victim = psycopg.connect(town.application)
     victim.execute(recorder._append, _parameters("case/victim"))
     town.execute("SELECT pg_terminate_backend(%s)", victim.info.backend_pid)
@@ -184,9 +182,7 @@ def short() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_what_was_committed_while_the_answer_was_lost_is_known_for_one_s_own(
-    town: Town, recorder: LogRecorder, short: Path
-) -> None:
+def test_a_commit_with_a_lost_answer_is_recognised(town: Town, recorder: LogRecorder, short: Path) -> None:
     recorder.insert_events([an_event("case/0")])
     between = Between(town, short, b"appended", request=False, meanwhile=lambda: None)
     with through(between, town, short) as cut_off:
@@ -201,7 +197,7 @@ def test_what_was_committed_while_the_answer_was_lost_is_known_for_one_s_own(
 @pytest.mark.parametrize(
     "theirs", [an_event(version=2), StoredEvent("case/1", 2, "noted.v1", b'{"by":"a rival"}')], ids=["a part", "others"]
 )
-def test_a_rival_s_events_in_the_place_of_a_lost_request_are_not_taken_for_one_s_own(
+def test_another_writer_s_events_are_a_conflict(
     town: Town, recorder: LogRecorder, short: Path, theirs: StoredEvent
 ) -> None:
     recorder.insert_events([an_event(version=1)])
@@ -213,9 +209,7 @@ def test_a_rival_s_events_in_the_place_of_a_lost_request_are_not_taken_for_one_s
 
 
 @pytest.mark.parametrize("state", [b"\xff", b"{\n}", b"", b'{"zero":"\0"}'])
-def test_a_state_that_is_no_line_of_json_is_a_programming_error_and_nothing_is_written(
-    town: Town, recorder: LogRecorder, state: bytes
-) -> None:
+def test_a_state_that_is_not_json_on_one_line_is_refused(town: Town, recorder: LogRecorder, state: bytes) -> None:
     event = StoredEvent(originator_id="case/1", originator_version=1, topic="noted.v1", state=state)
     with pytest.raises(ProgrammingError, match=r"'noted\.v1' is .*this log keeps JSON on one line"):
         recorder.insert_events([an_event("case/0"), event])
@@ -223,7 +217,7 @@ def test_a_state_that_is_no_line_of_json_is_a_programming_error_and_nothing_is_w
 
 
 @pytest.mark.parametrize(("stream", "topic"), [("case/\n1", "noted.v1"), ("", "noted.v1"), ("case/1", "")])
-def test_an_id_or_a_topic_that_is_no_line_is_a_programming_error(
+def test_an_id_or_topic_that_is_not_one_line_is_refused(
     town: Town, recorder: LogRecorder, stream: str, topic: str
 ) -> None:
     with pytest.raises(ProgrammingError, match="with ids and topics of one line"):
@@ -231,15 +225,13 @@ def test_an_id_or_a_topic_that_is_no_line_is_a_programming_error(
     assert positions(town) == []
 
 
-def test_the_recorder_goes_on_when_its_own_connections_are_killed(town: Town, recorder: LogRecorder) -> None:
+def test_the_recorder_survives_killed_connections(town: Town, recorder: LogRecorder) -> None:
     recorder.insert_events([an_event(version=1)])
     town.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'igob_app'")
     assert recorder.insert_events([an_event(version=2)]) == [2]
 
 
-def test_two_logs_in_one_database_count_each_for_itself_and_do_not_wait_for_each_other(
-    town: Town, recorder: LogRecorder, secret: Secret
-) -> None:
+def test_two_logs_in_one_database_are_independent(town: Town, recorder: LogRecorder, secret: Secret) -> None:
     migrate(town.owner, schema="other_town", application_role="igob_app", secret=secret)
     other_store = datastore(town.application, schema="other_town")
     holding = psycopg.connect(town.application)
@@ -254,9 +246,7 @@ def test_two_logs_in_one_database_count_each_for_itself_and_do_not_wait_for_each
     assert recorder.insert_events([an_event()]) == [2]
 
 
-def test_a_reader_that_polls_while_many_write_sees_every_position_once_and_in_order(
-    town: Town, recorder: LogRecorder
-) -> None:
+def test_a_polling_reader_sees_every_position_once_in_order(town: Town, recorder: LogRecorder) -> None:
     writers, events_each = 8, 40
     total = writers * events_each
     seen: list[int] = []
@@ -277,7 +267,7 @@ def test_a_reader_that_polls_while_many_write_sees_every_position_once_and_in_or
     assert seen == list(range(1, total + 1))
 
 
-def test_a_subscription_that_waits_can_be_stopped_from_elsewhere(recorder: LogRecorder) -> None:
+def test_a_waiting_subscription_can_be_stopped(recorder: LogRecorder) -> None:
     subscription = recorder.subscribe()
     waiting = threading.Thread(target=lambda: list(subscription))
     waiting.start()

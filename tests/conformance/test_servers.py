@@ -140,7 +140,7 @@ def test_limits(served: Served, http: httpx.Client) -> None:
         assert answer.status_code == 400
 
 
-async def test_a_change_is_told(served: Served, ward: Ward) -> None:
+async def test_a_change_reaches_followers(served: Served, ward: Ward) -> None:
     agenda = ward.publish()
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda)
@@ -168,7 +168,7 @@ async def test_how_connections_end(served: Served) -> None:
     assert refused.value.response.status_code == 403
 
 
-async def test_told_to_stop_it_ends_connections_and_stops(served: Served, ward: Ward) -> None:
+async def test_a_stop_ends_connections(served: Served, ward: Ward) -> None:
     with serving(served.name, served.folder) as server:
         async with follower(server.url) as one:
             await one.follow(AGENDA, id=ward.publish())

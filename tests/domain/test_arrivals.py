@@ -1,4 +1,4 @@
-"""What is known elsewhere and gives a place in a line: somebody's age, a ficha of today."""
+"""Turns that depend on other contexts: a person's age, a ficha of today."""
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -103,11 +103,11 @@ TAKEN_BY_AGE = (
 ERASED = (person_stream(ANA), PersonErased(person=ANA))
 
 
-def test_who_is_old_enough_has_a_preferential_turn() -> None:
+def test_a_person_of_60_gets_a_preferential_turn() -> None:
     given(line_opened(), person(SIXTY)).when(take_by_age()).then(TAKEN_BY_AGE)
 
 
-def test_who_is_sixty_tomorrow_is_not_today() -> None:
+def test_the_day_before_the_60th_birthday_is_not_enough() -> None:
     office = given(line_opened(), person(SIXTY + timedelta(days=1)))
     office.when(take_by_age()).rejected("not_preferential", path="reason", limit=60)
 
@@ -120,25 +120,25 @@ def test_who_is_sixty_tomorrow_is_not_today() -> None:
         (date(2040, 2, 29), date(2100, 3, 1)),  # no leap year
     ],
 )
-def test_one_is_sixty_from_midnight_of_the_birthday_in_la_paz(born: date, sixty: date) -> None:
+def test_a_person_is_60_from_midnight_in_la_paz(born: date, sixty: date) -> None:
     office = given(open_on(sixty - timedelta(days=1)), person(born))
     office.when(take_by_age(), now=at("00:00", sixty) - MOMENT).rejected("not_preferential", path="reason")
     office.when(take_by_age(), now=at("00:00", sixty)).accepted()
 
 
-def test_of_who_is_not_known_or_erased_no_age_is_known() -> None:
+def test_unknown_and_erased_persons_have_no_age() -> None:
     given(line_opened()).when(take_by_age()).rejected("not_preferential", path="reason")
     erased = given(line_opened(), person(SIXTY), ERASED)
     erased.when(take_by_age()).rejected("not_preferential", path="reason")
 
 
-def test_taking_it_again_by_age_is_nothing_also_for_who_is_erased_meanwhile() -> None:
+def test_repeating_a_turn_by_age_changes_nothing() -> None:
     office = given(line_opened(), person(SIXTY), TAKEN_BY_AGE)
     office.when(take_by_age(), now=CLOSES).nothing()
     given(line_opened(), person(SIXTY), TAKEN_BY_AGE, ERASED).when(take_by_age()).nothing()
 
 
-def test_by_age_one_has_one_live_turn_too_in_a_line_that_gives_some() -> None:
+def test_a_turn_by_age_follows_the_line_s_rules() -> None:
     office = given(line_opened(), person(SIXTY))
     twice = office.after(take("ana")).when(take_by_age("again"))
     twice.rejected("has_a_turn", path="person", turn=turn("ana"), number="A-001")
@@ -155,7 +155,7 @@ FROM = at("08:00")  # an hour before
 
 
 def at_the_hospital(*, early_minutes_max: int = 60) -> Office:
-    """A ward's line from seven, and Ana's ficha for nine."""
+    """A ward's line from seven, and Ana's ficha at nine."""
     agenda = on_its_stream(published(first="09:00"))
     return given(line_opened(hospital=LA_MERCED, early_minutes_max=early_minutes_max), agenda).after(book(ANA))
 
@@ -189,26 +189,26 @@ EITHER = pytest.mark.parametrize("command", [take_for(), come()], ids=["at home"
 Kind = Callable[..., Command]
 
 
-def test_who_has_a_ficha_takes_a_turn_at_home() -> None:
+def test_a_turn_for_a_ficha_can_be_taken_from_home() -> None:
     at_the_hospital().when(take_for(), now=FROM).then(taken("WEB"))
 
 
-def test_who_comes_is_checked_in_and_waits_in_the_same_commit() -> None:
+def test_check_in_and_turn_are_one_commit() -> None:
     at_the_hospital().when(come(), now=FROM).then(CHECKED_IN, taken("COUNTER"))
 
 
-def test_who_has_a_turn_from_home_is_only_checked_in() -> None:
+def test_a_patient_with_a_turn_is_only_checked_in() -> None:
     office = at_the_hospital().after(take_for(), now=FROM)
     for there in (office, office.after(call(), now=FROM), office.after(call(), start("ana"), now=FROM)):
         there.when(come("other"), now=FROM).then(CHECKED_IN)
 
 
-def test_who_was_checked_in_elsewhere_gets_a_turn() -> None:
+def test_a_checked_in_patient_gets_a_turn() -> None:
     at_the_hospital().after(check_in()).when(come(), now=FROM).then(taken("COUNTER"))
 
 
 @EITHER
-def test_saying_it_twice_is_nothing(command: Command) -> None:
+def test_repeating_an_arrival_changes_nothing(command: Command) -> None:
     office = at_the_hospital().after(command, now=FROM)
     office.when(command, now=at("08:30")).nothing()
     if isinstance(command, CheckInToLine):
@@ -216,7 +216,7 @@ def test_saying_it_twice_is_nothing(command: Command) -> None:
 
 
 @EITHER
-def test_a_ficha_gives_a_place_some_time_before_it_begins(command: Command) -> None:
+def test_a_ficha_gives_a_turn_from_earlyminutesmax_on(command: Command) -> None:
     office = at_the_hospital()
     office.when(command, now=FROM - MOMENT).rejected("too_early", path="appointment", at=FROM)
     office.when(command, now=FROM).accepted()
@@ -226,14 +226,14 @@ def test_a_ficha_gives_a_place_some_time_before_it_begins(command: Command) -> N
 
 
 @EITHER
-def test_who_is_late_gets_a_place_too(command: Command) -> None:
+def test_a_late_patient_gets_a_turn(command: Command) -> None:
     at_the_hospital().when(command, now=LAST_TURN - MOMENT).accepted()
     missed = at_the_hospital().after(mark_no_show(), now=SLOT)
     missed.when(command, now=at("10:00")).accepted()
 
 
 @EITHER
-def test_no_ficha_no_place(command: Command) -> None:
+def test_without_a_ficha_there_is_no_turn(command: Command) -> None:
     agenda = on_its_stream(published(first="09:00"))
     nothing_booked = given(line_opened(hospital=LA_MERCED), agenda)
     nothing_booked.when(command, now=FROM).rejected("appointment_unknown", path="appointment")
@@ -243,24 +243,24 @@ def test_no_ficha_no_place(command: Command) -> None:
 
 @EITHER
 @pytest.mark.parametrize("hospital", [COTAHUMA, None])
-def test_a_ficha_counts_in_its_own_hospital_alone(command: Command, hospital: str | None) -> None:
+def test_a_ficha_counts_only_in_its_hospital(command: Command, hospital: str | None) -> None:
     agenda = on_its_stream(published(first="09:00"))
     office = given(line_opened(hospital=hospital), agenda).after(book(ANA))
     office.when(command, now=FROM).rejected("appointment_elsewhere", path="appointment")
 
 
 @pytest.mark.parametrize("kind", [take_for, come])
-def test_a_ficha_counts_on_its_own_day_alone_in_la_paz(kind: Kind) -> None:
+def test_a_ficha_counts_only_on_its_day_in_la_paz(kind: Kind) -> None:
     ficha = appointment(agenda=agenda_id(LA_MERCED, NEXT_DAY, "p-1"))
     night = on_its_stream(published(day=NEXT_DAY, first="00:10"))
     line = line_opened(hospital=LA_MERCED, last_turn_at=at("23:59"), closes_at=at("23:59"))
     office = given(line, night).after(book(ANA, agenda=agenda_id(LA_MERCED, NEXT_DAY, "p-1")))
-    said = office.when(kind(ficha=ficha), now=at("23:50"))
-    said.rejected("not_its_day", path="appointment", at=at("00:10", NEXT_DAY))
+    answer = office.when(kind(ficha=ficha), now=at("23:50"))
+    answer.rejected("not_its_day", path="appointment", at=at("00:10", NEXT_DAY))
 
 
 @EITHER
-def test_the_line_gives_turns(command: Command) -> None:
+def test_the_line_must_be_giving_turns(command: Command) -> None:
     agenda = on_its_stream(published(first="07:30"))
     office = given(line_opened(hospital=LA_MERCED), agenda).after(book(ANA))
     office.when(command, now=OPENS - MOMENT).rejected("line_not_open_yet", path="line", at=OPENS)
@@ -272,7 +272,7 @@ def test_the_line_gives_turns(command: Command) -> None:
 
 
 @EITHER
-def test_a_turn_is_of_the_line_that_it_names(command: Command) -> None:
+def test_a_turn_s_id_contains_its_line(command: Command) -> None:
     elsewhere = replace(command, turn=turn("ana", OTHER))
     at_the_hospital().when(elsewhere, now=FROM).rejected("invalid_input", path="turn", hint="opaque")
 
@@ -280,19 +280,19 @@ def test_a_turn_is_of_the_line_that_it_names(command: Command) -> None:
 def test_a_ficha_has_one_turn_at_a_time() -> None:
     office = at_the_hospital().after(take_for(), now=FROM)
     for live in (office, office.after(call(), now=FROM), office.after(call(), start("ana"), now=FROM)):
-        said = live.when(take_for("again"), now=FROM)
-        said.rejected("has_a_turn", path="appointment", turn=turn("ana"), number="F-001")
+        answer = live.when(take_for("again"), now=FROM)
+        answer.rejected("has_a_turn", path="appointment", turn=turn("ana"), number="F-001")
 
 
 @pytest.mark.parametrize("kind", [take_for, come])
-def test_a_ficha_that_was_served_gives_no_other_turn(kind: Kind) -> None:
+def test_a_served_ficha_gives_no_other_turn(kind: Kind) -> None:
     office = at_the_hospital().after(take_for(), call(), start("ana"), finish("ana"), now=FROM)
-    said = office.when(kind("again"), now=SLOT)
-    said.rejected("has_a_turn", path="appointment", turn=turn("ana"), number="F-001")
+    answer = office.when(kind("again"), now=SLOT)
+    answer.rejected("has_a_turn", path="appointment", turn=turn("ana"), number="F-001")
 
 
 @pytest.mark.parametrize("kind", [take_for, come])
-def test_who_was_absent_or_left_may_take_another(kind: Kind) -> None:
+def test_an_absent_or_left_ficha_gives_another_turn(kind: Kind) -> None:
     office = at_the_hospital().after(take_for(), now=FROM)
     for over in (
         office.after(leave("ana"), now=FROM),
@@ -303,17 +303,17 @@ def test_who_was_absent_or_left_may_take_another(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", [take_for, come])
-def test_who_waits_without_the_ficha_has_a_turn_already(kind: Kind) -> None:
+def test_a_waiting_person_has_a_turn_already(kind: Kind) -> None:
     office = at_the_hospital().after(take("ana"))
     office.when(kind("again"), now=FROM).rejected("has_a_turn", path="appointment", turn=turn("ana"), number="A-001")
 
 
-def test_its_numbers_are_those_of_its_class_and_it_is_called_by_the_policy() -> None:
+def test_a_ficha_s_turn_has_its_class_and_follows_the_policy() -> None:
     office = at_the_hospital().after(take("eva"), take("rosa", reason="INFANT")).after(come(), now=FROM)
     assert waiting(office) == ["P-001", "F-001", "A-001"]
 
 
-def test_with_a_transfer_in_the_hospital_the_ficha_goes_on() -> None:
+def test_a_transfer_within_the_hospital_keeps_the_ficha() -> None:
     lines = line_opened(hospital=LA_MERCED), line_opened(OTHER, hospital=LA_MERCED)
     office = given(*lines, on_its_stream(published(first="09:00"))).after(book(ANA))
     moved = office.after(take_for(), transfer("ana"), now=FROM)

@@ -17,7 +17,7 @@ from domain.calendar import in_words
         (date(2027, 8, 4), "miércoles 4 de agosto de 2027", "Wednesday 4 August 2027"),
     ],
 )
-def test_a_moment_is_shown_in_words_in_the_time_of_la_paz(moment: date, spanish: str, english: str) -> None:
+def test_a_time_is_written_in_words_in_la_paz_time(moment: date, spanish: str, english: str) -> None:
     assert in_words(moment, "es") == spanish
     assert in_words(moment, "en") == english
 

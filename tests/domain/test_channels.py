@@ -10,6 +10,6 @@ CHANNELS = sorted({*get_args(agenda.Channel), *get_args(turns.Channel)})
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_citizens_act_by_web_and_clerks_by_all_else(channel: str) -> None:
+def test_citizens_use_web_and_clerks_the_other_channels(channel: str) -> None:
     assert may_use("citizen", channel) == (channel == "WEB")
     assert may_use("clerk", channel) == (channel != "WEB")

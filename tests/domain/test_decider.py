@@ -1,4 +1,4 @@
-"""The protocol: building commands of untrusted fields, declaring events and folds, deciding."""
+"""The protocol: building commands from untrusted fields, declaring events and folds, deciding."""
 
 import re
 from collections.abc import Iterator
@@ -163,7 +163,7 @@ LOOKED_UP = {"RegisterWebhook.kinds[]"}  # the decision takes only those of a li
 
 
 def unlimited(kind: inspect.Type, path: str) -> Iterator[str]:
-    """The texts and lists within a type that may be of any length."""
+    """The texts and lists within a type that have no length limit."""
     match kind:
         case inspect.StrType(max_length=None, pattern=None) | inspect.ListType(max_length=None):
             yield path
@@ -182,12 +182,12 @@ def unlimited(kind: inspect.Type, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", RIGHT)
-def test_each_text_and_each_list_of_a_command_has_a_limit(command: type[Command]) -> None:
+def test_texts_and_lists_of_commands_have_limits(command: type[Command]) -> None:
     assert set(unlimited(inspect.type_info(command), command.__name__)) <= LOOKED_UP
 
 
 @pytest.mark.parametrize("command", RIGHT)
-def test_right_fields_make_a_command(command: type[Command]) -> None:
+def test_valid_fields_make_a_command(command: type[Command]) -> None:
     assert isinstance(build(command, **RIGHT[command]), command)
 
 
@@ -205,9 +205,7 @@ def test_a_missing_or_an_unknown_field_is_refused(command: type[Command]) -> Non
     ("wrong", "path"),
     [({"hospital": 5}, "hospital"), ({"release_at": 5}, "release_at"), ({"quotas": {"FAX": 1}}, "quotas")],
 )
-def test_a_value_of_another_kind_is_named_and_not_taken_for_a_number_out_of_bounds(
-    wrong: dict[str, Any], path: str
-) -> None:
+def test_a_value_of_a_wrong_type_is_named(wrong: dict[str, Any], path: str) -> None:
     refused = refusal(PublishAgenda, **wrong)
     assert (refused.path, refused.details) == (path, {"hint": "type"})
 
@@ -223,7 +221,7 @@ def test_a_code_is_short_and_plain(command: type[Command], field: str, wrong: st
 
 
 @pytest.mark.parametrize("right", ["a", "7", "la-merced", "a" * 40])
-def test_a_right_code_is_taken(right: str) -> None:
+def test_a_valid_code_is_accepted(right: str) -> None:
     assert build(RegisterHospital, hospital=right, name="x").hospital == right
 
 
@@ -231,7 +229,7 @@ def test_a_right_code_is_taken(right: str) -> None:
 @pytest.mark.parametrize(
     "wrong", ["", "ana", "A" * 26, "1" * 26, "a" * 25, "a" * 27, "../../etc/passwd", "a" * 26 + "\n"]
 )
-def test_an_id_tells_nothing_and_is_26_characters_long(command: type[Command], field: str, wrong: str) -> None:
+def test_an_id_is_opaque_and_has_26_characters(command: type[Command], field: str, wrong: str) -> None:
     refused = refusal(command, **{field: wrong})
     assert (refused.path, refused.details) == (field, {"hint": "opaque"})
 
@@ -240,7 +238,7 @@ def test_an_id_tells_nothing_and_is_26_characters_long(command: type[Command], f
 @pytest.mark.parametrize(
     "wrong", ["", "la-merced", "la-merced/2027-1-15/p", "la-merced/2027-01-15/", f"{AGENDA}/x", f"{AGENDA}\n"]
 )
-def test_an_agenda_is_named_by_hospital_date_and_practitioner(command: type[Command], wrong: str) -> None:
+def test_an_agenda_s_id_is_hospital_date_and_practitioner(command: type[Command], wrong: str) -> None:
     refused = refusal(command, agenda=wrong)
     assert (refused.path, refused.details) == ("agenda", {"hint": "agenda"})
 
@@ -249,7 +247,7 @@ def test_an_agenda_is_named_by_hospital_date_and_practitioner(command: type[Comm
 @pytest.mark.parametrize(
     "wrong", ["", opaque("ficha"), AGENDA, f"{AGENDA}/x", f"/{AGENDA}/{opaque('ficha')}", f"{appointment()}\n"]
 )
-def test_an_appointment_is_named_by_its_agenda_and_an_id(command: type[Command], wrong: str) -> None:
+def test_an_appointment_s_id_is_its_agenda_s_and_an_opaque_id(command: type[Command], wrong: str) -> None:
     refused = refusal(command, appointment=wrong)
     assert (refused.path, refused.details) == ("appointment", {"hint": "opaque"})
 
@@ -293,7 +291,7 @@ def test_an_appointment_is_named_by_its_agenda_and_an_id(command: type[Command],
         (PublishAgenda, "release_at", "2027-01-15T07:00:00", "type"),  # no time zone, no instant
     ],
 )
-def test_a_wrong_value_is_refused_with_its_field_and_what_is_right(
+def test_an_invalid_value_is_refused_with_its_field_and_a_hint(
     command: type[Command], field: str, wrong: object, hint: str
 ) -> None:
     refused = refusal(command, **{field: wrong})
@@ -354,7 +352,7 @@ def test_the_wrong_slot_of_many_is_named(wrong: dict[str, Any], path: str, detai
 
 
 @pytest.mark.parametrize(("field", "right"), [("phone", ""), ("email", ""), ("phone", "2123456"), ("email", "a@b")])
-def test_contacts_may_be_left_out(field: str, right: str) -> None:
+def test_contacts_are_optional(field: str, right: str) -> None:
     assert getattr(build(RegisterPerson, **RIGHT[RegisterPerson] | {field: right}), field) == right
 
 
@@ -387,13 +385,13 @@ def test_a_command_cannot_be_changed(command: type[Command]) -> None:
         setattr(built, built.__struct_fields__[0], "other")
 
 
-def test_states_do_not_share_their_empty_beginnings() -> None:
+def test_initial_states_share_no_containers() -> None:
     first, second = fold("patient/x", ()), fold("patient/x", ())
     first.visits["x"] = 1
     assert second.visits == {}
 
 
-def test_a_stream_of_a_category_that_nobody_declared_does_not_fold() -> None:
+def test_a_stream_of_an_undeclared_category_does_not_fold() -> None:
     with pytest.raises(KeyError):
         fold("nowhere/1", ())
 
@@ -403,7 +401,7 @@ def test_a_stream_of_a_category_that_nobody_declared_does_not_fold() -> None:
 
 @pytest.fixture
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is forgotten after it."""
+    """Removes the test's declarations afterwards."""
     for name in ("EVENTS", "UPCASTERS", "FOLDS"):
         monkeypatch.setattr(decider, name, {})
     monkeypatch.setattr(decision, "DECISIONS", {})
@@ -454,7 +452,7 @@ def test_an_event_with_personal_fields_names_its_subject() -> None:
 
 
 @pytest.mark.usefixtures("_own_registry")
-def test_an_old_version_is_declared_with_the_way_to_the_new_one() -> None:
+def test_an_old_version_is_upcast() -> None:
     @upcasts("thing_happened.v1", "thing_happened.v2")
     def upcast(old: dict[str, Any]) -> dict[str, Any]:
         return old | {"new": True}
@@ -463,7 +461,7 @@ def test_an_old_version_is_declared_with_the_way_to_the_new_one() -> None:
 
 
 @pytest.mark.usefixtures("_own_registry")
-def test_a_name_is_that_of_an_event_or_of_an_old_version_never_both() -> None:
+def test_a_name_belongs_to_an_event_or_an_old_version() -> None:
     upcasts("thing_happened.v1", "thing_happened.v2")(dict)
     with pytest.raises(TypeError, match=r"thing_happened\.v1 is upcast to thing_happened\.v2"):
 
@@ -481,7 +479,7 @@ def test_a_name_is_that_of_an_event_or_of_an_old_version_never_both() -> None:
 
 
 @pytest.mark.usefixtures("_own_registry")
-def test_versions_do_not_go_round_in_circles() -> None:
+def test_circular_upcasts_are_refused() -> None:
     upcasts("a.v1", "a.v2")(dict)
     upcasts("a.v2", "a.v3")(dict)
     for old, to in [("a.v3", "a.v1"), ("a.v3", "a.v2"), ("a.v3", "a.v3")]:
@@ -492,7 +490,7 @@ def test_versions_do_not_go_round_in_circles() -> None:
 
 @pytest.mark.parametrize("kind", EVENTS.values())
 def test_events_have_no_rules_so_that_old_ones_stay_readable(kind: type[Event]) -> None:
-    """Not even lists of words: a channel that is dropped must not make its bookings unreadable."""
+    """Not even lists of words: removing a channel must not make its bookings unreadable."""
 
     def leaves(of: Any) -> list[Any]:
         match of:
@@ -512,7 +510,7 @@ def test_events_have_no_rules_so_that_old_ones_stay_readable(kind: type[Event]) 
     assert [leaf for leaf in leaves(msgspec.inspect.type_info(kind)) if leaf not in plain] == []
 
 
-def test_a_word_that_nobody_knows_any_more_decodes_and_folds() -> None:
+def test_an_obsolete_value_decodes_and_folds() -> None:
     stored: list[tuple[type[Event], bytes]] = [
         (AgendaPublished, msgspec.json.encode(published(quotas={"WEB": 1})).replace(b"WEB", b"FAX")),
         (
@@ -536,7 +534,7 @@ def test_an_event_without_personal_fields_has_nothing_to_redact() -> None:
     assert redacted(event) == event
 
 
-def test_an_event_is_kept_as_json_without_what_goes_without_saying() -> None:
+def test_an_event_is_stored_as_json_without_defaults() -> None:
     event = HospitalRegistered(hospital=LA_MERCED, name="Hospital La Merced")
     assert msgspec.json.decode(msgspec.json.encode(event)) == {"hospital": LA_MERCED, "name": "Hospital La Merced"}
     assert PersonRegistered.subject_field == "person"
@@ -559,7 +557,7 @@ def test_a_refusal_reads_well_in_a_log() -> None:
     assert str(Overloaded()) == "overloaded at the command"
 
 
-def test_a_command_says_which_persons_must_be_registered() -> None:
+def test_a_command_declares_its_required_persons() -> None:
     naming: dict[type[Command], dict[str, str]] = {
         HoldSlot: {"patient": people.stream(RIGHT[HoldSlot]["patient"])},
         BookAppointment: {"patient": people.stream(RIGHT[BookAppointment]["patient"])},

@@ -40,21 +40,21 @@ def test_a_refusal_has_its_path_its_details_and_a_text_in_each_language() -> Non
     assert refusal.message("en") == "Lamp 3 failed on Friday 15 January, 08:30."
 
 
-def test_a_wrong_input_says_what_a_right_one_looks_like() -> None:
+def test_an_invalid_input_hints_at_a_valid_one() -> None:
     refusal = InvalidInput(path="lamp", hint=LampHint(limit=9))
     assert refusal.details == {"hint": "lamp", "limit": 9}
     assert refusal.message("en") == "Invalid value: a lamp is 1 to 9."
     assert InvalidInput(hint=SlugHint()).details == {"hint": "slug"}
 
 
-def test_the_state_of_a_turn_is_said_in_words() -> None:
+def test_a_turn_s_state_is_written_in_words() -> None:
     refusal = TurnElsewhere(path="turn", number="A-017", state="SERVED")
     assert refusal.message("es") == "No se puede hacer eso con el turno A-017: ya fue atendido."
     assert refusal.message("en") == "That can't be done with turn A-017: it was served."
     assert refusal.details == {"number": "A-017", "state": "SERVED"}
 
 
-def test_a_bound_and_a_channel_are_said_in_words() -> None:
+def test_bounds_and_channels_are_written_in_words() -> None:
     assert InvalidInput(hint=LengthHint(bound="<= 120")).message("es") == (
         "Dato no válido: debe tener como máximo 120 caracteres o elementos."
     )
@@ -68,7 +68,7 @@ def test_a_bound_and_a_channel_are_said_in_words() -> None:
     assert set(CHANNEL_WORDS) == set(get_args(Channel))
 
 
-def test_every_refusal_says_its_instant_in_words_in_the_time_of_la_paz() -> None:
+def test_refusals_write_times_in_words_in_la_paz_time() -> None:
     at = datetime(2026, 12, 1, 12, 40, tzinfo=UTC)
     load_domain()
     for refusal in REFUSALS.values():
@@ -79,14 +79,14 @@ def test_every_refusal_says_its_instant_in_words_in_the_time_of_la_paz() -> None
             assert "Tuesday 1 December, 08:40" in made.message("en"), refusal
 
 
-def test_a_detail_that_is_missing_or_unknown_is_an_error() -> None:
+def test_a_missing_or_unknown_detail_is_an_error() -> None:
     with pytest.raises(TypeError, match="lamp"):
         LampBroken(at=datetime(2027, 1, 15, tzinfo=UTC))  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="lampe"):
         LampBroken(lampe=1, lamp=1, at=datetime(2027, 1, 15, tzinfo=UTC))  # type: ignore[call-arg]
 
 
-def test_a_refusal_that_is_declared_wrongly_keeps_the_program_from_starting() -> None:
+def test_a_wrongly_declared_refusal_fails_at_import() -> None:
     with pytest.raises(TypeError, match="same code"):
 
         class _SlotAlreadyTaken(Rejected, code="slot_taken", es="a", en="b"): ...

@@ -1,4 +1,4 @@
-"""Identifiers: what is a right one, and the one way to write it."""
+"""Identifiers: valid forms, and the one spelling of each."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ from domain.identifiers import (
 )
 
 
-def test_identifiers_are_put_together_and_taken_apart() -> None:
+def test_identifiers_are_composed_and_parsed() -> None:
     day = date(2027, 1, 4)
     assert agenda_parts(agenda_id("la-merced", day, "p-01")) == ("la-merced", day, "p-01")
     assert line_parts(line_id("sopocachi", "cadastre", day)) == ("sopocachi", "cadastre", day)
@@ -98,22 +98,22 @@ def test_every_department_issues_identity_numbers(department: str) -> None:
         "4820193" + " " * 40,
     ],
 )
-def test_a_wrong_identity_number_is_refused_with_what_a_right_one_looks_like(said: str) -> None:
+def test_an_invalid_identity_number_is_refused_with_a_hint(said: str) -> None:
     with pytest.raises(Rejected) as refused:
         parse_ci(said)
     assert (refused.value.code, refused.value.path) == ("invalid_input", "identity")
     assert refused.value.details == {"hint": "identity_number"}
 
 
-def test_who_issued_a_number_does_not_make_it_another() -> None:
+def test_the_department_does_not_distinguish_numbers() -> None:
     assert ci_key(parse_ci("4820193-1A LP")) == ci_key(parse_ci("4820193-1A SC")) == "4820193-1A"
 
 
-def test_a_complement_makes_it_another() -> None:
+def test_a_complement_distinguishes_numbers() -> None:
     assert ci_key(parse_ci("4820193-1A")) != ci_key(parse_ci("4820193"))
 
 
-def test_an_appointments_name_says_in_which_agenda_it_is() -> None:
+def test_an_appointment_s_id_contains_its_agenda() -> None:
     agenda = agenda_id("la-merced", date(2027, 1, 5), "p-0012")
     assert agenda == "la-merced/2027-01-05/p-0012"
     assert agenda_of(f"{agenda}/{'a' * 26}") == agenda
@@ -127,7 +127,7 @@ def test_an_appointments_name_says_in_which_agenda_it_is() -> None:
     gap=st.sampled_from(["", " ", ".", "\t"]),
     lower=st.booleans(),
 )
-def test_however_a_number_is_spelt_it_is_one_person_s(
+def test_all_spellings_of_a_number_are_one_number(
     number: int, complement: str, department: str, zeros: int, gap: str, *, lower: bool
 ) -> None:
     written = f"{number}" + (f"-{complement}" if complement else "") + (f" {department}" if department else "")
@@ -137,7 +137,7 @@ def test_however_a_number_is_spelt_it_is_one_person_s(
     assert ci_key(written) == f"{number}" + (f"-{complement}" if complement else "")
 
 
-def test_what_is_not_seen_is_in_no_name() -> None:
+def test_names_have_no_invisible_characters() -> None:
     unseen = re.compile(f"[{UNSEEN}]")
     passed = [
         hex(code)
@@ -149,7 +149,7 @@ def test_what_is_not_seen_is_in_no_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["Ñusta Túpac-Amaru", "D'Orbigny", "Juan  Pérez", "李小龍", "José"])
-def test_names_of_people_are_names(name: str) -> None:
+def test_usual_names_are_accepted(name: str) -> None:
     assert fits(NAME, name)
 
 
@@ -161,7 +161,7 @@ def test_names_of_people_are_names(name: str) -> None:
         (APPOINTMENT_NAME, f"la-merced/2027-01-05/p-0012/{'a' * 26}", "la-merced/2027-01-05/p-0012"),
     ],
 )
-def test_a_text_fits_a_form_as_a_whole(form: Meta, right: str, wrong: str) -> None:
+def test_a_form_matches_the_whole_text(form: Meta, right: str, wrong: str) -> None:
     assert fits(form, right)
     assert not fits(form, wrong)
     assert not fits(form, f"{right}\n")
@@ -198,7 +198,7 @@ def test_a_text_fits_a_form_as_a_whole(form: Meta, right: str, wrong: str) -> No
         ("a-" * 5_000, None),
     ],
 )
-def test_an_id_says_what_it_names(name: str, kind: str | None) -> None:
+def test_an_id_s_form_tells_its_kind(name: str, kind: str | None) -> None:
     assert kind_of_id(name) == kind
 
 

@@ -1,4 +1,4 @@
-"""The sentences of msgspec that are taken apart: each test fails when the library's words change."""
+"""Parsing msgspec's error messages: a test fails if the library changes them."""
 
 from typing import Annotated, Any, Literal
 

@@ -17,7 +17,7 @@ def test_a_service_point_is_registered() -> None:
     given(hospital_registered()).when(REGISTER).then((stream(SOPOCACHI), REGISTERED))
 
 
-def test_one_that_is_no_ward_needs_no_hospital() -> None:
+def test_an_office_needs_no_hospital() -> None:
     office = RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma")
     given().when(office).accepted()
 
@@ -26,7 +26,7 @@ def test_its_hospital_must_be_registered() -> None:
     given().when(REGISTER).rejected("hospital_unknown", path="hospital", hospital=LA_MERCED)
 
 
-def test_registering_it_again_is_nothing() -> None:
+def test_registering_it_again_changes_nothing() -> None:
     given(hospital_registered(), REGISTERED).when(REGISTER).nothing()
 
 
@@ -38,9 +38,9 @@ def test_registering_it_again_is_nothing() -> None:
         RegisterServicePoint(service_point=SOPOCACHI, name="Subalcaldía Cotahuma"),
     ],
 )
-def test_nothing_about_it_is_said_otherwise_later(other: RegisterServicePoint) -> None:
-    said = given(hospital_registered(), REGISTERED).when(other)
-    said.rejected("service_point_exists", path="service_point", name="Subalcaldía Cotahuma")
+def test_a_different_registration_is_refused(other: RegisterServicePoint) -> None:
+    answer = given(hospital_registered(), REGISTERED).when(other)
+    answer.rejected("service_point_exists", path="service_point", name="Subalcaldía Cotahuma")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What mypy finds in a decision and in a refusal: wrong examples, each with what is said of it."""
+"""mypy's errors in decisions and refusals: wrong examples, each with its message."""
 
 import re
 from pathlib import Path
@@ -109,7 +109,7 @@ raise SlotTaken(path="slot", slot=1, alternative=[], alternatives=[])
 }
 
 
-def test_mypy_finds_what_is_wrong_with_a_decision(tmp_path: Path) -> None:
+def test_mypy_checks_the_states_of_a_decision(tmp_path: Path) -> None:
     files = {}
     for number, (name, (source, _)) in enumerate(EXAMPLES.items()):
         files[name] = tmp_path / f"example_{number}.py"

@@ -1,4 +1,4 @@
-"""Webhooks and deliveries, as administrators and the scheduler speak of them."""
+"""Webhooks and deliveries: commands of administrators and the scheduler."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,24 +32,24 @@ DELIVERY = f"{SMS}/17"
 
 
 def register(**changed: Any) -> RegisterWebhook:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "webhook": SMS,
         "url": "https://sms.example.org/hook",
         "name": "SMS",
         "kinds": ["notice_given"],
     }
-    return build(RegisterWebhook, **said | changed)
+    return build(RegisterWebhook, **fields | changed)
 
 
 def registered(**changed: Any) -> WebhookRegistered:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "webhook": SMS,
         "url": "https://sms.example.org/hook",
         "name": "SMS",
         "kinds": ["notice_given"],
         "generation": 1,
     }
-    return WebhookRegistered(**said | changed)
+    return WebhookRegistered(**fields | changed)
 
 
 def test_a_webhook_is_registered_once() -> None:
@@ -57,7 +57,7 @@ def test_a_webhook_is_registered_once() -> None:
     given(registered()).when(register()).nothing()
 
 
-def test_what_was_said_of_it_can_be_changed() -> None:
+def test_a_webhook_can_be_changed() -> None:
     kinds = ["notice_given", "line_closed"]
     given(registered()).when(register(kinds=kinds)).then((WEBHOOKS, registered(kinds=sorted(kinds))))
     given(registered()).when(register(kinds=["notice_given"] * 2)).rejected("invalid_input", path="kinds", hint="once")
@@ -65,7 +65,7 @@ def test_what_was_said_of_it_can_be_changed() -> None:
     unknown.rejected("invalid_input", path="kinds.1", hint="type")
 
 
-def test_a_new_generation_has_another_secret_and_no_old_one_comes_back() -> None:
+def test_a_generation_changes_the_secret_and_only_grows() -> None:
     given(registered()).when(register(generation=2)).then((WEBHOOKS, registered(generation=2)))
     wrong = given(registered(generation=3)).when(register(generation=2))
     wrong.rejected("invalid_input", path="generation", hint="number", bound=">= 3")
@@ -74,7 +74,7 @@ def test_a_new_generation_has_another_secret_and_no_old_one_comes_back() -> None
     removed.when(register(generation=4)).then((WEBHOOKS, registered(generation=4)))
 
 
-def test_there_are_so_many_at_most() -> None:
+def test_the_number_of_webhooks_is_limited() -> None:
     full = given(*(registered(webhook=f"w-{number}") for number in range(WEBHOOKS_MAX)))
     full.when(register()).rejected("too_many_webhooks", path="webhook", limit=WEBHOOKS_MAX)
     full.when(register(webhook="w-7", name="another")).accepted()
@@ -100,7 +100,7 @@ def test_a_webhook_is_removed_once() -> None:
         "https://e.org/" + "x" * 486,
     ],
 )
-def test_where_it_may_be(url: str) -> None:
+def test_allowed_urls(url: str) -> None:
     given().when(register(url=url)).accepted()
 
 
@@ -121,7 +121,7 @@ def test_where_it_may_be(url: str) -> None:
         ("https://e.org/" + "x" * 487, "length"),
     ],
 )
-def test_where_it_may_not_be(url: str, hint: str) -> None:
+def test_refused_urls(url: str, hint: str) -> None:
     with pytest.raises(Rejected) as refused:
         register(url=url)
     assert (refused.value.code, refused.value.path, refused.value.details["hint"]) == ("invalid_input", "url", hint)
@@ -132,7 +132,7 @@ def failed(office: Office, times: int, *, first: int = 1) -> Office:
     return office.after(*commands)
 
 
-def test_what_was_taken_is_delivered() -> None:
+def test_an_accepted_message_is_delivered() -> None:
     for status in (200, 204, 299):
         answer = given().when(RecordAttempt(delivery=DELIVERY, attempt=1, status=status))
         attempted = DeliveryAttempted(
@@ -142,7 +142,7 @@ def test_what_was_taken_is_delivered() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [(199, None), (301, None), (404, None), (500, None), (None, "timeout")])
-def test_what_was_not_is_sent_again(status: int | None, error: Any) -> None:
+def test_a_failed_message_is_repeated(status: int | None, error: Any) -> None:
     ((_, event),) = given().when(RecordAttempt(delivery=DELIVERY, attempt=1, status=status, error=error)).recorded
     assert isinstance(event, DeliveryAttempted)
     assert event.state == "PENDING"
@@ -150,19 +150,19 @@ def test_what_was_not_is_sent_again(status: int | None, error: Any) -> None:
     assert BACK_OFF[0] <= event.next_at - NOW <= BACK_OFF[0] * 1.2
 
 
-def test_in_three_days_it_is_given_up() -> None:
+def test_a_message_is_given_up_after_three_days() -> None:
     assert timedelta(days=2.5) < sum(BACK_OFF, timedelta()) < timedelta(days=3.5)
     nearly = failed(given(), ATTEMPTS_MAX - 1)
     assert nearly.state(delivery_stream(DELIVERY)).state == "PENDING"
     assert failed(nearly, 1, first=ATTEMPTS_MAX).state(delivery_stream(DELIVERY)).state == "GIVEN_UP"
 
 
-def test_where_nobody_is_any_more_it_is_given_up_at_once() -> None:
+def test_a_message_is_given_up_at_once_after_410() -> None:
     gone = given().after(RecordAttempt(delivery=DELIVERY, attempt=1, status=410))
     assert gone.state(delivery_stream(DELIVERY)).state == "GIVEN_UP"
 
 
-def test_the_pauses_of_two_deliveries_differ_and_those_of_one_do_not() -> None:
+def test_pauses_differ_between_deliveries_only() -> None:
     pauses = set()
     for number in (1, 2, 1):
         ((_, event),) = given().when(RecordAttempt(delivery=f"{SMS}/{number}", attempt=1, status=500)).recorded
@@ -171,14 +171,14 @@ def test_the_pauses_of_two_deliveries_differ_and_those_of_one_do_not() -> None:
     assert len(pauses) == 2
 
 
-def test_an_attempt_is_heard_once() -> None:
+def test_an_attempt_is_recorded_once() -> None:
     once = given().after(RecordAttempt(delivery=DELIVERY, attempt=1, status=500))
     once.when(RecordAttempt(delivery=DELIVERY, attempt=1, status=200)).nothing()
     once.when(RecordAttempt(delivery=DELIVERY, attempt=3, status=200)).nothing()
     once.when(RecordAttempt(delivery=DELIVERY, attempt=2, status=200)).accepted()
 
 
-def test_whatever_was_tried_can_be_asked_for_again_a_number_of_times() -> None:
+def test_resends_of_a_tried_message_are_limited() -> None:
     office = failed(given(registered()), 1)
     requested = (delivery_stream(DELIVERY), DeliveryRequested(delivery=DELIVERY, requested_at=NOW))
     for number in range(RESENDS_MAX):
@@ -189,14 +189,14 @@ def test_whatever_was_tried_can_be_asked_for_again_a_number_of_times() -> None:
     office.when(ResendDelivery(delivery=DELIVERY)).rejected("resent_too_often", path="delivery", limit=RESENDS_MAX)
 
 
-def test_what_was_given_up_and_asked_for_again_is_tried_as_often_as_before() -> None:
+def test_a_resent_message_is_repeated_like_a_new_one() -> None:
     office = failed(given(registered()), ATTEMPTS_MAX).after(ResendDelivery(delivery=DELIVERY))
     again = failed(office, ATTEMPTS_MAX - 1, first=ATTEMPTS_MAX + 1)
     assert again.state(delivery_stream(DELIVERY)).state == "PENDING"
     assert failed(again, 1, first=2 * ATTEMPTS_MAX).state(delivery_stream(DELIVERY)).state == "GIVEN_UP"
 
 
-def test_what_is_unknown_can_t_be_asked_for() -> None:
+def test_an_unknown_delivery_cannot_be_resent() -> None:
     given().when(ResendDelivery(delivery=DELIVERY)).rejected("webhook_unknown", path="delivery")
     given(registered()).when(ResendDelivery(delivery=DELIVERY)).rejected("delivery_unknown", path="delivery")
     removed = failed(given(registered()), 1).after(RemoveWebhook(webhook=SMS))
@@ -204,7 +204,7 @@ def test_what_is_unknown_can_t_be_asked_for() -> None:
 
 
 @pytest.mark.parametrize("delivery", ["sms", "sms/", "sms/0", "sms/-1", "sms/x", "/1", "sms/1/2", "sms/" + "1" * 19])
-def test_what_is_no_name_of_a_delivery_is_refused(delivery: str) -> None:
+def test_a_malformed_delivery_id_is_refused(delivery: str) -> None:
     with pytest.raises(Rejected) as refused:
         build(ResendDelivery, delivery=delivery)
     assert (refused.value.code, refused.value.path) == ("invalid_input", "delivery")

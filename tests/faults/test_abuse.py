@@ -230,10 +230,10 @@ def variables(**said: Any) -> bytes:
 def test_bodies_that_cost_much_are_refused(
     street: Street, body: bytes, headers: dict[str, str], status: int, message: str
 ) -> None:
-    said = {"Content-Type": "application/json"} | headers
+    fields = {"Content-Type": "application/json"} | headers
 
     def ask(_: int) -> httpx.Response:
-        return street.http.post("/graphql", content=body, headers=said)
+        return street.http.post("/graphql", content=body, headers=fields)
 
     for answer in many(ask, REPEATS):
         assert answer.status_code == status
@@ -319,8 +319,8 @@ def test_requests_that_come_all_at_once_are_answered_one_after_another(street: S
     last = post(LENGTH, "X-Correlation-Id: last") + RIGHT
     answers = street.hear(b"".join(asked) + last, timeout_s=30).split(b"HTTP/1.1 ")[1:]
     assert all(answer.startswith(b"200 ") for answer in answers)
-    told = [answer.lower().partition(b"x-correlation-id: ")[2].split(b"\r\n")[0] for answer in answers]
-    assert told == [*(b"p-%d" % n for n in range(200)), b"last"]
+    texts = [answer.lower().partition(b"x-correlation-id: ")[2].split(b"\r\n")[0] for answer in answers]
+    assert texts == [*(b"p-%d" % n for n in range(200)), b"last"]
 
 
 def connections(street: Street) -> int:

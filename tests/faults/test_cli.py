@@ -196,8 +196,8 @@ def test_who_started_the_database_stops_it_only_when_nobody_else_uses_it(folder:
     first.stdin.write("\n")
     first.stdin.flush()
     assert first.stdout.readline() == "(0,)\n"
-    said = iter(first.stderr.readline, "")
-    assert any("waiting for others to finish" in line for line in said)
+    output = iter(first.stderr.readline, "")
+    assert any("waiting for others to finish" in line for line in output)
     assert first.poll() is None
     third = start(sys.executable, "-c", USER, str(folder))  # may come while the first waits
     assert uses(third)

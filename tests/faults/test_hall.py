@@ -260,8 +260,8 @@ def delays(office: Office, *, followers: int, calls: int, pause_s: float) -> lis
     waits_s = []
     for _, told in found:
         assert told[-1][1]["line"] == board
-        said = [one for _, one in told]
-        assert [one["previous"] for one in said] == [None, *(one["position"] for one in said[:-1])]
+        texts = [one for _, one in told]
+        assert [one["previous"] for one in texts] == [None, *(one["position"] for one in texts[:-1])]
         waits_s += [at - times[one["position"]].timestamp() for at, one in told if one["position"] in called]
     return sorted(waits_s)
 

@@ -95,8 +95,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 async def register(core: Core, receiver: Receiver, **more: Any) -> None:
-    said = {"webhook": HOOK, "url": receiver.url, "name": "SMS", "kinds": ["notice_given", "line_closed"]}
-    await core.lane.submit(build(RegisterWebhook, **said | more), key("webhook"))
+    fields = {"webhook": HOOK, "url": receiver.url, "name": "SMS", "kinds": ["notice_given", "line_closed"]}
+    await core.lane.submit(build(RegisterWebhook, **fields | more), key("webhook"))
 
 
 async def notice(core: Core, name: str, line: str) -> str:
@@ -194,9 +194,9 @@ async def test_what_fell_due_while_none_was_there_is_done_and_told_once_one_is(
             process.send_signal(signal.SIGTERM)
         assert [process.wait(START_S) for process in (one, other)] == [0, 0]
     assert sorted(names[-2:]) == ["line_closed.v1", "turn_absent.v1"]
-    said = msgspec.json.decode(receiver.got[0].body)
-    assert said["type"] == "line_closed"
-    assert len(said["data"]["unserved"]) == 2
+    response = msgspec.json.decode(receiver.got[0].body)
+    assert response["type"] == "line_closed"
+    assert len(response["data"]["unserved"]) == 2
 
 
 @pytest.mark.anyio

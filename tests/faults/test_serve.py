@@ -179,8 +179,8 @@ def has_caught_up(url: str) -> bool:
 
 def test_it_starts_its_scheduler_again(city: City) -> None:
     with receiving() as receiver:
-        said = {"idempotencyKey": "k", "webhook": "sms", "name": "SMS", "url": receiver.url, "kinds": ["LINE_CLOSED"]}
-        told = gql(city.url, WEBHOOK, input=said)["data"]["registerWebhook"]
+        fields = {"idempotencyKey": "k", "webhook": "sms", "name": "SMS", "url": receiver.url, "kinds": ["LINE_CLOSED"]}
+        told = gql(city.url, WEBHOOK, input=fields)["data"]["registerWebhook"]
         assert (told["errors"], told["secret"][:6]) == ([], "whsec_")
         (first,) = schedulers(city.server)
         first.send_signal(signal.SIGKILL)

@@ -150,7 +150,7 @@ FIXED = {
 }
 
 
-def test_tables_of_version_1_have_the_columns_that_they_had() -> None:
+def test_tables_of_version_1_keep_their_columns() -> None:
     assert {name: dict(one.columns.types) for name, one in read_models().items()} == COLUMNS
     assert {name: tuple(one.columns.types) for name, one in read_models().items()} == {
         name: tuple(columns) for name, columns in COLUMNS.items()

@@ -79,8 +79,8 @@ def wish(dice: random.Random, count: int, told: Told, due: dict[str, int]) -> li
     """What comes to mind."""
     match dice.randrange(8):
         case 0:
-            said = {"url": "https://example.org", "name": "x", "kinds": dice.choice(KINDS), "generation": count + 1}
-            return [build(RegisterWebhook, webhook=dice.choice(HOOKS), **said)]
+            fields = {"url": "https://example.org", "name": "x", "kinds": dice.choice(KINDS), "generation": count + 1}
+            return [build(RegisterWebhook, webhook=dice.choice(HOOKS), **fields)]
         case 1 if dice.random() < 0.3:
             return [build(RemoveWebhook, webhook=dice.choice(HOOKS))]
         case 2:
@@ -90,8 +90,8 @@ def wish(dice: random.Random, count: int, told: Told, due: dict[str, int]) -> li
             return [build(ResendDelivery, delivery=dice.choice(sorted(told.deliveries)))]
         case 4 | 5 if due:
             name = dice.choice(sorted(due))
-            said = {"status": dice.choice([200, 410, 500, 500, 500])}
-            return [build(RecordAttempt, delivery=name, attempt=due[name] + 1, **said)]
+            fields = {"status": dice.choice([200, 410, 500, 500, 500])}
+            return [build(RecordAttempt, delivery=name, attempt=due[name] + 1, **fields)]
         case _:
             command = open_line(service="notices")
             taken = take(command.line, f"person {count}")
@@ -100,7 +100,7 @@ def wish(dice: random.Random, count: int, told: Told, due: dict[str, int]) -> li
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_is_due_is_what_the_log_says(core: Core, town: Town, views: Views, clock: Clock, seed: int) -> None:
+async def test_due_messages_agree_with_the_log(core: Core, town: Town, views: Views, clock: Clock, seed: int) -> None:
     dice = random.Random(seed)
     told, seen = Told(core), 0
     settled, of = 0, dict[str, int]()

@@ -138,7 +138,7 @@ def failing(
 @pytest.mark.parametrize(
     "caches", [(NOTHING_BYTES, CACHE_BYTES_MAX), (CACHE_BYTES_MAX, CACHE_BYTES_MAX), (LITTLE_BYTES, LITTLE_BYTES)]
 )
-async def test_two_lanes_that_fail_and_clients_who_repeat_themselves(
+async def test_two_failing_lanes_with_repeating_clients_keep_the_rules(
     town: Town, clock: Clock, caches: tuple[int, int], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.001)

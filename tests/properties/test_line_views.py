@@ -119,7 +119,7 @@ def openings() -> list[Command]:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32), st.integers(0, 200))
-def test_rows_say_what_the_stream_says(seed: int, wishes: int) -> None:
+def test_rows_agree_with_their_stream(seed: int, wishes: int) -> None:
     dice = random.Random(seed)  # of Hypothesis's own, most are too dull for anybody to come back
     states: dict[str, Any] = {stream(name): Line() for name in LINES_THERE}
     rows: dict[str, dict[str, Any]] = {TURNS.name: {}, LINES.name: {}}
@@ -174,7 +174,7 @@ def agree(line: Line, row: LineRow, turns: Iterable[TurnRow]) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", range(4))
-async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
+async def test_any_pages_give_the_same_rows_as_a_rebuild(
     core: Core, town: Town, views: Views, clock: Clock, seed: int
 ) -> None:
     dice = random.Random(seed)

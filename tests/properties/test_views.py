@@ -76,7 +76,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
 
 @settings(deadline=None)
 @given(histories(), st.sampled_from(MOMENTS))
-def test_the_row_of_an_agenda_says_what_its_stream_says(events: list[Event], now: datetime) -> None:
+def test_an_agenda_s_row_agrees_with_its_stream(events: list[Event], now: datetime) -> None:
     row: AgendaRow | None = None
     for position, event in enumerate(events, start=1):
         row = AVAILABILITY.evolve(row, Entry(position=position, stream=agendas.stream(AGENDA), event=event), AGENDA)  # type: ignore[assignment]
@@ -136,7 +136,7 @@ class Office:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("seed", range(4))
-async def test_in_whatever_pages_it_comes_to_the_same_as_made_anew(
+async def test_any_pages_give_the_same_rows_as_a_rebuild(
     core: Core, town: Town, views: Views, clock: Clock, seed: int
 ) -> None:
     dice = random.Random(seed)

@@ -1,4 +1,4 @@
-"""What may happen to an agenda: publishing it, holding its slots, booking them, giving them up."""
+"""Agendas: publishing, holding slots, booking, cancelling."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -59,7 +59,7 @@ def slots(agenda: AgendaPublished, *numbers: int) -> list[Slot]:
 def recorded_hold(
     patient: str, slot: int = 1, *, held_at: datetime = NOW, name: str = "hold", renewals: int = 0
 ) -> tuple[Recorded, Recorded]:
-    """Five minutes, on both streams."""
+    """A hold of five minutes, on both streams."""
     until = held_at + timedelta(seconds=300)
     return (
         (
@@ -74,7 +74,7 @@ def recorded_hold(
 
 
 def recorded_booking(patient: str, slot: int = 1, *, channel: Channel = "WEB") -> tuple[Recorded, Recorded]:
-    """In an agenda of slots of 20 minutes from 8, on both streams."""
+    """A booking in an agenda with slots of 20 minutes from 8, on both streams."""
     return (
         (
             stream(AGENDA),
@@ -127,7 +127,7 @@ def test_quotas_and_release_are_published_as_given() -> None:
 
 
 @pytest.mark.parametrize("now", [NOW, at("07:00", NEXT_DAY)])
-def test_publishing_the_same_again_is_nothing_whenever_it_is_said(now: datetime) -> None:
+def test_publishing_the_same_agenda_again_changes_nothing(now: datetime) -> None:
     given(hospital_registered(), published(3)).when(publish(slot_times(3)), now=now).nothing()
     given(hospital_registered(), published(3)).when(publish(slot_times(3)[::-1]), now=now).nothing()
 
@@ -137,7 +137,7 @@ def test_publishing_a_different_agenda_in_its_place_is_refused() -> None:
     office.when(publish(slot_times(4))).rejected("agenda_exists", path="practitioner", agenda=AGENDA)
 
 
-def test_an_unknown_hospital_publishes_nothing() -> None:
+def test_an_agenda_of_an_unknown_hospital_is_refused() -> None:
     given().when(publish(slot_times(1))).rejected("hospital_unknown", path="hospital", hospital=LA_MERCED)
 
 
@@ -147,7 +147,7 @@ def test_today_ends_at_midnight_in_la_paz() -> None:
     given(hospital_registered()).when(command, now=midnight).rejected("in_the_past", path="date", at=DAY)
 
 
-def test_an_agenda_is_published_a_year_ahead_and_not_a_day_more() -> None:
+def test_an_agenda_is_published_at_most_a_year_ahead() -> None:
     last = DAY + timedelta(days=PUBLISH_AHEAD_DAYS_MAX)
     late = last + timedelta(days=1)
     office = given(hospital_registered())
@@ -156,7 +156,7 @@ def test_an_agenda_is_published_a_year_ahead_and_not_a_day_more() -> None:
 
 
 @pytest.mark.parametrize("start", [at("00:00"), at("20:30"), at("23:59")])
-def test_a_slot_starts_on_the_day_of_its_agenda_as_la_paz_counts_days(start: datetime) -> None:
+def test_a_slot_starts_on_its_agenda_s_day_in_la_paz(start: datetime) -> None:
     given(hospital_registered()).when(publish([SlotTime(start=start, minutes=20)])).accepted()
 
 
@@ -167,7 +167,7 @@ def test_a_slot_on_another_day_in_la_paz_is_refused(start: datetime) -> None:
 
 
 @pytest.mark.parametrize("start", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
-def test_a_slot_at_the_ends_of_the_calendar_is_on_another_day_too(start: datetime) -> None:
+def test_a_slot_at_the_limits_of_the_calendar_is_refused(start: datetime) -> None:
     wrong = publish([SlotTime(start=start, minutes=20)])
     given(hospital_registered()).when(wrong).rejected("invalid_input", path="slots.0.start", hint="slot_date", at=DAY)
 
@@ -179,20 +179,20 @@ def test_a_slot_is_held_on_both_streams() -> None:
     given(published(3)).when(hold(ANA, slot=2)).then(*recorded_hold(ANA, 2))
 
 
-def test_saying_a_hold_again_is_nothing() -> None:
+def test_repeating_a_hold_changes_nothing() -> None:
     office = given(published()).after(hold(ANA))
     office.when(hold(ANA)).nothing()
     office.when(hold(ANA), now=at("09:00")).nothing()
 
 
-def test_a_held_slot_is_refused_to_others_until_exactly_the_end_of_the_hold() -> None:
+def test_a_held_slot_is_refused_to_others_until_the_hold_ends() -> None:
     office = given(published()).after(hold(ANA))
     for command in (hold(LUIS, name="other"), book(LUIS)):
         office.when(command, now=at("07:05") - MOMENT).rejected("slot_taken", path="slot", slot=1)
         office.when(command, now=at("07:05")).accepted()
 
 
-def test_a_hold_is_renewed_once_from_the_moment_of_asking() -> None:
+def test_a_hold_is_renewed_once_from_the_time_of_the_request() -> None:
     office = given(published()).after(hold(ANA))
     office.when(hold(ANA, name="renewed"), now=at("07:03")).then(
         *recorded_hold(ANA, held_at=at("07:03"), name="renewed", renewals=1)
@@ -206,7 +206,7 @@ def test_a_hold_is_not_renewed_twice() -> None:
     )
 
 
-def test_a_hold_that_expired_is_not_renewed_but_taken_anew() -> None:
+def test_an_expired_hold_is_replaced_by_a_new_one() -> None:
     office = given(published()).after(hold(ANA)).after(hold(ANA, name="renewed"), now=at("07:03"))
     office.when(hold(ANA, name="again"), now=at("07:08")).then(
         *recorded_hold(ANA, held_at=at("07:08"), name="again", renewals=0)
@@ -220,7 +220,7 @@ def test_a_third_live_hold_is_refused_until_the_first_of_the_two_expires() -> No
     office.when(third, now=at("07:05")).accepted()
 
 
-def test_two_live_holds_do_not_keep_one_from_renewing_either() -> None:
+def test_with_two_live_holds_each_can_be_renewed() -> None:
     office = given(published()).after(hold(ANA, 1, name="one"), hold(ANA, 2, name="two"))
     office.when(hold(ANA, 2, name="again"), now=at("07:04")).accepted()
 
@@ -232,7 +232,7 @@ def test_a_confirmed_hold_no_longer_counts_as_a_hold() -> None:
     office.when(hold(ANA, 2, agenda=elsewhere.agenda, name="three")).accepted()
 
 
-def test_the_holds_of_others_are_not_mine() -> None:
+def test_holds_of_other_patients_do_not_count() -> None:
     office = given(published()).after(hold(LUIS, 1, name="one"), hold(LUIS, 2, name="two"))
     office.when(hold(ANA, 3, name="three")).accepted()
 
@@ -244,7 +244,7 @@ def test_the_twenty_first_hold_of_a_day_is_refused() -> None:
     office.when(hold(ANA, name="last"), now=at("12:00")).rejected("too_many_holds_today", path="patient", limit=20)
 
 
-def test_a_hold_is_refused_where_the_visit_would_be() -> None:
+def test_a_hold_is_refused_if_a_booking_would_be() -> None:
     elsewhere = published(first="08:10", hospital=COTAHUMA)
     office = given(on_its_stream(published()), on_its_stream(elsewhere)).after(book(ANA))
     office.when(hold(ANA, 1, agenda=elsewhere.agenda)).rejected(
@@ -259,24 +259,24 @@ ASKING = pytest.mark.parametrize("command", [hold(ANA, slot=2), book(ANA, slot=2
 
 
 @ASKING
-def test_an_agenda_that_nobody_published_has_no_slots(command: Command) -> None:
+def test_an_unpublished_agenda_has_no_slots(command: Command) -> None:
     given().when(command).rejected("agenda_unknown", path="agenda")
 
 
 @ASKING
-def test_a_slot_that_the_agenda_does_not_have_is_unknown(command: Command) -> None:
+def test_a_slot_number_outside_the_agenda_is_unknown(command: Command) -> None:
     given(published(slots=1)).when(command).rejected("slot_unknown", path="slot", slot=2, limit=1)
 
 
 @ASKING
-def test_a_slot_may_be_asked_for_until_it_starts(command: Command) -> None:
+def test_a_slot_can_be_held_or_booked_until_it_starts(command: Command) -> None:
     start = at("08:20")
     given(published()).when(command, now=start - MOMENT).accepted()
     given(published()).when(command, now=start).rejected("in_the_past", path="slot", at=start)
 
 
 @ASKING
-def test_nobody_gets_a_slot_before_the_agenda_is_released(command: Command) -> None:
+def test_no_slot_is_given_before_the_release(command: Command) -> None:
     release = at("07:30")
     office = given(published(release_at=release))
     office.when(command, now=release - MOMENT).rejected("not_released_yet", path="agenda", at=release)
@@ -289,19 +289,19 @@ def test_a_booked_slot_is_taken(command: Command) -> None:
 
 
 @ASKING
-def test_a_slot_that_somebody_else_holds_is_taken(command: Command) -> None:
+def test_a_slot_held_by_another_patient_is_taken(command: Command) -> None:
     given(published()).after(hold(LUIS, slot=2, name="other")).when(command).rejected("slot_taken", path="slot", slot=2)
 
 
 @ASKING
-def test_a_slot_that_was_given_up_is_free_at_once(command: Command) -> None:
+def test_a_cancelled_slot_is_free_at_once(command: Command) -> None:
     given(published()).after(book(LUIS, slot=2, name="other"), cancel("other")).when(command).accepted()
 
 
 # Alternatives
 
 
-def test_a_taken_slot_is_refused_with_the_nearest_free_ones_the_earlier_first_when_equally_near() -> None:
+def test_a_refusal_lists_the_nearest_free_slots_earlier_ones_first() -> None:
     agenda = published(7)
     office = given(agenda).after(hold(LUIS, slot=4))
     office.when(book(ANA, slot=4)).rejected("slot_taken", path="slot", alternatives=slots(agenda, 3, 5, 2))
@@ -314,20 +314,20 @@ def test_alternatives_are_neither_booked_nor_held_nor_past() -> None:
     office.when(book(ANA, 4), now=at("08:40")).rejected("slot_taken", path="slot", alternatives=slots(agenda, 5, 6, 7))
 
 
-def test_when_nothing_else_is_free_there_are_no_alternatives() -> None:
+def test_without_free_slots_there_are_no_alternatives() -> None:
     given(published(1)).after(book(LUIS, name="other")).when(book(ANA)).rejected(
         "slot_taken", path="slot", alternatives=[]
     )
 
 
-def test_there_are_never_more_alternatives_than_one_can_read() -> None:
+def test_the_number_of_alternatives_is_limited() -> None:
     agenda = published(7)
     state: Agenda = given(agenda).state(stream(AGENDA))
     assert nearest_free(state, agenda.slots[0], NOW) == slots(agenda, 1, 2, 3)
     assert ALTERNATIVES_MAX == 3
 
 
-def test_a_slot_that_was_given_up_is_an_alternative_again() -> None:
+def test_a_cancelled_slot_is_an_alternative() -> None:
     agenda = published(3)
     office = given(agenda).after(book(LUIS, 1, name="a"), cancel("a"), book(EVA, 3, name="b"))
     office.when(book(ANA, 3)).rejected("slot_taken", path="slot", alternatives=slots(agenda, 2, 1))
@@ -340,14 +340,14 @@ def test_a_free_slot_is_booked_on_both_streams() -> None:
     given(published()).when(book(ANA, 2, channel="PHONE")).then(*recorded_booking(ANA, 2, channel="PHONE"))
 
 
-def test_saying_a_booking_again_is_nothing_even_once_it_was_cancelled_or_is_over() -> None:
+def test_repeating_a_booking_changes_nothing_even_after_its_end() -> None:
     office = given(published()).after(book(ANA))
     office.when(book(ANA)).nothing()
     office.when(book(ANA), now=at("12:00")).nothing()
     office.after(cancel()).when(book(ANA)).nothing()
 
 
-def test_an_own_hold_is_confirmed() -> None:
+def test_a_booking_confirms_the_patient_s_hold() -> None:
     office = given(published()).after(hold(ANA, 2))
     office.when(book(ANA, 2)).then(*recorded_booking(ANA, 2))
     confirmed: Agenda = office.after(book(ANA, 2)).state(stream(AGENDA))
@@ -355,22 +355,22 @@ def test_an_own_hold_is_confirmed() -> None:
     assert confirmed.booked == {2: appointment()}
 
 
-def test_a_hold_that_expired_is_still_confirmed_if_nobody_came_meanwhile() -> None:
+def test_an_expired_hold_is_confirmed_if_the_slot_is_still_free() -> None:
     office = given(published()).after(hold(ANA))
     office.when(book(ANA), now=at("07:05")).accepted()
 
 
-def test_a_hold_that_expired_is_not_confirmed_if_somebody_came_meanwhile() -> None:
+def test_an_expired_hold_is_not_confirmed_if_the_slot_was_taken() -> None:
     office = given(published()).after(hold(ANA)).after(hold(LUIS, name="other"), now=at("07:05"))
     office.when(book(ANA), now=at("07:05")).rejected("slot_taken", path="slot", slot=1)
 
 
-def test_a_hold_on_one_slot_confirms_no_other() -> None:
+def test_a_hold_confirms_only_its_own_slot() -> None:
     office = given(published()).after(hold(ANA, 1), hold(LUIS, 2, name="other"))
     office.when(book(ANA, 2)).rejected("slot_taken", path="slot", slot=2)
 
 
-def test_a_patient_books_the_own_slot_but_once() -> None:
+def test_a_patient_cannot_book_the_same_slot_twice() -> None:
     office = given(published()).after(book(ANA))
     office.when(book(ANA, name="again")).rejected("slot_taken", path="slot", slot=1)
 
@@ -382,19 +382,19 @@ def test_a_channel_is_full_at_its_quota_and_others_are_not() -> None:
     office.when(book(ANA, 2, channel="WINDOW")).accepted()
 
 
-def test_a_quota_of_none_closes_a_channel_even_to_who_holds_the_slot() -> None:
+def test_a_quota_of_0_closes_a_channel_even_for_held_slots() -> None:
     office = given(published(quotas={"WEB": 0})).after(hold(ANA))
     office.when(book(ANA)).rejected("quota_exhausted", path="channel", channel="WEB", limit=0)
 
 
-def test_a_cancelled_appointment_gives_its_place_in_the_quota_back_once() -> None:
+def test_a_cancellation_frees_its_quota_once() -> None:
     office = given(published(quotas={"WEB": 1})).after(book(LUIS, 1, name="other"), cancel("other"), cancel("other"))
     office.when(book(ANA, 2)).accepted()
     office.after(book(ANA, 2)).when(book(LUIS, 3, name="third")).rejected("quota_exhausted", path="channel")
 
 
 @pytest.mark.parametrize("first", ["07:41", "08:00", "08:19"])
-def test_a_patient_is_never_in_two_places_at_once(first: str) -> None:
+def test_overlapping_visits_are_refused(first: str) -> None:
     elsewhere = published(1, first=first, hospital=COTAHUMA)
     office = given(on_its_stream(published()), on_its_stream(elsewhere)).after(book(ANA))
     office.when(book(ANA, agenda=elsewhere.agenda)).rejected(
@@ -404,13 +404,13 @@ def test_a_patient_is_never_in_two_places_at_once(first: str) -> None:
 
 
 @pytest.mark.parametrize("first", ["07:40", "08:20"])
-def test_visits_that_merely_touch_are_fine(first: str) -> None:
+def test_adjacent_visits_are_allowed(first: str) -> None:
     elsewhere = published(1, first=first, hospital=COTAHUMA)
     office = given(on_its_stream(published()), on_its_stream(elsewhere)).after(book(ANA))
     office.when(book(ANA, agenda=elsewhere.agenda)).accepted()
 
 
-def test_a_second_visit_to_one_specialty_of_one_hospital_waits_until_the_first_is_over() -> None:
+def test_one_live_visit_per_specialty_and_hospital() -> None:
     colleague = published(first="10:00", practitioner="p-2")
     office = given(on_its_stream(published()), on_its_stream(colleague)).after(book(ANA))
     second = book(ANA, agenda=colleague.agenda)
@@ -421,7 +421,7 @@ def test_a_second_visit_to_one_specialty_of_one_hospital_waits_until_the_first_i
     office.after(cancel()).when(second).accepted()
 
 
-def test_other_specialties_and_other_hospitals_are_other_visits() -> None:
+def test_visits_to_another_specialty_or_hospital_are_allowed() -> None:
     dentist = published(first="10:00", practitioner="p-2", specialty=DENTISTRY)
     elsewhere = published(first="11:00", hospital=COTAHUMA)
     office = given(*map(on_its_stream, (published(), dentist, elsewhere))).after(book(ANA))
@@ -431,29 +431,29 @@ def test_other_specialties_and_other_hospitals_are_other_visits() -> None:
 # Cancelling
 
 
-def test_an_appointment_is_given_up_on_both_streams() -> None:
+def test_an_appointment_is_cancelled_on_both_streams() -> None:
     given(published()).after(book(ANA)).when(cancel(reason="MISTAKE")).then(*recorded_cancellation(ANA, "MISTAKE"))
 
 
-def test_giving_up_twice_is_nothing_whenever_it_is_said() -> None:
+def test_repeating_a_cancellation_changes_nothing() -> None:
     office = given(published()).after(book(ANA), cancel())
     office.when(cancel(reason="OTHER")).nothing()
     office.when(cancel(), now=at("12:00")).nothing()
 
 
-def test_an_appointment_that_nobody_booked_cannot_be_given_up() -> None:
+def test_an_unknown_appointment_cannot_be_cancelled() -> None:
     given(published()).when(cancel()).rejected("appointment_unknown", path="appointment")
     given().when(cancel()).rejected("appointment_unknown", path="appointment")
     given(published()).after(book(ANA)).when(cancel("other")).rejected("appointment_unknown", path="appointment")
 
 
-def test_an_appointment_may_be_given_up_until_it_starts() -> None:
+def test_an_appointment_can_be_cancelled_until_it_starts() -> None:
     office = given(published()).after(book(ANA))
     office.when(cancel(), now=at("08:00") - MOMENT).accepted()
     office.when(cancel(), now=at("08:00")).rejected("appointment_over", path="appointment", at=at("08:00"))
 
 
-def test_a_slot_given_up_and_taken_by_another_stays_with_the_other() -> None:
+def test_repeating_a_cancellation_keeps_the_slot_s_new_booking() -> None:
     office = given(published()).after(book(ANA), cancel(), book(LUIS, name="other"), cancel())
     state: Agenda = office.state(stream(AGENDA))
     assert state.booked == {1: appointment("other")}
@@ -483,7 +483,7 @@ def test_nothing_is_free_before_booking_opens() -> None:
     assert is_free(agenda_of(office), 1, NOW)
 
 
-def test_every_hold_that_there_was_is_known_by_its_id() -> None:
+def test_every_past_hold_is_known_by_its_id() -> None:
     first, later = hold(ANA, 1, name="first"), NOW + timedelta(minutes=10)
     office = given(published()).after(first).after(hold(LUIS, 1, name="luis"), now=later)
     state = agenda_of(office.after(book(LUIS), now=later))
@@ -494,7 +494,7 @@ def test_every_hold_that_there_was_is_known_by_its_id() -> None:
     assert state.all_holds[opaque("first")].held_until == NOW + timedelta(minutes=5)
 
 
-def test_a_hold_dies_by_time_alone() -> None:
+def test_a_hold_expires_without_an_event() -> None:
     state = agenda_of(given(published()).after(hold(ANA)))
     assert live_hold(state, 1, at("07:05") - MOMENT) == state.holds[1]
     assert live_hold(state, 1, at("07:05")) is None
@@ -508,7 +508,7 @@ def test_cancelled_appointments_are_remembered_with_their_reason() -> None:
     assert state.taken == {"WEB": 0}
 
 
-def test_a_cancellation_of_what_was_never_booked_changes_nothing() -> None:
+def test_a_cancellation_without_a_booking_folds_to_nothing() -> None:
     agenda = published()
     never = AppointmentCancelled(appointment=appointment(), slot=1, channel="WEB", reason="OTHER")
     assert agenda_of(given(agenda, never)) == agenda_of(given(agenda))
@@ -520,7 +520,7 @@ def test_an_appointment_of_another_agenda_is_refused() -> None:
     given(published(3)).when(wish).rejected("invalid_input", path="appointment")
 
 
-def test_a_hold_that_was_said_before_holds_nothing_again_whatever_happened_since() -> None:
+def test_a_repeated_old_hold_has_no_effect() -> None:
     first, later = hold(ANA, 1, name="first"), NOW + timedelta(minutes=10)
     office = given(published(3)).after(first).after(hold(LUIS, 1, name="luis"), now=later)
     office.when(first, now=later + timedelta(minutes=10)).nothing()
@@ -533,7 +533,7 @@ def test_renewing_never_shortens_a_hold() -> None:
     assert held.held_until == NOW + timedelta(hours=1)
 
 
-def test_instants_stand_in_utc_in_events() -> None:
+def test_times_in_events_are_in_utc() -> None:
     (_, event), *_ = given(hospital_registered()).when(publish(slot_times(3))).recorded
     assert isinstance(event, AgendaPublished)
     assert {slot.start.tzinfo for slot in event.slots} == {UTC}

@@ -1,4 +1,4 @@
-"""Who came: checking in on the day, marking no-shows once the slot has begun."""
+"""Attendance: check-in on the day, no-shows after the slot has begun."""
 
 from datetime import timedelta
 
@@ -49,7 +49,7 @@ def test_a_patient_is_checked_in() -> None:
     booked().when(check_in()).then(CHECKED_IN)
 
 
-def test_early_and_late_are_fine_on_the_appointment_s_day_in_la_paz() -> None:
+def test_check_in_is_allowed_all_day_in_la_paz() -> None:
     midnight = at("00:00", NEXT_DAY)
     yesterday = given(published()).after(book(ANA), now=at("12:00", DAY - timedelta(days=1)))
     yesterday.when(check_in(), now=at("00:00") - MOMENT).rejected("not_its_day", path="appointment", at=BEGUN)
@@ -58,13 +58,13 @@ def test_early_and_late_are_fine_on_the_appointment_s_day_in_la_paz() -> None:
     booked().when(check_in(), now=midnight).rejected("not_its_day", path="appointment", at=BEGUN)
 
 
-def test_checking_in_twice_is_nothing_whenever_it_is_said() -> None:
+def test_repeating_a_check_in_changes_nothing() -> None:
     office = booked().after(check_in())
     office.when(check_in()).nothing()
     office.when(check_in(), now=at("12:00", NEXT_DAY)).nothing()
 
 
-def test_who_comes_after_being_marked_as_a_no_show_has_come() -> None:
+def test_a_no_show_can_check_in_later_on_the_same_day() -> None:
     office = booked().after(mark_no_show(), now=BEGUN)
     office.when(check_in(), now=at("08:10")).then(CHECKED_IN)
     corrected = office.after(check_in(), now=at("08:10"))
@@ -72,7 +72,7 @@ def test_who_comes_after_being_marked_as_a_no_show_has_come() -> None:
     corrected.when(mark_no_show(), now=at("08:11")).rejected("checked_in_already", path="appointment")
 
 
-def test_a_no_show_stays_one_from_the_next_day_on() -> None:
+def test_a_no_show_cannot_check_in_on_a_later_day() -> None:
     office = booked().after(mark_no_show(), now=BEGUN)
     office.when(check_in(), now=at("00:00", NEXT_DAY)).rejected("not_its_day", path="appointment", at=BEGUN)
 
@@ -80,7 +80,7 @@ def test_a_no_show_stays_one_from_the_next_day_on() -> None:
 # Marking no-shows
 
 
-def test_nobody_is_a_no_show_before_the_slot_begins() -> None:
+def test_a_no_show_cannot_be_marked_before_the_slot_begins() -> None:
     booked().when(mark_no_show(), now=BEGUN - MOMENT).rejected("not_begun_yet", path="appointment", at=BEGUN)
     booked().when(mark_no_show(), now=BEGUN).then(MISSED)
 
@@ -89,12 +89,12 @@ def test_a_no_show_may_be_marked_days_later() -> None:
     booked().when(mark_no_show(), now=at("12:00", DAY + timedelta(days=40))).then(MISSED)
 
 
-def test_marking_a_no_show_twice_is_nothing() -> None:
+def test_repeating_a_no_show_changes_nothing() -> None:
     booked().after(mark_no_show(), now=BEGUN).when(mark_no_show(), now=at("09:00")).nothing()
     booked().after(mark_no_show(), now=BEGUN).when(mark_no_show(), now=NOW).nothing()  # by a clock that is behind
 
 
-def test_who_checked_in_is_no_no_show() -> None:
+def test_a_checked_in_patient_cannot_be_marked_a_no_show() -> None:
     booked().after(check_in()).when(mark_no_show(), now=BEGUN).rejected("checked_in_already", path="appointment")
 
 
@@ -104,19 +104,19 @@ EITHER = pytest.mark.parametrize("command", [check_in(), mark_no_show()], ids=["
 
 
 @EITHER
-def test_it_takes_an_appointment_that_was_booked(command: Command) -> None:
+def test_attendance_needs_a_booked_appointment(command: Command) -> None:
     for office in (given(), given(published()), given(published()).after(book(LUIS, name="other"))):
         office.when(command, now=BEGUN).rejected("appointment_unknown", path="appointment")
 
 
 @EITHER
-def test_nobody_is_expected_to_a_cancelled_appointment(command: Command) -> None:
+def test_attendance_of_a_cancelled_appointment_is_refused(command: Command) -> None:
     office = booked().after(cancel())
     office.when(command, now=BEGUN).rejected("appointment_cancelled", path="appointment")
 
 
 @EITHER
-def test_whatever_becomes_of_an_appointment_its_slot_is_nobody_else_s(command: Command) -> None:
+def test_attendance_does_not_free_the_slot(command: Command) -> None:
     office = booked().after(command, now=BEGUN)
     assert slot_state(agenda(office), 1, BEGUN) == "BOOKED"
     assert agenda(office).booked == {1: appointment()}
@@ -124,16 +124,16 @@ def test_whatever_becomes_of_an_appointment_its_slot_is_nobody_else_s(command: C
     office.when(hold(LUIS)).rejected("slot_taken", path="slot")
 
 
-def test_who_is_here_does_not_cancel_any_more() -> None:
+def test_a_checked_in_appointment_cannot_be_cancelled() -> None:
     booked().after(check_in()).when(cancel()).rejected("checked_in_already", path="appointment")
 
 
-def test_a_missed_appointment_is_over_also_by_a_clock_that_is_behind() -> None:
+def test_a_no_show_cannot_be_cancelled_even_if_the_clock_is_behind() -> None:
     office = booked().after(mark_no_show(), now=BEGUN)
     office.when(cancel(), now=BEGUN - MOMENT).rejected("appointment_over", path="appointment", at=BEGUN)
 
 
-def test_an_appointment_is_booked_until_something_became_of_it() -> None:
+def test_an_appointment_is_booked_until_attendance_or_cancellation() -> None:
     states = {
         "BOOKED": booked(),
         "CANCELLED": booked().after(cancel()),
@@ -145,7 +145,7 @@ def test_an_appointment_is_booked_until_something_became_of_it() -> None:
     }
 
 
-def test_the_others_of_an_agenda_have_not_come_with_the_first() -> None:
+def test_attendance_concerns_one_appointment_only() -> None:
     office = booked().after(book(LUIS, 2, name="other"), check_in())
     assert appointment_state(agenda(office), appointment("other")) == "BOOKED"
     office.when(cancel("other")).accepted()

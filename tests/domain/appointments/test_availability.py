@@ -1,4 +1,4 @@
-"""What an agenda has to offer at a moment."""
+"""An agenda's free slots at a given time."""
 
 from datetime import datetime
 
@@ -39,12 +39,12 @@ def test_slots_in_a_state_come_in_order(state: SlotState | None, there: list[int
     assert numbers(MIXED, state) == there
 
 
-def test_a_hold_that_expired_leaves_its_slot_free() -> None:
+def test_an_expired_hold_leaves_its_slot_free() -> None:
     assert (numbers(MIXED, "HELD", at("07:05") - MOMENT), free_count(MIXED, at("07:05") - MOMENT)) == ([2], 3)
     assert (numbers(MIXED, "HELD", at("07:05")), free_count(MIXED, at("07:05"))) == ([], 4)
 
 
-def test_what_began_is_past_unless_it_is_booked() -> None:
+def test_a_slot_that_has_begun_is_past_unless_it_is_booked() -> None:
     now = at("09:00")  # the fourth begins
     assert numbers(MIXED, "PAST", now) == [1, 2, 3]
     assert numbers(MIXED, "BOOKED", now) == [4, 5]
@@ -52,11 +52,11 @@ def test_what_began_is_past_unless_it_is_booked() -> None:
     assert free_count(MIXED, at("10:00")) == 0
 
 
-def test_a_slot_given_up_is_free_again() -> None:
+def test_a_cancelled_slot_is_free_again() -> None:
     assert numbers(agenda(given(published(2)).after(book(ANA, 1), cancel())), "FREE") == [1, 2]
 
 
-def test_before_booking_opens_nothing_is_free() -> None:
+def test_no_slot_is_free_before_the_release() -> None:
     state = agenda(given(published(2, release_at=OPENS)))
     before = OPENS - MOMENT
     assert (numbers(state, "FREE", before), numbers(state, "NOT_RELEASED", before)) == ([], [1, 2])
@@ -65,6 +65,6 @@ def test_before_booking_opens_nothing_is_free() -> None:
     assert free_count(state, OPENS) == 2
 
 
-def test_an_agenda_that_was_not_published_has_nothing() -> None:
+def test_an_unpublished_agenda_has_no_free_slots() -> None:
     assert numbers(Agenda(), None) == numbers(Agenda(), "FREE") == numbers(Agenda(), "NOT_RELEASED") == []
     assert free_count(Agenda(), NOW) == 0

@@ -19,7 +19,7 @@ def test_a_hospital_is_registered() -> None:
     given().when(REGISTER).then((stream(LA_MERCED), REGISTERED))
 
 
-def test_registering_the_same_hospital_again_is_nothing() -> None:
+def test_registering_the_same_hospital_again_changes_nothing() -> None:
     given(REGISTERED).when(REGISTER).nothing()
 
 
@@ -92,7 +92,7 @@ def test_a_code_that_could_be_a_person_s_id_is_refused(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", ["a" * 25, "a" * 27, "a" * 25 + "0", "hospital-municipal-bolivia"])
-def test_a_code_that_is_nearly_one_is_a_code(code: str) -> None:
+def test_a_code_unlike_a_person_s_id_is_accepted(code: str) -> None:
     given().when(RegisterHospital(hospital=code, name="x")).then(
         (stream(code), HospitalRegistered(hospital=code, name="x"))
     )

@@ -1,4 +1,4 @@
-"""The patient's side alone: what the fold remembers, and what it refuses. Whole stories are in test_agenda.py."""
+"""A patient's stream: what the fold keeps, and what it refuses. Whole scenarios are in test_agenda.py."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -60,7 +60,7 @@ def visit(
     )
 
 
-def test_a_visit_is_live_until_it_is_given_up() -> None:
+def test_a_visit_is_live_until_it_is_cancelled() -> None:
     taken = visit()
     assert ana(taken).visits == {taken.appointment: taken}
     given_up = ana(taken, VisitGivenUp(appointment=taken.appointment))
@@ -68,7 +68,7 @@ def test_a_visit_is_live_until_it_is_given_up() -> None:
     assert given_up.given_up == {taken.appointment: taken}
 
 
-def test_giving_up_what_was_never_taken_changes_nothing() -> None:
+def test_cancelling_an_unknown_visit_changes_nothing() -> None:
     assert ana(VisitGivenUp(appointment=appointment())) == Patient()
 
 
@@ -76,7 +76,7 @@ def test_a_visit_ends_its_minutes_after_its_start() -> None:
     assert visit("08:00").end == at("08:20")
 
 
-def test_a_visit_uses_the_hold_up_that_it_confirms_and_no_other() -> None:
+def test_a_visit_uses_up_only_the_hold_that_it_confirms() -> None:
     assert [hold.slot for hold in ana(held(1), held(2), visit(slot=1)).holds.values()] == [2]
 
 
@@ -86,17 +86,17 @@ def test_a_hold_is_live_until_exactly_its_end() -> None:
     assert list(live_holds(patient, at("07:05"))) == []
 
 
-def test_holds_that_expired_a_day_ago_are_forgotten_with_the_next_hold() -> None:
+def test_a_new_hold_removes_holds_expired_a_day_ago() -> None:
     patient = ana(held(1), held(2, at("07:01")), held(3, at("07:05") + timedelta(days=1)))
     assert [hold.slot for hold in patient.holds.values()] == [2, 3]
 
 
-def test_a_hold_at_the_first_moment_of_the_calendar_is_folded_like_any_other() -> None:
+def test_a_hold_at_the_first_moment_of_the_calendar_folds() -> None:
     first = datetime.min.replace(tzinfo=UTC)
     assert [hold.slot for hold in ana(held(1, first), held(2, first)).holds.values()] == [1, 2]
 
 
-def test_a_hold_that_was_over_is_live_again_when_the_clock_steps_back() -> None:
+def test_an_expired_hold_is_live_again_if_the_clock_is_set_back() -> None:
     patient = ana(held(1), held(2, at("07:10")))
     assert [hold.slot for hold in live_holds(patient, at("07:10"))] == [2]
     assert [hold.slot for hold in live_holds(patient, at("07:02"))] == [1, 2]
@@ -106,7 +106,7 @@ def test_a_renewed_hold_is_one_hold() -> None:
     assert len(ana(held(1), held(1, at("07:04"))).holds) == 1
 
 
-def test_two_live_holds_are_all_that_one_may_have() -> None:
+def test_a_patient_has_at_most_two_live_holds() -> None:
     patient = ana(held(1), held(2, at("07:01")))
     with pytest.raises(Rejected, match="hold_limit_reached") as refused:
         refuse_another_hold(patient, AGENDA, 3, at("07:02"))
@@ -114,11 +114,11 @@ def test_two_live_holds_are_all_that_one_may_have() -> None:
     refuse_another_hold(patient, AGENDA, 3, at("07:05"))
 
 
-def test_the_slot_that_is_asked_for_does_not_count_against_itself() -> None:
+def test_a_hold_of_the_same_slot_does_not_count() -> None:
     refuse_another_hold(ana(held(1), held(2)), AGENDA, 2, at("07:02"))
 
 
-def test_twenty_holds_a_day_are_all_that_one_may_take() -> None:
+def test_a_patient_takes_at_most_twenty_holds_a_day() -> None:
     holds = [held(1, NOW + timedelta(minutes=6 * n)) for n in range(HOLDS_PER_PATIENT_AND_DAY_MAX)]
     refuse_another_hold(ana(*holds[:-1]), AGENDA, 1, at("20:00"))
     with pytest.raises(Rejected, match="too_many_holds_today") as refused:
@@ -135,7 +135,7 @@ def test_a_day_of_holds_ends_at_midnight_in_la_paz() -> None:
     refuse_another_hold(patient, AGENDA, 1, midnight)
 
 
-def test_the_count_of_the_day_begins_anew_with_the_first_hold_of_the_next() -> None:
+def test_the_daily_count_restarts_with_the_next_day_s_first_hold() -> None:
     tomorrow = at("00:00", DAY + timedelta(days=1))
     today = [held(1, NOW), held(1, at("20:30"))]
     assert ana(*today).holds_that_day == 2
@@ -151,7 +151,7 @@ def test_visits_may_not_overlap(start: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["07:40", "08:20"])
-def test_visits_that_merely_touch_do_not_overlap(start: str) -> None:
+def test_adjacent_visits_do_not_overlap(start: str) -> None:
     refuse_another_visit(ana(visit("08:00")), visit(start, hospital=COTAHUMA), NOW)
 
 
@@ -165,14 +165,14 @@ def test_one_live_visit_per_specialty_and_hospital() -> None:
     refuse_another_visit(patient, visit("10:00", specialty=DENTISTRY), NOW)
 
 
-def test_a_visit_stands_in_the_way_until_exactly_its_end() -> None:
+def test_a_visit_blocks_others_until_its_end() -> None:
     patient = ana(visit("08:00"))
     with pytest.raises(Rejected, match="already_seen_here"):
         refuse_another_visit(patient, visit("10:00"), at("08:20") - MOMENT)
     refuse_another_visit(patient, visit("10:00"), at("08:20"))
 
 
-def test_a_visit_given_up_stands_in_nobodys_way() -> None:
+def test_a_cancelled_visit_blocks_nothing() -> None:
     refuse_another_visit(ana(visit(), VisitGivenUp(appointment=appointment())), visit("08:10"), NOW)
 
 

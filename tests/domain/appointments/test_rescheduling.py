@@ -1,4 +1,4 @@
-"""Moving an appointment: the old slot is freed and the new one taken at once, or everything stays."""
+"""Rescheduling: the old slot is freed and the new one taken in one commit, or nothing changes."""
 
 from datetime import timedelta
 
@@ -60,7 +60,7 @@ def visits(office: Office, patient: str) -> list[str]:
     return list(state.visits)
 
 
-def test_the_old_slot_is_freed_and_the_new_one_taken_for_the_same_patient_in_the_same_channel() -> None:
+def test_rescheduling_frees_the_old_slot_and_takes_the_new_one() -> None:
     city(booked_by="PHONE").when(reschedule(slot=3, to=ELSEWHERE)).then(
         (
             stream(AGENDA),
@@ -86,7 +86,7 @@ def test_the_old_slot_is_freed_and_the_new_one_taken_for_the_same_patient_in_the
 
 
 @pytest.mark.parametrize("to", [AGENDA, NEXT_DAY, ELSEWHERE])
-def test_within_an_agenda_to_another_day_and_to_another_hospital(to: str) -> None:
+def test_rescheduling_works_within_and_between_agendas(to: str) -> None:
     office = city().after(reschedule(to=to))
     assert booked(office, to) == {2: appointment("moved", to)}
     assert booked(office, AGENDA) == ({2: appointment("moved")} if to == AGENDA else {})
@@ -94,19 +94,19 @@ def test_within_an_agenda_to_another_day_and_to_another_hospital(to: str) -> Non
     office.when(book(LUIS, name="other")).accepted()
 
 
-def test_moving_twice_is_moving_once_also_when_the_new_one_is_given_up_since() -> None:
+def test_repeating_a_rescheduling_changes_nothing() -> None:
     moved = city().after(reschedule(to=NEXT_DAY))
     moved.when(reschedule(to=NEXT_DAY)).nothing()
     moved.after(cancel("moved", agenda=NEXT_DAY)).when(reschedule(to=NEXT_DAY)).nothing()
 
 
-def test_an_appointment_may_be_moved_again_but_not_the_one_that_was_given_up() -> None:
+def test_only_the_new_appointment_can_be_rescheduled_again() -> None:
     moved = city().after(reschedule(to=NEXT_DAY))
     moved.when(reschedule("moved", 3, agenda=NEXT_DAY, to=AGENDA, moved_to="again")).accepted()
     moved.when(reschedule(slot=3, moved_to="again")).rejected("appointment_cancelled", path="appointment")
 
 
-def test_a_slot_that_somebody_else_has_is_refused_with_the_nearest_and_the_old_one_stays() -> None:
+def test_a_taken_slot_is_refused_and_the_old_one_stays() -> None:
     office = city(slots=4).after(book(LUIS, 2, name="luis"))
     alternatives = [Slot(number=3, start=at("08:40"), minutes=20), Slot(number=4, start=at("09:00"), minutes=20)]
     answer = office.when(reschedule(slot=2))
@@ -116,7 +116,7 @@ def test_a_slot_that_somebody_else_has_is_refused_with_the_nearest_and_the_old_o
     held.when(reschedule(slot=2)).rejected("slot_taken", path="slot")
 
 
-def test_the_slot_that_the_appointment_has_already_is_taken() -> None:
+def test_the_appointment_s_present_slot_is_taken() -> None:
     city().when(reschedule(slot=1)).rejected("slot_taken", path="slot")
 
 
@@ -127,12 +127,12 @@ def test_the_patient_s_own_hold_is_confirmed() -> None:
     assert state.holds == {}
 
 
-def test_another_specialty_is_for_clerks() -> None:
+def test_only_clerks_change_the_specialty() -> None:
     city().when(reschedule(to=DENTIST)).rejected("another_specialty", path="agenda", specialty=PEDIATRICS)
     city().when(reschedule(to=DENTIST, any_specialty=True)).accepted()
 
 
-def test_other_visits_stand_in_the_way_the_old_one_does_not() -> None:
+def test_other_visits_block_a_rescheduling_the_old_one_does_not() -> None:
     office = city().after(book(ANA, 3, agenda=DENTIST, name="dentist"))
     office.when(reschedule(slot=3)).rejected("visits_overlap", path="slot", appointment=appointment("dentist", DENTIST))
     office.when(reschedule(slot=2)).accepted()
@@ -140,13 +140,13 @@ def test_other_visits_stand_in_the_way_the_old_one_does_not() -> None:
     elsewhere.when(reschedule(slot=2, to=ELSEWHERE)).rejected("already_seen_here", path="agenda")
 
 
-def test_the_quota_counts_in_the_new_agenda_and_within_one_agenda_nothing_changes() -> None:
+def test_rescheduling_counts_in_the_new_agenda_s_quota() -> None:
     office = city(quotas={"WEB": 1}).after(book(LUIS, agenda=NEXT_DAY, name="luis"))
     office.when(reschedule(to=NEXT_DAY)).rejected("quota_exhausted", path="agenda", limit=1)
     office.when(reschedule(to=AGENDA)).accepted()
 
 
-def test_what_has_begun_was_missed_or_came_true_is_not_moved() -> None:
+def test_a_past_missed_or_attended_appointment_is_not_rescheduled() -> None:
     begun = at("08:00")
     city().when(reschedule(to=NEXT_DAY), now=begun - MOMENT).accepted()
     city().when(reschedule(to=NEXT_DAY), now=begun).rejected("appointment_over", path="appointment", at=begun)
@@ -155,7 +155,7 @@ def test_what_has_begun_was_missed_or_came_true_is_not_moved() -> None:
     missed.when(reschedule(), now=begun - MOMENT).rejected("appointment_over", path="appointment", at=begun)
 
 
-def test_it_takes_an_appointment_an_agenda_and_a_slot_that_may_be_booked_now() -> None:
+def test_rescheduling_needs_a_slot_that_can_be_booked() -> None:
     office = city()
     office.when(reschedule("nobody")).rejected("appointment_unknown", path="appointment")
     office.when(reschedule(to=agenda_id(LA_MERCED, DAY, "p-9"))).rejected("agenda_unknown", path="agenda")
@@ -172,6 +172,6 @@ def test_it_takes_an_appointment_an_agenda_and_a_slot_that_may_be_booked_now() -
     unreleased.when(reschedule(to=ELSEWHERE), now=opens).accepted()
 
 
-def test_the_new_appointment_is_named_after_its_agenda() -> None:
+def test_the_new_appointment_s_id_contains_its_agenda() -> None:
     wrong = replace(reschedule(to=ELSEWHERE), moved_to=appointment("moved", AGENDA))
     city().when(wrong).rejected("invalid_input", path="moved_to")

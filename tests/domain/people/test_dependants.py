@@ -1,4 +1,4 @@
-"""Who acts for whom: declared by somebody, confirmed by an officer, over by a word or by a birthday."""
+"""Guardians and dependants: declaration, confirmation, end on request or at the 18th birthday."""
 
 from datetime import date, datetime, timedelta
 
@@ -28,7 +28,7 @@ EIGHTEEN = date(2033, 3, 9)
 
 
 def registered(person: str, born: date = ADULT_BORN) -> Recorded:
-    said = PersonRegistered(
+    fields = PersonRegistered(
         person=person,
         identity_digest="a1" * 32,
         identity="4820193",
@@ -39,7 +39,7 @@ def registered(person: str, born: date = ADULT_BORN) -> Recorded:
         phone="",
         email="",
     )
-    return stream(person), said
+    return stream(person), fields
 
 
 CLERK, OFFICER = opaque("clerk"), opaque("officer")
@@ -79,7 +79,7 @@ ENDED = DependencyEnded(guardian=ANA, dependant=EVA, reason="GUARDIAN")
 
 
 @pytest.mark.parametrize("relation", ["MINOR", "CARE"])
-def test_declaring_tells_nothing_of_the_dependant_s_age(relation: Relation) -> None:
+def test_a_declaration_reveals_no_age(relation: Relation) -> None:
     for dependant in (LUIS, EVA):
         FAMILY.when(declare(dependant, relation)).then((ON_ANA, declared(dependant, relation)))
 
@@ -94,20 +94,20 @@ def test_a_person_in_care_is_confirmed_without_an_end() -> None:
         office.when(confirm(dependant, "CARE")).then((ON_ANA, confirmed(dependant, None)))
 
 
-def test_nobody_confirms_what_the_same_login_declared() -> None:
+def test_the_declaring_login_cannot_confirm() -> None:
     FAMILY.after(declare(by=OFFICER)).when(confirm()).rejected("declared_by_yourself", path="")
     FAMILY.after(declare(by=OFFICER), declare(by=CLERK)).when(confirm()).rejected("declared_by_yourself", path="")
     FAMILY.after(declare(by=OFFICER), end(), declare(by=CLERK)).when(confirm()).accepted()
     FAMILY.after(declare(by=OFFICER), confirm(by=CLERK)).when(confirm()).nothing()
 
 
-def test_papers_are_seen_for_one_relation_and_no_other() -> None:
+def test_a_confirmation_is_for_the_declared_relation_only() -> None:
     office = FAMILY.after(declare(EVA, "CARE"))
     office.when(confirm()).rejected("declared_otherwise", path="relation")
     office.after(confirm(EVA, "CARE")).when(confirm()).rejected("declared_otherwise", path="relation")
 
 
-def test_declaring_the_same_again_is_nothing_confirmed_or_not() -> None:
+def test_repeating_a_declaration_changes_nothing() -> None:
     FAMILY.after(declare()).when(declare()).nothing()
     FAMILY.after(declare(), confirm()).when(declare()).nothing()
 
@@ -120,7 +120,7 @@ def test_a_dependant_has_one_relation_at_a_time() -> None:
 
 
 @pytest.mark.parametrize("relation", ["MINOR", "CARE"])
-def test_both_must_be_known(relation: Relation) -> None:
+def test_guardian_and_dependant_must_be_registered(relation: Relation) -> None:
     without_ana, without_eva = given(registered(EVA, CHILD_BORN)), given(registered(ANA))
     without_ana.when(declare(EVA, relation)).rejected("person_unknown", path="guardian")
     without_eva.when(declare(EVA, relation)).rejected("person_unknown", path="dependant")
@@ -129,8 +129,8 @@ def test_both_must_be_known(relation: Relation) -> None:
         office.when(declare(EVA, relation)).rejected("person_unknown", path=path)
 
 
-def test_a_birth_date_that_was_erased_while_it_was_read_is_that_of_nobody() -> None:
-    """Events and keys are read one after the other; the append refuses what was decided on such a state."""
+def test_an_erasure_while_reading_a_birth_date_means_unknown() -> None:
+    """Events and keys are read one after the other; the append refuses decisions on such a state."""
     on, said = registered(EVA, CHILD_BORN)
     given(registered(ANA), (on, redacted(said))).when(declare()).rejected("person_unknown", path="dependant")
 
@@ -152,7 +152,7 @@ def test_a_guardian_is_18_when_declaring() -> None:
     FAMILY.when(of_eva, now=at("00:00", EIGHTEEN)).accepted()
 
 
-def test_two_people_are_not_each_the_other_s_guardian() -> None:
+def test_two_people_cannot_be_each_other_s_guardian() -> None:
     back, confirm_back = declare(ANA, "CARE", guardian=LUIS), confirm(ANA, "CARE", guardian=LUIS)
     office = FAMILY.after(declare(LUIS, "CARE"), confirm(LUIS, "CARE"))
     office.when(back).rejected("guardian_circle", path="dependant")
@@ -162,17 +162,17 @@ def test_two_people_are_not_each_the_other_s_guardian() -> None:
     both.after(end(LUIS)).when(confirm_back).accepted()
 
 
-def test_what_anybody_declares_keeps_nobody_from_being_a_guardian() -> None:
+def test_an_unconfirmed_declaration_blocks_nobody() -> None:
     office = FAMILY.after(declare(LUIS, "CARE"), declare(ANA, "CARE", guardian=LUIS))
     office.when(confirm(ANA, "CARE", guardian=LUIS)).accepted()
 
 
-def test_a_child_who_grew_up_may_take_care_of_the_parent() -> None:
+def test_an_adult_child_can_be_the_parent_s_guardian() -> None:
     office = FAMILY.after(declare(), confirm())
     office.when(declare(ANA, "CARE", guardian=EVA), now=at("00:00", EIGHTEEN)).accepted()
 
 
-def test_a_guardian_has_so_many_live_dependants_and_no_more() -> None:
+def test_the_number_of_live_dependants_is_limited() -> None:
     wards = [opaque(f"w{chr(97 + n)}") for n in range(LIVE_DEPENDANTS_PER_GUARDIAN_MAX)]
     family = given(registered(ANA), *(registered(child, CHILD_BORN) for child in [EVA, *wards]), registered(LUIS))
     office = family.after(*map(declare, wards), *map(confirm, wards))
@@ -183,7 +183,7 @@ def test_a_guardian_has_so_many_live_dependants_and_no_more() -> None:
     office.when(declare(LUIS, "CARE"), now=at("00:00", EIGHTEEN)).accepted()  # all have grown up
 
 
-def test_a_guardian_declares_so_often_in_a_life_and_no_more() -> None:
+def test_the_number_of_declarations_is_limited() -> None:
     limit = DECLARATIONS_PER_GUARDIAN_MAX
     before = [(ON_ANA, event) for event in (declared(), ENDED) * (limit - 1)]
     office = given(registered(ANA), registered(EVA, CHILD_BORN), *before)
@@ -192,21 +192,21 @@ def test_a_guardian_declares_so_often_in_a_life_and_no_more() -> None:
     office.when(declare()).rejected("too_many_dependants", path="guardian", limit=limit)
 
 
-def test_confirming_twice_is_nothing() -> None:
+def test_repeating_a_confirmation_changes_nothing() -> None:
     FAMILY.after(declare(), confirm()).when(confirm()).nothing()
 
 
-def test_what_nobody_declared_is_not_confirmed() -> None:
+def test_an_undeclared_dependency_is_not_confirmed() -> None:
     FAMILY.when(confirm()).rejected("dependency_unknown", path="dependant")
 
 
 @pytest.mark.parametrize(("erased", "path"), [(ANA, "guardian"), (EVA, "dependant")])
-def test_nobody_is_confirmed_who_was_erased(erased: str, path: str) -> None:
+def test_an_erased_person_is_not_confirmed(erased: str, path: str) -> None:
     office = FAMILY.after(declare(), ErasePerson(person=erased))
     office.when(confirm()).rejected("person_unknown", path=path)
 
 
-def test_what_is_over_is_not_confirmed() -> None:
+def test_an_ended_dependency_is_not_confirmed() -> None:
     FAMILY.after(declare(), end()).when(confirm()).rejected("dependency_over", path="dependant")
     late = at("00:00", EIGHTEEN)
     FAMILY.after(declare(), confirm()).when(confirm(), now=late - MOMENT).nothing()
@@ -218,20 +218,20 @@ def test_a_dependency_is_ended_confirmed_or_not() -> None:
     FAMILY.after(declare(), confirm()).when(end()).then((ON_ANA, ENDED))
 
 
-def test_ending_what_is_over_is_nothing() -> None:
+def test_ending_a_dependency_again_changes_nothing() -> None:
     FAMILY.after(declare(), end()).when(end()).nothing()
     FAMILY.after(declare(), confirm()).when(end(), now=at("00:00", EIGHTEEN)).nothing()
 
 
-def test_what_was_not_confirmed_ends_by_a_word_alone() -> None:
+def test_an_unconfirmed_dependency_ends_without_conditions() -> None:
     FAMILY.after(declare()).when(end(), now=at("00:00", EIGHTEEN)).then((ON_ANA, ENDED))
 
 
-def test_ending_what_never_was_is_refused() -> None:
+def test_ending_an_unknown_dependency_is_refused() -> None:
     FAMILY.when(end()).rejected("dependency_unknown", path="dependant")
 
 
-def test_what_ended_is_declared_and_confirmed_anew() -> None:
+def test_an_ended_dependency_can_be_declared_again() -> None:
     office = FAMILY.after(declare(), confirm(), end(), declare())
     assert not ana_acts(office)
     assert ana_acts(office.after(confirm()))
@@ -248,19 +248,19 @@ def test_a_guardian_acts_from_confirmation_to_the_end() -> None:
     assert not ana_acts(office.after(end()))
 
 
-def test_for_a_minor_that_ends_by_itself_when_the_18th_birthday_begins_in_la_paz() -> None:
+def test_a_minor_s_dependency_ends_at_the_18th_birthday() -> None:
     office = FAMILY.after(declare(), confirm())
     assert ana_acts(office, now=at("00:00", EIGHTEEN) - MOMENT)
     assert not ana_acts(office, now=at("00:00", EIGHTEEN))
 
 
-def test_for_a_person_in_care_it_does_not() -> None:
+def test_a_person_in_care_has_no_end_by_age() -> None:
     office = FAMILY.after(declare(EVA, "CARE"), confirm(EVA, "CARE"))
     assert ana_acts(office, now=at("00:00", EIGHTEEN + timedelta(days=10_000)))
 
 
 @pytest.mark.parametrize("relation", ["MINOR", "CARE"])
-def test_nobody_acts_for_who_was_erased_or_never_was(relation: Relation) -> None:
+def test_nobody_acts_for_an_erased_or_unknown_person(relation: Relation) -> None:
     office = FAMILY.after(declare(EVA, relation), confirm(EVA, relation))
     assert not ana_acts(office.after(ErasePerson(person=EVA)))
     assert not acts_for(office.state(ON_ANA), Person(), NOW)
@@ -274,8 +274,8 @@ def test_a_corrected_birth_date_counts_at_once() -> None:
     assert not ana_acts(younger, now=at("00:00", EIGHTEEN))  # until somebody confirms it anew
 
 
-def test_without_the_birthday_of_a_minor_nobody_acts_for_them() -> None:
-    """The log gives None once the dependant was erased; a person in care has no such day to lose."""
+def test_without_a_readable_birthday_nobody_acts_for_a_minor() -> None:
+    """The log gives None after the erasure of the dependant. Care has no such date."""
     eva = FAMILY.state(stream(EVA))
     minor, care = redacted(confirmed()), redacted(confirmed(until=None))
     assert not acts_for(fold(ON_ANA, [declared(), minor]), eva, NOW)
@@ -284,7 +284,7 @@ def test_without_the_birthday_of_a_minor_nobody_acts_for_them() -> None:
     assert not acts_for(fold(ON_ANA, [declared(), confirmed()]), unread, NOW)
 
 
-def test_the_birthday_is_the_dependant_s_secret_and_not_the_guardian_s() -> None:
+def test_the_birthday_is_encrypted_under_the_dependant_s_key() -> None:
     assert (DependantConfirmed.personal_fields, DependantConfirmed.subject_field) == (("until",), "dependant")
 
 
@@ -300,5 +300,5 @@ def test_a_birthday_is_the_first_day_of_that_age(born: date, adult_on: date) -> 
     assert birthday(born, 18) == adult_on
 
 
-def test_a_29_february_is_celebrated_on_its_day_where_there_is_one() -> None:
+def test_a_29_february_birthday_stays_in_leap_years() -> None:
     assert birthday(date(2008, 2, 29), 60) == date(2068, 2, 29)

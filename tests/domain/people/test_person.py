@@ -1,4 +1,4 @@
-"""Who somebody is: registering, one identity number for one person, correction, erasure."""
+"""Persons: registration, unique identity numbers, correction, erasure."""
 
 from datetime import date
 
@@ -46,19 +46,19 @@ def born(day: date) -> RegisterPerson:
     return replace(REGISTER_ANA, birth_date=day)
 
 
-def test_a_person_is_registered_and_bears_the_identity_number() -> None:
+def test_a_registration_claims_the_identity_number() -> None:
     given().when(REGISTER_ANA).then(*KNOWN)
 
 
-def test_registering_the_same_person_again_is_nothing() -> None:
+def test_registering_the_same_person_again_changes_nothing() -> None:
     given(*KNOWN).when(REGISTER_ANA).nothing()
 
 
-def test_an_identity_number_that_somebody_bears_is_refused_to_others() -> None:
+def test_a_claimed_identity_number_is_refused() -> None:
     given(*KNOWN).when(replace(REGISTER_ANA, person=LUIS)).rejected("identity_taken", path="identity")
 
 
-def test_another_identity_number_is_free() -> None:
+def test_a_different_identity_number_is_accepted() -> None:
     given(*KNOWN).when(replace(REGISTER_ANA, person=LUIS, identity_digest="b2" * 32)).accepted()
 
 
@@ -68,13 +68,13 @@ def test_a_child_may_be_born_today_and_not_tomorrow() -> None:
     given().when(born(date(2028, 1, 1))).rejected("invalid_input", path="birth_date", hint="birth_date")
 
 
-def test_today_is_what_la_paz_calls_today() -> None:
+def test_today_is_the_date_in_la_paz() -> None:
     midnight = at("00:00", date(2027, 1, 16))
     given().when(born(date(2027, 1, 16)), now=midnight - MOMENT).rejected("invalid_input", path="birth_date")
     given().when(born(date(2027, 1, 16)), now=midnight).accepted()
 
 
-def test_nobody_is_older_than_the_oldest() -> None:
+def test_a_birth_date_before_the_limit_is_refused() -> None:
     given().when(born(date(1897, 1, 1))).accepted()
     given().when(born(date(1896, 12, 31))).rejected("invalid_input", path="birth_date", hint="birth_date", limit=130)
 
@@ -83,24 +83,24 @@ def test_a_person_is_erased_and_the_identity_number_released() -> None:
     given(*KNOWN).when(ErasePerson(person=ANA)).then((stream(ANA), ERASED), (identity_stream(DIGEST), RELEASED))
 
 
-def test_erasing_twice_is_nothing() -> None:
+def test_erasing_again_changes_nothing() -> None:
     given(*KNOWN).after(ErasePerson(person=ANA)).when(ErasePerson(person=ANA)).nothing()
 
 
-def test_nobody_erases_who_is_not_known() -> None:
+def test_an_unknown_person_cannot_be_erased() -> None:
     given().when(ErasePerson(person=ANA)).rejected("person_unknown", path="person")
 
 
-def test_after_an_erasure_somebody_else_may_bear_the_number() -> None:
+def test_an_erasure_releases_the_number_for_others() -> None:
     office = given(*KNOWN).after(ErasePerson(person=ANA))
     office.when(replace(REGISTER_ANA, person=LUIS)).accepted()
 
 
-def test_an_erased_person_is_not_registered_again_by_a_repetition() -> None:
+def test_a_repeated_registration_does_not_restore_an_erased_person() -> None:
     given(*KNOWN).after(ErasePerson(person=ANA)).when(REGISTER_ANA).nothing()
 
 
-def test_an_erasure_said_again_does_not_release_the_number_of_its_new_bearer() -> None:
+def test_a_repeated_erasure_keeps_the_number_s_new_claim() -> None:
     office = given(*KNOWN).after(ErasePerson(person=ANA), replace(REGISTER_ANA, person=LUIS))
     office = office.after(ErasePerson(person=ANA))
     assert office.state(identity_stream(DIGEST)) == Identity(person=LUIS)
@@ -111,23 +111,23 @@ RENUMBER = CorrectPerson(person=ANA, identity="4820194", identity_digest=OTHER_D
 RENUMBERED = PersonCorrected(**asdict(REGISTERED) | {"identity": "4820194", "identity_digest": OTHER_DIGEST})
 
 
-def test_what_is_corrected_changes_and_the_rest_stays() -> None:
+def test_a_correction_changes_only_its_fields() -> None:
     marry = CorrectPerson(person=ANA, family_names="Quispe de Mamani", phone="")
-    said = PersonCorrected(**asdict(REGISTERED) | {"family_names": "Quispe de Mamani", "phone": ""})
-    given(*KNOWN).when(marry).then((stream(ANA), said))
+    fields = PersonCorrected(**asdict(REGISTERED) | {"family_names": "Quispe de Mamani", "phone": ""})
+    given(*KNOWN).when(marry).then((stream(ANA), fields))
     person: Person = given(*KNOWN).after(marry).state(stream(ANA))
-    assert person.registered == PersonRegistered(**asdict(said))
+    assert person.registered == PersonRegistered(**asdict(fields))
     assert person.known
 
 
-def test_correcting_to_what_is_so_is_nothing() -> None:
-    said = {field: value for field, value in asdict(REGISTER_ANA).items() if field != "person"}
-    given(*KNOWN).when(CorrectPerson(person=ANA, **said)).nothing()
+def test_a_correction_without_a_change_writes_nothing() -> None:
+    fields = {field: value for field, value in asdict(REGISTER_ANA).items() if field != "person"}
+    given(*KNOWN).when(CorrectPerson(person=ANA, **fields)).nothing()
     given(*KNOWN).when(CorrectPerson(person=ANA)).nothing()
     given(*KNOWN).after(RENUMBER).when(RENUMBER).nothing()
 
 
-def test_another_identity_number_is_claimed_and_the_one_before_released() -> None:
+def test_a_corrected_number_is_claimed_and_the_old_one_released() -> None:
     given(*KNOWN).when(RENUMBER).then(
         (identity_stream(OTHER_DIGEST), CLAIMED), (identity_stream(DIGEST), RELEASED), (stream(ANA), RENUMBERED)
     )
@@ -138,12 +138,14 @@ def test_another_identity_number_is_claimed_and_the_one_before_released() -> Non
     )
 
 
-def test_the_same_number_with_another_department_stays_with_its_bearer() -> None:
-    said = CorrectPerson(person=ANA, identity="4820193-1A CB", identity_digest=DIGEST)
-    given(*KNOWN).when(said).then((stream(ANA), PersonCorrected(**asdict(REGISTERED) | {"identity": "4820193-1A CB"})))
+def test_another_department_keeps_the_claimed_number() -> None:
+    fields = CorrectPerson(person=ANA, identity="4820193-1A CB", identity_digest=DIGEST)
+    given(*KNOWN).when(fields).then(
+        (stream(ANA), PersonCorrected(**asdict(REGISTERED) | {"identity": "4820193-1A CB"}))
+    )
 
 
-def test_nobody_is_corrected_to_a_number_that_somebody_else_bears() -> None:
+def test_a_correction_to_a_claimed_number_is_refused() -> None:
     others = (identity_stream(OTHER_DIGEST), IdentityClaimed(person=LUIS))
     given(*KNOWN, others).when(RENUMBER).rejected("identity_taken", path="identity")
 
@@ -153,19 +155,19 @@ def test_a_number_and_its_digest_are_corrected_together() -> None:
         given(*KNOWN).when(half).rejected("invalid_input", path="identity", hint="identity_number")
 
 
-def test_a_birth_date_is_not_corrected_to_one_of_nobody() -> None:
+def test_a_correction_to_an_impossible_birth_date_is_refused() -> None:
     for born in (date(2027, 1, 16), date(1896, 12, 31)):
         wrong = CorrectPerson(person=ANA, birth_date=born)
         given(*KNOWN).when(wrong).rejected("invalid_input", path="birth_date", hint="birth_date", limit=130)
     given(*KNOWN).when(CorrectPerson(person=ANA, birth_date=DAY)).accepted()
 
 
-def test_who_is_not_known_is_not_corrected() -> None:
+def test_an_unknown_person_is_not_corrected() -> None:
     given().when(RENUMBER).rejected("person_unknown", path="person")
     given(*KNOWN).after(ErasePerson(person=ANA)).when(RENUMBER).rejected("person_unknown", path="person")
 
 
-def test_a_person_is_corrected_so_often_and_no_more() -> None:
+def test_the_number_of_corrections_is_limited() -> None:
     limit = CORRECTIONS_PER_PERSON_MAX
     before = [(stream(ANA), PersonCorrected(**asdict(REGISTERED)))] * (limit - 1)
     office = given(*KNOWN, *before)
@@ -174,7 +176,7 @@ def test_a_person_is_corrected_so_often_and_no_more() -> None:
     office.after(marry).when(marry).nothing()
 
 
-def test_erasing_a_corrected_person_releases_the_number_borne_last() -> None:
+def test_an_erasure_releases_the_corrected_number() -> None:
     office = given(*KNOWN).after(RENUMBER)
     office.when(ErasePerson(person=ANA)).then((stream(ANA), ERASED), (identity_stream(OTHER_DIGEST), RELEASED))
     person: Person = office.after(ErasePerson(person=ANA)).state(stream(ANA))
@@ -185,8 +187,8 @@ def test_an_erasure_leaves_nothing_personal_in_the_state() -> None:
     person: Person = given(*KNOWN).after(ErasePerson(person=ANA)).state(stream(ANA))
     assert not person.known
     assert person.registered
-    said = {name: value for name, value in asdict(person.registered).items() if value is not None}
-    assert said == {"person": ANA, "identity_digest": DIGEST}
+    fields = {name: value for name, value in asdict(person.registered).items() if value is not None}
+    assert fields == {"person": ANA, "identity_digest": DIGEST}
 
 
 def test_a_person_is_known_from_registration_to_erasure() -> None:
@@ -196,12 +198,12 @@ def test_a_person_is_known_from_registration_to_erasure() -> None:
     assert not given(ERASED).state(stream(ANA)).known
 
 
-def test_a_registration_read_without_its_key_is_that_of_an_erased_person() -> None:
-    """The log decrypts nothing of the erased: folding gives the same state as the one that was redacted in memory."""
+def test_a_registration_without_its_key_means_erased() -> None:
+    """Without the key, folding the log gives the same state as the redaction in memory."""
     assert given(redacted(REGISTERED), ERASED).state(stream(ANA)) == given(REGISTERED, ERASED).state(stream(ANA))
 
 
 @pytest.mark.parametrize("field", ["identity", "given_names", "family_names", "birth_date", "sex", "phone", "email"])
-def test_what_tells_who_somebody_is_is_personal(field: str) -> None:
+def test_identifying_fields_are_personal(field: str) -> None:
     assert field in PersonRegistered.personal_fields
     assert field in PersonCorrected.personal_fields

@@ -1,4 +1,4 @@
-"""What a counter may do: call the next or somebody, say it again, serve, find that nobody came."""
+"""Calls at a counter: the next turn or another, recalls, service, absence."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -51,7 +51,7 @@ ABSENT_FROM = NOW + timedelta(seconds=90)
 
 
 def two(*, direct_calls: bool = False, recalls_max: int = 3) -> Office:
-    """Ana and Eva wait, in this order, before two counters."""
+    """Ana and Eva wait, in this order, with two counters."""
     line = line_opened(direct_calls=direct_calls, recalls_max=recalls_max)
     return given(line, line_opened(OTHER)).after(take("ana"), take("eva"))
 
@@ -67,22 +67,22 @@ def serving() -> Office:
 # Calling
 
 
-def test_the_next_is_called() -> None:
+def test_the_next_turn_is_called() -> None:
     two().when(call(), now=at("07:05")).then(
         (stream(LINE), TurnCalled(turn=turn("ana"), counter=1, called_at=at("07:05")))
     )
 
 
-def test_each_counter_calls_another() -> None:
+def test_each_counter_calls_a_different_turn() -> None:
     (second,) = recorded(called().when(call(2)), TurnCalled)
     assert (second.turn, second.counter) == (turn("eva"), 2)
 
 
-def test_the_next_is_called_by_name_as_well() -> None:
+def test_the_next_turn_can_be_called_directly() -> None:
     two().when(call_turn("ana", 2)).then((stream(LINE), TurnCalled(turn=turn("ana"), counter=2, called_at=NOW)))
 
 
-def test_nobody_who_is_not_next_is_called_unless_the_policy_allows_it_and_the_log_shows_it() -> None:
+def test_another_turn_is_called_only_if_the_policy_allows_it() -> None:
     two().when(call_turn("eva")).rejected("not_next", path="turn", number="A-001")
     two(direct_calls=True).when(call_turn("eva")).then(
         (stream(LINE), TurnCalled(turn=turn("eva"), counter=1, called_at=NOW, direct=True))
@@ -91,7 +91,7 @@ def test_nobody_who_is_not_next_is_called_unless_the_policy_allows_it_and_the_lo
     assert not next_one.direct
 
 
-def test_calling_one_again_to_the_same_counter_is_nothing() -> None:
+def test_calling_a_turn_again_at_its_counter_changes_nothing() -> None:
     called().when(call_turn("ana", 1)).nothing()
     called().when(call_turn("ana", 2)).rejected("turn_elsewhere", path="turn", number="A-001", state="CALLED")
     serving().when(call_turn("ana", 2)).rejected("turn_elsewhere", path="turn", number="A-001", state="SERVING")
@@ -103,14 +103,14 @@ def test_a_counter_has_one_turn() -> None:
             office.when(command).rejected("counter_busy", path="counter", number="A-001")
 
 
-def test_a_counter_is_there_and_open() -> None:
+def test_a_call_needs_a_known_open_counter() -> None:
     for command in (call(3), call_turn("ana", 3)):
         two().when(command).rejected("counter_unknown", path="counter", counter=3)
     for command in (call(2), call_turn("ana", 2)):
         two().after(pause(2)).when(command).rejected("counter_paused", path="counter", counter=2)
 
 
-def test_somebody_waits() -> None:
+def test_a_call_needs_a_waiting_turn() -> None:
     given(line_opened()).when(call()).rejected("nobody_waits", path="line")
     called().after(call(2), start("eva"), finish("eva")).when(call(2)).rejected("nobody_waits", path="line")
     two().when(call_turn("luis")).rejected("turn_unknown", path="turn")
@@ -135,7 +135,7 @@ def test_a_counter_is_free_once_its_turn_is_over(frees: Command) -> None:
     assert following.turn == turn("eva")
 
 
-def test_the_last_calls_are_shown_the_last_first_and_each_once() -> None:
+def test_the_board_shows_the_last_calls_newest_first() -> None:
     names = "abcdefghijkl"
     office = given(line_opened(counters=len(names))).after(*(take_paper(name) for name in names))
     office = office.after(*(call(counter) for counter in range(1, len(names) + 1)))
@@ -148,7 +148,7 @@ def test_the_last_calls_are_shown_the_last_first_and_each_once() -> None:
 # Saying it again
 
 
-def test_a_call_is_said_again_some_times() -> None:
+def test_recalls_are_limited() -> None:
     office = called()
     for minute in (1, 2, 3):
         now = NOW + timedelta(minutes=minute)
@@ -160,13 +160,13 @@ def test_a_call_is_said_again_some_times() -> None:
     never.when(recall("ana")).rejected("recalled_too_often", path="turn", limit=0)
 
 
-def test_after_coming_back_calls_are_counted_anew() -> None:
+def test_recalls_are_counted_again_after_a_requeue() -> None:
     office = two(recalls_max=1).after(call(), recall("ana"))
     office = office.after(mark_absent("ana"), requeue("ana"), call(), call(2), now=ABSENT_FROM)
     office.when(recall("ana"), now=ABSENT_FROM).accepted()
 
 
-def test_a_call_said_again_gives_them_their_time_anew() -> None:
+def test_a_recall_restarts_the_call_timeout() -> None:
     office = called().after(recall("ana"), now=at("07:01"))
     absent_from = at("07:01") + timedelta(seconds=90)
     office.when(mark_absent("ana"), now=ABSENT_FROM).rejected("called_just_now", path="turn", at=absent_from)
@@ -175,7 +175,7 @@ def test_a_call_said_again_gives_them_their_time_anew() -> None:
     assert first_call == NOW
 
 
-def test_calls_are_said_again_while_the_line_is_open() -> None:
+def test_recalls_need_an_open_line() -> None:
     called().when(recall("ana"), now=CLOSES - MOMENT).accepted()
     called().when(recall("ana"), now=CLOSES).rejected("line_closed", path="turn", at=CLOSES)
     given().when(recall("ana")).rejected("line_unknown", path="turn")
@@ -184,7 +184,7 @@ def test_calls_are_said_again_while_the_line_is_open() -> None:
 # Serving
 
 
-def test_somebody_is_served() -> None:
+def test_a_called_turn_is_served() -> None:
     office = called()
     office.when(start("ana"), now=at("07:01")).then(
         (stream(LINE), ServiceStarted(turn=turn("ana"), counter=1, started_at=at("07:01")))
@@ -194,12 +194,12 @@ def test_somebody_is_served() -> None:
     )
 
 
-def test_who_is_served_late_is_served_to_the_end() -> None:
+def test_a_service_can_end_after_closing() -> None:
     office = called().after(start("ana"), now=CLOSES + timedelta(hours=1))
     office.when(finish("ana"), now=CLOSES + timedelta(days=1)).accepted()
 
 
-def test_starting_and_finishing_twice_is_nothing() -> None:
+def test_repeating_a_start_or_finish_changes_nothing() -> None:
     serving().when(start("ana")).nothing()
     serving().after(finish("ana")).when(finish("ana")).nothing()
 
@@ -213,7 +213,7 @@ def test_an_outcome_is_one_of_three() -> None:
 # Nobody came
 
 
-def test_who_does_not_come_is_absent_once_their_time_is_over() -> None:
+def test_a_called_turn_can_be_absent_after_the_timeout() -> None:
     office = called()
     office.when(mark_absent("ana"), now=ABSENT_FROM - MOMENT).rejected("called_just_now", path="turn", at=ABSENT_FROM)
     office.when(mark_absent("ana"), now=ABSENT_FROM).then(
@@ -221,11 +221,11 @@ def test_who_does_not_come_is_absent_once_their_time_is_over() -> None:
     )
 
 
-def test_who_comes_before_they_are_marked_as_absent_is_served() -> None:
+def test_a_late_turn_is_served_if_not_marked_absent() -> None:
     called().when(start("ana"), now=ABSENT_FROM + timedelta(minutes=5)).accepted()
 
 
-def test_marking_somebody_as_absent_twice_is_nothing() -> None:
+def test_repeating_an_absence_changes_nothing() -> None:
     office = called().after(mark_absent("ana"), now=ABSENT_FROM)
     office.when(mark_absent("ana"), now=ABSENT_FROM).nothing()
     office.when(mark_absent("ana"), now=NOW).nothing()  # by a clock that is behind
@@ -255,15 +255,15 @@ STEPS: list[tuple[Step, set[str]]] = [
 
 @pytest.mark.parametrize(("step", "fine"), STEPS)
 @pytest.mark.parametrize("state", OFFICES)
-def test_a_step_is_taken_from_where_it_leads_on(step: Step, fine: set[str], state: str) -> None:
+def test_a_step_in_the_wrong_state_is_refused(step: Step, fine: set[str], state: str) -> None:
     office, now = OFFICES[state]
     assert turn_state(office, "ana") == state
     if state not in fine:
         office.when(step("ana"), now=now).rejected("turn_elsewhere", path="turn", number="A-001", state=state)
 
 
-def test_who_comes_late_is_served_while_the_counter_has_nobody_else() -> None:
-    """Whether a clerk or the clock said already that they are absent makes no difference."""
+def test_an_absent_turn_is_served_while_its_counter_is_free() -> None:
+    """It makes no difference whether a clerk or the clock marked it absent."""
     absent = called().after(mark_absent("ana"), now=ABSENT_FROM)
     late = absent.after(start("ana"), now=ABSENT_FROM + timedelta(minutes=2))
     assert (turn_state(late, "ana"), line_state(late).counters[1].turn) == ("SERVING", turn("ana"))
@@ -283,10 +283,10 @@ def test_who_comes_late_is_served_while_the_counter_has_nobody_else() -> None:
 
 
 @pytest.mark.parametrize("step", [step for step, _ in STEPS])
-def test_no_step_is_taken_of_what_is_no_turn(step: Step) -> None:
+def test_a_step_of_an_unknown_turn_is_refused(step: Step) -> None:
     two().when(step("luis")).rejected("turn_unknown", path="turn")
 
 
-def test_no_step_at_a_counter_tells_anybody() -> None:
+def test_steps_at_a_counter_give_no_notices() -> None:
     office = two().after(take("luis"), call(), ask_notice("luis", minutes=5))
     assert recorded(office.when(mark_absent("ana"), now=ABSENT_FROM), NoticeGiven) == []

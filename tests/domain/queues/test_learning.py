@@ -1,4 +1,4 @@
-"""What a line's own log teaches about its waits."""
+"""Learning waits from a line's own log."""
 
 from datetime import datetime, timedelta
 
@@ -63,11 +63,11 @@ def served(number: int, when: datetime, seconds: int) -> list[Event]:
 
 
 def day(turns: int, *, each_s: int) -> list[Event]:
-    """All come at the opening, and one counter serves them one after the other, so many seconds each."""
-    said: list[Event] = [opened(), *(taken(n, OPENS, ahead=n - 1) for n in range(1, turns + 1))]
+    """All turns are taken at the opening, and one counter serves them in order, `each_s` seconds each."""
+    events: list[Event] = [opened(), *(taken(n, OPENS, ahead=n - 1) for n in range(1, turns + 1))]
     for n in range(turns):
-        said += served(n + 1, OPENS + timedelta(seconds=each_s * n), each_s)
-    return said
+        events += served(n + 1, OPENS + timedelta(seconds=each_s * n), each_s)
+    return events
 
 
 def learned(events: list[Event], experience: Experience | None = None) -> Learner:
@@ -77,7 +77,7 @@ def learned(events: list[Event], experience: Experience | None = None) -> Learne
     return learner
 
 
-def test_a_service_that_takes_twenty_minutes_is_known_to_after_some_days() -> None:
+def test_service_times_are_learned_after_some_days() -> None:
     experience = Experience()
     before = Expectations(experience, at("09:00"), [None]).of("NORMAL", 5)
     for _ in range(20):
@@ -89,12 +89,12 @@ def test_a_service_that_takes_twenty_minutes_is_known_to_after_some_days() -> No
     assert after.high_50_s / after.low_50_s < before.high_50_s / before.low_50_s
 
 
-def test_the_same_log_teaches_the_same_again() -> None:
+def test_learning_is_deterministic() -> None:
     events = day(10, each_s=300)
     assert learned(events).experience == learned(events).experience
 
 
-def test_who_left_and_who_did_not_come_count_apart() -> None:
+def test_leaving_and_absence_are_counted_separately() -> None:
     events: list[Event] = [
         opened(),
         *(taken(n, OPENS, ahead=n - 1) for n in range(1, 4)),
@@ -120,7 +120,7 @@ def test_who_left_and_who_did_not_come_count_apart() -> None:
 
 
 @pytest.mark.parametrize(("gap_s", "busy_s"), [(0, 60 + 60), (30, 90 + 60)])
-def test_the_while_until_the_next_call_counts_if_somebody_waited(gap_s: int, busy_s: int) -> None:
+def test_time_until_the_next_call_counts_if_turns_waited(gap_s: int, busy_s: int) -> None:
     events: list[Event] = [
         opened(),
         taken(1, OPENS),
@@ -136,7 +136,7 @@ def minute(number: float) -> datetime:
 
 
 def busy_s(events: list[Event]) -> list[int]:
-    """Of each hour in which somebody was served, the seconds."""
+    """The seconds of service by hour, for hours with a service."""
     return [tally.seconds for tally in learned(events).experience.served if tally.count]
 
 
@@ -144,15 +144,15 @@ def closed(when: datetime, *unserved: int) -> LineClosed:
     return LineClosed(line=LINE, closed_at=when, unserved=[f"{LINE}/{number}" for number in unserved])
 
 
-def test_who_is_served_when_the_line_closes_counts_too() -> None:
+def test_a_service_at_closing_time_counts() -> None:
     began: list[Event] = [opened(), taken(1, OPENS), taken(2, OPENS, ahead=1), *served(1, OPENS, 240)]
     called, started, finished = served(2, minute(4), 600)
     assert busy_s([*began, called, started, closed(minute(5)), finished]) == [240 + 600]
     assert busy_s([*began, closed(minute(5), 2)]) == [240]  # one waited, and nobody called them
 
 
-def test_a_counter_that_waits_for_somebody_to_come_back_is_not_busy() -> None:
-    """Nobody waits but who was called, and not there: the counter is free until they are."""
+def test_a_counter_that_waits_for_an_absent_turn_is_not_busy() -> None:
+    """Only a called, absent turn is waiting: the counter is free until it returns."""
     turn = f"{LINE}/1"
     events: list[Event] = [
         opened(counters=2),
@@ -171,7 +171,7 @@ def test_a_counter_that_waits_for_somebody_to_come_back_is_not_busy() -> None:
     assert experience.absent.seconds == 120
 
 
-def test_a_counter_whose_last_one_in_line_left_was_not_busy_until_somebody_came() -> None:
+def test_a_counter_is_not_busy_after_the_last_turn_left() -> None:
     events: list[Event] = [
         opened(),
         taken(1, OPENS),
@@ -184,7 +184,7 @@ def test_a_counter_whose_last_one_in_line_left_was_not_busy_until_somebody_came(
     assert busy_s(events) == [120]
 
 
-def test_who_comes_back_and_leaves_was_called_once_and_did_not_leave_uncalled() -> None:
+def test_a_requeued_turn_that_leaves_counts_as_called() -> None:
     turn = f"{LINE}/1"
     experience = learned(
         [
@@ -199,7 +199,7 @@ def test_who_comes_back_and_leaves_was_called_once_and_did_not_leave_uncalled() 
     assert (experience.called, experience.left) == (1, 0)
 
 
-def test_who_went_on_in_another_line_left_this_one_and_waits_there_from_then_on() -> None:
+def test_a_transferred_turn_waits_in_the_other_line_from_then_on() -> None:
     turn = f"{LINE}/2"
     moved = TurnTransferred(turn=turn, moved_to="sopocachi/other/1", moved_at=minute(1))
     experience = learned([opened(), taken(1, OPENS), taken(2, OPENS, ahead=1), moved]).experience
@@ -210,13 +210,13 @@ def test_who_went_on_in_another_line_left_this_one_and_waits_there_from_then_on(
     assert learner.experience.ratios[2 * BUCKETS][-1] == 0
 
 
-def test_a_line_that_nobody_closes_at_its_hour_had_no_counters_open_until_somebody_did() -> None:
+def test_counters_are_not_open_after_the_closing_time() -> None:
     events: list[Event] = [opened(), taken(1, at("15:00")), *served(1, at("15:00"), 60), closed(at("23:00"))]
     experience = learned(events).experience
     assert sum(experience.watched_s) == sum(experience.staffed_s) == 3600
 
 
-def test_a_rush_is_looked_through_now_and_then_and_each_turn_noted_when_taken() -> None:
+def test_each_turn_is_noted_and_a_rush_is_sampled() -> None:
     rush = [taken(n, OPENS + timedelta(milliseconds=100 * n), ahead=n - 1) for n in range(1, 201)]
     calls = [TurnCalled(turn=f"{LINE}/{n}", counter=1, called_at=minute(n)) for n in range(1, 201)]
     counts = [sum(cell) for cell in learned([opened(), *rush, *calls]).experience.ratios if cell]
@@ -226,7 +226,7 @@ def test_a_rush_is_looked_through_now_and_then_and_each_turn_noted_when_taken() 
     assert sum(counts) == 2 * 200  # all were noted again, and the last is not called
 
 
-def test_nobody_expects_anything_while_no_counter_is_open() -> None:
+def test_there_are_no_estimates_without_open_counters() -> None:
     learner = learned([opened(), CounterPaused(counter=1, paused_at=OPENS), taken(1, OPENS), *served(1, OPENS, 60)[:1]])
     assert counters_of(learner.line) == []
     assert learner.experience.called == 1

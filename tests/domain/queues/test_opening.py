@@ -1,4 +1,4 @@
-"""A line's day: when it is opened and for which day, what its counters may do, what closing leaves of it."""
+"""A line's day: opening, counters, closing."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -59,7 +59,7 @@ def open_line(
     last_turn_at: datetime | None = LAST_TURN,
     policy: PolicyTerms = TERMS,
 ) -> OpenLine:
-    """Wants the line that `line_opened` is."""
+    """The command that gives `line_opened`."""
     return OpenLine(
         service_point=SOPOCACHI,
         service="cadastre",
@@ -79,7 +79,7 @@ def test_a_line_is_opened_before_its_time() -> None:
     given(point()).when(open_line(), now=at("20:00", YESTERDAY)).then(line_opened())
 
 
-def test_turns_are_given_until_it_closes_unless_it_was_said_otherwise() -> None:
+def test_turns_are_given_until_closing_by_default() -> None:
     given(point()).when(open_line(last_turn_at=None)).then(line_opened(last_turn_at=CLOSES))
     given(point()).when(open_line(last_turn_at=CLOSES)).then(line_opened(last_turn_at=CLOSES))
 
@@ -88,7 +88,7 @@ def test_a_line_at_a_ward_knows_its_hospital() -> None:
     given(point(LA_MERCED)).when(open_line()).then(line_opened(hospital=LA_MERCED))
 
 
-def test_counters_are_in_order_and_instants_in_utc_and_the_policy_as_it_was_said() -> None:
+def test_counters_are_sorted_and_times_in_utc() -> None:
     terms = PolicyTerms(order=("NORMAL", "APPOINTMENT", "PREFERENTIAL"), at_least=None, direct_calls=True)
     la_paz = timezone(timedelta(hours=-4))
     command = open_line(
@@ -106,43 +106,43 @@ def test_counters_are_in_order_and_instants_in_utc_and_the_policy_as_it_was_said
     assert {instant.tzinfo for instant in (opened.opens_at, opened.last_turn_at, opened.closes_at)} == {UTC}
 
 
-def test_opening_it_again_is_nothing_whenever_it_is_said() -> None:
+def test_opening_the_same_line_again_changes_nothing() -> None:
     office = given(point()).after(open_line())
     office.when(open_line()).nothing()
     office.when(open_line(counters=(2, 1))).nothing()
     office.when(open_line(), now=at("08:00", NEXT_DAY)).nothing()
 
 
-def test_a_line_is_not_opened_otherwise_once_it_is() -> None:
+def test_opening_a_different_line_in_its_place_is_refused() -> None:
     office = given(point()).after(open_line())
     office.when(open_line(counters=(1, 2, 3))).rejected("line_exists", path="service", line=LINE)
 
 
-def test_it_takes_a_service_point() -> None:
+def test_a_line_needs_a_registered_service_point() -> None:
     given().when(open_line()).rejected("service_point_unknown", path="service_point", service_point=SOPOCACHI)
 
 
-def test_no_line_is_opened_of_a_day_that_is_over_in_la_paz() -> None:
+def test_a_line_of_a_past_day_is_refused() -> None:
     late = open_line(closes_at=at("23:59:59"), last_turn_at=None)
     given(point()).when(late, now=at("23:59:59") - MOMENT).accepted()
     given(point()).when(late, now=at("23:59:59")).rejected("in_the_past", path="closes_at", at=at("23:59:59"))
     given(point()).when(late, now=at("00:00", NEXT_DAY)).rejected("in_the_past", path="date")
 
 
-def test_no_line_is_opened_too_far_ahead() -> None:
+def test_a_line_too_far_ahead_is_refused() -> None:
     first = at("00:00", DAY - timedelta(days=OPEN_AHEAD_DAYS_MAX))
-    said = given(point()).when(open_line(), now=first - MOMENT)
-    said.rejected("too_far_ahead", path="date", limit=OPEN_AHEAD_DAYS_MAX)
+    answer = given(point()).when(open_line(), now=first - MOMENT)
+    answer.rejected("too_far_ahead", path="date", limit=OPEN_AHEAD_DAYS_MAX)
     given(point()).when(open_line(), now=first).accepted()
 
 
 @pytest.mark.parametrize("path", ["opens_at", "last_turn_at", "closes_at"])
-def test_all_its_times_are_of_its_day_in_la_paz(path: str) -> None:
+def test_a_line_s_times_are_on_its_day_in_la_paz(path: str) -> None:
     times: dict[str, Any] = {"opens_at": at("00:00"), "last_turn_at": at("12:00"), "closes_at": at("23:59:59.999999")}
     given(point()).when(open_line(**times), now=at("00:00")).accepted()
     beyond = at("00:00") - MOMENT if path == "opens_at" else at("00:00", NEXT_DAY)
-    said = given(point()).when(open_line(**times | {path: beyond}), now=at("00:00"))
-    said.rejected("invalid_input", path=path, hint="line_date", at=DAY)
+    answer = given(point()).when(open_line(**times | {path: beyond}), now=at("00:00"))
+    answer.rejected("invalid_input", path=path, hint="line_date", at=DAY)
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_all_its_times_are_of_its_day_in_la_paz(path: str) -> None:
         (None, OPENS - MOMENT, "closes_at"),
     ],
 )
-def test_its_times_follow_each_other(last_turn_at: datetime | None, closes_at: datetime, path: str) -> None:
-    said = given(point()).when(open_line(last_turn_at=last_turn_at, closes_at=closes_at), now=at("00:00"))
-    said.rejected("invalid_input", path=path, hint="line_times")
+def test_a_line_s_times_are_in_order(last_turn_at: datetime | None, closes_at: datetime, path: str) -> None:
+    answer = given(point()).when(open_line(last_turn_at=last_turn_at, closes_at=closes_at), now=at("00:00"))
+    answer.rejected("invalid_input", path=path, hint="line_times")
     given(point()).when(open_line(last_turn_at=OPENS + MOMENT)).accepted()
 
 
-def test_a_counter_is_named_once_and_so_is_a_class() -> None:
+def test_counters_and_classes_are_unique() -> None:
     given(point()).when(open_line(counters=(1, 2, 1))).rejected("invalid_input", path="counters", hint="once")
     twice = PolicyTerms(order=("NORMAL", "NORMAL", "PREFERENTIAL"))
     given(point()).when(open_line(policy=twice)).rejected("invalid_input", path="policy.order", hint="once")
@@ -216,14 +216,14 @@ def test_every_field_has_its_limits(change: dict[str, Any], path: str) -> None:
     ],
     ids=str,
 )
-def test_the_limits_themselves_are_fine(policy: dict[str, Any]) -> None:
+def test_values_at_the_limits_are_accepted(policy: dict[str, Any]) -> None:
     given(point()).when(build(OpenLine, **FIELDS | {"policy": policy})).accepted()
 
 
 # Counters
 
 
-def test_a_counter_pauses_and_goes_on() -> None:
+def test_a_counter_pauses_and_resumes() -> None:
     office = given(line_opened()).after(take("ana"))
     office.when(pause()).then((stream(LINE), CounterPaused(counter=1, paused_at=NOW)))
     paused = office.after(pause())
@@ -233,7 +233,7 @@ def test_a_counter_pauses_and_goes_on() -> None:
     paused.after(resume()).when(call(1)).accepted()
 
 
-def test_a_counter_that_pauses_finishes_with_whom_it_has() -> None:
+def test_a_paused_counter_finishes_its_turn() -> None:
     office = given(line_opened()).after(take("ana"), take("eva"), call(1), pause(1))
     office.when(call(1)).rejected("counter_busy", path="counter", number="A-001")
     served = office.after(start("ana"), finish("ana"))
@@ -241,20 +241,20 @@ def test_a_counter_that_pauses_finishes_with_whom_it_has() -> None:
     served.when(call(1)).rejected("counter_paused", path="counter", counter=1)
 
 
-def test_pausing_twice_and_going_on_twice_is_nothing() -> None:
+def test_repeating_a_pause_or_resume_changes_nothing() -> None:
     given(line_opened()).when(resume()).nothing()
     given(line_opened()).after(pause()).when(pause()).nothing()
     given(line_opened()).after(pause(), resume()).when(resume()).nothing()
 
 
-def test_counters_are_got_ready_before_the_line_opens() -> None:
+def test_counters_can_pause_before_the_line_opens() -> None:
     office = given(line_opened()).after(pause(2), now=at("06:00"))
     (taken,) = recorded(office.when(take("ana")), TurnTaken)
     assert taken.counters == 1
 
 
 @pytest.mark.parametrize("command", [pause, resume])
-def test_counters_of_no_line_and_no_counters(command: Any) -> None:
+def test_unknown_lines_and_counters_are_refused(command: Any) -> None:
     given().when(command()).rejected("line_unknown", path="line")
     given(line_opened()).when(command(3)).rejected("counter_unknown", path="counter", counter=3)
     given(line_opened()).after(close()).when(command()).rejected("line_closed", path="line", at=NOW)
@@ -263,7 +263,7 @@ def test_counters_of_no_line_and_no_counters(command: Any) -> None:
 # Closing
 
 
-def test_who_waits_when_it_closes_is_named_in_the_order_of_their_calls() -> None:
+def test_a_closing_lists_waiting_turns_in_the_order_of_calls() -> None:
     office = given(line_opened()).after(
         take("ana"), take("eva"), take("luis", reason="PREGNANT"), take("rosa", reason="INFANT")
     )
@@ -281,23 +281,23 @@ def test_a_line_is_closed_at_any_time() -> None:
     given(line_opened()).when(close(), now=at("09:00", NEXT_DAY)).accepted()
 
 
-def test_closing_twice_is_nothing() -> None:
+def test_closing_again_changes_nothing() -> None:
     given(line_opened()).after(take("ana"), close()).when(close(), now=at("13:00")).nothing()
 
 
-def test_no_line_is_closed_that_was_not_opened() -> None:
+def test_an_unopened_line_cannot_be_closed() -> None:
     given().when(close()).rejected("line_unknown", path="line")
 
 
 def shut() -> Office:
-    """A closed line: ana was called, eva is served, luis was absent, rosa waited."""
+    """A closed line: ana was called, eva is served, luis was absent, rosa was waiting."""
     office = given(line_opened(counters=3), line_opened(OTHER))
     office = office.after(take("luis"), take("ana"), take("eva"), take("rosa"), call(1))
     office = office.after(mark_absent("luis"), call(2), call(3), start("eva"), now=at("07:05"))
     return office.after(close(), now=at("07:06"))
 
 
-def test_after_closing_nobody_is_called_or_gets_a_place() -> None:
+def test_a_closed_line_gives_and_calls_no_turns() -> None:
     now = at("07:07")
     for command, path in (
         (call(1), "line"),
@@ -310,7 +310,7 @@ def test_after_closing_nobody_is_called_or_gets_a_place() -> None:
     back.when(transfer("new", LINE, line=OTHER), now=now).rejected("line_closed", path="to", at=at("07:06"))
 
 
-def test_who_is_at_a_counter_when_it_closes_is_served_to_the_end() -> None:
+def test_a_service_goes_on_after_closing() -> None:
     office = shut()
     assert turn_state(office, "ana") == "CALLED"
     served = office.after(start("ana"), finish("ana"), finish("eva"), now=at("07:30"))
@@ -318,7 +318,7 @@ def test_who_is_at_a_counter_when_it_closes_is_served_to_the_end() -> None:
     assert not any(counter.turn for counter in line_state(served).counters.values())
 
 
-def test_who_was_called_when_it_closed_may_be_absent_or_leave_or_go_on_elsewhere() -> None:
+def test_a_called_turn_can_end_in_any_way_after_closing() -> None:
     for command, becomes in (
         (mark_absent("ana"), "ABSENT"),
         (leave("ana"), "LEFT"),
@@ -329,7 +329,7 @@ def test_who_was_called_when_it_closed_may_be_absent_or_leave_or_go_on_elsewhere
         assert line_state(office).counters[2].turn is None
 
 
-def test_who_was_not_served_has_nothing_left_to_do_here() -> None:
+def test_an_unserved_turn_has_no_further_steps() -> None:
     for command in (leave("rosa"), transfer("rosa"), start("rosa")):
         shut().when(command, now=at("07:07")).rejected("turn_elsewhere", path="turn", number="A-004", state="UNSERVED")
     shut().when(take("rosa", OTHER), now=at("07:07")).accepted()

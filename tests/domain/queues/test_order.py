@@ -63,7 +63,7 @@ def test_ahead_equals_the_number_of_earlier_calls(line: Line) -> None:
 
 
 def _walked(line: Line, priority: str) -> int:
-    """How many are called before one more turn of this class, by a walk through the calls."""
+    """The number of calls before another turn of this class, by a walk through the calls."""
     line.queue(priority).append("one more")
     try:
         return list(calls_to_come(line)).index("one more")

@@ -1,4 +1,4 @@
-"""Who is next: the published policy, by examples. tests/properties/test_lines.py judges it by its law."""
+"""The policy, by examples. tests/properties/test_lines.py tests it as a law."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from tests.waiting import (
 
 
 def arrived(letter: str, number: int) -> Recorded:
-    """Somebody of a class is there, whose letter it is. The turn is called by both, in small letters."""
+    """A turn of the class with this letter, with the name in lower case."""
     priority = {"P": "PREFERENTIAL", "F": "APPOINTMENT", "A": "NORMAL"}[letter]
     name = letter.lower() + "abcdefghij"[number - 1]
     return stream(LINE), TurnTaken(
@@ -48,7 +48,7 @@ def crowd(preferential: int = 0, appointments: int = 0, normal: int = 0, **polic
 
 
 def order(office: Office) -> str:
-    """The classes of who waits, in the order of their calls."""
+    """The classes of the waiting turns, in the order of their calls."""
     return "".join(shown[0] for shown in waiting(office))
 
 
@@ -60,33 +60,33 @@ def test_the_first_class_is_first_but_one_in_three_is_normal() -> None:
 @pytest.mark.parametrize(
     ("one_in", "calls"), [(2, "PAPAPAPPPP"), (3, "PPAPPAPPAP"), (5, "PPPPAPPPAA"), (20, "PPPPPPPAAA")]
 )
-def test_how_many_are_between_is_said_by_the_policy(one_in: int, calls: str) -> None:
+def test_the_policy_sets_the_share(one_in: int, calls: str) -> None:
     assert order(crowd(7, 0, 3, one_in=one_in)) == calls
 
 
-def test_without_a_share_the_others_wait_until_nobody_is_before_them() -> None:
+def test_without_a_share_classes_are_called_strictly_in_order() -> None:
     assert order(crowd(3, 2, 2, at_least=None)) == "PPPFFAA"
 
 
-def test_the_order_is_data_and_so_is_who_has_a_share() -> None:
+def test_order_and_share_are_data() -> None:
     assert order(crowd(2, 2, 2, order=("NORMAL", "APPOINTMENT", "PREFERENTIAL"), at_least=None)) == "AAFFPP"
     assert order(crowd(2, 2, 4, order=("NORMAL", "APPOINTMENT", "PREFERENTIAL"), at_least="PREFERENTIAL")) == "AAPAAPFF"
     assert order(crowd(4, 2, 2, at_least="APPOINTMENT")) == "PPFPPFAA"
     assert order(crowd(2, 1, 2, at_least="PREFERENTIAL")) == "PPFAA"
 
 
-def test_calls_count_only_while_somebody_of_the_share_waits() -> None:
+def test_calls_count_only_while_the_share_has_waiting_turns() -> None:
     office = crowd(6).after(call(1), call(2), call(3))
     late = office.after(take_paper("late"))
     assert order(late) == "PPAP"
 
 
-def test_after_a_call_of_the_share_it_begins_anew() -> None:
+def test_a_call_of_the_share_restarts_the_count() -> None:
     office = crowd(6, 0, 3).after(*(call(counter) for counter in (1, 2, 3, 4)))
     assert order(office) == "PAPPA"
 
 
-def test_when_the_last_of_the_share_leaves_it_begins_anew() -> None:
+def test_the_count_restarts_when_the_share_s_last_turn_leaves() -> None:
     office = crowd(6, 0, 1).after(call(1), call(2), leave("aa"))
     assert order(office.after(take_paper("late"))) == "PPAPP"
     stays = crowd(6, 0, 2).after(call(1), call(2), leave("aa"))
@@ -94,7 +94,7 @@ def test_when_the_last_of_the_share_leaves_it_begins_anew() -> None:
 
 
 def crowd_after_a_direct_call() -> Office:
-    """P-004 and two normal ones wait, the first of them more than due: APA would be called."""
+    """P-004 and two normal turns wait, the first of them overdue: the order of calls is APA."""
     return crowd(4, 0, 2, direct_calls=True).after(call(1), call(2), call_turn("pc", 3))
 
 
@@ -109,13 +109,13 @@ def test_a_direct_call_counts_like_the_others() -> None:
     assert waiting(overtaken) == ["P-001", "P-002", "A-001"]
 
 
-def test_who_comes_back_takes_nobody_s_share() -> None:
+def test_a_requeued_turn_does_not_use_the_share() -> None:
     later = NOW + timedelta(seconds=90)
     office = crowd(1, 0, 4).after(call(1), call(2)).after(mark_absent("aa"), requeue("aa"), now=later)
     assert waiting(office) == ["A-002", "A-003", "A-001", "A-004"]
 
 
-def test_a_line_that_is_no_line_calls_nobody() -> None:
+def test_an_unopened_line_calls_no_turn() -> None:
     assert next_turn(Line()) is None
     assert list(calls_to_come(Line())) == []
     assert ahead_of_new(Line(), "NORMAL") == 0

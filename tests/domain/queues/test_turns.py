@@ -1,4 +1,4 @@
-"""What somebody who waits may do: take a turn, leave, come back, go on in another line, ask to be told."""
+"""Turns: taking, leaving, requeueing, transfer, notices."""
 
 from datetime import timedelta
 
@@ -58,20 +58,20 @@ def both() -> Office:
 
 
 def absent(*others: str) -> Office:
-    """Ana was called and not there; the others wait."""
+    """Ana was called and absent; the others wait."""
     office = both().after(take("ana"), *map(take, others), call())
     return office.after(mark_absent("ana"), now=ABSENT_AT)
 
 
-def told(answer: Answer) -> list[tuple[str, int]]:
-    """Who is told, and that so many are called before."""
+def notices(answer: Answer) -> list[tuple[str, int]]:
+    """The turns that get a notice, with the number ahead."""
     return [(event.turn, event.ahead) for event in recorded(answer, NoticeGiven)]
 
 
 # Taking a turn
 
 
-def test_somebody_gets_a_number() -> None:
+def test_a_turn_gets_a_number() -> None:
     given(line_opened()).when(take("ana")).then(
         (
             stream(LINE),
@@ -90,12 +90,12 @@ def test_somebody_gets_a_number() -> None:
     )
 
 
-def test_with_a_reason_it_is_a_preferential_one() -> None:
+def test_a_reason_makes_a_turn_preferential() -> None:
     (taken,) = recorded(given(line_opened()).when(take("ana", reason="PREGNANT")), TurnTaken)
     assert (taken.priority, taken.reason, taken.number) == ("PREFERENTIAL", "PREGNANT", 1)
 
 
-def test_each_class_has_numbers_of_its_own() -> None:
+def test_each_class_has_its_own_numbers() -> None:
     office = given(line_opened()).after(
         take("ana"), take("eva", reason="INFANT"), take("luis"), take_paper("rosa", reason="AGE"), call()
     )
@@ -109,12 +109,12 @@ def test_each_class_has_numbers_of_its_own() -> None:
     ]
 
 
-def test_a_number_is_never_given_again() -> None:
+def test_a_number_is_never_reused() -> None:
     office = given(line_opened()).after(take("ana"), take("eva"), leave("eva"), take("luis"))
     assert waiting(office) == ["A-001", "A-003"]
 
 
-def test_a_turn_tells_how_many_are_called_before_and_by_how_many_counters() -> None:
+def test_a_turn_records_turns_ahead_and_open_counters() -> None:
     office = given(line_opened()).after(take("ana"), take("eva"), take("luis"), pause(2))
     (normal,) = recorded(office.when(take("rosa")), TurnTaken)
     (preferential,) = recorded(office.when(take("rosa", reason="PREGNANT")), TurnTaken)
@@ -122,31 +122,31 @@ def test_a_turn_tells_how_many_are_called_before_and_by_how_many_counters() -> N
     assert (preferential.ahead, preferential.counters) == (0, 1)
 
 
-def test_taking_it_again_is_nothing_also_when_no_more_are_given() -> None:
+def test_repeating_a_turn_changes_nothing_even_after_the_last_turn() -> None:
     office = given(line_opened()).after(take("ana"))
     for now in (NOW, LAST_TURN, CLOSES):
         office.when(take("ana"), now=now).nothing()
     office.after(call(), start("ana"), finish("ana")).when(take("ana")).nothing()
 
 
-def test_who_has_no_phone_gets_a_number_as_nobody_and_so_often_as_they_ask() -> None:
+def test_paper_tickets_have_no_person_and_no_limit() -> None:
     office = given(line_opened()).after(*(take_paper(name) for name in ("a", "b", "c")))
     assert waiting(office) == ["A-001", "A-002", "A-003"]
     assert line_state(office).live == {}
 
 
-def test_at_home_nobody_is_nobody() -> None:
-    said = given(line_opened()).when(take_paper("ana", channel="WEB"))
-    said.rejected("invalid_input", path="person", hint="opaque")
+def test_a_turn_from_home_needs_a_person() -> None:
+    answer = given(line_opened()).when(take_paper("ana", channel="WEB"))
+    answer.rejected("invalid_input", path="person", hint="opaque")
 
 
-def test_the_age_of_who_is_known_is_not_claimed() -> None:
-    said = given(line_opened()).when(take("ana", reason="AGE", channel="COUNTER"))
-    said.rejected("invalid_input", path="reason", hint="one_of")
+def test_a_registered_person_s_age_is_not_claimed() -> None:
+    answer = given(line_opened()).when(take("ana", reason="AGE", channel="COUNTER"))
+    answer.rejected("invalid_input", path="reason", hint="one_of")
     given(line_opened()).when(take_paper("ana", reason="AGE")).accepted()
 
 
-def test_turns_are_given_while_the_line_is_open_for_them() -> None:
+def test_turns_are_given_between_opening_and_last_turn() -> None:
     office = given(line_opened())
     office.when(take("ana"), now=OPENS - MOMENT).rejected("line_not_open_yet", path="line", at=OPENS)
     office.when(take("ana"), now=OPENS).accepted()
@@ -158,11 +158,11 @@ def test_turns_are_given_while_the_line_is_open_for_them() -> None:
     closed.when(take("ana"), now=at("09:01")).rejected("line_closed", path="line", at=at("09:00"))
 
 
-def test_there_are_no_turns_in_no_line() -> None:
+def test_an_unopened_line_gives_no_turns() -> None:
     given().when(take("ana")).rejected("line_unknown", path="line")
 
 
-def test_a_turn_is_of_the_line_that_it_names() -> None:
+def test_a_turn_s_id_contains_its_line() -> None:
     elsewhere = TakeTurn(line=LINE, turn=turn("ana", OTHER), channel="WEB", person=opaque("ana"))
     both().when(elsewhere).rejected("invalid_input", path="turn", hint="opaque")
 
@@ -175,7 +175,7 @@ def test_a_person_has_one_live_turn_in_a_line() -> None:
         live.when(take("ana", OTHER)).accepted()
 
 
-def test_whose_turn_is_over_takes_another() -> None:
+def test_a_person_takes_another_turn_after_the_first_ended() -> None:
     again = TakeTurn(line=LINE, turn=turn("again"), channel="WEB", person=opaque("ana"))
     office = both().after(take("ana"))
     for over in (
@@ -188,7 +188,7 @@ def test_whose_turn_is_over_takes_another() -> None:
         assert taken.number == 2
 
 
-def test_a_line_gets_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_turns_in_a_line_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURNS_PER_LINE_MAX", 2)
     office = both().after(take("ana"), take("eva"), take("luis", OTHER), leave("eva"))
     office.when(take("rosa")).rejected("line_full", path="line", limit=2)
@@ -210,23 +210,23 @@ def test_its_fields_have_a_form(field: str, value: str) -> None:
 # Leaving
 
 
-def test_who_waits_may_leave_and_who_was_called_and_who_was_absent() -> None:
+def test_waiting_called_and_absent_turns_can_leave() -> None:
     left = (stream(LINE), TurnLeft(turn=turn("ana"), left_at=ABSENT_AT))
     waits = both().after(take("ana"))
     for office in (waits, waits.after(call()), absent()):
         office.when(leave("ana"), now=ABSENT_AT).then(left)
 
 
-def test_a_counter_whose_turn_left_is_free() -> None:
+def test_a_counter_is_free_after_its_turn_left() -> None:
     office = both().after(take("ana"), take("eva"), call(), leave("ana"))
     office.when(call()).accepted()
 
 
-def test_leaving_twice_is_nothing() -> None:
+def test_leaving_again_changes_nothing() -> None:
     both().after(take("ana"), leave("ana")).when(leave("ana"), now=CLOSES).nothing()
 
 
-def test_who_is_served_or_gone_does_not_leave() -> None:
+def test_served_and_ended_turns_cannot_leave() -> None:
     serving = both().after(take("ana"), call(), start("ana"))
     for office, state in (
         (serving, "SERVING"),
@@ -237,7 +237,7 @@ def test_who_is_served_or_gone_does_not_leave() -> None:
         office.when(leave("ana")).rejected("turn_elsewhere", path="turn", number="A-001", state=state)
 
 
-def test_leaving_an_old_turn_leaves_the_new_one_as_it_is() -> None:
+def test_leaving_an_old_turn_does_not_affect_the_new_one() -> None:
     again = TakeTurn(line=LINE, turn=turn("again"), channel="WEB", person=opaque("ana"))
     office = absent().after(again, leave("ana"), now=ABSENT_AT)
     assert line_state(office).live == {opaque("ana"): turn("again")}
@@ -247,7 +247,7 @@ def test_leaving_an_old_turn_leaves_the_new_one_as_it_is() -> None:
 # Coming back
 
 
-def test_who_was_absent_comes_back_behind_the_next_two() -> None:
+def test_a_requeued_turn_is_behind_the_next_two() -> None:
     office = absent("eva", "luis", "rosa")
     office.when(requeue("ana"), now=at("07:10")).then(
         (stream(LINE), TurnRequeued(turn=turn("ana"), requeued_at=at("07:10")))
@@ -257,14 +257,14 @@ def test_who_was_absent_comes_back_behind_the_next_two() -> None:
     assert waiting(absent().after(requeue("ana"), now=at("07:10"))) == ["A-001"]
 
 
-def test_nobody_who_comes_back_overtakes_who_came_back_before() -> None:
+def test_requeued_turns_keep_their_order() -> None:
     office = absent("eva", "luis", "rosa", "juan").after(requeue("ana"), now=ABSENT_AT)
     office = office.after(call(), now=ABSENT_AT).after(mark_absent("eva"), now=ABSENT_AT + timedelta(seconds=90))
     assert waiting(office) == ["A-003", "A-001", "A-004", "A-005"]
     assert waiting(office.after(requeue("eva"), now=at("07:10"))) == ["A-003", "A-001", "A-004", "A-002", "A-005"]
 
 
-def test_one_takes_so_many_turns_in_a_line_and_no_more() -> None:
+def test_turns_per_person_are_limited() -> None:
     office = given(line_opened())
     for n in range(5):
         name = f"n{n + 2}"
@@ -274,30 +274,30 @@ def test_one_takes_so_many_turns_in_a_line_and_no_more() -> None:
     office.when(take("eva")).accepted()
 
 
-def test_one_asks_to_be_told_so_often_and_no_more() -> None:
+def test_notice_requests_per_turn_are_limited() -> None:
     office = given(line_opened()).after(take("ana"))
     for _ in range(5):
-        office = office.after(ask_notice("ana", ahead=3))  # it is near already: told at once
+        office = office.after(ask_notice("ana", ahead=3))  # it is due already
     office.when(ask_notice("ana", ahead=3)).rejected("too_many_wishes", path="turn", limit=5)
 
 
-def test_nobody_asks_to_be_told_in_a_line_whose_time_is_over() -> None:
+def test_no_notice_is_requested_after_closing_time() -> None:
     office = given(line_opened()).after(take("ana"))
     office.when(ask_notice("ana", ahead=3), now=CLOSES).rejected("line_closed", path="turn")
 
 
-def test_only_those_of_one_s_class_are_the_next_two() -> None:
+def test_the_next_two_are_of_the_same_class() -> None:
     office = absent("eva", "luis", "rosa").after(*(take(name, reason="INFANT") for name in ("p", "q", "r")))
     back = office.after(requeue("ana"), now=ABSENT_AT)
     assert waiting(back) == ["P-001", "P-002", "A-002", "P-003", "A-003", "A-001", "A-004"]
 
 
-def test_one_may_come_back_for_some_time() -> None:
+def test_a_requeue_has_a_time_limit() -> None:
     absent().when(requeue("ana"), now=BACK_UNTIL).accepted()
     absent().when(requeue("ana"), now=BACK_UNTIL + MOMENT).rejected("absent_too_long", path="turn", at=BACK_UNTIL)
 
 
-def test_one_may_come_back_so_often() -> None:
+def test_the_number_of_requeues_is_limited() -> None:
     office, now = absent(), ABSENT_AT
     for _ in range(2):
         office = office.after(requeue("ana"), call(), now=now)
@@ -306,11 +306,11 @@ def test_one_may_come_back_so_often() -> None:
     office.when(requeue("ana"), now=now).rejected("requeued_too_often", path="turn", limit=2)
 
 
-def test_coming_back_twice_is_nothing() -> None:
+def test_repeating_a_requeue_changes_nothing() -> None:
     absent().after(requeue("ana"), now=ABSENT_AT).when(requeue("ana"), now=ABSENT_AT).nothing()
 
 
-def test_only_who_was_absent_comes_back() -> None:
+def test_only_absent_turns_are_requeued() -> None:
     office = both().after(take("ana"))
     office.when(requeue("ana")).rejected("turn_elsewhere", path="turn", number="A-001", state="WAITING")
     left = absent().after(leave("ana"), now=ABSENT_AT)
@@ -320,15 +320,15 @@ def test_only_who_was_absent_comes_back() -> None:
     absent().after(close(), now=at("07:05")).when(requeue("ana"), now=at("07:06")).rejected("line_closed", path="turn")
 
 
-def test_nobody_comes_back_beside_their_new_turn() -> None:
+def test_no_requeue_while_the_person_has_another_turn() -> None:
     again = TakeTurn(line=LINE, turn=turn("again"), channel="WEB", person=opaque("ana"))
     office = absent().after(again, now=ABSENT_AT)
-    said = office.when(requeue("ana"), now=ABSENT_AT)
-    said.rejected("has_a_turn", path="turn", turn=turn("again"), number="A-002")
+    answer = office.when(requeue("ana"), now=ABSENT_AT)
+    answer.rejected("has_a_turn", path="turn", turn=turn("again"), number="A-002")
     office.after(leave("again"), now=ABSENT_AT).when(requeue("ana"), now=ABSENT_AT).accepted()
 
 
-def test_who_came_back_is_called_and_served_like_the_others() -> None:
+def test_a_requeued_turn_is_called_and_served() -> None:
     office = absent().after(requeue("ana"), call(2), start("ana"), finish("ana"), now=ABSENT_AT)
     assert turn_state(office, "ana") == "SERVED"
 
@@ -336,7 +336,7 @@ def test_who_came_back_is_called_and_served_like_the_others() -> None:
 # Going on in another line
 
 
-def test_a_turn_goes_on_in_another_line_with_its_wait() -> None:
+def test_a_transferred_turn_keeps_its_wait() -> None:
     office = both().after(take("eva", OTHER), take("ana", reason="INFANT"))
     now = at("07:30")
     office.when(transfer("ana"), now=now).then(
@@ -360,7 +360,7 @@ def test_a_turn_goes_on_in_another_line_with_its_wait() -> None:
     )
 
 
-def test_who_has_waited_longer_elsewhere_is_before_and_the_turn_says_so() -> None:
+def test_a_transferred_turn_with_a_longer_wait_is_placed_before() -> None:
     office = both().after(take("eva", OTHER)).after(take("ana"), now=at("07:10"))
     office = office.after(take("luis", OTHER), now=at("07:20"))
     (taken,) = recorded(office.when(transfer("ana"), now=at("07:30")), TurnTaken)
@@ -369,12 +369,12 @@ def test_who_has_waited_longer_elsewhere_is_before_and_the_turn_says_so() -> Non
     assert waiting(moved, OTHER) == ["A-001", "A-003", "A-002"]
 
 
-def test_who_has_waited_as_long_is_behind_who_was_there() -> None:
+def test_a_transferred_turn_with_an_equal_wait_is_placed_behind() -> None:
     office = both().after(take("eva", OTHER), take("ana"))
     assert waiting(office.after(transfer("ana")), OTHER) == ["A-001", "A-002"]
 
 
-def test_who_is_at_a_counter_goes_on_elsewhere_and_it_is_free() -> None:
+def test_a_transfer_frees_the_counter() -> None:
     called = both().after(take("ana"), take("eva"), call())
     for office in (called, called.after(start("ana"))):
         moved = office.after(transfer("ana"))
@@ -384,32 +384,32 @@ def test_who_is_at_a_counter_goes_on_elsewhere_and_it_is_free() -> None:
         moved.when(call()).accepted()
 
 
-def test_a_turn_may_come_back_by_the_same_way() -> None:
+def test_a_turn_can_be_transferred_back() -> None:
     office = both().after(take("ana"), take("eva"), transfer("ana"))
     back = TransferTurn(turn=turn("ana", OTHER), to=LINE, moved_to=turn("back"))
     assert waiting(office.after(back), LINE) == ["A-002", "A-003"]  # they came at the same moment
     assert waiting(office.after(back), OTHER) == []
 
 
-def test_transferring_twice_is_nothing() -> None:
+def test_repeating_a_transfer_changes_nothing() -> None:
     both().after(take("ana"), transfer("ana")).when(transfer("ana"), now=at("13:00")).nothing()
 
 
-def test_another_name_for_a_turn_that_has_gone_on_comes_too_late() -> None:
+def test_a_second_transfer_of_a_transferred_turn_is_refused() -> None:
     again = TransferTurn(turn=turn("ana"), to=OTHER, moved_to=turn("again", OTHER))
-    said = both().after(take("ana"), transfer("ana")).when(again)
-    said.rejected("turn_elsewhere", path="turn", number="A-001", state="TRANSFERRED")
+    answer = both().after(take("ana"), transfer("ana")).when(again)
+    answer.rejected("turn_elsewhere", path="turn", number="A-001", state="TRANSFERRED")
 
 
-def test_the_other_line_is_another_and_the_new_name_one_of_its_own() -> None:
+def test_a_transfer_needs_another_line_and_its_new_turn_id() -> None:
     office = both().after(take("ana"), take("eva", OTHER))
     office.when(transfer("ana", LINE)).rejected("invalid_input", path="to", hint="another_line")
     for name in (turn("new"), turn("eva", OTHER)):
-        said = office.when(TransferTurn(turn=turn("ana"), to=OTHER, moved_to=name))
-        said.rejected("invalid_input", path="moved_to", hint="opaque")
+        answer = office.when(TransferTurn(turn=turn("ana"), to=OTHER, moved_to=name))
+        answer.rejected("invalid_input", path="moved_to", hint="opaque")
 
 
-def test_the_other_line_is_running_though_it_gives_no_more_turns() -> None:
+def test_a_transfer_needs_an_open_line_even_after_last_turn() -> None:
     given(line_opened()).after(take("ana")).when(transfer("ana")).rejected("line_unknown", path="to")
     office = given(line_opened(), line_opened(OTHER, opens_at=at("08:00"))).after(take("ana"))
     office.when(transfer("ana"), now=at("08:00") - MOMENT).rejected("line_not_open_yet", path="to", at=at("08:00"))
@@ -419,14 +419,14 @@ def test_the_other_line_is_running_though_it_gives_no_more_turns() -> None:
     office.when(transfer("ana"), now=CLOSES).rejected("line_closed", path="to", at=CLOSES)
 
 
-def test_only_what_is_live_goes_on() -> None:
+def test_only_live_turns_are_transferred() -> None:
     both().when(transfer("ana")).rejected("turn_unknown", path="turn")
     served = both().after(take("ana"), call(), start("ana"), finish("ana"))
     for office, state in ((served, "SERVED"), (absent(), "ABSENT"), (both().after(take("ana"), leave("ana")), "LEFT")):
         office.when(transfer("ana"), now=ABSENT_AT).rejected("turn_elsewhere", path="turn", state=state)
 
 
-def test_nobody_goes_on_where_they_wait_already() -> None:
+def test_no_transfer_to_a_line_in_which_the_person_waits() -> None:
     office = both().after(take("ana"), TakeTurn(line=OTHER, turn=turn("x", OTHER), channel="WEB", person=opaque("ana")))
     office.when(transfer("ana")).rejected("has_a_turn", path="turn", turn=turn("x", OTHER), number="A-001")
 
@@ -443,7 +443,7 @@ FICHA = f"{LA_MERCED}/2027-01-15/p-1/{opaque('ficha')}"
         (None, None, "NORMAL"),
     ],
 )
-def test_a_ficha_counts_in_its_own_hospital_alone(here: str | None, there: str | None, becomes: str) -> None:
+def test_a_ficha_counts_only_in_its_hospital(here: str | None, there: str | None, becomes: str) -> None:
     with_ficha = TurnTaken(
         turn=turn("ana"),
         number=1,
@@ -468,10 +468,10 @@ def six() -> Office:
     return both().after(*(take(name) for name in ("a", "b", "c", "d", "e", "f")))
 
 
-def test_who_asked_is_told_in_the_commit_that_brings_them_near() -> None:
+def test_a_due_notice_is_in_the_commit_that_makes_it_due() -> None:
     office = six().after(ask_notice("d", ahead=2))
     called = office.when(call())
-    assert told(called) == [(turn("d"), 2)]
+    assert notices(called) == [(turn("d"), 2)]
     assert [type(event).__name__ for _, event in called.recorded] == ["TurnCalled", "NoticeGiven"]
 
 
@@ -484,21 +484,21 @@ NEARER: list[tuple[Command, str]] = [
 
 
 @pytest.mark.parametrize(("command", "why"), NEARER, ids=[why for _, why in NEARER])
-def test_whatever_brings_them_near_they_are_told(command: Command, why: str) -> None:
+def test_every_event_that_moves_a_turn_forward_gives_due_notices(command: Command, why: str) -> None:
     office = given(line_opened(direct_calls=True), line_opened(OTHER))
     office = office.after(*(take(name) for name in ("a", "b", "c", "d")), ask_notice("d", ahead=2))
-    assert told(office.when(command)) == [(turn("d"), 2)]
+    assert notices(office.when(command)) == [(turn("d"), 2)]
     after = office.after(command)
-    assert told(after.when(call(2))) == []
+    assert notices(after.when(call(2))) == []
 
 
-def test_nobody_is_told_by_what_is_behind_them_or_changes_no_order() -> None:
+def test_other_events_give_no_notices() -> None:
     office = six().after(call(), ask_notice("d", ahead=1))
     for command in (leave("e"), leave("a"), take("g"), transfer("f")):
-        assert told(office.when(command)) == []
+        assert notices(office.when(command)) == []
 
 
-def test_who_is_near_already_is_told_at_once() -> None:
+def test_a_request_that_is_already_due_is_answered_at_once() -> None:
     six().when(ask_notice("c", ahead=2), now=at("07:01")).then(
         (stream(LINE), NoticeAsked(turn=turn("c"), ahead=2)),
         (
@@ -506,24 +506,24 @@ def test_who_is_near_already_is_told_at_once() -> None:
             NoticeGiven(turn=turn("c"), number=3, priority="NORMAL", ahead=2, given_at=at("07:01"), person=opaque("c")),
         ),
     )
-    assert told(six().when(ask_notice("d", ahead=2))) == []
+    assert notices(six().when(ask_notice("d", ahead=2))) == []
 
 
-def test_one_s_last_wish_counts() -> None:
+def test_the_last_notice_request_counts() -> None:
     office = six().after(ask_notice("f", ahead=4), ask_notice("f", ahead=1))
-    assert told(office.when(call())) == []
+    assert notices(office.when(call())) == []
     later = six().after(ask_notice("f", ahead=4), ask_notice("f", minutes=10))
-    assert told(later.when(call())) == []
-    assert told(later.when(give_notice("f"))) == [(turn("f"), 5)]
+    assert notices(later.when(call())) == []
+    assert notices(later.when(give_notice("f"))) == [(turn("f"), 5)]
 
 
-def test_asking_the_same_again_is_nothing_until_it_was_told() -> None:
+def test_repeating_a_notice_request_changes_nothing_until_it_is_given() -> None:
     office = six().after(ask_notice("f", ahead=4))
     office.when(ask_notice("f", ahead=4)).nothing()
-    assert told(office.after(call()).when(ask_notice("f", ahead=4))) == [(turn("f"), 4)]
+    assert notices(office.after(call()).when(ask_notice("f", ahead=4))) == [(turn("f"), 4)]
 
 
-def test_with_a_turn_its_wish_is_over_or_goes_along() -> None:
+def test_a_notice_request_ends_or_moves_with_its_turn() -> None:
     office = six().after(ask_notice("f", minutes=5), ask_notice("e", minutes=5), ask_notice("d", minutes=5))
     office = office.after(leave("f"), transfer("e"))
     assert list(line_state(office).notices) == [turn("d")]
@@ -532,14 +532,14 @@ def test_with_a_turn_its_wish_is_over_or_goes_along() -> None:
         assert line_state(office.after(command)).notices == {}
 
 
-def test_who_was_called_wishes_nothing_any_more_and_is_not_told_when_they_come_back() -> None:
+def test_a_call_ends_the_notice_request() -> None:
     office = both().after(take("a"), take("b"), ask_notice("a", minutes=5), call())
     assert line_state(office).notices == {}
     back = office.after(mark_absent("a"), requeue("a"), now=ABSENT_AT)
-    assert told(back.when(call(2), now=ABSENT_AT)) == []
+    assert notices(back.when(call(2), now=ABSENT_AT)) == []
 
 
-def test_a_notice_by_time_is_given_when_the_time_has_come_and_once() -> None:
+def test_a_notice_by_time_is_given_once() -> None:
     office = six().after(ask_notice("f", minutes=15), call())
     now = at("07:02")
     given_one = NoticeGiven(
@@ -549,14 +549,14 @@ def test_a_notice_by_time_is_given_when_the_time_has_come_and_once() -> None:
     office.after(give_notice("f")).when(give_notice("f")).nothing()
 
 
-def test_a_notice_by_time_that_nobody_wants_any_more_is_nothing() -> None:
+def test_a_withdrawn_notice_by_time_is_not_given() -> None:
     six().when(give_notice("f")).nothing()
     six().after(ask_notice("f", ahead=2)).when(give_notice("f")).nothing()
     six().after(ask_notice("a", minutes=5), call()).when(give_notice("a")).nothing()
     six().when(give_notice("z")).rejected("turn_unknown", path="turn")
 
 
-def test_one_asks_for_one_thing_while_one_waits() -> None:
+def test_a_notice_request_needs_a_waiting_turn_and_one_kind() -> None:
     for both_or_none in (ask_notice("a"), ask_notice("a", ahead=1, minutes=1)):
         six().when(both_or_none).rejected("invalid_input", path="minutes", hint="one_of_two")
     six().when(ask_notice("z", ahead=1)).rejected("turn_unknown", path="turn")
@@ -565,7 +565,7 @@ def test_one_asks_for_one_thing_while_one_waits() -> None:
 
 
 @pytest.mark.parametrize(("field", "least", "most"), [("ahead", 0, 100), ("minutes", 1, 240)])
-def test_wishes_have_limits(field: str, least: int, most: int) -> None:
+def test_notice_requests_have_limits(field: str, least: int, most: int) -> None:
     for right in (least, most):
         assert build(AskNotice, turn=turn("a"), **{field: right})
     for wrong in (least - 1, most + 1):
@@ -574,15 +574,15 @@ def test_wishes_have_limits(field: str, least: int, most: int) -> None:
         assert (refusal.value.code, refusal.value.path) == ("invalid_input", field)
 
 
-def test_several_are_told_at_once_in_the_order_of_their_calls() -> None:
+def test_notices_of_one_commit_are_in_the_order_of_calls() -> None:
     office = six().after(ask_notice("f", ahead=4), ask_notice("b", ahead=0), ask_notice("d", ahead=1))
-    assert told(office.when(call())) == [(turn("b"), 0), (turn("f"), 4)]
+    assert notices(office.when(call())) == [(turn("b"), 0), (turn("f"), 4)]
 
 
-# What is said of a turn that was recalled or left is not lost on the others
+# A recall or a leaving turn also gives notices to the others
 
 
-def test_a_recall_and_a_pause_tell_nobody() -> None:
+def test_recalls_and_pauses_give_no_notices() -> None:
     office = six().after(call(), ask_notice("d", ahead=1))
     quiet: list[Command] = [recall("a"), start("a"), pause(2)]
     kinds: list[type[Event]] = [type(event) for command in quiet for _, event in office.when(command).recorded]
@@ -590,7 +590,7 @@ def test_a_recall_and_a_pause_tell_nobody() -> None:
     assert len(kinds) == len(quiet)
 
 
-def test_how_many_are_ahead_of_who_does_not_wait_is_how_many_wait() -> None:
+def test_ahead_of_a_turn_that_is_not_waiting_is_the_whole_line() -> None:
     office = six().after(call())
     assert ahead_of(line_state(office), turn("a")) == 5
     assert ahead_of(line_state(office), turn("f")) == 4

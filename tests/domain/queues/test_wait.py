@@ -1,4 +1,4 @@
-"""Expected waits: laws that hold for whatever was learned, and what is learned of what."""
+"""Expected waits: laws that hold for any model, and what is learned from what."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ counters = st.lists(elapsed, min_size=1, max_size=8)
 
 @st.composite
 def experiences(draw: st.DrawFn) -> Experience:
-    """Anything that may have been learned, likely or not."""
+    """Any model, likely or not."""
     experience = Experience(assumed_s=draw(st.integers(10, 3600)))
     for _ in range(draw(st.integers(0, 25))):
         at = draw(moments)
@@ -43,9 +43,9 @@ def experiences(draw: st.DrawFn) -> Experience:
             case 4:
                 experience = learned.taken(experience, at=at, priority=draw(priorities))
             case _:
-                told = Expectations(experience, at, (None, at)).of(draw(priorities), draw(st.integers(0, 99)))
-                assert told is not None
-                experience = wait.waited(experience, told.basis, draw(st.floats(0, 30_000)))
+                estimate = Expectations(experience, at, (None, at)).of(draw(priorities), draw(st.integers(0, 99)))
+                assert estimate is not None
+                experience = wait.waited(experience, estimate.basis, draw(st.floats(0, 30_000)))
     return experience
 
 
@@ -53,7 +53,7 @@ Turns = list[tuple[Priority, int]]  # of which class, and how many are ahead
 
 
 def expect_all(experience: Experience, now: datetime, counters: Sequence[datetime | None], turns: Turns) -> list[Wait]:
-    """Of one line, at once."""
+    """Estimates of a whole line at once."""
     expectations = Expectations(experience, now, counters)
     found = [expectations.of(priority, ahead) for priority, ahead in turns]
     return [one for one in found if one]
@@ -63,26 +63,26 @@ def since(now: datetime, elapsed_s: list[int | None]) -> list[datetime | None]:
     return [None if seconds is None else now - timedelta(seconds=seconds) for seconds in elapsed_s]
 
 
-def ends(told: Wait) -> tuple[int, ...]:
-    return (told.low_90_s, told.low_50_s, told.middle_s, told.high_50_s, told.high_90_s)
+def ends(estimate: Wait) -> tuple[int, ...]:
+    return (estimate.low_90_s, estimate.low_50_s, estimate.middle_s, estimate.high_50_s, estimate.high_90_s)
 
 
 @given(experiences(), moments, counters, priorities, st.integers(0, 2000))
 def test_an_interval_is_in_order(
     experience: Experience, now: datetime, busy: list[int | None], priority: Priority, ahead: int
 ) -> None:
-    [told] = expect_all(experience, now, since(now, busy), [(priority, ahead)])
-    assert list(ends(told)) == sorted(ends(told))
-    assert told.low_90_s >= 0
-    assert told.high_90_s <= wait.WAIT_MAX_S
+    [estimate] = expect_all(experience, now, since(now, busy), [(priority, ahead)])
+    assert list(ends(estimate)) == sorted(ends(estimate))
+    assert estimate.low_90_s >= 0
+    assert estimate.high_90_s <= wait.WAIT_MAX_S
 
 
 @given(experiences(), moments, counters, priorities, st.lists(st.integers(0, 300), min_size=2, max_size=30))
 def test_more_people_ahead_never_make_a_wait_shorter(
     experience: Experience, now: datetime, busy: list[int | None], priority: Priority, ahead: list[int]
 ) -> None:
-    told = expect_all(experience, now, since(now, busy), [(priority, number) for number in sorted(ahead)])
-    for fewer, more in pairwise(told):
+    estimate = expect_all(experience, now, since(now, busy), [(priority, number) for number in sorted(ahead)])
+    for fewer, more in pairwise(estimate):
         assert all(low <= high for low, high in zip(ends(fewer), ends(more), strict=True))
 
 
@@ -96,7 +96,7 @@ def test_one_more_counter_never_makes_a_wait_longer(
 
 
 @given(experiences(), moments, counters, st.lists(st.tuples(priorities, st.integers(0, 99)), max_size=9))
-def test_a_line_at_once_is_told_the_same_as_one_by_one(
+def test_a_whole_line_is_estimated_like_single_turns(
     experience: Experience, now: datetime, busy: list[int | None], turns: list[tuple[Priority, int]]
 ) -> None:
     open_ = since(now, busy)
@@ -107,11 +107,11 @@ def test_a_line_at_once_is_told_the_same_as_one_by_one(
 
 
 @given(experiences())
-def test_what_was_learned_is_plain_json_and_reads_back_the_same(experience: Experience) -> None:
+def test_the_model_round_trips_through_json(experience: Experience) -> None:
     assert msgspec.json.decode(msgspec.json.encode(experience), type=Experience) == experience
 
 
-def test_nobody_can_say_while_no_counter_is_open() -> None:
+def test_there_is_no_estimate_without_an_open_counter() -> None:
     nobody = Expectations(Experience(), NOON, [])
     assert (nobody.of("NORMAL", 3), nobody.basis("NORMAL", 3)) == (None, None)
 
@@ -129,14 +129,14 @@ def situation(ahead: int = 10, priority: Priority = "NORMAL", now: datetime = NO
     return Situation(now=now, priority=priority, ahead=ahead, counters=(now, now))
 
 
-def told(experience: Experience, asked: Situation) -> Wait:
+def estimate(experience: Experience, asked: Situation) -> Wait:
     found = Expectations(experience, asked.now, asked.counters).of(asked.priority, asked.ahead)
     assert found is not None
     return found
 
 
 def after_calls(busy_s: float, *, calls: int = 500, assumed_s: int = 300, days: int = 1) -> Experience:
-    """Calls that all took the same, around noon."""
+    """A model after calls of equal duration around noon."""
     experience = Experience(assumed_s=assumed_s)
     for day in range(days):
         experience = learned.taken(experience, at=NOON + timedelta(days=day), priority="NORMAL")
@@ -147,84 +147,89 @@ def after_calls(busy_s: float, *, calls: int = 500, assumed_s: int = 300, days: 
 
 def after_waits(experience: Experience, actual_s: float, *, waits: int, asked: Situation | None = None) -> Experience:
     for _ in range(waits):
-        basis = told(experience, asked or situation()).basis
+        basis = estimate(experience, asked or situation()).basis
         experience = wait.waited(experience, basis, actual_s)
     return experience
 
 
-def test_the_assumed_time_gives_way_to_what_calls_take() -> None:
-    new = told(Experience(assumed_s=600), situation())
+def test_the_assumed_time_is_replaced_by_measured_times() -> None:
+    new = estimate(Experience(assumed_s=600), situation())
     assert 2000 < new.middle_s < 4500  # eleven calls of ten minutes at two counters
-    known = told(after_calls(60, assumed_s=600), situation())
+    known = estimate(after_calls(60, assumed_s=600), situation())
     assert 200 < known.middle_s < 500
     assert wait.busy_mean_s(after_calls(60, assumed_s=600), 12) == pytest.approx(60, rel=0.2)
 
 
-def test_an_hour_that_is_slower_is_known_as_such() -> None:
+def test_slower_hours_are_learned() -> None:
     experience = after_calls(60)
     for _ in range(200):
         experience = learned.served(experience, at=NOON + timedelta(hours=3), busy_s=180)
     assert wait.busy_mean_s(experience, 15) > 1.5 * wait.busy_mean_s(experience, 12)
 
 
-def test_an_interval_widens_where_little_is_known() -> None:
+def test_an_interval_is_wider_with_little_history() -> None:
     def width(found: Wait) -> float:
         return (found.high_90_s - found.low_90_s) / found.middle_s
 
     next_one = situation(0)
     few = after_waits(after_calls(300, days=1), 150, waits=10, asked=next_one)
     many = after_waits(after_calls(300, days=40), 150, waits=1000, asked=next_one)
-    assert width(told(Experience(), next_one)) > width(told(few, next_one)) > 2 * width(told(many, next_one))
+    assert (
+        width(estimate(Experience(), next_one)) > width(estimate(few, next_one)) > 2 * width(estimate(many, next_one))
+    )
     # What was learned of those who are next is not known of those with sixty ahead.
-    assert width(told(many, situation(60))) > 2 * width(told(many, next_one))
+    assert width(estimate(many, situation(60))) > 2 * width(estimate(many, next_one))
 
 
-def test_one_day_with_many_waits_says_less_than_many_days() -> None:
+def test_one_day_counts_less_than_many_days() -> None:
     many_days = after_calls(300, days=60)
     for number in range(300):
-        basis = told(many_days, situation(0)).basis
+        basis = estimate(many_days, situation(0)).basis
         many_days = wait.waited(many_days, basis, 5 * (number % 60))
     one_day = msgspec.structs.replace(many_days, days=1)
-    assert told(one_day, situation(0)).high_90_s > told(many_days, situation(0)).high_90_s
-    assert told(one_day, situation(0)).low_50_s < told(many_days, situation(0)).low_50_s
+    assert estimate(one_day, situation(0)).high_90_s > estimate(many_days, situation(0)).high_90_s
+    assert estimate(one_day, situation(0)).low_50_s < estimate(many_days, situation(0)).low_50_s
 
 
-def test_waits_twice_as_long_as_expected_are_expected_the_next_time() -> None:
-    before = told(after_calls(300), situation()).middle_s
+def test_errors_of_estimates_are_corrected() -> None:
+    before = estimate(after_calls(300), situation()).middle_s
     taught = after_waits(after_calls(300, days=40), 2 * before, waits=500)
-    assert told(taught, situation()).middle_s == pytest.approx(2 * before, rel=0.1)
+    assert estimate(taught, situation()).middle_s == pytest.approx(2 * before, rel=0.1)
 
 
-def test_a_class_that_is_overtaken_more_learns_it_for_itself() -> None:
+def test_each_class_learns_its_own_errors() -> None:
     experience = after_calls(300, days=40)
     slow = after_waits(experience, 4000, waits=800, asked=situation(10, "APPOINTMENT"))
     both = after_waits(slow, 1600, waits=800, asked=situation(10, "PREFERENTIAL"))
-    assert told(both, situation(10, "APPOINTMENT")).middle_s > 1.5 * told(both, situation(10, "PREFERENTIAL")).middle_s
+    assert (
+        estimate(both, situation(10, "APPOINTMENT")).middle_s
+        > 1.5 * estimate(both, situation(10, "PREFERENTIAL")).middle_s
+    )
 
 
-def test_those_who_come_and_are_called_first_make_others_wait() -> None:
+def test_expected_arrivals_of_higher_classes_lengthen_waits() -> None:
     alone = learned.staffed(after_calls(300), since=NOON, until=NOON + timedelta(hours=1), counters=2)
     busy = alone
     for second in range(0, 3600, 400):
         busy = learned.taken(busy, at=NOON + timedelta(seconds=second), priority="PREFERENTIAL")
-    assert told(busy, situation()).middle_s > 1.2 * told(alone, situation()).middle_s
+    assert estimate(busy, situation()).middle_s > 1.2 * estimate(alone, situation()).middle_s
     preferential = situation(10, "PREFERENTIAL")
-    assert ends(told(busy, preferential))[2] == pytest.approx(told(alone, preferential).middle_s, rel=0.05)
+    assert ends(estimate(busy, preferential))[2] == pytest.approx(estimate(alone, preferential).middle_s, rel=0.05)
 
 
-def test_turns_that_will_not_come_cost_what_they_cost() -> None:
+def test_expected_absences_cost_their_usual_time() -> None:
     experience = after_calls(300)
     with_absent = experience
     for _ in range(250):
         with_absent = learned.absent(with_absent, busy_s=90)
-    assert told(with_absent, situation()).middle_s < 0.9 * told(experience, situation()).middle_s
+    assert estimate(with_absent, situation()).middle_s < 0.9 * estimate(experience, situation()).middle_s
     with_left = experience
     for number in range(300):
         with_left = learned.left(with_left) if number % 2 else learned.called(with_left)
-    assert told(with_left, situation()).middle_s < 0.7 * told(experience, situation()).middle_s
+    assert estimate(with_left, situation()).middle_s < 0.7 * estimate(experience, situation()).middle_s
 
 
-def test_a_lunch_break_that_is_usual_is_counted_on() -> None:
+def test_a_usual_lunch_break_is_expected() -> None:
     experience = after_calls(300)
     for day in range(20):
         at = NOON + timedelta(days=day)
@@ -235,28 +240,29 @@ def test_a_lunch_break_that_is_usual_is_counted_on() -> None:
             )
     before_lunch, early = NOON - timedelta(minutes=5), NOON - timedelta(hours=2)
     assert (
-        told(experience, situation(now=before_lunch)).middle_s > 1.5 * told(experience, situation(now=early)).middle_s
+        estimate(experience, situation(now=before_lunch)).middle_s
+        > 1.5 * estimate(experience, situation(now=early)).middle_s
     )
 
 
-def test_a_free_counter_calls_at_once_whoever_is_next() -> None:
+def test_a_free_counter_calls_the_next_turn_at_once() -> None:
     free = Situation(now=NOON, priority="NORMAL", ahead=0, counters=(None, NOON))
     busy = Situation(now=NOON, priority="NORMAL", ahead=0, counters=(NOON, NOON))
     experience = after_calls(300, days=20)
-    assert told(experience, free).high_90_s < 0.2 * told(experience, busy).high_90_s
+    assert estimate(experience, free).high_90_s < 0.2 * estimate(experience, busy).high_90_s
     known = after_waits(experience, 8, waits=300, asked=free)
-    assert told(known, free).high_90_s < 15
-    assert told(known, busy).high_90_s == told(experience, busy).high_90_s
+    assert estimate(known, free).high_90_s < 15
+    assert estimate(known, busy).high_90_s == estimate(experience, busy).high_90_s
 
 
-def test_counts_are_halved_when_there_are_many_so_that_the_last_months_count() -> None:
+def test_large_counts_are_halved() -> None:
     old = after_calls(60, calls=learned.CALLS_MAX)
     assert old.served[12].count < learned.CALLS_MAX
     for _ in range(2 * learned.CALLS_MAX):
         old = learned.served(old, at=NOON, busy_s=600)
     assert wait.busy_mean_s(old, 12) > 480
     assert max(old.busy) < learned.CALLS_MAX
-    basis = told(Experience(), situation()).basis
+    basis = estimate(Experience(), situation()).basis
     many = Experience()
     for _ in range(wait.COUNTS_MAX + 10):
         many = wait.waited(many, basis, 600)
@@ -267,12 +273,12 @@ def test_counts_are_halved_when_there_are_many_so_that_the_last_months_count() -
     assert max(many.watched_s) <= learned.WATCHED_MAX_S
 
 
-def test_staffing_past_midnight_counts_on_the_slots_of_the_next_day() -> None:
+def test_staffing_past_midnight_counts_on_the_next_day() -> None:
     at = datetime(2026, 11, 27, 3, 55, tzinfo=UTC)  # 23:55 in La Paz
     experience = learned.staffed(Experience(), since=at, until=at + timedelta(minutes=10), counters=2)
     assert (experience.watched_s[-1], experience.watched_s[0], experience.staffed_s[0]) == (300, 300, 600)
 
 
 def test_a_basis_reads_back_from_json() -> None:
-    basis = told(after_calls(300), situation()).basis
+    basis = estimate(after_calls(300), situation()).basis
     assert msgspec.json.decode(msgspec.json.encode(basis), type=Basis) == basis

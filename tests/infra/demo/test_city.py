@@ -118,14 +118,14 @@ def plain(planned: Planned) -> Any:
     return planned.at, type(planned.command), said | {name: hidden[name] for name in hidden.keys() & said.keys()}
 
 
-def test_a_city_is_the_same_whatever_the_secret_and_another_for_another_seed(secret: Secret) -> None:
+def test_a_city_depends_on_its_seed_and_not_on_the_secret(secret: Secret) -> None:
     one = [plain(planned) for planned in plan_of(secret).commands()]
     assert one == [plain(planned) for planned in plan_of(Secret(bytes(32))).commands()]
     assert one != [plain(planned) for planned in plan_of(secret, seed=SEED + 1).commands()]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 9_999])
-def test_people_of_all_seeds_are_different_ones(secret: Secret, seed: int) -> None:
+def test_people_of_different_seeds_are_different(secret: Secret, seed: int) -> None:
     plans = [plan_of(secret, people=300, seed=other) for other in {seed, SEED}]
     invented = [
         planned.command for plan in plans for planned in plan.commands() if isinstance(planned.command, RegisterPerson)
@@ -134,7 +134,7 @@ def test_people_of_all_seeds_are_different_ones(secret: Secret, seed: int) -> No
 
 
 @pytest.mark.parametrize("people", [1, 2, 30, PEOPLE])
-def test_what_is_said_is_in_order_of_time_in_the_city_s_past_and_in_time(secret: Secret, people: int) -> None:
+def test_commands_are_in_order_and_in_the_city_s_past(secret: Secret, people: int) -> None:
     plan = plan_of(secret, people=people)
     planned = list(plan.commands())
     assert [one.at for one in planned] == sorted(one.at for one in planned)
@@ -153,7 +153,7 @@ def test_what_is_said_is_in_order_of_time_in_the_city_s_past_and_in_time(secret:
     }
 
 
-def test_who_was_seen_or_gave_up_comes_again(secret: Secret) -> None:
+def test_patients_come_again(secret: Secret) -> None:
     """Few people and many slots: the rule of one appointment for a specialty and hospital is met all the time."""
     live: dict[tuple[str, str], BookAppointment] = {}
     after_cancelling, after_a_visit = 0, 0
@@ -174,12 +174,12 @@ def test_who_was_seen_or_gave_up_comes_again(secret: Secret) -> None:
 
 
 @pytest.mark.parametrize("people", [0, PEOPLE_MAX + 1])
-def test_a_city_has_bounds(secret: Secret, people: int) -> None:
+def test_a_city_has_limits(secret: Secret, people: int) -> None:
     with pytest.raises(ValueError, match="1 to 500000 people"):
         plan_of(secret, people=people)
 
 
-def test_commands_are_decided_together_only_when_the_moment_makes_no_difference(secret: Secret) -> None:
+def test_commands_are_batched_only_if_the_time_does_not_matter(secret: Secret) -> None:
     planned = list(plan_of(secret).commands())
     batches = list(decided_together(planned, 100))
     assert [one for batch in batches for one in batch] == planned
@@ -227,7 +227,7 @@ class Figures:
                 self.missed.discard(appointment)
 
 
-def test_a_plan_for_20000_people_keeps_what_is_to_come_and_no_more(secret: Secret) -> None:
+def test_a_plan_keeps_only_future_commands(secret: Secret) -> None:
     """All of what is counted here would take some twelve MiB."""
     tracemalloc.start()
     try:
@@ -263,7 +263,7 @@ def test_a_city_is_plausible(secret: Secret) -> None:
 # What is made
 
 
-async def test_a_city_is_made_without_a_refusal_and_a_second_time_nothing_is_made(town: Town) -> None:
+async def test_a_city_is_created_once_without_refusals(town: Town) -> None:
     city = await made(town)
     planned = Counter(type(one.command) for one in plan_of(town.secret).commands())
     assert city.refused == {}
@@ -277,15 +277,13 @@ async def test_a_city_is_made_without_a_refusal_and_a_second_time_nothing_is_mad
     assert len(events(town)) == head
 
 
-async def test_two_databases_have_the_same_events_however_many_are_decided_at_once(
-    town: Town, whole: tuple[City, list[tuple[object, ...]]]
-) -> None:
+async def test_batch_size_does_not_change_the_events(town: Town, whole: tuple[City, list[tuple[object, ...]]]) -> None:
     await made(town, queue_max=90)
     assert events(town) == whole[1]
 
 
 @pytest.mark.parametrize(("commands", "forgotten"), [(2, False), (1_000, False), (2_200, True)])
-async def test_a_city_cut_short_is_completed_to_the_same_one(
+async def test_an_interrupted_city_is_completed_to_the_same_one(
     town: Town,
     whole: tuple[City, list[tuple[object, ...]]],
     commands: int,
@@ -304,7 +302,7 @@ async def test_a_city_cut_short_is_completed_to_the_same_one(
     assert events(town) == whole_log
 
 
-async def test_a_complete_city_whose_keys_are_forgotten_is_not_made_again_even_if_it_were_asked(town: Town) -> None:
+async def test_a_complete_city_is_not_created_again(town: Town) -> None:
     await made(town)
     head = len(events(town))
     town.execute("TRUNCATE commands")
@@ -325,7 +323,7 @@ async def test_a_complete_city_whose_keys_are_forgotten_is_not_made_again_even_i
 # Beside something else
 
 
-async def test_a_city_is_made_beside_whatever_else_the_log_has(town: Town) -> None:
+async def test_a_city_is_created_beside_other_events(town: Town) -> None:
     async with opened(town) as (core, clock):
         clock.now = midnight(FIRST_DAY)
         await core.lane.submit(hospital(), key("h"))
@@ -338,7 +336,7 @@ async def test_a_city_is_made_beside_whatever_else_the_log_has(town: Town) -> No
     assert (beside.refused, beside.people) == ({}, PEOPLE)
 
 
-async def test_what_somebody_else_has_is_left_out_and_counted(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_conflicting_commands_are_skipped_and_counted(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = list(plan_of(town.secret).commands())
     first = next(n for n, one in enumerate(planned) if isinstance(one.command, BookAppointment))
     await make_some(town, first, monkeypatch)
@@ -359,7 +357,7 @@ async def test_what_somebody_else_has_is_left_out_and_counted(town: Town, monkey
     assert taken == [(1,)]
 
 
-async def test_the_city_in_the_log_says_what_it_is(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_log_identifies_its_city(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     async def begins(core: Core, *, people: int = PEOPLE, seed: int = SEED, first_day: date | None = None) -> date:
         return await first_day_of(
             core, town.application, schema=town.schema, seed=seed, people=people, first_day=first_day,
@@ -381,7 +379,7 @@ async def test_the_city_in_the_log_says_what_it_is(town: Town, monkeypatch: pyte
             await begins(core, people=PEOPLE + 1)
 
 
-def test_a_city_s_history_is_past() -> None:
+def test_a_city_s_history_is_in_the_past() -> None:
     check_city_first_day(FIRST_DAY, today=TODAY)
     for wrong in (FIRST_DAY + timedelta(days=1), date(1999, 12, 31), date.min, date.max):
         with pytest.raises(SettingError, match="2026-10-25 at the latest today"):

@@ -48,7 +48,7 @@ def streams(town: Town, event: str) -> list[object]:
     return [row[0] for row in town.execute("SELECT stream FROM event_log WHERE event = %s ORDER BY 1", event)]
 
 
-async def test_every_seed_has_people_of_its_own(core: Core) -> None:
+async def test_every_seed_has_different_people(core: Core) -> None:
     invented = [person for seed in (0, 1, SEED_MAX) for person in people(core, random.Random(seed), seed)]
     assert len({person.identity_digest for person in invented}) == len({person.person for person in invented})
     assert len({person.identity_digest for person in invented}) == 3 * PEOPLE
@@ -58,7 +58,7 @@ async def test_every_seed_has_people_of_its_own(core: Core) -> None:
 
 
 @pytest.mark.parametrize("commands", [400, 2_000])  # among the agendas of the first week; among the bookings
-async def test_a_city_cut_short_is_gone_on_with_days_later_and_then_left_alone(
+async def test_an_interrupted_demo_is_completed_days_later(
     core: Core, town: Town, clock: Clock, commands: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_day = await begin(core, town, clock, commands, monkeypatch)
@@ -81,7 +81,7 @@ async def test_a_city_cut_short_is_gone_on_with_days_later_and_then_left_alone(
     assert set(booked) < wanted
 
 
-async def test_a_city_whose_days_are_over_is_left_as_it_is(
+async def test_a_demo_whose_days_are_over_is_not_changed(
     core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_day = await begin(core, town, clock, 100, monkeypatch)
@@ -89,7 +89,7 @@ async def test_a_city_whose_days_are_over_is_left_as_it_is(
     assert await lacking(core, town, first_day + timedelta(days=31)) is None
 
 
-async def test_going_on_leaves_out_what_something_else_has_the_place_of(
+async def test_completing_skips_what_conflicts(
     core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first_day = await begin(core, town, clock, 100, monkeypatch)
@@ -103,9 +103,7 @@ async def test_going_on_leaves_out_what_something_else_has_the_place_of(
     assert await lacking(core, town, first_day) is None
 
 
-async def test_an_empty_log_lacks_the_city_of_today_and_one_begun_otherwise_lacks_none(
-    core: Core, town: Town, clock: Clock
-) -> None:
+async def test_only_an_empty_log_gets_a_demo(core: Core, town: Town, clock: Clock) -> None:
     today = local_date(clock.now)
     assert await lacking(core, town, today) == today
     await core.lane.submit(hospital(), key("hospital", actor="demo"))

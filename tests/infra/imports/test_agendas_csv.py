@@ -88,13 +88,13 @@ EXPECTED = PublishAgenda(
 
 
 class TestReading:
-    def test_a_row_is_an_agenda_of_slots_that_follow_each_other(self) -> None:
+    def test_a_row_is_an_agenda_of_consecutive_slots(self) -> None:
         assert command(file(GOOD)) == EXPECTED
 
-    def test_a_slot_that_would_end_after_the_end_is_left_out(self) -> None:
+    def test_a_slot_beyond_the_end_is_left_out(self) -> None:
         assert command(file(row(end="09:59"))).slots == slots(EIGHT, 5, 20)
 
-    def test_an_agenda_may_go_on_until_midnight(self) -> None:
+    def test_an_agenda_may_end_at_midnight(self) -> None:
         late = command(file(row(start="23:00", end="24:00", minutes="30")))
         assert late.slots == slots(datetime(2027, 1, 6, 3, tzinfo=UTC), 2, 30)
         assert {local_date(slot.start) for slot in late.slots} == {DAY}
@@ -138,10 +138,10 @@ class TestReading:
             "sep=,",
         ],
     )
-    def test_what_spreadsheets_write_is_read(self, content: bytes) -> None:
+    def test_spreadsheet_formats_are_read(self, content: bytes) -> None:
         assert command(content) == EXPECTED
 
-    def test_lines_are_those_of_the_file(self) -> None:
+    def test_line_numbers_are_those_of_the_file(self) -> None:
         content = file(row(practitioner='"p-\n\n01"'), "", GOOD, row(date='"\n2027-01-06"'), row(date="x"))
         assert [(found.line, type(found)) for found in parsed(content)] == [
             (2, Problem),
@@ -183,23 +183,23 @@ class TestRows:
             ({"practitioner": " "}, "practitioner", "is empty"),
         ],
     )
-    def test_a_bad_cell_is_named_with_what_is_right(self, cells: dict[str, str], column: str, text: str) -> None:
+    def test_a_wrong_cell_is_named_with_a_hint(self, cells: dict[str, str], column: str, text: str) -> None:
         found = problem(file(row(**cells)))
         assert (found.line, found.column, found.code) == (2, column, "invalid_input")
         assert text in found.text
         assert len(found.text) < 150
 
     @pytest.mark.parametrize("text", ["tomorrow", "2027-01-04", "2027-01-04T25:00", "0001-01-01T00:00+05:00"])
-    def test_a_release_that_is_no_moment(self, text: str) -> None:
+    def test_an_invalid_release_is_refused(self, text: str) -> None:
         assert problem(file(f"{GOOD},{text}", header=f"{HEADER},release_at")).column == "release_at"
 
     @pytest.mark.parametrize(("quota", "text"), [("-1", ">= 0"), ("5001", "<= 5000"), ("many", "whole number")])
-    def test_a_quota_out_of_bounds(self, quota: str, text: str) -> None:
+    def test_a_quota_beyond_its_limits_is_refused(self, quota: str, text: str) -> None:
         found = problem(file(f"{GOOD},{quota}", header=f"{HEADER},quota_web"))
         assert found.column.startswith("quota_")
         assert text in found.text
 
-    def test_a_row_of_another_width(self) -> None:
+    def test_a_row_with_missing_or_extra_cells_is_refused(self) -> None:
         assert "has 8 cells, where the first line has 7" in problem(file(GOOD + ",x")).text
         assert "has 6 cells" in problem(file(GOOD.rpartition(",")[0])).text
 
@@ -211,7 +211,7 @@ class TestRows:
         ['"la-merced' + GOOD[9:], f'"{"x" * 200_000}"' + GOOD[9:], '"la"-merced' + GOOD[9:], "x" * 5_000, "x\n" * 99],
         ids=["open quote", "huge field", "text after quote", "long line", "many lines"],
     )
-    def test_what_is_no_csv_is_a_problem_of_its_line(self, bad: str) -> None:
+    def test_invalid_csv_is_reported_with_its_line(self, bad: str) -> None:
         first, found, *_ = parsed(file(GOOD, bad, *[row(date="2027-01-06")] * 9_000))
         assert isinstance(first, Row)
         assert isinstance(found, Problem)
@@ -240,7 +240,7 @@ class TestFiles:
             (b"sep=;", "lacks the columns"),
         ],
     )
-    def test_a_file_that_is_none_is_refused_in_a_word(self, content: bytes, text: str) -> None:
+    def test_an_unreadable_file_is_refused(self, content: bytes, text: str) -> None:
         with pytest.raises(FileRefused) as refused:
             parsed(content)
         assert text in str(refused.value)
@@ -311,7 +311,7 @@ def agendas_and_cells(draw: st.DrawFn) -> tuple[PublishAgenda, dict[str, str]]:
     bom=st.booleans(),
 )
 @settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
-def test_rows_become_the_commands_that_they_mean(
+def test_rows_become_commands(
     rows: list[tuple[PublishAgenda, dict[str, str]]],
     columns: list[str],
     dialect: dict[str, Any],
@@ -327,7 +327,7 @@ def test_rows_become_the_commands_that_they_mean(
 
 @given(st.binary(max_size=200) | st.text(alphabet=HEADER + GOOD + ';"\r\n\x00é', max_size=400).map(str.encode))
 @settings(deadline=None, max_examples=examples(100))
-def test_whatever_is_in_a_file_has_an_answer(noise: bytes) -> None:
+def test_any_file_is_read_or_refused(noise: bytes) -> None:
     for content in (noise, file() + noise, file(GOOD) + noise):
         with suppress(FileRefused):
             assert all(found.line >= 2 for found in parse(content, AGENDAS))
@@ -343,9 +343,7 @@ class TestImporting:
     def events(town: Town) -> list[tuple[object, ...]]:
         return town.execute("SELECT stream, actor FROM event_log WHERE event = 'agenda_published.v1' ORDER BY position")
 
-    async def test_good_rows_are_published_and_a_second_run_doubles_nothing(
-        self, core: Core, town: Town, clock: Clock
-    ) -> None:
+    async def test_a_second_import_changes_nothing(self, core: Core, town: Town, clock: Clock) -> None:
         content = file(GOOD, row(practitioner="p-02"), row(date="2027-01-06"))
         assert await run(core, clock, content) == Report(published=3)
         assert self.events(town) == [
@@ -359,7 +357,9 @@ class TestImporting:
         assert await run(core, clock, content + b"\n") == Report(already_there=3)  # another file with the same rows
         assert len(self.events(town)) == 3
 
-    async def test_bad_rows_are_told_by_line_and_nothing_is_written(self, core: Core, town: Town, clock: Clock) -> None:
+    async def test_wrong_rows_are_reported_by_line_and_nothing_is_written(
+        self, core: Core, town: Town, clock: Clock
+    ) -> None:
         content = file(
             GOOD,
             row(hospital="no-such", practitioner="p-02"),
@@ -385,13 +385,13 @@ class TestImporting:
         assert not report.ok
         assert await core.log.head() == head
 
-    async def test_only_so_many_problems_are_told(self, core: Core, clock: Clock) -> None:
+    async def test_the_number_of_reported_problems_is_limited(self, core: Core, clock: Clock) -> None:
         report = await run(core, clock, file(*[row(date="x")] * 300))
         assert report.refused == 300
         assert len(report.problems) == importing.PROBLEMS_KEPT_MAX
         assert list(report.lines())[-1] == "and 200 more"
 
-    async def test_a_changed_agenda_among_new_ones_is_told_by_line_and_nothing_is_written(
+    async def test_a_changed_agenda_is_reported_and_nothing_is_written(
         self, core: Core, town: Town, clock: Clock
     ) -> None:
         await run(core, clock, file(GOOD))
@@ -402,7 +402,7 @@ class TestImporting:
         assert (report.problems[0].line, report.problems[0].code) == (3, "agenda_exists")
         assert len(self.events(town)) == 1
 
-    async def test_an_agenda_that_comes_between_the_check_and_its_turn_refuses_the_row_alone(
+    async def test_an_agenda_published_meanwhile_refuses_only_its_row(
         self, core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def check_and_lose(*args: Any, **options: Any) -> tuple[Checked, Report]:
@@ -416,7 +416,7 @@ class TestImporting:
         assert (report.problems[0].line, report.problems[0].code) == (2, "agenda_exists")
         assert len(self.events(town)) == 2
 
-    async def test_a_run_that_was_broken_off_is_completed_the_day_after(self, core: Core, clock: Clock) -> None:
+    async def test_an_interrupted_import_is_completed_the_next_day(self, core: Core, clock: Clock) -> None:
         later = [row(date="2027-01-06", practitioner=f"p-{n}") for n in range(300)]
         await run(core, clock, file(GOOD))
         clock.wait(86_400 * 1.5)
@@ -424,11 +424,11 @@ class TestImporting:
         changed = await run(core, clock, file(row(minutes="30")))
         assert changed.problems[0].code == "agenda_exists"
 
-    async def test_a_file_without_rows(self, core: Core, clock: Clock) -> None:
+    async def test_a_file_without_rows_imports_nothing(self, core: Core, clock: Clock) -> None:
         with pytest.raises(FileRefused, match="no rows"):
             await check(core, file(), AGENDA_IMPORT, now=clock.now)
 
-    async def test_a_database_that_goes_away_is_said_once(self, core: Core, clock: Clock) -> None:
+    async def test_a_lost_database_is_reported_once(self, core: Core, clock: Clock) -> None:
         await core.lane.stop()
         report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
         assert report == Report(error=importing.INTERRUPTED)
@@ -471,7 +471,7 @@ class TestCommand:
         assert second.returncode == 0
         assert msgspec.json.decode(second.stdout, type=Report) == Report(already_there=40, already_imported=40)
 
-    def test_a_bad_file_is_explained(self, data_dir: Path, tmp_path: Path) -> None:
+    def test_a_wrong_file_is_explained(self, data_dir: Path, tmp_path: Path) -> None:
         path = tmp_path / "agendas.csv"
         path.write_bytes(file(row(date="2026-02-30"), row(date=tomorrow(), hospital="nowhere")))
         done = igob("import", "agendas", path, "--data-dir", data_dir)
@@ -482,7 +482,7 @@ class TestCommand:
         assert "Traceback" not in done.stderr
 
     @pytest.mark.parametrize("content", [b"", b"\xff\xfe", None])
-    def test_no_file_to_speak_of(self, content: bytes | None, tmp_path: Path) -> None:
+    def test_an_unusable_file_is_reported_in_a_line(self, content: bytes | None, tmp_path: Path) -> None:
         path = tmp_path / "agendas.csv"
         if content is not None:
             path.write_bytes(content)
@@ -491,7 +491,7 @@ class TestCommand:
         assert len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "igob").exists()
 
-    def test_a_kill_in_the_middle_is_completed_by_a_second_run(self, data_dir: Path, tmp_path: Path) -> None:
+    def test_a_killed_import_is_completed_by_a_second_run(self, data_dir: Path, tmp_path: Path) -> None:
         rows = 2_000
         path = tmp_path / "agendas.csv"
         path.write_bytes(file(*[row(date=tomorrow(), practitioner=f"k-{n}") for n in range(rows)]))

@@ -122,7 +122,7 @@ def test_a_row_is_a_registration(name: str, rows: tuple[str, ...], command: Comm
         ("la-merced,x,,,,,-68.1", "latitude", "give latitude and longitude, or none of them"),
     ],
 )
-def test_a_bad_cell_is_named_with_what_is_right(row: str, column: str, text: str) -> None:
+def test_a_wrong_cell_is_named_with_a_hint(row: str, column: str, text: str) -> None:
     (problem,) = parsed("hospitals", HOSPITALS, row)
     assert isinstance(problem, Problem), problem
     assert (problem.line, problem.column, problem.code) == (2, column, "invalid_input")
@@ -178,7 +178,7 @@ class TestImporting:
             ("room/dental-1", "Consultorio dental"),
         ]
 
-    async def test_bad_rows_are_reported_by_line_and_nothing_is_written(self, core: Core, clock: Clock) -> None:
+    async def test_wrong_rows_are_reported_by_line_and_nothing_is_written(self, core: Core, clock: Clock) -> None:
         await core.lane.submit(hospital(), key("hospital"))
         await self.run(core, clock, "practitioners", "practitioner,name", "p-1,Dra. Wara Quispe")
         head = await core.log.head()
@@ -217,12 +217,12 @@ class TestImporting:
         (problem,) = (await self.run(core, clock, *then, replace=True)).problems
         assert (problem.line, problem.code) == (2, f"{name}_exists")
 
-    async def test_a_location_beyond_the_globe_is_reported_in_its_column(self, core: Core, clock: Clock) -> None:
+    async def test_an_impossible_location_is_reported_in_its_column(self, core: Core, clock: Clock) -> None:
         report = await self.run(core, clock, "hospitals", HOSPITALS, "a,A,,,,-90.1,0", "b,B,,,,0,-180.000001")
         assert [(one.line, one.column) for one in report.problems] == [(2, "latitude"), (3, "longitude")]
         assert "from -90 to 90 degrees" in report.problems[0].text
 
-    async def test_replacing_registers_anew_also_from_an_old_file(self, core: Core, town: Town, clock: Clock) -> None:
+    async def test_replacing_works_also_from_an_old_file(self, core: Core, town: Town, clock: Clock) -> None:
         old = ("specialty,name", "pediatrics,Pediatria", "neurology,Neurología")
         new = ("specialty,name", "pediatrics,Pediatría", "cardiology,Cardiología")
         await self.run(core, clock, "specialties", *old)
@@ -273,13 +273,13 @@ class TestImporting:
         assert (checked.rows, report.registered, checked.replacing) == (600, 600, set())
 
 
-def test_help_says_what_there_is_to_import() -> None:
+def test_help_lists_the_kinds_of_imports() -> None:
     answer = igob_here("import", "--help")
     assert all(name in answer.stdout for name in ("agendas", "hospitals", "specialties", "practitioners", "rooms"))
     assert "Register the rooms in a CSV file" in igob_here("import", "rooms", "--help").stdout
 
 
-def test_a_file_that_is_none_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_refused_in_a_line(tmp_path: Path) -> None:
     path = tmp_path / "rooms.csv"
     path.write_bytes(file("room", "x"))
     answer = igob_here("import", "rooms", str(path), "--data-dir", str(tmp_path / "igob"))

@@ -88,7 +88,7 @@ def _wait_for_the_lock(town: Town) -> None:
 
 
 @pytest.mark.parametrize("seen", [0, 1, 3, 40])
-def test_any_version_but_the_log_s_is_stale(town: Town, seen: int) -> None:
+def test_any_other_version_is_stale(town: Town, seen: int) -> None:
     """Also a version that the log never had, as after a restore from a backup."""
     append(town, *parameters(accepted={key(1): [("case/1", 1), ("case/1", 2)]}))
     answer = append(town, *parameters(read={"case/1": seen}, accepted={key(2): [("case/2", 1)]}))

@@ -26,7 +26,7 @@ def loaded(weight_bytes: int = 0, *, sealed: bool = False) -> Loaded:
 
 
 @given(steps=STEPS)
-def test_it_weighs_what_it_holds_and_is_never_heavier_than_allowed(steps: list[tuple[str, str, int]]) -> None:
+def test_the_cache_never_exceeds_its_limit(steps: list[tuple[str, str, int]]) -> None:
     cache = StateCache(bytes_max=BOUND_BYTES)
     everything: dict[str, Loaded] = {}  # by stream, what was put last, though the cache may have let it go
     for step, stream, weight_bytes in steps:
@@ -50,7 +50,7 @@ def test_it_weighs_what_it_holds_and_is_never_heavier_than_allowed(steps: list[t
     assert not any(found.sealed for found in held)
 
 
-def test_what_is_asked_for_again_outlives_a_flood_of_what_comes_once() -> None:
+def test_reused_states_survive_a_flood_of_single_uses() -> None:
     cache = StateCache(bytes_max=BOUND_BYTES)
     for n in range(5):
         cache.put(f"agenda/{n}", loaded())
@@ -63,7 +63,7 @@ def test_what_is_asked_for_again_outlives_a_flood_of_what_comes_once() -> None:
     assert not cache.get("patient/900")
 
 
-def test_of_what_is_asked_for_again_the_least_recently_used_goes() -> None:
+def test_the_least_recently_used_of_reused_states_is_dropped() -> None:
     cache = StateCache(bytes_max=BOUND_BYTES)
     for n in range(11):
         cache.put(f"agenda/{n}", loaded())
@@ -73,7 +73,7 @@ def test_of_what_is_asked_for_again_the_least_recently_used_goes() -> None:
     assert [bool(cache.get(f"agenda/{n}")) for n in range(11)] == [True, False, *[True] * 9]
 
 
-def test_what_comes_once_has_all_the_room_while_nothing_is_asked_for_again() -> None:
+def test_without_reuse_single_uses_have_the_whole_cache() -> None:
     cache = StateCache(bytes_max=BOUND_BYTES)
     for n in range(20):
         cache.put(f"patient/{n}", loaded())

@@ -44,7 +44,7 @@ def test_an_event_is_plain_json_under_its_name() -> None:
     assert Codec().decode("appointment_cancelled.v2", Codec().encode(event), {}) == event
 
 
-def test_personal_fields_are_sealed_and_open_with_the_subject_s_key_alone() -> None:
+def test_personal_fields_open_only_with_the_subject_s_key() -> None:
     codec, event = Codec(), registered()
     stored = codec.encode(event, KEY)
     assert b"Ana" not in stored
@@ -55,7 +55,7 @@ def test_personal_fields_are_sealed_and_open_with_the_subject_s_key_alone() -> N
         codec.decode("person_registered.v1", stored, {event.person: bytes(32)})
 
 
-def test_without_the_key_every_personal_field_is_none_and_the_rest_is_there() -> None:
+def test_without_the_key_only_personal_fields_are_none() -> None:
     event = registered()
     read = Codec().decode("person_registered.v1", Codec().encode(event, KEY), {})
     assert isinstance(read, PersonRegistered)
@@ -63,7 +63,7 @@ def test_without_the_key_every_personal_field_is_none_and_the_rest_is_there() ->
     assert (read.person, read.identity_digest) == (event.person, event.identity_digest)
 
 
-def test_two_sealings_of_the_same_differ() -> None:
+def test_the_same_data_are_sealed_differently_each_time() -> None:
     assert Codec().encode(registered(), KEY) != Codec().encode(registered(), KEY)
 
 
@@ -90,7 +90,7 @@ def test_erasure_is_an_event_without_personal_fields() -> None:
 
 
 @pytest.mark.usefixtures("_registries_restored")
-def test_older_versions_are_upcast_step_by_step_plain_and_personal() -> None:
+def test_older_versions_are_upcast_step_by_step() -> None:
     class OldNote(Event, name="note_taken.v1", subject="who"):
         who: str
         text: Personal[str]
@@ -116,7 +116,7 @@ def test_older_versions_are_upcast_step_by_step_plain_and_personal() -> None:
 
 
 @pytest.mark.usefixtures("_registries_restored")
-def test_an_upcaster_finds_none_in_the_personal_fields_of_the_erased() -> None:
+def test_an_upcaster_gets_none_for_erased_fields() -> None:
     class Named(Event, name="named.v1", subject="who"):
         who: str
         full_name: Personal[str]
@@ -149,7 +149,7 @@ def test_an_upcaster_finds_none_in_the_personal_fields_of_the_erased() -> None:
 
 
 @pytest.mark.usefixtures("_registries_restored")
-def test_a_personal_field_that_had_its_default_has_it_again() -> None:
+def test_a_personal_field_keeps_its_default() -> None:
     class Called(Event, name="called.v1", subject="who"):
         who: str
         nickname: Personal[str] = "-"
@@ -172,6 +172,6 @@ def test_a_name_belongs_to_one_event_and_personal_fields_need_a_subject() -> Non
             text: Personal[str]
 
 
-def test_a_cancellation_of_the_first_version_reads_as_one_that_names_no_slot() -> None:
+def test_a_cancellation_of_version_1_has_no_slot() -> None:
     old = Codec().decode("appointment_cancelled.v1", b'{"appointment":"a","reason":"OTHER"}', {})
     assert old == AppointmentCancelled(appointment="a", slot=0, channel="", reason="OTHER")

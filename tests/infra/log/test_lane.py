@@ -56,7 +56,7 @@ async def test_a_booking_writes_the_agenda_and_the_patient_in_one_commit(core: C
     assert not outcome.replayed
 
 
-async def test_of_many_who_want_one_slot_at_once_one_gets_it(core: Core) -> None:
+async def test_of_concurrent_bookings_of_a_slot_one_succeeds(core: Core) -> None:
     await open_agenda(core)
     answers = await asyncio.gather(
         *(core.lane.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(50)), return_exceptions=True
@@ -64,7 +64,7 @@ async def test_of_many_who_want_one_slot_at_once_one_gets_it(core: Core) -> None
     assert codes(answers) == {"Outcome": 1, "slot_taken": 49}
 
 
-async def test_two_processes_on_one_log_give_no_slot_twice(core: Core, town: Town, other_lane: Lane) -> None:
+async def test_two_processes_never_book_a_slot_twice(core: Core, town: Town, other_lane: Lane) -> None:
     await open_agenda(core, slots=30)
     answers = await asyncio.gather(
         *(
@@ -80,7 +80,7 @@ async def test_two_processes_on_one_log_give_no_slot_twice(core: Core, town: Tow
     assert town.execute("SELECT max(position), count(*) FROM event_log") == [(62, 62)]
 
 
-async def test_the_same_key_gives_the_first_outcome_and_writes_nothing_again(core: Core, town: Town) -> None:
+async def test_a_repeated_key_returns_the_first_outcome(core: Core, town: Town) -> None:
     await open_agenda(core)
     first = await core.lane.submit(booking(1, "ana"), key("b"))
     again = await core.lane.submit(booking(1, "ana"), key("b"))
@@ -88,7 +88,7 @@ async def test_the_same_key_gives_the_first_outcome_and_writes_nothing_again(cor
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
 
 
-async def test_the_same_key_twice_at_once_is_one_booking(core: Core, town: Town) -> None:
+async def test_concurrent_requests_with_one_key_are_one_booking(core: Core, town: Town) -> None:
     await open_agenda(core)
     answers = await asyncio.gather(*(core.lane.submit(booking(1, "ana"), key("b")) for _ in range(5)))
     assert len({answer.position for answer in answers}) == 1
@@ -96,7 +96,7 @@ async def test_the_same_key_twice_at_once_is_one_booking(core: Core, town: Town)
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
 
 
-async def test_the_same_key_with_other_content_is_refused_and_changes_nothing(core: Core, town: Town) -> None:
+async def test_a_key_with_other_content_is_refused(core: Core, town: Town) -> None:
     await open_agenda(core)
     await core.lane.submit(booking(1, "ana"), key("b"))
     with pytest.raises(Rejected, match="idempotency_key_reused"):
@@ -104,7 +104,7 @@ async def test_the_same_key_with_other_content_is_refused_and_changes_nothing(co
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
 
 
-async def test_another_actor_s_key_of_the_same_name_is_another_key(core: Core) -> None:
+async def test_keys_of_different_actors_are_independent(core: Core) -> None:
     await open_agenda(core)
     await core.lane.submit(booking(1, "ana"), key("b", actor="one"))
     outcome = await core.lane.submit(booking(2, "luis"), key("b", actor="other"))
@@ -118,7 +118,7 @@ async def test_a_refused_command_leaves_its_key_free(core: Core) -> None:
     assert not (await core.lane.submit(booking(1, "ana"), key("b"))).replayed
 
 
-async def test_what_was_accepted_once_stays_accepted_though_it_would_be_refused_now(core: Core, clock: Clock) -> None:
+async def test_an_accepted_command_stays_accepted_when_repeated(core: Core, clock: Clock) -> None:
     await open_agenda(core)
     hold = build(HoldSlot, hold=opaque("hold"), agenda=AGENDA, slot=1, patient=opaque("ana"), hold_s=300)
     first = await core.lane.submit(hold, key("h"))
@@ -128,9 +128,7 @@ async def test_what_was_accepted_once_stays_accepted_though_it_would_be_refused_
     assert (again.position, again.replayed) == (first.position, True)
 
 
-async def test_a_key_is_forgotten_after_seven_days_and_the_repeated_command_still_does_nothing_twice(
-    core: Core, town: Town
-) -> None:
+async def test_a_repeat_after_seven_days_has_no_second_effect(core: Core, town: Town) -> None:
     await open_agenda(core)
     await core.lane.submit(booking(1, "ana"), key("b"))
     town.execute("UPDATE commands SET recorded_at = recorded_at - interval '7 days'")
@@ -140,7 +138,7 @@ async def test_a_key_is_forgotten_after_seven_days_and_the_repeated_command_stil
     assert (await core.lane.submit(booking(1, "ana"), key("b"))).replayed
 
 
-async def test_old_keys_are_forgotten_by_the_owner_alone(core: Core, town: Town) -> None:
+async def test_only_the_owner_removes_old_keys(core: Core, town: Town) -> None:
     await open_agenda(core)
     old = town.secret.key_name("test", "hospital")
     town.execute("UPDATE commands SET recorded_at = recorded_at - interval '7 days' WHERE key = %s", old)
@@ -162,7 +160,7 @@ async def test_commands_of_one_batch_see_each_other(core: Core) -> None:
     assert [answer.position for answer in answers] == [4, 6, 8]
 
 
-async def test_a_command_that_writes_nothing_has_the_position_of_what_it_found(core: Core) -> None:
+async def test_a_command_without_events_has_the_position_of_its_streams(core: Core) -> None:
     await open_agenda(core)
     answers = await asyncio.gather(
         core.lane.submit(agenda(practitioner="p-02", specialty="cardiology"), key("1")),
@@ -171,7 +169,7 @@ async def test_a_command_that_writes_nothing_has_the_position_of_what_it_found(c
     assert [answer.position for answer in answers] == [3, 3]
 
 
-async def test_more_than_a_batch_is_answered_in_order_of_arrival(core: Core) -> None:
+async def test_commands_of_several_batches_are_answered_in_order(core: Core) -> None:
     await open_agenda(core, slots=BATCH_COMMANDS_MAX + 50)
     answers = await asyncio.gather(
         *(core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, BATCH_COMMANDS_MAX + 51))
@@ -181,7 +179,7 @@ async def test_more_than_a_batch_is_answered_in_order_of_arrival(core: Core) -> 
     assert positions[-1] == 2 + 2 * len(answers)
 
 
-async def test_more_than_may_wait_are_refused_at_once(town: Town, clock: Clock) -> None:
+async def test_commands_beyond_the_queue_limit_are_refused_at_once(town: Town, clock: Clock) -> None:
     log = Log(town.application, schema=town.schema, secret=town.secret)
     await log.open()
     lane = Lane(log, secret=town.secret, queue_max=3, clock=clock)
@@ -194,7 +192,7 @@ async def test_more_than_may_wait_are_refused_at_once(town: Town, clock: Clock) 
     assert codes(answers) == {"Outcome": 3, "overloaded": 2}
 
 
-async def test_stopping_finishes_what_waits_and_refuses_what_comes(town: Town, clock: Clock) -> None:
+async def test_stopping_finishes_waiting_commands_and_refuses_new_ones(town: Town, clock: Clock) -> None:
     log = Log(town.application, schema=town.schema, secret=town.secret)
     await log.open()
     lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
@@ -227,9 +225,7 @@ async def test_a_lost_connection_is_settled_by_the_keys(core: Core, town: Town) 
     assert len(booked) == len(set(booked)) == 100
 
 
-async def test_a_command_that_breaks_the_program_does_not_take_its_batch_along(
-    core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failing_command_does_not_fail_its_batch(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     await open_agenda(core)
     poison = booking(2, "poison")
 
@@ -248,7 +244,7 @@ async def test_a_command_that_breaks_the_program_does_not_take_its_batch_along(
     assert codes(answers) == {"Outcome": 2, "ZeroDivisionError": 1}
 
 
-async def test_a_caller_that_went_away_does_not_disturb_the_others(core: Core) -> None:
+async def test_a_cancelled_caller_does_not_affect_others(core: Core) -> None:
     await open_agenda(core)
     gone = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
     stays = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
@@ -259,7 +255,7 @@ async def test_a_caller_that_went_away_does_not_disturb_the_others(core: Core) -
         await gone
 
 
-async def test_a_database_that_hangs_is_unavailable_in_time_and_all_goes_on_when_it_answers_again(
+async def test_a_hanging_database_is_unavailable_until_it_answers(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.2)
@@ -277,7 +273,7 @@ async def test_a_database_that_hangs_is_unavailable_in_time_and_all_goes_on_when
     assert (await core.lane.submit(booking(1, "ana"), key("b"))).position == 4
 
 
-async def test_others_who_hold_the_log_are_waited_for(core: Core, town: Town) -> None:
+async def test_the_lane_waits_for_the_log_s_lock(core: Core, town: Town) -> None:
     await open_agenda(core)
     with psycopg.connect(town.application) as holding:
         holding.execute(f"SELECT {town.schema}.lock_log()")
@@ -288,7 +284,7 @@ async def test_others_who_hold_the_log_are_waited_for(core: Core, town: Town) ->
     assert (await waiting).position == 4
 
 
-async def test_after_two_conflicts_the_log_is_locked_before_anything_is_looked_at(
+async def test_after_two_conflicts_the_log_is_locked_before_reading(
     core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else writes to the agenda before each of our appends: without the lock we would never get through."""
@@ -317,9 +313,7 @@ async def test_after_two_conflicts_the_log_is_locked_before_anything_is_looked_a
     await other_log.close()
 
 
-async def test_states_are_remembered_within_a_bound_and_personal_data_never(
-    core: Core, town: Town, clock: Clock
-) -> None:
+async def test_states_are_cached_within_a_limit_and_never_personal_data(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache(bytes_max=60_000)
     log = Log(town.application, schema=town.schema, secret=town.secret)
     lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
@@ -336,9 +330,7 @@ async def test_states_are_remembered_within_a_bound_and_personal_data_never(
     await log.close()
 
 
-async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events_come(
-    core: Core, town: Town, clock: Clock
-) -> None:
+async def test_a_guardian_s_state_is_never_cached(core: Core, town: Town, clock: Clock) -> None:
     """What is plain follows what is personal: in one batch, in the next while that is on its way, and much later."""
     cache = StateCache()
     lane = Lane(core.log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
@@ -350,9 +342,9 @@ async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events
         await lane.submit(replace(person(name, core, ci=str(5_000_000 + n)), birth_date=born), key(name))
 
     async def declared_and_confirmed(name: str) -> None:
-        said = {"guardian": ana, "dependant": opaque(name), "relation": "MINOR"}
-        declare = build(dependants.DeclareDependant, **said, declared_by=opaque("clerk"))
-        confirm = build(dependants.ConfirmDependant, **said, confirmed_by=opaque("officer"))
+        fields = {"guardian": ana, "dependant": opaque(name), "relation": "MINOR"}
+        declare = build(dependants.DeclareDependant, **fields, declared_by=opaque("clerk"))
+        confirm = build(dependants.ConfirmDependant, **fields, confirmed_by=opaque("officer"))
         await asyncio.gather(lane.submit(declare, key(f"d {name}")), lane.submit(confirm, key(f"c {name}")))
 
     end = build(dependants.EndDependency, guardian=ana, dependant=opaque("child0"))
@@ -370,14 +362,12 @@ async def test_a_guardian_s_state_is_not_remembered_in_whatever_order_its_events
     draft = Draft(core.log.batch())
     await lane._decider.provide([guardian], draft)
     known = list(draft.work[guardian].current().dependants.values())
-    assert [said.until is None for said in known] == [False, True] + [False] * 6
-    assert [said.ended for said in known] == [True] + [False] * 7
+    assert [fields.until is None for fields in known] == [False, True] + [False] * 6
+    assert [fields.ended for fields in known] == [True] + [False] * 7
     await lane.stop()
 
 
-async def test_what_was_loaded_is_within_the_bound_though_nothing_gets_written(
-    core: Core, town: Town, clock: Clock
-) -> None:
+async def test_loaded_states_respect_the_cache_limit(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache(bytes_max=2 * STREAM_BYTES)
     lane = Lane(core.log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
     draft = Draft(core.log.batch())
@@ -387,7 +377,7 @@ async def test_what_was_loaded_is_within_the_bound_though_nothing_gets_written(
     assert list(draft.work) == streams
 
 
-async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
+async def test_commands_decided_on_a_failed_batch_are_decided_again(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the first booking is on its way, a second for the same slot is decided on it; then the first is lost."""
@@ -412,7 +402,7 @@ async def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
     assert town.execute("SELECT count(*) FROM event_log WHERE event = 'appointment_booked.v1'") == [(1,)]
 
 
-async def test_what_is_on_disk_is_answered_though_what_comes_next_can_not_be_decided(
+async def test_a_written_batch_is_answered_even_if_the_next_fails(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -442,9 +432,7 @@ async def test_what_is_on_disk_is_answered_though_what_comes_next_can_not_be_dec
         await second
 
 
-async def test_who_waits_behind_commands_that_can_not_be_settled_is_told_so_with_them(
-    core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_commands_behind_unsettled_ones_are_unavailable_too(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 0.5)
     await open_agenda(core)
 
@@ -463,7 +451,7 @@ async def test_who_waits_behind_commands_that_can_not_be_settled_is_told_so_with
     assert core.lane.waited_s == 0
 
 
-async def test_a_process_that_froze_with_the_log_locked_does_not_stop_the_others(
+async def test_a_frozen_process_with_the_lock_does_not_stop_others(
     core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -479,9 +467,7 @@ async def test_a_process_that_froze_with_the_log_locked_does_not_stop_the_others
     await frozen.close()
 
 
-async def test_remembered_states_that_are_brought_up_to_date_are_weighed_again_and_let_go_if_personal(
-    town: Town, clock: Clock, core: Core
-) -> None:
+async def test_updated_cached_states_are_weighed_again(town: Town, clock: Clock, core: Core) -> None:
     """What another process wrote comes in with the log locked."""
     cache = StateCache()
     other_log = Log(town.application, schema=town.schema, secret=town.secret)
@@ -517,7 +503,7 @@ def agree(_: Command, *agendas: Agenda, now: datetime) -> Decided:
     yield from ()
 
 
-async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_rounds_of_reads_are_limited(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     decisions: dict[Any, Decision] = cast("Any", DECISIONS)
 
     def read_twice(_: Command) -> tuple[str, ...]:
@@ -534,9 +520,7 @@ async def test_a_command_may_read_a_stream_twice_but_not_ever_more(core: Core, m
         await core.lane.submit(ReadOn(), key("2"))
 
 
-async def test_what_is_on_disk_is_answered_at_once_though_more_and_more_commands_come(
-    core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_written_batch_is_answered_at_once_under_load(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     await open_agenda(core, slots=200)
     load = core.log.load
 
@@ -556,7 +540,7 @@ async def test_what_is_on_disk_is_answered_at_once_though_more_and_more_commands
     await asyncio.gather(first, *more)
 
 
-async def test_a_remembered_state_weighs_what_its_events_take_in_the_log(core: Core, town: Town, clock: Clock) -> None:
+async def test_a_cached_state_weighs_as_much_as_its_events(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache()
     log = Log(town.application, schema=town.schema, secret=town.secret)
     lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
@@ -571,7 +555,7 @@ async def test_a_remembered_state_weighs_what_its_events_take_in_the_log(core: C
     assert cache.weight_bytes == int(str(stored)) + 3 * STREAM_BYTES
 
 
-async def test_what_was_missed_is_told_within_a_bound_that_fits_into_a_socket(core: Core) -> None:
+async def test_missed_events_in_an_answer_are_limited(core: Core) -> None:
     """Else a client that froze would keep the log's lock by not reading the answer."""
     await open_agenda(core, slots=5_000)
     batch = core.log.batch()
@@ -582,7 +566,7 @@ async def test_what_was_missed_is_told_within_a_bound_that_fits_into_a_socket(co
     assert f"agenda/{AGENDA}" not in answer.missed
 
 
-async def test_a_key_in_a_batch_that_was_lost_and_in_the_next_is_settled_with_them(
+async def test_a_key_in_a_lost_batch_and_the_next_is_settled(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)

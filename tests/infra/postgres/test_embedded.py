@@ -204,7 +204,7 @@ def wait_for(condition: Any) -> None:
 
 
 @pytest.mark.parametrize("bin_dir", BIN_DIRS)
-def test_first_start_makes_a_database_and_the_next_one_finds_it(tmp_path: Path, bin_dir: Path | None) -> None:
+def test_a_second_start_finds_the_database_of_the_first(tmp_path: Path, bin_dir: Path | None) -> None:
     said = Said()
     database = EmbeddedPostgres(tmp_path / "new" / "igob", bin_dir=bin_dir, say=said.append)
     assert database.status().state == "absent"
@@ -250,7 +250,7 @@ def test_nothing_outside_the_folder_changes(absent: EmbeddedPostgres) -> None:
     assert absent.socket.stat().st_mode & 0o777 == 0o700
 
 
-def test_an_open_folder_is_closed(absent: EmbeddedPostgres, said: Said) -> None:
+def test_an_open_folder_is_closed_to_others(absent: EmbeddedPostgres, said: Said) -> None:
     absent.folder.mkdir(mode=0o755)
     absent.folder.chmod(0o755)
     with absent.hold("a test"):
@@ -263,7 +263,7 @@ def everything(folder: Path) -> dict[Path, tuple[int, int]]:
 
 
 @pytest.mark.parametrize("files", [["report.odt"], ["lock", "users", "notes"], ["pg/PG_VERSION", "index.html"]])
-def test_a_folder_with_somebody_s_files_is_left_as_it_is(absent: EmbeddedPostgres, files: list[str]) -> None:
+def test_a_folder_with_other_files_is_refused(absent: EmbeddedPostgres, files: list[str]) -> None:
     for name in files:
         (absent.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (absent.folder / name).write_text("18\n")
@@ -286,14 +286,14 @@ def test_a_folder_with_somebody_s_files_is_left_as_it_is(absent: EmbeddedPostgre
 
 
 @pytest.mark.parametrize("folder", ["/", "/tmp", "/srv", "/var/lib"])
-def test_a_folder_of_the_system_s_is_never_closed(folder: str) -> None:
+def test_a_system_folder_is_never_closed(folder: str) -> None:
     mode = Path(folder).stat().st_mode
     with pytest.raises(EmbeddedError, match=r"Choose one|belongs to root"):
         EmbeddedPostgres(Path(folder)).start()
     assert Path(folder).stat().st_mode == mode
 
 
-def test_what_an_interrupted_first_start_and_a_new_disk_leave_is_no_stranger_s(absent: EmbeddedPostgres) -> None:
+def test_leftovers_of_an_interrupted_start_are_accepted(absent: EmbeddedPostgres) -> None:
     for name in ("pg.new.x1", "lost+found"):
         (absent.folder / name).mkdir(parents=True)
     for name in ("lock", "users", "secret", "secret.x2"):
@@ -302,13 +302,13 @@ def test_what_an_interrupted_first_start_and_a_new_disk_leave_is_no_stranger_s(a
         assert absent.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_other_files_beside_our_data_do_not_matter(database: EmbeddedPostgres) -> None:
+def test_other_files_beside_our_data_are_accepted(database: EmbeddedPostgres) -> None:
     (database.folder / "backups").mkdir()
     database.start()
     assert query(database, "SELECT 1") == [(1,)]
 
 
-def test_long_and_strange_paths(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_and_unusual_paths_work(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
     monkeypatch.setenv("PGPORT", "1")
     for name in ("x" * 150, "a 'quote' \\, a comma", "año\udcff"):
@@ -343,7 +343,7 @@ def ordinary_prefix() -> tuple[tuple[str, ...], bool]:
     return able, works(*base, str(wheel_bin_dir() / "postgres"), "--version")
 
 
-def test_an_ordinary_user_runs_it_as_himself() -> None:
+def test_an_ordinary_user_runs_the_server_as_himself() -> None:
     prefix, plain = ordinary_prefix() if ROOT else ((), False)
     base = Path(tempfile.mkdtemp(prefix="igob-"))
     try:
@@ -365,7 +365,7 @@ def test_an_ordinary_user_runs_it_as_himself() -> None:
 
 
 @pytest.mark.parametrize("capabilities", ["+all", CONTAINER, CONTAINER.replace("+kill,", "")])
-def test_root_runs_it_as_nobody(database: EmbeddedPostgres, capabilities: str) -> None:
+def test_root_runs_the_server_as_nobody(database: EmbeddedPostgres, capabilities: str) -> None:
     prefix = ("setpriv", f"--bounding-set=-all,{capabilities}", "--inh-caps=-all") if ROOT else ()
     with driver(database.folder, prefix=prefix) as other:
         uids = psutil.Process(other.until("ready")).uids()
@@ -376,7 +376,7 @@ def test_root_runs_it_as_nobody(database: EmbeddedPostgres, capabilities: str) -
     assert database.status().state == "stopped"
 
 
-def test_programs_and_data_may_lie_where_only_we_get(database: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_programs_and_data_can_be_in_closed_folders(database: EmbeddedPostgres, tmp_path: Path) -> None:
     wheel = wheel_bin_dir().parent
     site = wheel.parents[1]
     (tmp_path / "closed").mkdir(mode=0o700)
@@ -402,7 +402,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("prefix", "reason"), REFUSED if ROOT else [((), None)])
-def test_who_cannot_run_it_is_told_what_to_do(prefix: tuple[str, ...], reason: str | None) -> None:
+def test_a_user_who_cannot_start_the_server_gets_a_hint(prefix: tuple[str, ...], reason: str | None) -> None:
     base = Path(tempfile.mkdtemp(prefix="igob-"))
     try:
         base.chmod(0o700)
@@ -421,7 +421,7 @@ def test_who_cannot_run_it_is_told_what_to_do(prefix: tuple[str, ...], reason: s
         shutil.rmtree(base)
 
 
-def test_of_two_at_once_one_wins_and_the_other_learns_who(absent: EmbeddedPostgres) -> None:
+def test_a_second_start_fails_and_names_the_first(absent: EmbeddedPostgres) -> None:
     with driver(absent.folder) as left, driver(absent.folder) as right:
         answers = []
         for each in (left, right):
@@ -443,7 +443,7 @@ def test_of_two_at_once_one_wins_and_the_other_learns_who(absent: EmbeddedPostgr
 
 
 @pytest.mark.parametrize("victim", ["postmaster", "holder", "everything"])
-def test_a_kill_in_the_middle_of_commits_loses_nothing(
+def test_a_kill_during_commits_loses_nothing(
     database: EmbeddedPostgres, said: Said, victim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "SAY_EVERY_S", 0.01)
@@ -470,7 +470,7 @@ def test_a_kill_in_the_middle_of_commits_loses_nothing(
     assert database.status().state == "stopped"
 
 
-def test_a_kill_in_the_middle_of_initdb_heals(absent: EmbeddedPostgres) -> None:
+def test_a_start_recovers_from_a_kill_during_initdb(absent: EmbeddedPostgres) -> None:
     with driver(absent.folder) as other:
         wait_for(lambda: [*absent.folder.glob("pg.new.*/base/1/*")])
         other.kill()
@@ -482,7 +482,7 @@ def test_a_kill_in_the_middle_of_initdb_heals(absent: EmbeddedPostgres) -> None:
     assert not [*absent.folder.glob("pg.new.*")]
 
 
-def test_a_kill_after_initdb_heals(database: EmbeddedPostgres) -> None:
+def test_a_start_recovers_from_a_kill_after_initdb(database: EmbeddedPostgres) -> None:
     database.start()
     with psycopg.connect(database.conninfo("igob_owner", "postgres"), autocommit=True) as connection:
         connection.execute("DROP DATABASE igob")
@@ -492,7 +492,7 @@ def test_a_kill_after_initdb_heals(database: EmbeddedPostgres) -> None:
     assert query(database, "SELECT 1", "igob_app") == [(1,)]
 
 
-def test_a_kept_server_goes_on_until_it_is_stopped(database: EmbeddedPostgres, said: Said) -> None:
+def test_a_kept_server_runs_until_it_is_stopped(database: EmbeddedPostgres, said: Said) -> None:
     with driver(database.folder, "keep") as other:
         ready = other.until("ready")
         other.go_on()
@@ -517,7 +517,7 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_a_stranger_with_the_process_id_of_the_dead_server_is_left_alone(
+def test_another_process_with_the_old_process_id_is_left_alone(
     database: EmbeddedPostgres, said: Said, stranger: str, template: Path, tmp_path: Path
 ) -> None:
     database.start()
@@ -561,7 +561,7 @@ def test_remaining_backends_of_a_killed_server_are_waited_for(database: Embedded
     assert query(database, "SELECT 1") == [(1,)]
 
 
-def test_a_server_that_ends_while_it_starts_is_reported_with_its_log(database: EmbeddedPostgres) -> None:
+def test_a_server_that_fails_to_start_is_reported_with_its_log(database: EmbeddedPostgres) -> None:
     configuration = database.data / "postgresql.conf"
     good = configuration.read_text()
     configuration.write_text(good + "no_such_setting = 1\n")
@@ -584,7 +584,7 @@ def test_data_of_another_version_is_refused(database: EmbeddedPostgres) -> None:
     version.write_text(ours)
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     closed = Path("/sys/kernel")  # not even root writes there
     if not ROOT:
@@ -595,7 +595,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
             EmbeddedPostgres(folder).start()
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_another_user_s_folder_is_refused(tmp_path: Path) -> None:
     folder, owner = (tmp_path / "igob", ORDINARY) if ROOT else (Path("/etc"), "root")
     if ROOT:
         folder.mkdir(mode=0o700)
@@ -606,12 +606,12 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
             attempt()
 
 
-def test_without_programs_it_says_so(tmp_path: Path) -> None:
+def test_missing_programs_are_reported(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedError, match="no program postgres"):
         EmbeddedPostgres(tmp_path / "igob", bin_dir=tmp_path).start()
 
 
-def test_ctrl_c_stops_it_in_order(database: EmbeddedPostgres, said: Said) -> None:
+def test_ctrl_c_stops_the_server_cleanly(database: EmbeddedPostgres, said: Said) -> None:
     with driver(database.folder) as other:
         other.until("ready")
         os.killpg(other.process.pid, signal.SIGINT)
@@ -621,9 +621,7 @@ def test_ctrl_c_stops_it_in_order(database: EmbeddedPostgres, said: Said) -> Non
     assert not said.has("recovering")
 
 
-def test_a_stop_that_takes_too_long_becomes_immediate(
-    database: EmbeddedPostgres, said: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_stop_becomes_immediate(database: EmbeddedPostgres, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     database.start()
     postmaster = running(database)
     monkeypatch.setattr(embedded, "FAST_STOP_S", 0.3)

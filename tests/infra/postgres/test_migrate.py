@@ -41,7 +41,7 @@ def role(town: Town, request: pytest.FixtureRequest) -> Iterator[str]:
     town.execute(f"DROP ROLE {name}")
 
 
-def test_a_migration_that_was_applied_somewhere_does_not_change() -> None:
+def test_applied_migrations_are_unchanged() -> None:
     there = {f"{one.number:04d}_{one.name}": one.digest.hex() for one in migrations()}
     assert {name: there.get(name) for name in APPLIED_SOMEWHERE} == APPLIED_SOMEWHERE
     assert there.keys() == APPLIED_SOMEWHERE.keys(), "add its digest once it is on main"
@@ -55,7 +55,7 @@ def migrate_for(town: Town, role: str) -> list[str]:
     return migrate(town.owner, schema=town.schema, application_role=role, secret=town.secret)
 
 
-def test_a_new_application_s_role_gets_its_grants_though_nothing_is_to_migrate(town: Town, role: str) -> None:
+def test_a_new_application_role_gets_its_grants(town: Town, role: str) -> None:
     with pytest.raises(MigrationError, match=f'role "{role}" may not read schema {town.schema}: run igob db migrate'):
         check(town, role)
     assert migrate_for(town, role) == []
@@ -66,7 +66,7 @@ def test_a_new_application_s_role_gets_its_grants_though_nothing_is_to_migrate(t
         assert connection.execute(APPEND, (NEW_KEY, "case/1")).fetchone() == ("appended", 0)
 
 
-def test_missing_migrations_and_missing_privileges_are_told_apart(town: Town, role: str) -> None:
+def test_missing_migrations_and_privileges_have_different_errors(town: Town, role: str) -> None:
     with pytest.raises(MigrationError, match=r"lacks migrations \[1"):
         check(town, role, schema="nowhere")
     town.execute(f"GRANT USAGE ON SCHEMA {town.schema} TO {role}")
@@ -78,7 +78,7 @@ def test_missing_migrations_and_missing_privileges_are_told_apart(town: Town, ro
         check(town, role)
 
 
-def test_what_was_granted_by_hand_beyond_the_need_is_taken_back(town: Town) -> None:
+def test_excess_grants_are_revoked(town: Town) -> None:
     town.execute(f"GRANT UPDATE ON events TO {APPLICATION}")
     with pytest.raises(MigrationError, match="can change or delete events"):
         check(town, APPLICATION)
@@ -86,13 +86,13 @@ def test_what_was_granted_by_hand_beyond_the_need_is_taken_back(town: Town) -> N
     check(town, APPLICATION)
 
 
-def test_the_owner_does_not_take_its_own_power_away(town: Town) -> None:
+def test_the_owner_keeps_its_own_privileges(town: Town) -> None:
     with pytest.raises(MigrationError, match="can change or delete events"):
         migrate_for(town, "igob_owner")
     assert migrate_for(town, APPLICATION) == []
 
 
-def test_an_owner_who_may_not_migrate_is_told_so(town: Town, role: str) -> None:
+def test_an_owner_without_privileges_gets_an_error(town: Town, role: str) -> None:
     with pytest.raises(MigrationError, match="IGOB_DATABASE_OWNER_URL must name the owner"):
         migrate(
             make_conninfo(town.owner, user=role), schema=town.schema, application_role=APPLICATION, secret=town.secret
@@ -116,7 +116,7 @@ def test_a_role_that_can_become_the_owner_is_refused(town: Town, role: str) -> N
     check(town, role)
 
 
-def test_the_owner_without_a_privilege_of_its_own_left_could_grant_it_again(town: Town, role: str) -> None:
+def test_an_owner_without_privileges_is_still_refused(town: Town, role: str) -> None:
     migrate_for(town, role)
     town.execute(f"ALTER TABLE events OWNER TO {role}")
     town.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON events FROM {role}")
@@ -151,7 +151,7 @@ TAKE_BACK = {
 
 
 @pytest.mark.parametrize("give", TAKE_BACK)
-def test_a_role_that_could_destroy_or_stop_the_log_is_refused(town: Town, role: str, give: str) -> None:
+def test_a_role_that_can_destroy_or_block_the_log_is_refused(town: Town, role: str, give: str) -> None:
     migrate_for(town, role)
     names = {"schema": town.schema, "role": role}
     town.execute(give.format(**names))
@@ -164,7 +164,7 @@ def test_a_role_that_could_destroy_or_stop_the_log_is_refused(town: Town, role: 
     check(town, role)
 
 
-def test_locking_a_table_against_everybody_is_too_much_where_it_can_be_granted(town: Town, role: str) -> None:
+def test_maintain_and_trigger_privileges_are_refused(town: Town, role: str) -> None:
     migrate_for(town, role)
     with psycopg.connect(town.owner) as connection:
         can_be_granted = connection.info.server_version >= 17 * 10_000
@@ -176,7 +176,7 @@ def test_locking_a_table_against_everybody_is_too_much_where_it_can_be_granted(t
     check(town, role)
 
 
-def test_a_membership_that_it_could_make_usable_is_refused(town: Town, role: str) -> None:
+def test_an_unused_membership_is_refused(town: Town, role: str) -> None:
     """Neither inherited nor to be set, where the server knows that; but with the right to grant it to itself."""
     migrate_for(town, role)
     with psycopg.connect(town.owner) as connection:
@@ -200,13 +200,13 @@ def test_a_membership_that_it_could_make_usable_is_refused(town: Town, role: str
 
 
 @pytest.mark.parametrize("position", [-1, 0, GREATEST_POSITION + 1, 2**63 - 1])
-def test_no_position_is_beyond_counting(town: Town, position: int) -> None:
+def test_a_position_out_of_range_is_refused(town: Town, position: int) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         town.execute(INSERT, "case/1", position, owner=False)
     assert town.execute(APPEND, NEW_KEY, "case/1", owner=False) == [("appended", 0)]
 
 
-def test_a_key_older_than_what_is_kept_gets_its_new_outcome_beside_a_new_one(town: Town) -> None:
+def test_an_expired_key_gets_a_new_outcome(town: Town) -> None:
     assert town.execute(APPEND, OLD_KEY, "case/1", owner=False) == [("appended", 0)]
     town.execute("UPDATE commands SET recorded_at = recorded_at - interval '8 days'")
     both = (

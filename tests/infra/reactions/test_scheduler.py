@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("read_models")]
 SOON_S = 10
 
 
-def test_the_docs_name_every_command_that_is_sent_by_time() -> None:
+def test_the_docs_list_every_due_command() -> None:
     docs = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
     told = docs.partition("\n## The scheduler\n")[2].partition("\n## ")[0]
     declared: list[Any] = [*(one.job for one in due_work()), Notices]
@@ -129,7 +129,7 @@ async def office(
         await keeping
 
 
-async def test_who_does_not_come_is_absent_each_time(hall: Hall, office: Office, clock: Clock) -> None:
+async def test_an_unanswered_call_becomes_absent(hall: Hall, office: Office, clock: Clock) -> None:
     turn = await take(hall.core, "ana")
     async with office.scheduling():
         await hall.do(CallNext, line=LINE, counter=1)
@@ -144,7 +144,7 @@ async def test_who_does_not_come_is_absent_each_time(hall: Hall, office: Office,
         await hall.until("turn_called", "turn_absent", "turn_requeued", "turn_called", "turn_absent")
 
 
-async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office, clock: Clock) -> None:
+async def test_a_line_is_closed_at_its_closing_time(hall: Hall, office: Office, clock: Clock) -> None:
     await take(hall.core, "ana")
     async with office.scheduling():
         clock.wait(8 * 3_600 - 1)
@@ -154,7 +154,7 @@ async def test_a_line_is_closed_when_its_time_is_over(hall: Hall, office: Office
         await hall.until("line_closed")
 
 
-async def test_what_fell_due_while_nobody_looked_is_done_later(hall: Hall, office: Office, clock: Clock) -> None:
+async def test_work_due_during_an_outage_is_done_later(hall: Hall, office: Office, clock: Clock) -> None:
     await take(hall.core, "ana")
     await hall.do(CallNext, line=LINE, counter=1)
     clock.wait(9 * 3_600)
@@ -167,7 +167,7 @@ async def test_what_fell_due_while_nobody_looked_is_done_later(hall: Hall, offic
         assert sorted(await hall.happened()) == ["line_closed", "turn_absent", "turn_called"]
 
 
-async def test_of_two_one_works_until_it_goes(hall: Hall, office: Office, clock: Clock) -> None:
+async def test_one_of_two_schedulers_works(hall: Hall, office: Office, clock: Clock) -> None:
     await take(hall.core, "ana")
     asked: list[str] = []
 
@@ -190,9 +190,7 @@ async def test_of_two_one_works_until_it_goes(hall: Hall, office: Office, clock:
             assert set(asked) == {"first"}
 
 
-async def test_who_loses_the_connection_with_the_lock_takes_it_again(
-    hall: Hall, office: Office, town: Town, clock: Clock
-) -> None:
+async def test_a_lost_lock_is_taken_again(hall: Hall, office: Office, town: Town, clock: Clock) -> None:
     asked: list[datetime] = []
 
     async def source(now: datetime) -> list[Job]:
@@ -211,7 +209,7 @@ async def test_who_loses_the_connection_with_the_lock_takes_it_again(
         await _until(lambda: len(asked) > 3)
 
 
-async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
+async def test_a_failing_source_does_not_delay_others(
     hall: Hall, office: Office, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turn = await take(hall.core, "ana")
@@ -233,12 +231,12 @@ async def test_a_source_that_fails_or_hears_no_keeps_nobody_waiting(
         await hall.until("notice_asked")  # by that key it was answered already
     async with office.scheduling([broken, lambda now: _given(turn, 2)]):
         await hall.until("notice_asked", "notice_given")
-    said = capsys.readouterr().err
-    assert said.count("what is due is not done") == 2  # once each
-    assert "4820193" not in said
+    output = capsys.readouterr().err
+    assert output.count("what is due is not done") == 2  # once each
+    assert "4820193" not in output
 
 
-async def test_a_reaction_that_cannot_begin_or_stop_keeps_no_other_from_its_work(
+async def test_a_failing_reaction_does_not_stop_others(
     town: Town, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.reactions.scheduler, "POLL_S", 0.02)
@@ -275,9 +273,9 @@ async def test_a_reaction_that_cannot_begin_or_stop_keeps_no_other_from_its_work
         await working
     assert done.count("begin") == 1
     assert done[-1] == "stop"
-    said = capsys.readouterr().err
-    assert said.count("a context fails") == 2
-    assert "4820193" not in said
+    output = capsys.readouterr().err
+    assert output.count("a context fails") == 2
+    assert "4820193" not in output
 
 
 async def _given(turn: str, wish: int) -> list[Job]:
@@ -290,7 +288,7 @@ async def _until(so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_who_wishes_it_is_told_some_minutes_before(hall: Hall, office: Office, clock: Clock) -> None:
+async def test_a_notice_by_time_is_given(hall: Hall, office: Office, clock: Clock) -> None:
     """One counter, five minutes each as far as anybody knows; Eva has three people before her."""
     await hall.do(PauseCounter, line=LINE, counter=2)
     turns = [await take(hall.core, name) for name in ("ana", "luis", "juan", "eva")]
@@ -309,7 +307,7 @@ async def test_who_wishes_it_is_told_some_minutes_before(hall: Hall, office: Off
         await hall.until(*["counter_paused", "notice_asked"], *["notice_asked", "notice_given"] * 2)
 
 
-async def test_nobody_is_told_by_time_while_no_counter_is_open(hall: Hall, office: Office, clock: Clock) -> None:
+async def test_no_notice_by_time_without_an_open_counter(hall: Hall, office: Office, clock: Clock) -> None:
     turn = await take(hall.core, "ana")
     for counter in (1, 2):
         await hall.do(PauseCounter, line=LINE, counter=counter)

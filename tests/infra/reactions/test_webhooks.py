@@ -112,7 +112,7 @@ async def post(town: Town, core: Core, views: Views, clock: Clock, receiver: Rec
         yield one
 
 
-async def test_a_notice_is_sent_once_it_is_given(post: Post, receiver: Receiver, clock: Clock) -> None:
+async def test_a_given_notice_is_sent(post: Post, receiver: Receiver, clock: Clock) -> None:
     position = await post.notice("ana")
     await post.tick()
     await post.tick()
@@ -136,22 +136,22 @@ async def test_a_notice_is_sent_once_it_is_given(post: Post, receiver: Receiver,
     assert [(one.status, one.error) for one in shown.history] == [(200, "")]
 
 
-async def test_a_closed_line_tells_who_waited_still(post: Post, receiver: Receiver) -> None:
+async def test_a_closed_line_s_message_lists_waiting_turns(post: Post, receiver: Receiver) -> None:
     for name in ("ana", "luis"):
         await take(post.core, name)
     position = await post.do(CloseLine, line=LINE)
     await post.tick()
     (got,) = receiver.got
-    said = msgspec.json.decode(got.body)
-    assert (said["type"], said["position"]) == ("line_closed", str(position))
+    response = msgspec.json.decode(got.body)
+    assert (response["type"], response["position"]) == ("line_closed", str(position))
     waited = [
         {"turn": turn_of(name), "number": f"A-00{number}", "person": opaque(name)}
         for number, name in enumerate(("ana", "luis"), start=1)
     ]
-    assert said["data"] == {"line": LINE, "unserved": waited}
+    assert response["data"] == {"line": LINE, "unserved": waited}
 
 
-async def test_what_fails_is_sent_again_later_and_later_and_given_up(
+async def test_a_failed_message_is_repeated_with_back_off_and_given_up(
     post: Post, receiver: Receiver, clock: Clock
 ) -> None:
     receiver.answer = lambda got: 500
@@ -176,7 +176,7 @@ async def test_what_fails_is_sent_again_later_and_later_and_given_up(
     assert len(receiver.got) == ATTEMPTS_MAX
 
 
-async def test_what_was_given_up_or_arrived_can_be_sent_again(post: Post, receiver: Receiver, clock: Clock) -> None:
+async def test_any_tried_message_can_be_resent(post: Post, receiver: Receiver, clock: Clock) -> None:
     receiver.answer = lambda got: 410  # gone: no second attempt
     position = await post.notice("ana")
     await post.tick()
@@ -193,9 +193,7 @@ async def test_what_was_given_up_or_arrived_can_be_sent_again(post: Post, receiv
     assert len(set(receiver.ids())) == 1
 
 
-async def test_what_was_asked_for_again_is_tried_as_often_as_before(
-    post: Post, receiver: Receiver, clock: Clock
-) -> None:
+async def test_a_resent_message_is_repeated_like_a_new_one(post: Post, receiver: Receiver, clock: Clock) -> None:
     receiver.answer = lambda got: 410
     position = await post.notice("ana")
     await post.tick()
@@ -208,7 +206,7 @@ async def test_what_was_asked_for_again_is_tried_as_often_as_before(
     assert BACK_OFF[0] <= shown.next_at - clock.now < BACK_OFF[1]
 
 
-async def test_a_redirection_is_not_followed(post: Post, receiver: Receiver) -> None:
+async def test_a_redirect_is_not_followed(post: Post, receiver: Receiver) -> None:
     receiver.answer = lambda got: 307
     await post.notice("ana")
     await post.tick()
@@ -217,9 +215,7 @@ async def test_a_redirection_is_not_followed(post: Post, receiver: Receiver) -> 
     assert (shown.state, [one.status for one in shown.history]) == ("PENDING", [307])
 
 
-async def test_who_is_not_there_or_does_not_answer_or_speaks_something_else_is_told_apart(
-    post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failures_have_different_codes(post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.gateways.posting, "TIMEOUT_S", 0.3)
     receiver.answer = receiver.hang
     nobody = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
@@ -247,7 +243,7 @@ async def test_who_is_not_there_or_does_not_answer_or_speaks_something_else_is_t
     }
 
 
-async def test_an_answer_is_not_waited_for_to_its_end(
+async def test_the_body_of_a_response_is_not_read(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.gateways.posting, "ANSWER_TIMEOUT_S", 0.2)
@@ -276,7 +272,7 @@ async def test_an_answer_is_not_waited_for_to_its_end(
     assert written < 50_000_000
 
 
-async def test_who_does_not_answer_keeps_nobody_else_waiting(
+async def test_a_slow_receiver_does_not_delay_others(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.gateways.posting, "TIMEOUT_S", 1.0)
@@ -309,7 +305,7 @@ async def test_while_the_read_models_lag_nothing_is_sent_twice(post: Post, recei
     assert post.courier._recorded == {}
 
 
-async def test_a_webhook_is_told_what_comes_after_it_was_registered(post: Post, receiver: Receiver, core: Core) -> None:
+async def test_a_webhook_receives_events_from_its_registration_on(post: Post, receiver: Receiver, core: Core) -> None:
     before = await post.notice("ana")
     await post.do(RegisterWebhook, webhook="late", url=receiver.url, name="x", kinds=["line_closed"])
     await post.do(RegisterWebhook, webhook="gone", url=receiver.url, name="x", kinds=["notice_given"])
@@ -326,7 +322,9 @@ async def test_a_webhook_is_told_what_comes_after_it_was_registered(post: Post, 
     assert await post.shown("gone") == []
 
 
-async def test_another_one_goes_on_where_one_was(post: Post, receiver: Receiver, town: Town, clock: Clock) -> None:
+async def test_a_new_scheduler_continues_after_the_old_one(
+    post: Post, receiver: Receiver, town: Town, clock: Clock
+) -> None:
     """A second one, with nothing in mind, sends what the first did not, and nothing else."""
     receiver.answer = lambda got: 500 if got.id.endswith(f"/{failing}") else 200
     failing = await post.notice("ana")
@@ -342,7 +340,7 @@ async def test_another_one_goes_on_where_one_was(post: Post, receiver: Receiver,
     assert receiver.ids()[3:] == [f"{HOOK}/{failing}"]
 
 
-async def test_a_long_outbox_is_looked_through_in_stretches(
+async def test_a_long_outbox_is_searched_in_steps(
     post: Post, receiver: Receiver, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever begins with nothing in mind finds the one that was never tried, however far it is."""
@@ -362,7 +360,7 @@ async def test_a_long_outbox_is_looked_through_in_stretches(
     assert receiver.ids()[10:] == [f"{HOOK}/{last}"]
 
 
-async def test_what_can_t_be_recorded_keeps_its_place_and_is_not_sent_again(
+async def test_an_unrecorded_attempt_keeps_its_slot(
     post: Post, receiver: Receiver, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.reactions.webhooks, "RECORD_PAUSE_S", 0.02)
@@ -382,7 +380,7 @@ async def test_what_can_t_be_recorded_keeps_its_place_and_is_not_sent_again(
     assert {(one.state, one.attempts) for one in await post.shown()} == {("DELIVERED", 1)}
 
 
-async def test_while_the_log_refuses_to_be_written_nothing_is_sent_twice(
+async def test_without_a_writable_log_nothing_is_sent_twice(
     post: Post, receiver: Receiver, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.reactions.webhooks, "RECORD_PAUSE_S", 0.05)
@@ -400,7 +398,7 @@ async def test_while_the_log_refuses_to_be_written_nothing_is_sent_twice(
     assert [(one.state, one.attempts) for one in await post.shown()] == [("DELIVERED", 1)]
 
 
-async def test_what_was_not_recorded_when_one_ended_is_sent_again_by_the_next(
+async def test_the_next_scheduler_resends_unrecorded_attempts(
     post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.reactions.webhooks, "STOP_WAIT_S", 0.5)
@@ -416,9 +414,7 @@ async def test_what_was_not_recorded_when_one_ended_is_sent_again_by_the_next(
     assert [(one.state, one.attempts) for one in await post.shown()] == [("DELIVERED", 1)]
 
 
-async def test_what_another_one_said_of_it_counts_also_while_the_read_models_lag(
-    post: Post, receiver: Receiver, clock: Clock
-) -> None:
+async def test_another_scheduler_s_record_counts_despite_lag(post: Post, receiver: Receiver, clock: Clock) -> None:
     """Both have it in hand, as when one was frozen: the second finds the attempt recorded, with another answer."""
     receiver.answer = receiver.hang
     await post.notice("ana")
@@ -461,16 +457,14 @@ async def go_on(post: Post, receiver: Receiver) -> None:
     await post.courier.idle()
 
 
-async def test_what_waits_for_its_place_is_not_sent_to_a_webhook_that_was_removed(
-    post: Post, receiver: Receiver
-) -> None:
+async def test_a_waiting_message_of_a_removed_webhook_is_not_sent(post: Post, receiver: Receiver) -> None:
     await begin_many(post, receiver)
     await post.do(RemoveWebhook, webhook=HOOK)
     await go_on(post, receiver)
     assert len(receiver.got) == infra.reactions.webhooks.AT_ONCE_MAX
 
 
-async def test_what_waits_for_its_place_goes_where_the_webhook_is_by_then(post: Post, receiver: Receiver) -> None:
+async def test_a_waiting_message_goes_to_the_new_url(post: Post, receiver: Receiver) -> None:
     count = await begin_many(post, receiver)
     with receiving() as elsewhere:
         moved = {"webhook": HOOK, "url": elsewhere.url, "name": "SMS", "kinds": ["notice_given"], "generation": 2}
@@ -486,7 +480,7 @@ async def test_what_waits_for_its_place_goes_where_the_webhook_is_by_then(post: 
             assert got.headers["webhook-signature"] == signed["webhook-signature"]
 
 
-async def test_what_waits_for_its_place_is_looked_at_again_by_who_begins_again(post: Post, receiver: Receiver) -> None:
+async def test_a_new_scheduler_reads_waiting_messages_again(post: Post, receiver: Receiver) -> None:
     """Another may have sent it meanwhile."""
     count = await begin_many(post, receiver)
     await post.courier.begin()
@@ -511,7 +505,7 @@ async def test_a_call_counts_as_the_notice(post: Post, receiver: Receiver) -> No
     assert int(got.id.partition("/")[2]) == called
 
 
-async def test_a_receiver_as_the_docs_have_it_takes_what_was_sent_and_nothing_else(
+async def test_the_docs_receiver_accepts_only_signed_messages(
     post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -540,7 +534,7 @@ async def test_a_receiver_as_the_docs_have_it_takes_what_was_sent_and_nothing_el
         receive(secret, got.headers, got.body)
 
 
-async def test_a_receiver_with_the_library_of_standard_webhooks_takes_what_was_sent_and_nothing_else(
+async def test_the_library_s_receiver_accepts_only_signed_messages(
     post: Post, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class TestTime(datetime):
@@ -565,7 +559,7 @@ async def test_a_receiver_with_the_library_of_standard_webhooks_takes_what_was_s
         library.verify(got.body, dict(got.headers))
 
 
-async def test_a_new_generation_signs_by_another_secret(post: Post, receiver: Receiver) -> None:
+async def test_a_new_generation_signs_with_another_secret(post: Post, receiver: Receiver) -> None:
     receiver.answer = lambda got: 500
     await post.notice("ana")
     await post.tick()

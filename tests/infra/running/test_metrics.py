@@ -65,7 +65,7 @@ async def test_conflicts_with_other_processes_are_counted(core: Core, town: Town
 
 
 @pytest.mark.anyio
-async def test_what_the_database_does_not_answer_is_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unanswered_batches_are_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(self: Log, batch: Batch) -> Appended | Conflict:
         raise Unavailable("no")
 
@@ -80,7 +80,7 @@ async def test_what_the_database_does_not_answer_is_counted(core: Core, monkeypa
 
 
 @pytest.mark.anyio
-async def test_a_command_that_fails_and_one_too_many_are_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_and_overloaded_commands_are_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BatchDecider, "_decide", None)
     with pytest.raises(TypeError):
         await core.lane.submit(hospital("la-paz"), key("1"))
@@ -99,7 +99,7 @@ async def test_a_command_that_fails_and_one_too_many_are_counted(core: Core, mon
 
 
 @pytest.mark.anyio
-async def test_it_is_known_how_many_commands_wait_and_how_long(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_commands_and_the_longest_wait_are_measured(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     append, go_on = Log.append, asyncio.Event()
 
     async def slow(self: Log, batch: Batch) -> Appended | Conflict:
@@ -165,7 +165,7 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers
     workers.end()
 
 
-def test_workers_count_together_and_who_replaces_a_dead_one_counts_on(workers: Workers, tmp_path: Path) -> None:
+def test_workers_share_counts_that_survive_a_restart(workers: Workers, tmp_path: Path) -> None:
     for connections in (3, 5):
         workers.start(connections)
     bookings, names = (
@@ -199,9 +199,7 @@ def fill(answers: "multiprocessing.SimpleQueue[dict[str, int]]") -> None:
     answers.put(sizes | dict.fromkeys(extra, 0))
 
 
-def test_all_that_can_be_counted_has_room_in_what_is_written_beforehand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_counter_files_have_room_for_all_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(FOLDER, str(tmp_path))
     spawn = multiprocessing.get_context("spawn")
     answers = spawn.SimpleQueue()
@@ -213,7 +211,7 @@ def test_all_that_can_be_counted_has_room_in_what_is_written_beforehand(
     answers.close()
 
 
-def test_without_a_folder_or_without_room_in_it_a_process_counts_for_itself(
+def test_without_a_folder_a_process_counts_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
@@ -231,7 +229,7 @@ def test_without_a_folder_or_without_room_in_it_a_process_counts_for_itself(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_goes_with_its_server_or_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_removed_with_its_server_or_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FOLDER, raising=False)
     monkeypatch.setattr(infra.running.places, "SHARED_MEMORY", tmp_path)
     abandoned = tmp_path / "igob-metrics-of-a-killed-one"
@@ -250,7 +248,7 @@ def test_a_folder_goes_with_its_server_or_with_the_next_one(tmp_path: Path, monk
     assert FOLDER not in os.environ
 
 
-def test_a_server_that_can_have_no_folder_serves_without(
+def test_a_server_runs_without_a_metrics_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(FOLDER, raising=False)

@@ -14,11 +14,11 @@ from infra.running.serve import CONNECTIONS_MAX, connections_for, refuse_strange
 from infra.running.settings import SettingError, Settings, from_environment, is_loopback
 
 
-def test_nothing_set_means_the_defaults() -> None:
+def test_without_variables_the_defaults_apply() -> None:
     assert from_environment({}) == Settings()
 
 
-def test_what_is_set_is_read_and_typed() -> None:
+def test_variables_are_read_and_typed() -> None:
     read = from_environment({"IGOB_HOLD_S": "60", "IGOB_DATA_DIR": "/var/lib/igob", "IGOB_SCHEMA": "el_alto"})
     assert (read.hold_s, read.data_dir, read.schema) == (60, Path("/var/lib/igob"), "el_alto")
 
@@ -75,12 +75,12 @@ def test_what_is_set_is_read_and_typed() -> None:
         ("IGOB_DATABASE_OWNER_URL", "http://owner@localhost/city"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_name(name: str, value: str) -> None:
+def test_a_wrong_value_is_refused_with_its_variable(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         from_environment({name: value})
 
 
-def test_origins_are_read_as_browsers_say_them() -> None:
+def test_origins_are_read_as_browsers_send_them() -> None:
     said = "https://Citas.example.bo, http://localhost:5173,capacitor://localhost,https://my_app.example,https://[2001:db8::1]:8443,"
     expected = {
         "https://my_app.example",
@@ -100,7 +100,7 @@ def test_origins_are_read_as_browsers_say_them() -> None:
     ("127.0.0.2", False), ("127.1", False), ("LOCALHOST", False), ("0:0:0:0:0:0:0:1", False),
     ("0.0.0.0", False), ("::", False), ("192.168.1.7", False), ("example.org", False), ("", False),  # noqa: S104
 ])  # fmt: skip
-def test_without_an_identity_provider_only_this_machine_is_served(host: str, loopback: bool) -> None:
+def test_without_an_identity_provider_only_loopback_is_served(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
     refuse_strangers(Settings(oidc_issuer="https://id.example"), host)
     if loopback:
@@ -110,18 +110,18 @@ def test_without_an_identity_provider_only_this_machine_is_served(host: str, loo
             refuse_strangers(Settings(), host)
 
 
-def test_what_is_said_of_a_wrong_url_does_not_tell_its_password() -> None:
+def test_an_error_about_a_url_hides_its_password() -> None:
     with pytest.raises(SettingError, match="IGOB_DATABASE_URL") as refused:
         from_environment({"IGOB_DATABASE_URL": "postgres//app:sesame@localhost/city"})
     assert "sesame" not in str(refused.value)
 
 
-def test_names_that_only_look_like_postgresql_s_own_are_taken() -> None:
+def test_schema_names_similar_to_reserved_ones_are_accepted() -> None:
     for schema in ("pg", "pgcity", "information_schema_2", "_pg_x"):
         assert Settings(schema=schema).schema == schema
 
 
-def test_the_secret_is_made_once_for_the_folder_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+def test_the_secret_is_created_once_and_private(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "igob")
     with ThreadPoolExecutor(8) as pool:
         checks = {secret.check() for secret in pool.map(lambda _: load_secret(settings), range(8))}
@@ -130,13 +130,13 @@ def test_the_secret_is_made_once_for_the_folder_and_readable_by_its_owner_alone(
     assert [path.name for path in (tmp_path / "igob").iterdir()] == ["secret"]
 
 
-def test_a_damaged_secret_is_not_served_with(tmp_path: Path) -> None:
+def test_a_damaged_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"half")
     with pytest.raises(SettingError, match="32 bytes"):
         load_secret(Settings(data_dir=tmp_path))
 
 
-def test_a_database_of_one_s_own_needs_a_secret_of_one_s_own() -> None:
+def test_your_own_database_needs_your_own_secret() -> None:
     with pytest.raises(SettingError, match="IGOB_SECRET"):
         load_secret(Settings(database_url="postgresql://app@localhost/city"))
     given = load_secret(Settings(database_url="postgresql://app@localhost/city", secret="ab" * 32))
@@ -183,5 +183,5 @@ def test_opaque_names_are_base_32() -> None:
         (resource.RLIM_INFINITY, CONNECTIONS_MAX),
     ],
 )
-def test_a_worker_takes_as_many_connections_as_it_may_open_files_for(files: int, connections: int) -> None:
+def test_a_worker_s_connections_fit_its_open_files_limit(files: int, connections: int) -> None:
     assert connections_for(files) == connections

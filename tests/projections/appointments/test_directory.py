@@ -134,7 +134,7 @@ async def test_a_row_has_all_that_is_registered(directory: Directory, views: Vie
     assert (doctor.specialties, doctor.hospital, doctor.contact) == (["pediatrics", "neurology"], "la-merced", None)
 
 
-async def test_what_is_registered_anew_replaces_the_row(directory: Directory, town: Town) -> None:
+async def test_a_new_registration_replaces_the_row(directory: Directory, town: Town) -> None:
     await directory.register(
         build(RegisterHospital, **LA_MERCED | {"name": "Zona Merced"}, replace=True),
         build(RegisterPractitioner, practitioner="p-01", name="Dra. Wara Quispe", replace=True),

@@ -87,7 +87,7 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_and_checkpoint_are_one_transaction(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.engine.pages, "PAGE_EVENTS_MAX", 3)
     await open_two_agendas(core)
     for slot in range(1, 5):
@@ -101,7 +101,7 @@ async def test_pages_and_checkpoint_go_together(core: Core, town: Town, monkeypa
     assert rows(town, "tally") == [(f"agenda/{AGENDA}", 4)]
 
 
-async def test_rows_are_looked_up_by_key_however_small_the_table_was_at_first(core: Core, town: Town) -> None:
+async def test_rows_are_looked_up_by_key_even_in_a_small_table(core: Core, town: Town) -> None:
     """A plan of a table that nobody has analyzed is kept until somebody does: it must not read all of it each time."""
     await open_two_agendas(core)
     followed = [tally(), AVAILABILITY, msgspec.structs.replace(read_models()["appointments"], created_by=())]
@@ -128,7 +128,7 @@ def scans(town: Town) -> dict[str, tuple[int, int]]:
     return {name: (whole, by_key) for name, whole, by_key in found}
 
 
-async def test_a_large_event_comes_alone(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_event_is_a_page_of_its_own(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.engine.pages, "PAGE_BYTES_MAX", 100)
     await open_two_agendas(core)
     with connect(town.application) as connection:
@@ -143,7 +143,7 @@ async def test_a_large_event_comes_alone(core: Core, town: Town, monkeypatch: py
     assert [row[0] for row in rows(town, "availability")] == [AGENDA, AGENDA.replace("p-01", "p-02")]
 
 
-async def test_a_poison_event_parks_its_stream_and_the_rest_goes_on(core: Core, town: Town) -> None:
+async def test_a_poison_event_parks_only_its_stream(core: Core, town: Town) -> None:
     await open_two_agendas(core)
     await book(core, 1, "ana")
     poison = await book(core, 2, "luis")
@@ -194,7 +194,7 @@ async def test_a_stream_with_two_bad_events_is_parked_at_the_first(
     assert (status.position, rows(town, "tally")) == (await core.log.head(), [(f"agenda/{AGENDA}", 1)])
 
 
-async def test_however_many_streams_fail_a_page_is_folded_twice_at_most(core: Core, town: Town) -> None:
+async def test_a_page_is_folded_at_most_twice(core: Core, town: Town) -> None:
     await core.lane.submit(hospital(), key("hospital"))
     practitioners = [f"p-{n:02d}" for n in range(1, 31)]
     for practitioner in practitioners:
@@ -221,9 +221,7 @@ async def test_however_many_streams_fail_a_page_is_folded_twice_at_most(core: Co
     assert len(folded) == 2 + 2 * len(practitioners)
 
 
-async def test_a_rebuilding_that_was_killed_after_its_switch_is_not_undone(
-    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_rebuild_killed_after_its_switch_stays(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     await open_agenda(core)
     places = Places(town.schema)
     with projector(town) as projecting:
@@ -245,7 +243,7 @@ async def test_a_rebuilding_that_was_killed_after_its_switch_is_not_undone(
 
 
 @pytest.mark.parametrize("dropped", ["TABLE {}.tally_1 CASCADE", "VIEW {}.tally"])
-async def test_what_somebody_dropped_is_made_again(core: Core, town: Town, dropped: str) -> None:
+async def test_a_dropped_table_is_rebuilt(core: Core, town: Town, dropped: str) -> None:
     await open_agenda(core)
     await book(core, 1, "ana")
     with projector(town, [tally()]) as projecting:
@@ -258,7 +256,7 @@ async def test_what_somebody_dropped_is_made_again(core: Core, town: Town, dropp
     assert rows(town, "tally") == [(f"agenda/{AGENDA}", 2)]
 
 
-async def test_whoever_reads_an_old_table_does_not_keep_a_rebuilding(
+async def test_readers_of_an_old_table_do_not_block_a_rebuild(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projections.engine.generations, "DROP_LOCK_WAIT_MS", 50)
@@ -287,7 +285,7 @@ async def test_an_old_program_leaves_a_newer_version_alone(core: Core, town: Tow
         assert [one.version for one in Generations(connection, Places(town.schema)).all("tally")] == [2]
 
 
-async def test_what_was_parked_stays_parked_after_a_restart(core: Core, town: Town) -> None:
+async def test_a_parked_stream_stays_parked_after_a_restart(core: Core, town: Town) -> None:
     await open_agenda(core)
     await book(core, 1, "luis")
     with projector(town, [tally(fails_for="luis")]) as projecting:
@@ -298,7 +296,7 @@ async def test_what_was_parked_stays_parked_after_a_restart(core: Core, town: To
     assert rows(town, "tally") == []
 
 
-async def test_an_event_that_nobody_can_read_is_parked(core: Core, town: Town) -> None:
+async def test_an_unreadable_event_is_parked(core: Core, town: Town) -> None:
     await open_agenda(core)
     await book(core, 1, "ana")
     town.execute("UPDATE events SET state = '{}' WHERE topic = 'appointment_booked.v1'")
@@ -313,7 +311,7 @@ def parked(town: Town) -> list[Any]:
 
 
 @pytest.mark.parametrize(("bookings", "gap"), [(3, 4), (3, 2), (0, 1)])  # in a page of which nothing counts, too
-async def test_a_gap_in_the_log_stops_it(core: Core, town: Town, bookings: int, gap: int) -> None:
+async def test_a_gap_in_the_log_stops_a_runner(core: Core, town: Town, bookings: int, gap: int) -> None:
     await open_agenda(core)
     for slot in range(1, bookings + 1):
         await book(core, slot, f"patient {slot}")
@@ -327,7 +325,7 @@ async def test_a_gap_in_the_log_stops_it(core: Core, town: Town, bookings: int, 
 
 
 @pytest.mark.parametrize("bookings", [0, 1])  # where nothing counted, too, and there is no more to do than to move on
-async def test_who_was_overtaken_writes_nothing(core: Core, town: Town, bookings: int) -> None:
+async def test_an_overtaken_runner_writes_nothing(core: Core, town: Town, bookings: int) -> None:
     await open_agenda(core)
     for slot in range(1, bookings + 1):
         await book(core, slot, "ana")
@@ -380,7 +378,7 @@ async def test_a_second_runner_waits_and_takes_over(core: Core, town: Town) -> N
     assert rows(town, "tally") == [(f"agenda/{AGENDA}", 4)]
 
 
-async def test_one_that_fails_says_so_once_and_leaves_the_others_alone(core: Core, town: Town) -> None:
+async def test_a_failing_projection_is_logged_once_and_others_continue(core: Core, town: Town) -> None:
     await open_agenda(core)
     projections_retry_s, projections.engine.runner.RETRY_S = projections.engine.runner.RETRY_S, 0.05
     broken = msgspec.structs.replace(tally(), name="broken", indexes=("nothing",))
@@ -421,7 +419,7 @@ async def test_a_raised_version_is_built_beside_the_old_one(core: Core, town: To
     assert tables == [(1,)]
 
 
-async def test_rebuilding_while_the_city_books_and_asks(core: Core, town: Town, views: Views) -> None:
+async def test_a_rebuild_under_load_misses_nothing(core: Core, town: Town, views: Views) -> None:
     """No answer is missing or wrong before, at and after the switch."""
     practitioners = [f"p-{n:02d}" for n in range(1, 3)]
     await core.lane.submit(hospital(), key("hospital"))
@@ -468,7 +466,7 @@ async def test_rebuilding_while_the_city_books_and_asks(core: Core, town: Town, 
     assert verify(town.application, Places(town.schema), AVAILABILITY, decode).different == 0
 
 
-async def test_a_runner_that_begins_while_its_table_is_replaced_takes_the_new_one(
+async def test_a_runner_started_during_a_switch_uses_the_new_table(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -490,9 +488,7 @@ async def test_a_runner_that_begins_while_its_table_is_replaced_takes_the_new_on
     assert (replaced, running.said) == ([1], [])
 
 
-async def test_a_rebuilding_that_was_cut_short_is_gone_on_with(
-    core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_interrupted_rebuild_is_resumed(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.engine.pages, "PAGE_EVENTS_MAX", 2)
     await open_agenda(core)
     for slot in range(1, 7):
@@ -518,7 +514,7 @@ async def test_a_rebuilding_that_was_cut_short_is_gone_on_with(
     assert verify(town.application, places, AVAILABILITY, decode).different == 0
 
 
-async def test_one_at_a_time(core: Core, town: Town) -> None:
+async def test_one_rebuild_at_a_time(core: Core, town: Town) -> None:
     await open_agenda(core)
     busy: list[str] = []
 
@@ -531,7 +527,7 @@ async def test_one_at_a_time(core: Core, town: Town) -> None:
     assert busy == ["seen"]
 
 
-async def test_verify_finds_what_is_wrong(core: Core, town: Town) -> None:
+async def test_verify_finds_wrong_rows(core: Core, town: Town) -> None:
     await open_two_agendas(core)
     await book(core, 1, "ana")
     with projector(town) as projecting:
@@ -548,7 +544,7 @@ async def test_verify_finds_what_is_wrong(core: Core, town: Town) -> None:
     assert AGENDA in str(found)
 
 
-async def test_queries_that_hold_the_old_table_delay_the_switch_and_no_more(
+async def test_queries_on_the_old_table_only_delay_the_switch(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projections.engine.generations, "SWITCH_LOCK_WAIT_MS", 50)
@@ -569,7 +565,7 @@ async def test_queries_that_hold_the_old_table_delay_the_switch_and_no_more(
     assert made.live
 
 
-async def test_rows_are_those_that_the_domain_has(core: Core, town: Town, views: Views) -> None:
+async def test_rows_agree_with_the_domain(core: Core, town: Town, views: Views) -> None:
     await open_agenda(core)
     await book(core, 2, "ana")
     await book(core, 4, "luis")
@@ -615,7 +611,7 @@ def latest() -> Projection:
 
 @pytest.mark.parametrize("remembered", [True, False])
 @pytest.mark.parametrize(("slots", "left"), [([1, 2], [2]), ([1, 3], []), ([3, 1], [1]), ([2, 3, 1], [1])])
-async def test_a_creating_event_may_find_a_row(
+async def test_a_creating_event_may_find_an_existing_row(
     core: Core, town: Town, remembered: bool, slots: list[int], left: list[int]
 ) -> None:
     """The row is not looked up first. The primary key refuses a second one, and the page is folded again."""

@@ -47,7 +47,7 @@ def everything(town: Town, connection: psycopg.Connection, after: int) -> Page |
     return Pages(Places(town.schema)).read(connection, None, after=after)
 
 
-async def test_it_gives_each_what_follows_its_own_position(core: Core, town: Town) -> None:
+async def test_each_follower_gets_pages_from_its_own_position(core: Core, town: Town) -> None:
     await open_agenda(core)
     with reading(town) as (tail, connection):
         assert tail.after(2) is None  # nothing is new
@@ -62,7 +62,7 @@ async def test_it_gives_each_what_follows_its_own_position(core: Core, town: Tow
 
 
 @pytest.mark.parametrize("bound", ["KEPT_PAGES_MAX", "KEPT_EVENTS_MAX", "KEPT_BYTES_MAX"])
-async def test_it_keeps_the_last_page_and_no_more_than_its_bound(
+async def test_the_tail_keeps_a_bounded_number_of_pages(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     await open_agenda(core)
@@ -78,7 +78,7 @@ async def test_it_keeps_the_last_page_and_no_more_than_its_bound(
         assert tail.after(8) == everything(town, connection, 8)
 
 
-async def test_a_gap_is_no_page(core: Core, town: Town) -> None:
+async def test_a_gap_in_the_log_gives_no_page(core: Core, town: Town) -> None:
     await open_agenda(core)
     with reading(town) as (tail, connection):
         await book(core, 1, "ana")
@@ -88,7 +88,7 @@ async def test_a_gap_is_no_page(core: Core, town: Town) -> None:
         assert tail.after(2) is None
 
 
-async def test_whoever_waits_is_told(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_followers_are_woken_up(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.engine.tail, "LOOK_ANYWAY_S", LONG_S)
     await open_agenda(core)
     with reading(town) as (tail, connection):
@@ -106,7 +106,7 @@ async def test_whoever_waits_is_told(core: Core, town: Town, monkeypatch: pytest
         assert time.monotonic() - begun_s < LONG_S / 2
 
 
-async def test_whoever_waits_is_told_that_nobody_reads_any_more(
+async def test_waiting_followers_are_woken_up_when_the_reader_stops(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projections.engine.tail, "LOOK_ANYWAY_S", LONG_S)
@@ -122,7 +122,7 @@ async def test_whoever_waits_is_told_that_nobody_reads_any_more(
         assert time.monotonic() - begun_s < LONG_S / 2
 
 
-async def test_a_read_model_that_is_there_asks_the_log_for_nothing(
+async def test_an_up_to_date_read_model_does_not_read_the_log(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOOK_ANYWAY_S", "LATE_S"):
@@ -158,7 +158,7 @@ async def test_a_read_model_that_is_there_asks_the_log_for_nothing(
     assert rows(town, "tally") == [(f"agenda/{AGENDA}", 5)]
 
 
-async def test_without_it_read_models_look_for_themselves(
+async def test_without_the_tail_read_models_read_the_log(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: Tail, connection: psycopg.Connection) -> None:
@@ -177,7 +177,7 @@ async def test_without_it_read_models_look_for_themselves(
     assert running.said == ["the end of the log: RuntimeError: no end in sight"]
 
 
-async def test_one_that_hangs_holds_up_nobody(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_reader_delays_nobody(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither those who wait for it, nor the end."""
     monkeypatch.setattr(projections.engine.tail, "LOOK_ANYWAY_S", 0.2)
     monkeypatch.setattr(projections.engine.tail, "LATE_S", 0.1)
@@ -203,7 +203,7 @@ async def test_one_that_hangs_holds_up_nobody(core: Core, town: Town, monkeypatc
         goes_on.set()
 
 
-async def test_who_lost_his_connection_takes_nothing_that_was_read_before(core: Core, town: Town) -> None:
+async def test_a_lost_connection_discards_earlier_pages(core: Core, town: Town) -> None:
     """He may be with another server then, which has other events at these positions."""
     await open_agenda(core)
     with reading(town) as (tail, connection):
@@ -223,7 +223,7 @@ async def test_who_lost_his_connection_takes_nothing_that_was_read_before(core: 
         assert tail.after(6) == everything(town, connection, 6)
 
 
-async def test_who_is_told_of_what_he_does_not_find_does_not_hurry(
+async def test_a_follower_without_a_page_waits_before_the_next_read(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Tail, "wait", lambda *_: None)  # as if there were always more
@@ -245,7 +245,7 @@ async def test_who_is_told_of_what_he_does_not_find_does_not_hurry(
     assert 0 < seen <= took_s / projections.engine.tail.POLL_S + 2
 
 
-async def test_a_standby_reads_nothing(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_standby_does_not_read_the_log(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.engine.runner, "STANDBY_POLL_S", 0.05)
     began: list[Tail] = []
     begin = Tail.begin
@@ -268,7 +268,7 @@ async def test_a_standby_reads_nothing(core: Core, town: Town, monkeypatch: pyte
         assert second.said == []
 
 
-async def test_connections_that_break_are_made_again(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_broken_connections_are_reopened(core: Core, town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projections.engine.runner, "RETRY_S", 0.05)
     await open_agenda(core)
     with Running(town, tally()) as running:
@@ -548,14 +548,14 @@ def test_interval_and_work_together_keep_events_fresh(work_s: float) -> None:
     assert every_s == POLL_S or every_s + work_s <= FRESH_S + 1e-9 < 0.1
 
 
-def test_looks_are_rarer_with_more_work() -> None:
+def test_polls_are_rarer_with_more_work() -> None:
     assert look_every_s(0) == look_every_s(0.002) == POLL_S
     assert POLL_S < look_every_s(0.004) < look_every_s(0.006)
     assert look_every_s(0.008) == pytest.approx(FRESH_S - 0.008)
     assert look_every_s(0.5) == POLL_S  # a longer pause would only add delay
 
 
-async def test_the_next_look_depends_on_the_work_on_the_last_page(
+async def test_the_next_poll_depends_on_the_work_on_the_last_page(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("POLL_S", 1.0), ("FRESH_S", 1_000.0), ("LATE_S", LONG_S)):

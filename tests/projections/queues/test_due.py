@@ -36,9 +36,7 @@ async def to_close(town: Town, views: Views, clock: Clock, first: int = 10) -> l
     return [one.line for one in found]
 
 
-async def test_who_was_called_is_absent_when_their_time_is_over_and_not_before(
-    core: Core, town: Town, views: Views, clock: Clock
-) -> None:
+async def test_a_call_is_due_exactly_after_its_timeout(core: Core, town: Town, views: Views, clock: Clock) -> None:
     await open_line(core, call_timeout_s=90)
     for name in ("Ana", "Luis", "Eva"):
         await take(core, name)
@@ -54,7 +52,7 @@ async def test_who_was_called_is_absent_when_their_time_is_over_and_not_before(
     assert await absent(town, views, clock, first=1) == [turn_of("Ana")]
 
 
-async def test_a_call_that_is_repeated_gives_more_time_and_who_came_is_not_absent(
+async def test_a_recall_extends_the_timeout_and_a_served_turn_is_not_due(
     core: Core, town: Town, views: Views, clock: Clock
 ) -> None:
     await open_line(core, call_timeout_s=90)
@@ -73,7 +71,7 @@ async def test_a_call_that_is_repeated_gives_more_time_and_who_came_is_not_absen
     assert await absent(town, views, clock) == []
 
 
-async def test_the_timeout_is_that_of_the_line(core: Core, town: Town, views: Views, clock: Clock) -> None:
+async def test_the_timeout_is_the_line_s(core: Core, town: Town, views: Views, clock: Clock) -> None:
     slow = await open_line(core, service="permits", call_timeout_s=600)
     await open_line(core, call_timeout_s=10)
     for line in (slow, LINE):
@@ -85,9 +83,7 @@ async def test_the_timeout_is_that_of_the_line(core: Core, town: Town, views: Vi
     assert await absent(town, views, clock) == [turn_of("Ana"), turn_of("Ana", slow)]
 
 
-async def test_who_is_called_still_when_the_line_is_closed_falls_due_too(
-    core: Core, town: Town, views: Views, clock: Clock
-) -> None:
+async def test_a_called_turn_of_a_closed_line_is_due(core: Core, town: Town, views: Views, clock: Clock) -> None:
     await open_line(core)
     await take(core, "Ana")
     await call(core, "first")
@@ -96,9 +92,7 @@ async def test_who_is_called_still_when_the_line_is_closed_falls_due_too(
     assert await absent(town, views, clock) == [turn_of("Ana")]
 
 
-async def test_lines_are_to_be_closed_from_their_end_on_until_somebody_does(
-    core: Core, town: Town, views: Views, clock: Clock
-) -> None:
+async def test_lines_are_due_from_closing_time_until_closed(core: Core, town: Town, views: Views, clock: Clock) -> None:
     await open_line(core)
     command = city.open_line(service="permits")
     later = msgspec.structs.replace(command, closes_at=command.closes_at + timedelta(hours=1))

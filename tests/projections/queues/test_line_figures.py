@@ -43,7 +43,7 @@ async def serve(core: Core, clock: Clock, name: str, *, waits_s: int, lasts_s: i
     await finish(core, turn)
 
 
-async def test_a_morning_in_figures_by_hour_and_in_all(core: Core, town: Town, views: Views, clock: Clock) -> None:
+async def test_figures_of_a_morning_by_hour_and_in_total(core: Core, town: Town, views: Views, clock: Clock) -> None:
     other = await open_line(core, service="permits")
     await open_line(core)
     for number, (waits_s, lasts_s) in enumerate([(60, 100), (120, 200), (180, 600)]):
@@ -92,7 +92,7 @@ async def test_a_wait_in_another_line_counts_for_the_longest_wait(
     assert now.longest_wait_s == 500
 
 
-async def test_a_line_without_turns_has_figures_and_one_that_is_not_has_none(
+async def test_a_line_without_turns_has_figures_an_unknown_line_has_none(
     core: Core, town: Town, views: Views, clock: Clock
 ) -> None:
     await open_line(core)
