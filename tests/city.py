@@ -1,4 +1,4 @@
-"""A hospital with one agenda and some people, for tests that need a real log with something in it."""
+"""A hospital with one agenda and some people, for tests that need a log with contents."""
 
 import base64
 import hashlib
@@ -90,17 +90,17 @@ def open_line(
 
 
 def turn_of(name: str, line: str) -> str:
-    """A turn's id, for a name."""
+    """The id of the turn with this name."""
     return f"{line}/{opaque(f'{line} {name}')}"
 
 
 def take(line: str, name: str, *, reason: str | None = None) -> TakeTurn:
-    """A turn by WEB of somebody."""
+    """A turn by WEB."""
     return build(TakeTurn, line=line, turn=turn_of(name, line), channel="WEB", person=opaque(name), reason=reason)
 
 
 def booking(slot: int, patient: str, *, agenda: str = AGENDA, name: str = "") -> BookAppointment:
-    """A booking; `name` tells apart those that would be the same."""
+    """A booking; `name` distinguishes equal ones."""
     return build(
         BookAppointment,
         appointment=f"{agenda}/{opaque(f'{agenda} {slot} {patient} {name}')}",
@@ -112,7 +112,7 @@ def booking(slot: int, patient: str, *, agenda: str = AGENDA, name: str = "") ->
 
 
 def moving(booked: BookAppointment, slot: int, *, to: str = AGENDA) -> RescheduleAppointment:
-    """Moving what was booked to a slot of this agenda."""
+    """Reschedule a booking to a slot of this agenda."""
     return build(
         RescheduleAppointment,
         appointment=booked.appointment,
@@ -123,6 +123,6 @@ def moving(booked: BookAppointment, slot: int, *, to: str = AGENDA) -> Reschedul
 
 
 async def open_agenda(core: Core, slots: int = 6) -> None:
-    """The hospital and its agenda, in the log."""
+    """Publish the hospital and its agenda."""
     await core.lane.submit(hospital(), key("hospital"))
     await core.lane.submit(agenda(slots), key("agenda"))

@@ -1,4 +1,4 @@
-"""One PostgreSQL for the whole run, embedded; a municipality's schema of its own for each test."""
+"""One embedded PostgreSQL for the whole run; a schema of its own for each test."""
 
 import gc
 import os
@@ -38,20 +38,20 @@ LONGEST = ("faults", "conformance", "infra")  # folders of tests most of which s
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that processes side by side end at about the same time."""
+    """Start with the slowest files, so that parallel processes end at about the same time."""
     root = Path(__file__).parent
     items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in LONGEST)
 
 
 def pytest_collection_finish() -> None:
-    """Leave programs, schema and tests out of each search for garbage: they stay to the end."""
+    """Exclude programs, schema and tests from garbage collection: they stay to the end."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
-    """The embedded server; IGOB_TEST_POSTGRES_BIN names other binaries to run all tests on, such as Debian's."""
+    """The embedded server; IGOB_TEST_POSTGRES_BIN names other binaries for all tests, such as those of Debian."""
     binaries = os.environ.get("IGOB_TEST_POSTGRES_BIN")
     with tempfile.TemporaryDirectory(prefix="igob-test-") as folder, pytest.MonkeyPatch.context() as patch:
         # Nothing of it has to outlive the machine. What a killed process leaves behind is the same without them.
@@ -78,7 +78,7 @@ def towns(server: EmbeddedPostgres, secret: Secret) -> Iterator[Towns]:
 
 @pytest.fixture
 def read_models() -> None:
-    """The town of a test that asks for this has all read models, empty; others have none until they begin them."""
+    """Gives the town of the test all read models, empty; other towns have none until they begin them."""
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def town(towns: Towns, request: pytest.FixtureRequest) -> Iterator[Town]:
 
 
 class Clock:
-    """The time, which goes on only when a test says so."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = datetime(2027, 1, 4, 12, tzinfo=UTC)  # Monday, 8 in the morning in La Paz
@@ -112,7 +112,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
-    """Log and lane of the town, on the test's clock."""
+    """The town's log and lane, on the test's clock."""
     log = Log(town.application, schema=town.schema, secret=town.secret)
     lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
@@ -124,7 +124,7 @@ async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
 
 @pytest.fixture
 async def other_lane(town: Town, clock: Clock) -> AsyncIterator[Lane]:
-    """What another process has on the same log."""
+    """The lane of another process on the same log."""
     log = Log(town.application, schema=town.schema, secret=town.secret)
     lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
@@ -136,7 +136,7 @@ async def other_lane(town: Town, clock: Clock) -> AsyncIterator[Lane]:
 
 @pytest.fixture
 async def views(town: Town) -> AsyncIterator[Views]:
-    """The town's read models, for asking; see tests/projecting.py for who keeps them up to date."""
+    """The town's read models, for queries; tests/projecting.py keeps them up to date."""
     views = Views(town.application, schema=town.schema)
     await views.open()
     yield views

@@ -1,6 +1,6 @@
-"""Followers of agendas or lines in a process of their own: `python -m tests.crowd URL FOLLOWERS agenda|line ID…`.
+"""Followers of agendas or lines in a separate process: `python -m tests.crowd URL FOLLOWERS agenda|line ID…`.
 
-There nothing else keeps them from noting at once when they were told something.
+In a separate process nothing delays the times that they record.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ Told = list[tuple[float, dict[str, Any]]]  # when, by the clock on the wall, and
 
 
 class Crowd:
-    """All have been told the state of theirs."""
+    """Followers that have received their first state."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def told(self, last: Mapping[str, int]) -> list[tuple[str, Told]]:
-        """What each was told until the last position of what they follow, which is named, too."""
+        """The messages of each follower until the last position of what it follows, with that position."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(last) + "\n")
@@ -40,7 +40,7 @@ class Crowd:
 
 @contextmanager
 def crowd(url: str, followers: int, ids: list[str], *, kind: str = "agenda") -> Iterator[Crowd]:
-    """So many followers, who share the agendas or lines evenly, until the block ends."""
+    """Followers that share the agendas or lines evenly, until the block ends."""
     command = [sys.executable, "-m", "tests.crowd", url, str(followers), kind, *ids]
     with subprocess.Popen(
         command, cwd=CHECKOUT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: few each time, many by `make test-all`."""
+"""The number of examples of property tests: few in each run, many with `make test-all`."""
 
 import os
 
@@ -6,5 +6,5 @@ TIMES = int(os.environ.get("IGOB_TEST_EXAMPLES_TIMES", "1"))
 
 
 def examples(number: int) -> int:
-    """So many by `make test`."""
+    """This number with `make test`."""
     return number * TIMES

@@ -1,4 +1,4 @@
-"""A client of live fields, and somebody who books and cancels meanwhile."""
+"""Clients of live fields, and somebody who books and cancels meanwhile."""
 
 import asyncio
 import itertools
@@ -45,7 +45,7 @@ CANCEL = """mutation ($input: CancelAppointmentInput!) { cancelAppointment(input
 
 
 class Follower:
-    """One connection by graphql-transport-ws."""
+    """One connection with graphql-transport-ws."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -54,7 +54,7 @@ class Follower:
         await self.socket.send(json.dumps(message))
 
     async def hear(self) -> dict[str, Any]:
-        """The next message, whatever it is. Raises websockets.ConnectionClosed."""
+        """The next message of any kind. Raises websockets.ConnectionClosed."""
         heard: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), TOLD_TIMEOUT_S))
         return heard
 
@@ -62,7 +62,7 @@ class Follower:
         await self.say(type="subscribe", id=name, payload={"query": query, "variables": variables})
 
     async def told(self) -> dict[str, Any]:
-        """What the one field of the next message says, `position` and `previous` as numbers."""
+        """The value of the next message's only field, with `position` and `previous` as numbers."""
         while (heard := await self.hear())["type"] == "ping":
             await self.say(type="pong")
         assert heard["type"] == "next", heard
@@ -72,7 +72,7 @@ class Follower:
         return said | {name: said[name] and int(said[name]) for name in ("position", "previous")}
 
     async def refused(self) -> dict[str, Any]:
-        """The one error of the next message."""
+        """The only error of the next message."""
         heard = await self.hear()
         assert heard["type"] == "error", heard
         (error,) = heard["payload"]
@@ -80,7 +80,7 @@ class Follower:
         return found
 
     async def silent(self, seconds: float) -> bool:
-        """Whether nothing comes for so long."""
+        """Whether no message comes within this time."""
         try:
             await asyncio.wait_for(self.socket.recv(), seconds)
         except TimeoutError:
@@ -88,7 +88,7 @@ class Follower:
         return False
 
     async def closed(self) -> tuple[int, str]:
-        """Code and reason with which it ends; what comes before is thrown away."""
+        """Code and reason of the close; messages before it are discarded."""
         with suppress(websockets.ConnectionClosed):
             while True:
                 await asyncio.wait_for(self.socket.recv(), TOLD_TIMEOUT_S)
@@ -97,7 +97,7 @@ class Follower:
 
 @asynccontextmanager
 async def open_socket(url: str, *, language: str = "en", **more: Any) -> AsyncIterator[ClientConnection]:
-    """A WebSocket on a server's GraphQL endpoint. Raises websockets.InvalidStatus."""
+    """A WebSocket to a server's GraphQL endpoint. Raises websockets.InvalidStatus."""
     headers = {"Accept-Language": language} | more.pop("headers", {})
     address = url.replace("http", "ws", 1) + "/graphql"
     async with connect(
@@ -108,7 +108,7 @@ async def open_socket(url: str, *, language: str = "en", **more: Any) -> AsyncIt
 
 @asynccontextmanager
 async def follower(url: str, **more: Any) -> AsyncIterator[Follower]:
-    """A connection that was let in: a developer's, unless `payload` says who it is."""
+    """An accepted connection; a developer's unless `payload` has another token."""
     payload = more.pop("payload", {"Authorization": bearer()})
     async with open_socket(url, **more) as socket:
         one = Follower(socket)
@@ -135,9 +135,9 @@ class Reader:
         return fields
 
     async def hear(self, timeout_s: float = TOLD_TIMEOUT_S) -> dict[str, str]:
-        """The fields of what comes next; that of a comment is named "".
+        """The fields of the next event; a comment has the name "".
 
-        Raises EOFError at the end, httpx.RemoteProtocolError if it is cut, TimeoutError if nothing comes (yet).
+        Raises EOFError at the end, httpx.RemoteProtocolError if the stream is cut, TimeoutError if nothing comes.
         """
         self._coming = self._coming or asyncio.create_task(self._next())
         done, _ = await asyncio.wait({self._coming}, timeout=timeout_s)
@@ -153,7 +153,7 @@ class Reader:
         return heard["event"], heard["data"] and json.loads(heard["data"])
 
     async def told(self) -> dict[str, Any]:
-        """What the one field of the next event says, as `Follower.told` gives it."""
+        """The value of the next event, as `Follower.told` returns it."""
         while "" in (heard := await self.hear()):
             pass
         assert heard["event"] == "next", heard
@@ -163,7 +163,7 @@ class Reader:
         return said | {name: said[name] and int(said[name]) for name in ("position", "previous")}
 
     async def silent(self, seconds: float) -> bool:
-        """Whether nothing comes for so long, but for what comes at the beginning."""
+        """Whether no event comes within this time, apart from the first comment."""
         try:
             while await self.hear(seconds) == {"": ""}:
                 pass
@@ -172,7 +172,7 @@ class Reader:
         return False
 
     async def cut(self) -> str:
-        """The last comment before it is cut, which it must be; what comes before is thrown away."""
+        """The last comment before the stream is cut; events before it are discarded."""
         heard: dict[str, str] = {}
         try:
             while heard.get("event") != "complete":
@@ -186,7 +186,7 @@ class Reader:
 async def reader(
     url: str, query: str, *, headers: Mapping[str, str] = MappingProxyType({}), **variables: Any
 ) -> AsyncIterator[Reader]:
-    """An event stream from a server's GraphQL endpoint, a developer's unless headers say who it is."""
+    """An event stream from a server's GraphQL endpoint; a developer's unless headers have another token."""
     headers = {"authorization": bearer(), "accept": "text/event-stream", "accept-language": "en", **headers}
     fields = {"query": query, "variables": variables}
     async with (
@@ -197,7 +197,7 @@ async def reader(
 
 
 class Ward:
-    """A hospital on a server whose secret is that of bench/login.py, where Ana books and cancels again and again."""
+    """A hospital on a server with the secret of bench/login.py, where Ana books and cancels."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -208,7 +208,7 @@ class Ward:
         self.ana = str(self._ask(REGISTER, n="5000000")["registerPerson"]["person"]["id"])
 
     def _ask(self, query: str, **variables: Any) -> Any:
-        """The data of an answer, by a connection of its own, so that all processes of the server are asked."""
+        """The data of a response, over a new connection, so that all workers of the server get requests."""
         answer = httpx.post(
             f"{self.url}/graphql",
             json={"query": query, "variables": variables},
@@ -220,7 +220,7 @@ class Ward:
         return answer.json()["data"]
 
     def publish(self, *, slots: int = 20) -> str:
-        """A new agenda's id."""
+        """Publish an agenda; return its id."""
         number = next(self._agendas)
         day = (datetime.now(UTC) + timedelta(days=3 + number)).date()
         start = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
@@ -230,13 +230,13 @@ class Ward:
         return str(self._ask(PUBLISH, input=wanted)["publishAgenda"]["agenda"]["id"])
 
     def book(self, agenda: str, *, slot: int = 1) -> tuple[str, int]:
-        """Ana's new appointment and its position."""
+        """Book for Ana; return the appointment and its position."""
         wanted = {"agenda": agenda, "slot": slot, "patient": self.ana}
         done = self._until_done(BOOK, "bookAppointment", wanted)
         return str(done["appointment"]["id"]), int(done["position"])
 
     def cancel(self, appointment: str) -> int:
-        """The position."""
+        """Cancel; return the position."""
         return int(self._until_done(CANCEL, "cancelAppointment", {"appointment": appointment})["position"])
 
     def _until_done(self, mutation: str, field: str, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +252,7 @@ class Ward:
 
     @contextmanager
     def busy(self, agenda: str, *, pause_s: float = 0.0) -> Iterator[None]:
-        """Somebody books and cancels in this agenda while the block runs."""
+        """Book and cancel in this agenda while the block runs."""
         stopped = threading.Event()
 
         def work() -> None:

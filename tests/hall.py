@@ -1,4 +1,4 @@
-"""The hall of an office, over the API: whatever is done with lines and turns there, by name."""
+"""An office over the API: steps of lines and turns, by name."""
 
 import itertools
 from typing import Any
@@ -22,14 +22,14 @@ SHOW_TURN = f"query ($id: ID!) {{ turn(id: $id) {{ {TURN} }} }}"
 
 
 class Hall:
-    """Somebody at work in it, as whom the client acts."""
+    """Sends the steps with the client's token."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self._keys = itertools.count()
 
     async def ask(self, mutation: str, **wanted: Any) -> Any:
-        """The whole payload of a mutation."""
+        """The payload of a mutation."""
         kind = f"{mutation[0].upper()}{mutation[1:]}Input"
         shown = "servicePoint" if mutation == "registerServicePoint" else f"turn {{ {TURN} }}"
         if mutation in ABOUT_LINES:
@@ -41,13 +41,13 @@ class Hall:
         return await self.client.data(document, input=wanted)
 
     async def do(self, mutation: str, **wanted: Any) -> Any:
-        """The turn or the line after it: it is not refused."""
+        """The turn or the line after a step that is accepted."""
         payload = await self.ask(mutation, **wanted)
         assert payload["errors"] == [], payload
         return payload["line" if mutation in ABOUT_LINES else "turn"]
 
     async def refused(self, mutation: str, **wanted: Any) -> Any:
-        """Why it is refused."""
+        """The errors of a refused step."""
         (error,) = (await self.ask(mutation, **wanted))["errors"]
         return error
 

@@ -1,4 +1,4 @@
-"""The domain as a model: histories of one client alone are explained however wide their calls; spoilt ones are not."""
+"""The domain as a model: it explains sequential histories however wide their calls, and rejects falsified ones."""
 
 from collections.abc import Callable, Hashable
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ def judged(history: list[Operation]) -> Verdict:
 
 
 class OneClient:
-    """Asks one thing after another, and is told what a log of its own says."""
+    """Sends one request after another; the answers are those of its own log."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Event]] = [(stream(AGENDA.agenda), AGENDA)]
@@ -57,7 +57,7 @@ class OneClient:
         self.history: list[Operation] = []
 
     def asks(self, command: Command, at_s: float, *, key: str = "", content: Hashable = None) -> Operation:
-        """One operation, called and answered in the same moment, `at_s` seconds after NOW."""
+        """One operation, called and answered at the same moment, `at_s` seconds after NOW."""
         content = str(command) if content is None else content
         answer, command = self._answer(command, key, content, NOW + timedelta(seconds=at_s))
         at_ns = round(at_s * SECOND_NS)
@@ -92,7 +92,7 @@ class OneClient:
 
 @st.composite
 def runs(draw: st.DrawFn, *, kinds: str = "bbbhhcin", slots: int = SLOTS) -> list[Operation]:
-    """What one client asked, and was told: three patients on some slots, keys used twice, holds that end."""
+    """One client's history: three patients on some slots, repeated keys, holds that expire."""
     client, at_s = OneClient(), 0.0
     for number in range(draw(st.integers(2, 14))):
         at_s += draw(st.sampled_from([0.001, 0.4, 1.0, 1_200]))
@@ -110,7 +110,7 @@ def runs(draw: st.DrawFn, *, kinds: str = "bbbhhcin", slots: int = SLOTS) -> lis
 
 @st.composite
 def widened(draw: st.DrawFn, *, lost: bool = True, slots: int = SLOTS) -> list[Operation]:
-    """Such a run as if it had been asked by many: each call began earlier and ended later; some were never answered."""
+    """Such a history as if from many clients: calls begin earlier and end later, and some are never answered."""
     history = []
     for operation in draw(runs(slots=slots)):
         assert operation.returned is not None

@@ -1,4 +1,4 @@
-"""Expected waits held against what happened: the synthetic days, the replay, the score, the files."""
+"""Expected waits compared with actual ones: synthetic days, replay, scores, files."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The benchmark of bookings over HTTP: that it measures what it says, however briefly."""
+"""The benchmark of bookings over HTTP, in a short run."""
 
 import shutil
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_the_peer_alternates_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.long
 def test_a_peer_that_does_not_start_is_reported(tmp_path: Path) -> None:
-    """There is no database."""
+    """The peer has no database."""
     peer.install()
     with (
         pytest.raises(peer.PeerMissing, match=r"PostGraphile is not ready: .*ENOENT"),

@@ -1,4 +1,4 @@
-"""The checker itself: what it lets through, what it finds, and that it finds what trying every order finds."""
+"""The checker: what it accepts and rejects, compared with trying every order."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -16,14 +16,14 @@ from tests.examples import examples
 
 
 class Shelf(NamedTuple):
-    """Things that are taken, and the keys under which they were."""
+    """Things taken so far, and the keys used."""
 
     taken: frozenset[int] = frozenset()
     keys: frozenset[tuple[str, Hashable]] = frozenset()
 
 
 class Shelves:
-    """A model as small as can be: ("take", n) if nobody has it, ("give", n) whoever has it; each writes one event."""
+    """A minimal model: ("take", n) if n is free, ("give", n) by its holder; each writes one event."""
 
     def initial(self) -> Shelf:
         return Shelf()
@@ -62,7 +62,7 @@ def take(
 
 
 def test_lost_answers_are_placed_by_their_keys() -> None:
-    """As after a kill: some had happened, which asking again tells, and most had not."""
+    """As after a kill: some had happened, as repetitions show, and most had not."""
     lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(60)]
     happened = range(40, 60, 2)
     again = [
@@ -80,7 +80,7 @@ IMPOSSIBLE = take(0, 500, 510, Refused("taken"), number=9_000)  # nobody ever to
 
 
 def test_lost_and_repeated_requests_hide_no_fault() -> None:
-    """Each may have happened when it was first asked, or when it was asked again: that is one operation, not two."""
+    """Each may have happened at its first request or at its repetition: it is one operation, not two."""
     lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(1, 41)]
     again = [
         take(thing, 100 + thing, 200 + thing, Accepted(thing), key=f"k{thing}", number=100 + thing)
@@ -95,7 +95,7 @@ def test_lost_and_repeated_requests_hide_no_fault() -> None:
 
 
 def test_lost_and_then_refused_requests_hide_no_fault() -> None:
-    """What was refused under a key can't have happened before: nothing is gained by trying."""
+    """A request refused under a key can't have happened before, so it need not be tried."""
     lost = [take(thing, 0, 0, None, key=f"k{thing}", number=thing) for thing in range(1, 41)]
     others = [take(thing, 10, 90, Accepted(2 * thing), number=1_000 + thing) for thing in range(1, 41)]
     again = [
@@ -119,7 +119,7 @@ def test_lost_requests_are_not_tried_at_known_positions() -> None:
 
 
 def test_a_lost_request_may_take_effect_after_a_refused_repetition() -> None:
-    """The first call came late: after the refusal of the second, and after what it was refused for was given back."""
+    """The first request arrives after the refusal of the second, when the thing has been given back."""
     taken, given = take(1, 0, 10, Accepted(1)), take(1, 40, 50, Accepted(2), number=40)
     given = msgspec.structs.replace(given, command=("give", 1))
     late, refused = take(1, 15, 0, None, key="k"), take(1, 20, 30, Refused("taken"), key="k")
@@ -287,7 +287,7 @@ def followed(order: tuple[Operation, ...], position_of: dict[tuple[str, Hashable
 
 
 def in_time(order: tuple[Operation, ...]) -> bool:
-    """Whether nothing comes before what had returned when it was called."""
+    """Whether no operation comes before one that had returned when it was called."""
     return not any(
         late.returned is not None and late.returned < early.called
         for place, early in enumerate(order)
@@ -296,7 +296,7 @@ def in_time(order: tuple[Operation, ...]) -> bool:
 
 
 def positions_told(history: list[Operation]) -> dict[tuple[str, Hashable], int]:
-    """Of each key and content that was accepted."""
+    """The positions of accepted requests by key and content."""
     return {
         (one.key, one.content): one.answer.position
         for one in history
@@ -305,7 +305,7 @@ def positions_told(history: list[Operation]) -> dict[tuple[str, Hashable], int]:
 
 
 def explained(history: list[Operation]) -> bool:
-    """Whether any order at all explains the history."""
+    """Whether any order explains the history."""
     accepted = [operation for operation in history if isinstance(operation.answer, Accepted) and operation.key]
     answers: dict[str, Any] = {}
     for one in accepted:

@@ -1,4 +1,4 @@
-"""The clients of the benchmarks over HTTP: what they count, and that a server that stands still does not go unseen."""
+"""The clients of the benchmarks over HTTP: what they count, and that they measure a server that stops for a while."""
 
 import socket
 import threading
@@ -30,9 +30,9 @@ class Plain(msgspec.Struct, frozen=True):
 
 
 class Standing:
-    """A server for the clients alone: it answers within milliseconds, but from `still_at` on it stands still once.
+    """A server for the clients: it answers within milliseconds, but stops once, from `still_at` on.
 
-    After `answers_max` answers on a connection it says nothing more, or closes it.
+    After `answers_max` answers on a connection it answers no more, or closes it.
     """
 
     def __init__(self, still_at: float = float("inf"), answers_max: int = 1_000_000, *, closes: bool = False) -> None:
@@ -58,7 +58,7 @@ class Standing:
 
 @contextmanager
 def listening(server: Standing) -> Iterator[str]:
-    """Its address, while the block runs."""
+    """The server's address, while the block runs."""
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -145,7 +145,7 @@ def test_a_window_without_requests_is_an_error() -> None:
 
 
 def test_an_open_loop_measures_every_delayed_request() -> None:
-    """One connection: in the closed loop one request in hundreds is late; in the open loop every one that was due."""
+    """With one connection: in a closed loop one request is late, in an open loop every one that was due."""
     with listening(Standing(still_at=0.4)) as url:
         hurried = asked(url, per_s=None)
     with listening(Standing(still_at=0.4)) as url:

@@ -1,4 +1,4 @@
-"""The benchmarks of the core themselves: that they measure what they say, however briefly."""
+"""The benchmarks of the core, in a short run."""
 
 import pytest
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""What is prepared for wrk can be booked, and the token goes along."""
+"""Bookings prepared for wrk can be made, and the token is sent."""
 
 import threading
 from collections.abc import Iterator

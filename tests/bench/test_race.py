@@ -1,4 +1,4 @@
-"""`igob bench race`: what it finds wrong, and how it says so."""
+"""`igob bench race`: the faults that it finds, and how it reports them."""
 
 import json
 import threading
@@ -31,7 +31,7 @@ def told(position: int | None, *, slot: int = 1, name: str = "ficha") -> Operati
 
 
 def logged(first: int, *, slot: int = 1, name: str = "ficha") -> list[tuple[int, str, dict[str, Any]]]:
-    """A booking as the log has it."""
+    """A booking in the log."""
     fields = {"appointment": appointment(name), "slot": slot, "patient": LUIS}
     return [(first, "appointment_booked.v1", fields), (first + 1, "visit_taken.v1", fields)]
 
@@ -54,7 +54,7 @@ def test_gaps_double_bookings_and_missing_answers_are_reported() -> None:
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Answers as its server's `answers` say, one after another; with None it hangs up."""
+    """Gives its server's `answers`, one after another; with None it closes the connection."""
 
     answers: ClassVar[list[tuple[int, Any] | None]] = []
 
@@ -69,7 +69,7 @@ class Scripted(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: who tests does not want to read it."""
+        """Do not log."""
 
 
 def test_an_unknown_outcome_is_no_answer() -> None:

@@ -1,4 +1,4 @@
-"""The page with pictures: what it shows, and that it can be read anywhere."""
+"""The page with charts: its contents, and that it loads nothing."""
 
 import re
 from xml.etree import ElementTree as ET

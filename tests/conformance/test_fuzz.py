@@ -1,4 +1,4 @@
-"""What a machine thinks up from the schema alone is answered as GraphQL, and never by a fault of ours."""
+"""Random documents and variables from the schema always get a GraphQL response, and never a server error."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def numbers(values: st.SearchStrategy[int]) -> st.SearchStrategy[graphql.ValueNo
 
 
 def mostly(likely: st.SearchStrategy[Any], *others: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Three times of four what is likely to be found right."""
+    """Three times of four a value that is probably valid."""
     return st.integers(0, 3).flatmap(lambda dice: likely if dice else st.one_of(*others))
 
 
@@ -60,7 +60,7 @@ ROOT_FIELDS = [
 
 
 class City:
-    """A server with one of each kind of thing."""
+    """A server with one thing of each kind."""
 
     def __init__(self, folder: Path) -> None:
         self.server = Serving("--data-dir", str(prepare(folder)))
@@ -74,7 +74,7 @@ class City:
         self.things = dict(zip(KNOWN, found, strict=True))
 
     def check(self, case: Any) -> None:
-        """Have it answered, and look at the answer."""
+        """Send it and check the response."""
         document = case.body
         for name, thing in self.things.items():
             document = document.replace(name, thing)

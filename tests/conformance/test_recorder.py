@@ -1,4 +1,4 @@
-"""The cases that the eventsourcing library publishes for recorders, and those that they miss."""
+"""The eventsourcing library's published test cases for recorders, and further ones."""
 
 import itertools
 import select
@@ -25,7 +25,7 @@ from tests.towns import Town
 
 
 class TextIds:
-    """The library's cases with text ids, each on an empty log of its own."""
+    """The library's cases with text ids, each on an empty log."""
 
     @pytest.fixture(autouse=True)
     def _town(self, town: Town) -> Iterator[None]:
@@ -117,9 +117,10 @@ def test_a_connection_killed_after_commit_loses_nothing(town: Town, recorder: Lo
 
 
 class Between:
-    """Stands between a client and the database, and cuts the line at the first message with `word` in it.
+    """A proxy between a client and the database that cuts the connection at the first message with `word` in it.
 
-    At a `request`, before the database has it; else at an answer, before the client has it. Then it does `meanwhile`.
+    At a `request`: before the database gets it; otherwise at a response, before the client gets it. Then it calls
+    `meanwhile`.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ def through(between: Between, town: Town, folder: Path) -> Iterator[LogRecorder]
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A folder with a path that has room for a socket."""
+    """A folder with a path short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="igob-") as folder:
         yield Path(folder)
 

@@ -1,4 +1,4 @@
-"""One application, two servers: what is told of HTTP, WebSockets, limits and stopping holds under both."""
+"""One application, two servers: HTTP, WebSockets, limits and stopping behave as documented under both."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ STOPPED = (0, -signal.SIGTERM)  # uvicorn ends by the signal that told it to
 
 
 class Served:
-    """A server as its own command starts it."""
+    """A server started by its own command."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class Served:
         return self.said.read()
 
     def stop(self) -> int:
-        """Its exit status."""
+        """Stop it; return its exit status."""
         self.process.terminate()
         return self.process.wait(STOP_S)
 
@@ -126,7 +126,7 @@ def test_http(http: httpx.Client) -> None:
 
 def test_limits(served: Served, http: httpx.Client) -> None:
     def ask(body: bytes) -> list[httpx.Response]:
-        """Its length said before, and not."""
+        """Send it with and without a declared length."""
         return [http.post("/graphql", content=content, headers=JSON) for content in (body, iter([body]))]
 
     padding = b" " * (BODY_BYTES_MAX - 27)

@@ -80,17 +80,17 @@ async def test_the_state_now_then_each_change_through_whichever_process(served: 
     agenda = served.ward.publish(slots=SLOTS)
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda)
-        first = await one.texts()
+        first = await one.told()
         assert (first["previous"], first["agenda"]) == (None, {"id": agenda, "freeSlots": SLOTS})
-        texts = [first]
+        updates = [first]
         for n in range(10):
             appointment, position = await asyncio.to_thread(served.ward.book, agenda, slot=n + 1)
-            texts.append(await one.texts())
-            assert texts[-1]["position"] == position - 1  # the patient's event comes after the agenda's
+            updates.append(await one.told())
+            assert updates[-1]["position"] == position - 1  # the patient's event comes after the agenda's
             await asyncio.to_thread(served.ward.cancel, appointment)
-            texts.append(await one.texts())
+            updates.append(await one.told())
         assert await one.silent(0.2)
-    check(texts, served.free_slots(agenda))
+    check(updates, served.free_slots(agenda))
 
 
 async def test_an_appointment_tells_of_itself_alone(served: Served) -> None:
@@ -114,19 +114,19 @@ async def test_an_appointment_tells_of_itself_alone(served: Served) -> None:
 
 async def test_cut_off_again_and_again_it_goes_on_where_it_stood(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
-    texts: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
     with served.ward.busy(agenda):
         for _ in range(20):
             async with follower(served.url) as one:
-                await one.follow(AGENDA, id=agenda, **({"after": str(texts[-1]["position"])} if texts else {}))
-                texts += [await one.texts() for _ in range(5)]
+                await one.follow(AGENDA, id=agenda, **({"after": str(updates[-1]["position"])} if updates else {}))
+                updates += [await one.told() for _ in range(5)]
                 one.socket.transport.abort()
     truth = served.free_slots(agenda)
     async with follower(served.url) as one:
-        await one.follow(AGENDA, id=agenda, after=str(texts[-1]["position"]))
-        await tell_until(one, texts, max(truth))
-    check(texts, truth)
-    assert len(texts) > 50
+        await one.follow(AGENDA, id=agenda, after=str(updates[-1]["position"]))
+        await tell_until(one, updates, max(truth))
+    check(updates, truth)
+    assert len(updates) > 50
 
 
 async def test_after_says_from_where(served: Served) -> None:
@@ -134,12 +134,12 @@ async def test_after_says_from_where(served: Served) -> None:
     appointment, position = await asyncio.to_thread(served.ward.book, agenda)
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda, after="0")
-        assert (await one.texts())["previous"] == 0  # there is a change after it already
+        assert (await one.told())["previous"] == 0  # there is a change after it already
         await one.follow(AGENDA, name="2", id=agenda, after=str(position))
         assert await one.silent(0.2)
         await asyncio.to_thread(served.ward.cancel, appointment)
-        texts = [await one.texts(), await one.texts()]
-        assert sorted(one["previous"] for one in texts) == [position - 1, position]
+        updates = [await one.told(), await one.told()]
+        assert sorted(one["previous"] for one in updates) == [position - 1, position]
 
 
 def is_ready(url: str) -> bool:
@@ -217,26 +217,26 @@ async def test_a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothi
         deaf.say(type="subscribe", id=str(number), payload={"query": SLOT_LISTS, "variables": {"id": agenda}})
     await deaf.until(b'"next"')
     deaf.transport.pause_reading()
-    texts = []
+    updates = []
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda)
         with served.ward.busy(agenda, pause_s=0.05):
             begun_s = time.monotonic()
             while time.monotonic() - begun_s < SEND_TIMEOUT_S + 5:
-                texts.append(await asyncio.wait_for(one.texts(), 2))
-        await tell_until(one, texts, max(served.free_slots(agenda)))
-    assert len(texts) > 100
+                updates.append(await asyncio.wait_for(one.told(), 2))
+        await tell_until(one, updates, max(served.free_slots(agenda)))
+    assert len(updates) > 100
     # Had it not been cut off, it would now be told the last state and be left open.
     deaf.transport.resume_reading()
     await asyncio.wait_for(deaf.ended.wait(), 10)
-    assert f'"position":"{texts[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
+    assert f'"position":"{updates[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
 
 
 async def test_when_the_database_is_killed_followers_go_on_by_themselves(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda)
-        texts = [await one.texts()]
+        updates = [await one.told()]
         with served.ward.busy(agenda, pause_s=0.01):
             for _ in range(2):
                 postmaster = postmaster_of(served.folder)
@@ -246,32 +246,32 @@ async def test_when_the_database_is_killed_followers_go_on_by_themselves(served:
                 made = len(served.ward.made)
                 await wait_until(lambda made=made: len(served.ward.made) > made + 5, timeout_s=60)  # type: ignore[misc]
         truth = served.free_slots(agenda)
-        await tell_until(one, texts, max(truth))
-    check(texts, truth)
+        await tell_until(one, updates, max(truth))
+    check(updates, truth)
 
 
 async def test_when_workers_are_killed_their_followers_go_on_in_others(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
-    texts: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
     cut = 0
     with served.ward.busy(agenda, pause_s=0.01):
         while cut < 2:
             async with follower(served.url) as one:
-                await one.follow(AGENDA, id=agenda, **({"after": str(texts[-1]["position"])} if texts else {}))
-                texts += [await one.texts() for _ in range(3)]
+                await one.follow(AGENDA, id=agenda, **({"after": str(updates[-1]["position"])} if updates else {}))
+                updates += [await one.told() for _ in range(3)]
                 served.server.workers()[0].kill()
                 until_s = time.monotonic() + 1
                 try:
                     while time.monotonic() < until_s:  # it was the other worker: it goes on
-                        texts.append(await one.texts())
+                        updates.append(await one.told())
                 except websockets.ConnectionClosed:
                     cut += 1
             await wait_until(lambda: is_ready(served.url))
     truth = served.free_slots(agenda)
     async with follower(served.url) as one:
-        await one.follow(AGENDA, id=agenda, after=str(texts[-1]["position"]))
-        await tell_until(one, texts, max(truth))
-    check(texts, truth)
+        await one.follow(AGENDA, id=agenda, after=str(updates[-1]["position"]))
+        await tell_until(one, updates, max(truth))
+    check(updates, truth)
 
 
 async def test_told_to_stop_it_ends_connections_and_stops_at_once(served: Served) -> None:

@@ -34,28 +34,28 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 async def test_when_workers_are_killed_their_followers_go_on_in_others(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
-    texts: list[dict[str, Any]] = []
+    updates: list[dict[str, Any]] = []
     cut = 0
     with served.ward.busy(agenda, pause_s=0.01):
         while cut < 2:
             # One time as programs go on, the other as browsers do by themselves.
-            last = str(texts[-1]["position"]) if texts else None
+            last = str(updates[-1]["position"]) if updates else None
             headers = {"last-event-id": last} if cut and last else {}
             async with reader(served.url, AGENDA, headers=headers, id=agenda, after="0" if headers else last) as one:
-                texts += [await one.texts() for _ in range(3)]
+                updates += [await one.told() for _ in range(3)]
                 served.server.workers()[0].kill()
                 until_s = time.monotonic() + 1
                 try:
                     while time.monotonic() < until_s:  # it was the other worker: it goes on
-                        texts.append(await one.texts())
+                        updates.append(await one.told())
                 except httpx.HTTPError:
                     cut += 1
             await wait_until(lambda: is_ready(served.url))
     truth = served.free_slots(agenda)
-    async with reader(served.url, AGENDA, id=agenda, after=str(texts[-1]["position"])) as one:
-        while texts[-1]["position"] < max(truth):
-            texts.append(await one.texts())
-    check(texts, truth)
+    async with reader(served.url, AGENDA, id=agenda, after=str(updates[-1]["position"])) as one:
+        while updates[-1]["position"] < max(truth):
+            updates.append(await one.told())
+    check(updates, truth)
 
 
 async def test_many_streams_leave_room_and_a_server_that_is_told_to_stop_cuts_them_at_once(served: Served) -> None:

@@ -1,4 +1,4 @@
-"""An invented city: always the same one, plausible, made once, completed when it was cut short, never in the way."""
+"""The city with a history: deterministic, plausible, created once, completed after an interruption."""
 
 import asyncio
 import tracemalloc
@@ -56,7 +56,7 @@ def plan_of(secret: Secret, *, people: int = PEOPLE, seed: int = SEED) -> CityPl
 
 @asynccontextmanager
 async def opened(town: Town, *, queue_max: int = 10_000) -> AsyncIterator[tuple[Core, CityClock]]:
-    """Log and lane of the town, by the clock of a city."""
+    """The town's log and lane, on a city's clock."""
     clock = CityClock()
     log = Log(town.application, schema=town.schema, secret=town.secret)
     lane = Lane(log, secret=town.secret, queue_max=queue_max, clock=clock)
@@ -75,7 +75,7 @@ async def made(town: Town, *, queue_max: int = 10_000) -> City:
 
 
 async def make_some(town: Town, commands: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin the city, and break off after so many commands."""
+    """Begin the city, and stop after this number of commands."""
     async with opened(town) as (core, clock):
         submit, said = core.lane.submit, []
 
@@ -92,7 +92,7 @@ async def make_some(town: Town, commands: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 def events(town: Town) -> list[tuple[object, ...]]:
-    """The log in order, byte for byte; of what is sealed only that it is there."""
+    """The log in order, byte by byte; sealed data only by presence."""
     return town.execute(
         "SELECT notification_id, originator_id, originator_version, topic,"
         " CASE WHEN topic <> 'person_registered.v1' THEN state END FROM events ORDER BY 1"
@@ -101,7 +101,7 @@ def events(town: Town) -> list[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def whole(towns: Towns) -> tuple[City, list[tuple[object, ...]]]:
-    """The city made at one go in a town of its own, and its log: what others are compared with."""
+    """A city created without interruption, and its log, for comparison."""
     with towns.town(read_models=False) as town:
         return asyncio.run(made(town)), events(town)
 
@@ -110,7 +110,7 @@ def whole(towns: Towns) -> tuple[City, list[tuple[object, ...]]]:
 
 
 def plain(planned: Planned) -> Any:
-    """A planned command without what hangs on the secret."""
+    """A planned command without what depends on the secret."""
     said = msgspec.to_builtins(planned.command)
     hidden = {"person": "", "patient": "", "identity_digest": ""}
     if "appointment" in said:
@@ -154,7 +154,7 @@ def test_commands_are_in_order_and_in_the_city_s_past(secret: Secret, people: in
 
 
 def test_patients_come_again(secret: Secret) -> None:
-    """Few people and many slots: the rule of one appointment for a specialty and hospital is met all the time."""
+    """With few people and many slots, the rule of one appointment per specialty and hospital applies often."""
     live: dict[tuple[str, str], BookAppointment] = {}
     after_cancelling, after_a_visit = 0, 0
     cancelled: set[str] = set()
@@ -189,7 +189,7 @@ def test_commands_are_batched_only_if_the_time_does_not_matter(secret: Secret) -
 
 
 class Figures:
-    """What an office would count."""
+    """An office's statistics."""
 
     def __init__(self, plan: CityPlan) -> None:
         self.kinds: Counter[type[Command]] = Counter()
@@ -228,7 +228,7 @@ class Figures:
 
 
 def test_a_plan_keeps_only_future_commands(secret: Secret) -> None:
-    """All of what is counted here would take some twelve MiB."""
+    """All counted commands together would take about 12 MiB."""
     tracemalloc.start()
     try:
         most = islice(plan_of(secret, people=20_000).commands(), 20_000)

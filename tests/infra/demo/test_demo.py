@@ -1,4 +1,4 @@
-"""The demo city: its people, and how it is completed when its making was cut short."""
+"""The demo city: its people, and how an interrupted one is completed."""
 
 import random
 from datetime import date, timedelta
@@ -26,7 +26,7 @@ async def lacking(core: Core, town: Town, today: date) -> date | None:
 
 
 async def begin(core: Core, town: Town, clock: Clock, commands: int, monkeypatch: pytest.MonkeyPatch) -> date:
-    """Begin the city and break off after so many commands; its first day. Nobody remembers any idempotency key."""
+    """Begin the city and stop after this number of commands; its first day. No idempotency key is kept."""
     first_day, submit, said = local_date(clock.now), core.lane.submit, []
 
     async def submit_some(command: Command, key: Key) -> Outcome:

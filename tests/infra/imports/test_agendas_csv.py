@@ -47,7 +47,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def row(**cells: str) -> str:
-    """The good row, with these cells instead of its own."""
+    """A valid row, with these cells replaced."""
     return ",".join((dict(zip(HEADER.split(","), GOOD.split(","), strict=True)) | cells).values())
 
 
@@ -67,7 +67,7 @@ def command(content: bytes) -> PublishAgenda:
 
 
 def problem(content: bytes) -> Problem:
-    """What is wrong with the only row."""
+    """The error of the only row."""
     (only,) = parsed(content)
     assert isinstance(only, Problem), only
     return only
@@ -266,7 +266,7 @@ offsets = st.integers(-12 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
 
 @st.composite
 def agendas_and_cells(draw: st.DrawFn) -> tuple[PublishAgenda, dict[str, str]]:
-    """A command, and the cells of the row that means it."""
+    """A command, and the cells of its row."""
     day = draw(st.dates(date(2000, 1, 1), date(2100, 1, 1)))
     minutes = draw(st.integers(1, 1440))
     count = draw(st.integers(1, 1440 // minutes))
@@ -448,7 +448,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def data_dir() -> Iterator[Path]:
-    """A data folder whose log has the demo city, and so hospitals."""
+    """A data folder with the demo city in its log, and so with hospitals."""
     with tempfile.TemporaryDirectory(prefix="igob-test-") as folder:
         path = prepare(Path(folder) / "igob")
         made = igob("demo", "--data-dir", path, "--first-day", tomorrow())

@@ -1,4 +1,4 @@
-"""What is remembered of streams, and what has to go first."""
+"""The cache of states, and what is dropped first."""
 
 from hypothesis import given
 from hypothesis import strategies as st

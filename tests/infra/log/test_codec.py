@@ -1,4 +1,4 @@
-"""Events to bytes and back, through versions and erasures."""
+"""Encoding and decoding of events, with versions and erasures."""
 
 from typing import Any
 

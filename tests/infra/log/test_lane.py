@@ -1,4 +1,4 @@
-"""The lane: decided together, appended together, each answered for itself."""
+"""The lane: commands are decided and appended together, and answered one by one."""
 
 import asyncio
 import time
@@ -287,7 +287,7 @@ async def test_the_lane_waits_for_the_log_s_lock(core: Core, town: Town) -> None
 async def test_after_two_conflicts_the_log_is_locked_before_reading(
     core: Core, town: Town, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else writes to the agenda before each of our appends: without the lock we would never get through."""
+    """Another writer changes the agenda before each append: without the lock the command would never succeed."""
     await open_agenda(core, slots=30)
     other_log = Log(town.application, schema=town.schema, secret=town.secret)
     other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock)
@@ -331,7 +331,7 @@ async def test_states_are_cached_within_a_limit_and_never_personal_data(core: Co
 
 
 async def test_a_guardian_s_state_is_never_cached(core: Core, town: Town, clock: Clock) -> None:
-    """What is plain follows what is personal: in one batch, in the next while that is on its way, and much later."""
+    """Plain events follow personal ones: in one batch, in the next one, and much later."""
     cache = StateCache()
     lane = Lane(core.log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
     lane.start()
@@ -380,7 +380,7 @@ async def test_loaded_states_respect_the_cache_limit(core: Core, town: Town, clo
 async def test_commands_decided_on_a_failed_batch_are_decided_again(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the first booking is on its way, a second for the same slot is decided on it; then the first is lost."""
+    """A second booking of the slot is decided while the first is being written; then the first is lost."""
     await open_agenda(core)
     append = core.log.append
     lost: list[Batch] = []
@@ -468,7 +468,7 @@ async def test_a_frozen_process_with_the_lock_does_not_stop_others(
 
 
 async def test_updated_cached_states_are_weighed_again(town: Town, clock: Clock, core: Core) -> None:
-    """What another process wrote comes in with the log locked."""
+    """Events of another process are loaded with the log locked."""
     cache = StateCache()
     other_log = Log(town.application, schema=town.schema, secret=town.secret)
     other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
@@ -494,7 +494,7 @@ class CompareSlots(Command):
 
 
 class ReadOn(Command):
-    """Wants one more stream in every round."""
+    """Reads one more stream in every round."""
 
 
 def agree(_: Command, *agendas: Agenda, now: datetime) -> Decided:
@@ -556,7 +556,7 @@ async def test_a_cached_state_weighs_as_much_as_its_events(core: Core, town: Tow
 
 
 async def test_missed_events_in_an_answer_are_limited(core: Core) -> None:
-    """Else a client that froze would keep the log's lock by not reading the answer."""
+    """Otherwise a frozen client would keep the log's lock by not reading the answer."""
     await open_agenda(core, slots=5_000)
     batch = core.log.batch()
     batch.read.update({f"agenda/{AGENDA}": 0, "hospital/la-merced": 0})

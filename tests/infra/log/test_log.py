@@ -1,4 +1,4 @@
-"""The log: who may do what to it, what an auditor sees, what is left of an erased person."""
+"""The log: roles, the auditor's view, and what remains of an erased person."""
 
 import asyncio
 from datetime import date

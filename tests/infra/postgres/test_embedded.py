@@ -1,6 +1,6 @@
-"""The embedded server, with real processes that are really killed.
+"""The embedded server, with real processes that are killed.
 
-As root the tests also become an ordinary user and a root with few capabilities; as an ordinary user they run as that.
+As root the tests also run as an ordinary user and as a root with few capabilities; otherwise as the present user.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ MILLION = 1_000_000
 
 
 class Driver:
-    """Another process that holds `folder` and starts the server; it says what happens in lines of JSON."""
+    """Another process that holds `folder` and starts the server; it reports events in lines of JSON."""
 
     def __init__(self, folder: Path, *words: str, prefix: tuple[str, ...] = (), plain: bool = False) -> None:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -84,7 +84,7 @@ class Driver:
         self.process.stdin.close()
 
     def finish(self) -> int:
-        """Let it release the server and end; its exit code."""
+        """Let it release the server and end; return its exit code."""
         self.process.communicate(timeout=STEP_LIMIT_S)
         return self.process.returncode
 
@@ -97,7 +97,7 @@ class Driver:
 
 
 def drive(folder: Path, *words: str) -> None:
-    """What a Driver runs."""
+    """The program of a Driver."""
 
     def tell(**line: object) -> None:
         sys.stdout.write(json.dumps(line) + "\n")
@@ -133,7 +133,7 @@ def commit_for_ever(database: EmbeddedPostgres, tell: Any) -> None:
 
 
 class Said(list[str]):
-    """What a server said, one line after another."""
+    """The server's messages, in order."""
 
     def has(self, text: str) -> bool:
         return any(text in line for line in self)
@@ -146,7 +146,7 @@ def said() -> Said:
 
 @pytest.fixture
 def absent(tmp_path: Path, said: Said) -> Iterator[EmbeddedPostgres]:
-    """A database still to be made."""
+    """A database that does not exist yet."""
     database = EmbeddedPostgres(tmp_path / "igob", say=said.append)
     yield database
     database.stop()
@@ -162,7 +162,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(absent: EmbeddedPostgres, template: Path) -> EmbeddedPostgres:
-    """A database that was made and stopped."""
+    """A database that was created and stopped."""
     subprocess.run(["cp", "-a", template, absent.folder], check=True)
     return absent
 
