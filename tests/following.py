@@ -25,7 +25,7 @@ REQUEST_TIMEOUT_S = 3  # what a killed process had is asked again
 AGENDA = """subscription ($id: ID!, $after: Position) {
   agenda(id: $id, after: $after) { position previous agenda { id freeSlots } } }"""
 APPOINTMENT = """subscription ($id: ID!, $after: Position) {
-  appointment(id: $id, after: $after) { position previous appointment { id slot patient state } } }"""
+  appointment(id: $id, after: $after) { position previous appointment { id slot patient { id } state } } }"""
 SHOWN = """id state waiting countersOpen counters { number open turn { number state } }
   lastCalls { number counter calledAt calls state } next"""
 BOARD = f"""subscription ($id: ID!, $after: Position) {{

@@ -7,14 +7,14 @@ from infra.gateways.keys import Login
 from tests.api.conftest import Client
 
 CLERK = Login(subject="rosa", roles=["counter_clerk"], service_points=["sopocachi"])
-TURN = """id line number priority state since takenAt ahead countersOpen counter calls calledAt comeUntil startedAt
-  endedAt backUntil movedTo notice { ahead minutes }"""
-LINE = """id servicePoint service date state opensAt lastTurnAt closesAt closedAt hospital waiting countersOpen
+TURN = """id number priority state since takenAt ahead countersOpen counter calls calledAt comeUntil startedAt
+  endedAt backUntil notice { ahead minutes }"""
+LINE = """id service date state opensAt lastTurnAt closesAt closedAt waiting countersOpen
   policy { order atLeast oneIn directCalls recallsMax callTimeoutSeconds requeueWithinSeconds requeuesMax
     earlyMinutesMax }
   classes { priority waiting taken ahead } counters { number open turn { number state } }
   lastCalls { number counter calledAt calls state } next"""
-ERRORS = """errors { code message path ... on HasATurn { turn number } ... on NotBefore { at }
+ERRORS = """errors { code message path ... on HasATurn { turn { id } number } ... on NotBefore { at }
   ... on NotNext { number } }"""
 ABOUT_LINES = {"openLine", "closeLine", "pauseCounter", "resumeCounter"}
 SHOW_LINE = f"query ($id: ID!) {{ line(id: $id) {{ {LINE} }} }}"
@@ -31,7 +31,7 @@ class Hall:
     async def ask(self, mutation: str, **wanted: Any) -> Any:
         """The payload of a mutation."""
         kind = f"{mutation[0].upper()}{mutation[1:]}Input"
-        shown = "servicePoint" if mutation == "registerServicePoint" else f"turn {{ {TURN} }}"
+        shown = "servicePoint { code }" if mutation == "registerServicePoint" else f"turn {{ {TURN} }}"
         if mutation in ABOUT_LINES:
             shown = f"line {{ {LINE} }}"
         if mutation == "checkIn":

@@ -18,21 +18,21 @@ ERRORS = """errors { __typename code message path
   ... on SlotTaken { alternatives { number start state } }
   ... on NotReleasedYet { releaseAt }
   ... on HoldLimitReached { freeAgainAt }
-  ... on VisitConflict { appointment } }"""
+  ... on VisitConflict { appointment { id } } }"""
 REGISTER = f"""mutation ($input: RegisterPersonInput!) {{
   registerPerson(input: $input) {{ person {{ id identity givenNames sex birthDate }} position {ERRORS} }} }}"""
 HOLD = f"""mutation ($input: HoldSlotInput!) {{
-  holdSlot(input: $input) {{ hold {{ id agenda slot heldUntil }} position {ERRORS} }} }}"""
+  holdSlot(input: $input) {{ hold {{ agenda {{ id }} slot heldUntil }} position {ERRORS} }} }}"""
 BOOK = f"""mutation ($input: BookAppointmentInput!) {{
-  bookAppointment(input: $input) {{ appointment {{ id agenda slot start minutes patient state hospital specialty }}
-  position {ERRORS} }} }}"""
+  bookAppointment(input: $input) {{ appointment {{ id slot start minutes state specialty
+    agenda {{ id }} patient {{ id }} hospital {{ code }} }} agenda {{ id freeSlots }} position {ERRORS} }} }}"""
 CANCEL = f"""mutation ($input: CancelAppointmentInput!) {{
   cancelAppointment(input: $input) {{ appointment {{ id state }} position {ERRORS} }} }}"""
 PUBLISH = f"""mutation ($input: PublishAgendaInput!) {{
   publishAgenda(input: $input) {{ agenda {{ id freeSlots releaseAt quotas {{ channel limit taken }} }}
   position {ERRORS} }} }}"""
 SLOTS = """query ($id: ID!, $state: SlotState, $first: Int!, $after: String) {
-  agenda(id: $id) { id hospital specialty practitioner date freeSlots
+  agenda(id: $id) { id hospital { code } specialty practitioner date freeSlots
     slots(first: $first, after: $after, state: $state) {
       nodes { number start state heldUntil } pageInfo { endCursor hasNextPage } } } }"""
 
@@ -77,7 +77,7 @@ async def test_find_hold_book_and_the_second_is_refused_with_the_nearest_alterna
     booked = await client.data(BOOK, input=wish(2, ana, "b"))
     assert booked["errors"] == []
     assert booked["appointment"]["state"] == "BOOKED"
-    assert booked["appointment"]["patient"] == ana
+    assert booked["appointment"]["patient"] == {"id": ana}
 
     refused = await client.data(BOOK, input=wish(2, luis, "b2"))
     assert refused["appointment"] is None
@@ -95,8 +95,22 @@ async def test_a_booking_reads_the_person_and_what_the_lane_does_not_know_and_is
     await open_agenda(core)
     ana = await registered(client, "1000001")
     counted.clear()
-    assert (await client.data(BOOK, input=wish(1, ana, "b")))["appointment"]["slot"] == 1
+    document = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
+      appointment { id slot start minutes state specialty } position errors { code } } }"""
+    assert (await client.data(document, input=wish(1, ana, "b")))["appointment"]["slot"] == 1
     assert len(counted) == 2  # the person with the patient's stream, the append
+
+
+async def test_what_a_booking_links_to_is_read_at_once_as_it_is_after_it(
+    client: Client, core: Core, counted: list[Any]
+) -> None:
+    await open_agenda(core)
+    ana = await registered(client, "1000001")
+    counted.clear()
+    booked = await client.data(BOOK, input=wish(1, ana, "b"))
+    assert len(counted) == 4  # one more for agenda, hospital and person, and one for the person's key
+    assert (booked["agenda"], booked["appointment"]["agenda"]) == ({"id": AGENDA, "freeSlots": 5}, {"id": AGENDA})
+    assert (booked["appointment"]["hospital"], booked["appointment"]["patient"]) == ({"code": "la-merced"}, {"id": ana})
 
 
 async def test_a_repeated_request_gives_the_first_answer_again(client: Client, core: Core) -> None:
@@ -184,7 +198,7 @@ async def test_a_hold_ends_by_itself(client: Client, core: Core, clock: Clock) -
     assert (await client.data(BOOK, input=wish(1, luis, "b1")))["errors"][0]["code"] == "slot_taken"
     clock.wait(1)
     assert (await client.data(SLOTS, id=AGENDA, first=1))["slots"]["nodes"][0]["state"] == "FREE"
-    assert (await client.data("query($id: ID!) { patient(id: $id) { holds { id } } }", id=ana))["holds"] == []
+    assert (await client.data("query($id: ID!) { patient(id: $id) { holds { slot } } }", id=ana))["holds"] == []
     assert (await client.data(BOOK, input=wish(1, luis, "b2")))["errors"] == []
 
 
@@ -219,7 +233,7 @@ async def test_a_second_appointment_for_one_specialty_is_refused_with_the_first(
     first = await client.data(BOOK, input=wish(1, ana, "b1"))
     (error,) = (await client.data(BOOK, input=wish(3, ana, "b2")))["errors"]
     assert (error["__typename"], error["code"]) == ("VisitConflict", "already_seen_here")
-    assert error["appointment"] == first["appointment"]["id"]
+    assert error["appointment"] == {"id": first["appointment"]["id"]}
 
 
 async def test_publishing_with_quotas_and_release(client: Client, core: Core, clock: Clock) -> None:
@@ -302,7 +316,7 @@ async def test_lists_are_pages_by_key(client: Client, core: Core) -> None:
         ' agendas(hospital: "la-merced", first: 1) { nodes { id } edges { cursor node { id } }'
         " pageInfo { startCursor endCursor hasPreviousPage hasNextPage } } }"
     )
-    assert listed["hospitals"]["nodes"] == [{"id": "la-merced", "name": "Hospital la-merced"}]
+    assert listed["hospitals"]["nodes"] == [{"id": "hospital:la-merced", "name": "Hospital la-merced"}]
     (edge,) = listed["agendas"]["edges"]
     assert listed["agendas"]["nodes"] == [edge["node"]] == [{"id": AGENDA}]
     assert listed["agendas"]["pageInfo"] == {
@@ -391,8 +405,8 @@ async def test_what_is_not_there_is_empty_not_an_error(client: Client) -> None:
     found = await client.data(
         """{ agenda(id: "la-merced/2027-01-05/p-77") { id } person(id: "nobody") { id }
         odd: agenda(id: "a\\u0000b") { id }
-        patient(id: "nobody") { id }
-        oddPatient: patient(id: "x\\u0000") { id }
+        patient(id: "nobody") { __typename }
+        oddPatient: patient(id: "x\\u0000") { __typename }
         agendas(hospital: "nowhere", first: 10) { nodes { id } } hospitals(first: 10) { nodes { id } } }"""
     )
     assert found == {

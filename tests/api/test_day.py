@@ -45,7 +45,7 @@ FIGURES = f"""query ($line: ID!) {{ lineFigures(line: $line) {{
   waiting countersOpen total {{ {COUNTS} abandoned wait {{ meanSeconds }} service {{ meanSeconds }} }}
   hours {{ hour figures {{ {COUNTS} }} }} }} }}"""
 RECORDS = """query ($line: ID!, $after: String) { lineTurns(line: $line, first: 100, after: $after) {
-  nodes { id number state firstCalledAt since } pageInfo { endCursor hasNextPage } } }"""
+  nodes { number state firstCalledAt since } pageInfo { endCursor hasNextPage } } }"""
 HISTORY = f"""query ($day: Date!) {{ lineHistory(servicePoint: "sopocachi", onOrAfter: $day, to: $day) {{
   service figures {{ {COUNTS} }} }} }}"""
 FOLLOW_LINE = f"subscription ($id: ID!) {{ line(id: $id) {{ position previous line {{ {LINE} }} }} }}"
@@ -359,8 +359,8 @@ async def the_figures_say_what_the_log_says(client: Client, line: str, ledger: L
         if not page["pageInfo"]["hasNextPage"]:
             break
         after = page["pageInfo"]["endCursor"]
-    assert {one["id"]: one["state"] for one in records} == {
-        turn: state for turn, state in ledger.state.items() if ledger.number[turn][0] == line
+    assert {one["number"]: one["state"] for one in records} == {
+        ledger.shown(turn): state for turn, state in ledger.state.items() if ledger.number[turn][0] == line
     }
     waits = [seconds_between(one["since"], one["firstCalledAt"]) for one in records if one["firstCalledAt"]]
     assert total["wait"]["meanSeconds"] == pytest.approx(sum(waits) / len(waits), abs=0.1)

@@ -12,7 +12,7 @@ from tests.conftest import Clock
 
 pytestmark = pytest.mark.anyio
 
-SHOWN = "dependant { id guardian relation confirmed until ended } position errors { code path message }"
+SHOWN = "dependant { id relation confirmed until ended } position errors { code path message }"
 DECLARE = f"mutation($input: DeclareDependantInput!) {{ declareDependant(input: $input) {{ {SHOWN} }} }}"
 CONFIRM = f"mutation($input: ConfirmDependantInput!) {{ confirmDependant(input: $input) {{ {SHOWN} }} }}"
 END = f"mutation($input: EndDependencyInput!) {{ endDependency(input: $input) {{ {SHOWN} }} }}"
@@ -54,7 +54,9 @@ async def listed(client: Client, guardian: str) -> list[dict[str, Any]]:
 
 async def test_a_dependant_is_declared_confirmed_and_ended(client: Client) -> None:
     ana, (eva,) = await family(client)
-    shown = {"id": eva, "guardian": ana, "relation": "MINOR", "confirmed": False, "until": None, "ended": False}
+    shown = {
+        "id": f"{ana}/{eva}", "relation": "MINOR", "confirmed": False, "until": None, "ended": False,
+    }  # fmt: skip
     declared = await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
     assert (declared["dependant"], declared["errors"]) == (shown, [])
     confirmed = await confirm(client, wanted(ana, eva, "c"))
@@ -65,6 +67,22 @@ async def test_a_dependant_is_declared_confirmed_and_ended(client: Client) -> No
     again = await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
     assert again["position"] == declared["position"]
     assert await listed(client, eva) == []
+
+
+async def test_a_dependant_shows_both_persons_to_whoever_may_see_them(client: Client) -> None:
+    ana, (eva,) = await family(client)
+    await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
+    document = """query($id: ID!) { dependant(id: $id) { id guardian { id givenNames } person { id birthDate } } }"""
+    asked = f"{ana}/{eva}"
+    assert await client.data(document, id=asked) == {
+        "id": asked, "guardian": {"id": ana, "givenNames": "Ana"}, "person": {"id": eva, "birthDate": "2009-01-05"},
+    }  # fmt: skip
+    assert await client.data(document, id=f"{eva}/{ana}") is None
+    client.act_as(Login(subject="officer", roles=["procedures_officer"]))  # who may not read persons
+    answer = await client.ask(document, id=asked)
+    assert answer["data"]["dependant"] == {"id": asked, "guardian": None, "person": None}
+    errors = [(error["path"], error["extensions"]["code"]) for error in answer["errors"]]
+    assert sorted(errors) == [(["dependant", "guardian"], "forbidden"), (["dependant", "person"], "forbidden")]
 
 
 async def test_a_minor_grows_up_without_anybody_doing_anything(client: Client, clock: Clock) -> None:
@@ -114,13 +132,13 @@ async def test_dependants_come_in_pages_in_order_of_declaration(client: Client) 
     for child in children:
         await client.data(DECLARE, input=wanted(ana, child, child, relation="CARE"))
     page = await client.data(LIST, guardian=ana, first=2)
-    assert [node["id"] for node in page["nodes"]] == children[:2]
+    assert [node["id"] for node in page["nodes"]] == [f"{ana}/{child}" for child in children[:2]]
     assert page["nodes"][0] == {
-        "id": children[0], "relation": "CARE", "confirmed": False, "until": None, "ended": False,
+        "id": f"{ana}/{children[0]}", "relation": "CARE", "confirmed": False, "until": None, "ended": False,
     }  # fmt: skip
     assert page["pageInfo"]["hasNextPage"] is True
     rest = await client.data(LIST, guardian=ana, first=2, after=page["pageInfo"]["endCursor"])
-    assert [node["id"] for node in rest["nodes"]] == children[2:]
+    assert [node["id"] for node in rest["nodes"]] == [f"{ana}/{child}" for child in children[2:]]
     assert rest["pageInfo"]["hasNextPage"] is False
 
 

@@ -94,10 +94,10 @@ async def test_data_beside_introspection_is_not_translated(client: Client) -> No
     named = """mutation { registerHospital(input: {idempotencyKey: "h", hospital: "la-merced",
       name: "The state of an appointment."}) { position } }"""
     await client.data(named)
-    query = """query($id: ID!) { hospital(id: $id) { name __typename } ... on Query { __type(name: "AppointmentState") {
-      description kind } } }"""
+    query = """query($code: String!) { hospital(code: $code) { name __typename }
+      ... on Query { __type(name: "AppointmentState") { description kind } } }"""
     for _ in range(3):  # by the library and, as far as it can, by a plan
-        assert await client.data(query, id="la-merced") == {
+        assert await client.data(query, code="la-merced") == {
             "hospital": {"name": "The state of an appointment.", "__typename": "Hospital"},
             "__type": {"description": "El estado de una ficha.", "kind": "ENUM"},
         }

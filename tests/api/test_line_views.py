@@ -21,31 +21,36 @@ pytestmark = pytest.mark.anyio
 
 OF_X = 'servicePoint: "x", onOrAfter: "2027-01-04", first: 1'
 CLERK = Login(subject="rosa", roles=["counter_clerk"], service_points=["sopocachi"])
-DAYS = """query ($point: ID!, $from: Date!, $to: Date, $service: String, $first: Int!, $after: String) {
+DAYS = """query ($point: String!, $from: Date!, $to: Date, $service: String, $first: Int!, $after: String) {
   lines(servicePoint: $point, onOrAfter: $from, to: $to, service: $service, first: $first, after: $after) {
-    nodes { line service date waiting } pageInfo { endCursor hasNextPage } } }"""
+    nodes { line { id } service date waiting } pageInfo { endCursor hasNextPage } } }"""
 TURNS = """query ($person: ID!, $first: Int!, $after: String) {
   turns(person: $person, first: $first, after: $after) {
-    nodes { id line number state person } pageInfo { endCursor hasNextPage } } }"""
+    nodes { turn { id } line { id } number state person { id } } pageInfo { endCursor hasNextPage } } }"""
 LINE_TURNS = """query ($line: ID!, $first: Int!, $state: TurnState, $after: String) {
   lineTurns(line: $line, first: $first, state: $state, after: $after) {
-    nodes { id number state person } pageInfo { endCursor hasNextPage } } }"""
-FIGURES = """query ($line: ID!) { lineFigures(line: $line) { line waiting longestWaitSeconds countersOpen
+    nodes { turn { id } number state person { id } } pageInfo { endCursor hasNextPage } } }"""
+FIGURES = """query ($line: ID!) { lineFigures(line: $line) { line { id } waiting longestWaitSeconds countersOpen
   total { taken called served absent left transferred unserved abandoned wait { medianSeconds nineInTenSeconds
     meanSeconds } service { medianSeconds } } hours { hour figures { taken served wait { medianSeconds } } } } }"""
-HISTORY = """query ($point: ID!, $from: Date!, $to: Date!, $service: String) {
+HISTORY = """query ($point: String!, $from: Date!, $to: Date!, $service: String) {
   lineHistory(servicePoint: $point, onOrAfter: $from, to: $to, service: $service) {
     date service figures { taken served abandoned service { meanSeconds } } } }"""
 
 
+def _id(shown: Any) -> Any:
+    """What the id of a linked object says, or a field that is no object."""
+    return shown["id"] if isinstance(shown, dict) else shown
+
+
 async def pages(client: Client, document: str, field: str, **variables: Any) -> list[str]:
-    """The names in all pages, which go on for as long as they say."""
+    """The ids in all pages, which go on for as long as they say."""
     found: list[str] = []
     after, more = None, True
     while more:
         page = await client.data(document, first=2, after=after, **variables)
         assert 0 < len(page["nodes"]) <= 2
-        found += [node[field] for node in page["nodes"]]
+        found += [_id(node[field]) for node in page["nodes"]]
         after, more = page["pageInfo"]["endCursor"], page["pageInfo"]["hasNextPage"]
     return found
 
@@ -55,9 +60,9 @@ async def test_service_points_are_listed_by_code(client: Client, core: Core) -> 
     for code in ("sopocachi", "calacoto", "miraflores"):
         wanted = service_point(code, hospital="la-merced" if code == "miraflores" else None)
         await core.lane.submit(wanted, key(code))
-    asked = "servicePoints(first: 9) { nodes { code name hospital } }"
+    asked = "servicePoints(first: 9) { nodes { code name hospital { code } } }"
     assert (await client.data(f"{{ {asked} }}"))["nodes"][1:] == [
-        {"code": "miraflores", "name": "Oficina miraflores", "hospital": "la-merced"},
+        {"code": "miraflores", "name": "Oficina miraflores", "hospital": {"code": "la-merced"}},
         {"code": "sopocachi", "name": "Oficina sopocachi", "hospital": None},
     ]
     paged = """query ($first: Int!, $after: String) { servicePoints(first: $first, after: $after) {
@@ -79,10 +84,11 @@ async def test_a_line_in_the_list_of_days_has_its_counts(client: Client, core: C
     moved = build(TransferTurn, turn=turn_of("Eva"), to=other, moved_to=turn_of("Eva", other))
     await core.lane.submit(moved, key("move"))
     document = """{ lines(servicePoint: "sopocachi", onOrAfter: "2027-01-04", first: 1) { nodes {
-      line service date hospital opensAt lastTurnAt closesAt closedAt countersOpen taken waiting waitingPreferential
-      waitingAppointment waitingNormal waitingSince called serving served absent left transferred unserved } } }"""
+      line { id } service date hospital { code } opensAt lastTurnAt closesAt closedAt countersOpen taken waiting
+      waitingPreferential waitingAppointment waitingNormal waitingSince called serving served absent left
+      transferred unserved } } }"""
     expected = {
-        "line": LINE, "service": "cadastre", "date": "2027-01-04", "hospital": None,
+        "line": {"id": LINE}, "service": "cadastre", "date": "2027-01-04", "hospital": None,
         "opensAt": "2027-01-04T11:00:00Z", "lastTurnAt": "2027-01-04T20:00:00Z", "closesAt": "2027-01-04T20:00:00Z",
         "closedAt": None, "countersOpen": 2, "taken": 6, "waiting": 2, "waitingPreferential": 0,
         "waitingAppointment": 0, "waitingNormal": 2, "waitingSince": "2027-01-04T12:00:30Z", "called": 1, "serving": 1,
@@ -117,19 +123,25 @@ async def test_days_of_a_service_point_by_date_and_service(client: Client, core:
 async def test_a_person_s_turns_the_newest_first(client: Client, core: Core, clock: Clock) -> None:
     other, elsewhere = await open_line(core, service="permits"), await open_line(core, point="calacoto")
     await open_line(core)
+    await core.lane.submit(person("Ana", core), key("Ana"))
     await take(core, "Luis")
     names = [await take(core, "Ana", line) for line in (LINE, elsewhere, other)]
     newest = names[::-1]
-    assert await pages(client, TURNS, "id", person=opaque("Ana")) == newest
+    assert await pages(client, TURNS, "turn", person=opaque("Ana")) == newest
     found = await client.data(TURNS, person=opaque("Ana"), first=1)
     assert found["nodes"] == [
-        {"id": names[2], "line": other, "number": "A-001", "state": "WAITING", "person": opaque("Ana")}
+        {
+            "turn": {"id": names[2]},
+            "line": {"id": other},
+            "number": "A-001",
+            "state": "WAITING",
+            "person": {"id": opaque("Ana")},
+        }
     ]
     client.act_as(CLERK)
-    assert await pages(client, TURNS, "id", person=opaque("Ana")) == [names[2], names[0]]
-    await core.lane.submit(person("Ana", core), key("Ana"))
+    assert await pages(client, TURNS, "turn", person=opaque("Ana")) == [names[2], names[0]]
     client.act_as(Login(subject="ana", identity="4820193", roles=["citizen"]))
-    assert await pages(client, TURNS, "id", person=opaque("Ana")) == newest
+    assert await pages(client, TURNS, "turn", person=opaque("Ana")) == newest
     answer = await client.ask(TURNS, person=opaque("Luis"), first=1)
     assert answer["errors"][0]["extensions"] == {"code": "forbidden"}
 
@@ -142,8 +154,8 @@ async def test_a_line_s_turns_for_its_clerks_in_the_order_of_taking(client: Clie
     for counter, name in enumerate(("Eva", "Ana"), start=1):
         await call(core, name, counter)
     client.act_as(CLERK)
-    assert await pages(client, LINE_TURNS, "id", line=LINE) == names
-    assert await pages(client, LINE_TURNS, "id", line=LINE, state="WAITING") == names[2:]
+    assert await pages(client, LINE_TURNS, "turn", line=LINE) == names
+    assert await pages(client, LINE_TURNS, "turn", line=LINE, state="WAITING") == names[2:]
     assert await pages(client, LINE_TURNS, "number", line=LINE, state="CALLED") == ["A-001", "A-002"]
     found = await client.data(LINE_TURNS, line=LINE, first=9, state="SERVED")
     assert found == {"nodes": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}
@@ -153,6 +165,7 @@ async def test_a_line_s_turns_for_its_clerks_in_the_order_of_taking(client: Clie
 
 async def test_a_turn_is_kept_with_all_that_happened_to_it(client: Client, core: Core, clock: Clock) -> None:
     await open_line(core)
+    await core.lane.submit(person("Ana", core), key("Ana"))
     turn = await take(core, "Ana", reason="INFANT")
     clock.wait(60)
     await call(core, "once")
@@ -164,12 +177,14 @@ async def test_a_turn_is_kept_with_all_that_happened_to_it(client: Client, core:
     await start(core, turn)
     clock.wait(300)
     await finish(core, turn, "REFERRED")
-    fields = """id line number priority reason channel person appointment state since takenAt ahead countersOpen
-      counter calls firstCalledAt calledAt startedAt endedAt outcome requeues movedFrom movedTo"""
+    fields = """turn { id } line { id } number priority reason channel person { id } appointment { id } state since
+      takenAt ahead countersOpen counter calls firstCalledAt calledAt startedAt endedAt outcome requeues
+      movedFrom { id } movedTo { id }"""
     (found,) = (await client.data(f'{{ lineTurns(line: "{LINE}", first: 1) {{ nodes {{ {fields} }} }} }}'))["nodes"]
     assert found == {
-        "id": turn, "line": LINE, "number": "P-001", "priority": "PREFERENTIAL", "reason": "INFANT", "channel": "WEB",
-        "person": opaque("Ana"), "appointment": None, "state": "SERVED", "since": "2027-01-04T12:00:00Z",
+        "turn": {"id": turn}, "line": {"id": LINE}, "number": "P-001", "priority": "PREFERENTIAL",
+        "reason": "INFANT", "channel": "WEB",
+        "person": {"id": opaque("Ana")}, "appointment": None, "state": "SERVED", "since": "2027-01-04T12:00:00Z",
         "takenAt": "2027-01-04T12:00:00Z", "ahead": 0, "countersOpen": 2, "counter": 2, "calls": 1,
         "firstCalledAt": "2027-01-04T12:01:00Z", "calledAt": "2027-01-04T12:03:00Z",
         "startedAt": "2027-01-04T12:03:00Z", "endedAt": "2027-01-04T12:08:00Z", "outcome": "REFERRED", "requeues": 1,
@@ -195,7 +210,7 @@ async def test_figures_of_a_line_now_by_hour_and_in_all(client: Client, core: Co
     client.act_as(CLERK)
     spread = {"medianSeconds": 60, "nineInTenSeconds": 60, "meanSeconds": 60}
     assert await client.data(FIGURES, line=LINE) == {
-        "line": LINE, "waiting": 1, "longestWaitSeconds": 45, "countersOpen": 2,
+        "line": {"id": LINE}, "waiting": 1, "longestWaitSeconds": 45, "countersOpen": 2,
         "total": {
             "taken": 4, "called": 2, "served": 2, "absent": 0, "left": 1, "transferred": 0, "unserved": 0,
             "abandoned": 0.25, "wait": spread, "service": {"medianSeconds": 1000},
@@ -235,17 +250,17 @@ async def test_history_of_a_service_point(client: Client, core: Core, clock: Clo
     [
         ("servicePoints(first: 0) { nodes { code } }", "first"),
         ('servicePoints(first: 1, after: "X") { nodes { code } }', "after"),
-        ('lines(servicePoint: "X", onOrAfter: "2027-01-04", first: 1) { nodes { line } }', "servicePoint"),
-        ('lines(servicePoint: "x", onOrAfter: "2027-01-04", first: 101) { nodes { line } }', "first"),
-        (f'lines({OF_X}, service: "2027-01-04") {{ nodes {{ line }} }}', "service"),
-        (f'lines({OF_X}, after: "y/a/2027-01-04") {{ nodes {{ line }} }}', "after"),
-        (f'lines({OF_X}, after: "x/a/2027-02-30") {{ nodes {{ line }} }}', "after"),
-        (f'lines({OF_X}, atLeast: "9") {{ nodes {{ line }} }}', "atLeast"),
-        ('turns(person: "ana", first: 1) { nodes { id } }', "person"),
-        ('turns(person: "aaaaaaaaaaaaaaaaaaaaaaaaaa", first: 1, after: "x") { nodes { id } }', "after"),
-        ('lineTurns(line: "x/a/2027-01-04", first: 1, after: "1234567890123456789") { nodes { id } }', "after"),
-        ('lineTurns(line: "x", first: 1) { nodes { id } }', "line"),
-        ('lineTurns(line: "x/a/2027-01-04", first: 1, after: "-1") { nodes { id } }', "after"),
+        ('lines(servicePoint: "X", onOrAfter: "2027-01-04", first: 1) { nodes { service } }', "servicePoint"),
+        ('lines(servicePoint: "x", onOrAfter: "2027-01-04", first: 101) { nodes { service } }', "first"),
+        (f'lines({OF_X}, service: "2027-01-04") {{ nodes {{ service }} }}', "service"),
+        (f'lines({OF_X}, after: "y/a/2027-01-04") {{ nodes {{ service }} }}', "after"),
+        (f'lines({OF_X}, after: "x/a/2027-02-30") {{ nodes {{ service }} }}', "after"),
+        (f'lines({OF_X}, atLeast: "9") {{ nodes {{ service }} }}', "atLeast"),
+        ('turns(person: "ana", first: 1) { nodes { number } }', "person"),
+        ('turns(person: "aaaaaaaaaaaaaaaaaaaaaaaaaa", first: 1, after: "x") { nodes { number } }', "after"),
+        ('lineTurns(line: "x/a/2027-01-04", first: 1, after: "1234567890123456789") { nodes { number } }', "after"),
+        ('lineTurns(line: "x", first: 1) { nodes { number } }', "line"),
+        ('lineTurns(line: "x/a/2027-01-04", first: 1, after: "-1") { nodes { number } }', "after"),
         ('lineFigures(line: "x/a") { waiting }', "line"),
         ('lineHistory(servicePoint: "x", onOrAfter: "2027-01-01", to: "2027-04-03") { date }', "to"),
         ('lineHistory(servicePoint: "x", onOrAfter: "2027-01-02", to: "2027-01-01") { date }', "to"),
@@ -287,7 +302,7 @@ async def test_an_answer_tells_how_fresh_it_is_and_waits_for_a_position(
     [
         ("servicePoints(first: 9) { nodes { name } }", 1),
         ('lines(servicePoint: "sopocachi", onOrAfter: "2027-01-04", first: 100) { nodes { waiting served } }', 1),
-        (f'lineTurns(line: "{LINE}", first: 100) {{ nodes {{ number person outcome }} }}', 1),
+        (f'lineTurns(line: "{LINE}", first: 100) {{ nodes {{ number state outcome }} }}', 1),
         (f'lineFigures(line: "{LINE}") {{ waiting total {{ served }} hours {{ figures {{ served }} }} }}', 2),
         ('lineHistory(servicePoint: "sopocachi", onOrAfter: "2027-01-04", to: "2027-01-05") { date }', 1),
     ],

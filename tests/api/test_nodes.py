@@ -3,31 +3,57 @@
 from typing import Any
 
 import pytest
+from strawberry.utils.str_converters import to_camel_case
 
+from api.graphql.fields import NODE_QUERIES
 from api.graphql.schema import schema
+from domain.decider import build
+from domain.people.dependants import DeclareDependant
+from domain.queues.opening import CloseLine
+from domain.webhooks.registration import RegisterWebhook
 from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, CANCEL, registered, wish
 from tests.api.test_people import ERASE
-from tests.city import AGENDA, opaque, open_agenda
+from tests.city import AGENDA, booking, hospital, key, opaque, open_agenda, open_line, person, service_point, take
 
 pytestmark = pytest.mark.anyio
 
-APPOINTMENT = "id agenda hospital specialty slot start minutes patient state"
+APPOINTMENT = "id agenda { id } hospital { code } specialty slot start minutes patient { id } state"
 NODE = f"""query($id: ID!) {{ node(id: $id) {{ __typename id
-  ... on Hospital {{ name }}
+  ... on Hospital {{ code name }}
   ... on Agenda {{ practitioner freeSlots slots(first: 1) {{ nodes {{ number state }} }} }}
   ... on Appointment {{ {APPOINTMENT} }}
-  ... on Person {{ givenNames erased }} }} }}"""
-HOSPITAL = "query($id: ID!) { hospital(id: $id) { id name } }"
+  ... on Person {{ givenNames erased }}
+  ... on Dependant {{ relation confirmed person {{ givenNames }} }}
+  ... on ServicePoint {{ code name }}
+  ... on Line {{ service waiting }}
+  ... on Turn {{ number line {{ service }} }}
+  ... on Webhook {{ code url }}
+  ... on Delivery {{ kind attempts webhook {{ name }} }} }} }}"""
+HOSPITAL = "query($code: String!) { hospital(code: $code) { id code name } }"
 ONE_APPOINTMENT = f"query($id: ID!) {{ appointment(id: $id) {{ {APPOINTMENT} }} }}"
 
-UNKNOWN = [opaque("nobody"), "nowhere", "la-merced/2027-01-05/p-99", "la-merced/9999-99-99/p-01"]
-UNKNOWN += [f"{AGENDA}/{opaque('none')}", f"la-merced/2027-01-05/p-99/{opaque('none')}"]
+LINE, CLOSED_LINE = open_line().line, open_line(service="taxes").line
+UNKNOWN = [opaque("nobody"), "la-merced/2027-01-05/p-99", "la-merced/9999-99-99/p-01", f"{AGENDA}/{opaque('none')}"]
+UNKNOWN += [f"la-merced/2027-01-05/p-99/{opaque('none')}", f"{opaque('nobody')}/{opaque('none')}", LINE, "sms/1"]
+UNKNOWN += [f"{LINE}/{opaque('none')}", "hospital:nowhere", "service-point:nowhere", "webhook:nowhere"]
 FOREIGN = ["", " ", "/", "//", "La-Merced", "la-merced/", "la-merced/2027-01-05", f"{AGENDA}/", f"{AGENDA}/1", "*"]
 FOREIGN += ["agenda/" + AGENDA, f"{AGENDA}/{'a' * 26}/b", "Agenda:1", "QWdlbmRhOjE=", "../" * 9, "'; DROP TABLE events"]
+FOREIGN += [
+    "la-merced",
+    ":",
+    ":la-merced",
+    "hospital:",
+    "hospital:La-Merced",
+    "hospital:la-merced:",
+    "Hospital:la-merced",
+]
+FOREIGN += ["hospital:la-merced/2027-01-05/p-01", "hospitals:la-merced", f"agenda:{AGENDA}", f"person:{opaque('Ana')}"]
+FOREIGN += ["service_point:sopocachi", "hospital: la-merced", "hospital::la-merced", "sms/0", "sms/01", "sms/-1"]
 WEIRD = ["\0", "la-merced\0", f"{AGENDA}/\0{'a' * 25}", "\ud800", "la-merced\udfff", "a" * 10_000, "a/" * 5_000]
-WEIRD += [AGENDA + "/" + "a" * 10_000, "é" * 10_000, "\u202e", "la-merced\n"]
+WEIRD += [AGENDA + "/" + "a" * 10_000, "é" * 10_000, "\u202e", "la-merced\n", "hospital:la-merced\n", "hospital:\ud800"]
+WEIRD += ["hospital:" + "a" * 10_000, "\0:la-merced", "hospital:\0", "sms/" + "9" * 10_000]
 
 
 async def booked(client: Client, core: Core) -> tuple[str, dict[str, Any]]:
@@ -38,10 +64,10 @@ async def booked(client: Client, core: Core) -> tuple[str, dict[str, Any]]:
     return ana, payload["appointment"]
 
 
-async def test_each_kind_is_found_by_its_id(client: Client, core: Core) -> None:
+async def test_what_a_hospital_has_is_found_by_its_id(client: Client, core: Core) -> None:
     ana, appointment = await booked(client, core)
-    assert await client.data(NODE, id="la-merced") == {
-        "__typename": "Hospital", "id": "la-merced", "name": "Hospital la-merced"
+    assert await client.data(NODE, id="hospital:la-merced") == {
+        "__typename": "Hospital", "id": "hospital:la-merced", "code": "la-merced", "name": "Hospital la-merced",
     }  # fmt: skip
     assert await client.data(NODE, id=AGENDA) == {
         "__typename": "Agenda", "id": AGENDA, "practitioner": "p-01", "freeSlots": 5,
@@ -51,9 +77,77 @@ async def test_each_kind_is_found_by_its_id(client: Client, core: Core) -> None:
     assert await client.data(NODE, id=ana) == {"__typename": "Person", "id": ana, "givenNames": "Ana", "erased": False}
 
 
+@pytest.fixture
+async def everything(core: Core) -> dict[str, dict[str, Any]]:
+    """One object of each kind, with its id and what NODE shows of it."""
+    booked, turn = booking(2, "Ana"), take(LINE, "Ana")
+    care = {"guardian": opaque("Ana"), "dependant": opaque("Eva"), "relation": "CARE", "declared_by": opaque("clerk")}
+    webhook = {"webhook": "sms", "name": "SMS", "url": "https://sms.example.org", "kinds": ["line_closed"]}
+    await open_agenda(core)
+    for number, command in enumerate([
+        person("Ana", core), person("Eva", core, ci="5000001"), booked, build(DeclareDependant, **care),
+        service_point(), open_line(), open_line(service="taxes"), turn, build(RegisterWebhook, **webhook),
+    ]):  # fmt: skip
+        await core.lane.submit(command, key(str(number)))
+    closed = await core.lane.submit(build(CloseLine, line=CLOSED_LINE), key("close"))
+    shown: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "hospital": ("Hospital", "hospital:la-merced", {"code": "la-merced", "name": "Hospital la-merced"}),
+        "agenda": ("Agenda", AGENDA, {
+            "practitioner": "p-01", "freeSlots": 5, "slots": {"nodes": [{"number": 1, "state": "FREE"}]},
+        }),
+        "appointment": ("Appointment", booked.appointment, {
+            "agenda": {"id": AGENDA}, "hospital": {"code": "la-merced"}, "specialty": "pediatrics", "slot": 2,
+            "start": "2027-01-05T12:20:00Z", "minutes": 20, "patient": {"id": opaque("Ana")}, "state": "BOOKED",
+        }),
+        "person": ("Person", opaque("Ana"), {"givenNames": "Ana", "erased": False}),
+        "dependant": ("Dependant", f"{opaque('Ana')}/{opaque('Eva')}", {
+            "relation": "CARE", "confirmed": False, "person": {"givenNames": "Eva"},
+        }),
+        "service-point": ("ServicePoint", "service-point:sopocachi", {
+            "code": "sopocachi", "name": "Oficina sopocachi",
+        }),
+        "line": ("Line", LINE, {"service": "cadastre", "waiting": 1}),
+        "turn": ("Turn", turn.turn, {"number": "A-001", "line": {"service": "cadastre"}}),
+        "webhook": ("Webhook", "webhook:sms", {"code": "sms", "url": "https://sms.example.org"}),
+        "delivery": ("Delivery", f"sms/{closed.position}", {
+            "kind": "LINE_CLOSED", "attempts": 0, "webhook": {"name": "SMS"},
+        }),
+    }  # fmt: skip
+    return {kind: {"__typename": name, "id": named, **fields} for kind, (name, named, fields) in shown.items()}
+
+
+async def test_each_kind_is_found_by_its_id_and_by_its_own_query(
+    client: Client, everything: dict[str, dict[str, Any]]
+) -> None:
+    assert set(everything) == set(NODE_QUERIES)
+    kinds = {kind["__typename"] for kind in everything.values()}
+    assert kinds == {kind.name for kind in schema._schema.get_possible_types(schema._schema.type_map["Node"])}  # type: ignore[arg-type]
+    for kind, shown in everything.items():
+        found = await client.data(NODE, id=shown["id"])
+        assert found == shown
+        asked = NODE_QUERIES[kind]
+        key = shown["id"] if asked.key == "id" else shown["code"]
+        name = to_camel_case(asked.field.name)
+        assert await client.data(f'{{ {name}({asked.key}: "{key}") {{ __typename id }} }}') == {
+            "__typename": shown["__typename"], "id": shown["id"],
+        }  # fmt: skip
+
+
+async def test_a_code_may_be_that_of_a_thing_of_each_kind(client: Client, core: Core) -> None:
+    await core.lane.submit(hospital("centro"), key("hospital"))
+    await core.lane.submit(service_point("centro"), key("point"))
+    ids = ["hospital:centro", "service-point:centro", "webhook:centro"]
+    found = [await client.data("query($id: ID!) { node(id: $id) { __typename id } }", id=named) for named in ids]
+    assert [one and (one["__typename"], one["id"]) for one in found] == [
+        ("Hospital", ids[0]), ("ServicePoint", ids[1]), None,
+    ]  # fmt: skip
+
+
 async def test_the_field_of_the_kind_says_the_same(client: Client, core: Core) -> None:
     _, appointment = await booked(client, core)
-    assert await client.data(HOSPITAL, id="la-merced") == {"id": "la-merced", "name": "Hospital la-merced"}
+    assert await client.data(HOSPITAL, code="la-merced") == {
+        "id": "hospital:la-merced", "code": "la-merced", "name": "Hospital la-merced",
+    }  # fmt: skip
     assert await client.data(ONE_APPOINTMENT, id=appointment["id"]) == appointment
 
 
@@ -65,19 +159,21 @@ async def test_it_is_told_as_it_is_now(client: Client, core: Core) -> None:
         assert (await client.data(query, id=appointment["id"]))["state"] == "CANCELLED"
     assert (await client.data(ERASE, input={"idempotencyKey": "e", "person": ana}))["errors"] == []
     assert await client.data(NODE, id=ana) == {"__typename": "Person", "id": ana, "givenNames": None, "erased": True}
-    assert (await client.data(NODE, id=appointment["id"]))["patient"] == ana
+    assert (await client.data(NODE, id=appointment["id"]))["patient"] == {"id": ana}
 
 
 @pytest.mark.parametrize("said", [*UNKNOWN, *FOREIGN, *WEIRD])
 async def test_what_is_not_there_is_null(client: Client, core: Core, said: str) -> None:
     await open_agenda(core)
-    for query in (NODE, HOSPITAL, ONE_APPOINTMENT):
+    for query in (NODE, ONE_APPOINTMENT):
         assert await client.data(query, id=said) is None
+    if said != "la-merced":  # which is a code, not an id
+        assert await client.data(HOSPITAL, code=said) is None
 
 
 async def test_several_at_once(client: Client, core: Core) -> None:
     ana, appointment = await booked(client, core)
-    asked = [ana, "la-merced", "nowhere", AGENDA, appointment["id"]]
+    asked = [ana, "hospital:la-merced", "hospital:nowhere", AGENDA, appointment["id"]]
     named = " ".join(f'n{n}: node(id: "{said}") {{ __typename }}' for n, said in enumerate(asked))
     found = await client.data(f"{{ {named} }}")
     kinds = [node and node["__typename"] for node in found.values()]
@@ -85,9 +181,9 @@ async def test_several_at_once(client: Client, core: Core) -> None:
 
 
 async def test_the_log_is_not_asked_for_what_can_not_be_there(client: Client, counted: list[Any]) -> None:
-    assert await client.data(NODE, id="nowhere") is None
+    assert await client.data(NODE, id="hospital:nowhere") is None
     assert len(counted) == 1
-    for said in ("La-Merced", "", "a" * 10_000):
+    for said in ("la-merced", "hospital:La-Merced", "", "a" * 10_000):
         assert await client.data(NODE, id=said) is None
     assert len(counted) == 1
 
@@ -102,7 +198,7 @@ async def test_a_hospital_can_not_have_the_id_of_a_person(client: Client) -> Non
 
 
 def test_lists_do_not_ask_each_item_for_its_type() -> None:
-    for name in ("Hospital", "Agenda", "Appointment", "Person", "SlotTaken"):
+    for name in ("Hospital", "Agenda", "Appointment", "Person", "ServicePoint", "Delivery", "SlotTaken"):
         kind: Any = schema._schema.type_map[name]
         assert kind.is_type_of is None
         assert [of.name for of in kind.interfaces] == (["UserError"] if name == "SlotTaken" else ["Node"])

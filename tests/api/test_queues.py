@@ -103,9 +103,12 @@ async def test_a_turn_goes_on_in_another_line_with_its_wait(hall: Hall, clock: C
     clock.wait(60)
     await hall.do("takeTurn", line=TAXES, channel="COUNTER")
     moved = await hall.do("transferTurn", turn=turn["id"], to=TAXES)
-    assert (moved["line"], moved["number"], moved["ahead"], moved["since"]) == (TAXES, "A-002", 0, turn["since"])
-    old = await hall.turn(turn["id"])
-    assert (old["state"], old["movedTo"]) == ("TRANSFERRED", moved["id"])
+    assert (moved["number"], moved["ahead"], moved["since"]) == ("A-002", 0, turn["since"])
+    document = "query ($id: ID!) { turn(id: $id) { state line { id } movedTo { id number line { id } } } }"
+    assert await hall.client.data(document, id=turn["id"]) == {
+        "state": "TRANSFERRED", "line": {"id": CADASTRE},
+        "movedTo": {"id": moved["id"], "number": "A-002", "line": {"id": TAXES}},
+    }  # fmt: skip
     assert (await hall.refused("leaveLine", turn=turn["id"]))["code"] == "turn_elsewhere"
     assert (await hall.do("leaveLine", turn=moved["id"]))["state"] == "LEFT"
 
@@ -259,7 +262,7 @@ async def test_a_citizen_takes_a_turn_from_home_and_only_their_own(hall: Hall, c
     hall.client.act_as(ana)
     turn = await hall.do("takeTurn", line=CADASTRE, channel="WEB", person=opaque("Ana"))
     twice = await hall.refused("takeTurn", line=CADASTRE, channel="WEB", person=opaque("Ana"))
-    assert (twice["code"], twice["turn"], twice["number"]) == ("has_a_turn", turn["id"], "A-001")
+    assert (twice["code"], twice["turn"], twice["number"]) == ("has_a_turn", {"id": turn["id"]}, "A-001")
     young = await hall.refused("takeTurn", line=TAXES, channel="WEB", person=opaque("Ana"), reason="AGE")
     assert (young["code"], young["path"]) == ("not_preferential", ["reason"])
     for wanted in ({"person": opaque("Luis")}, {"person": opaque("Nobody")}, {}, {"person": opaque("Ana"),

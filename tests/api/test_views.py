@@ -16,13 +16,13 @@ from domain.decider import build
 from infra.log.core import Core
 from infra.postgres.views import Views
 from tests.api.conftest import Client
-from tests.city import AGENDA, DAY, FIRST_SLOT, agenda, booking, hospital, key, opaque, open_agenda
+from tests.city import AGENDA, DAY, FIRST_SLOT, agenda, booking, hospital, key, opaque, open_agenda, person
 from tests.conftest import Clock
 from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
-FREE = "freeSlots nextFree { agenda slot start minutes }"
+FREE = "freeSlots nextFree { agenda { id } slot start minutes }"
 
 
 async def free(client: Client, arguments: str = 'specialty: "pediatrics"', days: str = "") -> Any:
@@ -43,7 +43,7 @@ async def test_the_next_free_slot_is_the_first_that_nobody_has_or_holds(
     found = await free(client)
     assert found == {
         "freeSlots": 2,
-        "nextFree": {"agenda": AGENDA, "slot": 3, "start": "2027-01-05T12:40:00Z", "minutes": 20},
+        "nextFree": {"agenda": {"id": AGENDA}, "slot": 3, "start": "2027-01-05T12:40:00Z", "minutes": 20},
     }
     clock.wait(299)
     assert (await free(client))["nextFree"]["slot"] == 3
@@ -101,7 +101,7 @@ async def test_days_hospitals_specialties_and_practitioners_are_told_apart(clien
         ("2027-01-07", 1, 5, "2027-01-07T12:00:00Z"),
     ]
     assert found["freeSlots"] == 10
-    assert found["nextFree"]["agenda"] == AGENDA
+    assert found["nextFree"]["agenda"] == {"id": AGENDA}
     of_one = 'specialty: "pediatrics", practitioner: "p-02", hospital: "la-merced"'
     assert (await free(client, of_one))["freeSlots"] == 3
     assert (await free(client, 'specialty: "cardiology"'))["freeSlots"] == 4
@@ -149,12 +149,14 @@ async def test_a_hospital_s_day_comes_in_pages(client: Client, core: Core) -> No
     await core.lane.submit(agenda(6, practitioner="p-02", specialty="cardiology"), key("agenda 2"))
     for slot in (5, 1, 3):
         await book(core, slot, f"patient {slot}")
-        await book(core, slot, f"other {slot}", AGENDA.replace("p-01", "p-02"))
+        other = f"other-{slot}"
+        await core.lane.submit(person(other, core, ci=f"500000{slot}"), key(other))
+        await book(core, slot, other, AGENDA.replace("p-01", "p-02"))
     cancelled = booking(3, "patient 3").appointment
     await core.lane.submit(build(CancelAppointment, appointment=cancelled), key("cancel"))
     query = """query($after: String, $specialty: String) {
         dayList(hospital: "la-merced", date: "2027-01-05", first: 4, after: $after, specialty: $specialty) {
-        nodes { id slot state specialty patient minutes } pageInfo { endCursor hasNextPage } } }"""
+        nodes { id slot state specialty patient { id } minutes } pageInfo { endCursor hasNextPage } } }"""
     first = await client.data(query)
     second = await client.data(query, after=first["pageInfo"]["endCursor"])
     nodes = first["nodes"] + second["nodes"]
@@ -162,16 +164,16 @@ async def test_a_hospital_s_day_comes_in_pages(client: Client, core: Core) -> No
     assert (first["pageInfo"]["hasNextPage"], second["pageInfo"]["hasNextPage"]) == (True, False)
     assert [node["id"] for node in nodes if node["state"] == "CANCELLED"] == [cancelled]
     hearts = await client.data(query, specialty="cardiology")
-    assert [node["patient"] for node in hearts["nodes"]] == [opaque(f"other {slot}") for slot in (1, 3, 5)]
+    assert [node["patient"]["id"] for node in hearts["nodes"]] == [opaque(f"other-{slot}") for slot in (1, 3, 5)]
 
 
 async def test_a_patient_s_appointments_are_those_of_the_log(client: Client, core: Core) -> None:
     await open_agenda(core)
     await book(core, 2, "ana")
     await book(core, 3, "luis")
-    query = "query($id: ID!) { appointments(patient: $id, first: 5) { nodes { agenda slot start state } } }"
+    query = "query($id: ID!) { appointments(patient: $id, first: 5) { nodes { agenda { id } slot start state } } }"
     (only,) = (await client.data(query, id=opaque("ana")))["nodes"]
-    assert only == {"agenda": AGENDA, "slot": 2, "start": "2027-01-05T12:20:00Z", "state": "BOOKED"}
+    assert only == {"agenda": {"id": AGENDA}, "slot": 2, "start": "2027-01-05T12:20:00Z", "state": "BOOKED"}
     assert (await client.data(query, id=opaque("nobody")))["nodes"] == []
 
 
@@ -302,12 +304,18 @@ async def test_before_anybody_ran_the_projections_it_is_unavailable(
 @pytest.mark.parametrize(
     ("field", "statements"),
     [
-        (f'availability(specialty: "pediatrics") {{ {FREE} days {{ date freeSlots nextStart }} }}', 1),
+        ('availability(specialty: "pediatrics") { nextFree { slot start } days { date freeSlots nextStart } }', 1),
+        (f'availability(specialty: "pediatrics") {{ {FREE} }}', 2),
         (
             'agendas(hospital: "la-merced", first: 100) { nodes { freeSlots slots(first: 20) { nodes { state } } } }',
             1,
         ),
-        ('dayList(hospital: "la-merced", date: "2027-01-05", first: 100) { nodes { id state patient } }', 1),
+        ('dayList(hospital: "la-merced", date: "2027-01-05", first: 100) { nodes { id state } }', 1),
+        (
+            'dayList(hospital: "la-merced", date: "2027-01-05", first: 100) {'
+            " nodes { agenda { freeSlots } hospital { name } patient { id } } }",
+            2,
+        ),
         ('utilisation(hospital: "la-merced", onOrAfter: "2027-01-01", to: "2027-01-31") { slots }', 1),
         ('a: availability(specialty: "x") { freeSlots } b: agenda(id: "la-merced/2027-01-05/p-01") { id }', 2),
     ],

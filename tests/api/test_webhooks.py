@@ -19,10 +19,10 @@ from tests.waiting_log import LINE, open_line, take
 pytestmark = pytest.mark.anyio
 
 REGISTER = """mutation ($input: RegisterWebhookInput!) { registerWebhook(input: $input) {
-    webhook { id name url kinds generation } secret position errors { code path message } } }"""
-REMOVE = "mutation ($input: RemoveWebhookInput!) { removeWebhook(input: $input) { webhook errors { code path } } }"
+    webhook { id code name url kinds generation } secret position errors { code path message } } }"""
+REMOVE = "mutation ($input: RemoveWebhookInput!) { removeWebhook(input: $input) { removedId errors { code path } } }"
 RESEND = """mutation ($input: ResendDeliveryInput!) { resendDelivery(input: $input) {
-    delivery position errors { code path } } }"""
+    deliveryId position errors { code path } } }"""
 WEBHOOKS = "{ webhooks { id url kinds generation } }"
 DELIVERIES = """query ($state: DeliveryState, $after: String, $first: Int!, $atLeast: Position) {
     deliveries(webhook: "sms", state: $state, after: $after, first: $first, atLeast: $atLeast) {
@@ -44,14 +44,15 @@ async def test_the_secret_is_told_when_it_is_registered_and_when_that_is_repeate
     told = await register(client)
     assert told["errors"] == []
     assert told["webhook"] == {
-        "id": "sms", "name": "SMS", "url": SMS["url"], "kinds": ["LINE_CLOSED", "NOTICE_GIVEN"], "generation": 1,
+        "id": "webhook:sms", "code": "sms", "name": "SMS", "url": SMS["url"],
+        "kinds": ["LINE_CLOSED", "NOTICE_GIVEN"], "generation": 1,
     }  # fmt: skip
     assert told["secret"] == shown_secret(core.secret, "sms", 1)
     assert await register(client) == told
     rotated = await register(client, "k2", generation=2)
     assert rotated["secret"] == shown_secret(core.secret, "sms", 2) != told["secret"]
     assert await client.data(WEBHOOKS) == [
-        {"id": "sms", "url": SMS["url"], "kinds": ["LINE_CLOSED", "NOTICE_GIVEN"], "generation": 2}
+        {"id": "webhook:sms", "url": SMS["url"], "kinds": ["LINE_CLOSED", "NOTICE_GIVEN"], "generation": 2}
     ]
 
 
@@ -126,7 +127,7 @@ async def test_what_was_given_up_is_asked_for_again(client: Client, core: Core) 
     assert unknown["errors"] == [{"code": "delivery_unknown", "path": ["delivery"]}]
     await attempt(core, delivery, 1, status=410)
     asked = await client.data(RESEND, input={"idempotencyKey": "r1", "delivery": delivery})
-    assert (asked["delivery"], asked["errors"]) == (delivery, [])
+    assert (asked["deliveryId"], asked["errors"]) == (delivery, [])
     (shown,) = (await client.data(DELIVERIES, first=9, atLeast=asked["position"]))["nodes"]
     assert (shown["state"], shown["attempts"]) == ("PENDING", 1)
 
@@ -137,7 +138,7 @@ async def test_who_was_removed_is_told_nothing_and_shown_nothing(client: Client,
     await core.lane.submit(build(CloseLine, line=LINE), key("close"))
     assert len((await client.data(DELIVERIES, first=9))["nodes"]) == 1
     removed = await client.data(REMOVE, input={"idempotencyKey": "r", "webhook": "sms"})
-    assert removed == {"webhook": "sms", "errors": []}
+    assert removed == {"removedId": "webhook:sms", "errors": []}
     assert await client.data(WEBHOOKS) == []
     assert (await client.data(DELIVERIES, first=9))["nodes"] == []
     again = await client.data(REMOVE, input={"idempotencyKey": "r2", "webhook": "nobody"})

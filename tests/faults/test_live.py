@@ -100,7 +100,12 @@ async def test_an_appointment_tells_of_itself_alone(served: Served) -> None:
         await one.follow(APPOINTMENT, id=appointment)
         first = await one.told()
         assert (first["position"], first["previous"]) == (booked - 1, None)
-        assert first["appointment"] == {"id": appointment, "slot": 1, "patient": served.ward.ana, "state": "BOOKED"}
+        assert first["appointment"] == {
+            "id": appointment,
+            "slot": 1,
+            "patient": {"id": served.ward.ana},
+            "state": "BOOKED",
+        }
         cancelled = await asyncio.to_thread(served.ward.cancel, appointment)
         last = await one.told()
         assert (last["position"], last["previous"]) == (cancelled - 1, booked - 1)

@@ -36,7 +36,7 @@ CONFIRM = "mutation ($input: ConfirmDependantInput!) { confirmDependant(input: $
 END = "mutation ($input: EndDependencyInput!) { endDependency(input: $input) { errors { code } } }"
 CANCEL = "mutation ($input: CancelAppointmentInput!) { cancelAppointment(input: $input) { errors { code } } }"
 ERASE = "mutation ($input: ErasePersonInput!) { erasePerson(input: $input) { errors { code } } }"
-VISITS = "appointments(first: 9) { nodes { hospital } }"
+VISITS = "appointments(first: 9) { nodes { hospital { code } } }"
 CORRECT = "mutation ($input: CorrectPersonInput!) { correctPerson(input: $input) { errors { code } } }"
 OFFICES = ("procedures_officer", "administrator")  # which correct an identity number, and nothing else
 
@@ -53,4 +53,4 @@ async def hospitals(client: Client, login: Login, *names: str) -> list[set[str]]
     fields = [f'p{n}: patient(id: "{opaque(name)}") {{ {VISITS} }}' for n, name in enumerate(names)]
     client.act_as(login)
     seen = (await client.ask(f"{{ {' '.join(fields)} }}"))["data"]
-    return [{visit["hospital"] for visit in patient["appointments"]["nodes"]} for patient in seen.values()]
+    return [{visit["hospital"]["code"] for visit in patient["appointments"]["nodes"]} for patient in seen.values()]

@@ -18,10 +18,10 @@ from tests.city import opaque
 
 ALL_HOSPITALS, OWN_HOSPITAL = {"la-merced", "san-juan"}, {"la-merced"}
 BOTH_LINES, OWN_LINE = {LINE, OTHER_LINE}, {LINE}
-VISITS = "{ nodes { hospital } }"
+VISITS = "{ nodes { hospital { code } } }"
 PATIENT = f"patient(id: $%s) {{ appointments(first: 9) {VISITS} }}"
 APPOINTMENTS = f"appointments(patient: $%s, first: 9) {VISITS}"
-TURNS = "turns(person: $%s, first: 9) { nodes { line } }"
+TURNS = "turns(person: $%s, first: 9) { nodes { line { id } } }"
 
 ORDERS = ("ana luis", "luis ana", "ana luis ana luis ana luis", "luis luis ana ana luis", "ana ana ana luis luis luis")
 
@@ -37,11 +37,11 @@ def document(order: str, *fields: str) -> str:
     return f"query ($ana: ID!, $luis: ID!) {{ {' '.join(asked)} }}"
 
 
-async def places(client: Client, asked: str, attribute: str) -> list[tuple[str, set[str]]]:
+async def places(client: Client, asked: str, link: str, key: str) -> list[tuple[str, set[str]]]:
     """Whose data each field of the answer has, and of which places, in the order of the query."""
     found = await client.data(asked, ana=opaque("Ana"), luis=opaque("Luis"))
     lists = {alias: shown.get("appointments", shown)["nodes"] for alias, shown in found.items()}
-    return [(alias.rstrip("_0123456789"), {one[attribute] for one in nodes}) for alias, nodes in lists.items()]
+    return [(alias.rstrip("_0123456789"), {one[link][key] for one in nodes}) for alias, nodes in lists.items()]
 
 
 @pytest.mark.parametrize(("name", "value"), [("role", "developer"), ("person", "p"), ("actor", Actor())])
@@ -73,7 +73,7 @@ async def test_a_hospitals_clerk_sees_all_of_their_own_and_of_others_what_is_the
         (name, ALL_HOSPITALS if name == "ana" else OWN_HOSPITAL) for name in order.split() for _ in range(len(fields))
     ]
     for _ in range(2):  # by the library, then by a plan
-        assert await places(client, document(order, *fields), "hospital") == expected
+        assert await places(client, document(order, *fields), "hospital", "code") == expected
 
 
 @pytest.mark.anyio
@@ -83,4 +83,4 @@ async def test_a_counters_clerk_sees_all_of_their_own_and_of_others_what_was_the
     client.act_as(clerk_and_citizen("counter_clerk"))
     expected = [(name, BOTH_LINES if name == "ana" else OWN_LINE) for name in order.split()]
     for _ in range(2):
-        assert await places(client, document(order, TURNS), "line") == expected
+        assert await places(client, document(order, TURNS), "line", "id") == expected

@@ -26,10 +26,10 @@ FORCED = " @include(if: true)"
 
 OF_AGENDA = """subscription Follow($id: ID!, $first: Int! = 3, $after: Position) {
   now: agenda(id: $id, after: $after) { __typename place: position previous ...Shown } }
-fragment Shown on AgendaChange { agenda { id FORCED ... on Agenda { hospital freeSlots __typename }
+fragment Shown on AgendaChange { agenda { id FORCED ... on Agenda { hospital { name } freeSlots __typename }
   some: slots(first: $first) { nodes { number start state } pageInfo { hasNextPage endCursor } } } }"""
 OF_APPOINTMENT = """subscription ($id: ID!) { appointment(id: $id) {
-  position FORCED previous appointment { id start state patient slot } } }"""
+  position FORCED previous appointment { id start state patient { id } slot } } }"""
 OF_LINE = f"subscription ($id: ID!) {{ line(id: $id) {{ position FORCED previous line {{ {SHOWN_OF_LINE} }} }} }}"
 OF_TURN = f"subscription ($id: ID!) {{ turn(id: $id) {{ position FORCED previous turn {{ {SHOWN_OF_TURN} }} }} }}"
 

@@ -130,7 +130,7 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
     "query",
     [
         f"{{ {AGENDAS} {{ nodes {{ id freeSlots }} }} }}",
-        f"{{ {AGENDAS} {{ nodes {{ id hospital specialty practitioner date releaseAt freeSlots"
+        f"{{ {AGENDAS} {{ nodes {{ id hospital {{ code }} specialty practitioner date releaseAt freeSlots"
         " quotas { channel limit taken } slots(first: 8, state: FREE) { nodes { number start state } } } } }",
         '{ agenda(id: "x") { slots(first: 100) { nodes { number start minutes state heldUntil }'
         " pageInfo { endCursor hasNextPage } } } }",
@@ -195,11 +195,13 @@ async def test_fragments_that_double_cost_no_time_to_count() -> None:
 @pytest.mark.anyio
 async def test_a_request_reads_so_many_streams_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.graphql.context.STREAMS_PER_REQUEST_MAX", 3)
-    one = 'patient(id: "x") { id }'  # two streams
+    one, other = (f'{name}: patient(id: "{name}") {{ __typename }}' for name in "xy")  # two streams each
     assert "errors" not in await client.ask(f"{{ {one} }}")
-    (error,) = (await client.ask(f"{{ {one} again: {one} }}", language="en"))["errors"]
-    assert error["extensions"] == {"code": "query_too_large"}
-    assert "the limit is 3" in error["message"]
+    errors = (await client.ask(f"{{ {one} {other} }}", language="en"))["errors"]
+    assert [error["path"] for error in errors] == [["x"], ["y"]]  # they are read at once
+    for error in errors:
+        assert error["extensions"] == {"code": "query_too_large"}
+        assert "the limit is 3" in error["message"]
     assert "errors" not in await client.ask(f"{{ {one} }}")
 
 
@@ -227,7 +229,7 @@ async def test_the_schema_is_not_read_in_circles(client: Client) -> None:
     "text",
     [
         "mutation { }",
-        "{ hospital(id: 1) { } }",
+        "{ hospital(code: 1) { } }",
         "mutation { ...f0 } fragment f60 on Mutation { } "
         + " ".join(f"fragment f{n} on Mutation {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60)),
     ],
