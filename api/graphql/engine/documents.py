@@ -1,47 +1,46 @@
 """Parses and validates each document once: most requests repeat a known document."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from graphql import (
-    ASTValidationRule,
     DocumentNode,
     FieldNode,
     GraphQLError,
     GraphQLSchema,
-    NoSchemaIntrospectionCustomRule,
+    GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
-    ProvidedRequiredArgumentsRule,
-    ValuesOfCorrectTypeRule,
     get_operation_ast,
     parse,
-    specified_rules,
     validate,
 )
+from graphql.validation.validate import ValidationAbortedError
 
-from api.graphql.engine.limits import ExpandedSizeRule, cost, depends_on_variables, root_fields
+from api.graphql.engine.limits import cost, depends_on_variables, root_fields
 from api.graphql.engine.plans.fields import NotPlain
 from api.graphql.engine.plans.plan import FollowedPlan, Plan
-from api.graphql.engine.values import MissingArgumentsRule, WrongValuesRule
+from api.graphql.engine.validation.errors import (
+    DocumentTooDeep,
+    DocumentTooLong,
+    LibraryError,
+    OperationNotNamed,
+    OperationUnknown,
+    RefusedDocument,
+    ValidationStopped,
+)
+from api.graphql.engine.validation.rules import RULES, RULES_WITHOUT_INTROSPECTION
+from api.graphql.engine.validation.syntax import syntax_error_in_spanish
 from api.telemetry import SEVERAL
+from domain.errors import Rejected
 
 TOKENS_MAX = 2_000
 CHARACTERS_MAX = 64 * 1024  # comments and strings are no tokens, and reading them is slow
 DOCUMENTS_MAX = 500
 PLANNED_FIELDS_MAX = 200  # of a plan: a field takes more than a KiB for each possible type of its object
 DOCUMENT_CHARACTERS_MAX = 2_000  # longer ones are not kept: parsed, they take seventy times as much
-
-OWN_RULES: Mapping[type[ASTValidationRule], type[ASTValidationRule]] = {
-    ValuesOfCorrectTypeRule: WrongValuesRule,
-    ProvidedRequiredArgumentsRule: MissingArgumentsRule,
-}
-# Validity depends on the text alone: the rules look neither at variables nor at the actor.
-RULES: Sequence[type[ASTValidationRule]] = (
-    *(OWN_RULES.get(rule, rule) for rule in specified_rules),
-    ExpandedSizeRule,
-)
 
 
 class WrongDocument(Exception):
@@ -50,6 +49,11 @@ class WrongDocument(Exception):
     def __init__(self, errors: list[GraphQLError]) -> None:
         super().__init__(f"{len(errors)} errors")
         self.errors = errors
+
+
+def refused(refusal: Rejected) -> WrongDocument:
+    """A document that can't be executed because of a refusal."""
+    return WrongDocument([RefusedDocument(refusal)])
 
 
 class Operation:
@@ -88,6 +92,12 @@ class Document:
             found = self._operations.get(own_name) or Operation(self.node, node)
             self._operations[own_name] = self._operations[name] = found
         return found
+
+    def the_operation(self, name: str | None) -> Operation:
+        """Like `operation`. Raises WrongDocument if there is none, or several and no name."""
+        if found := self.operation(name):
+            return found
+        raise refused(OperationUnknown() if name is not None else OperationNotNamed())
 
     def plan(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
         """The plan for the operation of this name; None if the library has to execute it, or on its first use.
@@ -136,7 +146,7 @@ class Documents:
         self.known: OrderedDict[str, Document] = OrderedDict()
         self._schema = schema
         self._introspection = introspection
-        self._rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
+        self._rules = RULES if introspection else RULES_WITHOUT_INTROSPECTION
 
     def understand(self, text: str) -> Document:
         """Parse and validate a document, or take it from the cache. Raises WrongDocument."""
@@ -153,18 +163,19 @@ class Documents:
 
     def _validated(self, text: str) -> DocumentNode:
         if len(text) > CHARACTERS_MAX:
-            raise WrongDocument([GraphQLError(f"The document is longer than {CHARACTERS_MAX} characters.")])
+            raise refused(DocumentTooLong(limit=CHARACTERS_MAX))
         try:
             node = parse(text, max_tokens=TOKENS_MAX)
-        except GraphQLError as error:
-            # Without its traceback, which would keep the text alive.
-            raise WrongDocument([error.with_traceback(None)]) from None
-        except RecursionError:
-            raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
+        except GraphQLSyntaxError as error:
+            # Not the error itself: its traceback would keep the text alive.
+            position = next(iter(error.positions or ()), 0)
+            in_spanish = partial(syntax_error_in_spanish, text, position, tokens_max=TOKENS_MAX)
+            raise WrongDocument([LibraryError(error, in_spanish)]) from None
         try:
             errors = validate(self._schema, node, self._rules, hide_suggestions=not self._introspection)
         except RecursionError:
-            raise WrongDocument([GraphQLError("The document is nested too deeply.")]) from None
+            raise refused(DocumentTooDeep()) from None
         if errors:
-            raise WrongDocument(errors)
+            stopped = RefusedDocument(ValidationStopped())
+            raise WrongDocument([stopped if isinstance(one, ValidationAbortedError) else one for one in errors])
         return node

@@ -20,6 +20,7 @@ from api.graphql.engine.plans.plan import FollowedPlan
 from api.graphql.engine.request import Request
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.engine.trusted import Trusted
+from api.graphql.engine.validation.errors import translate
 from api.graphql.engine.values import translate_wrong_values
 from domain.errors import Rejected
 from infra.log.submission import ServiceUnavailable
@@ -118,9 +119,6 @@ class Engine:
         except WrongDocument as wrong:
             yield self.refused(wrong.errors, asked, context)
             return
-        if document.operation(asked.operation_name) is None:  # the library would treat it as an internal error
-            yield self.refused([GraphQLError("There is no such operation in the document.")], asked, context)
-            return
         stream: Any = subscribe(
             self._core,
             document.node,
@@ -170,9 +168,7 @@ class Engine:
         if known is None and (beyond := len(text) - DOCUMENT_CHARACTERS_MAX) > 0:
             context.charge(1 + beyond // CHARACTERS_CHARGED)  # it is parsed each time
         document = known or self.documents.understand(text)
-        operation = document.operation(asked.operation_name)
-        if operation is None:
-            return document  # the library reports the error
+        operation = document.the_operation(asked.operation_name)
         context.operation = operation.label
         if operation.node.operation not in kinds:
             raise NotHere(operation.node.operation)
@@ -212,6 +208,8 @@ class Engine:
     def _translated(self, errors: list[GraphQLError], asked: Asked, context: Request) -> list[GraphQLError]:
         """The errors in the client's language. Internal errors are logged, and the client gets their number."""
         translate_wrong_values(errors, self._core, asked.variables, context.language)
+        for error in errors:
+            translate(error, context.language)
         return [_masked(error, context) if _is_ours(error) else error for error in errors]
 
 

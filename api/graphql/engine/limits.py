@@ -10,7 +10,6 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    GraphQLError,
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
@@ -26,6 +25,7 @@ from graphql import (
 )
 from graphql.language import BREAK
 
+from api.graphql.engine.validation.errors import DocumentTooLarge, EmptySelection, RefusedDocument
 from domain.errors import Rejected
 
 FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread
@@ -69,7 +69,7 @@ class ExpandedSizeRule(ValidationRule):
 
     def enter_selection_set(self, node: SelectionSetNode, *_: Any) -> None:
         if not node.selections:  # the library accepts it, but it would count as nothing
-            self.report_error(GraphQLError("A selection can't be empty.", node))
+            self.report_error(RefusedDocument(EmptySelection(), [node]))
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         self.here.fields += 1
@@ -98,12 +98,12 @@ class ExpandedSizeRule(ValidationRule):
         if sum(operation.aliases for operation in self.operations) > ALIASES_MAX:
             self._report("aliases", ALIASES_MAX)
         if any(operation.depth > DEPTH_MAX for operation in self.operations):
-            self._report("fields within each other", DEPTH_MAX)
+            self._report("levels", DEPTH_MAX)
         if any(len(operation.roots) > ROOT_FIELDS_MAX for operation in self.operations):
             self._report("root fields", ROOT_FIELDS_MAX)
 
     def _report(self, what: str, most: int) -> None:
-        self.report_error(GraphQLError(f"The document has more than {most} {what}, fragments expanded."))
+        self.report_error(RefusedDocument(DocumentTooLarge(limit=most, what=what)))
 
 
 class _Part:

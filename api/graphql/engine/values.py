@@ -4,7 +4,7 @@ The library finds them before it calls any resolver, and words them in English. 
 validation, and those of variables at the start of the execution.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,13 +18,13 @@ from graphql import (
     GraphQLInputType,
     GraphQLSchema,
     ListValueNode,
-    Node,
     NullValueNode,
     ObjectValueNode,
     ProvidedRequiredArgumentsRule,
     ValueNode,
     ValuesOfCorrectTypeRule,
     VariableDefinitionNode,
+    VariableNode,
     VisitorAction,
     get_named_type,
     is_list_type,
@@ -39,6 +39,7 @@ from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
 from api.graphql.engine.request_errors import as_graphql_error
+from api.graphql.engine.validation.errors import LibraryError, RefusedDocument
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits
@@ -73,14 +74,6 @@ HINT = "hint"  # in the extensions of a scalar type: the hint for clients
 WHOLE_NUMBER = WholeNumberHint(limit=WHOLE_NUMBER_MAX)
 
 
-class WrongValue(GraphQLError):
-    """A value in the document has the wrong type. `refusal` does not depend on a language."""
-
-    def __init__(self, message: str, nodes: Collection[Node], refusal: Rejected) -> None:
-        super().__init__(message, nodes)
-        self.refusal = refusal
-
-
 class WrongValuesRule(ValuesOfCorrectTypeRule):
     """Like the library's rule, but it also finds the place within the value."""
 
@@ -97,7 +90,7 @@ class WrongValuesRule(ValuesOfCorrectTypeRule):
             value = _Value(self.name, input_type, node)
 
             def report(said: GraphQLError, path: list[str | int]) -> None:
-                self.report_error(WrongValue(said.message, said.nodes or [node], value.refusal(path)))
+                self.report_error(RefusedDocument(value.refusal(path), said.nodes or [node]))
 
             validate_input_literal(node, input_type, report)
         return SKIP
@@ -112,25 +105,45 @@ class MissingArgumentsRule(ProvidedRequiredArgumentsRule):
         for name, argument in field.args.items() if field else ():
             if is_required_argument(argument) and name not in given:
                 refusal = InvalidInput(path=name, hint=MissingHint(name=name, type=str(argument.type)))
-                self.report_error(WrongValue(f"Argument '{name}' is missing.", [field_node], refusal))
+                self.report_error(RefusedDocument(refusal, [field_node]))
+
+
+class NullHint(Hint, es="`{name}` no puede ser nulo en este lugar", en="`{name}` can't be null here"):
+    name: str
+
+
+class VariablesNotChecked(
+    Rejected,
+    es="Las variables tienen demasiados errores o niveles: no se revisó el resto.",
+    en="The variables have too many errors or are nested too deeply: the rest was not checked.",
+): ...
 
 
 def translate_wrong_values(
     errors: Iterable[GraphQLError], schema: GraphQLSchema, variables: dict[str, Any], language: Language
 ) -> None:
-    """Translate those of these errors that are about a value from the client."""
+    """Translate those of these errors that are about a variable's value.
+
+    The library finds them when it executes a valid document.
+    """
     of_variables: dict[str, Iterator[Rejected]] = {}
     for error in errors:
-        refusal = error.refusal if isinstance(error, WrongValue) else None
+        if isinstance(error, RefusedDocument | LibraryError) or error.extensions:
+            continue
+        refusal = None
         node = error.nodes[0] if error.nodes else None
         if isinstance(node, VariableDefinitionNode) and isinstance(error.original_error, GraphQLError):
             name = node.variable.name.value
             if name not in of_variables:
                 of_variables[name] = iter(_wrong_in_variable(node, schema, variables.get(name, Undefined)))
             refusal = next(of_variables[name], None)
+        elif isinstance(node, VariableNode):  # null, in a place that a default value allows for
+            refusal = InvalidInput(path=node.name.value, hint=NullHint(name=f"${node.name.value}"))
+        elif node is None and error.original_error is None:
+            refusal = VariablesNotChecked()
         if refusal:
-            said = as_graphql_error(refusal, language)
-            error.message, error.extensions = said.message, said.extensions
+            shown = as_graphql_error(refusal, language)
+            error.message, error.extensions = shown.message, shown.extensions
 
 
 class _Enough(Exception):

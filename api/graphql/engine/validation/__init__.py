@@ -1,0 +1,1 @@
+"""Validation of documents: the rules, and their errors in the client's language."""
