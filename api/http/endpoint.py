@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
-from graphql import GraphQLError, OperationType
+from graphql import OperationType
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.graphql.context import Context, TurnedAway
-from api.graphql.engine.execution import Asked, Engine, NotHere
+from api.graphql.engine.execution import Asked, Engine, InternalError, NotHere
+from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import Position
 from api.http.introduction import Introduce
 from api.http.limits import (
@@ -35,8 +36,23 @@ from api.http.limits import (
 )
 from api.http.origins import Origins
 from api.http.protocol import Response
+from api.http.refusals import (
+    BodyCompressed,
+    BodyTooLarge,
+    BodyTooSlow,
+    MutationByGet,
+    NotAcceptable,
+    Refused,
+    StreamForPrograms,
+    SubscriptionElsewhere,
+    TooManyConnections,
+    WrongContentType,
+    WrongMethod,
+)
 from api.http.streams import EVENT_STREAM, Streams, as_events
+from api.messages import LANGUAGE_LENGTH_MAX, language_of
 from api.telemetry import CORRELATION, Headers, Requests, correlation_of
+from domain.errors import Language
 from infra.running.logging import log_failure
 
 NAMED = CORRELATION.decode()
@@ -54,13 +70,8 @@ HEADS = {
 }
 
 
-class _Refusal(Exception):
-    """The request is not a GraphQL request that is served here."""
-
-    def __init__(self, status: int, message: str, **headers: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers
+def _language(headers: Headers) -> Language:
+    return language_of(headers.get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX])
 
 
 class _Stream(NamedTuple):
@@ -141,7 +152,7 @@ class Endpoint:
         """Whether `answer` can answer a POST with these headers. It can't answer with an event stream."""
         try:
             return _media(_accept(headers)) != EVENT_STREAM
-        except _Refusal:
+        except Refused:
             return True
 
     async def answer(self, headers: Headers, body: bytes, peer: str) -> Response:
@@ -159,36 +170,35 @@ class Endpoint:
         last = {} if method == "GET" or request.body is not None else {"connection": "close"}
         try:
             if method not in ("GET", "POST"):
-                raise _Refusal(405, "Ask by POST, or by GET if it is a query.", allow="GET, POST")
+                raise Refused(405, WrongMethod(), allow="GET, POST")
             wanted = _media(_accept(headers))
             if wanted != EVENT_STREAM:
                 media = wanted
             elif self._origins.is_foreign(headers):
-                raise _Refusal(403, "Event streams are for programs, and for pages of origins that may ask.")
-            context = await self._introduce(
-                headers, request.peer
-            )  # before the body is read: that of a stranger may be long
+                raise Refused(403, StreamForPrograms())
+            # Before the body is read: that of a stranger may be long.
+            context = await self._introduce(headers, request.peer)
             context.resumes_after = _last_event_id(headers)
             said = _said_in_url(request.query) if method == "GET" else await _said_in_body(request)
             return await self._answered(said, context, wanted, only_reads=method == "GET")
-        except _Refusal as refusal:
+        except Refused as refusal:
             self._requests.turned_away("error")
-            return _turned_away(headers, refusal.status, media, {"message": str(refusal)}, refusal.headers | last)
+            shown = as_graphql_error(refusal.refusal, _language(headers)).formatted
+            return _turned_away(headers, refusal.status, media, shown, {**refusal.headers, **last})
         except TurnedAway as away:
             self._requests.turned_away(away.outcome)
             return _turned_away(headers, away.status, media, away.error, {**away.headers, **last})
         except Malformed as fault:
             self._requests.turned_away("error")
-            return _turned_away(headers, 400, media, {"message": str(fault)})
+            return _turned_away(headers, 400, media, {"message": fault.texts[_language(headers)]})
         except Gone:
             raise
         except Exception as error:
             number = correlation_of(headers)
             log_failure("a request failed", error, id=number)
             self._requests.turned_away("failed")
-            message = f"Something went wrong on our side. If it happens again, tell us this number: {number}."
-            failure = {"message": message, "extensions": {"code": "internal_error"}}
-            return _turned_away(headers, 500, media, failure, {NAMED: number})
+            failure = as_graphql_error(InternalError(id=number), _language(headers))
+            return _turned_away(headers, 500, media, failure.formatted, {NAMED: number})
 
     async def _answered(
         self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool
@@ -205,18 +215,18 @@ class Endpoint:
             found = await self._engine.answer(asked, context, READ_ONLY if only_reads else BOTH)
         except NotHere as error:
             if error.kind is not OperationType.SUBSCRIPTION:
-                raise _Refusal(405, "A mutation is asked for by POST.", allow="POST") from None
+                raise Refused(405, MutationByGet(), allow="POST") from None
             if media == EVENT_STREAM:
                 return self._stream(asked, context)
-            message = f"Subscriptions are served as {EVENT_STREAM}, or over WebSockets by graphql-transport-ws."
-            found = self._engine.refused([GraphQLError(message)], asked, context)
+            elsewhere = as_graphql_error(SubscriptionElsewhere(media=EVENT_STREAM), context.language)
+            found = self._engine.refused([elsewhere], asked, context)
         self._requests.answered(context, found.errors, begun_s)
         status = 400 if media == GRAPHQL_JSON and not found.executed else 200
         return _Reply(status, media, found.body(), {NAMED: context.correlation})
 
     def _stream(self, asked: Asked, context: Context) -> _Stream:
         if not self._streams.room:
-            raise _Refusal(503, "There are too many connections: try again later.", **{"retry-after": "5"})
+            raise Refused(503, TooManyConnections(), **{"retry-after": "5"})
         return _Stream(asked, context)
 
 
@@ -243,7 +253,7 @@ def _wants_page(accept: bytes) -> bool:
 
 @lru_cache(HEADERS_MAX)
 def _media(accept: bytes) -> str:
-    """The media type for the answer, by the header Accept (RFC 9110 §12.5.1). Raises _Refusal if none fits."""
+    """The media type for the answer, by the header Accept (RFC 9110 §12.5.1). Raises Refused if none fits."""
     wanted = _qualities(accept.decode("latin-1").lower())
     quality = {
         media: next((wanted[name] for name in (media, *ANY) if name in wanted), 0.0)  # the most specific range counts
@@ -256,7 +266,7 @@ def _media(accept: bytes) -> str:
     if streamed > quality[best] or (streamed == quality[best] > 0 and best not in wanted):
         return EVENT_STREAM
     if not quality[best]:
-        raise _Refusal(406, f"Answers are {GRAPHQL_JSON}, {JSON} or {EVENT_STREAM}, in UTF-8.")
+        raise Refused(406, NotAcceptable(media=f"{GRAPHQL_JSON}, {JSON}, {EVENT_STREAM}"))
     return best
 
 
@@ -306,31 +316,31 @@ def _said_in_url(query: bytes) -> dict[str, Any]:
 
 @lru_cache(HEADERS_MAX)
 def _wrong_type(content_type: bytes) -> str:
-    """Why a body of this type is refused; "" if it is accepted."""
+    """What a body of this type should be instead; "" if it is accepted."""
     name, *parameters = content_type.decode("latin-1").split(";")
     if name.strip().lower() != JSON:
-        return f"Say what you want in {JSON}."
+        return JSON
     for parameter in parameters:
         key, _, value = parameter.partition("=")
         if key.strip().lower() == "charset" and not _is_utf8(value):
-            return "Say what you want in UTF-8."
+            return "UTF-8"
     return ""
 
 
 async def _said_in_body(request: _Request) -> dict[str, Any]:
     headers, body = request.headers, request.body
     if wrong := _wrong_type(headers.get(b"content-type", b"")[:CONTENT_TYPE_LENGTH_MAX]):
-        raise _Refusal(415, wrong)
+        raise Refused(415, WrongContentType(wanted=wrong))
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise _Refusal(415, "A compressed body is not taken.")
+        raise Refused(415, BodyCompressed())
     if body is None:
         assert request.receive
         try:
             body = await read_body(headers, request.receive)
         except TooLarge:
-            raise _Refusal(413, f"The body is larger than {BODY_BYTES_MAX} bytes.") from None
+            raise Refused(413, BodyTooLarge(limit=BODY_BYTES_MAX)) from None
         except TimeoutError:
-            raise _Refusal(408, f"The body did not arrive within {BODY_READ_TIMEOUT_S} s.") from None
+            raise Refused(408, BodyTooSlow(seconds=BODY_READ_TIMEOUT_S)) from None
     said: dict[str, Any] = parse_json(body, "body")
     check_request(said, length_bytes=len(body))
     return said

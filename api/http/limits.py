@@ -13,6 +13,8 @@ import msgspec
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from domain.errors import Language
+
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_READ_TIMEOUT_S = 30
 VALUES_MAX = 20_000  # in variables, including lists and objects; an agenda of 5,000 slots has 15,008
@@ -62,7 +64,14 @@ class TooLarge(Exception):
 
 
 class Malformed(Exception):
-    """The request is malformed; the text tells the client why."""
+    """The request is malformed; the texts tell the client why. As a string it is the text in English."""
+
+    def __init__(self, *, en: str, es: str) -> None:
+        super().__init__(en)
+        self.texts: dict[Language, str] = {"en": en, "es": es}
+
+
+IN_SPANISH = {"body": "El cuerpo", "message": "El mensaje"}  # parts of a request; others are names of fields
 
 
 class Gone(Exception):
@@ -105,7 +114,7 @@ def parse_json(text: bytes | str, what: str) -> Any:
     try:
         return _decode_with_msgspec(text)
     except RecursionError:
-        raise Malformed(f"The {what} is nested too deeply.") from None
+        raise _wrong(what, en="is nested too deeply", es="tiene demasiados niveles") from None
     except ValueError:  # msgspec.DecodeError, UnicodeDecodeError
         return _parse_with_json(text, what)
 
@@ -114,9 +123,13 @@ def _parse_with_json(text: bytes | str, what: str) -> Any:
     try:
         return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)  # otherwise it would guess UTF-16
     except RecursionError:
-        raise Malformed(f"The {what} is nested too deeply.") from None
+        raise _wrong(what, en="is nested too deeply", es="tiene demasiados niveles") from None
     except ValueError:  # no JSON, no UTF-8, or a number of thousands of digits
-        raise Malformed(f"The {what} is not JSON in UTF-8.") from None
+        raise _wrong(what, en="is not JSON in UTF-8", es="no es JSON en UTF-8") from None
+
+
+def _wrong(what: str, *, en: str, es: str) -> Malformed:
+    return Malformed(en=f"The {what} {en}.", es=f"{IN_SPANISH.get(what, f'`{what}`')} {es}.")
 
 
 def _finite(text: str) -> float:
@@ -142,20 +155,27 @@ def check_request(said: Any, *, length_bytes: int | None = None) -> None:
     `length_bytes`: length of the text, if known. The values of a short text need not be counted.
     """
     if not isinstance(said, dict):
-        raise Malformed('The body must be an object: {"query": …, "variables": …, "operationName": …}.')
+        form = '{"query": …, "variables": …, "operationName": …}'
+        raise Malformed(en=f"The body must be an object: {form}.", es=f"El cuerpo debe ser un objeto: {form}.")
     for name in ("operationName", "documentId"):
         if not isinstance(said.get(name), str | None):
-            raise Malformed(f"`{name}` must be a string, null or absent.")
+            raise _wrong_field(name, en="a string, null or absent", es="un texto, null o no estar")
     for name in ("variables", "extensions"):
         if not isinstance(said.get(name), dict | None):
-            raise Malformed(f"`{name}` must be an object, null or absent.")
+            raise _wrong_field(name, en="an object, null or absent", es="un objeto, null o no estar")
     query = said.get("query")
     named = query is None and (said.get("documentId") is not None or persisted_digest(said) is not None)
     if not named and not isinstance(query, str):
-        raise Malformed("`query` must be a string.")
+        raise _wrong_field("query", en="a string", es="un texto")
     may_be_too_many = length_bytes is None or length_bytes >= VALUES_MAX * VALUE_BYTES_MIN
     if may_be_too_many and _has_more_values(said.get("variables"), VALUES_MAX):
-        raise Malformed(f"`variables` has more than {VALUES_MAX} values.")
+        raise Malformed(
+            en=f"`variables` has more than {VALUES_MAX} values.", es=f"`variables` tiene más de {VALUES_MAX} valores."
+        )
+
+
+def _wrong_field(name: str, *, en: str, es: str) -> Malformed:
+    return Malformed(en=f"`{name}` must be {en}.", es=f"`{name}` debe ser {es}.")
 
 
 def persisted_digest(said: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,6 @@ from contextlib import aclosing, suppress
 from datetime import timedelta
 from typing import Any, cast
 
-from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +25,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
 
 from api.graphql.context import Context, TurnedAway
 from api.graphql.engine.execution import Asked, Engine, NotHere
+from api.graphql.engine.request_errors import as_graphql_error
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
     DEAF,
@@ -38,6 +38,7 @@ from api.http.connections import (
 from api.http.introduction import Introduce
 from api.http.limits import Malformed, check_request, headers_of, parse_json, peer_of, persisted_digest
 from api.http.origins import Origins
+from api.http.refusals import OnlySubscriptions
 from api.http.timers import SharedTimers, Timer
 from api.http.updates import Update, updates
 from domain.errors import Rejected
@@ -176,16 +177,24 @@ def _check_message(message: Message) -> None:
     """Raise Malformed unless the protocol's handler can take it. The reason travels in a close frame: 123 bytes."""
     text = message.get("text")
     if text is None:
-        raise Malformed("A message must be text.")
+        raise Malformed(en="A message must be text.", es="Un mensaje debe ser texto.")
     if len(text) > MESSAGE_BYTES_MAX or len(text.encode(errors="replace")) > MESSAGE_BYTES_MAX:
-        raise Malformed(f"A message must not be larger than {MESSAGE_BYTES_MAX} bytes.")
+        raise Malformed(
+            en=f"A message must not be larger than {MESSAGE_BYTES_MAX} bytes.",
+            es=f"Un mensaje no puede tener más de {MESSAGE_BYTES_MAX} bytes.",
+        )
     said = parse_json(text, "message")
     if not isinstance(said, dict) or not isinstance(said.get("type"), str):
-        raise Malformed('A message must be an object with a "type".')
+        raise Malformed(
+            en='A message must be an object with a "type".', es='Un mensaje debe ser un objeto con un "type".'
+        )
     if said["type"] in ("subscribe", "complete"):
         name = said.get("id")
         if not isinstance(name, str) or not 1 <= len(name) <= ID_LENGTH_MAX:
-            raise Malformed(f"`id` must be a string of 1 to {ID_LENGTH_MAX} characters.")
+            raise Malformed(
+                en=f"`id` must be a string of 1 to {ID_LENGTH_MAX} characters.",
+                es=f"`id` debe ser un texto de 1 a {ID_LENGTH_MAX} caracteres.",
+            )
     if said["type"] == "subscribe":
         check_request(said.get("payload"))
 
@@ -289,8 +298,7 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
                     else:
                         await operation.send_initial_errors(answer.errors)
         except NotHere as error:
-            message = f"Only subscriptions are served over WebSockets: ask for a {error.kind.value} over HTTP."
-            refusal = GraphQLError(message)
+            refusal = as_graphql_error(OnlySubscriptions(kind=error.kind.value), context.language)
             context.services.requests.answered(context, [refusal], begun_s)
             await operation.send_initial_errors([refusal])
 

@@ -19,10 +19,7 @@ from graphql import (
 )
 from graphql.validation.validate import ValidationAbortedError
 
-from api.graphql.engine.limits import cost, depends_on_variables, root_fields
-from api.graphql.engine.plans.fields import NotPlain
-from api.graphql.engine.plans.plan import FollowedPlan, Plan
-from api.graphql.engine.validation.errors import (
+from api.graphql.engine.document_errors import (
     DocumentTooDeep,
     DocumentTooLong,
     LibraryError,
@@ -31,6 +28,9 @@ from api.graphql.engine.validation.errors import (
     RefusedDocument,
     ValidationStopped,
 )
+from api.graphql.engine.limits import cost, depends_on_variables, root_fields
+from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.plan import FollowedPlan, Plan
 from api.graphql.engine.validation.rules import RULES, RULES_WITHOUT_INTROSPECTION
 from api.graphql.engine.validation.syntax import syntax_error_in_spanish
 from api.telemetry import SEVERAL
@@ -97,7 +97,7 @@ class Document:
         """Like `operation`. Raises WrongDocument if there is none, or several and no name."""
         if found := self.operation(name):
             return found
-        raise refused(OperationUnknown() if name is not None else OperationNotNamed())
+        raise refused(OperationNotNamed() if name is None else OperationUnknown(name=name))
 
     def plan(self, schema: GraphQLSchema, name: str | None) -> Plan | None:
         """The plan for the operation of this name; None if the library has to execute it, or on its first use.

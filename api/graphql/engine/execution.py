@@ -12,6 +12,7 @@ from strawberry import Schema
 from strawberry.execution.is_awaitable import optimized_is_awaitable
 
 from api.graphql.engine.deadlines import Deadlines
+from api.graphql.engine.document_errors import translate
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
 from api.graphql.engine.introspection import Translations, translating
 from api.graphql.engine.limits import COST_MAX, QueryTooLarge
@@ -20,7 +21,6 @@ from api.graphql.engine.plans.plan import FollowedPlan
 from api.graphql.engine.request import Request
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.engine.trusted import Trusted
-from api.graphql.engine.validation.errors import translate
 from api.graphql.engine.values import translate_wrong_values
 from domain.errors import Rejected
 from infra.log.submission import ServiceUnavailable

@@ -25,7 +25,7 @@ from graphql import (
 )
 from graphql.language import BREAK
 
-from api.graphql.engine.validation.errors import DocumentTooLarge, EmptySelection, RefusedDocument
+from api.graphql.engine.document_errors import DocumentTooLarge, EmptySelection, RefusedDocument
 from domain.errors import Rejected
 
 FIELDS_MAX = 2_000  # of a document, each fragment counted as often as it is spread

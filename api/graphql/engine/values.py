@@ -38,8 +38,8 @@ from graphql import (
 from graphql.language import SKIP
 from graphql.pyutils import Undefined
 
+from api.graphql.engine.document_errors import LibraryError, RefusedDocument
 from api.graphql.engine.request_errors import as_graphql_error
-from api.graphql.engine.validation.errors import LibraryError, RefusedDocument
 from domain.errors import Hint, InvalidInput, Language, OneOfHint, Rejected
 
 WHOLE_NUMBER_MAX = 2**31 - 1  # GraphQL's Int has 32 bits

@@ -50,7 +50,7 @@ def chained(depth: int) -> str:
 
 
 async def first_error(client: Client, query: str) -> str:
-    answer = await client.ask(query)
+    answer = await client.ask(query, language="en")
     assert "data" not in answer
     message: str = answer["errors"][0]["message"]
     return message
@@ -235,7 +235,7 @@ async def test_the_schema_is_not_read_in_circles(client: Client) -> None:
     ],
 )
 async def test_what_selects_nothing_is_refused_and_costs_nothing(client: Client, text: str) -> None:
-    answer = await client.ask(text)
+    answer = await client.ask(text, language="en")
     assert "A selection can't be empty." in [error["message"] for error in answer["errors"]]
     assert "data" not in answer
 

@@ -106,7 +106,7 @@ async def test_subscriptions_are_not_answered_in_one_piece(url: str, core: Core,
         headers = {"accept": accept, "content-type": "application/json"}
         answer = await http.post(f"{url}/graphql", content=content, headers=headers)
     assert answer.status_code == status
-    assert ("over WebSockets by" in answer.text) == (status != 406)
+    assert ("por WebSockets con" in answer.text) == (status != 406)
     assert "position" not in answer.text
 
 
@@ -120,7 +120,7 @@ async def test_subscriptions_are_not_answered_in_one_piece(url: str, core: Core,
     ],
 )
 async def test_documents_are_checked_as_those_of_queries_are(url: str, document: str, message: str) -> None:
-    async with follower(url) as one:
+    async with follower(url, language="en") as one:
         await one.follow(document)
         heard = await one.hear()
         assert heard["type"] == "error"

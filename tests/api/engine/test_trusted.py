@@ -119,7 +119,7 @@ async def test_other_persisted_queries_are_not_supported(
 @pytest.mark.parametrize("extensions", [None, {}, {"persistedQuery": None}, {"persistedQuery": "x"}])
 async def test_a_request_without_document_and_persisted_query_is_malformed(client: Client, extensions: Any) -> None:
     answer = await client.http.post("/graphql", json={"extensions": extensions})
-    assert (answer.status_code, answer.json()) == (400, {"errors": [{"message": "`query` must be a string."}]})
+    assert (answer.status_code, answer.json()) == (400, {"errors": [{"message": "`query` debe ser un texto."}]})
 
 
 @pytest.mark.anyio
@@ -129,10 +129,10 @@ async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Vi
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as http:
         for query in ("{ __schema { types { name } } }", '{ __type(name: "Query") { name } }'):
             answer = (await http.post("/graphql", json={"query": query})).json()
-            assert "introspection" in answer["errors"][0]["message"]
+            assert "consultar el esquema" in answer["errors"][0]["message"]
             assert "data" not in answer
         guessed = (await http.post("/graphql", json={"query": "{ hospitls(first: 1) { nodes { id } } }"})).json()
-        assert guessed["errors"][0]["message"] == "Cannot query field 'hospitls' on type 'Query'."
+        assert guessed["errors"][0]["message"] == "No existe el campo `hospitls` en el tipo `Query`."
         assert (await http.post("/graphql", json={"query": OTHER})).json()["data"] == {"__typename": "Query"}
 
 

@@ -129,7 +129,7 @@ async def test_a_page_elsewhere_does_not_reach_us_through_a_name_of_its_own(clie
     ],
 )
 async def test_what_no_honest_client_sends_is_refused(client: Client, query: str, message: str) -> None:
-    answer = await client.http.post("/graphql", json={"query": query})
+    answer = await client.http.post("/graphql", json={"query": query}, headers={"accept-language": "en"})
     assert message in answer.json()["errors"][0]["message"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -41,9 +42,11 @@ QUERY = '{"query": "{ __typename }"'
     ],
 )
 async def test_malformed_bodies_are_the_clients_fault(client: Client, body: bytes, message: str) -> None:
-    answer = await client.http.post("/graphql", content=body, headers=JSON)
+    answer = await client.http.post("/graphql", content=body, headers=JSON | {"accept-language": "en"})
     assert answer.status_code == 400
     assert message in answer.json()["errors"][0]["message"]
+    spanish = await client.http.post("/graphql", content=body, headers=JSON)
+    assert re.match("El cuerpo |`[a-zA-Z]+` ", spanish.json()["errors"][0]["message"])
 
 
 @pytest.mark.anyio
@@ -61,7 +64,7 @@ async def test_variables_have_so_many_values_and_no_more(client: Client, nested:
         said = {"query": "{ __typename }", "variables": {"a": nested(VALUES_MAX - 2 + more)}}
         answer = await client.http.post("/graphql", json=said)
         assert answer.status_code == status
-    assert answer.json()["errors"][0]["message"] == f"`variables` has more than {VALUES_MAX} values."
+    assert answer.json()["errors"][0]["message"] == f"`variables` tiene más de {VALUES_MAX} valores."
 
 
 @pytest.mark.anyio
@@ -106,7 +109,9 @@ async def test_a_large_body_is_refused(client: Client, chunked: bool) -> None:
         content = in_chunks(body.encode()) if chunked else body.encode()
         answer = await client.http.post("/graphql", content=content, headers=JSON)
         assert answer.status_code == status
-    assert answer.json()["errors"][0]["message"] == f"The body is larger than {BODY_BYTES_MAX} bytes."
+    (error,) = answer.json()["errors"]
+    assert error["message"] == f"El cuerpo tiene más de {BODY_BYTES_MAX} bytes."
+    assert error["extensions"] == {"code": "body_too_large"}
 
 
 async def in_chunks(body: bytes, size_bytes: int = 65_536) -> AsyncIterator[bytes]:
@@ -163,7 +168,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(app: Application, mon
     monkeypatch.setattr("api.http.limits.BODY_READ_TIMEOUT_S", 0.05)
     answer = await Asked(app, parts=[b'{"query"', b": "]).by("127.0.0.1")
     assert answer.status == 408
-    assert "did not arrive within" in json.loads(answer.body)["errors"][0]["message"]
+    assert "El cuerpo no llegó en " in json.loads(answer.body)["errors"][0]["message"]
 
 
 @pytest.mark.anyio

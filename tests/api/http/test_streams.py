@@ -102,7 +102,7 @@ async def test_what_can_not_be_followed_is_told_in_the_stream_which_is_complete_
             assert await one.event() == ("complete", "")
             with pytest.raises(EOFError):
                 await one.hear()
-    assert len(messages) == (2 if code else 1)
+    assert len(messages) == 2
 
 
 async def test_a_trusted_document_is_followed_by_its_id(url: str, core: Core, app: Application) -> None:

@@ -18,8 +18,8 @@ from graphql import (
     specified_rules,
 )
 
+from api.graphql.engine.document_errors import LibraryError, RefusedDocument
 from api.graphql.engine.limits import ExpandedSizeRule
-from api.graphql.engine.validation.errors import LibraryError, RefusedDocument
 from api.graphql.engine.validation.spanish import SPANISH, Words
 from api.graphql.engine.values import MissingArgumentsRule, WrongValuesRule
 

@@ -158,7 +158,7 @@ def _undefined_variable(_: ValidationContext, nodes: Sequence[Any]) -> str:
 
 def _overlapping(_: ValidationContext, nodes: Sequence[Any]) -> str:
     alias = nodes[0].alias if isinstance(nodes[0], FieldNode) else None
-    name = (alias or nodes[0].name).value
+    name = alias.value if alias else nodes[0].name.value
     return (
         f"Hay varios `{name}` que no se pueden unir, porque son campos distintos o tienen argumentos o tipos distintos:"
         " dé a cada uno un alias propio."
@@ -178,7 +178,12 @@ def _definition(_: ValidationContext, nodes: Sequence[Any]) -> str:
 
 def _says(text: str) -> Words:
     """Words with the name of the error's first node in the place of {}."""
-    return lambda _, nodes: text.format(getattr(nodes[0], "name", nodes[0]).value)
+
+    def words(_: ValidationContext, nodes: Sequence[Any]) -> str:
+        named: Any = getattr(nodes[0], "name", nodes[0])  # some errors name the name itself
+        return text.format(named.value)
+
+    return words
 
 
 def _always(text: str) -> Words:

@@ -77,9 +77,10 @@ class ValidationStopped(
 
 class OperationUnknown(
     Rejected,
-    es="El documento no tiene ninguna operación con ese nombre.",
-    en="The document has no operation with that name.",
-): ...
+    es="El documento no tiene la operación `{name}`.",
+    en="The document has no operation `{name}`.",
+):
+    name: str
 
 
 class OperationNotNamed(
