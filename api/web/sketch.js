@@ -13,7 +13,8 @@ export function written(type) {
 }
 
 const isList = (type) => type.kind === "LIST" || (type.kind === "NON_NULL" && isList(type.ofType));
-const isNeeded = ({ type, defaultValue }) => type.kind === "NON_NULL" && defaultValue === null;
+// A list needs `first` or `last`, though it declares both as optional.
+const isNeeded = ({ name, type, defaultValue }) => name === "first" || (type.kind === "NON_NULL" && defaultValue === null);
 const isPlain = (type) => ["SCALAR", "ENUM"].includes(bare(type).kind);
 
 /**
@@ -71,6 +72,7 @@ function fragments(of, context, depth, indent) {
 }
 
 function placeholder(name, type, types) {
+  if (name === "first") return FIRST;
   if (isList(type)) return [];
   const of = types.get(bare(type).name);
   if (of.kind === "INPUT_OBJECT") {
@@ -80,5 +82,5 @@ function placeholder(name, type, types) {
   if (type.kind !== "NON_NULL") return null;
   if (of.kind === "ENUM") return of.enumValues[0].name;
   if (name === "idempotencyKey") return crypto.getRandomValues(new Uint32Array(4)).join("-");
-  return { Int: name === "first" ? FIRST : 1, Float: 1, Boolean: false, Date: new Date().toISOString().slice(0, 10) }[of.name] ?? "";
+  return { Int: 1, Float: 1, Boolean: false, Date: new Date().toISOString().slice(0, 10) }[of.name] ?? "";
 }
