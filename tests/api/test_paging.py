@@ -304,7 +304,12 @@ async def test_cursors_are_made_only_if_they_are_selected(
     await filled(client, core, "agenda.slots")
     made: list[Any] = []
     write = Cursors.write
-    monkeypatch.setattr(Cursors, "write", lambda self, key: made.append(key) or write(self, key))
+
+    def recorded(self: Cursors, item: Any) -> str:
+        made.append(item)
+        return write(self, item)
+
+    monkeypatch.setattr(Cursors, "write", recorded)
     slots = f'{{ agenda(id: "{AGENDA}") {{ slots(first: 3) {{ %s }} }} }}'
     for _ in range(3):  # the library executes a new document, a plan those that come again
         await client.data(slots % "nodes { number } pageInfo { hasNextPage hasPreviousPage }")

@@ -81,8 +81,8 @@ def test_pages_joined_are_the_list_while_items_are_inserted(table: psycopg.Conne
         pages: list[list[Item]] = []
         bound: Key | None = None
         while True:
-            bounds = {"before": bound} if backward else {"after": bound}
-            page = read(table, order, Range(size, backward=backward, **bounds))
+            part = Range(size, None if backward else bound, bound if backward else None, backward)
+            page = read(table, order, part)
             if not page:
                 break
             pages.append(page)
@@ -107,10 +107,10 @@ def test_a_part_between_two_items_is_read_from_either_end(table: psycopg.Connect
         insert(table, items)
         whole = in_order(name, items)
         after, before = (data.draw(st.integers(0, len(whole) - 1)) for _ in range(2))
-        keys = {"after": order.key(whole[after]), "before": order.key(whole[before])}
+        keys = order.key(whole[after]), order.key(whole[before])
         between = whole[after + 1 : before]
         limit = data.draw(st.integers(1, 9))
-        assert read(table, order, Range(limit, **keys)) == between[:limit]
-        assert read(table, order, Range(limit, backward=True, **keys)) == between[-limit:]
+        assert read(table, order, Range(limit, *keys)) == between[:limit]
+        assert read(table, order, Range(limit, *keys, backward=True)) == between[-limit:]
 
     check()
