@@ -20,7 +20,7 @@ import psutil
 RATE_MAX_PER_S = 8_000  # of the closed loop: requests are prepared for this rate
 WARMUP_S = 1.0
 DRAIN_TIMEOUT_S = 10.0  # how long after the end responses are waited for
-WORKER_MODULE = "api.http.worker"  # in the command line of a process that answers requests
+WORKER = "igob-worker"  # the name of a process that answers requests
 CONNECTION_LOST = "connection_lost"
 NO_ANSWER = "no_answer"
 NOT_SENT = "not_sent"  # all connections were waiting, or lost
@@ -155,7 +155,7 @@ def cpu_of(pid: int) -> float:
 def workers_of(pid: int) -> list[int]:
     """The API workers among a process's descendants; none for a peer."""
     children = psutil.Process(pid).children(recursive=True)
-    return [child.pid for child in children if WORKER_MODULE in " ".join(child.cmdline())]
+    return [child.pid for child in children if child.name() == WORKER]
 
 
 class Connection(asyncio.Protocol):

@@ -24,9 +24,11 @@ import psutil
 from bench.login import SECRET, bearer
 from infra.cli.main import app
 from infra.postgres.embedded import EmbeddedPostgres
+from tests import programs
+from tests.programs import Program
 
 IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
-CHECKOUT = Path(__file__).parents[1]
+CHECKOUT = programs.CHECKOUT
 READY_S = 60
 STOP_S = 50  # longer than the server waits for a worker before it kills it
 
@@ -90,28 +92,33 @@ def prepare(folder: Path) -> Path:
 
 
 def called(processes: Iterable[psutil.Process], word: str) -> list[psutil.Process]:
-    """Those with the word in their command line; who ended meanwhile is left out."""
+    """Those with the word in their name or command line; who ended meanwhile is left out."""
     found = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            if word in " ".join(process.cmdline()):
+            if word in " ".join((process.name(), *process.cmdline())):
                 found.append(process)
     return found
 
 
 class Serving:
-    """One `igob serve`: what it said, its address, its processes."""
+    """One `igob serve`: what it said, its address, its processes.
 
-    def __init__(self, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [*IGOB, "serve", "--port", str(port), *arguments],
-            cwd=CHECKOUT,
-            env=environment(**settings or {}),
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-        )
+    It is forked from a process that has imported it already, unless it is to be started as a shell does.
+    """
+
+    def __init__(
+        self, *arguments: str, port: int = 0, settings: Mapping[str, str] | None = None, as_a_shell_does: bool = False
+    ) -> None:
+        words, own = ["serve", "--port", str(port), *arguments], environment(**settings or {})
+        self.process: subprocess.Popen[str] | Program
+        if as_a_shell_does:
+            self.process = subprocess.Popen(
+                [*IGOB, *words], cwd=CHECKOUT, env=own, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                text=True, start_new_session=True,
+            )  # fmt: skip
+        else:
+            self.process = Program(words, own)
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -137,7 +144,7 @@ class Serving:
 
     def workers(self) -> list[psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return called(children, "api.http.worker")
+        return called(children, "igob-worker")
 
     def stop(self) -> int:
         """Ask it to stop, and wait: its exit status."""
@@ -183,14 +190,16 @@ def postmaster_of(folder: Path) -> psutil.Process | None:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str, port: int = 0, prepared: bool = True) -> Iterator[Serving]:
+def serving(
+    folder: Path, *arguments: str, port: int = 0, prepared: bool = True, as_a_shell_does: bool = False
+) -> Iterator[Serving]:
     """Serve on a folder until the block ends; nothing of it is left running.
 
     A new folder is `prepared`, unless the test is about a first start.
     """
     if prepared:
         prepare(folder)
-    server = Serving("--data-dir", str(folder), *arguments, port=port)
+    server = Serving("--data-dir", str(folder), *arguments, port=port, as_a_shell_does=as_a_shell_does)
     try:
         yield server
     finally:

@@ -4,7 +4,6 @@ import logging
 import resource
 import signal
 import socket
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +15,8 @@ from api.http.connections import CLOSE_TIMEOUT_S
 from api.http.protocol import IDLE_TIMEOUT_S, Connections, protocol_class
 from api.http.sockets import MESSAGE_BYTES_MAX
 from infra.running.metrics import share
-from infra.running.serve import STOP_TIMEOUT_S, connections_for
+from infra.running.parts import STOP_TIMEOUT_S
+from infra.running.serve import connections_for
 from infra.running.settings import from_environment
 
 WEBSOCKET_BYTES_MAX = 2 * MESSAGE_BYTES_MAX  # above the application's limit, which answers with a GraphQL error
@@ -53,15 +53,14 @@ def config_for(application: Application, connections: Connections) -> Config:
     )
 
 
-def main() -> None:
-    """Serve on the listening socket whose file descriptor is the first argument, until SIGTERM."""
+def main(listening: socket.socket) -> None:
+    """Serve on a listening socket until SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops `igob serve`, which stops us
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         files = most
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != CUT_STREAM)
-    listening = socket.socket(fileno=int(sys.argv[1]))
     application = Application(from_environment(), shared=share())
     server = Server(config_for(application, Connections(connections_for(files))))
     server.run(sockets=[listening])

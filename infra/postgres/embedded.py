@@ -68,6 +68,7 @@ LOCK_FILE_EXISTS = f"] {psycopg.errors.LockFileExists.sqlstate} "
 
 # Folder descriptors behind long socket paths: a conninfo that names one must stay good as long as the process lives.
 _folder_fds: dict[Path, int] = {}
+os.register_at_fork(after_in_child=_folder_fds.clear)  # the descriptors are closed there
 
 
 def shared_buffers() -> dict[str, str]:
@@ -189,6 +190,11 @@ class EmbeddedPostgres:
                 holder=self._owned.held or self._owned.other_holder(),
                 kept=self._keep.exists(),
             )
+
+    def has_stopped(self) -> bool:
+        """Whether the folder holds data and no server of it runs. Nothing is asked of the server."""
+        with self._explained():
+            return self._cluster.version() is not None and self._postmaster() is None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

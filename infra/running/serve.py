@@ -1,53 +1,49 @@
 """`igob serve`: the database, the API workers, the projector and the scheduler, as one program that starts and stops as
 a whole.
 
-Each part is a process of its own, which is started again when it dies. The workers share one listening socket.
+Each part is a process of its own, forked from this one and started again when it dies. See
+docs/adr/0019-parts-are-forked.md. The workers share one listening socket.
 """
 
+import gc
 import json
+import mmap
 import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
+from importlib import import_module
 
 from infra.postgres.database import running
 from infra.postgres.embedded import EmbeddedPostgres
-from infra.running.part import SERVED_BY
+from infra.running.forking import STOPPING
+from infra.running.part import SERVED_BY, server_is_gone
+from infra.running.parts import RESTART_PAUSE_S, Part, Parts
 from infra.running.places import shared_folder
 from infra.running.settings import PREFIX, SettingError, Settings, is_loopback
 
-WATCH_EVERY_S = 0.5
-RESTART_PAUSE_S = 5  # between failing attempts
-WORKERS_PAUSE_S = 1  # before a part that died is restarted
+POLL_S = 0.05
+WATCH_EVERY_S = 0.5  # how often to look whether the database runs
 READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
-STOP_TIMEOUT_S = 40  # longer than any request takes: open requests are answered first
-STOP_POLL_S = 0.2
 CONNECTIONS_MAX = 5_000  # of a worker, without WebSockets; further ones get 503
 BACKLOG_MAX = 1_024  # connections waiting to be accepted
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
 
 
-def _starting(module: str) -> list[str]:
-    """The command that runs `main` of a module in a process of its own; infra may not import api.
-
-    Garbage collection is off during imports, and what they made is frozen: none of it is garbage, and to look through
-    it takes a fifth of the time that a worker takes to start.
-    """
-    code = f"import gc; gc.disable(); from {module} import main; gc.freeze(); gc.enable(); main()"
-    return [sys.executable, "-c", code]
+# Modules whose `main` a part runs, by name because infra may not import api. A worker's takes the listening socket.
+WORKER = "api.http.worker"
+OTHERS = {"projector": "infra.cli.parts.projector", "scheduler": "infra.cli.parts.scheduler"}
 
 
-WORKER = _starting("api.http.worker")
-PARTS = {name: _starting(f"infra.cli.parts.{name}") for name in ("projector", "scheduler")}
+class NoWorkerError(Exception):
+    """A worker ended with an error before any was ready."""
 
 
 def refuse_strangers(settings: Settings, host: str) -> None:
@@ -84,7 +80,8 @@ def serve(
         os.environ[SERVED_BY] = str(os.getpid())
         with running(settings, "igob serve", say, alone=True) as server, shared_folder():
             prepare()
-            _run_parts(server, listening, workers, say, url=_url(host, port), explorable=settings.explorable)
+            url = _url(host, port)
+            _run_parts(server, listening, workers, say, url=url, explorable=settings.explorable)
 
 
 def _run_parts(
@@ -97,42 +94,56 @@ def _run_parts(
     explorable: bool,
 ) -> None:
     """Run all parts except the database until a signal. Raises SystemExit if no worker could start."""
-    stop, done, ready, failed = (threading.Event() for _ in range(4))
-    descriptor = listening.fileno()
-    worker = [*WORKER, str(descriptor)]
+    mains = _import_parts()
+    ready = mmap.mmap(-1, 1)  # shared with the announcer, which sets it to 1
 
-    def keep_worker() -> None:
-        _keep_running("worker", worker, done, say, pass_fds=[descriptor], ready=ready, failed=failed)
+    def worker_failed() -> None:
+        if not ready[0]:  # a restart would fail again
+            raise NoWorkerError
 
-    watched = [
-        threading.Thread(target=_announce, args=(url, done, ready, say), kwargs={"explorable": explorable}),
-        threading.Thread(target=_watch_database, args=(server, done, say)),
-        *(threading.Thread(target=_keep_running, args=(name, part, done, say)) for name, part in PARTS.items()),
-        *(threading.Thread(target=keep_worker) for _ in range(workers)),
-    ]
-    with _stop_on_signals(stop):
+    run_worker, fds = partial(mains["worker"], listening), [listening.fileno()]
+    announce = partial(_announce, url, ready, say, explorable=explorable)
+    parts = Parts(
+        [
+            *(Part("worker", run_worker, keep_fds=fds, failed=worker_failed) for _ in range(workers)),
+            *(Part(name, mains[name]) for name in OTHERS),
+            Part("announcer", announce, once=True),
+        ],
+        say,
+    )
+    watch = DatabaseWatch(server, parts, say)
+    with _stopping_signals() as stopping:
         try:
-            for thread in watched:
-                thread.start()
-            while not stop.wait(STOP_POLL_S) and not failed.is_set():
-                pass
+            while not stopping:
+                parts.tick()
+                watch.tick()
+                time.sleep(POLL_S)
+        except NoWorkerError:
+            say("no worker could start")
+            raise SystemExit(1) from None
         finally:
-            done.set()  # before the socket is closed: no worker may be started with its descriptor
             listening.close()  # refuse new connections instead of queueing them for a server that stops
-            for thread in watched:
-                if thread.ident:  # started
-                    thread.join()
-    if failed.is_set() and not stop.is_set():
-        say("no worker could start")
-        raise SystemExit(1)
+            parts.stop()
+
+
+def _import_parts() -> dict[str, Callable[..., object]]:
+    """What each part runs. What the imports made is none of it garbage: it is frozen, so that no part, by looking
+    through it, gets a copy of its memory.
+    """
+    gc.disable()
+    mains = {name: import_module(module).main for name, module in {"worker": WORKER, **OTHERS}.items()}
+    gc.freeze()
+    gc.enable()
+    return mains
 
 
 @contextmanager
-def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Set the event at SIGINT or SIGTERM while the block runs."""
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+def _stopping_signals() -> Iterator[list[int]]:
+    """The signals to stop that came while the block runs."""
+    came: list[int] = []
+    former = {number: signal.signal(number, lambda got, _: came.append(got)) for number in STOPPING}
     try:
-        yield
+        yield came
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -145,68 +156,24 @@ def connections_for(files: int) -> int:
     return max(1, min(CONNECTIONS_MAX, files - OTHER_FILES_MAX), min(CONNECTIONS_MAX, files // 4))
 
 
-def _keep_running(
-    name: str,
-    command: Sequence[str],
-    done: threading.Event,
-    say: Callable[[str], None],
-    *,
-    pass_fds: Sequence[int] = (),
-    ready: threading.Event | None = None,
-    failed: threading.Event | None = None,
-) -> None:
-    """Run a part as a process, and restart it when it dies.
-
-    If it exits with an error before any worker was `ready`, a restart would fail again: set `failed` and return.
-    """
-    while not done.is_set():
-        # A session of its own: Ctrl-C goes to this process, which stops the part.
-        try:
-            part = subprocess.Popen(command, start_new_session=True, pass_fds=pass_fds)
-        except OSError as error:
-            say(f"the {name} does not start: {error}")
-            done.wait(RESTART_PAUSE_S)
-            continue
-        while part.poll() is None and not done.wait(WATCH_EVERY_S):
-            pass
-        if not done.is_set():
-            if ready and failed and not ready.is_set() and part.returncode > 0:
-                failed.set()
-                return
-            say(f"the {name} died; starting it again")
-            done.wait(WORKERS_PAUSE_S)
-            continue
-        _stop_part(name, part, say)
-
-
-def _stop_part(name: str, part: "subprocess.Popen[bytes]", say: Callable[[str], None]) -> None:
-    part.terminate()
-    try:
-        part.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        say(f"the {name} does not stop; killing it")
-        part.kill()
-        part.wait()
-
-
 def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _announce(
     url: str,
-    done: threading.Event,
-    ready: threading.Event,
+    ready: mmap.mmap,
     say: Callable[[str], None],
     *,
     explorable: bool = False,
 ) -> None:
     """Print the address and set `ready` once the first worker is ready; a little later if read models lag."""
     wait_until_s = time.monotonic() + VIEWS_WAIT_S
-    # Whatever the error, such as an answer that is not HTTP: try again.
-    while not done.wait(READY_POLL_S):
+    while not server_is_gone():
+        time.sleep(READY_POLL_S)
+        # Whatever the error, such as an answer that is not HTTP: try again.
         with suppress(Exception), urllib.request.urlopen(f"{url}/readyz", timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 (our own)
-            ready.set()
+            ready[0] = 1
             behind = [name for name, view in json.load(answer)["views"].items() if not view or view["lagEvents"]]
             if behind and time.monotonic() < wait_until_s:
                 continue
@@ -218,17 +185,48 @@ def _announce(
             return
 
 
-def _watch_database(server: EmbeddedPostgres | None, done: threading.Event, say: Callable[[str], None]) -> None:
-    """Restart the embedded server if it was killed. The workers reconnect by themselves."""
-    while server and not done.wait(WATCH_EVERY_S):
+class DatabaseWatch:
+    """Starts the embedded server again if it was killed. The workers reconnect by themselves.
+
+    A part does that, because recovery may take any time and the others are to be looked after meanwhile.
+    """
+
+    def __init__(self, server: EmbeddedPostgres | None, parts: Parts, say: Callable[[str], None]) -> None:
+        self._server = server
+        self._parts = parts
+        self._say = say
+        self._look_at_s = 0.0
+        self._starting: Part | None = None
+
+    def tick(self) -> None:
+        """Look, if it is time to and the server is not being started."""
+        now_s = time.monotonic()
+        if self._server is None or now_s < self._look_at_s or self._starting in self._parts:
+            return
+        self._look_at_s = now_s + WATCH_EVERY_S
         try:
-            if server.status().state == "stopped":
-                say("the database stopped; starting it again")
-                server.start()
+            if self._server.has_stopped():
+                self._say("the database stopped; starting it again")
+                start = partial(self._start, self._server)
+                self._starting = Part("database starter", start, once=True, patient=True, failed=self._pause)
+                self._parts.add(self._starting)
         except Exception as error:  # whatever the error: try again
-            with suppress(Exception):  # nobody may be left to read it
-                say(f"the database does not start: {error}")
-            done.wait(RESTART_PAUSE_S)
+            self._cannot(error)
+            self._pause()
+
+    def _pause(self) -> None:
+        self._look_at_s = time.monotonic() + RESTART_PAUSE_S
+
+    def _start(self, server: EmbeddedPostgres) -> None:
+        try:
+            server.start()
+        except Exception as error:
+            self._cannot(error)
+            raise SystemExit(1) from None
+
+    def _cannot(self, error: Exception) -> None:
+        with suppress(Exception):  # nobody may be left to read it
+            self._say(f"the database does not start: {error}")
 
 
 def _listen(host: str, port: int) -> socket.socket:

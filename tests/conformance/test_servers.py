@@ -25,8 +25,11 @@ from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get, prepare
 
 pytestmark = pytest.mark.anyio
 
+# A worker of `igob serve`, on the socket with the descriptor that is the first argument.
+WORKER = "import socket, sys; from api.http.worker import main; main(socket.socket(fileno=int(sys.argv[1])))"
+
 SERVERS = {
-    "igob": ["-c", "from api.http.worker import main; main()"],  # a worker of `igob serve`
+    "igob": ["-c", WORKER],
     "uvicorn": ["-m", "uvicorn", "--factory", "api.app:create_app", "--http", "h11", "--fd"],
 }
 STOPPED = (0, -signal.SIGTERM)  # uvicorn ends by the signal that told it to

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import mmap
 import os
 import signal
 import socket
@@ -296,34 +297,52 @@ def test_a_program_whose_stderr_nobody_reads_does_its_work(folder: Path) -> None
     assert (folder / "pg").is_dir()
 
 
+# Watches over what stands in the place of a server: it has stopped, and looks and starts fail in unforeseen ways.
+WATCH = """
+import time
+from infra.cli.messages import say
+from infra.running import serve
+from infra.running.parts import Parts
+
 class Stumbling:
-    """In the place of a server: the first look fails in a way that nobody foresaw."""
+    looks = 0
 
-    def __init__(self) -> None:
-        self.looks = 0
-
-    def status(self) -> object:
+    def has_stopped(self):
         self.looks += 1
-        raise RuntimeError("unforeseen")
+        if self.looks % 2:
+            raise RuntimeError("a look")
+        return True
+
+    def start(self):
+        raise RuntimeError("a start")
+
+serve.WATCH_EVERY_S = serve.RESTART_PAUSE_S = 0.01
+parts = Parts([], say)
+server = Stumbling()
+watch = serve.DatabaseWatch(server, parts, say)
+while server.looks < 5:
+    watch.tick()
+    parts.tick()
+    time.sleep(0.01)
+parts.stop()
+"""
 
 
-def test_the_watch_over_the_database_survives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "WATCH_EVERY_S", 0.01)
-    monkeypatch.setattr(serve, "RESTART_PAUSE_S", 0.01)
-    done, server = threading.Event(), Stumbling()
-    watch = threading.Thread(target=serve._watch_database, args=(server, done, lambda _: None))
-    watch.start()
-    wait_for(lambda: server.looks > 2)
-    done.set()
-    watch.join()
+def test_the_watch_over_the_database_survives_what_nobody_foresaw() -> None:
+    watched = subprocess.run([sys.executable, "-c", WATCH], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert set(watched.stderr.splitlines()) == {
+        "the database does not start: a look",
+        "the database stopped; starting it again",
+        "the database does not start: a start",
+    }
 
 
 def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
-    done, ready, said = threading.Event(), threading.Event(), list[str]()
+    ready, said = mmap.mmap(-1, 1), list[str]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        announcer = threading.Thread(target=serve._announce, args=(url, done, ready, said.append))
+        announcer = threading.Thread(target=serve._announce, args=(url, ready, said.append))
         announcer.start()
         behind = b'{"views": {"one": {"lagEvents": 1}, "other": null}}'
         caught_up = b'{"views": {"one": {"lagEvents": 0}, "other": {"lagEvents": 0}}}'
@@ -335,9 +354,8 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
                 client.recv(65_536)
                 client.sendall(answer)
         announcer.join(WAIT_S)
-    done.set()
     assert said == [f"iGob Core is ready: {url}/graphql"]
-    assert ready.is_set()
+    assert ready[0] == 1
 
 
 def test_a_token_is_for_whom_it_is_asked(folder: Path) -> None:

@@ -18,8 +18,8 @@ import pytest
 
 from bench.login import SECRET, bearer
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
+from infra.running.parts import STOP_TIMEOUT_S
 from infra.running.secret import Secret
-from infra.running.serve import STOP_TIMEOUT_S
 from tests.faults.rig import ACCOUNT, BOOK, SLOTS_PER_AGENDA, City
 from tests.faults.truth import check_laws, written_by
 from tests.serving import STOP_S

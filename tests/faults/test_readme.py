@@ -22,7 +22,7 @@ def first_booking(heading: str = "## The first booking") -> str:
 
 
 def test_the_first_booking_works_line_by_line(tmp_path: Path) -> None:
-    with serving(tmp_path / "city", "--demo") as server:
+    with serving(tmp_path / "city", "--demo", as_a_shell_does=True) as server:
         # Another server may have the README's port while tests run: the address is all that is changed.
         lines = first_booking().replace(README_ADDRESS, server.url())
         found, held, booked, refused, hidden, _, *again = answers(lines + lines)

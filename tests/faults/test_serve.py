@@ -89,7 +89,7 @@ def city(shared: Home) -> City:
 
 def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None:
     folder = tmp_path / "city"
-    with serving(folder, prepared=False) as server:
+    with serving(folder, prepared=False, as_a_shell_does=True) as server:
         url = server.url()
         assert url.startswith("http://127.0.0.1:")
         fresh = {"position": "0", "lagEvents": 0, "lagSeconds": 0.0}
@@ -100,7 +100,7 @@ def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None
         assert server.stop() == 0
         assert not postmaster.is_running()
         assert "panic" not in server.output
-    with serving(folder) as server:
+    with serving(folder, as_a_shell_does=True) as server:
         server.url()
         assert "recover" not in server.output
         begun = time.monotonic()
@@ -141,11 +141,11 @@ def test_a_port_that_is_taken_is_said_in_a_line(city: City, tmp_path: Path) -> N
 
 
 def projectors(server: Serving) -> list[psutil.Process]:
-    return called(psutil.Process(server.process.pid).children(), "parts.projector")
+    return called(psutil.Process(server.process.pid).children(), "igob-projector")
 
 
 def schedulers(server: Serving) -> list[psutil.Process]:
-    return called(psutil.Process(server.process.pid).children(), "parts.scheduler")
+    return called(psutil.Process(server.process.pid).children(), "igob-scheduler")
 
 
 def pids(server: Serving) -> set[int]:
@@ -262,7 +262,7 @@ def test_it_stops_its_parts_and_ends_at_once_though_others_use_its_database(city
 def test_a_killed_server_leaves_neither_port_nor_processes_behind(city: City, shared: Home) -> None:
     port = int(city.url.rpartition(":")[2])
     workers = city.server.workers()
-    parts = called(psutil.Process(city.server.process.pid).children(), "infra.cli.parts")
+    parts = [*projectors(city.server), *schedulers(city.server)]
     assert len(parts) == 2
     city.server.process.kill()
     assert psutil.wait_procs(workers + parts, timeout=10)[1] == []
