@@ -6,6 +6,7 @@ A request's correlation id comes from the client's header, and is in the log lin
 import re
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import product
 from os import urandom
 from typing import Protocol
@@ -91,7 +92,10 @@ class Requests:
         self._spans = spans
 
     def prepare(self, schema: GraphQLSchema) -> None:
-        """Create all counters at 0."""
+        """Have all counters created at 0."""
+        self.metrics.prepare_later(partial(self._prepare, schema))
+
+    def _prepare(self, schema: GraphQLSchema) -> None:
         roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
         for kind, root in roots.items():
             fields = [*(root.fields if root else ()), *META_FIELDS, SEVERAL]

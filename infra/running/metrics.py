@@ -7,7 +7,7 @@ dead worker are removed. Labels are our own words and the schema's, never text f
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -130,6 +130,7 @@ class Metrics:
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
         self._registry = registry = CollectorRegistry()
+        self._unprepared: list[Callable[[], None]] = []  # left for the first sample
         requests, by = "GraphQL requests, by their one root field.", ("kind", "field", "outcome")
         self.requests = _Children(Counter("igob_requests", requests, by, registry=registry))
         self._requests_counted: dict[tuple[str, str, str], int] = {}  # since the last sample
@@ -144,7 +145,7 @@ class Metrics:
             )
         )
         self.commands = _Children(Counter("igob_commands", "Commands.", ("command", "outcome"), registry=registry))
-        self.commands.prepare((kind.__name__, outcome) for kind in DECISIONS for outcome in COMMAND_OUTCOMES)
+        self.prepare_later(self._prepare_commands)
         self.batch = Histogram(
             "igob_batch_commands", "Commands that are appended together.", buckets=BATCH_BUCKETS, registry=registry
         )
@@ -167,6 +168,13 @@ class Metrics:
     def _gauge(self, name: str, what: str, mode: Literal["livesum", "livemax"] = "livesum") -> Gauge:
         return Gauge(name, what, multiprocess_mode=mode, registry=self._registry)
 
+    def _prepare_commands(self) -> None:
+        self.commands.prepare((kind.__name__, outcome) for kind in DECISIONS for outcome in COMMAND_OUTCOMES)
+
+    def prepare_later(self, prepare: Callable[[], None]) -> None:
+        """Have something prepared before anybody sees the metrics: at the first sample or page."""
+        self._unprepared.append(prepare)
+
     def count_request(self, kind: str, field: str, outcome: str, duration_s: float | None = None) -> None:
         """Count a request in this process; `flush` adds it to the shared metrics, which take microseconds per count."""
         labels = kind, field, outcome
@@ -179,6 +187,8 @@ class Metrics:
 
     def flush(self) -> None:
         """Add the counts since the last flush to the shared metrics."""
+        while self._unprepared:
+            self._unprepared.pop()()
         for labels, number in self._requests_counted.items():
             self.requests[labels].inc(number)
         self._requests_counted.clear()

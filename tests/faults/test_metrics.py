@@ -7,7 +7,6 @@ import psutil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.running.places import FOLDER
 from tests.faults.rig import wait_for
 from tests.faults.test_serve import pids, register
 from tests.serving import STOP_S, Serving, get, home
@@ -42,7 +41,9 @@ def registered(url: str) -> set[float]:
 
 
 def folder_of(server: Serving) -> Path:
-    return Path(server.workers()[0].environ()[FOLDER])
+    """Where its workers count: the folder of the file by which the server holds it."""
+    files = psutil.Process(server.process.pid).open_files()
+    return next(Path(file.path).parent for file in files if file.path.endswith("/server"))
 
 
 def counted(folder: Path) -> list[float]:
