@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.graphql.engine.cursors import CURSOR_LENGTH_MAX, Cursors
-from api.graphql.paging import Wanted
+from api.graphql.paging.cursors import CURSOR_LENGTH_MAX, Cursors
+from api.graphql.paging.pages import Wanted
 from domain.decider import build
 from domain.people.dependants import DeclareDependant
 from domain.queues.opening import CloseLine

@@ -1,13 +1,11 @@
 """Cursors: places in a list, as texts that mean nothing to clients."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Any
 
 import msgspec
 
 from infra.running.secret import Secret
-
-Key = tuple[Any, ...]
+from projections.engine.keyset import Key
 
 CURSOR_LENGTH_MAX = 1_000
 TAG_BYTES = 8
