@@ -16,10 +16,10 @@ _encode = msgspec.json.Encoder().encode
 class Cursors:
     """The cursors of one list.
 
-    A cursor is base64url of a tag and of the item's key in JSON. Readable keys would do as well, but clients would come
-    to make and take apart their own, and the order of a list could never change. The tag depends on the list and the
-    city's secret: a cursor of another list, a cut one and one that somebody made up are told from a right one in the
-    same way, so that no list has to check the values in it.
+    A cursor is base64url of a tag and the item's key in JSON. It is opaque, because clients that can read keys start to
+    build their own cursors, and then the order of a list can never change. The tag depends on the list and the city's
+    secret: cursors of other lists, incomplete ones and invented ones are all recognised by it, so no list has to check
+    the values of a key.
 
     `decoder` reads a key; `of_list` tells the list from all others.
     """
