@@ -17,8 +17,8 @@ from locust.exception import StopUser
 
 SLOTS_WANTED = 5_000
 PAGE = 25  # with 50 slots each: a query has a limit of values
-HOSPITALS = "{ hospitals(first: 100) { nodes { id } } }"
-AGENDAS = """query ($hospital: ID!, $day: Date!, $after: String, $page: Int!) {
+HOSPITALS = "{ hospitals(first: 100) { nodes { code } } }"
+AGENDAS = """query ($hospital: String!, $day: Date!, $after: String, $page: Int!) {
   agendas(hospital: $hospital, onOrAfter: $day, first: $page, after: $after) {
     nodes { id slots(first: 50, state: FREE) { nodes { number } } } pageInfo { endCursor hasNextPage } } }"""
 REGISTER = """mutation ($input: RegisterPersonInput!) {
@@ -57,7 +57,7 @@ class Citizen(FastHttpUser):
         for hospital in (self.ask("hospitals", HOSPITALS) or {"nodes": []})["nodes"]:
             after, more = None, True
             while more and len(free) < SLOTS_WANTED:
-                wanted = {"hospital": hospital["id"], "day": day, "page": PAGE, "after": after}
+                wanted = {"hospital": hospital["code"], "day": day, "page": PAGE, "after": after}
                 found = self.ask("agendas", AGENDAS, **wanted)
                 if found is None:
                     return

@@ -19,8 +19,8 @@ import httpx
 AT_ONCE = 8
 TIMEOUT_S = 30.0
 PAGE = 25  # with 50 slots each: a query has a limit of values
-HOSPITALS = "{ hospitals(first: 100) { nodes { id } } }"
-AGENDAS = """query ($hospital: ID!, $day: Date!, $after: String, $page: Int!) {
+HOSPITALS = "{ hospitals(first: 100) { nodes { code } } }"
+AGENDAS = """query ($hospital: String!, $day: Date!, $after: String, $page: Int!) {
   agendas(hospital: $hospital, onOrAfter: $day, first: $page, after: $after) {
     nodes { id slots(first: 50, state: FREE) { nodes { number } } } pageInfo { endCursor hasNextPage } } }"""
 REGISTER = """mutation ($input: RegisterPersonInput!) {
@@ -53,7 +53,7 @@ class City:
         for hospital in self.ask(HOSPITALS)["hospitals"]["nodes"]:
             page: dict[str, Any] = {"hasNextPage": True, "endCursor": None}
             while page["hasNextPage"]:
-                wanted = {"hospital": hospital["id"], "day": day, "page": PAGE, "after": page["endCursor"]}
+                wanted = {"hospital": hospital["code"], "day": day, "page": PAGE, "after": page["endCursor"]}
                 found = self.ask(AGENDAS, **wanted)["agendas"]
                 page = found["pageInfo"]
                 yield from ((one["id"], slot["number"]) for one in found["nodes"] for slot in one["slots"]["nodes"])

@@ -63,7 +63,7 @@ WARMUP_S = 1.0
 LANE_WARMUP_S = 8.0  # a new lane loads every agenda once
 
 AVAILABILITY_QUERY = """{ availability(specialty: "%s", onOrAfter: "%s", to: "%s") {
-  freeSlots nextFree { agenda slot start minutes } days { date freeSlots } } }"""
+  freeSlots nextFree { slot start minutes } days { date freeSlots } } }"""
 
 
 class Waits(msgspec.Struct):

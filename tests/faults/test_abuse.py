@@ -163,14 +163,14 @@ def many(work: Callable[[int], Any], times: int) -> list[Any]:
     [
         (nested(21), "fields within each other"),
         ("{ " + "a{" * 600 + "b" + "}" * 600 + " }", "nested too deeply"),
-        ('{ hospital(id: ' + "[" * 900 + "]" * 900 + ") { id } }", "nested too deeply"),
+        ('{ hospital(code: ' + "[" * 900 + "]" * 900 + ") { id } }", "nested too deeply"),
         ("{ " + "__typename " * (TOKENS_MAX + 1) + "}", f"more than {TOKENS_MAX} tokens"),
         ("{ " + " ".join(f"a{n}: __typename" for n in range(600)) + " }", "aliases"),
         ("{ " + " ".join(f"...f{n}" for n in range(600)) + " }", "Unknown fragment"),
         ("{ ...a } fragment a on Query { ...b ...b } fragment b on Query { ...a ...a }", "within itself"),
         (doubling(60), "fields, fragments expanded"),
         ("{ __typename }" + "#" * CHARACTERS_MAX, f"longer than {CHARACTERS_MAX} characters"),
-        ('{ hospital(id: "\\ud800") { id } }', "Invalid Unicode escape"),
+        ('{ hospital(code: "\\ud800") { id } }', "Invalid Unicode escape"),
     ],
     ids=["deep", "deeper", "brackets", "tokens", "aliased", "fragments", "cyclic", "exponential", "long", "surrogate"],
 )  # fmt: skip

@@ -34,7 +34,7 @@ BOARD_NOW = f"query ($id: ID!) {{ line(id: $id) {{ {SHOWN} }} }}"
 CALL = "mutation ($input: CallNextInput!) { callNext(input: $input) { position errors { code } } }"
 TAKE = """mutation ($input: TakeTurnInput!) { takeTurn(input: $input) {
   turn { id number ahead expected { middleSeconds } } position
-  errors { code ... on NotBefore { at } ... on HasATurn { turn } } } }"""
+  errors { code ... on NotBefore { at } ... on HasATurn { number } } } }"""
 
 
 class Office:
