@@ -51,7 +51,7 @@ test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromiu
 		tests/infra/log/test_lane.py tests/infra/log/test_append.py tests/infra/postgres/test_libpq.py tests/infra/postgres/test_prepared.py \
 		tests/infra/log/test_persons.py tests/infra/postgres/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
 		tests/projections tests/conformance/test_recorder.py tests/conformance/test_projection_runner.py \
-		tests/api/test_appointments.py tests/api/test_people.py tests/api/test_views.py tests/api/access/test_acquaintance.py
+		tests/api/test_appointments.py tests/api/test_people.py tests/api/test_views.py tests/api/access/test_person_lookup.py
 
 bench: $(VENV)/.dev  ## micro-benchmarks; a dated result goes to bench/results/
 	$(BIN)/python -m bench.micro

@@ -14,7 +14,7 @@ from api.access.identity import ANONYMOUS, KeysUnknown, WrongToken
 from api.access.rates import address_of
 from api.contexts import figures, load_domain, read_models
 from api.descriptions import TRANSLATIONS
-from api.graphql.context import Context, Services, TurnedAway, freshness_shown
+from api.graphql.context import Context, RequestRejected, Services, freshness_to_json
 from api.graphql.engine.documents import Documents
 from api.graphql.engine.execution import Engine
 from api.graphql.engine.trusted import Trusted, load_trusted
@@ -172,9 +172,11 @@ class Application:
             self._count_address(context, headers, peer)
             context.charge()  # guessing tokens counts as well
             challenge = {"www-authenticate": 'Bearer error="invalid_token"'}
-            raise TurnedAway(401, TokenInvalid(), context.language, **challenge) from None
+            raise RequestRejected(401, TokenInvalid(), context.language, **challenge) from None
         except KeysUnknown:
-            raise TurnedAway(503, ServiceUnavailable(), context.language, **{"retry-after": str(RETRY_S)}) from None
+            raise RequestRejected(
+                503, ServiceUnavailable(), context.language, **{"retry-after": str(RETRY_S)}
+            ) from None
         if not context.actor.subject:
             self._count_address(context, headers, peer)
         if peer is not None:
@@ -269,7 +271,7 @@ async def readyz(services: Services) -> JSONResponse:
         views = await _within(READY_TIMEOUT_S, services.views.freshness(read_models()))
     except (Unavailable, TimeoutError):
         return JSONResponse({"status": "the database does not answer"}, status_code=503)
-    shown = {name: freshness and freshness_shown(freshness) for name, freshness in views.items()}
+    shown = {name: freshness and freshness_to_json(freshness) for name, freshness in views.items()}
     return JSONResponse({"status": "ready", "position": str(head), "views": shown})
 
 

@@ -57,9 +57,9 @@ class Answered(Protocol):
 
 def correlation_of(headers: Headers) -> str:
     """The correlation id of a request: the client's if it is valid, else the trace's id, else a new one."""
-    said = headers.get(CORRELATION)
-    if said is not None and _SOUND.fullmatch(said):
-        return said.decode()
+    name = headers.get(CORRELATION)
+    if name is not None and _SOUND.fullmatch(name):
+        return name.decode()
     traceparent = traceparent_of(headers)
     return (traceparent and trace_of(traceparent)) or new_correlation()
 
@@ -80,8 +80,8 @@ def new_correlation() -> str:
 
 
 def traceparent_of(headers: Headers) -> str:
-    said = headers.get(b"traceparent")
-    return "" if said is None else said.decode("latin-1").strip()
+    value = headers.get(b"traceparent")
+    return "" if value is None else value.decode("latin-1").strip()
 
 
 class Requests:

@@ -23,15 +23,15 @@ from bench.machine import Machine, commit, machine
 from bench.queue_csv import History, HistoryRefused, read_history
 from domain.decider import Event
 from domain.identifiers import TurnId
-from domain.queues import experience as experiences
 from domain.queues import wait
-from domain.queues.experience import Experience
+from domain.queues import wait_model as models
 from domain.queues.learning import Learner, Note
 from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
 from domain.queues.line_now import LineNow
 from domain.queues.order import ahead_of_new, calls_to_come
 from domain.queues.policy import Priority
 from domain.queues.wait import Expectations, Wait
+from domain.queues.wait_model import WaitModel
 from infra.reactions.queues.lines import LEARNED_DAYS_MAX
 
 TICK = timedelta(minutes=10)
@@ -58,8 +58,8 @@ class Sample(msgspec.Struct):
 class _Recorded(Learner):
     """Also records what the simpler methods learn from: people ahead, counters and actual wait of each note."""
 
-    def __init__(self, experience: Experience, seen: list[tuple[int, int, float]]) -> None:
-        super().__init__(experience)
+    def __init__(self, model: WaitModel, seen: list[tuple[int, int, float]]) -> None:
+        super().__init__(model)
         self.seen = seen
 
     def waited(self, note: Note, actual_s: float) -> None:
@@ -70,8 +70,8 @@ class _Recorded(Learner):
 class Replay:
     """Feeds events to a wait model and takes its estimates, as the server does."""
 
-    def __init__(self, experience: Experience) -> None:
-        self.experience = experience
+    def __init__(self, model: WaitModel) -> None:
+        self.model = model
         self.days = self.events = 0
         self.learning_s = 0.0  # of CPU time
         self.service_s: list[float] = []
@@ -80,27 +80,27 @@ class Replay:
     @property
     def busy_mean_s(self) -> float:
         """The mean time for which a call keeps a counter busy."""
-        tallies = [*self.experience.served, self.experience.absent]
+        tallies = [*self.model.served, self.model.absent]
         count = sum(tally.count for tally in tallies)
-        return sum(tally.seconds for tally in tallies) / count if count else experiences.ASSUMED_S
+        return sum(tally.seconds for tally in tallies) / count if count else models.ASSUMED_S
 
     def learn(self, day: Day) -> None:
         """Learn from a day."""
         self.days += 1
-        learner, events = _Recorded(self.experience, self.seen), events_of(day)
+        learner, events = _Recorded(self.model, self.seen), events_of(day)
         began = time.process_time()
         for _, event in events:
             learner.tell(event)
         self.learning_s += time.process_time() - began
         self.events += len(events)
-        self.experience = learner.experience
+        self.model = learner.model
         self.service_s += [
             (turn.ended_at - turn.started_at).total_seconds() for turn in day.turns if turn.started_at and turn.ended_at
         ]
 
     def test(self, day: Day, *, today: bool = False) -> list[Sample]:
         """The estimates of a day with the actual waits; `today`: the day is also learned while it goes on."""
-        tested = _Tested(self.experience, today=today)
+        tested = _Tested(self.model, today=today)
         tick: datetime | None = None
         for at, event in events_of(day):
             tick = tick or at
@@ -114,9 +114,9 @@ class Replay:
 class _Tested:
     """One day on which estimates are made."""
 
-    def __init__(self, experience: Experience, *, today: bool) -> None:
-        self.experience = experience
-        self.today = Learner(experience) if today else None
+    def __init__(self, model: WaitModel, *, today: bool) -> None:
+        self.model = model
+        self.today = Learner(model) if today else None
         self.line = Line()
         self.asked: dict[TurnId, list[tuple[Moment, datetime, int, int, Wait]]] = {}
         self.samples: list[Sample] = []
@@ -124,7 +124,7 @@ class _Tested:
     def tell(self, at: datetime, event: Event) -> None:
         if isinstance(event, TurnTaken):
             ahead = ahead_of_new(self.line, event.priority)
-            found = LineNow(self.line, at, self.experience).expected(event.priority, ahead)
+            found = LineNow(self.line, at, self.model).expected(event.priority, ahead)
             self._keep(event.turn, "taken", at, ahead, found)
         elif isinstance(event, TurnCalled):
             for moment, when, ahead, counters, estimate in self.asked.pop(event.turn, ()):
@@ -135,11 +135,11 @@ class _Tested:
 
     def tick(self, at: datetime) -> None:
         """Estimate for every waiting turn. Then learn from today, if that is enabled."""
-        now = LineNow(self.line, at, self.experience)
+        now = LineNow(self.line, at, self.model)
         for ahead, turn in enumerate(calls_to_come(self.line)):
             self._keep(turn, "later", at, ahead, now.expected(self.line.turns[turn].priority, ahead))
         if self.today:
-            self.experience = self.today.experience
+            self.model = self.today.model
 
     def _keep(self, turn: TurnId, moment: Moment, at: datetime, ahead: int, found: Wait | None) -> None:
         if found:
@@ -185,7 +185,7 @@ def spread(replay: Replay) -> Method:
 
 def constant(replay: Replay) -> Method:
     """People ahead × configured minutes ÷ counters, from 0.8 to 1.0 of it; the mean service time, rounded up."""
-    configured_s = 60 * ceil(statistics.fmean(replay.service_s or [experiences.ASSUMED_S]) / 60)
+    configured_s = 60 * ceil(statistics.fmean(replay.service_s or [models.ASSUMED_S]) / 60)
     factors = (0.8, 0.8, 0.9, 1.0, 1.0)
     return lambda sample: [sample.ahead * configured_s / sample.counters * factor for factor in factors]
 
@@ -341,23 +341,21 @@ class HeldOut:
 
 def learned(known: Sequence[Day]) -> Replay:
     """A replay that has learned these days."""
-    replay = Replay(Experience())
+    replay = Replay(WaitModel())
     for day in known:
         replay.learn(day)
     return replay
 
 
-def us_per_expectation(experience: Experience) -> float:
+def us_per_expectation(model: WaitModel) -> float:
     """CPU time per estimate, for a whole line at once; the minimum of several runs."""
     now = datetime(2026, 11, 26, 14, tzinfo=UTC)
     counters = [now - timedelta(seconds=100 * number) for number in range(6)]
-    turns: list[tuple[Priority, int]] = [
-        (list(experiences.PRIORITIES)[ahead % 3], ahead) for ahead in range(LINE_LENGTH)
-    ]
+    turns: list[tuple[Priority, int]] = [(list(models.PRIORITIES)[ahead % 3], ahead) for ahead in range(LINE_LENGTH)]
     took_s = []
     for _ in range(TIMED_TIMES):
         began = time.process_time()
-        expectations = Expectations(experience, now, counters)
+        expectations = Expectations(model, now, counters)
         for priority, ahead in turns:
             expectations.of(priority, ahead)
         took_s.append(time.process_time() - began)
@@ -394,7 +392,7 @@ def _result(source: str, replay: Replay, began_load: float, **rows: list[Row]) -
         machine=machine({}, load=began_load),
         source=source,
         quantiles=wait.QUANTILES,
-        us_per_expectation=us_per_expectation(replay.experience),
+        us_per_expectation=us_per_expectation(replay.model),
         us_per_event=round(1e6 * replay.learning_s / max(1, replay.events), 1),
         **rows,
     )

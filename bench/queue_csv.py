@@ -12,7 +12,7 @@ from typing import get_args
 
 from bench.day import Day, Opening, Outcome, Turn
 from domain.calendar import TIME_ZONE, local_date
-from domain.queues.experience import PRIORITIES
+from domain.queues.wait_model import PRIORITIES
 
 COLUMNS = ("service", "turn", "class", "taken_at", "called_at", "started_at", "ended_at", "counter", "outcome")
 REQUIRED = ("taken_at", "started_at", "ended_at", "counter")

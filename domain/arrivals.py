@@ -32,8 +32,8 @@ from domain.people.dependants import birthday
 from domain.queues.calling import HasATurn
 from domain.queues.line import LIVE, Line, TurnTaken
 from domain.queues.line import stream as line_stream
-from domain.queues.opening import running
-from domain.queues.turns import Channel, taken
+from domain.queues.opening import opening_if_open
+from domain.queues.turns import Channel, turn_taken
 
 PREFERENCE_AGE_YEARS = 60
 
@@ -62,7 +62,7 @@ def take_turn_by_age(command: TakeTurnByAge, line: Line, person: Person, *, now:
     born = person.registered.birth_date if person.registered else None
     if born is None or local_date(now) < birthday(born, PREFERENCE_AGE_YEARS):
         raise NotPreferential(path="reason", limit=PREFERENCE_AGE_YEARS)
-    yield from taken(
+    yield from turn_taken(
         line,
         command.turn,
         priority="PREFERENTIAL",
@@ -128,7 +128,7 @@ def _taken_for(
 ) -> Iterator[tuple[StreamName, TurnTaken]]:
     if command.turn in line.turns:
         return
-    opened = running(line, now, "line")
+    opened = opening_if_open(line, now, "line")
     slot = live_slot(agenda, command.appointment)
     if opened.hospital != hospital_of(command.appointment):
         raise AppointmentElsewhere(path="appointment")
@@ -140,7 +140,7 @@ def _taken_for(
     earlier = line.appointments.get(command.appointment)
     if earlier and line.turns[earlier].state in LIVE | {"SERVED", "TRANSFERRED"}:
         raise HasATurn(path="appointment", turn=earlier, number=line.turns[earlier].shown)
-    yield from taken(
+    yield from turn_taken(
         line,
         command.turn,
         priority="APPOINTMENT",

@@ -20,9 +20,9 @@ _NUMBER = re.compile(r"^Expected `(?:int|float)` (?P<bound>[<>]=? .+)$")
 
 def refusal_of(error: msgspec.ValidationError) -> InvalidInput:
     """The refusal that names the wrong field and describes a valid value."""
-    said = str(error)
-    where = _WHERE.search(said)
-    what = said[: where.start()] if where else said
+    text = str(error)
+    where = _WHERE.search(text)
+    what = text[: where.start()] if where else text
     steps = re.findall(r"\w+", where["path"]) if where else []
     field = _FIELD.search(what)
     path = ".".join([*steps, field["field"]] if field else steps)

@@ -199,13 +199,13 @@ class Identities:
     async def _claims(self, token: str, now: datetime) -> Mapping[str, Any]:
         """The claims of a valid token. Raises WrongToken and what `_decode` raises."""
         try:
-            said = self._decode(token)
+            decoded = self._decode(token)
         except InvalidKeyIdError:  # it may be signed by a new key
             await self._keys.look_again()
-            said = self._decode(token)
-        _check_type(said.header.get("typ", "JWT"), said.claims.get("typ", CLAIMED_TYPE))
-        _check_claims(said.claims, issuer=self._keys.issuer, audience=self._settings.oidc_audience, now=now)
-        return said.claims
+            decoded = self._decode(token)
+        _check_type(decoded.header.get("typ", "JWT"), decoded.claims.get("typ", CLAIMED_TYPE))
+        _check_claims(decoded.claims, issuer=self._keys.issuer, audience=self._settings.oidc_audience, now=now)
+        return decoded.claims
 
     def _decode(self, token: str) -> jwt.Token:
         """The decoded token, if one of the keys signed it. Raises one of `_FAULTS`, or KeysUnknown."""
@@ -214,9 +214,9 @@ class Identities:
         return jwt.decode(token, self._keys.now, registry=self._registry)
 
     def _actor_of(self, claims: Mapping[str, Any], token: str) -> Actor:
-        said = _texts(_claim(claims, self._settings.oidc_roles_claim))
+        claimed = _texts(_claim(claims, self._settings.oidc_roles_claim))
         allowed = GIVEN | {"developer"} if self._keys.development else GIVEN
-        given = {role for role in said if role in allowed}
+        given = {role for role in claimed if role in allowed}
         identity = self._identity(_claim(claims, self._settings.oidc_identity_claim))
         if identity:
             given.add("citizen")
@@ -237,12 +237,12 @@ class Identities:
             proof=Proof(token, self._keys.generation),
         )
 
-    def _identity(self, said: Any) -> str:
+    def _identity(self, number: Any) -> str:
         """The digest of an identity number; "" for an invalid one."""
-        if isinstance(said, int) and not isinstance(said, bool):
-            said = str(said)
+        if isinstance(number, int) and not isinstance(number, bool):
+            number = str(number)
         try:
-            return self._secret.identity_digest(ci_key(parse_ci(said))) if isinstance(said, str) else ""
+            return self._secret.identity_digest(ci_key(parse_ci(number))) if isinstance(number, str) else ""
         except Rejected:
             return ""
 
@@ -286,12 +286,12 @@ def _claim(claims: Mapping[str, Any], path: str) -> Any:
     return claims.get(path, found)
 
 
-def _texts(said: Any) -> Collection[str]:
+def _texts(claim: Any) -> Collection[str]:
     """The texts of a claim: one text or a list of texts. Other values are ignored."""
-    if isinstance(said, str):
-        return (said,)
-    return [text for text in said if isinstance(text, str)] if isinstance(said, list) else ()
+    if isinstance(claim, str):
+        return (claim,)
+    return [text for text in claim if isinstance(text, str)] if isinstance(claim, list) else ()
 
 
-def _codes(said: Any) -> frozenset[str]:
-    return frozenset([code for code in _texts(said) if fits(SLUG, code)][:SCOPES_MAX])
+def _codes(claim: Any) -> frozenset[str]:
+    return frozenset([code for code in _texts(claim) if fits(SLUG, code)][:SCOPES_MAX])

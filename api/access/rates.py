@@ -78,8 +78,8 @@ def address_of(peer: str, headers: Mapping[bytes, bytes], header: str) -> str:
 
     Of a list only the last element counts: the proxy added it, and the client may have made up all before it.
     """
-    said = headers.get(header.lower().encode(), b"").decode("latin-1").rpartition(",")[2] if header else ""
-    return _home(said) or _home(peer)
+    forwarded = headers.get(header.lower().encode(), b"").decode("latin-1").rpartition(",")[2] if header else ""
+    return _home(forwarded) or _home(peer)
 
 
 @lru_cache(ADDRESSES_MAX)

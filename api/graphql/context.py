@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from strawberry.dataloader import DataLoader
 
-from api.access.acquaintance import Acquaintance
 from api.access.grant import Grant
 from api.access.identity import Actor, Identities
+from api.access.person_lookup import PersonLookup
 from api.access.rates import Rates, TooManyRequests
 from api.graphql.engine.limits import QueryTooLarge
 from api.graphql.engine.live import Change, Following, Live, Snapshot
@@ -71,7 +71,7 @@ class Services:
         self.settings = settings
         self.now = now
         self.live = Live(core.log)
-        self.acquaintance = Acquaintance(core.log)
+        self.person_lookup = PersonLookup(core.log)
         self._of_contexts: dict[type[ProcessService], ProcessService] = {}
 
     def of(self, kind: type[S]) -> S:
@@ -158,18 +158,18 @@ class Context:
         )
 
     def charge(self, requests: int = 1) -> None:
-        """Charge requests to the actor's rate limit. Raises TurnedAway."""
+        """Charge requests to the actor's rate limit. Raises RequestRejected."""
         try:
             self.services.rates.charge(self.actor.subject, self.address, requests)
         except TooManyRequests as refusal:
             again = {"retry-after": str(refusal.seconds)}
-            raise TurnedAway(TOO_MANY, refusal, self.language, **again) from None
+            raise RequestRejected(TOO_MANY, refusal, self.language, **again) from None
 
     def extensions(self) -> dict[str, Any]:
         """The cost of the answer, and the freshness of the read models that it used."""
         extensions: dict[str, Any] = {"cost": self.cost} if self.cost else {}
         if self.freshness:
-            extensions["freshness"] = {name: freshness_shown(found) for name, found in self.freshness.items()}
+            extensions["freshness"] = {name: freshness_to_json(found) for name, found in self.freshness.items()}
         return extensions
 
     def forget_reads(self) -> None:
@@ -306,7 +306,7 @@ def _can_be_stored(name: str) -> bool:
 TOO_MANY = 429
 
 
-class TurnedAway(Exception):
+class RequestRejected(Exception):
     """A request is rejected before it is executed, with an HTTP status, a refusal and extra headers."""
 
     def __init__(self, status: int, refusal: Rejected, language: Language, **headers: str) -> None:
@@ -317,7 +317,7 @@ class TurnedAway(Exception):
         self.headers = headers
 
 
-def freshness_shown(freshness: Freshness) -> dict[str, Any]:
+def freshness_to_json(freshness: Freshness) -> dict[str, Any]:
     """How fresh a read model is, as clients see it."""
     return {
         "position": str(freshness.position),

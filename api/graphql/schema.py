@@ -12,7 +12,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from api.contexts import graphql_modules
 from api.graphql import errors
-from api.graphql.engine.resolvers import ask_plainly
+from api.graphql.engine.resolvers import set_direct_resolvers
 from api.graphql.engine.values import HINT
 from api.graphql.errors import UserError
 from api.graphql.fields import RootField
@@ -52,7 +52,7 @@ def schema_of(modules: Iterable[ModuleType]) -> strawberry.Schema:
     )
     for name, hint in SCALAR_HINTS.items():
         schema._schema.type_map[name].extensions[HINT] = hint
-    ask_plainly(schema._schema)
+    set_direct_resolvers(schema._schema)
     _guard(schema._schema, fields)
     return schema
 

@@ -16,7 +16,7 @@ CLOSE_TIMEOUT_S = 1
 PING_EVERY_S = 30
 TOKEN_CHECKED_EVERY_S = 10.0
 
-DEAF = "you do not read what you are sent"
+SLOW_READER = "you do not read what you are sent"
 
 
 class Places:

@@ -16,7 +16,7 @@ import orjson
 from graphql import OperationType
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.graphql.context import Context, TurnedAway
+from api.graphql.context import Context, RequestRejected
 from api.graphql.engine.execution import Asked, Engine, InternalError, NotHere
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import Position
@@ -138,13 +138,13 @@ class Endpoint:
         body = _encoded(reply.body)
         if reply.media == EVENT_STREAM:
             body = as_events(body)
-        said = [
+        sent = [
             (b"content-type", f"{reply.media}; charset=utf-8".encode()),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             *((name.encode(), value.encode()) for name, value in reply.headers.items()),
         ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": said})
+        await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
     @staticmethod
@@ -179,13 +179,13 @@ class Endpoint:
             # Before the body is read: that of a stranger may be long.
             context = await self._introduce(headers, request.peer)
             context.resumes_after = _last_event_id(headers)
-            said = _said_in_url(request.query) if method == "GET" else await _said_in_body(request)
-            return await self._answered(said, context, wanted, only_reads=method == "GET")
+            parameters = _request_of_url(request.query) if method == "GET" else await _request_of_body(request)
+            return await self._answered(parameters, context, wanted, only_reads=method == "GET")
         except Refused as refusal:
             self._requests.turned_away("error")
             shown = as_graphql_error(refusal.refusal, _language(headers)).formatted
             return _turned_away(headers, refusal.status, media, shown, {**refusal.headers, **last})
-        except TurnedAway as away:
+        except RequestRejected as away:
             self._requests.turned_away(away.outcome)
             return _turned_away(headers, away.status, media, away.error, {**away.headers, **last})
         except Malformed as fault:
@@ -201,15 +201,15 @@ class Endpoint:
             return _turned_away(headers, 500, media, failure.formatted, {NAMED: number})
 
     async def _answered(
-        self, said: dict[str, Any], context: Context, media: str, *, only_reads: bool
+        self, parameters: dict[str, Any], context: Context, media: str, *, only_reads: bool
     ) -> _Reply | _Stream:
         begun_s = time.perf_counter()
         asked = Asked(
-            said.get("query"),
-            said.get("variables") or {},
-            said.get("operationName"),
-            said.get("documentId"),
-            persisted_digest(said),
+            parameters.get("query"),
+            parameters.get("variables") or {},
+            parameters.get("operationName"),
+            parameters.get("documentId"),
+            persisted_digest(parameters),
         )
         try:
             found = await self._engine.answer(asked, context, READ_ONLY if only_reads else BOTH)
@@ -304,14 +304,14 @@ def _is_utf8(charset: str) -> bool:
     return charset.strip().strip('"').lower() in ("utf-8", "utf8")
 
 
-def _said_in_url(query: bytes) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    said.update(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+def _request_of_url(query: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    found.update(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     for name in ("variables", "extensions"):
-        said[name] = parse_json(said[name], name) if said.get(name) else None
-    said["operationName"] = said.get("operationName") or None  # an empty header counts as absent
-    check_request(said)
-    return said
+        found[name] = parse_json(found[name], name) if found.get(name) else None
+    found["operationName"] = found.get("operationName") or None  # an empty header counts as absent
+    check_request(found)
+    return found
 
 
 @lru_cache(HEADERS_MAX)
@@ -327,7 +327,7 @@ def _wrong_type(content_type: bytes) -> str:
     return ""
 
 
-async def _said_in_body(request: _Request) -> dict[str, Any]:
+async def _request_of_body(request: _Request) -> dict[str, Any]:
     headers, body = request.headers, request.body
     if wrong := _wrong_type(headers.get(b"content-type", b"")[:CONTENT_TYPE_LENGTH_MAX]):
         raise Refused(415, WrongContentType(wanted=wrong))
@@ -341,9 +341,9 @@ async def _said_in_body(request: _Request) -> dict[str, Any]:
             raise Refused(413, BodyTooLarge(limit=BODY_BYTES_MAX)) from None
         except TimeoutError:
             raise Refused(408, BodyTooSlow(seconds=BODY_READ_TIMEOUT_S)) from None
-    said: dict[str, Any] = parse_json(body, "body")
-    check_request(said, length_bytes=len(body))
-    return said
+    found: dict[str, Any] = parse_json(body, "body")
+    check_request(found, length_bytes=len(body))
+    return found
 
 
 def _encoded(body: dict[str, Any]) -> bytes:

@@ -5,5 +5,5 @@ from collections.abc import Awaitable, Callable
 from api.graphql.context import Context
 from api.telemetry import Headers
 
-# Makes the context, and charges the request to the peer's address unless that is None. Raises TurnedAway.
+# Makes the context, and charges the request to the peer's address unless that is None. Raises RequestRejected.
 Introduce = Callable[[Headers, str | None], Awaitable[Context]]

@@ -147,28 +147,28 @@ _decode_with_msgspec = msgspec.json.Decoder().decode
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
-def check_request(said: Any, *, length_bytes: int | None = None) -> None:
+def check_request(request: Any, *, length_bytes: int | None = None) -> None:
     """Raise Malformed unless this is `{query or documentId, variables?, operationName?, extensions?}`.
 
     A persisted query needs neither of the two, see `persisted_digest`.
 
     `length_bytes`: length of the text, if known. The values of a short text need not be counted.
     """
-    if not isinstance(said, dict):
+    if not isinstance(request, dict):
         form = '{"query": …, "variables": …, "operationName": …}'
         raise Malformed(en=f"The body must be an object: {form}.", es=f"El cuerpo debe ser un objeto: {form}.")
     for name in ("operationName", "documentId"):
-        if not isinstance(said.get(name), str | None):
+        if not isinstance(request.get(name), str | None):
             raise _wrong_field(name, en="a string, null or absent", es="un texto, null o no estar")
     for name in ("variables", "extensions"):
-        if not isinstance(said.get(name), dict | None):
+        if not isinstance(request.get(name), dict | None):
             raise _wrong_field(name, en="an object, null or absent", es="un objeto, null o no estar")
-    query = said.get("query")
-    named = query is None and (said.get("documentId") is not None or persisted_digest(said) is not None)
+    query = request.get("query")
+    named = query is None and (request.get("documentId") is not None or persisted_digest(request) is not None)
     if not named and not isinstance(query, str):
         raise _wrong_field("query", en="a string", es="un texto")
     may_be_too_many = length_bytes is None or length_bytes >= VALUES_MAX * VALUE_BYTES_MIN
-    if may_be_too_many and _has_more_values(said.get("variables"), VALUES_MAX):
+    if may_be_too_many and _has_more_values(request.get("variables"), VALUES_MAX):
         raise Malformed(
             en=f"`variables` has more than {VALUES_MAX} values.", es=f"`variables` tiene más de {VALUES_MAX} valores."
         )
@@ -178,15 +178,15 @@ def _wrong_field(name: str, *, en: str, es: str) -> Malformed:
     return Malformed(en=f"`{name}` must be {en}.", es=f"`{name}` debe ser {es}.")
 
 
-def persisted_digest(said: Mapping[str, Any]) -> str | None:
+def persisted_digest(request: Mapping[str, Any]) -> str | None:
     """The digest of a request by Apollo's protocol for automatic persisted queries; None if it has a document or an id.
 
     The digest is `extensions.persistedQuery.sha256Hash`. Whatever its version or form, the answer makes the client
     send the document.
     """
-    if said.get("query") is not None or said.get("documentId") is not None:
+    if request.get("query") is not None or request.get("documentId") is not None:
         return None
-    persisted = (said.get("extensions") or {}).get("persistedQuery")
+    persisted = (request.get("extensions") or {}).get("persistedQuery")
     return str(persisted.get("sha256Hash", "")) if isinstance(persisted, dict) else None
 
 

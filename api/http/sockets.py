@@ -23,14 +23,14 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
     SubscribeMessage,
 )
 
-from api.graphql.context import Context, TurnedAway
+from api.graphql.context import Context, RequestRejected
 from api.graphql.engine.execution import Asked, Engine, NotHere
 from api.graphql.engine.request_errors import as_graphql_error
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
-    DEAF,
     PING_EVERY_S,
     SEND_TIMEOUT_S,
+    SLOW_READER,
     Places,
     when_token_ends,
     with_timeout,
@@ -91,7 +91,7 @@ class Subscriptions:
         """Why another connection from this address is refused; "" if it is not. A place is taken before the login."""
         try:
             await self._introduce({}, peer_of(scope))
-        except TurnedAway as away:
+        except RequestRejected as away:
             return str(away)
         return ""
 
@@ -169,7 +169,7 @@ class _Connection:
         try:
             await with_timeout(SEND_TIMEOUT_S, self._send(message))
         except TimeoutError:
-            self._cut_off(TRY_AGAIN_LATER, DEAF)
+            self._cut_off(TRY_AGAIN_LATER, SLOW_READER)
             raise OSError("the client does not read") from None
 
 
@@ -183,20 +183,20 @@ def _check_message(message: Message) -> None:
             en=f"A message must not be larger than {MESSAGE_BYTES_MAX} bytes.",
             es=f"Un mensaje no puede tener más de {MESSAGE_BYTES_MAX} bytes.",
         )
-    said = parse_json(text, "message")
-    if not isinstance(said, dict) or not isinstance(said.get("type"), str):
+    message = parse_json(text, "message")
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
         raise Malformed(
             en='A message must be an object with a "type".', es='Un mensaje debe ser un objeto con un "type".'
         )
-    if said["type"] in ("subscribe", "complete"):
-        name = said.get("id")
+    if message["type"] in ("subscribe", "complete"):
+        name = message.get("id")
         if not isinstance(name, str) or not 1 <= len(name) <= ID_LENGTH_MAX:
             raise Malformed(
                 en=f"`id` must be a string of 1 to {ID_LENGTH_MAX} characters.",
                 es=f"`id` debe ser un texto de 1 a {ID_LENGTH_MAX} caracteres.",
             )
-    if said["type"] == "subscribe":
-        check_request(said.get("payload"))
+    if message["type"] == "subscribe":
+        check_request(message.get("payload"))
 
 
 class TooManySubscriptions(
@@ -219,16 +219,16 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
         return self.view.engine
 
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
-        said = message.get("payload")
-        if not self.connection_init_received and isinstance(said, dict | None):
+        payload = message.get("payload")
+        if not self.connection_init_received and isinstance(payload, dict | None):
             assert isinstance(self.websocket, ASGIWebSocketAdapter)
             assert isinstance(self.view, _Protocol)
             scope = self.websocket.ws.scope
             headers = headers_of(scope)
             try:
-                headers |= _authorization(said or {})
+                headers |= _authorization(payload or {})
                 self.context = await self.view.introduce(headers, peer_of(scope))
-            except TurnedAway as away:
+            except RequestRejected as away:
                 self.connection_init_received = True
                 self.context.services.requests.turned_away(away.outcome)
                 code = FORBIDDEN if away.status == UNAUTHORIZED else TRY_AGAIN_LATER
@@ -254,24 +254,26 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
     async def handle_ping(self, message: PingMessage) -> None:
         try:
             self.context.charge()
-        except TurnedAway as away:
+        except RequestRejected as away:
             await self.websocket.close(TRY_AGAIN_LATER, str(away))
         else:
             await super().handle_ping(message)
 
     async def handle_subscribe(self, message: SubscribeMessage) -> None:
-        context, said = self.context, cast("dict[str, Any]", message["payload"])
+        context, payload = self.context, cast("dict[str, Any]", message["payload"])
         # The library closes the connection of a client that has not initialised it, or uses an id twice.
         if self.connection_acknowledged and message["id"] not in self.operations:
             try:
                 context.charge()
                 if len(self.operations) >= SUBSCRIPTIONS_MAX:
                     raise TooManySubscriptions(limit=SUBSCRIPTIONS_MAX)
-                name, digest = said.get("documentId"), persisted_digest(said)
+                name, digest = payload.get("documentId"), persisted_digest(payload)
                 if name is not None or digest is not None:  # unknown to the library
-                    said["query"] = self._engine.trusted.text(said.get("query"), name, digest)
-            except (Rejected, TurnedAway) as refusal:
-                away = refusal if isinstance(refusal, TurnedAway) else TurnedAway(400, refusal, context.language)
+                    payload["query"] = self._engine.trusted.text(payload.get("query"), name, digest)
+            except (Rejected, RequestRejected) as refusal:
+                away = (
+                    refusal if isinstance(refusal, RequestRejected) else RequestRejected(400, refusal, context.language)
+                )
                 context.services.requests.turned_away(away.outcome)
                 await self.send_message({"id": message["id"], "type": "error", "payload": [away.error]})
                 return
@@ -309,9 +311,9 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[Context, None]):
             await self.websocket.ws.send_text(f"{head}{answer}}}")
 
 
-def _authorization(said: Mapping[str, Any]) -> dict[bytes, bytes]:
+def _authorization(payload: Mapping[str, Any]) -> dict[bytes, bytes]:
     """The authorization from connection_init: browsers do not let a page set headers of a WebSocket."""
-    for name, value in said.items():
+    for name, value in payload.items():
         if name.lower() == "authorization" and isinstance(value, str):
             return {b"authorization": value.encode(errors="replace")}
     return {}

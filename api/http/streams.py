@@ -16,9 +16,9 @@ from api.graphql.context import Context
 from api.graphql.engine.execution import Answer, Asked, Engine
 from api.http.connections import (
     CLOSE_TIMEOUT_S,
-    DEAF,
     PING_EVERY_S,
     SEND_TIMEOUT_S,
+    SLOW_READER,
     Places,
     when_token_ends,
 )
@@ -152,6 +152,6 @@ class _Stream:
             async with asyncio.timeout(SEND_TIMEOUT_S), self._sending:
                 await self._send(_part(text, more=more))
         except TimeoutError:
-            self._farewell = DEAF
+            self._farewell = SLOW_READER
             raise OSError("the client does not read") from None
         self._sent_at_s = time.monotonic()

@@ -73,8 +73,8 @@ def stream(guardian: SubjectId) -> str:
 def evolve(guardian: Guardian, event: Event) -> Guardian:
     match event:
         case DependantDeclared():
-            said = Dependency(relation=event.relation, declared_by=event.declared_by)
-            guardian.dependants[event.dependant] = said
+            dependency = Dependency(relation=event.relation, declared_by=event.declared_by)
+            guardian.dependants[event.dependant] = dependency
             guardian.declarations += 1
         case DependantConfirmed():
             if known := guardian.dependants.get(event.dependant):

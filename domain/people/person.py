@@ -40,7 +40,7 @@ class EmailHint(
 Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", EmailHint(), max_length=254)]  # "" for none
 
 
-class _Said(Event, subject="person"):
+class _PersonDetails(Event, subject="person"):
     """All data about a person."""
 
     person: SubjectId
@@ -54,11 +54,11 @@ class _Said(Event, subject="person"):
     email: Personal[str]
 
 
-class PersonRegistered(_Said, name="person_registered.v1", subject="person"):
+class PersonRegistered(_PersonDetails, name="person_registered.v1", subject="person"):
     pass
 
 
-class PersonCorrected(_Said, name="person_corrected.v1", subject="person"):
+class PersonCorrected(_PersonDetails, name="person_corrected.v1", subject="person"):
     """All data again, after a correction. None in a personal field means erased, never unchanged."""
 
 
@@ -235,8 +235,8 @@ def correct_person(
         raise IdentityTaken(path="identity")
     if command.birth_date:
         _refuse_birth_date(command.birth_date, local_date(now))
-    said = {field: value for field, value in asdict(command).items() if value is not None}
-    corrected = replace(known, **said)
+    changes = {field: value for field, value in asdict(command).items() if value is not None}
+    corrected = replace(known, **changes)
     if corrected == known:
         return
     if person.corrections >= CORRECTIONS_PER_PERSON_MAX:

@@ -20,8 +20,8 @@ from domain.queues.line import (
     stream,
     stream_of,
 )
-from domain.queues.opening import CounterNumber, counter_of, running
-from domain.queues.order import next_turn, told
+from domain.queues.opening import CounterNumber, counter_of, opening_if_open
+from domain.queues.order import next_turn, with_due_notices
 
 Outcome = Literal["DONE", "INCOMPLETE", "REFERRED"]
 
@@ -39,13 +39,13 @@ class CallNext(Command):
 
 @decides(CallNext, reads=lambda c: (stream(c.line),))
 def call_next(command: CallNext, line: Line, *, now: datetime) -> Decided:
-    running(line, now, "line")
+    opening_if_open(line, now, "line")
     _idle(line, command.counter)
     turn = next_turn(line)
     if turn is None:
         raise NobodyWaits(path="line")
     called = TurnCalled(turn=turn, counter=command.counter, called_at=now, call=command.call)
-    yield from ((stream(command.line), event) for event in told(line, [called], now))
+    yield from ((stream(command.line), event) for event in with_due_notices(line, [called], now))
 
 
 class NotNext(Rejected, es="El siguiente turno es {number}.", en="The next turn is {number}."):
@@ -61,7 +61,7 @@ class CallTurn(Command):
 
 @decides(CallTurn, reads=lambda c: (stream_of(c.turn),))
 def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
-    opened = running(line, now, "turn")
+    opened = opening_if_open(line, now, "turn")
     turn = turn_in(line, command.turn)
     if turn.state == "CALLED" and turn.counter == command.counter:
         return
@@ -72,7 +72,7 @@ def call_turn(command: CallTurn, line: Line, *, now: datetime) -> Decided:
     if direct and following and not opened.policy.direct_calls:
         raise NotNext(path="turn", number=line.turns[following].shown)
     called = TurnCalled(turn=command.turn, counter=command.counter, called_at=now, direct=direct)
-    yield from ((stream_of(command.turn), event) for event in told(line, [called], now))
+    yield from ((stream_of(command.turn), event) for event in with_due_notices(line, [called], now))
 
 
 class CounterBusy(
@@ -203,7 +203,7 @@ def _reads(command: Recall | StartService | FinishService | MarkAbsent) -> tuple
 
 @decides(Recall, reads=_reads)
 def recall(command: Recall, line: Line, *, now: datetime) -> Decided:
-    opened = running(line, now, "turn")
+    opened = opening_if_open(line, now, "turn")
     turn = turn_in(line, command.turn)
     refuse_unless(turn, "CALLED")
     if turn.calls > opened.policy.recalls_max:

@@ -1,15 +1,14 @@
 """Learns from the events of a line how long waits will be: see `wait`.
 
-The same log gives the same experience. `igob bench eta` uses it too.
+The same log gives the same model. `igob bench eta` uses it too.
 """
 
 from datetime import datetime, timedelta
 
 from domain.decider import Event, Value
 from domain.identifiers import TurnId
-from domain.queues import experience as learned
 from domain.queues import wait
-from domain.queues.experience import Experience
+from domain.queues import wait_model as learned
 from domain.queues.line import (
     CounterPaused,
     CounterResumed,
@@ -27,6 +26,7 @@ from domain.queues.line import (
 from domain.queues.order import calls_to_come
 from domain.queues.policy import Priority
 from domain.queues.wait import Basis, Expectations
+from domain.queues.wait_model import WaitModel
 
 NOTED_AGAIN = timedelta(minutes=10)
 LOOKED_AGAIN = timedelta(
@@ -60,10 +60,10 @@ def counters_of(line: Line) -> list[datetime | None]:
 
 
 class Learner:
-    """Takes the events of one line in order. `experience` is the initial one plus what was learned so far."""
+    """Takes the events of one line in order. `model` is the initial one plus what was learned so far."""
 
-    def __init__(self, experience: Experience) -> None:
-        self.experience = experience
+    def __init__(self, model: WaitModel) -> None:
+        self.model = model
         self.line = Line()
         self._notes: dict[TurnId, list[Note]] = {}
         self._looked_at: datetime | None = None  # when all waiting turns were last looked at
@@ -97,13 +97,13 @@ class Learner:
 
     def waited(self, note: Note, actual_s: float) -> None:
         """A turn was called `actual_s` seconds after the note was made."""
-        self.experience = wait.waited(self.experience, note.basis, actual_s)
+        self.model = wait.waited(self.model, note.basis, actual_s)
 
     def _taken(self, event: TurnTaken) -> None:
         if self._watched_until is None:
             self._watched_until = event.taken_at
         self._watch(event.taken_at)
-        self.experience = learned.taken(self.experience, at=event.taken_at, priority=class_of(event.priority))
+        self.model = learned.taken(self.model, at=event.taken_at, priority=class_of(event.priority))
 
     def _note(self, event: TurnTaken) -> None:
         """Note what is expected for the new turn, and now and then for those that were waiting already.
@@ -113,7 +113,7 @@ class Learner:
         at = event.taken_at
         look = self._looked_at is None or at - self._looked_at >= LOOKED_AGAIN
         due = self._due(at) if look else [(self.line.turns[event.turn], event.ahead)]
-        expectations = Expectations(self.experience, at, counters_of(self.line))
+        expectations = Expectations(self.model, at, counters_of(self.line))
         for turn, ahead in due:
             if basis := expectations.basis(class_of(turn.priority), ahead):
                 self._notes.setdefault(turn.turn, []).append(Note(ahead=ahead, basis=basis))
@@ -137,7 +137,7 @@ class Learner:
         self._watch(event.called_at)
         if turn is None or turn.first_called_at:
             return
-        self.experience = learned.called(self.experience)
+        self.model = learned.called(self.model)
         for note in self._notes.pop(event.turn, ()):
             self.waited(note, (event.called_at - note.basis.at).total_seconds())
 
@@ -152,7 +152,7 @@ class Learner:
         if turn.state == "WAITING":
             self._notes.pop(turn.turn, None)
             if turn.first_called_at is None:
-                self.experience = learned.left(self.experience)
+                self.model = learned.left(self.model)
         elif turn.state in ("CALLED", "SERVING"):
             self._ended(turn, at, came=turn.state == "SERVING")
 
@@ -161,9 +161,7 @@ class Learner:
         if self._watched_until and self.line.opened:
             since = self._watched_until
             until = self._watched_until = max(since, min(at, self.line.opened.closes_at))
-            self.experience = learned.staffed(
-                self.experience, since=since, until=until, counters=self.line.counters_open
-            )
+            self.model = learned.staffed(self.model, since=since, until=until, counters=self.line.counters_open)
 
     def _cost(self, counter: int, next_at: datetime | None) -> None:
         """Record how long the last turn kept a counter busy: until its next call, if somebody always waited."""
@@ -172,6 +170,6 @@ class Learner:
             return
         busy_s = ((next_at or done.ended_at) - done.called_at).total_seconds()
         if done.came:
-            self.experience = learned.served(self.experience, at=done.called_at, busy_s=busy_s)
+            self.model = learned.served(self.model, at=done.called_at, busy_s=busy_s)
         else:
-            self.experience = learned.absent(self.experience, busy_s=busy_s)
+            self.model = learned.absent(self.model, busy_s=busy_s)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from domain.copy_on_write import CopyOnWriteDict
 from domain.decider import Event, Instant, State, Stream, Value, evolves, names_stream_of
 from domain.identifiers import AppointmentId, CallId, HospitalId, LineId, SubjectId, TurnId, line_of
-from domain.queues.policy import Policy, shown_number
+from domain.queues.policy import Policy, format_number
 
 REQUEUED_BEHIND = 2
 LAST_CALLS_MAX = 10  # shown on the board
@@ -173,7 +173,7 @@ class Turn(Value):
 
     @property
     def shown(self) -> str:
-        return shown_number(self.priority, self.number)
+        return format_number(self.priority, self.number)
 
 
 class Counter(Value):

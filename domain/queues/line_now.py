@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from domain.identifiers import TurnId
-from domain.queues.experience import Experience
 from domain.queues.learning import class_of, counters_of
 from domain.queues.line import Line
 from domain.queues.order import ahead_at, ahead_of
 from domain.queues.wait import Expectations, Wait
+from domain.queues.wait_model import WaitModel
 
 LOOKED_UP_MAX = 2  # look-ups of a turn's place before an index of all waiting turns is built
 
@@ -15,13 +15,13 @@ LOOKED_UP_MAX = 2  # look-ups of a turn's place before an index of all waiting t
 class LineNow:
     """A line at a moment. What is to be expected may be asked later, too, when the line itself has gone on."""
 
-    def __init__(self, line: Line, now: datetime, experience: Experience) -> None:
+    def __init__(self, line: Line, now: datetime, model: WaitModel) -> None:
         self.line = line
         self.now = now
         opened = line.opened
         # Nobody is called any more: by the clock, whether somebody has closed it or not.
         self.is_over = line.closed is not None or (opened is not None and opened.closes_at <= now)
-        self._expectations = Expectations(experience, now, [] if self.is_over else counters_of(line))
+        self._expectations = Expectations(model, now, [] if self.is_over else counters_of(line))
         self._lookups = 0
         self._places: dict[str, dict[TurnId, int]] = {}
 

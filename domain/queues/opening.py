@@ -33,7 +33,7 @@ class LineNotOpenYet(Rejected, es="La fila abre el {at}.", en="The line opens on
     at: datetime
 
 
-def running(line: Line, now: datetime, path: str) -> LineOpened:
+def opening_if_open(line: Line, now: datetime, path: str) -> LineOpened:
     """The opening of a line that is open now. Raises Rejected if it is not."""
     opened = line.opened
     if opened is None:

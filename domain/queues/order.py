@@ -74,8 +74,8 @@ def ahead_at(line: Line, priority: str, own: int) -> int:
     return first + own + min((passed + first + own) // others_between, len(line.queue(shared)))
 
 
-def told(line: Line, recorded: list[Event], now: datetime) -> Iterator[Event]:
-    """The same events, followed by the notices that they make due: in the same commit, so that no notice is late."""
+def with_due_notices(line: Line, recorded: list[Event], now: datetime) -> Iterator[Event]:
+    """These events, followed by the notices that they make due, in the same commit, so that no notice is late."""
     yield from recorded
     if not line.notices and not any(isinstance(event, NoticeAsked) for event in recorded):
         return

@@ -5,7 +5,7 @@ from typing import Any
 from domain.identifiers import line_of
 from domain.outbox import Data, sends
 from domain.queues.line import Line, LineClosed, NoticeGiven, stream
-from domain.queues.policy import shown_number
+from domain.queues.policy import format_number
 
 
 @sends(
@@ -18,7 +18,7 @@ def notice_given(event: NoticeGiven) -> dict[str, Any]:
     return {
         "turn": event.turn,
         "line": line_of(event.turn),
-        "number": shown_number(event.priority, event.number),
+        "number": format_number(event.priority, event.number),
         "ahead": event.ahead,
         "minutes": event.minutes,
         "person": event.person,

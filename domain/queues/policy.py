@@ -51,6 +51,6 @@ class PolicyTerms(Policy, forbid_unknown_fields=True):
     early_minutes_max: Annotated[int, Meta(ge=0, le=720)] = 60
 
 
-def shown_number(priority: str, number: int) -> str:
+def format_number(priority: str, number: int) -> str:
     """The number on the board and on the paper ticket: A-017."""
     return f"{LETTERS.get(priority, 'X')}-{number:03d}"

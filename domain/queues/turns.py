@@ -36,8 +36,8 @@ from domain.queues.line import (
     stream,
     stream_of,
 )
-from domain.queues.opening import running
-from domain.queues.order import ahead_of, ahead_of_new, notice_of, told
+from domain.queues.opening import opening_if_open
+from domain.queues.order import ahead_of, ahead_of_new, notice_of, with_due_notices
 from domain.queues.policy import Priority
 
 TURNS_PER_LINE_MAX = 50_000
@@ -72,7 +72,7 @@ def take_turn(command: TakeTurn, line: Line, *, now: datetime) -> Decided:
         )
     if command.person is None and command.channel == "WEB":
         raise InvalidInput(path="person", hint=OpaqueHint())
-    yield from taken(
+    yield from turn_taken(
         line,
         command.turn,
         priority="PREFERENTIAL" if command.reason else "NORMAL",
@@ -99,7 +99,7 @@ class TooManyTurns(
     limit: int
 
 
-def taken(
+def turn_taken(
     line: Line,
     turn: TurnId,
     *,
@@ -113,7 +113,7 @@ def taken(
     """A new turn at the end of its class; nothing if it was taken before. Raises Rejected."""
     if turn in line.turns:
         return
-    opened = running(line, now, "line")
+    opened = opening_if_open(line, now, "line")
     if line_of(turn) != opened.line:
         raise InvalidInput(path="turn", hint=OpaqueHint())
     if now >= opened.last_turn_at:
@@ -164,7 +164,7 @@ def leave_line(command: LeaveLine, line: Line, *, now: datetime) -> Decided:
         return
     refuse_unless(turn, "WAITING", "CALLED", "ABSENT")
     left = TurnLeft(turn=turn.turn, left_at=now)
-    yield from ((stream_of(turn.turn), event) for event in told(line, [left], now))
+    yield from ((stream_of(turn.turn), event) for event in with_due_notices(line, [left], now))
 
 
 class AbsentTooLong(
@@ -191,7 +191,7 @@ class RequeueAbsent(Command):
 
 @decides(RequeueAbsent, reads=lambda c: (stream_of(c.turn),))
 def requeue_absent(command: RequeueAbsent, line: Line, *, now: datetime) -> Decided:
-    opened = running(line, now, "turn")
+    opened = opening_if_open(line, now, "turn")
     turn = turn_in(line, command.turn)
     if turn.state == "WAITING" and turn.requeues:
         return
@@ -231,15 +231,15 @@ def transfer_turn(command: TransferTurn, line: Line, other: Line, *, now: dateti
     if line_of(command.moved_to) != command.to or command.moved_to in other.turns:
         raise InvalidInput(path="moved_to", hint=OpaqueHint())
     refuse_unless(turn, "WAITING", "CALLED", "SERVING")
-    running(other, now, "to")
+    opening_if_open(other, now, "to")
     refuse_another(other, turn.person, "turn")
     moved = TurnTransferred(turn=turn.turn, moved_to=command.moved_to, moved_at=now)
     arrived = _arrived(turn, other, command.moved_to, now)
-    yield from ((stream_of(turn.turn), event) for event in told(line, [moved], now))
+    yield from ((stream_of(turn.turn), event) for event in with_due_notices(line, [moved], now))
     # A requested notice moves with the turn.
     wish = line.notices.get(turn.turn)
     asked = [NoticeAsked(turn=arrived.turn, ahead=wish.ahead, minutes=wish.minutes)] if wish else []
-    yield from ((stream_of(arrived.turn), event) for event in told(other, [arrived, *asked], now))
+    yield from ((stream_of(arrived.turn), event) for event in with_due_notices(other, [arrived, *asked], now))
 
 
 def _arrived(turn: Turn, other: Line, moved_to: TurnId, now: datetime) -> TurnTaken:
@@ -298,14 +298,14 @@ def ask_notice(command: AskNotice, line: Line, *, now: datetime) -> Decided:
     turn = turn_in(line, command.turn)
     if (command.ahead is None) == (command.minutes is None):
         raise InvalidInput(path="minutes", hint=OneOfTwoHint())
-    running(line, now, "turn")
+    opening_if_open(line, now, "turn")
     refuse_unless(turn, "WAITING")
     if line.notices.get(turn.turn) == Notice(ahead=command.ahead, minutes=command.minutes):
         return
     if turn.wishes >= WISHES_PER_TURN_MAX:
         raise TooManyWishes(path="turn", limit=WISHES_PER_TURN_MAX)
     asked = NoticeAsked(turn=turn.turn, ahead=command.ahead, minutes=command.minutes)
-    yield from ((stream_of(turn.turn), event) for event in told(line, [asked], now))
+    yield from ((stream_of(turn.turn), event) for event in with_due_notices(line, [asked], now))
 
 
 class GiveNotice(Command):

@@ -20,18 +20,18 @@ import msgspec
 
 from domain.calendar import TIME_ZONE
 from domain.decider import Instant, Value
-from domain.queues.experience import (
+from domain.queues.policy import Priority
+from domain.queues.wait_model import (
     AHEAD_AT_LEAST,
     BUCKETS,
     BUSY_EDGES_S,
     PRIORITIES,
     SLOT_S,
     SLOTS,
-    Experience,
+    WaitModel,
     count_up,
     second_of_day,
 )
-from domain.queues.policy import Priority
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 WAIT_MAX_S = 24 * 3600  # no longer wait is shown
@@ -84,7 +84,7 @@ class Wait(Value):
     basis: Basis
 
 
-def waited(experience: Experience, expected: Basis, actual_s: float) -> Experience:
+def waited(model: WaitModel, expected: Basis, actual_s: float) -> WaitModel:
     """A turn with this expectation was called after `actual_s` more seconds.
 
     Call it with the expectation made when the turn was taken. Whenever another turn is taken, make new expectations for
@@ -93,12 +93,12 @@ def waited(experience: Experience, expected: Basis, actual_s: float) -> Experien
     """
     actual_s = min(max(0.0, actual_s), WAIT_MAX_S)
     rank, bucket = divmod(expected.cell, BUCKETS)
-    made = _Curve(experience, expected.at, expected.rests_s, rank).made(actual_s) if bucket else actual_s / IDLE_S
+    made = _Curve(model, expected.at, expected.rests_s, rank).made(actual_s) if bucket else actual_s / IDLE_S
     ratio = log((made + GRACE) / (expected.calls + GRACE))
     bin_ = min(max(int((ratio - LOG_LOWEST) / LOG_STEP), 0), BINS - 1)
-    cells = experience.ratios
+    cells = model.ratios
     counted = count_up(cells[expected.cell] or (0,) * BINS, bin_, COUNTS_MAX)
-    return msgspec.structs.replace(experience, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :]))
+    return msgspec.structs.replace(model, ratios=(*cells[: expected.cell], counted, *cells[expected.cell + 1 :]))
 
 
 class Expectations:
@@ -108,8 +108,8 @@ class Expectations:
     `counters`: for each open counter, since when it is busy with a turn (called or in service); None if it is free.
     """
 
-    def __init__(self, experience: Experience, now: datetime, counters: Sequence[datetime | None]) -> None:
-        self._experience = experience
+    def __init__(self, model: WaitModel, now: datetime, counters: Sequence[datetime | None]) -> None:
+        self._model = model
         self._now = now
         self._counters = counters
         self._free = sum(1 for since in counters if since is None)
@@ -117,11 +117,11 @@ class Expectations:
 
     @cached_property
     def _rests_s(self) -> tuple[int, ...]:
-        return _rests_s(self._experience, self._now, self._counters)
+        return _rests_s(self._model, self._now, self._counters)
 
     @cached_property
     def _stay(self) -> float:
-        return _stay(self._experience)
+        return _stay(self._model)
 
     def basis(self, priority: Priority, ahead: int) -> Basis | None:
         """What `waited` needs for a turn of this class with `ahead` turns before it. It costs much less than `of`.
@@ -141,8 +141,8 @@ class Expectations:
         if basis is None:
             return None
         if priority not in self._of_class:
-            curve = _Curve(self._experience, self._now, self._rests_s, PRIORITIES[priority])
-            self._of_class[priority] = (_needs_of(self._experience, priority), curve)
+            curve = _Curve(self._model, self._now, self._rests_s, PRIORITIES[priority])
+            self._of_class[priority] = (_needs_of(self._model, priority), curve)
         need, curve = self._of_class[priority]
         seconds = need.at_once_s
         if ahead >= self._free:  # then the wait is at least as long as with a free counter
@@ -158,19 +158,19 @@ class Expectations:
         )
 
 
-def _stay(experience: Experience) -> float:
+def _stay(model: WaitModel) -> float:
     """The share of waiting turns that does not leave."""
-    return 1 - experience.left / (experience.called + experience.left + SHARE_WEIGHT)
+    return 1 - model.left / (model.called + model.left + SHARE_WEIGHT)
 
 
-def busy_mean_s(experience: Experience, hour: int) -> float:
+def busy_mean_s(model: WaitModel, hour: int) -> float:
     """How long a call keeps a counter busy at this hour on average, unanswered calls included."""
-    count = sum(tally.count for tally in experience.served)
-    seconds = sum(tally.seconds for tally in experience.served)
-    day_s = (seconds + experience.assumed_s * ASSUMED_WEIGHT) / (count + ASSUMED_WEIGHT)
-    here = experience.served[hour]
+    count = sum(tally.count for tally in model.served)
+    seconds = sum(tally.seconds for tally in model.served)
+    day_s = (seconds + model.assumed_s * ASSUMED_WEIGHT) / (count + ASSUMED_WEIGHT)
+    here = model.served[hour]
     served_s = (here.seconds + day_s * HOUR_WEIGHT) / (here.count + HOUR_WEIGHT)
-    nobody = experience.absent
+    nobody = model.absent
     share = nobody.count / (nobody.count + count + SHARE_WEIGHT)
     return max(1.0, served_s if not nobody.count else served_s * (1 - share) + share * nobody.seconds / nobody.count)
 
@@ -182,12 +182,12 @@ class _Curve:
     day. It is computed only as far as needed.
     """
 
-    def __init__(self, experience: Experience, at: datetime, rests_s: Sequence[int], rank: int) -> None:
+    def __init__(self, model: WaitModel, at: datetime, rests_s: Sequence[int], rank: int) -> None:
         second = second_of_day(at)
-        self.experience, self.rank = experience, rank
-        self.mean_s = busy_mean_s(experience, second // 3600)
+        self.model, self.rank = model, rank
+        self.mean_s = busy_mean_s(model, second // 3600)
         self.slot, self.slot_ends = second // SLOT_S, float(SLOT_S - second % SLOT_S)
-        self.usual = _usually_open(experience, self.slot)
+        self.usual = _usually_open(model, self.slot)
         # Until its rest is over, a counter makes one call, equally likely at any time; then one call every mean_s.
         self.rests = list(rests_s)
         self.rate = sum(1 / rest for rest in rests_s)
@@ -206,12 +206,12 @@ class _Curve:
             return
         self._go(span)
         self.slot, self.slot_ends = (self.slot + 1) % SLOTS, self.slot_ends + SLOT_S
-        usual = _usually_open(self.experience, self.slot)
+        usual = _usually_open(self.model, self.slot)
         self.overtaking = self._overtaking()
         if not self.usual or not usual:
             self.speed, self.others = 1.0, 0.0
             return
-        watched_s = self.experience.watched_s[self.slot]
+        watched_s = self.model.watched_s[self.slot]
         known = watched_s / (watched_s + STAFFED_WEIGHT_S)
         still = 1 - known * (1 - exp(-self.times[-1] / STAYS_OPEN_S))
         self.speed = still * min(max(1 + known * (usual / self.usual - 1), SPEED_MIN), SPEED_MAX)
@@ -219,8 +219,8 @@ class _Curve:
 
     def _overtaking(self) -> float:
         """How many turns per second come at this time of the day that are called first."""
-        seen = self.experience.watched_s[self.slot]
-        return sum(self.experience.taken[self.slot : self.rank * SLOTS : SLOTS]) / (seen + SLOT_S)
+        seen = self.model.watched_s[self.slot]
+        return sum(self.model.taken[self.slot : self.rank * SLOTS : SLOTS]) / (seen + SLOT_S)
 
     def _go(self, span: float) -> None:
         rate = self.rate * self.speed + self.others
@@ -249,17 +249,16 @@ def _between(known: list[float], wanted: list[float], value: float) -> float:
     return wanted[after - 1] + part * (wanted[after] - wanted[after - 1])
 
 
-def _usually_open(experience: Experience, slot: int) -> float:
-    seen = experience.watched_s[slot]
-    return experience.staffed_s[slot] / seen if seen else 0.0
+def _usually_open(model: WaitModel, slot: int) -> float:
+    seen = model.watched_s[slot]
+    return model.staffed_s[slot] / seen if seen else 0.0
 
 
-def _rests_s(experience: Experience, now: datetime, counters: Sequence[datetime | None]) -> tuple[int, ...]:
+def _rests_s(model: WaitModel, now: datetime, counters: Sequence[datetime | None]) -> tuple[int, ...]:
     """The remaining busy time of each counter, sorted; the mean while nothing is known."""
-    mean_s = busy_mean_s(experience, now.astimezone(TIME_ZONE).hour)
+    mean_s = busy_mean_s(model, now.astimezone(TIME_ZONE).hour)
     rests = (
-        IDLE_S if since is None else _rest_s(experience.busy, mean_s, (now - since).total_seconds())
-        for since in counters
+        IDLE_S if since is None else _rest_s(model.busy, mean_s, (now - since).total_seconds()) for since in counters
     )
     return tuple(sorted(rests))
 
@@ -276,11 +275,11 @@ def _rest_s(busy: tuple[int, ...], mean_s: float, elapsed_s: float) -> int:
 class _Needs:
     """The quantiles of the number of calls that turns of one class need. More turns ahead never need fewer calls."""
 
-    def __init__(self, experience: Experience, priority: Priority) -> None:
-        self.experience, self.first_cell = experience, PRIORITIES[priority] * BUCKETS
-        self.stay = _stay(experience)
+    def __init__(self, model: WaitModel, priority: Priority) -> None:
+        self.model, self.first_cell = model, PRIORITIES[priority] * BUCKETS
+        self.stay = _stay(model)
         self.at_once_s = [
-            max(0.0, factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(experience, self.first_cell, 0)
+            max(0.0, factor * (1 + GRACE) - GRACE) * IDLE_S for factor in _factors(model, self.first_cell, 0)
         ]
         self.factors: list[tuple[float, ...]] = []
         self.floors: list[tuple[float, ...]] = [(0.0,) * len(QUANTILES)]
@@ -296,7 +295,7 @@ class _Needs:
                 end = self.point(AHEAD_AT_MOST[number - 2]) + GRACE
                 pairs = zip(self.factors[-1], self.floors[-1], strict=True)
                 self.floors.append(tuple(max(end * factor, floor) for factor, floor in pairs))
-            self.factors.append(_factors(self.experience, self.first_cell, number))
+            self.factors.append(_factors(self.model, self.first_cell, number))
 
     def calls(self, ahead: int) -> list[float]:
         """The quantiles of the number of calls that a turn needs."""
@@ -313,14 +312,14 @@ class _Needs:
 _NEEDS: dict[tuple[int, Priority], _Needs] = {}
 
 
-def _needs_of(experience: Experience, priority: Priority) -> _Needs:
-    """The needs of an experience, cached by its identity: an experience stays the same for minutes."""
-    key = id(experience), priority
+def _needs_of(model: WaitModel, priority: Priority) -> _Needs:
+    """The needs of a model, cached by its identity: a model stays the same for minutes."""
+    key = id(model), priority
     found = _NEEDS.get(key)
-    if found is None or found.experience is not experience:
+    if found is None or found.model is not model:
         if len(_NEEDS) >= NEEDS_KEPT_MAX:
             _NEEDS.clear()
-        _NEEDS[key] = found = _Needs(experience, priority)
+        _NEEDS[key] = found = _Needs(model, priority)
     return found
 
 
@@ -335,11 +334,11 @@ def _prior(bucket: int) -> tuple[float, ...]:
 PRIORS = tuple(_prior(bucket) for bucket in range(BUCKETS))
 
 
-def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[float, ...]:
+def _factors(model: WaitModel, first_cell: int, bucket: int) -> tuple[float, ...]:
     """The quantiles of the ratio in a cell, from its own counts, those of all classes, and the prior, weighted."""
     weights = list(PRIORS[bucket])
-    everybody = [cell for cell in experience.ratios[bucket::BUCKETS] if cell]
-    own = experience.ratios[first_cell + bucket]
+    everybody = [cell for cell in model.ratios[bucket::BUCKETS] if cell]
+    own = model.ratios[first_cell + bucket]
     for counts in ([sum(column) for column in zip(*everybody, strict=True)], own) if everybody else ():
         if counts:
             total = sum(counts) + PRIOR_WEIGHT
@@ -349,7 +348,7 @@ def _factors(experience: Experience, first_cell: int, bucket: int) -> tuple[floa
     for weight in weights:
         so_far += weight
         sums.append(so_far)
-    return tuple(_factor(sums, weights, level) for level in _levels(experience.days))
+    return tuple(_factor(sums, weights, level) for level in _levels(model.days))
 
 
 def _levels(days: int) -> list[float]:

@@ -39,13 +39,13 @@ def stop(*, data_dir: DataDir = None) -> None:
 @app.command
 def migrate(*, data_dir: DataDir = None) -> None:
     """Bring the schema up to date."""
-    from infra.postgres.database import bring_up_to_date, owner_conninfo, running
+    from infra.postgres.database import bring_up_to_date, owner_conninfo, running_database
 
     with plain_errors():
         settings = settings_of(data_dir)
         if settings.database_url:
             owner_conninfo(settings)  # fails before anything is changed
-        with running(settings, "igob db migrate", say):
+        with running_database(settings, "igob db migrate", say):
             bring_up_to_date(settings)
         say(f"schema {settings.schema} is up to date")
 
@@ -55,7 +55,7 @@ def scrub(*, data_dir: DataDir = None) -> None:
     """Overwrite what is left on disk of the keys of erased persons. docs/operations.md says what it does not reach."""
     from rich.progress import Progress
 
-    from infra.postgres.database import owner_conninfo, running
+    from infra.postgres.database import owner_conninfo, running_database
     from infra.postgres.scrub import scrub as overwrite
 
     with plain_errors():
@@ -63,7 +63,7 @@ def scrub(*, data_dir: DataDir = None) -> None:
         if settings.database_url:
             owner_conninfo(settings)  # fails before anything is changed
         with (
-            running(settings, "igob db scrub", say),
+            running_database(settings, "igob db scrub", say),
             Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
         ):
             task = progress.add_task("overwriting", total=None)

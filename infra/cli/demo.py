@@ -129,14 +129,14 @@ def demo(
     from domain.calendar import local_date
     from infra.demo.city import check_city_first_day
     from infra.demo.demo import check_first_day
-    from infra.postgres.database import running
+    from infra.postgres.database import running_database
 
     load_domain()
     with plain_errors():
         settings, today = settings_of(data_dir), local_date(datetime.now(UTC))
         if first_day:
             (check_city_first_day if city else check_first_day)(first_day, today=today)
-        with _no_collision(), running(settings, "igob demo", say):
+        with _no_collision(), running_database(settings, "igob demo", say):
             if city:
                 made: object = _load_city(settings, seed=seed, people=city, first_day=first_day, today=today)
             else:

@@ -25,11 +25,11 @@ app = App(name="projections", help="The read models: their state, rebuilds and c
 def run(*, data_dir: DataDir = None) -> None:
     """Keep the read models up to date until stopped. `igob serve` starts such a process."""
     from infra.cli.parts.projector import keep_read_models
-    from infra.postgres.database import running
+    from infra.postgres.database import running_database
 
     with plain_errors():
         settings = settings_of(data_dir)
-        with running(settings, "igob projections run", say):
+        with running_database(settings, "igob projections run", say):
             keep_read_models(settings)
 
 
@@ -129,14 +129,14 @@ def _projection(name: str) -> "Projection":
 @contextmanager
 def _on_views(data_dir: Path | None, what: str) -> Iterator[tuple[str, "Places"]]:
     """The connection string and the names of the read models in the settings' database, which runs during the block."""
-    from infra.postgres.database import application_conninfo, running
+    from infra.postgres.database import application_conninfo, running_database
     from projections.engine.generations import Places
     from projections.engine.runner import Busy
 
     with plain_errors():
         settings = settings_of(data_dir)
         try:
-            with running(settings, what, say):
+            with running_database(settings, what, say):
                 yield application_conninfo(settings), Places(settings.schema)
         except (Busy, LookupError) as error:
             say(f"igob: {error}")

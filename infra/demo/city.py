@@ -33,7 +33,7 @@ from infra.running.settings import SettingError
 FIRST_DAY_MIN = date(2000, 1, 1)
 COMMANDS_AT_ONCE = 1_024
 # Refused only for a repetition whose key has expired: the plan itself corrects a no-show by a late check-in.
-SAID_BEFORE = {("MarkNoShow", "checked_in_already")}
+DONE_BEFORE = {("MarkNoShow", "checked_in_already")}
 
 
 class City(msgspec.Struct, frozen=True):
@@ -199,7 +199,7 @@ async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) 
     """For each command: its kind, the code of its refusal or "", and whether it was new. Raises Unavailable."""
     submitted = (core.lane.submit(one.command, _key(city, ordinal + n)) for n, one in enumerate(some))
     answers = await asyncio.gather(*submitted, return_exceptions=True)
-    told: list[tuple[str, str, bool]] = []
+    results: list[tuple[str, str, bool]] = []
     for one, answer in zip(some, answers, strict=True):
         kind = type(one.command).__name__
         if isinstance(answer, Rejected):
@@ -207,9 +207,9 @@ async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) 
                 raise Unavailable(
                     "the database does not answer; the city is not complete yet: run the same command again"
                 )
-            told.append((kind, "" if (kind, answer.code) in SAID_BEFORE else answer.code, False))
+            results.append((kind, "" if (kind, answer.code) in DONE_BEFORE else answer.code, False))
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            told.append((kind, "", bool(answer.recorded) and not answer.replayed))
-    return told
+            results.append((kind, "", bool(answer.recorded) and not answer.replayed))
+    return results

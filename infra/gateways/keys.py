@@ -162,10 +162,10 @@ class ProviderKeys:
         return public_keys(await self._fetch(url))
 
     async def _discovered(self) -> str:
-        said = await self._fetch(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
-        if said.get("issuer") != self.issuer:
+        configuration = await self._fetch(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
+        if configuration.get("issuer") != self.issuer:
             raise WrongKeys("the provider calls itself by another name")
-        url = said.get("jwks_uri")
+        url = configuration.get("jwks_uri")
         if not isinstance(url, str) or not is_safe_url(url):
             raise WrongKeys("the provider names no place of its keys that can be trusted")
         return url
@@ -185,9 +185,9 @@ class ProviderKeys:
             raise WrongKeys("it does not answer an object in JSON") from None
 
 
-def public_keys(said: Mapping[str, Any]) -> KeySet:
+def public_keys(document: Mapping[str, Any]) -> KeySet:
     """The keys of a key set that verify signatures. Raises WrongKeys if it is no key set."""
-    keys = said.get("keys")
+    keys = document.get("keys")
     if not isinstance(keys, list):
         raise WrongKeys("it answers no set of keys")
     found = []

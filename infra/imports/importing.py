@@ -20,7 +20,7 @@ from infra.imports.table import FileRefused, Row, Table, parse, read_content
 from infra.log.core import Core, open_core
 from infra.log.log import Loaded
 from infra.log.submission import Key, Outcome
-from infra.postgres.database import running
+from infra.postgres.database import running_database
 from infra.running.settings import Settings
 from infra.running.terminating import run_until_terminated
 
@@ -134,7 +134,7 @@ def import_file(
 
         for _ in parse(content, kind.table):  # errors of the file as a whole are found without the database
             break
-        with running(settings, f"igob import {kind.name}", say):
+        with running_database(settings, f"igob import {kind.name}", say):
             report = run_until_terminated(work())
     except FileRefused as refusal:
         report = kind.report(error=str(refusal))

@@ -123,10 +123,10 @@ def _first_line(lines: io.StringIO) -> str:
 
 def _said_delimiter(line: str) -> str:
     """The delimiter of a line like `sep=;`; "" for other lines. Raises FileRefused for an unsupported delimiter."""
-    said = _SEPARATOR.fullmatch(line)
-    if said and said[1] not in {",", ";"}:
-        raise FileRefused(f"its first line says sep={shown(said[1])}: separate the cells by commas or semicolons")
-    return said[1] if said else ""
+    separator = _SEPARATOR.fullmatch(line)
+    if separator and separator[1] not in {",", ";"}:
+        raise FileRefused(f"its first line says sep={shown(separator[1])}: separate the cells by commas or semicolons")
+    return separator[1] if separator else ""
 
 
 def _columns(header: str, delimiter: str, table: Table[C]) -> list[str]:

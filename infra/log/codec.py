@@ -63,12 +63,12 @@ class Codec:
         return msgspec.convert(absent | raw, EVENTS[name])
 
     def _unsealed(self, name: str, raw: dict[str, Any], keys: Mapping[str, bytes]) -> dict[str, Any]:
-        said = raw.pop(SEALED_FIELD)
-        key = keys.get(said["subject"])
+        envelope = raw.pop(SEALED_FIELD)
+        key = keys.get(envelope["subject"])
         if key is None:
             return raw
-        sealed = base64.b64decode(said["sealed"])
-        opened = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(name, said["subject"]))
+        sealed = base64.b64decode(envelope["sealed"])
+        opened = AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(name, envelope["subject"]))
         personal: dict[str, Any] = msgspec.json.decode(opened)
         return raw | personal
 

@@ -304,15 +304,14 @@ class Lane:
         conflicts = lost = 0
         give_up_at_s = time.monotonic() + SETTLE_FOR_S
         while batch := [waiting for waiting in batch if not waiting.answer.done()]:
-            turn: dict[Key, Waiting] = {}
+            unique: dict[Key, Waiting] = {}
             for waiting in batch[:BATCH_COMMANDS_MAX]:
-                turn.setdefault(
-                    waiting.key, waiting
-                )  # a second command with the same key needs the outcome of the first
-            draft = Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX, waiting=turn)
+                # A second command with the same key needs the outcome of the first.
+                unique.setdefault(waiting.key, waiting)
+            draft = Draft(self._log.batch(), fresh=conflicts >= CONFLICTS_BEFORE_LOCK_MAX, waiting=unique)
             try:
                 async with self._log.locked() if draft.fresh else nullcontext():
-                    await self._decider.decide_all(list(turn.values()), draft)
+                    await self._decider.decide_all(list(unique.values()), draft)
                     answer = await self._append(draft)
             except Unavailable:
                 lost += 1

@@ -76,13 +76,13 @@ class Writer:
                 if isinstance(found, Exception):
                     raise found
             appended = found.get_value(0, 0) == b"appended"
-            said = Appended(as_number(found.get_value(0, 3))) if appended else self._conflict(_conflict_rows(found))
+            outcome = Appended(as_number(found.get_value(0, 3))) if appended else self._conflict(_conflict_rows(found))
         except Exception as error:
             if not answer.done():
                 answer.set_exception(error)
         else:
             if not answer.done():
-                answer.set_result(said)
+                answer.set_result(outcome)
 
     async def _append_anew(self, batch: Batch) -> Appended | Conflict:
         """Append on a new connection, or a batch with personal data."""

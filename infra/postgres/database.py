@@ -64,7 +64,7 @@ def bring_up_to_date(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def running(
+def running_database(
     settings: Settings, what: str, say: Callable[[str], None], *, alone: bool = False
 ) -> Iterator[EmbeddedPostgres | None]:
     """The database of the settings, running and up to date while the block runs; the server, if it is embedded.

@@ -24,7 +24,7 @@ class ScrubError(Exception):
 
 
 class Scrubbed(msgspec.Struct, frozen=True):
-    """`wal_segments` were overwritten, each of 16 MiB unless initdb was told otherwise.
+    """`wal_segments` were overwritten, each of 16 MiB unless initdb was given another size.
 
     `reached_wal` is False if the role is no superuser: then neither WAL nor old statistics could be overwritten.
     """
@@ -70,18 +70,18 @@ def _dead_rows_left(connection: psycopg.Connection, table: sql.Identifier) -> in
 
     The server reports it only as the first word of a notice's detail, which is a number in every language.
     """
-    told: list[int] = []
+    counts: list[int] = []
 
     def listen(diagnostic: psycopg.errors.Diagnostic) -> None:
         found = re.match(r"\d+", diagnostic.message_detail or "")
         if found:
-            told.append(int(found[0]))
+            counts.append(int(found[0]))
 
     connection.add_notice_handler(listen)
     connection.execute(sql.SQL("VACUUM (FULL, VERBOSE) {}").format(table))
     connection.remove_notice_handler(listen)
-    assert told, "VACUUM did not say what it found"
-    return sum(told)
+    assert counts, "VACUUM reported no number"
+    return sum(counts)
 
 
 def _overwrite_wal(

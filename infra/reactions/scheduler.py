@@ -28,7 +28,7 @@ LOCK_SPACE = 1609  # first half of the advisory lock's key; the second is that o
 
 
 class Scheduler:
-    """Does the work that is due until it is told to stop."""
+    """Does the work that is due until it is stopped."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Scheduler:
         self._stop.set()
 
     async def run(self) -> None:
-        """Run until told to stop. After a failure, try again."""
+        """Run until stopped. After a failure, try again."""
         while not self._stop.is_set():
             try:
                 async with self._leading() as lock:
@@ -94,7 +94,7 @@ class Scheduler:
 
     @asynccontextmanager
     async def _leading(self) -> "AsyncIterator[psycopg.AsyncConnection[object]]":
-        """Wait for the lock, or until told to stop. The block runs while this process is the one that works."""
+        """Wait for the lock, or until stopped. The block runs while this process is the one that works."""
         connection: psycopg.AsyncConnection[object] = await psycopg.AsyncConnection.connect(
             self._conninfo, **CONNECTION
         )

@@ -76,7 +76,7 @@ class ReadModels(Protocol):
     ) -> Question[Message]: ...
 
 
-def shown_secret(secret: Secret, webhook: str, generation: int) -> str:
+def secret_text(secret: Secret, webhook: str, generation: int) -> str:
     """A webhook's secret, in the form for its receiver."""
     return SECRET_PREFIX + base64.b64encode(secret.webhook_key(webhook, generation)).decode()
 
@@ -116,7 +116,7 @@ def settled_of(due: Iterable[Message]) -> dict[str, int]:
     return found
 
 
-class Courier:
+class WebhookSender:
     """Sends due messages to webhooks, many at once. Call `tick` repeatedly, in one process at a time.
 
     A message is not taken again while it is being sent, or while its record is beyond the read models' position. A
@@ -218,4 +218,4 @@ class Courier:
 @asynccontextmanager
 async def open_reactions(resources: Resources, read_models: ReadModels) -> AsyncIterator[Sequence[Reaction]]:
     async with open_posting() as posting:
-        yield [Courier(resources.core, resources.views, posting, read_models, resources.clock)]
+        yield [WebhookSender(resources.core, resources.views, posting, read_models, resources.clock)]

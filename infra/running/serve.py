@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from importlib import import_module
 
-from infra.postgres.database import running
+from infra.postgres.database import running_database
 from infra.postgres.embedded import EmbeddedPostgres
 from infra.running.forking import STOPPING
 from infra.running.part import SERVED_BY, server_is_gone
@@ -78,7 +78,7 @@ def serve(
         # The parts are separate processes, which read the settings from the environment.
         os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
         os.environ[SERVED_BY] = str(os.getpid())
-        with running(settings, "igob serve", say, alone=True) as server, shared_folder():
+        with running_database(settings, "igob serve", say, alone=True) as server, shared_folder():
             prepare()
             url = _url(host, port)
             _run_parts(server, listening, workers, say, url=url, explorable=settings.explorable)

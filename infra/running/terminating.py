@@ -27,18 +27,18 @@ async def _until_terminated(work: Coroutine[Any, Any, R]) -> R:
     import asyncio  # noqa: PLC0415
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    told: list[bool] = []
+    signals: list[bool] = []
 
     def end() -> None:
-        if task and not told:  # ignore further signals while ending
+        if task and not signals:  # ignore further signals while ending
             task.cancel()
-        told.append(True)
+        signals.append(True)
 
     loop.add_signal_handler(signal.SIGTERM, end)
     try:
         return await work
     except asyncio.CancelledError:
-        if told:
+        if signals:
             raise SystemExit(TERMINATED) from None
         raise
     finally:

@@ -208,8 +208,8 @@ def agendas_from(
 
 def _narrowed(**wanted: str | None) -> tuple[str, dict[str, Any]]:
     """The SQL condition that the given columns have these values, and its parameters."""
-    said = {column: value for column, value in wanted.items() if value is not None}
-    return " AND ".join(f"a.{column} = %({column})s" for column in said), said
+    filters = {column: value for column, value in wanted.items() if value is not None}
+    return " AND ".join(f"a.{column} = %({column})s" for column in filters), filters
 
 
 class Hold(Value):

@@ -130,9 +130,9 @@ class Building:
         with self._connection.transaction() if parked else nullcontext():  # otherwise one statement does it all
             self._store(folded, page)
             for stream, (at, error) in parked.items():
-                said = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX].replace("\0", "\\0")
+                text = f"{type(error).__name__}: {error}"[:ERROR_CHARACTERS_MAX].replace("\0", "\\0")
                 self._connection.execute(
-                    self._park, (self.generation.name, self.generation.generation, stream, at, said)
+                    self._park, (self.generation.name, self.generation.generation, stream, at, text)
                 )
         self._parked |= {stream: position for stream, (position, _) in parked.items()}
 

@@ -51,7 +51,7 @@ CONNECTION = {
 }
 
 Say = Callable[[str], None]
-Work = Callable[[psycopg.Connection], None]  # runs until it is told to stop
+Work = Callable[[psycopg.Connection], None]  # runs until it is stopped
 
 
 class TooOld(Exception):
@@ -84,7 +84,7 @@ def _alone(connection: psycopg.Connection, what: str) -> Iterator[None]:
 
 
 class Runner:
-    """Keeps these projections up to date until it is told to stop.
+    """Keeps these projections up to date until it is stopped.
 
     One thread for each, and one that looks for new events for all: a query by each, fifty times a second, would take a
     sixth of a core in an idle city, and more with every read model.
@@ -101,7 +101,7 @@ class Runner:
         self._tail = Tail(self._places)
         self._followed = threading.Event()  # a runner holds a projection; before that, nobody needs the tail
         self._stop = threading.Event()
-        self._said: set[str] = set()  # failures that were already reported
+        self._reported: set[str] = set()  # failures that were already reported
 
     def stop(self) -> None:
         self._stop.set()
@@ -119,7 +119,7 @@ class Runner:
         reading.join(LOOK_ANYWAY_S)  # a thread that hangs in a query has nothing to finish
 
     def _always(self, name: str, work: Work) -> None:
-        """Repeat the work until told to stop. After a failure try again; other threads are not affected."""
+        """Repeat the work until stopped. After a failure try again; other threads are not affected."""
         while not self._stop.is_set():
             try:
                 with connect(self._conninfo) as connection:
@@ -129,9 +129,9 @@ class Runner:
             except Exception as error:
                 if isinstance(error, psycopg.OperationalError):
                     self._tail.end()
-                if name not in self._said:  # report a lasting failure once
+                if name not in self._reported:  # report a lasting failure once
                     self._say(f"{name}: {type(error).__name__}: {error}")
-                self._said.add(name)
+                self._reported.add(name)
                 self._stop.wait(RETRY_S)
 
     def _read_tail(self, connection: psycopg.Connection) -> None:
@@ -143,7 +143,7 @@ class Runner:
             while not self._stop.wait(POLL_S) and not self._stop.wait(self._tail.next_look_in_s()):
                 while self._tail.look(connection) >= BEHIND_EVENTS and not self._stop.is_set():
                     pass
-                self._said.discard(END_OF_LOG)
+                self._reported.discard(END_OF_LOG)
         finally:
             self._tail.end()
 
@@ -166,7 +166,7 @@ class Runner:
             self._say(f"projection {projection.name}: version {projection.version} is being built")
             live = rebuild(self._conninfo, self._places, projection, self._decode, stop=self._stop) or live
             if live.version != projection.version:
-                return  # told to stop
+                return  # stopped
         building = Building(connection, self._places, projection, live, self._decode, tail=self._tail)
         self._followed.set()
         while not self._stop.is_set():
@@ -174,7 +174,7 @@ class Runner:
                 folded = building.step()
             except psycopg.errors.UndefinedTable as error:
                 raise Overtaken(str(error)) from error  # another is live now, or this one was dropped: look again
-            self._said.discard(_called(projection))  # it works again, so report the next failure
+            self._reported.discard(_called(projection))  # it works again, so report the next failure
             if not folded:
                 self._stop.wait(POLL_S)  # whatever the tail has, nothing is new for this one
             if folded < BEHIND_EVENTS:
@@ -197,7 +197,7 @@ def rebuild(
     """Rebuild a projection's table from the first event beside the live one; then switch, and drop the old ones.
 
     An interrupted rebuild is continued. Queries read the old table until the switch, and the live one is kept up to
-    date meanwhile. Returns the generation that is live now; None if it was told to stop. Raises Busy,
+    date meanwhile. Returns the generation that is live now; None if it was stopped. Raises Busy,
     psycopg.errors.LockNotAvailable if queries hold the old table for too long.
     """
     stop = stop or threading.Event()

@@ -22,7 +22,7 @@ from domain.queues.line import (
     TurnTaken,
     TurnTransferred,
 )
-from domain.queues.policy import shown_number
+from domain.queues.policy import format_number
 from projections.engine.columns import BigInt, Fixed, SmallInt, Text
 from projections.engine.keyset import ColumnOrder, Keyset, Range
 from projections.engine.projection import Entry, Projection, Row
@@ -69,7 +69,7 @@ class TurnRow(Row):
 
     @property
     def shown(self) -> str:
-        return shown_number(self.priority, self.number)
+        return format_number(self.priority, self.number)
 
 
 def _taken(event: TurnTaken, position: int) -> TurnRow:

@@ -211,7 +211,7 @@ async def test_what_to_expect_is_learned_from_the_days_before(hall: Hall, core: 
             await hall.do("finishService", turn=turn)
     clock.now = today + timedelta(minutes=11)  # then it is learned again
     await expect(hall, CADASTRE)
-    await hall.client.services.of(CurrentLines).experiences.settled()
+    await hall.client.services.of(CurrentLines).models.settled()
     known = await expect(hall, CADASTRE)
     assert 3 * prior["middleSeconds"] < known["middleSeconds"] < 3_600
     await hall.do("pauseCounter", line=CADASTRE, counter=1)

@@ -11,7 +11,7 @@ from domain.queues.turns import AskNotice
 from domain.webhooks.delivery import RecordAttempt
 from infra.gateways.keys import Login
 from infra.log.core import Core
-from infra.reactions.webhooks import shown_secret
+from infra.reactions.webhooks import secret_text
 from tests.api.conftest import Client
 from tests.city import key
 from tests.waiting_log import LINE, open_line, take
@@ -47,10 +47,10 @@ async def test_the_secret_is_told_when_it_is_registered_and_when_that_is_repeate
         "id": "webhook:sms", "code": "sms", "name": "SMS", "url": SMS["url"],
         "kinds": ["LINE_CLOSED", "NOTICE_GIVEN"], "generation": 1,
     }  # fmt: skip
-    assert told["secret"] == shown_secret(core.secret, "sms", 1)
+    assert told["secret"] == secret_text(core.secret, "sms", 1)
     assert await register(client) == told
     rotated = await register(client, "k2", generation=2)
-    assert rotated["secret"] == shown_secret(core.secret, "sms", 2) != told["secret"]
+    assert rotated["secret"] == secret_text(core.secret, "sms", 2) != told["secret"]
     assert await client.data(WEBHOOKS) == [
         {"id": "webhook:sms", "url": SMS["url"], "kinds": ["LINE_CLOSED", "NOTICE_GIVEN"], "generation": 2}
     ]

@@ -13,11 +13,11 @@ from bench import eta
 from bench.day import SERVICES, Day, Opening, Turn, days, events_of, histories
 from bench.eta import Sample, learned, pinball_s, replay_file, replay_history
 from bench.queue_csv import HistoryRefused, openings_of, read_history, write_history
-from domain.queues import experience as experiences
-from domain.queues.experience import Experience
+from domain.queues import wait_model as models
 from domain.queues.line import Line, TurnCalled, TurnTaken, evolve
 from domain.queues.order import next_turn
 from domain.queues.policy import Policy, Priority
+from domain.queues.wait_model import WaitModel
 from tests.serving import igob, igob_here
 
 QUIET = Console(quiet=True)
@@ -147,7 +147,7 @@ def test_a_turn_is_estimated_when_taken_and_every_ten_minutes() -> None:
         turns=[served(1, 0, 0, 25), served(2, 1, 26, 30)],
         openings=[Opening(counter=1, since=at(-1), until=at(40))],
     )
-    samples = eta.Replay(Experience()).test(day)
+    samples = eta.Replay(WaitModel()).test(day)
     assert [(one.moment, one.ahead, one.counters, one.actual_s) for one in samples] == [
         ("taken", 0, 1, 0),
         ("taken", 0, 1, 25 * 60),
@@ -160,16 +160,16 @@ def test_held_out_days_are_not_learned() -> None:
     gone = turn(3, 2)
     gone.outcome, gone.ended_at = "LEFT", at(20)
     day = Day(turns=[served(1, 0, 0, 25), gone, turn(4, 3)], openings=[Opening(counter=1, since=at(-1), until=at(26))])
-    replay = eta.Replay(Experience())
+    replay = eta.Replay(WaitModel())
     assert len(replay.test(day)) == 1
     assert len(replay.test(day, today=True)) == 1
-    assert replay.experience == Experience()
+    assert replay.model == WaitModel()
 
 
 def test_today_is_learned_while_it_goes_on() -> None:
     turns = [served(number, 0, 20 * number, 20 * number + 19) for number in range(12)]
     day = Day(turns=turns, openings=[Opening(counter=1, since=at(-1), until=at(300))])
-    replay = eta.Replay(Experience())
+    replay = eta.Replay(WaitModel())
 
     def far_off_s(*, today: bool) -> float:
         later = [one for one in replay.test(day, today=today) if one.moment == "later"]
@@ -182,19 +182,19 @@ def test_time_until_the_next_call_counts_only_if_turns_waited() -> None:
     opening = Opening(counter=1, since=at(-1), until=at(90))
     busy = Day(turns=[served(1, 0, 0, 5), served(2, 1, 6, 10)], openings=[opening])
     idle = Day(turns=[served(1, 0, 0, 5), served(2, 30, 31, 35)], openings=[opening])
-    assert sum(tally.seconds for tally in learned([busy]).experience.served) == (6 + 4) * 60
-    assert sum(tally.seconds for tally in learned([idle]).experience.served) == (5 + 4) * 60
+    assert sum(tally.seconds for tally in learned([busy]).model.served) == (6 + 4) * 60
+    assert sum(tally.seconds for tally in learned([idle]).model.served) == (5 + 4) * 60
 
 
 def test_learning_is_deterministic_and_bounded() -> None:
     known = days(HEARINGS, seed=2, count=4)
-    experience = learned(known).experience
-    assert experience == learned(known).experience
-    assert experience.days == 4
-    assert sum(tally.count for tally in experience.served) == sum(
+    model = learned(known).model
+    assert model == learned(known).model
+    assert model.days == 4
+    assert sum(tally.count for tally in model.served) == sum(
         one.outcome == "SERVED" for day in known for one in day.turns
     )
-    assert len(experience.ratios) == len(experiences.PRIORITIES) * experiences.BUCKETS
+    assert len(model.ratios) == len(models.PRIORITIES) * models.BUCKETS
 
 
 def test_pinball_loss_is_minimal_at_the_quantiles() -> None:

@@ -25,7 +25,7 @@ from api.access.identity import Identities
 from bench.login import SECRET
 from infra.cli import messages
 from infra.gateways.keys import DevelopmentKeys
-from infra.postgres.database import running
+from infra.postgres.database import running_database
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.running import serve
 from infra.running.secret import Secret
@@ -42,11 +42,11 @@ USER = """
 import sys
 from pathlib import Path
 from infra.cli.messages import say
-from infra.postgres.database import application_conninfo, running
+from infra.postgres.database import application_conninfo, running_database
 from infra.running.settings import Settings
 import psycopg
 settings = Settings(data_dir=Path(sys.argv[1]), secret="5e" * 32)
-with running(settings, "a test", say):
+with running_database(settings, "a test", say):
     print("uses", flush=True)
     sys.stdin.readline()
     with psycopg.connect(application_conninfo(settings)) as connection:
@@ -151,13 +151,13 @@ def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
             raise SystemExit(143)
 
     settings = Settings(data_dir=prepare(folder))
-    with running(settings, "a test", lambda _: None):
+    with running_database(settings, "a test", lambda _: None):
         pass
     popen = subprocess.Popen
     monkeypatch.setattr(
         "infra.postgres.embedded.subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": cut_short})
     )
-    with pytest.raises(SystemExit), running(settings, "a test", lambda _: None):
+    with pytest.raises(SystemExit), running_database(settings, "a test", lambda _: None):
         pass
     assert launched[0].wait(WAIT_S) == 0
     assert postmaster_of(folder) is None
@@ -175,7 +175,7 @@ def test_terminated_while_it_stops_the_database_it_stops_it_nevertheless(
         stop(server)
 
     monkeypatch.setattr(EmbeddedPostgres, "stop", cut_short)
-    with pytest.raises(SystemExit), running(Settings(data_dir=prepare(folder)), "a test", lambda _: None):
+    with pytest.raises(SystemExit), running_database(Settings(data_dir=prepare(folder)), "a test", lambda _: None):
         postmaster = postmaster_of(folder)
     assert gone(postmaster)
 

@@ -228,14 +228,14 @@ def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_databa
     assert ana
 
 
-# Uses the database as a subcommand does, until it is told to end.
+# Uses the database as a subcommand does, until it is stopped.
 USER = """
 import sys
 from pathlib import Path
 from infra.cli.messages import say
-from infra.postgres.database import running
+from infra.postgres.database import running_database
 from infra.running.settings import Settings
-with running(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), "a test", say):
+with running_database(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), "a test", say):
     print("uses", flush=True)
     sys.stdin.readline()
 """

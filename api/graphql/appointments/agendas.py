@@ -103,12 +103,12 @@ class Agenda(Node):
         return found.connection([_slot(self.agenda, self.agenda.slots[number], self.now) for number in found.items])
 
 
-def shown_agenda(state: domain.Agenda, now: datetime) -> Agenda | None:
+def agenda_to_graphql(state: domain.Agenda, now: datetime) -> Agenda | None:
     agenda = domain.published_agenda(state)
-    return shown_published(agenda, now) if agenda else None
+    return published_to_graphql(agenda, now) if agenda else None
 
 
-def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agenda:
+def published_to_graphql(agenda: availability.PublishedAgenda, now: datetime) -> Agenda:
     quotas = [
         Quota(channel=Channel(channel), limit=limit, taken=agenda.taken.get(channel, 0))
         for channel, limit in agenda.quotas.items()
@@ -132,7 +132,7 @@ def shown_published(agenda: availability.PublishedAgenda, now: datetime) -> Agen
 async def agenda(
     info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="hospital/date/practitioner")]
 ) -> Agenda | None:
-    return shown_agenda(await info.context.state(domain.stream(id)), info.context.services.now())
+    return agenda_to_graphql(await info.context.state(domain.stream(id)), info.context.services.now())
 
 
 @strawberry.input(description="A time in an agenda.")
@@ -185,4 +185,6 @@ async def publish_agenda(info: Info, grant: Grant, input: Input[PublishAgendaInp
         grant, input.idempotency_key, fields, kind, lambda _: build(kind, **fields)
     )
     state = await context.state(domain.stream(command.agenda))
-    return PublishAgendaPayload(agenda=shown_agenda(state, context.services.now()), position=Position(outcome.position))
+    return PublishAgendaPayload(
+        agenda=agenda_to_graphql(state, context.services.now()), position=Position(outcome.position)
+    )

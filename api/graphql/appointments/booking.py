@@ -68,7 +68,7 @@ class Appointment(Node):
 AgendaLink = Annotated[str, LinkTo("agenda")]
 
 
-def shown_appointment(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
+def appointment_to_graphql(patient: str, visit: patients.VisitTaken, state: AppointmentState) -> Appointment:
     return Appointment(
         id=strawberry.ID(visit.appointment),
         agenda_id=agenda_of(visit.appointment),
@@ -82,7 +82,7 @@ def shown_appointment(patient: str, visit: patients.VisitTaken, state: Appointme
     )
 
 
-def shown_hold(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold:
+def hold_to_graphql(agenda: str, held: agendas.SlotHeld | patients.HoldTaken) -> Hold:
     return Hold(
         agenda_id=agenda,
         slot=held.slot,
@@ -149,7 +149,7 @@ async def appointment_by_id(info: Info, id: str) -> Appointment | None:
         return None
     state: patients.Patient = await info.context.state(patients.stream(booked.patient))
     visit = state.visits.get(id) or state.given_up[id]
-    return shown_appointment(booked.patient, visit, AppointmentState[attendance.appointment_state(agenda, id)])
+    return appointment_to_graphql(booked.patient, visit, AppointmentState[attendance.appointment_state(agenda, id)])
 
 
 @node_query(
@@ -182,7 +182,7 @@ async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> tuple[Hold, Age
     if held is None:
         agenda: agendas.Agenda = await info.context.state(agendas.stream(command.agenda))
         held = agenda.all_holds[command.hold]
-    return shown_hold(command.agenda, held), command.agenda
+    return hold_to_graphql(command.agenda, held), command.agenda
 
 
 @command(
@@ -210,7 +210,7 @@ async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> t
     command = done.command
     for _, event in done.outcome.recorded:
         if isinstance(event, patients.VisitTaken):
-            return shown_appointment(command.patient, event, AppointmentState.BOOKED), command.agenda
+            return appointment_to_graphql(command.patient, event, AppointmentState.BOOKED), command.agenda
     # A repetition: the appointment may be over by now.
     return await appointment_by_id(info, command.appointment), command.agenda
 

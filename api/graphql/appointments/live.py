@@ -7,7 +7,7 @@ import strawberry
 
 from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import READERS
-from api.graphql.appointments.agendas import Agenda, shown_agenda
+from api.graphql.appointments.agendas import Agenda, agenda_to_graphql
 from api.graphql.appointments.booking import Appointment, AppointmentState
 from api.graphql.context import Context
 from api.graphql.engine.live import Change, one_entity
@@ -49,7 +49,7 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
 
 
 def _agenda_changed(info: Info, change: Change, id: str) -> AgendaChange:
-    agenda = shown_agenda(change.snapshot.state, info.context.services.now())
+    agenda = agenda_to_graphql(change.snapshot.state, info.context.services.now())
     assert agenda is not None
     return AgendaChange(agenda=agenda, **place_of(change))
 

@@ -7,7 +7,13 @@ import strawberry
 
 from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL, Rule
-from api.graphql.appointments.booking import Appointment, AppointmentState, Hold, shown_appointment, shown_hold
+from api.graphql.appointments.booking import (
+    Appointment,
+    AppointmentState,
+    Hold,
+    appointment_to_graphql,
+    hold_to_graphql,
+)
 from api.graphql.fields import Info, query
 from api.graphql.links import link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
@@ -52,7 +58,7 @@ class Patient:
         found = wanted.within(sorted(known.values(), key=_by_start))
         states = await _states(info, [visit.appointment for visit in found.items])
         return found.connection(
-            [shown_appointment(self.person_id, visit, states[visit.appointment]) for visit in found.items]
+            [appointment_to_graphql(self.person_id, visit, states[visit.appointment]) for visit in found.items]
         )
 
 
@@ -69,7 +75,7 @@ async def _states(info: Info, appointments: list[str]) -> dict[str, AppointmentS
 def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset[str] | None) -> Patient:
     """The person, with appointments at these hospitals only; None for all hospitals."""
     holds = [
-        shown_hold(hold.agenda, hold)
+        hold_to_graphql(hold.agenda, hold)
         for hold in domain.live_holds(state, now)
         if hospitals is None or hospital_of(hold.agenda) in hospitals
     ]

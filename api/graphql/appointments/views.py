@@ -9,7 +9,7 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import HOSPITAL_READERS
-from api.graphql.appointments.agendas import Agenda, shown_published
+from api.graphql.appointments.agendas import Agenda, published_to_graphql
 from api.graphql.appointments.booking import Appointment, AppointmentState
 from api.graphql.appointments.hospitals import HospitalCode
 from api.graphql.appointments.patients import readers_of_patient
@@ -172,7 +172,7 @@ async def agendas(
     for number, row in enumerate(found.items):
         if number % AGENDAS_AT_ONCE_MAX == 0:
             await asyncio.sleep(0)  # let other requests run in between: an agenda may have 5,000 slots
-        nodes.append(shown_published(slots.published_agenda(row), now))
+        nodes.append(published_to_graphql(slots.published_agenda(row), now))
     return found.connection(nodes)
 
 

@@ -29,7 +29,7 @@ from api.graphql.engine.document_errors import (
     ValidationStopped,
 )
 from api.graphql.engine.limits import cost, depends_on_variables, root_fields
-from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.fields import Unplannable
 from api.graphql.engine.plans.plan import FollowedPlan, Plan
 from api.graphql.engine.validation.rules import RULES, RULES_WITHOUT_INTROSPECTION
 from api.graphql.engine.validation.syntax import syntax_error_in_spanish
@@ -112,7 +112,7 @@ class Document:
                 plan = Plan(schema, self.node, operation.node, PLANNED_FIELDS_MAX - self._planned_fields)
                 self._planned_fields += plan.size
                 operation.plan = plan
-            except NotPlain:
+            except Unplannable:
                 operation.is_rare = True
         operation.was_asked = True
         return operation.plan
@@ -127,7 +127,7 @@ class Document:
                 plan = FollowedPlan(schema, self.node, operation.node, PLANNED_FIELDS_MAX - self._planned_fields)
                 self._planned_fields += plan.size
                 operation.followed_plan = plan
-            except NotPlain:
+            except Unplannable:
                 operation.is_rare = True
         return operation.followed_plan
 

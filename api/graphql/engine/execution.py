@@ -16,7 +16,7 @@ from api.graphql.engine.document_errors import translate
 from api.graphql.engine.documents import DOCUMENT_CHARACTERS_MAX, Document, Documents, WrongDocument
 from api.graphql.engine.introspection import Translations, translating
 from api.graphql.engine.limits import COST_MAX, QueryTooLarge
-from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.fields import Unplannable
 from api.graphql.engine.plans.plan import FollowedPlan
 from api.graphql.engine.request import Request
 from api.graphql.engine.request_errors import as_graphql_error
@@ -182,7 +182,7 @@ class Engine:
     async def _executed(self, document: Document, asked: Asked, context: Request) -> ExecutionResult:
         """Execute it by its plan, or by the library."""
         if plan := document.plan(self._core, asked.operation_name):
-            with suppress(NotPlain):
+            with suppress(Unplannable):
                 return await plan.execute(asked.variables, context)
         result: Any = execute(
             self._core,
@@ -248,5 +248,5 @@ def _masked(error: GraphQLError, context: Request) -> GraphQLError:
     field = error.nodes[0] if error.nodes else None
     name = field.name.value if isinstance(field, FieldNode) else None
     log_failure("a resolver failed", error.original_error, field=name, id=context.correlation)
-    said = as_graphql_error(InternalError(id=context.correlation), context.language)
-    return GraphQLError(said.message, nodes=error.nodes, path=error.path, extensions=said.extensions)
+    shown = as_graphql_error(InternalError(id=context.correlation), context.language)
+    return GraphQLError(shown.message, nodes=error.nodes, path=error.path, extensions=shown.extensions)

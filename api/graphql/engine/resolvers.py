@@ -11,23 +11,23 @@ from typing import Any
 from graphql import GraphQLField, GraphQLInputObjectType, GraphQLObjectType, GraphQLSchema
 
 
-def ask_plainly(schema: GraphQLSchema) -> None:
+def set_direct_resolvers(schema: GraphQLSchema) -> None:
     """Set direct resolvers for all fields, and conversions for all input types."""
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLInputObjectType) and "strawberry-definition" in kind.extensions:
-            _make_plainly(kind)
+            _set_conversions(kind)
         elif isinstance(kind, GraphQLObjectType):
             # graphql-core asks objects behind an interface for their type; the interface can tell for our classes.
             kind.is_type_of = None
             for field in kind.fields.values():
-                if said := field.extensions.get("strawberry-definition"):
-                    _ask_plainly(field, said, followed=kind is schema.subscription_type)
+                if definition := field.extensions.get("strawberry-definition"):
+                    _set_direct_resolver(field, definition, followed=kind is schema.subscription_type)
 
 
-def _make_plainly(kind: GraphQLInputObjectType) -> None:
+def _set_conversions(kind: GraphQLInputObjectType) -> None:
     made = kind.extensions["strawberry-definition"]
     for field in made.fields:
-        kind.fields[_named(field)].out_name = field.python_name
+        kind.fields[_schema_name(field)].out_name = field.python_name
     kind.out_type = _maker(made.origin)  # type: ignore[assignment]  # as a subclass would have it
 
 
@@ -35,23 +35,23 @@ def _maker(origin: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
     return lambda fields: origin(**fields)
 
 
-def _ask_plainly(field: GraphQLField, said: Any, *, followed: bool) -> None:
-    if said.is_basic_field:
-        field.resolve = _attribute(said.python_name)
-        field.extensions["attribute"] = said.python_name
+def _set_direct_resolver(field: GraphQLField, definition: Any, *, followed: bool) -> None:
+    if definition.is_basic_field:
+        field.resolve = _attribute(definition.python_name)
+        field.extensions["attribute"] = definition.python_name
         return
-    for argument in said.arguments:
-        field.args[_named(argument)].out_name = argument.python_name
+    for argument in definition.arguments:
+        field.args[_schema_name(argument)].out_name = argument.python_name
     # It takes the source, and any object with a `context` as `info`.
     if followed:
-        field.subscribe = said.base_resolver.wrapped_func
+        field.subscribe = definition.base_resolver.wrapped_func
     else:
-        field.resolve = said.base_resolver.wrapped_func
+        field.resolve = definition.base_resolver.wrapped_func
 
 
-def _named(said: Any) -> str:
+def _schema_name(definition: Any) -> str:
     """The name in the schema."""
-    name: str = said.graphql_name or _camel(said.python_name)
+    name: str = definition.graphql_name or _camel(definition.python_name)
     return name
 
 

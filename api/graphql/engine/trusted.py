@@ -98,8 +98,8 @@ def load_trusted(path: str, *, strict: bool, understand: Callable[[str], object]
         try:
             understood[text] = understand(text)
         except Exception as error:
-            said = "; ".join(one.message for one in getattr(error, "errors", ())) or type(error).__name__
-            raise SettingError(f"{setting}: {name}: {said}") from None
+            faults = "; ".join(one.message for one in getattr(error, "errors", ())) or type(error).__name__
+            raise SettingError(f"{setting}: {name}: {faults}") from None
     return Trusted(texts.values(), strict=strict, understood=understood)
 
 

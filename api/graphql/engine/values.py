@@ -89,8 +89,8 @@ class WrongValuesRule(ValuesOfCorrectTypeRule):
         if input_type:
             value = _Value(self.name, input_type, node)
 
-            def report(said: GraphQLError, path: list[str | int]) -> None:
-                self.report_error(RefusedDocument(value.refusal(path), said.nodes or [node]))
+            def report(found: GraphQLError, path: list[str | int]) -> None:
+                self.report_error(RefusedDocument(value.refusal(path), found.nodes or [node]))
 
             validate_input_literal(node, input_type, report)
         return SKIP

@@ -21,7 +21,7 @@ async def person_of(context: Context) -> str:
     if actor.identity and (context.looks_anew or known.until is None or now >= known.until):
         async with context.available():
             stream = people.identity_stream(actor.identity)
-            bearer: people.Identity = await context.services.acquaintance.state(stream)
+            bearer: people.Identity = await context.services.person_lookup.state(stream)
         known.remember(bearer.person or "", now)
     context.person_found = known.person
     return known.person

@@ -38,19 +38,19 @@ class Person(Node):
 
 
 def _person(state: people.Person) -> Person | None:
-    said = state.registered
-    if said is None:
+    details = state.registered
+    if details is None:
         return None
     return Person(
-        id=strawberry.ID(said.person),
+        id=strawberry.ID(details.person),
         erased=state.erased,
-        identity=said.identity,
-        given_names=said.given_names,
-        family_names=said.family_names,
-        birth_date=said.birth_date,
-        sex=Sex(said.sex) if said.sex in Sex.__members__ else None,
-        phone=said.phone,
-        email=said.email,
+        identity=details.identity,
+        given_names=details.given_names,
+        family_names=details.family_names,
+        birth_date=details.birth_date,
+        sex=Sex(details.sex) if details.sex in Sex.__members__ else None,
+        phone=details.phone,
+        email=details.email,
     )
 
 
@@ -208,5 +208,5 @@ def _fields(info: Info, input: RegisterPersonInput | CorrectPersonInput) -> dict
     }
 
 
-def _stripped(said: str | None) -> str | None:
-    return None if said is None else said.strip()
+def _stripped(text: str | None) -> str | None:
+    return None if text is None else text.strip()

@@ -10,7 +10,7 @@ from api.graphql.errors import UserError, error_of
 from api.graphql.fields import Info
 from api.graphql.queues.access import CLERKS_OF_LINE, CLERKS_OF_TURN
 from api.graphql.queues.current_lines import current_line
-from api.graphql.queues.turns import Turn, shown_turn, turn_by_id
+from api.graphql.queues.turns import Turn, turn_by_id, turn_to_graphql
 from domain.identifiers import CallId
 from domain.queues import calling
 from domain.queues.line_now import LineNow
@@ -44,7 +44,7 @@ async def call_next(info: Info, done: Done[calling.CallNext]) -> Turn | None:
 
 def _called_by(now: LineNow, call: CallId | None) -> Turn | None:
     """The turn that this request called; None if it has been called again since."""
-    return next((shown_turn(now, turn.turn) for turn in now.line.turns.values() if turn.call == call), None)
+    return next((turn_to_graphql(now, turn.turn) for turn in now.line.turns.values() if turn.call == call), None)
 
 
 @command(

@@ -146,7 +146,7 @@ def _state(now: LineNow, opened: lines.LineOpened) -> LineState:
     return LineState.OPEN if now.now < opened.last_turn_at else LineState.NO_MORE_TURNS
 
 
-def shown_line(now: LineNow) -> Line | None:
+def line_to_graphql(now: LineNow) -> Line | None:
     """The board of a line; None if it was never opened."""
     line, opened = now.line, now.line.opened
     if opened is None:
@@ -192,7 +192,7 @@ def _class(now: LineNow, state: LineState, priority: str) -> ClassOfLine:
 
 
 async def line_by_id(info: Info, id: str) -> Line | None:
-    return await current_line(info.context, id, shown_line)
+    return await current_line(info.context, id, line_to_graphql)
 
 
 @node_query("line", "A line by id, from the log: its board. Null if it was never opened.", who=EVERYBODY)

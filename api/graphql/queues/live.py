@@ -12,8 +12,8 @@ from api.graphql.engine.live import SHARED_FOR_S, Change, Concerns, Snapshot, on
 from api.graphql.fields import Info, subscription
 from api.graphql.following import AfterPosition, LiveField, Message, place_of
 from api.graphql.queues.current_lines import CurrentLines, current_line
-from api.graphql.queues.lines import Line, shown_line
-from api.graphql.queues.turns import Turn, shown_turn
+from api.graphql.queues.lines import Line, line_to_graphql
+from api.graphql.queues.turns import Turn, turn_to_graphql
 from domain.decider import StreamName
 from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, line_of
 from domain.queues import line as lines
@@ -44,13 +44,13 @@ def _now(info: Info, snapshot: Snapshot) -> LineNow:
 
 
 def _line_changed(info: Info, change: Change, id: str) -> LineChange:
-    line = shown_line(_now(info, change.snapshot))
+    line = line_to_graphql(_now(info, change.snapshot))
     assert line is not None
     return LineChange(line=line, **place_of(change))
 
 
 def _turn_changed(info: Info, change: Change, id: str) -> TurnChange:
-    turn = shown_turn(_now(info, change.snapshot), id)
+    turn = turn_to_graphql(_now(info, change.snapshot), id)
     assert turn is not None
     return TurnChange(turn=turn, **place_of(change))
 

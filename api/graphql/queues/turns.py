@@ -20,7 +20,7 @@ from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
 from domain.queues import calling, opening, turns
 from domain.queues import line as lines
 from domain.queues.line_now import LineNow
-from domain.queues.policy import Policy, shown_number
+from domain.queues.policy import Policy, format_number
 from infra.log.submission import Outcome
 
 
@@ -69,7 +69,7 @@ class Turn(Node):
         )
 
 
-def shown_turn(now: LineNow, id: str) -> Turn | None:
+def turn_to_graphql(now: LineNow, id: str) -> Turn | None:
     """A turn as its holder sees it; None if there is no such turn."""
     line, turn = now.line, now.line.turns.get(id)
     if turn is None or line.opened is None:
@@ -114,7 +114,7 @@ def just_taken(outcome: Outcome) -> Turn | None:
     return Turn(
         id=strawberry.ID(taken.turn),
         line_id=line_of(taken.turn),
-        number=shown_number(taken.priority, taken.number),
+        number=format_number(taken.priority, taken.number),
         priority=Priority[taken.priority],
         state=TurnState.WAITING,
         since=Instant(taken.since),
@@ -135,13 +135,13 @@ def just_taken(outcome: Outcome) -> Turn | None:
 
 
 async def turn_by_id(info: Info, id: str) -> Turn | None:
-    return await current_line(info.context, line_of(id), lambda now: shown_turn(now, id))
+    return await current_line(info.context, line_of(id), lambda now: turn_to_graphql(now, id))
 
 
 async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
     """The last turn for this appointment in a line."""
     return await current_line(
-        info.context, line, lambda now: shown_turn(now, now.line.appointments.get(appointment, ""))
+        info.context, line, lambda now: turn_to_graphql(now, now.line.appointments.get(appointment, ""))
     )
 
 

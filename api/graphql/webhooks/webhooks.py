@@ -30,7 +30,7 @@ from domain.identifiers import DELIVERY_NAME, SLUG, SlugHint, fits, position_of,
 from domain.outbox import MESSAGES
 from domain.webhooks import delivery as resending
 from domain.webhooks import registration
-from infra.reactions.webhooks import shown_secret
+from infra.reactions.webhooks import secret_text
 from projections.engine.keyset import Range
 from projections.webhooks import deliveries as views
 
@@ -226,7 +226,7 @@ async def register_webhook(info: Info, grant: Grant, input: Input[RegisterWebhoo
     )
     secret = None
     if await context.recorded(grant, input.idempotency_key, outcome):
-        secret = shown_secret(context.services.core.secret, command.webhook, command.generation)
+        secret = secret_text(context.services.core.secret, command.webhook, command.generation)
     return RegisterWebhookPayload(
         webhook=_webhook(registration.registered(command)), secret=secret, position=Position(outcome.position)
     )

@@ -12,9 +12,9 @@ from typing import TypeVar
 from domain.calendar import local_date
 from domain.decider import StreamName
 from domain.identifiers import LineId, id_of, line_id, line_parts
-from domain.queues.experience import Experience
 from domain.queues.learning import Learner
 from domain.queues.line import Line, stream
+from domain.queues.wait_model import WaitModel
 from infra.log.log import Loaded, Log
 from infra.running.logging import log_failure
 
@@ -102,11 +102,11 @@ class Lines:
 
 
 class _Learned:
-    """The experience of a service at a service point, learned up to `version` of `line`, its last line."""
+    """The model of a service at a service point, learned up to `version` of `line`, its last line."""
 
     def __init__(self) -> None:
-        self.experience = Experience()
-        self.learner = Learner(Experience())
+        self.model = WaitModel()
+        self.learner = Learner(WaitModel())
         self.line: LineId = ""
         self.version = 0
         self.done = False  # all events that existed at the first request
@@ -114,8 +114,8 @@ class _Learned:
         self.learning: asyncio.Task[None] | None = None
 
 
-class Experiences:
-    """The experience of lines, by service and service point, learned in the background on request.
+class WaitModels:
+    """The model of lines, by service and service point, learned in the background on request.
 
     It learns one service after another, and only part of the time, so that other work in this process goes on.
     """
@@ -126,8 +126,8 @@ class Experiences:
         self._known: OrderedDict[tuple[str, str], _Learned] = OrderedDict()
         self._one = asyncio.Lock()
 
-    def of(self, line: LineId) -> Experience:
-        """The experience so far of the service of an opened line; the prior until something is learned."""
+    def of(self, line: LineId) -> WaitModel:
+        """The model so far of the service of an opened line; the prior until something is learned."""
         known = self._known.setdefault(_service_of(line), _Learned())
         self._known.move_to_end(_service_of(line))
         while len(self._known) > EXPERIENCES_MAX:
@@ -137,7 +137,7 @@ class Experiences:
         waits = known.next_at is not None and timedelta(0) < known.next_at - now <= timedelta(seconds=LEARNED_AGAIN_S)
         if known.learning is None and not waits:
             known.learning = asyncio.create_task(self._learn(known, line, now))
-        return known.experience
+        return known.model
 
     def learned(self, line: LineId) -> bool:
         """Whether all events that existed at the first request have been learned."""
@@ -162,11 +162,11 @@ class Experiences:
             async with self._one:
                 for name in await self._lines_until(line, now, begin=known.line):
                     await self._go_on(known, name)
-                known.experience, known.done = known.learner.experience, True
+                known.model, known.done = known.learner.model, True
             again_s = LEARNED_AGAIN_S
         except Exception as error:  # it is tried again later
             log_failure("waits can't be learned", error)
-            known.learner, known.line, known.version = Learner(Experience()), "", 0
+            known.learner, known.line, known.version = Learner(WaitModel()), "", 0
         finally:
             known.next_at, known.learning = now + timedelta(seconds=again_s), None
 
@@ -185,7 +185,7 @@ class Experiences:
     async def _go_on(self, known: _Learned, line: LineId) -> None:
         """Learn the new events of a line, or all of them if it is a new line."""
         if line != known.line:
-            known.learner, known.line, known.version = Learner(known.learner.experience), line, 0
+            known.learner, known.line, known.version = Learner(known.learner.model), line, 0
         clock = asyncio.get_running_loop().time
         entries, began = await self._log.history(stream(line)), clock()
         for entry in entries[known.version :]:

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from domain.due import Job
 from domain.identifiers import LineId, TurnId
-from domain.queues.experience import Experience
 from domain.queues.line import Line
 from domain.queues.line_now import LineNow
 from domain.queues.turns import GiveNotice
+from domain.queues.wait_model import WaitModel
 from infra.log.log import Log
 from infra.postgres.views import Question, Views
-from infra.reactions.queues.lines import Experiences, Lines
+from infra.reactions.queues.lines import Lines, WaitModels
 from infra.reactions.reaction import DUE_MAX
 
 LOOKED_AGAIN_S = 2.0
@@ -38,7 +38,7 @@ class Notices:
         self._lines_with_wishes = lines_with_wishes
         self._lines = Lines(log)
         self._now = datetime.now(UTC)
-        self._experiences = Experiences(log, lambda: self._now)
+        self._experiences = WaitModels(log, lambda: self._now)
         self._looked_at: datetime | None = None
         self._after = ""  # the line that was examined last
 
@@ -51,10 +51,10 @@ class Notices:
         self._after = rows[-1].line if len(rows) == DUE_MAX else ""
         found: list[TurnId] = []
         for row in rows:
-            experience = self._experiences.of(row.line)
+            model = self._experiences.of(row.line)
             if not self._experiences.learned(row.line):
                 continue  # learned soon: no notice is given on a guess
-            found += await self._lines.shown(row.line, partial(_due, now=now, experience=experience))
+            found += await self._lines.shown(row.line, partial(_due, now=now, model=model))
         # A repeated command changes nothing, but a new request with the same minutes needs a new key.
         return [Job(command=GiveNotice(turn=turn), key=f"notice:{turn}:{now.isoformat()}") for turn in found]
 
@@ -62,9 +62,9 @@ class Notices:
         self._experiences.stop()
 
 
-def _due(line: Line, *, now: datetime, experience: Experience) -> list[TurnId]:
+def _due(line: Line, *, now: datetime, model: WaitModel) -> list[TurnId]:
     """The turns whose notices are due."""
-    shown = LineNow(line, now, experience)
+    shown = LineNow(line, now, model)
     wishes = {turn: wish.minutes for turn, wish in line.notices.items() if wish.minutes is not None}
     waits = {turn: shown.expected(line.turns[turn].priority, shown.ahead(turn)) for turn in wishes}
     return [turn for turn, wait in waits.items() if wait and wait.low_50_s <= wishes[turn] * 60]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from api.app import Application
-from api.graphql.appointments.agendas import shown_agenda
+from api.graphql.appointments.agendas import agenda_to_graphql
 from api.graphql.engine.documents import Operation
 from domain.appointments.cancelling import CancelAppointment
 from domain.decider import build
@@ -108,9 +108,9 @@ async def test_the_library_handles_a_message_on_which_the_plan_fails(
         if state.booked and left:
             left -= 1
             raise RuntimeError("a fault of ours")
-        return shown_agenda(state, now)
+        return agenda_to_graphql(state, now)
 
-    monkeypatch.setattr("api.graphql.appointments.live.shown_agenda", failing)
+    monkeypatch.setattr("api.graphql.appointments.live.agenda_to_graphql", failing)
     async with follower(url) as one:
         await one.follow(AGENDA, id=ID)
         await one.told()

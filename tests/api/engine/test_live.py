@@ -12,7 +12,7 @@ import websockets
 
 from api.access.identity import SKEW_S
 from api.app import Application
-from api.graphql.appointments.agendas import shown_agenda
+from api.graphql.appointments.agendas import agenda_to_graphql
 from api.graphql.context import Services
 from api.graphql.engine.live import one_entity
 from api.graphql.engine.trusted import Trusted, document_id
@@ -267,9 +267,9 @@ async def test_who_stands_at_the_same_place_is_told_what_was_made_once(
 
     def counted(state: Any, now: Any) -> Any:
         made.append(now)
-        return shown_agenda(state, now)
+        return agenda_to_graphql(state, now)
 
-    monkeypatch.setattr("api.graphql.appointments.live.shown_agenda", counted)
+    monkeypatch.setattr("api.graphql.appointments.live.agenda_to_graphql", counted)
     async with AsyncExitStack() as stack:
         everybody = [await stack.enter_async_context(follower(url)) for _ in range(10)]
         for number, one in enumerate(everybody):

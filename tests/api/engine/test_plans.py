@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis_graphql import mutations, queries
 
 from api.graphql.engine.documents import PLANNED_FIELDS_MAX, Document
-from api.graphql.engine.plans.fields import NotPlain
+from api.graphql.engine.plans.fields import Unplannable
 from api.graphql.engine.plans.plan import Plan
-from api.graphql.engine.resolvers import ask_plainly
+from api.graphql.engine.resolvers import set_direct_resolvers
 from api.graphql.fields import Info
 from api.graphql.schema import schema as city_schema
 from tests.examples import examples
@@ -234,7 +234,7 @@ class Subscription:
 
 made = strawberry.Schema(query=Query, mutation=Mutation, subscription=Subscription, types=[Box, Stone, Nail, Board])
 SCHEMA: GraphQLSchema = made._schema
-ask_plainly(SCHEMA)
+set_direct_resolvers(SCHEMA)
 
 
 def plan_of(text: str, name: str | None = None, schema: GraphQLSchema = SCHEMA) -> Plan:
@@ -336,7 +336,7 @@ def test_variables_become_what_the_library_makes_of_them_or_are_left_to_it(varia
     library = as_the_library(LITERALS, variables)
     try:
         planned = as_planned(LITERALS, variables)
-    except NotPlain:
+    except Unplannable:
         assert library.data is None
         assert library.errors
     else:
@@ -432,7 +432,7 @@ def test_mutations_are_done_one_after_another_until_the_first_that_has_no_answer
     ],
 )
 def test_what_is_rare_is_left_to_the_library(text: str) -> None:
-    with pytest.raises(NotPlain):
+    with pytest.raises(Unplannable):
         plan_of(text)
 
 
@@ -450,7 +450,7 @@ def test_what_is_planned_of_a_document_is_bounded() -> None:
     some = "errors { code message path __typename }"
     one = f'checkIn(input: {{idempotencyKey: "k", appointment: "a"}}) {{ {some} }}'
     assert plan_of(f"mutation {{ {one} }}", schema=city_schema._schema)
-    with pytest.raises(NotPlain):
+    with pytest.raises(Unplannable):
         plan_of(f"mutation {{ {' '.join(f'a{n}: {one}' for n in range(8))} }}", schema=city_schema._schema)
     each = " ".join(f"query A{n} {{ {' '.join(f'b{m}: stone {{ name }}' for m in range(20))} }}" for n in range(10))
     document = Document(parse(each))

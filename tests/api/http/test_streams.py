@@ -12,7 +12,7 @@ import websockets
 
 from api.access.identity import SKEW_S
 from api.app import Application
-from api.graphql.appointments.agendas import shown_agenda
+from api.graphql.appointments.agendas import agenda_to_graphql
 from api.graphql.context import Services
 from api.graphql.engine.trusted import Trusted, document_id
 from bench.login import bearer
@@ -176,9 +176,9 @@ async def test_what_is_told_is_made_once_for_both_kinds(url: str, core: Core, mo
 
     def counted(state: Any, now: Any) -> Any:
         made.append(now)
-        return shown_agenda(state, now)
+        return agenda_to_graphql(state, now)
 
-    monkeypatch.setattr("api.graphql.appointments.live.shown_agenda", counted)
+    monkeypatch.setattr("api.graphql.appointments.live.agenda_to_graphql", counted)
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(reader(url, AGENDA, id=ID)) for _ in range(5)]
         sockets = [await stack.enter_async_context(follower(url, language="en")) for _ in range(5)]

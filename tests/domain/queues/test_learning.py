@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from domain.decider import Event
-from domain.queues.experience import BUCKETS, Experience
 from domain.queues.learning import Learner, counters_of
 from domain.queues.line import (
     CounterPaused,
@@ -23,6 +22,7 @@ from domain.queues.line import (
 )
 from domain.queues.policy import Policy
 from domain.queues.wait import Expectations, busy_mean_s
+from domain.queues.wait_model import BUCKETS, WaitModel
 from tests.office import DAY, at
 
 LINE = f"sopocachi/cadastre/{DAY}"
@@ -70,19 +70,19 @@ def day(turns: int, *, each_s: int) -> list[Event]:
     return events
 
 
-def learned(events: list[Event], experience: Experience | None = None) -> Learner:
-    learner = Learner(experience or Experience())
+def learned(events: list[Event], model: WaitModel | None = None) -> Learner:
+    learner = Learner(model or WaitModel())
     for event in events:
         learner.tell(event)
     return learner
 
 
 def test_service_times_are_learned_after_some_days() -> None:
-    experience = Experience()
-    before = Expectations(experience, at("09:00"), [None]).of("NORMAL", 5)
+    model = WaitModel()
+    before = Expectations(model, at("09:00"), [None]).of("NORMAL", 5)
     for _ in range(20):
-        experience = learned(day(20, each_s=1_200), experience).experience
-    after = Expectations(experience, at("09:00"), [None]).of("NORMAL", 5)
+        model = learned(day(20, each_s=1_200), model).model
+    after = Expectations(model, at("09:00"), [None]).of("NORMAL", 5)
     assert before is not None
     assert after is not None
     assert before.high_50_s < 5_500 < after.low_50_s < after.high_50_s < 8_000
@@ -91,7 +91,7 @@ def test_service_times_are_learned_after_some_days() -> None:
 
 def test_learning_is_deterministic() -> None:
     events = day(10, each_s=300)
-    assert learned(events).experience == learned(events).experience
+    assert learned(events).model == learned(events).model
 
 
 def test_leaving_and_absence_are_counted_separately() -> None:
@@ -103,9 +103,9 @@ def test_leaving_and_absence_are_counted_separately() -> None:
         TurnAbsent(turn=f"{LINE}/1", counter=1, absent_at=OPENS + timedelta(seconds=110)),
         TurnCalled(turn=f"{LINE}/3", counter=1, called_at=OPENS + timedelta(seconds=120)),
     ]
-    experience = learned(events).experience
-    assert (experience.left, experience.called, experience.absent.count) == (1, 2, 1)
-    assert experience.absent.seconds == 100  # until the next call: somebody waited all the time
+    model = learned(events).model
+    assert (model.left, model.called, model.absent.count) == (1, 2, 1)
+    assert model.absent.seconds == 100  # until the next call: somebody waited all the time
     # Back in the line, and called again: that was not its first wait.
     back = learned(
         [
@@ -114,7 +114,7 @@ def test_leaving_and_absence_are_counted_separately() -> None:
             ServiceFinished(turn=f"{LINE}/3", counter=1, finished_at=OPENS + timedelta(seconds=240), outcome="DONE"),
             TurnCalled(turn=f"{LINE}/1", counter=1, called_at=OPENS + timedelta(seconds=250)),
         ]
-    ).experience
+    ).model
     assert (back.called, sum(tally.count for tally in back.served)) == (2, 1)
     assert sum(tally.seconds for tally in back.served) == 130
 
@@ -128,7 +128,7 @@ def test_time_until_the_next_call_counts_if_turns_waited(gap_s: int, busy_s: int
         *served(1, OPENS, 60),
         *served(2, OPENS + timedelta(seconds=60 + gap_s), 60),
     ]
-    assert sum(tally.seconds for tally in learned(events).experience.served) == busy_s
+    assert sum(tally.seconds for tally in learned(events).model.served) == busy_s
 
 
 def minute(number: float) -> datetime:
@@ -137,7 +137,7 @@ def minute(number: float) -> datetime:
 
 def busy_s(events: list[Event]) -> list[int]:
     """The seconds of service by hour, for hours with a service."""
-    return [tally.seconds for tally in learned(events).experience.served if tally.count]
+    return [tally.seconds for tally in learned(events).model.served if tally.count]
 
 
 def closed(when: datetime, *unserved: int) -> LineClosed:
@@ -166,9 +166,9 @@ def test_a_counter_that_waits_for_an_absent_turn_is_not_busy() -> None:
         TurnRequeued(turn=turn, requeued_at=minute(9)),
         TurnCalled(turn=turn, counter=2, called_at=minute(10)),
     ]
-    experience = learned(events).experience
-    assert [tally.seconds for tally in experience.served if tally.count] == [120]
-    assert experience.absent.seconds == 120
+    model = learned(events).model
+    assert [tally.seconds for tally in model.served if tally.count] == [120]
+    assert model.absent.seconds == 120
 
 
 def test_a_counter_is_not_busy_after_the_last_turn_left() -> None:
@@ -186,7 +186,7 @@ def test_a_counter_is_not_busy_after_the_last_turn_left() -> None:
 
 def test_a_requeued_turn_that_leaves_counts_as_called() -> None:
     turn = f"{LINE}/1"
-    experience = learned(
+    model = learned(
         [
             opened(),
             taken(1, OPENS),
@@ -195,39 +195,39 @@ def test_a_requeued_turn_that_leaves_counts_as_called() -> None:
             TurnRequeued(turn=turn, requeued_at=minute(3)),
             TurnLeft(turn=turn, left_at=minute(4)),
         ]
-    ).experience
-    assert (experience.called, experience.left) == (1, 0)
+    ).model
+    assert (model.called, model.left) == (1, 0)
 
 
 def test_a_transferred_turn_waits_in_the_other_line_from_then_on() -> None:
     turn = f"{LINE}/2"
     moved = TurnTransferred(turn=turn, moved_to="sopocachi/other/1", moved_at=minute(1))
-    experience = learned([opened(), taken(1, OPENS), taken(2, OPENS, ahead=1), moved]).experience
-    assert (experience.called, experience.left) == (0, 1)
+    model = learned([opened(), taken(1, OPENS), taken(2, OPENS, ahead=1), moved]).model
+    assert (model.called, model.left) == (0, 1)
     arrived = replace(taken(9, minute(30)), since=OPENS, moved_from="sopocachi/other/1")
     learner = learned([opened(), taken(1, minute(10)), arrived, *served(9, minute(31), 60)])
-    assert sum(learner.experience.ratios[2 * BUCKETS]) == 1  # a counter was free: a minute, not half an hour
-    assert learner.experience.ratios[2 * BUCKETS][-1] == 0
+    assert sum(learner.model.ratios[2 * BUCKETS]) == 1  # a counter was free: a minute, not half an hour
+    assert learner.model.ratios[2 * BUCKETS][-1] == 0
 
 
 def test_counters_are_not_open_after_the_closing_time() -> None:
     events: list[Event] = [opened(), taken(1, at("15:00")), *served(1, at("15:00"), 60), closed(at("23:00"))]
-    experience = learned(events).experience
-    assert sum(experience.watched_s) == sum(experience.staffed_s) == 3600
+    model = learned(events).model
+    assert sum(model.watched_s) == sum(model.staffed_s) == 3600
 
 
 def test_each_turn_is_noted_and_a_rush_is_sampled() -> None:
     rush = [taken(n, OPENS + timedelta(milliseconds=100 * n), ahead=n - 1) for n in range(1, 201)]
     calls = [TurnCalled(turn=f"{LINE}/{n}", counter=1, called_at=minute(n)) for n in range(1, 201)]
-    counts = [sum(cell) for cell in learned([opened(), *rush, *calls]).experience.ratios if cell]
+    counts = [sum(cell) for cell in learned([opened(), *rush, *calls]).model.ratios if cell]
     assert sum(counts) == 200
     later = [*rush, taken(201, minute(11), ahead=200), *calls]
-    counts = [sum(cell) for cell in learned([opened(), *later]).experience.ratios if cell]
+    counts = [sum(cell) for cell in learned([opened(), *later]).model.ratios if cell]
     assert sum(counts) == 2 * 200  # all were noted again, and the last is not called
 
 
 def test_there_are_no_estimates_without_open_counters() -> None:
     learner = learned([opened(), CounterPaused(counter=1, paused_at=OPENS), taken(1, OPENS), *served(1, OPENS, 60)[:1]])
     assert counters_of(learner.line) == []
-    assert learner.experience.called == 1
-    assert busy_mean_s(learner.experience, 7) == learner.experience.assumed_s
+    assert learner.model.called == 1
+    assert busy_mean_s(learner.model, 7) == learner.model.assumed_s

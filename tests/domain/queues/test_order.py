@@ -5,11 +5,11 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.queues.experience import Experience
 from domain.queues.line import Line, LineOpened, TurnTaken, evolve
 from domain.queues.line_now import LineNow
 from domain.queues.order import ahead_of, ahead_of_new, calls_to_come
 from domain.queues.policy import Policy
+from domain.queues.wait_model import WaitModel
 from tests.office import MOMENT, at
 from tests.waiting import LINE
 
@@ -74,8 +74,8 @@ def _walked(line: Line, priority: str) -> int:
 @given(lines())
 def test_line_now_counts_the_same_with_and_without_its_index(line: Line) -> None:
     called = list(calls_to_come(line))
-    now = LineNow(line, at("08:00") + MOMENT, Experience())
+    now = LineNow(line, at("08:00") + MOMENT, WaitModel())
     assert [now.ahead(turn) for turn in called] == list(range(len(called)))
-    assert [LineNow(line, at("08:00"), Experience()).ahead(turn) for turn in called] == list(range(len(called)))
+    assert [LineNow(line, at("08:00"), WaitModel()).ahead(turn) for turn in called] == list(range(len(called)))
     assert now.ahead(f"{LINE}/nobody") is None
-    assert LineNow(line, at("12:00"), Experience()).ahead(called[0] if called else "") is None
+    assert LineNow(line, at("12:00"), WaitModel()).ahead(called[0] if called else "") is None

@@ -8,7 +8,7 @@ import pytest
 from domain.decider import Recorded
 from domain.queues.line import Line, TurnTaken, stream
 from domain.queues.order import ahead_of_new, calls_to_come, next_turn
-from domain.queues.policy import shown_number
+from domain.queues.policy import format_number
 from tests.office import NOW, Office, given
 from tests.waiting import (
     LINE,
@@ -122,10 +122,10 @@ def test_an_unopened_line_calls_no_turn() -> None:
 
 
 def test_numbers_are_shown_by_class() -> None:
-    assert [shown_number(priority, 7) for priority in ("PREFERENTIAL", "APPOINTMENT", "NORMAL", "FRIENDS")] == [
+    assert [format_number(priority, 7) for priority in ("PREFERENTIAL", "APPOINTMENT", "NORMAL", "FRIENDS")] == [
         "P-007",
         "F-007",
         "A-007",
         "X-007",
     ]
-    assert shown_number("NORMAL", 1_234) == "A-1234"
+    assert format_number("NORMAL", 1_234) == "A-1234"

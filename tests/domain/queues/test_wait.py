@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.queues import experience as learned
 from domain.queues import wait
-from domain.queues.experience import Experience
+from domain.queues import wait_model as learned
 from domain.queues.policy import Priority
 from domain.queues.wait import Basis, Expectations, Wait
+from domain.queues.wait_model import WaitModel
 
 NOON = datetime(2026, 11, 26, 16, tzinfo=UTC)  # in La Paz
 
@@ -25,36 +25,36 @@ counters = st.lists(elapsed, min_size=1, max_size=8)
 
 
 @st.composite
-def experiences(draw: st.DrawFn) -> Experience:
+def models(draw: st.DrawFn) -> WaitModel:
     """Any model, likely or not."""
-    experience = Experience(assumed_s=draw(st.integers(10, 3600)))
+    model = WaitModel(assumed_s=draw(st.integers(10, 3600)))
     for _ in range(draw(st.integers(0, 25))):
         at = draw(moments)
         match draw(st.integers(0, 5)):
             case 0:
-                experience = learned.served(experience, at=at, busy_s=draw(st.floats(0, 9000)))
+                model = learned.served(model, at=at, busy_s=draw(st.floats(0, 9000)))
             case 1:
-                experience = learned.absent(experience, busy_s=draw(st.floats(0, 300)))
+                model = learned.absent(model, busy_s=draw(st.floats(0, 300)))
             case 2:
-                experience = learned.left(experience) if draw(st.booleans()) else learned.called(experience)
+                model = learned.left(model) if draw(st.booleans()) else learned.called(model)
             case 3:
                 until = at + timedelta(seconds=draw(st.integers(0, 7200)))
-                experience = learned.staffed(experience, since=at, until=until, counters=draw(st.integers(0, 9)))
+                model = learned.staffed(model, since=at, until=until, counters=draw(st.integers(0, 9)))
             case 4:
-                experience = learned.taken(experience, at=at, priority=draw(priorities))
+                model = learned.taken(model, at=at, priority=draw(priorities))
             case _:
-                estimate = Expectations(experience, at, (None, at)).of(draw(priorities), draw(st.integers(0, 99)))
+                estimate = Expectations(model, at, (None, at)).of(draw(priorities), draw(st.integers(0, 99)))
                 assert estimate is not None
-                experience = wait.waited(experience, estimate.basis, draw(st.floats(0, 30_000)))
-    return experience
+                model = wait.waited(model, estimate.basis, draw(st.floats(0, 30_000)))
+    return model
 
 
 Turns = list[tuple[Priority, int]]  # of which class, and how many are ahead
 
 
-def expect_all(experience: Experience, now: datetime, counters: Sequence[datetime | None], turns: Turns) -> list[Wait]:
+def expect_all(model: WaitModel, now: datetime, counters: Sequence[datetime | None], turns: Turns) -> list[Wait]:
     """Estimates of a whole line at once."""
-    expectations = Expectations(experience, now, counters)
+    expectations = Expectations(model, now, counters)
     found = [expectations.of(priority, ahead) for priority, ahead in turns]
     return [one for one in found if one]
 
@@ -67,52 +67,52 @@ def ends(estimate: Wait) -> tuple[int, ...]:
     return (estimate.low_90_s, estimate.low_50_s, estimate.middle_s, estimate.high_50_s, estimate.high_90_s)
 
 
-@given(experiences(), moments, counters, priorities, st.integers(0, 2000))
+@given(models(), moments, counters, priorities, st.integers(0, 2000))
 def test_an_interval_is_in_order(
-    experience: Experience, now: datetime, busy: list[int | None], priority: Priority, ahead: int
+    model: WaitModel, now: datetime, busy: list[int | None], priority: Priority, ahead: int
 ) -> None:
-    [estimate] = expect_all(experience, now, since(now, busy), [(priority, ahead)])
+    [estimate] = expect_all(model, now, since(now, busy), [(priority, ahead)])
     assert list(ends(estimate)) == sorted(ends(estimate))
     assert estimate.low_90_s >= 0
     assert estimate.high_90_s <= wait.WAIT_MAX_S
 
 
-@given(experiences(), moments, counters, priorities, st.lists(st.integers(0, 300), min_size=2, max_size=30))
+@given(models(), moments, counters, priorities, st.lists(st.integers(0, 300), min_size=2, max_size=30))
 def test_more_people_ahead_never_make_a_wait_shorter(
-    experience: Experience, now: datetime, busy: list[int | None], priority: Priority, ahead: list[int]
+    model: WaitModel, now: datetime, busy: list[int | None], priority: Priority, ahead: list[int]
 ) -> None:
-    estimate = expect_all(experience, now, since(now, busy), [(priority, number) for number in sorted(ahead)])
+    estimate = expect_all(model, now, since(now, busy), [(priority, number) for number in sorted(ahead)])
     for fewer, more in pairwise(estimate):
         assert all(low <= high for low, high in zip(ends(fewer), ends(more), strict=True))
 
 
-@given(experiences(), moments, counters, elapsed, st.tuples(priorities, st.integers(0, 200)))
+@given(models(), moments, counters, elapsed, st.tuples(priorities, st.integers(0, 200)))
 def test_one_more_counter_never_makes_a_wait_longer(
-    experience: Experience, now: datetime, busy: list[int | None], new: int | None, turn: tuple[Priority, int]
+    model: WaitModel, now: datetime, busy: list[int | None], new: int | None, turn: tuple[Priority, int]
 ) -> None:
-    [few] = expect_all(experience, now, since(now, busy), [turn])
-    [many] = expect_all(experience, now, since(now, [*busy, new]), [turn])
+    [few] = expect_all(model, now, since(now, busy), [turn])
+    [many] = expect_all(model, now, since(now, [*busy, new]), [turn])
     assert all(shorter <= longer for shorter, longer in zip(ends(many), ends(few), strict=True))
 
 
-@given(experiences(), moments, counters, st.lists(st.tuples(priorities, st.integers(0, 99)), max_size=9))
+@given(models(), moments, counters, st.lists(st.tuples(priorities, st.integers(0, 99)), max_size=9))
 def test_a_whole_line_is_estimated_like_single_turns(
-    experience: Experience, now: datetime, busy: list[int | None], turns: list[tuple[Priority, int]]
+    model: WaitModel, now: datetime, busy: list[int | None], turns: list[tuple[Priority, int]]
 ) -> None:
     open_ = since(now, busy)
-    one_by_one = [Expectations(experience, now, open_).of(priority, ahead) for priority, ahead in turns]
-    assert expect_all(experience, now, open_, turns) == one_by_one
-    expectations = Expectations(experience, now, open_)
+    one_by_one = [Expectations(model, now, open_).of(priority, ahead) for priority, ahead in turns]
+    assert expect_all(model, now, open_, turns) == one_by_one
+    expectations = Expectations(model, now, open_)
     assert [expectations.basis(*turn) for turn in turns] == [found.basis for found in one_by_one if found]
 
 
-@given(experiences())
-def test_the_model_round_trips_through_json(experience: Experience) -> None:
-    assert msgspec.json.decode(msgspec.json.encode(experience), type=Experience) == experience
+@given(models())
+def test_the_model_round_trips_through_json(model: WaitModel) -> None:
+    assert msgspec.json.decode(msgspec.json.encode(model), type=WaitModel) == model
 
 
 def test_there_is_no_estimate_without_an_open_counter() -> None:
-    nobody = Expectations(Experience(), NOON, [])
+    nobody = Expectations(WaitModel(), NOON, [])
     assert (nobody.of("NORMAL", 3), nobody.basis("NORMAL", 3)) == (None, None)
 
 
@@ -129,31 +129,31 @@ def situation(ahead: int = 10, priority: Priority = "NORMAL", now: datetime = NO
     return Situation(now=now, priority=priority, ahead=ahead, counters=(now, now))
 
 
-def estimate(experience: Experience, asked: Situation) -> Wait:
-    found = Expectations(experience, asked.now, asked.counters).of(asked.priority, asked.ahead)
+def estimate(model: WaitModel, asked: Situation) -> Wait:
+    found = Expectations(model, asked.now, asked.counters).of(asked.priority, asked.ahead)
     assert found is not None
     return found
 
 
-def after_calls(busy_s: float, *, calls: int = 500, assumed_s: int = 300, days: int = 1) -> Experience:
+def after_calls(busy_s: float, *, calls: int = 500, assumed_s: int = 300, days: int = 1) -> WaitModel:
     """A model after calls of equal duration around noon."""
-    experience = Experience(assumed_s=assumed_s)
+    model = WaitModel(assumed_s=assumed_s)
     for day in range(days):
-        experience = learned.taken(experience, at=NOON + timedelta(days=day), priority="NORMAL")
+        model = learned.taken(model, at=NOON + timedelta(days=day), priority="NORMAL")
     for _ in range(calls):
-        experience = learned.served(experience, at=NOON, busy_s=busy_s)
-    return experience
+        model = learned.served(model, at=NOON, busy_s=busy_s)
+    return model
 
 
-def after_waits(experience: Experience, actual_s: float, *, waits: int, asked: Situation | None = None) -> Experience:
+def after_waits(model: WaitModel, actual_s: float, *, waits: int, asked: Situation | None = None) -> WaitModel:
     for _ in range(waits):
-        basis = estimate(experience, asked or situation()).basis
-        experience = wait.waited(experience, basis, actual_s)
-    return experience
+        basis = estimate(model, asked or situation()).basis
+        model = wait.waited(model, basis, actual_s)
+    return model
 
 
 def test_the_assumed_time_is_replaced_by_measured_times() -> None:
-    new = estimate(Experience(assumed_s=600), situation())
+    new = estimate(WaitModel(assumed_s=600), situation())
     assert 2000 < new.middle_s < 4500  # eleven calls of ten minutes at two counters
     known = estimate(after_calls(60, assumed_s=600), situation())
     assert 200 < known.middle_s < 500
@@ -161,10 +161,10 @@ def test_the_assumed_time_is_replaced_by_measured_times() -> None:
 
 
 def test_slower_hours_are_learned() -> None:
-    experience = after_calls(60)
+    model = after_calls(60)
     for _ in range(200):
-        experience = learned.served(experience, at=NOON + timedelta(hours=3), busy_s=180)
-    assert wait.busy_mean_s(experience, 15) > 1.5 * wait.busy_mean_s(experience, 12)
+        model = learned.served(model, at=NOON + timedelta(hours=3), busy_s=180)
+    assert wait.busy_mean_s(model, 15) > 1.5 * wait.busy_mean_s(model, 12)
 
 
 def test_an_interval_is_wider_with_little_history() -> None:
@@ -174,9 +174,7 @@ def test_an_interval_is_wider_with_little_history() -> None:
     next_one = situation(0)
     few = after_waits(after_calls(300, days=1), 150, waits=10, asked=next_one)
     many = after_waits(after_calls(300, days=40), 150, waits=1000, asked=next_one)
-    assert (
-        width(estimate(Experience(), next_one)) > width(estimate(few, next_one)) > 2 * width(estimate(many, next_one))
-    )
+    assert width(estimate(WaitModel(), next_one)) > width(estimate(few, next_one)) > 2 * width(estimate(many, next_one))
     # What was learned of those who are next is not known of those with sixty ahead.
     assert width(estimate(many, situation(60))) > 2 * width(estimate(many, next_one))
 
@@ -198,8 +196,8 @@ def test_errors_of_estimates_are_corrected() -> None:
 
 
 def test_each_class_learns_its_own_errors() -> None:
-    experience = after_calls(300, days=40)
-    slow = after_waits(experience, 4000, waits=800, asked=situation(10, "APPOINTMENT"))
+    model = after_calls(300, days=40)
+    slow = after_waits(model, 4000, waits=800, asked=situation(10, "APPOINTMENT"))
     both = after_waits(slow, 1600, waits=800, asked=situation(10, "PREFERENTIAL"))
     assert (
         estimate(both, situation(10, "APPOINTMENT")).middle_s
@@ -218,41 +216,36 @@ def test_expected_arrivals_of_higher_classes_lengthen_waits() -> None:
 
 
 def test_expected_absences_cost_their_usual_time() -> None:
-    experience = after_calls(300)
-    with_absent = experience
+    model = after_calls(300)
+    with_absent = model
     for _ in range(250):
         with_absent = learned.absent(with_absent, busy_s=90)
-    assert estimate(with_absent, situation()).middle_s < 0.9 * estimate(experience, situation()).middle_s
-    with_left = experience
+    assert estimate(with_absent, situation()).middle_s < 0.9 * estimate(model, situation()).middle_s
+    with_left = model
     for number in range(300):
         with_left = learned.left(with_left) if number % 2 else learned.called(with_left)
-    assert estimate(with_left, situation()).middle_s < 0.7 * estimate(experience, situation()).middle_s
+    assert estimate(with_left, situation()).middle_s < 0.7 * estimate(model, situation()).middle_s
 
 
 def test_a_usual_lunch_break_is_expected() -> None:
-    experience = after_calls(300)
+    model = after_calls(300)
     for day in range(20):
         at = NOON + timedelta(days=day)
         for hours, open_ in ((-2, 4), (0, 1), (1, 4)):
             begin = at + timedelta(hours=hours)
-            experience = learned.staffed(
-                experience, since=begin, until=begin + timedelta(hours=abs(hours) or 1), counters=open_
-            )
+            model = learned.staffed(model, since=begin, until=begin + timedelta(hours=abs(hours) or 1), counters=open_)
     before_lunch, early = NOON - timedelta(minutes=5), NOON - timedelta(hours=2)
-    assert (
-        estimate(experience, situation(now=before_lunch)).middle_s
-        > 1.5 * estimate(experience, situation(now=early)).middle_s
-    )
+    assert estimate(model, situation(now=before_lunch)).middle_s > 1.5 * estimate(model, situation(now=early)).middle_s
 
 
 def test_a_free_counter_calls_the_next_turn_at_once() -> None:
     free = Situation(now=NOON, priority="NORMAL", ahead=0, counters=(None, NOON))
     busy = Situation(now=NOON, priority="NORMAL", ahead=0, counters=(NOON, NOON))
-    experience = after_calls(300, days=20)
-    assert estimate(experience, free).high_90_s < 0.2 * estimate(experience, busy).high_90_s
-    known = after_waits(experience, 8, waits=300, asked=free)
+    model = after_calls(300, days=20)
+    assert estimate(model, free).high_90_s < 0.2 * estimate(model, busy).high_90_s
+    known = after_waits(model, 8, waits=300, asked=free)
     assert estimate(known, free).high_90_s < 15
-    assert estimate(known, busy).high_90_s == estimate(experience, busy).high_90_s
+    assert estimate(known, busy).high_90_s == estimate(model, busy).high_90_s
 
 
 def test_large_counts_are_halved() -> None:
@@ -262,8 +255,8 @@ def test_large_counts_are_halved() -> None:
         old = learned.served(old, at=NOON, busy_s=600)
     assert wait.busy_mean_s(old, 12) > 480
     assert max(old.busy) < learned.CALLS_MAX
-    basis = estimate(Experience(), situation()).basis
-    many = Experience()
+    basis = estimate(WaitModel(), situation()).basis
+    many = WaitModel()
     for _ in range(wait.COUNTS_MAX + 10):
         many = wait.waited(many, basis, 600)
     assert sum(many.ratios[basis.cell]) < wait.COUNTS_MAX
@@ -275,8 +268,8 @@ def test_large_counts_are_halved() -> None:
 
 def test_staffing_past_midnight_counts_on_the_next_day() -> None:
     at = datetime(2026, 11, 27, 3, 55, tzinfo=UTC)  # 23:55 in La Paz
-    experience = learned.staffed(Experience(), since=at, until=at + timedelta(minutes=10), counters=2)
-    assert (experience.watched_s[-1], experience.watched_s[0], experience.staffed_s[0]) == (300, 300, 600)
+    model = learned.staffed(WaitModel(), since=at, until=at + timedelta(minutes=10), counters=2)
+    assert (model.watched_s[-1], model.watched_s[0], model.staffed_s[0]) == (300, 300, 600)
 
 
 def test_a_basis_reads_back_from_json() -> None:

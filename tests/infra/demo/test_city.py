@@ -23,7 +23,7 @@ from domain.decider import Command
 from domain.identifiers import agenda_of
 from domain.people import RegisterPerson
 from infra.demo.city import (
-    SAID_BEFORE,
+    DONE_BEFORE,
     City,
     CityClock,
     check_city_first_day,
@@ -316,7 +316,7 @@ async def test_a_complete_city_is_not_created_again(town: Town) -> None:
                 await core.lane.submit(one.command, key(f"again {number}"))
             except Exception as refusal:
                 codes.add(("MarkNoShow", getattr(refusal, "code", refusal)))
-    assert codes == SAID_BEFORE  # some came late, and were checked in after all
+    assert codes == DONE_BEFORE  # some came late, and were checked in after all
     assert len(events(town)) == head
 
 

@@ -24,7 +24,7 @@ import pytest
 
 from infra.postgres import embedded
 from infra.postgres.account import EmbeddedError, account_for, wheel_bin_dir
-from infra.postgres.database import running as running_database
+from infra.postgres.database import running_database
 from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.folder import FolderHeld
 from infra.postgres.process import alive

@@ -25,7 +25,7 @@ from infra.log.core import Core
 from infra.log.submission import Key
 from infra.postgres.views import Views
 from infra.reactions.reaction import ACTOR
-from infra.reactions.webhooks import Courier, shown_secret
+from infra.reactions.webhooks import WebhookSender, secret_text
 from projections.engine.keyset import Range
 from projections.webhooks import deliveries
 from projections.webhooks.deliveries import ShownDelivery, of_webhook
@@ -52,11 +52,11 @@ def receiver() -> Any:
 class Post:
     """A courier, and the projector that shows it what happened."""
 
-    def __init__(self, core: Core, views: Views, projecting: Projector, courier: Courier) -> None:
+    def __init__(self, core: Core, views: Views, projecting: Projector, sender: WebhookSender) -> None:
         self.core = core
         self.views = views
         self.projecting = projecting
-        self.courier = courier
+        self.sender = sender
         self._numbers = 0
 
     async def do(self, kind: Any, **fields: Any) -> int:
@@ -73,8 +73,8 @@ class Post:
         await self.look()
 
     async def look(self) -> None:
-        await self.courier.tick()
-        await self.courier.idle()
+        await self.sender.tick()
+        await self.sender.idle()
 
     async def shown(self, hook: str = HOOK) -> list[ShownDelivery]:
         self.projecting.catch_up()
@@ -85,22 +85,22 @@ class Post:
 async def posting(town: Town, core: Core, views: Views, clock: Clock) -> AsyncIterator[Post]:
     with projector(town) as projecting:
         async with open_posting() as outgoing:
-            post = Post(core, views, projecting, Courier(core, views, outgoing, deliveries, clock))
+            post = Post(core, views, projecting, WebhookSender(core, views, outgoing, deliveries, clock))
             projecting.catch_up()
-            await post.courier.begin()
+            await post.sender.begin()
             yield post
-            await post.courier.stop()
+            await post.sender.stop()
 
 
 @asynccontextmanager
-async def another(post: Post, clock: Clock) -> AsyncIterator[Courier]:
+async def another(post: Post, clock: Clock) -> AsyncIterator[WebhookSender]:
     """A second courier at the same read models."""
     async with open_posting() as outgoing:
-        courier = Courier(post.core, post.views, outgoing, deliveries, clock)
+        sender = WebhookSender(post.core, post.views, outgoing, deliveries, clock)
         post.projecting.catch_up()
-        await courier.begin()
-        yield courier
-        await courier.stop()
+        await sender.begin()
+        yield sender
+        await sender.stop()
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ async def test_a_slow_receiver_does_not_delay_others(
         for number in range(12):
             await post.notice(f"p{number}")
         post.projecting.catch_up()
-        await post.courier.tick()
+        await post.sender.tick()
         async with asyncio.timeout(SOON_S):
             while len(prompt.got) < 12:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -302,7 +302,7 @@ async def test_while_the_read_models_lag_nothing_is_sent_twice(post: Post, recei
     assert len(receiver.got) == 1
     await post.tick()
     assert len(receiver.got) == 1
-    assert post.courier._recorded == {}
+    assert post.sender._recorded == {}
 
 
 async def test_a_webhook_receives_events_from_its_registration_on(post: Post, receiver: Receiver, core: Core) -> None:
@@ -371,10 +371,10 @@ async def test_an_unrecorded_attempt_keeps_its_slot(
     with monkeypatch.context() as patch:
         patch.setattr(core.lane, "queue_max", 0)  # as overloaded as it gets
         for _ in range(20):
-            await post.courier.tick()
-            await post.courier.idle(0.05)
+            await post.sender.tick()
+            await post.sender.idle(0.05)
         assert len(receiver.got) == infra.reactions.webhooks.AT_ONCE_MAX
-    await post.courier.idle()
+    await post.sender.idle()
     await post.tick()
     assert len(receiver.got) == len(set(receiver.ids())) == count
     assert {(one.state, one.attempts) for one in await post.shown()} == {("DELIVERED", 1)}
@@ -389,11 +389,11 @@ async def test_without_a_writable_log_nothing_is_sent_twice(
     role = town.application_parameters["user"]
     town.execute(f"REVOKE INSERT ON events FROM {role}")
     for _ in range(10):
-        await post.courier.tick()
-        await post.courier.idle(0.1)
+        await post.sender.tick()
+        await post.sender.idle(0.1)
     assert [(one.state, one.attempts) for one in await post.shown()] == [("PENDING", 0)]
     town.execute(f"GRANT INSERT ON events TO {role}")
-    await post.courier.idle()
+    await post.sender.idle()
     assert len(receiver.got) == 1
     assert [(one.state, one.attempts) for one in await post.shown()] == [("DELIVERED", 1)]
 
@@ -419,7 +419,7 @@ async def test_another_scheduler_s_record_counts_despite_lag(post: Post, receive
     receiver.answer = receiver.hang
     await post.notice("ana")
     async with another(post, clock) as other:
-        for one in (post.courier, other):
+        for one in (post.sender, other):
             await one.tick()
         async with asyncio.timeout(SOON_S):
             while len(receiver.got) < 2:  # noqa: ASYNC110
@@ -429,7 +429,7 @@ async def test_another_scheduler_s_record_counts_despite_lag(post: Post, receive
         await post.core.lane.submit(record, Key(ACTOR, f"attempt:{delivery}:1"))
         receiver.release.set()
         for _ in range(3):
-            for one in (post.courier, other):
+            for one in (post.sender, other):
                 await one.idle()
                 await one.tick()
     assert len(receiver.got) == 2
@@ -443,7 +443,7 @@ async def begin_many(post: Post, receiver: Receiver) -> int:
     for number in range(count):
         await post.notice(f"p{number}")
     post.projecting.catch_up()
-    await post.courier.tick()
+    await post.sender.tick()
     async with asyncio.timeout(SOON_S):
         while len(receiver.got) < infra.reactions.webhooks.AT_ONCE_MAX:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -452,9 +452,9 @@ async def begin_many(post: Post, receiver: Receiver) -> int:
 
 async def go_on(post: Post, receiver: Receiver) -> None:
     post.projecting.catch_up()
-    await post.courier.tick()
+    await post.sender.tick()
     receiver.release.set()
-    await post.courier.idle()
+    await post.sender.idle()
 
 
 async def test_a_waiting_message_of_a_removed_webhook_is_not_sent(post: Post, receiver: Receiver) -> None:
@@ -476,16 +476,16 @@ async def test_a_waiting_message_goes_to_the_new_url(post: Post, receiver: Recei
         )
         signing = post.core.secret.webhook_key(HOOK, 2)
         for got in elsewhere.got:
-            signed = infra.reactions.webhooks.signed(signing, got.id, got.body, post.courier._clock())
+            signed = infra.reactions.webhooks.signed(signing, got.id, got.body, post.sender._clock())
             assert got.headers["webhook-signature"] == signed["webhook-signature"]
 
 
 async def test_a_new_scheduler_reads_waiting_messages_again(post: Post, receiver: Receiver) -> None:
     """Another may have sent it meanwhile."""
     count = await begin_many(post, receiver)
-    await post.courier.begin()
+    await post.sender.begin()
     receiver.release.set()
-    await post.courier.idle()
+    await post.sender.idle()
     assert len(receiver.got) == infra.reactions.webhooks.AT_ONCE_MAX
     await post.tick()
     assert len(receiver.got) == len(set(receiver.ids())) == count
@@ -512,7 +512,7 @@ async def test_the_docs_receiver_accepts_only_signed_messages(
     program: dict[str, Any] = {}
     exec(example[0], program)  # noqa: S102 (our own docs)
     receive = program["receive"]
-    secret = shown_secret(post.core.secret, HOOK, 1)
+    secret = secret_text(post.core.secret, HOOK, 1)
     position = await post.notice("ana")
     await post.tick()
     (got,) = receiver.got
@@ -526,7 +526,7 @@ async def test_the_docs_receiver_accepts_only_signed_messages(
             receive(secret, wrong, got.body)
     with pytest.raises(ValueError, match="not signed"):
         receive(secret, got.headers, got.body.replace(b"A-001", b"A-002"))
-    for unlike in (shown_secret(post.core.secret, HOOK, 2), shown_secret(post.core.secret, "other", 1)):
+    for unlike in (secret_text(post.core.secret, HOOK, 2), secret_text(post.core.secret, "other", 1)):
         with pytest.raises(ValueError, match="not signed"):
             receive(unlike, got.headers, got.body)
     clock.wait(301)
@@ -548,12 +548,12 @@ async def test_the_library_s_receiver_accepts_only_signed_messages(
     position = await post.notice("ana")
     await post.tick()
     (got,) = receiver.got
-    library = Webhook(shown_secret(post.core.secret, HOOK, 1))
+    library = Webhook(secret_text(post.core.secret, HOOK, 1))
     assert library.verify(got.body, dict(got.headers))["position"] == str(position)
     with pytest.raises(WebhookVerificationError):
         library.verify(got.body.replace(b"A-001", b"A-002"), dict(got.headers))
     with pytest.raises(WebhookVerificationError):
-        Webhook(shown_secret(post.core.secret, HOOK, 2)).verify(got.body, dict(got.headers))
+        Webhook(secret_text(post.core.secret, HOOK, 2)).verify(got.body, dict(got.headers))
     clock.wait(301)
     with pytest.raises(WebhookVerificationError, match="too old"):
         library.verify(got.body, dict(got.headers))

@@ -90,9 +90,9 @@ def _object_coercer(kind: GraphQLInputObjectType, *above: GraphQLInputObjectType
         if type(value) is not dict or not required <= value.keys():
             raise _Unfit
         found = dict(defaults)
-        for name, said in value.items():
+        for name, field_value in value.items():
             out_name, coerce = known[name]
-            found[out_name] = coerce(said)
+            found[out_name] = coerce(field_value)
         return make(found)
 
     return coerced

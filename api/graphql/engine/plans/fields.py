@@ -17,11 +17,11 @@ from api.graphql.engine.plans.coercion import Coerce
 Path = tuple[Any, Any] | None  # the path above, and the key or index there
 
 
-class NotPlain(Exception):
+class Unplannable(Exception):
     """The library has to execute the operation."""
 
 
-class Asking:
+class ResolverInfo:
     """What resolvers get as `info`: only what they need of it."""
 
     def __init__(self, context: object) -> None:
@@ -32,7 +32,7 @@ class Run:
     """One execution of a plan."""
 
     def __init__(self, context: object, values: dict[str, Any]) -> None:
-        self.info = Asking(context)
+        self.info = ResolverInfo(context)
         self.values = values  # of the variables
         self.errors: list[GraphQLError] = []
 

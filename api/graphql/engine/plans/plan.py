@@ -23,7 +23,7 @@ from graphql import (
 from graphql.pyutils import Undefined
 
 from api.graphql.engine.plans.coercion import variable_of
-from api.graphql.engine.plans.fields import NotPlain, Run
+from api.graphql.engine.plans.fields import Run, Unplannable
 from api.graphql.engine.plans.planner import DirectiveFinder, Planner, contains
 from api.graphql.engine.plans.showing import show_object
 
@@ -40,7 +40,7 @@ class _Planned:
         fields_max: int,
     ) -> None:
         if root is None or contains(DirectiveFinder(), document):
-            raise NotPlain
+            raise Unplannable
         self._variables = [variable_of(schema, node) for node in operation.variable_definitions or ()]
         fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
         nullable = {variable.name for variable in self._variables if variable.nullable}
@@ -56,11 +56,11 @@ class _Planned:
                 try:
                     values[name] = coerce(value)
                 except Exception:
-                    raise NotPlain from None
+                    raise Unplannable from None
             elif default is not Undefined:
                 values[name] = default
             elif not nullable:
-                raise NotPlain
+                raise Unplannable
         return values
 
 
@@ -70,15 +70,15 @@ class Plan(_Planned):
     def __init__(
         self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, fields_max: int
     ) -> None:
-        """Raises NotPlain if the library has to execute it, or the plan would have more fields than that."""
+        """Raises Unplannable if the library has to execute it, or the plan would have more fields than that."""
         if operation.operation is OperationType.SUBSCRIPTION:
-            raise NotPlain
+            raise Unplannable
         super().__init__(schema, schema.get_root_type(operation.operation), document, operation, fields_max)
         self._serial = operation.operation is OperationType.MUTATION
         self._show = show_object(self._fields)
 
     async def execute(self, variables: Mapping[str, Any], context: object) -> ExecutionResult:
-        """Execute the plan. Raises NotPlain, before anything is executed, if a variable has the wrong type."""
+        """Execute the plan. Raises Unplannable, before anything is executed, if a variable has the wrong type."""
         run = Run(context, self._values(variables))
         data: dict[str, Any] = {}
         try:
@@ -104,21 +104,21 @@ class FollowedPlan(_Planned):
     def __init__(
         self, schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, fields_max: int
     ) -> None:
-        """Raises NotPlain if the library has to show it, or the plan would have more fields than that."""
+        """Raises Unplannable if the library has to show it, or the plan would have more fields than that."""
         super().__init__(schema, schema.subscription_type, document, operation, fields_max)
         if len(self._fields) != 1 or self._fields[0].function is None:
-            raise NotPlain
+            raise Unplannable
         self._root = self._fields[0]
 
     async def show(self, source: Any, variables: Mapping[str, Any], context: object) -> dict[str, Any]:
-        """The data of a message. Raises NotPlain if anything in it is wrong."""
+        """The data of a message. Raises Unplannable if anything in it is wrong."""
         run = Run(context, self._values(variables))
         try:
             shown = self._root.complete(source, (None, self._root.key), run)
             if type(shown) is CoroutineType:
                 shown = await shown
         except Exception:
-            raise NotPlain from None
+            raise Unplannable from None
         if shown is None or run.errors:
-            raise NotPlain
+            raise Unplannable
         return {self._root.key: shown}

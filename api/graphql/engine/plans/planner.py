@@ -30,7 +30,7 @@ from graphql.language import BREAK
 from graphql.pyutils import Undefined
 from graphql.utilities.coerce_input_value import coerce_default_value, coerce_input_literal
 
-from api.graphql.engine.plans.fields import Arguments, Complete, FastComplete, Field, NotPlain
+from api.graphql.engine.plans.fields import Arguments, Complete, FastComplete, Field, Unplannable
 from api.graphql.engine.plans.showing import (
     fast_list,
     fast_object,
@@ -113,40 +113,40 @@ class Planner:
     def _field(self, kind: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> Field:
         self.planned += 1
         if self.planned > self._fields_max:
-            raise NotPlain
+            raise Unplannable
         name = nodes[0].name.value
         if name == "__typename":
             field = Field(key, nodes, f"{kind.name}.{name}", None)
             field.get = field.leaf = field.fast = _always(kind.name)
             field.complete = lambda value, _path, _run: value
             return field
-        said = kind.fields.get(name)
-        if said is None:  # what the schema is
-            raise NotPlain
-        field = Field(key, nodes, f"{kind.name}.{name}", said.type)
-        if "attribute" in said.extensions:
-            field.get = attrgetter(said.extensions["attribute"])
+        definition = kind.fields.get(name)
+        if definition is None:  # what the schema is
+            raise Unplannable
+        field = Field(key, nodes, f"{kind.name}.{name}", definition.type)
+        if "attribute" in definition.extensions:
+            field.get = attrgetter(definition.extensions["attribute"])
         else:
-            field.function = said.resolve
-            field.arguments = self._arguments(said, nodes[0])
-        self._show(field, said.type, nodes)
+            field.function = definition.resolve
+            field.arguments = self._arguments(definition, nodes[0])
+        self._show(field, definition.type, nodes)
         return field
 
-    def _arguments(self, said: GraphQLField, node: FieldNode) -> Arguments:
+    def _arguments(self, definition: GraphQLField, node: FieldNode) -> Arguments:
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
         constant: dict[str, Any] = {}
         variable: dict[str, tuple[str, Any]] = {}
-        for name, argument in said.args.items():
+        for name, argument in definition.args.items():
             out_name = argument.out_name or name
             default = coerce_default_value(argument)
             value: ValueNode | None = given.get(name)
             if isinstance(value, VariableNode):
                 if value.name.value in self._nullable and isinstance(argument.type, GraphQLNonNull):
-                    raise NotPlain  # a nullable variable in a place that can't be null
+                    raise Unplannable  # a nullable variable in a place that can't be null
                 variable[out_name] = value.name.value, default
             elif value is not None:
                 if contains(_Variables(), value):
-                    raise NotPlain
+                    raise Unplannable
                 constant[out_name] = coerce_input_literal(value, argument.type)
             elif default is not Undefined:
                 constant[out_name] = default

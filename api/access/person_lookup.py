@@ -8,7 +8,7 @@ from infra.log.log import Log
 AT_ONCE_MAX = 200
 
 
-class Acquaintance:
+class PersonLookup:
     """Sends one query to the log at a time. Requests that arrive meanwhile share the next one."""
 
     def __init__(self, log: Log) -> None:

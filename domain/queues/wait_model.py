@@ -1,7 +1,7 @@
 """What was learned about the waits for one service at one service point: counts of facts.
 
 Counts are whole numbers in tuples of bounded length. They are halved when they grow large, so that the last months
-weigh most. The same facts in the same order give the same experience. `wait` computes expected waits from it.
+weigh most. The same facts in the same order give the same model. `wait` computes expected waits from it.
 """
 
 from bisect import bisect_right
@@ -38,8 +38,8 @@ class Tally(Value):
         return Tally(count=count // 2, seconds=total // 2) if count >= CALLS_MAX else Tally(count=count, seconds=total)
 
 
-class Experience(Value):
-    """What was learned about one service at one service point. Start with `Experience(assumed_s=…)`.
+class WaitModel(Value):
+    """What was learned about one service at one service point. Start with `WaitModel(assumed_s=…)`.
 
     assumed_s: the assumed time for which a counter is busy with a turn, used until enough calls are known.
     served: busy times of turns that came, by hour of the day in La Paz. absent: busy times of unanswered calls.
@@ -63,33 +63,33 @@ class Experience(Value):
     ratios: tuple[tuple[int, ...], ...] = ((),) * (len(PRIORITIES) * BUCKETS)
 
 
-def served(experience: Experience, *, at: datetime, busy_s: float) -> Experience:
+def served(model: WaitModel, *, at: datetime, busy_s: float) -> WaitModel:
     """A counter was busy for `busy_s` with a turn called at `at`: until its next call, or until nobody was waiting."""
     hour = at.astimezone(TIME_ZONE).hour
-    tallies = experience.served
+    tallies = model.served
     return msgspec.structs.replace(
-        experience,
+        model,
         served=(*tallies[:hour], tallies[hour].plus(busy_s), *tallies[hour + 1 :]),
-        busy=count_up(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
+        busy=count_up(model.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
     )
 
 
-def absent(experience: Experience, *, busy_s: float) -> Experience:
+def absent(model: WaitModel, *, busy_s: float) -> WaitModel:
     """A counter was busy for `busy_s` with a turn that was called and did not come."""
     return msgspec.structs.replace(
-        experience,
-        absent=experience.absent.plus(busy_s),
-        busy=count_up(experience.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
+        model,
+        absent=model.absent.plus(busy_s),
+        busy=count_up(model.busy, bisect_right(BUSY_EDGES_S, busy_s), CALLS_MAX),
     )
 
 
-def taken(experience: Experience, *, at: datetime, priority: Priority) -> Experience:
+def taken(model: WaitModel, *, at: datetime, priority: Priority) -> WaitModel:
     """Somebody of this class joined the line."""
     place, day = PRIORITIES[priority] * SLOTS + second_of_day(at) // SLOT_S, local_date(at)
     return msgspec.structs.replace(
-        experience,
-        taken=_one_more(experience.taken, place),
-        days=experience.days + (day != experience.last_day),
+        model,
+        taken=_one_more(model.taken, place),
+        days=model.days + (day != model.last_day),
         last_day=day,
     )
 
@@ -100,27 +100,27 @@ def second_of_day(at: datetime) -> int:
     return local.hour * 3600 + local.minute * 60 + local.second
 
 
-def left(experience: Experience) -> Experience:
+def left(model: WaitModel) -> WaitModel:
     """A turn left the line, or was moved to another, before it was called."""
-    return _ended(experience, called=0, left=1)
+    return _ended(model, called=0, left=1)
 
 
-def called(experience: Experience) -> Experience:
+def called(model: WaitModel) -> WaitModel:
     """A turn was called for the first time."""
-    return _ended(experience, called=1, left=0)
+    return _ended(model, called=1, left=0)
 
 
-def _ended(experience: Experience, *, called: int, left: int) -> Experience:
-    called, left = experience.called + called, experience.left + left
+def _ended(model: WaitModel, *, called: int, left: int) -> WaitModel:
+    called, left = model.called + called, model.left + left
     half = called + left >= CALLS_MAX
-    return msgspec.structs.replace(experience, called=called // 2 if half else called, left=left // 2 if half else left)
+    return msgspec.structs.replace(model, called=called // 2 if half else called, left=left // 2 if half else left)
 
 
-def staffed(experience: Experience, *, since: datetime, until: datetime, counters: int) -> Experience:
+def staffed(model: WaitModel, *, since: datetime, until: datetime, counters: int) -> WaitModel:
     """`counters` counters were open (0 is possible) from `since` to `until`, while the line was open: a day at most."""
     second = second_of_day(since)
     rest = min(round((until - since).total_seconds()), SLOTS * SLOT_S)
-    open_s, seen_s, came = list(experience.staffed_s), list(experience.watched_s), list(experience.taken)
+    open_s, seen_s, came = list(model.staffed_s), list(model.watched_s), list(model.taken)
     while rest > 0:
         slot = second // SLOT_S % SLOTS
         part = min(rest, SLOT_S - second % SLOT_S)
@@ -130,7 +130,7 @@ def staffed(experience: Experience, *, since: datetime, until: datetime, counter
             open_s[slot], seen_s[slot] = open_s[slot] // 2, seen_s[slot] // 2
             came[slot::SLOTS] = [count // 2 for count in came[slot::SLOTS]]
         second, rest = second + part, rest - part
-    return msgspec.structs.replace(experience, staffed_s=tuple(open_s), watched_s=tuple(seen_s), taken=tuple(came))
+    return msgspec.structs.replace(model, staffed_s=tuple(open_s), watched_s=tuple(seen_s), taken=tuple(came))
 
 
 def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.access.acquaintance import Acquaintance
+from api.access.person_lookup import PersonLookup
 from domain import people
 from domain.decider import build
 from infra.log.core import Core
@@ -32,8 +32,8 @@ def asked(core: Core, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return questions
 
 
-async def knows(acquaintance: Acquaintance, person: str) -> bool:
-    found: people.Person = await acquaintance.state(people.stream(person))
+async def knows(person_lookup: PersonLookup, person: str) -> bool:
+    found: people.Person = await person_lookup.state(people.stream(person))
     return found.known
 
 
@@ -45,21 +45,21 @@ async def register(lane: Lane, core: Core, name: str, identity: str) -> str:
 async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[str]]) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     asked.clear()
-    acquaintance = Acquaintance(core.log)
+    person_lookup = PersonLookup(core.log)
     wanted = [ana, "nobody", *(f"stranger-{n}" for n in range(50)), ana]
-    answers = await asyncio.gather(*(knows(acquaintance, one) for one in wanted))
+    answers = await asyncio.gather(*(knows(person_lookup, one) for one in wanted))
     assert answers == [True, False, *[False] * 50, True]
     assert len(asked) == 1
-    assert await knows(acquaintance, ana)
+    assert await knows(person_lookup, ana)
     assert len(asked) == 2
 
 
 async def test_bearers_of_numbers_are_asked_for_along_with_people(core: Core, asked: list[list[str]]) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     asked.clear()
-    acquaintance = Acquaintance(core.log)
+    person_lookup = PersonLookup(core.log)
     numbers = [people.identity_stream(core.secret.identity_digest(number)) for number in ("1000001", "1000002")]
-    *bearers, known = await asyncio.gather(*(acquaintance.state(one) for one in numbers), knows(acquaintance, ana))
+    *bearers, known = await asyncio.gather(*(person_lookup.state(one) for one in numbers), knows(person_lookup, ana))
     assert ([one.person for one in bearers], known, len(asked)) == ([ana, None], True, 1)
 
 
@@ -74,13 +74,13 @@ async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
         await told.wait()
         return found
 
-    acquaintance = Acquaintance(core.log)
+    person_lookup = PersonLookup(core.log)
     with monkeypatch.context() as patch:
         patch.setattr(core.log, "load", slow_to_tell)
-        early = asyncio.create_task(knows(acquaintance, opaque("Ana")))
+        early = asyncio.create_task(knows(person_lookup, opaque("Ana")))
         await looked.wait()
     await register(core.lane, core, "Ana", "1000001")
-    late = asyncio.create_task(knows(acquaintance, opaque("Ana")))
+    late = asyncio.create_task(knows(person_lookup, opaque("Ana")))
     await asyncio.sleep(0)
     told.set()
     assert not await early
@@ -89,10 +89,10 @@ async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
 
 async def test_whoever_was_erased_is_not_known(core: Core) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
-    acquaintance = Acquaintance(core.log)
-    assert await knows(acquaintance, ana)
+    person_lookup = PersonLookup(core.log)
+    assert await knows(person_lookup, ana)
     await core.lane.submit(build(people.ErasePerson, person=ana), key("e"))
-    assert not await knows(acquaintance, ana)
+    assert not await knows(person_lookup, ana)
 
 
 async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_asked(
@@ -107,18 +107,18 @@ async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_a
         raise Unavailable("gone")
 
     monkeypatch.setattr(core.log, "load", failing)
-    acquaintance = Acquaintance(core.log)
-    first = asyncio.gather(knows(acquaintance, ana), knows(acquaintance, "nobody"), return_exceptions=True)
+    person_lookup = PersonLookup(core.log)
+    first = asyncio.gather(knows(person_lookup, ana), knows(person_lookup, "nobody"), return_exceptions=True)
     await asyncio.sleep(0.005)
-    second = asyncio.create_task(knows(acquaintance, ana))
+    second = asyncio.create_task(knows(person_lookup, ana))
     assert [type(answer) for answer in await first] == [Unavailable, Unavailable]
     assert await second
 
 
 async def test_a_caller_who_goes_takes_nobody_s_answer_along(core: Core) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
-    acquaintance = Acquaintance(core.log)
-    going, staying = (asyncio.create_task(knows(acquaintance, ana)) for _ in range(2))
+    person_lookup = PersonLookup(core.log)
+    going, staying = (asyncio.create_task(knows(person_lookup, ana)) for _ in range(2))
     await asyncio.sleep(0)
     going.cancel()
     assert await staying
