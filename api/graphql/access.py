@@ -39,7 +39,7 @@ def argument(arguments: Arguments, path: str) -> Any:
     return getattr(found, "value", found)
 
 
-ALL = Scope("all", lambda context, arguments: True)
+ALL = Scope("unrestricted", lambda context, arguments: True)
 
 
 def only(scope: Scope, words: str, allowed: Callable[[Arguments], bool]) -> Scope:

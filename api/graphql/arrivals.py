@@ -118,8 +118,8 @@ async def _is_own_turn(context: Context, arguments: Arguments) -> bool:
 
 
 TAKERS: Rule = {
-    "citizen": Scope("own, dependants', by WEB", _is_own_turn),
-    "counter_clerk": only(own_service_point("input.line"), "not by WEB", not_by_web),
+    "citizen": Scope("for themselves and their confirmed dependants, through WEB", _is_own_turn),
+    "counter_clerk": only(own_service_point("input.line"), "through other channels than WEB", not_by_web),
     **DOERS_OF_ALL,
 }
 

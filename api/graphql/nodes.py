@@ -37,7 +37,7 @@ def _as_its_kind(role: Role) -> Scope:
         scope = found.field.who.get(role)
         return scope is not None and scope.covers(context, {found.key: target.key})
 
-    return Scope("as the field of its kind", covers)
+    return Scope("as the query of its type", covers)
 
 
 @query(

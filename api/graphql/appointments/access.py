@@ -10,13 +10,18 @@ from domain.identifiers import agenda_of, hospital_of
 
 def own_hospital(path: str) -> Scope:
     """Data of a hospital where the actor works. Ids of agendas and appointments begin with the hospital's code."""
-    return own_places("hospital_clerk", "own hospital", lambda arguments: {hospital_of(str(argument(arguments, path)))})
+    return own_places(
+        "hospital_clerk",
+        "at the hospitals where they work",
+        lambda arguments: {hospital_of(str(argument(arguments, path)))},
+    )
 
 
 def own_appointment(path: str) -> Scope:
     """Appointments of the actor and of the people for whom they act."""
     return Scope(
-        "own, dependants'", lambda context, arguments: is_own_appointment(context, str(argument(arguments, path)))
+        "for themselves and their confirmed dependants",
+        lambda context, arguments: is_own_appointment(context, str(argument(arguments, path))),
     )
 
 

@@ -189,8 +189,8 @@ async def hold_slot(info: Info, done: Done[holding.HoldSlot]) -> tuple[Hold, Age
     booking.BookAppointment,
     "Book a slot, whether or not the patient holds it.",
     who={
-        "citizen": only(own_people("input.patient"), "by WEB", by_web),
-        "hospital_clerk": only(own_hospital("input.agenda"), "not by WEB", not_by_web),
+        "citizen": only(own_people("input.patient"), "through WEB", by_web),
+        "hospital_clerk": only(own_hospital("input.agenda"), "through other channels than WEB", not_by_web),
         **DOERS_OF_ALL,
     },
     takes=Takes(
@@ -221,7 +221,7 @@ async def book_appointment(info: Info, done: Done[booking.BookAppointment]) -> t
     who={
         "citizen": only(
             own_appointment("input.appointment"),
-            "not as HOSPITAL",
+            "except with the reason HOSPITAL",
             lambda arguments: bool(argument(arguments, "input.reason") != "HOSPITAL"),
         ),
         "hospital_clerk": own_hospital("input.appointment"),

@@ -12,7 +12,7 @@ from domain.identifiers import agenda_of, hospital_of
 
 BOTH_HOSPITALS = own_places(
     "hospital_clerk",
-    "own hospitals",
+    "between hospitals where they work",
     lambda arguments: {hospital_of(str(argument(arguments, f"input.{name}"))) for name in ("appointment", "agenda")},
 )
 

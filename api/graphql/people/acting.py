@@ -49,7 +49,7 @@ def _concerned(context: Context, arguments: Arguments, paths: tuple[str, ...]) -
 
 def themselves(*paths: str) -> Scope:
     """Requests in which one of these arguments is the actor's own person."""
-    return Scope("themselves", lambda context, arguments: _concerned(context, arguments, paths))
+    return Scope("about themselves", lambda context, arguments: _concerned(context, arguments, paths))
 
 
 def others(*paths: str) -> Scope:
@@ -58,12 +58,15 @@ def others(*paths: str) -> Scope:
     async def covers(context: Context, arguments: Arguments) -> bool:
         return not await _concerned(context, arguments, paths)
 
-    return Scope("all, not their own", covers)
+    return Scope("about other people", covers)
 
 
 def own_people(path: str) -> Scope:
     """The actor's own person, and the people for whom they act."""
-    return Scope("own, dependants'", lambda context, arguments: acts_for(context, str(argument(arguments, path))))
+    return Scope(
+        "for themselves and their confirmed dependants",
+        lambda context, arguments: acts_for(context, str(argument(arguments, path))),
+    )
 
 
 def digest_of(context: Context, arguments: Arguments, path: str) -> str:
@@ -78,6 +81,6 @@ def digest_of(context: Context, arguments: Arguments, path: str) -> str:
 def own_identity(path: str) -> Scope:
     """The person who has the identity number of the token."""
     return Scope(
-        "own identity number",
+        "with their own identity number",
         lambda context, arguments: digest_of(context, arguments, path) in ("", context.actor.identity),
     )

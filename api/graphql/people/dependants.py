@@ -123,7 +123,7 @@ def _guardian_themselves(context: Context, arguments: Arguments) -> Coroutine[An
 @node_query(
     "dependant",
     "A present or former dependant of a guardian; null if nobody declared one.",
-    who={"citizen": Scope("their own dependants", _guardian_themselves), **READERS},
+    who={"citizen": Scope("about their own dependants", _guardian_themselves), **READERS},
 )
 async def dependant(
     info: Info,
@@ -179,7 +179,9 @@ def _not_as_authority(arguments: Arguments) -> bool:
     EndDependency,
     "End a dependency: the guardian no longer acts for the dependant.",
     who={
-        "citizen": only(themselves("input.guardian", "input.dependant"), "not as AUTHORITY", _not_as_authority),
+        "citizen": only(
+            themselves("input.guardian", "input.dependant"), "except with the reason AUTHORITY", _not_as_authority
+        ),
         "procedures_officer": ALL,
         **DOERS_OF_ALL,
     },

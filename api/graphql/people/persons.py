@@ -159,15 +159,15 @@ def _number_of_others(context: Context, arguments: Arguments) -> bool:
     return alone and digest_of(context, arguments, "input.identity") != (context.actor.identity or None)
 
 
-NUMBERS = Scope("all, but only the number, and not to their own", _number_of_others)
+NUMBERS = Scope("only the identity number, and never their own", _number_of_others)
 
 
 @mutation(
     people.CorrectPerson,
     description="Correct a person's data. The previous data stay in the log, encrypted.",
     who={
-        "citizen": only(themselves("input.person"), "contacts", _only_contacts),
-        **dict.fromkeys(CLERKS, only(ALL, "not the number", _not_the_number)),
+        "citizen": only(themselves("input.person"), "only phone and e-mail", _only_contacts),
+        **dict.fromkeys(CLERKS, only(ALL, "except the identity number", _not_the_number)),
         "procedures_officer": NUMBERS,
         "administrator": NUMBERS,
         **DOERS_OF_ALL,

@@ -7,7 +7,7 @@ from api.graphql.queues.current_lines import current_line
 from domain.identifiers import line_of, service_point_of
 
 
-def own_service_point(*paths: str, words: str = "own service point") -> Scope:
+def own_service_point(*paths: str, words: str = "at the service points where they work") -> Scope:
     """Data of service points where the actor works. Ids of lines and turns begin with the service point's code."""
 
     def asked_about(arguments: Arguments) -> set[str]:
@@ -26,7 +26,7 @@ def own_turn(path: str) -> Scope:
         )
         return person is not None and await acts_for(context, person)
 
-    return Scope("own, dependants'", covers)
+    return Scope("for themselves and their confirmed dependants", covers)
 
 
 def clerks_of(path: str) -> Rule:
@@ -43,6 +43,8 @@ CLERKS_OF_LINE = clerks_of("input.line")
 CLERKS_OF_TURN = clerks_of("input.turn")
 HOLDERS_AND_CLERKS: Rule = {"citizen": own_turn("input.turn"), **CLERKS_OF_TURN}
 CLERKS_OF_BOTH_LINES: Rule = {
-    "counter_clerk": own_service_point("input.turn", "input.to", words="own service point, to a line there"),
+    "counter_clerk": own_service_point(
+        "input.turn", "input.to", words="between lines of the service points where they work"
+    ),
     **DOERS_OF_ALL,
 }

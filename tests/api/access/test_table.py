@@ -259,7 +259,7 @@ def roots() -> list[str]:
 
 @cache
 def promised() -> dict[str, dict[str, str]]:
-    """The table of the docs: what each actor may ask of each field; "" for nothing."""
+    """The table of the docs: the scope of each role for each field; "" for none."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in takewhile(bool, DOCS.read_text(encoding="utf-8").partition("| field ")[2].split("\n"))
@@ -269,15 +269,15 @@ def promised() -> dict[str, dict[str, str]]:
     found = {}
     for name, *cells in rows[2:]:
         some = {} if cells[0].startswith(("everybody", "as ")) else dict(zip(roles, cells, strict=True))
-        found[name.strip("`")] = dict.fromkeys(ROLES, "" if some else "all") | some
+        found[name.strip("`")] = dict.fromkeys(ROLES, "" if some else "unrestricted") | some
     del found["Query.node"]
     for kind, answered_by in NODE_QUERIES.items():
         found[f"Query.node {kind}"] = found[f"Query.{to_camel_case(answered_by.field.name)}"]
     return found
 
 
-async def told(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
-    """The codes of all that went wrong when the field was asked; "null" if nothing did and nothing was answered."""
+async def codes_of(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
+    """The codes of all errors of a request for the field; "null" if there was none and no data."""
     document, variables = SAMPLES[name](place(role, own=own), role)
     client.act_as(LOGINS[role])
     if name.startswith("Subscription"):
@@ -295,6 +295,10 @@ async def told(client: Client, name: str, role: Role, *, own: bool) -> set[str]:
     return {error["code"] for error in errors} or ({"null"} if None in payloads else set())
 
 
+# How the words of scopes begin that include the data of others.
+OF_OTHERS = ("unrestricted", "only the identity number", "about other people")
+
+
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("name", SAMPLES)
@@ -304,8 +308,8 @@ async def test_each_field_does_for_each_actor_what_the_table_promises(client: Cl
         refusal = "login_required" if role == "anonymous" else "forbidden"
         for own in (True, False):
             before = await core.log.head()
-            codes = await told(client, name, role, own=own)
-            if words.startswith("all") or (words and own):
+            codes = await codes_of(client, name, role, own=own)
+            if words.startswith(OF_OTHERS) or (words and own):
                 assert codes <= RULED_OUT.get(name, set()), (role, own, codes)
             else:
                 assert codes == {refusal}, (role, own, codes)
