@@ -38,7 +38,7 @@ check: $(VENV)/.dev  ## format, lint, types, import rules, sizes, generated docs
 	$(BIN)/python -m pytest tests/test_rooms.py
 	$(BIN)/python -m api.docs --check
 
-docs: $(VENV)/.dev  ## write the generated parts of docs/: the schema, the tables of access and refusals
+docs: $(VENV)/.dev  ## write the generated parts of docs/, and new descriptions to the catalogue of translations
 	$(BIN)/python -m api.docs
 
 test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import api.app  # noqa: F401 (it declares refusals too)
 from api.graphql.access import table
 from api.graphql.schema import FIELDS, schema
 from api.raised import error_types_of, raised_by

@@ -13,6 +13,9 @@ import msgspec
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.graphql.engine.request_errors import as_graphql_error
+from api.http.refusals import OnlyThisMachine
+from api.messages import LANGUAGE_LENGTH_MAX, language_of
 from domain.errors import Language
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
@@ -43,10 +46,9 @@ class LoopbackOnly:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: the handshake gets a 403
         else:
-            message = "Without an identity provider (IGOB_OIDC_ISSUER) only clients on the same machine are served,"
-            message += " by its name localhost or its address."
-            refusal = JSONResponse({"errors": [{"message": message}]}, status_code=400 if local else 403)
-            await refusal(scope, receive, send)
+            language = language_of(headers_of(scope).get(b"accept-language", b"")[:LANGUAGE_LENGTH_MAX])
+            error = as_graphql_error(OnlyThisMachine(), language).formatted
+            await JSONResponse({"errors": [error]}, status_code=400 if local else 403)(scope, receive, send)
 
 
 def _host_of(scope: Scope) -> bytes:

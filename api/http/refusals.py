@@ -13,6 +13,15 @@ class Refused(Exception):
         self.headers = headers
 
 
+class OnlyThisMachine(
+    Rejected,
+    es="Sin un proveedor de identidad (IGOB_OIDC_ISSUER) solo se atiende a esta misma máquina, por su nombre localhost"
+    " o su dirección.",
+    en="Without an identity provider (IGOB_OIDC_ISSUER) only clients on the same machine are served, by its name"
+    " localhost or its address.",
+): ...
+
+
 class WrongMethod(
     Rejected,
     es="Pregunte por POST, o por GET si es una consulta.",
