@@ -7,21 +7,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from graphql import GraphQLObjectType, get_named_type
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.graphql.paging.cursors import CURSOR_LENGTH_MAX, Cursors
 from api.graphql.paging.pages import Wanted
+from api.graphql.schema import schema
 from domain.decider import build
 from domain.people.dependants import DeclareDependant
 from domain.queues.opening import CloseLine
 from domain.queues.turns import LeaveLine
 from domain.webhooks.delivery import RecordAttempt
 from domain.webhooks.registration import RegisterWebhook
+from infra.gateways.keys import Login
 from infra.log.core import Core
 from infra.running.secret import Secret
 from projections.engine.keyset import Order, Range
-from tests.api.conftest import Client
+from tests.api.conftest import DEVELOPER, Client
 from tests.city import (
     AGENDA,
     DAY,
@@ -46,7 +49,7 @@ LINE = "sopocachi/cadastre/2027-01-04"
 class List(NamedTuple):
     """A list of the schema: the field, how it comes to have items, and which fields tell these apart.
 
-    `begin` is done once, `add` for each item. `within` is the field around it.
+    `begin` is done once, `add` for each item. `within` is the field around it, `login` who reads it.
     """
 
     field: str
@@ -54,6 +57,7 @@ class List(NamedTuple):
     begin: Add
     add: Add
     within: str = ""
+    login: Login = DEVELOPER
 
     def query(self, arguments: str) -> str:
         field = self.field.replace("()", "").rstrip(")")
@@ -172,6 +176,9 @@ LISTS = {
     "deliveries PENDING": List('deliveries(webhook: "sms", state: PENDING)', "id", a_webhook, a_delivery),
     "deliveries DELIVERED": List('deliveries(webhook: "sms", state: DELIVERED)', "id", a_webhook, a_delivered_one),
     "dependants": List(f'dependants(guardian: "{opaque("Ana")}")', "id", ana, a_dependant),
+    "viewer.dependants": List(
+        "dependants", "id", ana, a_dependant, within="viewer", login=Login(subject="ana", identity="4820193")
+    ),
     "agenda.slots": List("slots", "number", one_agenda, no_items, within=f'agenda(id: "{AGENDA}")'),
     "agenda.slots FREE": List("slots(state: FREE)", "number", one_agenda, no_items, within=f'agenda(id: "{AGENDA}")'),
 }
@@ -180,6 +187,7 @@ ITEMS = 5
 
 async def page(client: Client, of: List, **wanted: Any) -> Any:
     """A page, whose edges and nodes are the same."""
+    client.act_as(of.login)
     found = await client.data(f"query({VARIABLES}) {{ {of.query(ARGUMENTS)} }}", **wanted)
     if of.within:
         (found,) = found.values()
@@ -199,6 +207,17 @@ async def filled(client: Client, core: Core, name: str) -> tuple[List, Any]:
     whole = await page(client, of, first=100)
     assert len(whole["nodes"]) >= ITEMS
     return of, whole
+
+
+def test_every_list_of_the_schema_is_here() -> None:
+    lists = {
+        name if kind.name == "Query" else f"{kind.name.lower()}.{name}"
+        for kind in schema._schema.type_map.values()
+        if isinstance(kind, GraphQLObjectType)
+        for name, field in kind.fields.items()
+        if get_named_type(field.type).name.endswith("Connection")
+    }
+    assert lists == {name.partition(" ")[0] for name in LISTS}
 
 
 @pytest.mark.anyio
