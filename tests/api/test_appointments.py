@@ -57,9 +57,7 @@ def wish(slot: int, patient: str, key: str, **more: Any) -> dict[str, Any]:
     return {"idempotencyKey": key, "agenda": AGENDA, "slot": slot, "patient": patient, **more}
 
 
-async def test_find_hold_book_and_the_second_is_refused_with_the_nearest_alternatives(
-    client: Client, core: Core
-) -> None:
+async def test_find_hold_book_and_refuse_the_second(client: Client, core: Core) -> None:
     await open_agenda(core)
     ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
 
@@ -89,9 +87,7 @@ async def test_find_hold_book_and_the_second_is_refused_with_the_nearest_alterna
     assert {slot["state"] for slot in error["alternatives"]} == {"FREE"}
 
 
-async def test_a_booking_reads_the_person_and_what_the_lane_does_not_know_and_is_told_from_what_was_written(
-    client: Client, core: Core, counted: list[Any]
-) -> None:
+async def test_a_booking_reads_only_what_is_not_cached(client: Client, core: Core, counted: list[Any]) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")
     counted.clear()
@@ -113,7 +109,7 @@ async def test_what_a_booking_links_to_is_read_at_once_as_it_is_after_it(
     assert (booked["appointment"]["hospital"], booked["appointment"]["patient"]) == ({"code": "la-merced"}, {"id": ana})
 
 
-async def test_a_repeated_request_gives_the_first_answer_again(client: Client, core: Core) -> None:
+async def test_a_repeated_request_returns_the_first_result(client: Client, core: Core) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")
     first = await client.data(BOOK, input=wish(1, ana, "b"))
@@ -123,9 +119,7 @@ async def test_a_repeated_request_gives_the_first_answer_again(client: Client, c
     assert (await client.data(SLOTS, id=AGENDA, first=1))["freeSlots"] == 5
 
 
-async def test_a_repeated_hold_gives_the_first_answer_also_after_it_was_booked_and_under_other_settings(
-    client: Client, core: Core
-) -> None:
+async def test_a_repeated_hold_returns_the_first_result(client: Client, core: Core) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")
     first = await client.data(HOLD, input=wish(1, ana, "h"))
@@ -135,7 +129,7 @@ async def test_a_repeated_hold_gives_the_first_answer_also_after_it_was_booked_a
     assert await client.data(HOLD, input=wish(1, ana, "h")) == first
 
 
-async def test_a_hold_repeated_after_its_key_was_forgotten_is_still_one_s_own(
+async def test_a_hold_repeated_after_key_expiry_is_unchanged(
     client: Client, core: Core, clock: Clock, town: Town
 ) -> None:
     await open_agenda(core)
@@ -152,9 +146,7 @@ async def test_a_hold_repeated_after_its_key_was_forgotten_is_still_one_s_own(
         await client.data(HOLD, input=wish(1, luis, "same-slot"))
 
 
-async def test_everything_repeated_after_its_key_was_forgotten_says_what_is_true(
-    client: Client, core: Core, town: Town
-) -> None:
+async def test_repeats_after_key_expiry_return_the_present_state(client: Client, core: Core, town: Town) -> None:
     await open_agenda(core)
     ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
     booked = await client.data(BOOK, input=wish(1, ana, "b"))
@@ -178,7 +170,7 @@ async def test_everything_repeated_after_its_key_was_forgotten_says_what_is_true
     assert await core.log.head() == head
 
 
-async def test_the_largest_page_says_that_it_goes_on(client: Client, core: Core) -> None:
+async def test_the_largest_page_has_a_next_page(client: Client, core: Core) -> None:
     await open_agenda(core)
     for number in range(2, 103):
         await core.lane.submit(agenda_of_city(1, practitioner=f"p-{number:03d}"), key(f"a{number}"))
@@ -190,7 +182,7 @@ async def test_the_largest_page_says_that_it_goes_on(client: Client, core: Core)
     assert (len(rest["nodes"]), rest["pageInfo"]["hasNextPage"]) == (2, False)
 
 
-async def test_a_hold_ends_by_itself(client: Client, core: Core, clock: Clock) -> None:
+async def test_a_hold_expires(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core)
     ana, luis = await registered(client, "1000001"), await registered(client, "1000002")
     await client.data(HOLD, input=wish(1, ana, "h"))
@@ -217,7 +209,7 @@ async def test_cancelling_frees_the_slot_and_the_patient_sees_both(client: Clien
     assert seen["appointments"]["nodes"] == [{"slot": 1, "state": "CANCELLED"}]
 
 
-async def test_two_holds_are_the_limit_and_the_answer_says_until_when(client: Client, core: Core, clock: Clock) -> None:
+async def test_a_third_hold_is_refused_with_a_time(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")
     await client.data(HOLD, input=wish(1, ana, "h1"))
@@ -282,7 +274,7 @@ async def test_publishing_with_quotas_and_release(client: Client, core: Core, cl
         ({"idempotencyKey": "ñ"}, "invalid_input", ["idempotencyKey"]),
     ],
 )
-async def test_what_is_wrong_is_named_in_both_languages_and_changes_nothing(
+async def test_invalid_input_is_named_in_both_languages(
     client: Client, core: Core, change: dict[str, Any], code: str, path: list[str]
 ) -> None:
     await open_agenda(core)
@@ -351,7 +343,7 @@ APPOINTMENTS = """query ($id: ID!, $first: Int!, $after: String) {
     nodes { id slot start state } pageInfo { endCursor hasNextPage } } } }"""
 
 
-async def test_a_patient_s_appointments_come_by_start_a_page_after_another(client: Client, core: Core) -> None:
+async def test_a_patient_s_appointments_are_paged_by_start(client: Client, core: Core) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")
     # Cancelled ones give way to others of the same specialty; the second and the third start together.
@@ -401,7 +393,7 @@ async def test_a_cursor_of_another_list_is_refused(client: Client, core: Core, q
     assert error["message"].startswith("Invalid value: a c")  # a cursor is …, a code is …
 
 
-async def test_what_is_not_there_is_empty_not_an_error(client: Client) -> None:
+async def test_unknown_objects_are_null(client: Client) -> None:
     found = await client.data(
         """{ agenda(id: "la-merced/2027-01-05/p-77") { id } person(id: "nobody") { id }
         odd: agenda(id: "a\\u0000b") { id }
@@ -420,9 +412,7 @@ async def test_what_is_not_there_is_empty_not_an_error(client: Client) -> None:
     }
 
 
-async def test_half_characters_and_control_characters_find_nothing_and_are_not_stored(
-    client: Client, core: Core
-) -> None:
+async def test_invalid_characters_are_not_stored(client: Client, core: Core) -> None:
     await open_agenda(core)
     assert await client.data("query($id: ID!) { agenda(id: $id) { id } }", id="\ud800") is None
     booked = await client.data(BOOK, input=wish(1, await registered(client, "1000001"), "b"))
@@ -443,7 +433,7 @@ async def test_half_characters_and_control_characters_find_nothing_and_are_not_s
 
 
 @pytest.mark.parametrize("first", [0, -1, 101])
-async def test_a_page_has_bounds(client: Client, first: int) -> None:
+async def test_page_sizes_are_limited(client: Client, first: int) -> None:
     answer = await client.ask("query($n: Int!) { hospitals(first: $n) { nodes { id } } }", language="en", n=first)
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
@@ -456,9 +446,7 @@ MARK_NO_SHOW = f"""mutation ($input: MarkNoShowInput!) {{
   markNoShow(input: $input) {{ appointment {{ id slot state }} position {ERRORS} }} }}"""
 
 
-async def test_who_comes_is_checked_in_who_does_not_is_a_no_show_and_both_are_seen(
-    client: Client, core: Core, clock: Clock
-) -> None:
+async def test_check_ins_and_no_shows_are_shown(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core)
     ana, luis = await registered(client, "1000001"), await registered(client, "1000002", "Luis")
     hers = {"appointment": (await client.data(BOOK, input=wish(1, ana, "b1")))["appointment"]["id"]}
@@ -493,7 +481,7 @@ async def test_who_comes_is_checked_in_who_does_not_is_a_no_show_and_both_are_se
     ("appointment", "code"),
     [("la-merced", "invalid_input"), (f"{AGENDA}/{opaque('nobody')}", "appointment_unknown")],
 )
-async def test_attendance_of_what_is_no_appointment_is_refused(client: Client, appointment: str, code: str) -> None:
+async def test_attendance_of_an_unknown_appointment_is_refused(client: Client, appointment: str, code: str) -> None:
     for operation in (CHECK_IN, MARK_NO_SHOW):
         payload = await client.data(operation, input={"idempotencyKey": "k", "appointment": appointment})
         assert [(error["code"], error["path"]) for error in payload["errors"]] == [(code, ["appointment"])]

@@ -46,7 +46,7 @@ def declared(
     return command(kind, "Note it.", who=EVERYBODY, takes=takes, gives=gives, **more)(shows)
 
 
-def test_a_right_one_performs_its_command() -> None:
+def test_a_valid_declaration_performs_its_command() -> None:
     field = declared()
     assert (field.name, field.commands) == ("take_note", (TakeNote,))
 
@@ -67,12 +67,12 @@ def test_a_right_one_performs_its_command() -> None:
         ({"kind": Paint, "takes": Takes("It.", colour="Its colour.")}, "declare one with @words_of"),
     ],
 )
-def test_a_wrong_one_is_refused_when_the_program_starts(wrong: dict[str, Any], message: str) -> None:
+def test_a_wrong_declaration_fails_at_the_start(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         declared(**wrong)
 
 
-def test_a_command_that_nothing_decides_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_without_a_decision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     undecided: dict[Any, Any] = decision.DECISIONS
     monkeypatch.delitem(undecided, TakeNote)
     with pytest.raises(TypeError, match="take_note: nothing decides TakeNote: its decision needs @decides"):

@@ -71,7 +71,7 @@ def test_every_module_with_root_fields_or_types_of_errors_is_listed() -> None:
     assert names - listed == set(), "add them to MODULES of their context, or to BETWEEN_CONTEXTS"
 
 
-def test_the_list_is_light_and_the_rules_need_no_database() -> None:
+def test_the_list_imports_no_database() -> None:
     assert LOADED & {"strawberry", "fastapi", "psycopg", "eventsourcing", "infra", "projections"} == set()
 
 
@@ -88,7 +88,7 @@ def test_a_context_may_lack_a_layer() -> None:
     assert "people" not in packages("projections")
 
 
-def test_what_a_context_declares_wrongly_is_refused(listed: pytest.MonkeyPatch) -> None:
+def test_a_wrongly_declared_context_is_refused(listed: pytest.MonkeyPatch) -> None:
     listed.setattr(projections.queues, "PROJECTIONS", ["lines"])
     with pytest.raises(ContextError, match=r"projections\.queues\.PROJECTIONS is not a tuple of Projection"):
         contexts.read_models()
@@ -121,6 +121,6 @@ def test_generic_code_imports_no_context() -> None:
     assert found == {}
 
 
-def test_nothing_is_imported_for_a_side_effect_alone() -> None:
+def test_no_import_is_only_for_side_effects() -> None:
     files = [path for folder in PRODUCT for path in modules(ROOT / folder)]
     assert [str(path) for path in files if re.search("noqa:.*F401", path.read_text(encoding="utf-8"))] == []

@@ -190,7 +190,7 @@ def test_the_schema_keeps_its_conventions(broken: Any) -> None:
     assert broken(schema._schema) == []
 
 
-def test_what_is_said_to_be_bounded_is_there() -> None:
+def test_every_exemption_exists() -> None:
     lists = {
         place
         for kind, name, field in output_fields(schema._schema)
@@ -276,5 +276,5 @@ scalar Position
         ),
     ],
 )  # fmt: skip
-def test_a_schema_that_breaks_them_is_found_out(broken: Any, found: set[str]) -> None:
+def test_a_schema_that_breaks_conventions_is_detected(broken: Any, found: set[str]) -> None:
     assert set(broken(build_schema(BROKEN))) == found

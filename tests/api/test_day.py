@@ -308,9 +308,7 @@ async def day(client: Client, core: Core, clock: Clock) -> Day:
 
 
 @pytest.mark.timeout(180)
-async def test_a_whole_day_leaves_nothing_that_contradicts_itself(
-    client: Client, day: Day, core: Core, town: Town
-) -> None:
+async def test_a_whole_day_is_consistent(client: Client, day: Day, core: Core, town: Town) -> None:
     for line in LINES.values():
         day.follow(FOLLOW_LINE, line)
     await day.play()

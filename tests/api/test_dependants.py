@@ -69,7 +69,7 @@ async def test_a_dependant_is_declared_confirmed_and_ended(client: Client) -> No
     assert await listed(client, eva) == []
 
 
-async def test_a_dependant_shows_both_persons_to_whoever_may_see_them(client: Client) -> None:
+async def test_a_dependant_links_to_both_persons_if_permitted(client: Client) -> None:
     ana, (eva,) = await family(client)
     await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
     document = """query($id: ID!) { dependant(id: $id) { id guardian { id givenNames } person { id birthDate } } }"""
@@ -85,7 +85,7 @@ async def test_a_dependant_shows_both_persons_to_whoever_may_see_them(client: Cl
     assert sorted(errors) == [(["dependant", "guardian"], "forbidden"), (["dependant", "person"], "forbidden")]
 
 
-async def test_a_minor_grows_up_without_anybody_doing_anything(client: Client, clock: Clock) -> None:
+async def test_a_minor_s_dependency_expires(client: Client, clock: Clock) -> None:
     ana, (eva,) = await family(client)
     await client.data(DECLARE, input=wanted(ana, eva, "d", relation="MINOR"))
     await confirm(client, wanted(ana, eva, "c"))
@@ -97,7 +97,7 @@ async def test_a_minor_grows_up_without_anybody_doing_anything(client: Client, c
     assert [(error["code"], error["path"]) for error in late["errors"]] == [("dependency_over", ["dependant"])]
 
 
-async def test_what_is_declared_tells_nothing_of_anybodys_age(client: Client, clock: Clock) -> None:
+async def test_a_declaration_reveals_no_age(client: Client, clock: Clock) -> None:
     ana, (eva,) = await family(client)
     luis = await register(client, 2_000_000, "1980-01-01")
     for one in (eva, luis):
@@ -110,7 +110,7 @@ async def test_what_is_declared_tells_nothing_of_anybodys_age(client: Client, cl
         assert [(error["code"], error["path"]) for error in answer["errors"]] == [("not_a_minor", ["dependant"])]
 
 
-async def test_an_officer_confirms_the_relation_that_the_papers_are_for(client: Client) -> None:
+async def test_a_confirmation_is_for_the_declared_relation(client: Client) -> None:
     ana, (eva,) = await family(client)
     await client.data(DECLARE, input=wanted(ana, eva, "d", relation="CARE"))
     answer = await confirm(client, wanted(ana, eva, "c", relation="MINOR"))
@@ -118,7 +118,7 @@ async def test_an_officer_confirms_the_relation_that_the_papers_are_for(client: 
     assert [node["confirmed"] for node in await listed(client, ana)] == [False]
 
 
-async def test_nobody_confirms_what_the_same_login_declared(client: Client) -> None:
+async def test_the_declaring_login_cannot_confirm(client: Client) -> None:
     ana, (eva,) = await family(client)
     pair = wanted(ana, eva, "d", relation="MINOR")
     await client.data(DECLARE, input=pair)
@@ -127,7 +127,7 @@ async def test_nobody_confirms_what_the_same_login_declared(client: Client) -> N
     assert (await confirm(client, pair))["errors"] == []
 
 
-async def test_dependants_come_in_pages_in_order_of_declaration(client: Client) -> None:
+async def test_dependants_are_paged_by_declaration(client: Client) -> None:
     ana, children = await family(client, 3)
     for child in children:
         await client.data(DECLARE, input=wanted(ana, child, child, relation="CARE"))
@@ -142,7 +142,7 @@ async def test_dependants_come_in_pages_in_order_of_declaration(client: Client) 
     assert rest["pageInfo"]["hasNextPage"] is False
 
 
-async def test_a_page_is_of_a_list_of_ours_and_within_bounds(client: Client) -> None:
+async def test_invalid_pages_are_refused(client: Client) -> None:
     ana, _ = await family(client, 0)
     for wrong, path in (({"first": 1, "after": "a" * 26}, "after"), ({"first": 0}, "first")):
         answer = await client.ask(LIST, guardian=ana, **wrong)
@@ -150,7 +150,7 @@ async def test_a_page_is_of_a_list_of_ours_and_within_bounds(client: Client) -> 
         assert answer["errors"][0]["extensions"] == {"code": "invalid_input", "path": [path]}
 
 
-async def test_the_birthday_of_an_erased_child_is_gone_and_nobody_acts_for_them(client: Client) -> None:
+async def test_an_erased_child_has_no_birthday_and_no_guardian(client: Client) -> None:
     ana, children = await family(client, 2)
     for child in children:
         await client.data(DECLARE, input=wanted(ana, child, f"d-{child}", relation="MINOR"))
@@ -164,7 +164,7 @@ async def test_the_birthday_of_an_erased_child_is_gone_and_nobody_acts_for_them(
     assert (answer["errors"][0]["code"], answer["errors"][0]["path"]) == ("person_unknown", ["dependant"])
 
 
-async def test_what_may_not_be_is_said_in_both_languages(client: Client) -> None:
+async def test_refusals_are_in_both_languages(client: Client) -> None:
     ana, (eva,) = await family(client)
     said = {}
     for language in ("es", "en"):
@@ -178,7 +178,7 @@ async def test_what_may_not_be_is_said_in_both_languages(client: Client) -> None
     assert "18 años" in said["es"]
 
 
-async def test_ids_that_are_none_are_refused_by_name(client: Client) -> None:
+async def test_invalid_ids_are_refused_by_name(client: Client) -> None:
     ana, _ = await family(client, 0)
     for number, document in enumerate((DECLARE, CONFIRM, END)):
         more = {} if document == END else {"relation": "CARE"}

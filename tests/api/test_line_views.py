@@ -163,7 +163,7 @@ async def test_a_line_s_turns_for_its_clerks_in_the_order_of_taking(client: Clie
     assert answer["errors"][0]["extensions"] == {"code": "forbidden"}
 
 
-async def test_a_turn_is_kept_with_all_that_happened_to_it(client: Client, core: Core, clock: Clock) -> None:
+async def test_a_turn_record_has_its_whole_history(client: Client, core: Core, clock: Clock) -> None:
     await open_line(core)
     await core.lane.submit(person("Ana", core), key("Ana"))
     turn = await take(core, "Ana", reason="INFANT")
@@ -275,7 +275,7 @@ async def test_wrong_arguments_are_refused_in_the_client_s_language(client: Clie
         assert error["message"].startswith(begin)
 
 
-async def test_an_answer_tells_how_fresh_it_is_and_waits_for_a_position(
+async def test_a_response_has_freshness_and_waits_for_a_position(
     client: Client, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_line(core)
@@ -307,7 +307,7 @@ async def test_an_answer_tells_how_fresh_it_is_and_waits_for_a_position(
         ('lineHistory(servicePoint: "sopocachi", onOrAfter: "2027-01-04", to: "2027-01-05") { date }', 1),
     ],
 )
-async def test_how_many_statements_a_query_takes(
+async def test_a_query_takes_a_fixed_number_of_statements(
     client: Client, core: Core, counted: list[Any], field: str, statements: int
 ) -> None:
     for service in ("cadastre", "permits", "taxes"):

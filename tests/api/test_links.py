@@ -107,7 +107,7 @@ async def test_turns_of_many_lines_take_as_many_statements_as_one(
     assert {node["line"]["servicePoint"]["name"] for node in nodes} == {"Oficina sopocachi"}
 
 
-async def test_an_object_is_shown_to_those_who_may_ask_for_it_alone(client: Client, core: Core) -> None:
+async def test_a_linked_object_needs_permission(client: Client, core: Core) -> None:
     await agendas_with_bookings(core, 1)
     appointment = booking(1, "Ana0", agenda="la-merced/2027-01-05/p-00").appointment
     query = "query($id: ID!) { appointment(id: $id) { patient { id givenNames } agenda { id } } }"
@@ -199,7 +199,7 @@ VIEWER = """{ viewer { roles person { id givenNames } hospitals { code name } se
   dependants(first: 5) { nodes { person { id } } } } }"""
 
 
-async def test_the_viewer_is_whoever_has_the_token(client: Client, core: Core) -> None:
+async def test_the_viewer_is_the_token_s_actor(client: Client, core: Core) -> None:
     await core.lane.submit(hospital(), key("hospital"))
     await people(core, 1)
     client.act_as(None)

@@ -143,7 +143,7 @@ async def test_a_code_may_be_that_of_a_thing_of_each_kind(client: Client, core: 
     ]  # fmt: skip
 
 
-async def test_the_field_of_the_kind_says_the_same(client: Client, core: Core) -> None:
+async def test_node_returns_the_same_as_the_type_s_query(client: Client, core: Core) -> None:
     _, appointment = await booked(client, core)
     assert await client.data(HOSPITAL, code="la-merced") == {
         "id": "hospital:la-merced", "code": "la-merced", "name": "Hospital la-merced",
@@ -151,7 +151,7 @@ async def test_the_field_of_the_kind_says_the_same(client: Client, core: Core) -
     assert await client.data(ONE_APPOINTMENT, id=appointment["id"]) == appointment
 
 
-async def test_it_is_told_as_it_is_now(client: Client, core: Core) -> None:
+async def test_node_returns_the_present_state(client: Client, core: Core) -> None:
     ana, appointment = await booked(client, core)
     cancelled = {"idempotencyKey": "c", "appointment": appointment["id"]}
     assert (await client.data(CANCEL, input=cancelled))["errors"] == []
@@ -163,7 +163,7 @@ async def test_it_is_told_as_it_is_now(client: Client, core: Core) -> None:
 
 
 @pytest.mark.parametrize("said", [*UNKNOWN, *FOREIGN, *WEIRD])
-async def test_what_is_not_there_is_null(client: Client, core: Core, said: str) -> None:
+async def test_an_unknown_id_is_null(client: Client, core: Core, said: str) -> None:
     await open_agenda(core)
     for query in (NODE, ONE_APPOINTMENT):
         assert await client.data(query, id=said) is None
@@ -180,7 +180,7 @@ async def test_several_at_once(client: Client, core: Core) -> None:
     assert kinds == ["Person", "Hospital", None, "Agenda", "Appointment"]
 
 
-async def test_the_log_is_not_asked_for_what_can_not_be_there(client: Client, counted: list[Any]) -> None:
+async def test_impossible_ids_are_not_looked_up(client: Client, counted: list[Any]) -> None:
     assert await client.data(NODE, id="hospital:nowhere") is None
     assert len(counted) == 1
     for said in ("la-merced", "hospital:La-Merced", "", "a" * 10_000):
@@ -197,7 +197,7 @@ async def test_a_hospital_can_not_have_the_id_of_a_person(client: Client) -> Non
     assert "así son los identificadores de personas" in error["message"]
 
 
-def test_lists_do_not_ask_each_item_for_its_type() -> None:
+def test_lists_do_not_resolve_types_per_item() -> None:
     for name in ("Hospital", "Agenda", "Appointment", "Person", "ServicePoint", "Delivery", "SlotTaken"):
         kind: Any = schema._schema.type_map[name]
         assert kind.is_type_of is None

@@ -33,7 +33,7 @@ async def test_a_person_is_found_by_identity_number_however_it_is_spelt(client: 
     assert await client.data(FIND, identity="4820193") is None
 
 
-async def test_leading_zeros_make_nobody_another_person(client: Client) -> None:
+async def test_leading_zeros_do_not_distinguish_persons(client: Client) -> None:
     ana = await registered(client, "4820193 LP")
     assert (await client.data(FIND, identity="0004820193"))["id"] == ana
     again = {"idempotencyKey": "again", "identity": "04820193", "givenNames": "Ana", "familyNames": "Mamani",
@@ -51,22 +51,20 @@ async def test_leading_zeros_make_nobody_another_person(client: Client) -> None:
         ({"phone": "\u200b71234567"}, ["phone"]),
     ],
 )
-async def test_what_is_not_seen_is_not_said(client: Client, change: dict[str, str], path: list[str]) -> None:
+async def test_invisible_characters_are_refused(client: Client, change: dict[str, str], path: list[str]) -> None:
     said = {"idempotencyKey": "r", "identity": "4820193", "givenNames": "Ana", "familyNames": "Mamani",
             "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
     (error,) = (await client.data(REGISTER, input=said | change))["errors"]
     assert (error["code"], error["path"]) == ("invalid_input", path)
 
 
-async def test_an_identity_number_that_is_none_is_shown_a_right_one(client: Client) -> None:
+async def test_an_invalid_identity_number_is_refused_with_an_example(client: Client) -> None:
     answer = await client.ask(FIND, identity="LP-x")
     assert answer["data"] == {"personByIdentity": None}
     assert "4820193-1A LP" in answer["errors"][0]["message"]
 
 
-async def test_an_erased_person_can_not_be_read_found_or_booked_for_and_bookings_stay(
-    client: Client, core: Core
-) -> None:
+async def test_an_erased_person_is_gone_and_bookings_stay(client: Client, core: Core) -> None:
     await open_agenda(core)
     ana = await registered(client, "4820193")
     booked = await client.data(BOOK, input=wish(1, ana, "b"))
@@ -101,12 +99,12 @@ async def test_an_erasure_by_another_process_refuses_a_booking_in_flight(
     assert await core.log.head() == erased[0].position
 
 
-async def test_nobody_is_erased_whom_nobody_registered(client: Client) -> None:
+async def test_an_unknown_person_cannot_be_erased(client: Client) -> None:
     answer = await client.data(ERASE, input={"idempotencyKey": "e", "person": "a" * 26})
     assert answer["errors"] == [{"code": "person_unknown", "path": ["person"]}]
 
 
-async def test_a_person_is_corrected_and_found_by_the_new_number_alone(client: Client) -> None:
+async def test_a_corrected_person_is_found_only_by_the_new_number(client: Client) -> None:
     ana = await registered(client, "4820193 LP")
     said = {"idempotencyKey": "c", "person": ana, "identity": "04820194", "givenNames": " Ana María ", "phone": None}
     corrected = await client.data(CORRECT, input=said)

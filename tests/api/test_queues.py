@@ -54,7 +54,7 @@ async def hall(client: Client, core: Core) -> Hall:
     return Hall(client)
 
 
-async def test_a_turn_goes_its_way(hall: Hall, clock: Clock) -> None:
+async def test_a_turn_from_taking_to_service(hall: Hall, clock: Clock) -> None:
     for number in range(1, 4):
         turn = await hall.do("takeTurn", line=CADASTRE, channel="KIOSK")
         assert (turn["number"], turn["ahead"], turn["state"]) == (f"A-00{number}", number - 1, "WAITING")
@@ -84,7 +84,7 @@ async def test_a_turn_goes_its_way(hall: Hall, clock: Clock) -> None:
     assert board["counters"] == [{"number": n, "open": True, "turn": None} for n in (1, 2)]
 
 
-async def test_who_does_not_come_may_come_back(hall: Hall, clock: Clock) -> None:
+async def test_an_absent_turn_can_be_requeued(hall: Hall, clock: Clock) -> None:
     first, *_ = [await hall.do("takeTurn", line=CADASTRE, channel="COUNTER") for _ in range(4)]
     await hall.do("callNext", line=CADASTRE, counter=1)
     early = await hall.refused("markAbsent", turn=first["id"])
@@ -98,7 +98,7 @@ async def test_who_does_not_come_may_come_back(hall: Hall, clock: Clock) -> None
     assert (await hall.line(CADASTRE))["next"] == ["A-002", "A-003", "A-001", "A-004"]
 
 
-async def test_a_turn_goes_on_in_another_line_with_its_wait(hall: Hall, clock: Clock) -> None:
+async def test_a_transferred_turn_keeps_its_wait(hall: Hall, clock: Clock) -> None:
     turn = await hall.do("takeTurn", line=CADASTRE, channel="COUNTER")
     clock.wait(60)
     await hall.do("takeTurn", line=TAXES, channel="COUNTER")
@@ -113,7 +113,7 @@ async def test_a_turn_goes_on_in_another_line_with_its_wait(hall: Hall, clock: C
     assert (await hall.do("leaveLine", turn=moved["id"]))["state"] == "LEFT"
 
 
-async def test_what_the_policy_says_is_what_happens(hall: Hall) -> None:
+async def test_calls_follow_the_policy(hall: Hall) -> None:
     hall.client.act_as(DEVELOPER)
     await hall.do(
         "openLine", servicePoint="sopocachi", service="patents", date="2027-01-04", counters=[7, 3],
@@ -142,7 +142,7 @@ async def test_what_the_policy_says_is_what_happens(hall: Hall) -> None:
 
 
 @pytest.mark.parametrize("field", ["callTimeoutSeconds", "requeueWithinSeconds", "oneIn"])
-async def test_a_wrong_policy_is_refused_where_the_schema_has_it(hall: Hall, field: str) -> None:
+async def test_a_wrong_policy_is_refused_at_its_path(hall: Hall, field: str) -> None:
     wanted = {"servicePoint": "sopocachi", "service": "x", "date": "2027-01-04", "counters": [1],
               "opensAt": "2027-01-04T11:00:00Z", "closesAt": "2027-01-04T20:00:00Z"}  # fmt: skip
     refused = await hall.refused("openLine", **wanted, policy={field: -1})
@@ -172,7 +172,7 @@ async def test_a_counter_pauses_and_a_line_closes(hall: Hall) -> None:
     assert (await hall.do("finishService", turn=turns[1]["id"]))["state"] == "SERVED"
 
 
-async def test_a_line_is_over_by_the_clock_before_anybody_closes_it(hall: Hall, clock: Clock) -> None:
+async def test_a_line_ends_at_its_closing_time(hall: Hall, clock: Clock) -> None:
     """As docs/operations.md says of a scheduler that is away."""
     turn = await hall.do("takeTurn", line=CADASTRE, channel="KIOSK")
     clock.wait(24 * 3_600)
@@ -195,7 +195,7 @@ def is_ordered(expected: dict[str, Any]) -> bool:
     return ends == sorted(ends)
 
 
-async def test_what_to_expect_is_learned_from_the_days_before(hall: Hall, core: Core, clock: Clock) -> None:
+async def test_expected_waits_are_learned_from_earlier_days(hall: Hall, core: Core, clock: Clock) -> None:
     """Each day ten people come at once, and each is served for twenty minutes."""
     prior = await expect(hall, TAXES)
     today = clock.now
@@ -238,7 +238,7 @@ async def expect(hall: Hall, line: str) -> Any:
     return taken["expected"]
 
 
-async def test_a_request_that_is_repeated_is_answered_alike(hall: Hall) -> None:
+async def test_a_repeated_request_returns_the_same(hall: Hall) -> None:
     for _ in range(2):
         await hall.do("takeTurn", line=CADASTRE, channel="KIOSK")
     taken = [await hall.ask("takeTurn", line=CADASTRE, channel="KIOSK", idempotencyKey="t") for _ in range(2)]
@@ -255,7 +255,7 @@ async def test_a_request_that_is_repeated_is_answered_alike(hall: Hall) -> None:
     assert other["code"] == "idempotency_key_reused"
 
 
-async def test_a_citizen_takes_a_turn_from_home_and_only_their_own(hall: Hall, core: Core) -> None:
+async def test_a_citizen_takes_only_their_own_turn(hall: Hall, core: Core) -> None:
     await core.lane.submit(person("Ana", core), key("ana"))
     await core.lane.submit(person("Luis", core, ci="5000001"), key("luis"))
     ana = Login(subject="ana", identity="4820193")
@@ -280,7 +280,7 @@ async def test_a_citizen_takes_a_turn_from_home_and_only_their_own(hall: Hall, c
     assert (await hall.do("leaveLine", turn=turn["id"]))["state"] == "LEFT"
 
 
-async def test_who_has_a_ficha_today_has_a_class_of_their_own(client: Client, core: Core, clock: Clock) -> None:
+async def test_a_ficha_gives_its_own_class(client: Client, core: Core, clock: Clock) -> None:
     submit = core.lane.submit
     await submit(hospital(), key("hospital"))
     await submit(agenda(), key("agenda"))
@@ -312,7 +312,7 @@ async def test_who_has_a_ficha_today_has_a_class_of_their_own(client: Client, co
 
 
 @pytest.mark.parametrize("shown", ["line", "turn"])
-async def test_what_nobody_has_opened_or_taken_is_null_and_a_wrong_id_is_refused(hall: Hall, shown: str) -> None:
+async def test_unknown_lines_and_turns_are_null(hall: Hall, shown: str) -> None:
     unknown = {"line": CADASTRE.replace("cadastre", "none"), "turn": turn_of("nobody", CADASTRE)}[shown]
     document = f"query ($id: ID!) {{ {shown}(id: $id) {{ id }} }}"
     assert await hall.client.data(document, id=unknown) is None
@@ -321,7 +321,7 @@ async def test_what_nobody_has_opened_or_taken_is_null_and_a_wrong_id_is_refused
         assert (error["extensions"]["code"], error["extensions"]["path"]) == ("invalid_input", ["id"])
 
 
-async def test_the_board_and_a_turn_are_followed(url: str, services: Services, core: Core, clock: Clock) -> None:
+async def test_the_board_and_a_turn_can_be_followed(url: str, services: Services, core: Core, clock: Clock) -> None:
     await open_lines(core)
     submit = core.lane.submit
     mine = take(CADASTRE, "Ana")
@@ -360,7 +360,7 @@ def finished(line: str, name: str, clerk: dict[str, Any]) -> list[Any]:
     return [StartService(turn=turn), FinishService(turn=turn), CallNext(**clerk)]
 
 
-async def test_a_turn_is_followed_in_the_moment_in_which_it_was_taken(url: str, core: Core) -> None:
+async def test_a_new_turn_can_be_followed_at_once(url: str, core: Core) -> None:
     """Though others follow the line already, by a state in which it is not yet."""
     await open_lines(core)
     async with follower(url, payload={}) as one, follower(url, payload={}) as other:
@@ -383,7 +383,7 @@ async def test_a_turn_is_followed_in_the_moment_in_which_it_was_taken(url: str, 
         (FOLLOW_TURN, {"id": TAXES}, "invalid_input"),
     ],
 )
-async def test_what_is_not_there_is_not_followed(
+async def test_an_unknown_line_cannot_be_followed(
     url: str, core: Core, document: str, variables: dict[str, str], code: str
 ) -> None:
     await open_lines(core)

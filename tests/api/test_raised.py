@@ -10,12 +10,12 @@ from domain.people.dependants import GuardianUnderAge
 
 
 @pytest.mark.parametrize("name", ["bookAppointment", "holdSlot", "takeTurn"])
-def test_a_person_who_must_be_registered_may_be_unknown(name: str) -> None:
+def test_a_required_person_adds_person_unknown(name: str) -> None:
     assert PersonUnknown in raised_by(FIELDS[f"Mutation.{name}"])
 
 
 @pytest.mark.parametrize("name", ["cancelAppointment", "rescheduleAppointment", "callNext"])
-def test_a_command_that_names_no_person_does_not_refuse_one(name: str) -> None:
+def test_a_command_without_a_person_does_not_list_person_unknown(name: str) -> None:
     assert PersonUnknown not in raised_by(FIELDS[f"Mutation.{name}"])
 
 

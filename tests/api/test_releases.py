@@ -43,7 +43,7 @@ def meant(text: str) -> dict[str, str]:
     return reasons
 
 
-def test_nothing_breaks_what_the_last_release_promised() -> None:
+def test_the_schema_is_compatible_with_the_last_release() -> None:
     release = last_release(RELEASES)
     found = breaking(build_schema(release.read_text(encoding="utf-8")), schema._schema)
     reasons = meant(BREAKING.read_text(encoding="utf-8"))
@@ -82,13 +82,13 @@ input In { x: Int, y: Int = 1 }
         ("{ x: Int, y", "{ x: Int, z: Int, y", []),
     ],
 )
-def test_a_change_that_breaks_is_found(was: str, becomes: str, found: list[str]) -> None:
+def test_a_breaking_change_is_detected(was: str, becomes: str, found: list[str]) -> None:
     after = BEFORE.replace(was, becomes, 1) if was else BEFORE
     assert (after == BEFORE) == (not was)
     assert breaking(build_schema(BEFORE), build_schema(after)) == found
 
 
-def test_a_field_of_the_last_release_that_is_gone_is_found() -> None:
+def test_a_removed_field_is_detected() -> None:
     snapshot = last_release(RELEASES).read_text(encoding="utf-8")
     before, now = build_schema(snapshot), build_schema(snapshot)
     assert now.mutation_type
@@ -103,7 +103,7 @@ def test_the_last_release_is_the_highest_version(tmp_path: Path) -> None:
     assert last_release(tmp_path).stem == "0.10.0"
 
 
-def test_what_is_meant_stands_with_its_reason() -> None:
+def test_an_intended_break_is_listed_with_its_reason() -> None:
     text = "# A note.\n\nField Query.a was removed.\n  Nobody asked for it:\n  see b.\nField Query.c was removed.\n"
     assert meant(text) == {
         "Field Query.a was removed.": "Nobody asked for it: see b.",

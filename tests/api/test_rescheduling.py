@@ -79,14 +79,14 @@ async def test_a_citizen_moves_an_appointment_and_read_models_follow(client: Cli
     assert listed == {1: "CANCELLED", 2: "BOOKED", 5: "BOOKED"}
 
 
-async def test_a_repeated_request_gives_the_first_answer_again(client: Client) -> None:
+async def test_a_repeated_request_returns_the_first_result(client: Client) -> None:
     first, _ = await moved(client, CITIZEN, slot=5)
     assert await moved(client, CITIZEN, slot=5) == (first, [])
     _, refused = await moved(client, CITIZEN, slot=6)
     assert refused == ["idempotency_key_reused"]
 
 
-async def test_a_taken_slot_is_refused_with_the_nearest_free_and_the_old_appointment_stays(client: Client) -> None:
+async def test_a_taken_slot_is_refused_and_the_old_one_stays(client: Client) -> None:
     payload, _ = await moved(client, CITIZEN, slot=2)
     assert (payload["appointment"], payload["movedFrom"], payload["position"]) == (None, None, None)
     (error,) = payload["errors"]
@@ -97,7 +97,7 @@ async def test_a_taken_slot_is_refused_with_the_nearest_free_and_the_old_appoint
     assert shown == {"state": "BOOKED"}
 
 
-async def test_a_citizen_moves_to_another_hospital_and_so_does_a_clerk_who_works_at_both(client: Client) -> None:
+async def test_rescheduling_between_hospitals_needs_rights_at_both(client: Client) -> None:
     _, refused = await moved(client, CLERK, slot=5, to=SAN_JUAN)
     assert refused == ["forbidden"]
     there, refused = await moved(client, CLERK_OF_BOTH, slot=5, to=SAN_JUAN)
@@ -108,7 +108,7 @@ async def test_a_citizen_moves_to_another_hospital_and_so_does_a_clerk_who_works
     assert back["appointment"]["agenda"] == {"id": AGENDA}
 
 
-async def test_only_a_clerk_moves_it_to_another_specialty(client: Client) -> None:
+async def test_only_a_clerk_changes_the_specialty(client: Client) -> None:
     payload, refused = await moved(client, CITIZEN, slot=6, to=DENTIST)
     assert refused == ["another_specialty"]
     assert payload["errors"][0]["path"] == ["agenda"]
@@ -125,7 +125,7 @@ async def test_a_clerk_moves_their_own_appointment_as_a_citizen(client: Client) 
     assert refused == []
 
 
-async def test_a_quota_is_blamed_on_the_agenda_since_the_request_has_no_channel(client: Client, core: Core) -> None:
+async def test_a_used_up_quota_is_reported_at_the_agenda(client: Client, core: Core) -> None:
     full = replace(agenda(practitioner="p-03"), quotas={"WEB": 0})
     await core.lane.submit(full, key("full"))
     payload, refused = await moved(client, CITIZEN, slot=5, to=AGENDA.replace("p-01", "p-03"))
@@ -133,7 +133,7 @@ async def test_a_quota_is_blamed_on_the_agenda_since_the_request_has_no_channel(
     assert payload["errors"][0]["path"] == ["agenda"]
 
 
-async def test_a_hospital_still_moves_the_appointment_of_an_erased_person(client: Client, core: Core) -> None:
+async def test_an_erased_person_s_appointment_can_be_rescheduled(client: Client, core: Core) -> None:
     await core.lane.submit(ErasePerson(person=opaque("Ana")), key("erase"))
     _, refused = await moved(client, CITIZEN, slot=5)
     assert refused == ["forbidden"]
@@ -154,7 +154,7 @@ async def test_a_guardian_moves_the_appointment_of_a_dependant(client: Client, c
     assert payload["appointment"]["patient"] == {"id": opaque("Luis")}
 
 
-async def test_nobody_moves_what_is_somebody_else_s(client: Client) -> None:
+async def test_another_person_s_appointment_cannot_be_rescheduled(client: Client) -> None:
     luis = booking(2, "Luis").appointment
     _, refused = await moved(client, CITIZEN, slot=5, appointment=luis)
     assert refused == ["forbidden"]
@@ -162,7 +162,7 @@ async def test_nobody_moves_what_is_somebody_else_s(client: Client) -> None:
     assert refused == ["login_required"]
 
 
-async def test_what_is_not_there_or_was_given_up_is_refused_in_the_client_s_language(client: Client) -> None:
+async def test_unknown_and_cancelled_appointments_are_refused(client: Client) -> None:
     nobody = f"{AGENDA}/{opaque('nobody')}"
     _, refused = await moved(client, CLERK, slot=5, appointment=nobody, name="nobody")
     assert refused == ["appointment_unknown"]

@@ -95,7 +95,7 @@ async def test_requests_are_counted_by_kind_field_and_outcome(client: Client, co
     assert counted["igob_documents"] >= 3
 
 
-async def test_faults_of_ours_and_a_database_that_is_away_are_outcomes_of_their_own(
+async def test_failed_and_unavailable_are_separate_outcomes(
     client: Client, core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.projector = None
@@ -118,7 +118,7 @@ async def test_faults_of_ours_and_a_database_that_is_away_are_outcomes_of_their_
     }
 
 
-async def test_nothing_that_clients_say_becomes_a_label(client: Client, core: Core) -> None:
+async def test_client_text_never_becomes_a_label(client: Client, core: Core) -> None:
     await open_agenda(core)
     before = (await client.http.get("/metrics")).text
     await post(
@@ -132,7 +132,7 @@ async def test_nothing_that_clients_say_becomes_a_label(client: Client, core: Co
     assert named[1] - named[0] == set()
 
 
-async def test_who_follows_what_is_told(core: Core, views: Views, clock: Clock) -> None:
+async def test_connections_and_subscriptions_are_measured(core: Core, views: Views, clock: Clock) -> None:
     services = services_of(core, views, clock)
     await open_agenda(core)
     async with serving(services) as url, httpx.AsyncClient(base_url=url) as http:
@@ -164,7 +164,7 @@ async def test_who_follows_what_is_told(core: Core, views: Views, clock: Clock) 
 
 
 @pytest.mark.parametrize("error", [Unavailable("no"), ZeroDivisionError()])
-async def test_the_read_models_lag_is_told_and_left_out_when_it_is_not_known(
+async def test_the_lag_is_absent_if_unknown(
     client: Client, core: Core, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     await open_agenda(core)
@@ -181,7 +181,7 @@ async def test_the_read_models_lag_is_told_and_left_out_when_it_is_not_known(
     assert counted["igob_commands_total PublishAgenda accepted"] == 1
 
 
-async def test_the_page_is_for_this_machine_and_for_others_only_if_that_is_set(client: Client) -> None:
+async def test_metrics_are_local_by_default(client: Client) -> None:
     """Whatever guards the rest: here nothing does."""
     app = client.http._transport.app  # type: ignore[attr-defined]
     for settings, status in ((Settings(), 403), (Settings(metrics_local=False), 200)):
@@ -192,7 +192,7 @@ async def test_the_page_is_for_this_machine_and_for_others_only_if_that_is_set(c
         assert (answer.status_code, "igob_" in answer.text) == (status, status == 200)
 
 
-async def test_strangers_get_no_metrics_whatever_is_set(client: Client) -> None:
+async def test_remote_clients_without_a_provider_get_no_metrics(client: Client) -> None:
     client.settings(metrics_local=False)
     app = client.http._transport.app  # type: ignore[attr-defined]
     transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 4711))
@@ -200,7 +200,7 @@ async def test_strangers_get_no_metrics_whatever_is_set(client: Client) -> None:
         assert (await stranger.get("/metrics")).status_code == 403
 
 
-async def test_the_page_is_as_it_is_documented(client: Client) -> None:
+async def test_the_metrics_are_documented(client: Client) -> None:
     page = (await client.http.get("/metrics")).text
     offered = {(name, kind) for name, kind in re.findall("^# TYPE (\\w+) (\\w+)$", page, re.MULTILINE)}
     docs = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -235,7 +235,7 @@ async def test_the_page_is_as_it_is_documented(client: Client) -> None:
         ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "x-correlation-id": "not mine"}, TRACE),
     ],
 )
-async def test_a_request_has_a_correlation_from_its_headers_to_its_answer(
+async def test_a_request_s_correlation_is_in_its_response(
     client: Client, headers: dict[str, str], known_as: str
 ) -> None:
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -248,7 +248,7 @@ async def test_two_requests_without_one_have_different_correlations(client: Clie
     assert len({answer.headers["x-correlation-id"] for answer in answers}) == 2
 
 
-async def test_its_correlation_stands_in_every_event_that_it_wrote(client: Client, core: Core, town: Town) -> None:
+async def test_a_request_s_correlation_is_in_its_events(client: Client, core: Core, town: Town) -> None:
     await open_agenda(core)
     ana = await registered(client, "1000001")
     asked = {"query": BOOK, "variables": {"input": wish(1, ana, "b")}}
@@ -257,7 +257,7 @@ async def test_its_correlation_stands_in_every_event_that_it_wrote(client: Clien
     assert rows == [("appointment_booked.v1",), ("visit_taken.v1",)]
 
 
-async def test_a_fault_of_ours_is_found_by_the_correlation_that_the_client_gave(
+async def test_a_server_error_is_logged_with_its_correlation(
     client: Client, town: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.projector = None
@@ -270,14 +270,14 @@ async def test_a_fault_of_ours_is_found_by_the_correlation_that_the_client_gave(
 # The log
 
 
-async def test_nothing_is_said_of_a_request_that_went_well_unless_that_is_set(
+async def test_successful_requests_are_not_logged_by_default(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await post(client, HOSPITALS)
     assert capsys.readouterr().err == ""
 
 
-async def test_each_request_is_a_line_without_a_word_of_what_was_said(
+async def test_request_logs_contain_no_client_data(
     client: Client, core: Core, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.settings(log_requests=True)
@@ -312,9 +312,7 @@ async def test_each_request_is_a_line_without_a_word_of_what_was_said(
     assert 0 < lines[1]["duration_ms"] < 60_000
 
 
-async def test_a_request_is_answered_though_nobody_reads_the_log(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_closed_log_does_not_block_requests(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     client.settings(log_requests=True)
 
     class Broken:

@@ -70,9 +70,7 @@ def named(exporter: InMemorySpanExporter, name: str) -> ReadableSpan:
     return found
 
 
-async def test_a_request_is_a_span_in_its_clients_trace_and_a_batch_one_of_its_own(
-    http: httpx.AsyncClient, exporter: InMemorySpanExporter
-) -> None:
+async def test_requests_and_batches_are_spans(http: httpx.AsyncClient, exporter: InMemorySpanExporter) -> None:
     headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-correlation-id": "ventanilla-3"}
     answer = await http.post("/graphql", json={"query": REGISTER}, headers=headers)
     assert answer.json()["data"] == {"registerHospital": {"errors": []}}
@@ -106,9 +104,7 @@ async def test_a_request_without_a_trace_begins_one_and_a_refused_one_says_so(
     assert "Mamani" not in span.to_json()
 
 
-async def test_what_the_client_does_not_sample_is_not_exported(
-    http: httpx.AsyncClient, exporter: InMemorySpanExporter
-) -> None:
+async def test_unsampled_traces_are_not_exported(http: httpx.AsyncClient, exporter: InMemorySpanExporter) -> None:
     await http.post("/graphql", json={"query": "{ __typename }"}, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
     assert exporter.get_finished_spans() == ()
 
@@ -133,7 +129,7 @@ async def test_a_batch_stands_though_its_span_fails(
     assert 'igob_commands_total{command="RegisterHospital",outcome="accepted"} 1.0' in page
 
 
-async def test_a_batch_on_what_another_process_wrote_is_a_conflict(
+async def test_a_conflicting_batch_is_a_conflict_span(
     core: Core, town: Town, clock: Clock, spans: Spans, exporter: InMemorySpanExporter
 ) -> None:
     log = Log(town.application, schema=town.schema, secret=town.secret)
@@ -150,7 +146,7 @@ async def test_a_batch_on_what_another_process_wrote_is_a_conflict(
     assert told == ["appended", "conflict"]
 
 
-def test_what_makes_and_exports_spans_is_not_imported_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_telemetry_is_imported_only_if_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENDPOINT, raising=False)
     assert open_spans(Settings()) is None
     code = "import sys, api.app; from infra.running.settings import Settings; api.app.Application(Settings());"
@@ -160,7 +156,7 @@ def test_what_makes_and_exports_spans_is_not_imported_for_nothing(monkeypatch: p
     assert said.stdout.strip() == b"[]"
 
 
-def test_without_the_packages_there_are_none_and_who_asks_for_them_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_telemetry_packages_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.setenv(ENDPOINT, "http://127.0.0.1:9")
     assert open_spans(Settings()) is None
@@ -184,7 +180,7 @@ class Collector(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_server_that_takes_no_spans_keeps_nobody_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_collector_does_not_block_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     before = set(threading.enumerate())
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:

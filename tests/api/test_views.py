@@ -33,9 +33,7 @@ async def book(core: Core, slot: int, patient: str, agenda: str = AGENDA) -> int
     return (await core.lane.submit(booking(slot, patient, agenda=agenda), key(f"{agenda} {slot} {patient}"))).position
 
 
-async def test_the_next_free_slot_is_the_first_that_nobody_has_or_holds(
-    client: Client, core: Core, clock: Clock
-) -> None:
+async def test_the_next_free_slot_is_neither_booked_nor_held(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core, 4)
     await book(core, 1, "ana")
     hold = build(HoldSlot, agenda=AGENDA, slot=2, patient=opaque("luis"), hold=opaque("hold"), hold_s=300)
@@ -52,7 +50,7 @@ async def test_the_next_free_slot_is_the_first_that_nobody_has_or_holds(
     assert (found["freeSlots"], found["nextFree"]["slot"]) == (3, 2)
 
 
-async def test_a_cancelled_slot_is_free_again_and_what_began_is_not(client: Client, core: Core, clock: Clock) -> None:
+async def test_a_cancelled_slot_is_free_again_unless_it_has_begun(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core, 3)
     await book(core, 1, "ana")
     await book(core, 2, "luis")
@@ -66,7 +64,7 @@ async def test_a_cancelled_slot_is_free_again_and_what_began_is_not(client: Clie
     assert await free(client) == {"freeSlots": 0, "nextFree": None}
 
 
-async def test_nothing_is_free_before_the_release(client: Client, core: Core, clock: Clock) -> None:
+async def test_no_slot_is_free_before_the_release(client: Client, core: Core, clock: Clock) -> None:
     await core.lane.submit(hospital(), key("hospital"))
     opens = clock.now + timedelta(hours=2)
     later = build(type(agenda()), **{**fields(agenda(2)), "release_at": opens})
@@ -84,7 +82,7 @@ def fields(command: Any) -> dict[str, Any]:
     return said
 
 
-async def test_days_hospitals_specialties_and_practitioners_are_told_apart(client: Client, core: Core) -> None:
+async def test_availability_is_filtered_by_each_argument(client: Client, core: Core) -> None:
     await open_agenda(core, 2)
     wanted = [
         agenda(3, practitioner="p-02"),
@@ -140,7 +138,7 @@ async def test_wrong_arguments_are_refused_in_the_client_s_language(client: Clie
         assert error["message"].startswith(begin)
 
 
-async def test_the_last_day_of_the_calendar_is_asked_for_in_vain(client: Client) -> None:
+async def test_the_last_day_of_the_calendar_has_no_slots(client: Client) -> None:
     assert (await free(client, 'specialty: "x", onOrAfter: "9999-12-31"'))["freeSlots"] == 0
 
 
@@ -177,7 +175,7 @@ async def test_a_patient_s_appointments_are_those_of_the_log(client: Client, cor
     assert (await client.data(query, id=opaque("nobody")))["nodes"] == []
 
 
-async def test_how_a_hospital_s_slots_were_used(client: Client, core: Core, clock: Clock) -> None:
+async def test_utilisation_of_a_hospital_s_slots(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core, 6)
     await core.lane.submit(agenda(4, day=DAY + timedelta(days=7)), key("next week"))
     for slot in (1, 2, 3, 4, 5):
@@ -201,7 +199,7 @@ async def test_how_a_hospital_s_slots_were_used(client: Client, core: Core, cloc
     assert states == ["CHECKED_IN", "NO_SHOW", "CANCELLED", "BOOKED", "BOOKED"]
 
 
-async def test_each_answer_tells_how_far_behind_it_is(client: Client, core: Core, town: Town) -> None:
+async def test_each_response_has_its_lag(client: Client, core: Core, town: Town) -> None:
     await open_agenda(core)
     query = '{ availability(specialty: "pediatrics") { freeSlots } }'
     fresh = {"position": "2", "lagEvents": 0, "lagSeconds": 0.0}
@@ -223,7 +221,7 @@ async def test_each_answer_tells_how_far_behind_it_is(client: Client, core: Core
     assert "freshness" not in (await client.ask("{ __typename }"))["extensions"]
 
 
-async def test_it_waits_for_a_position_and_says_if_that_is_in_vain(
+async def test_atleast_waits_and_is_refused_after_a_limit(
     client: Client, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -239,7 +237,7 @@ async def test_it_waits_for_a_position_and_says_if_that_is_in_vain(
     assert answer["data"] is None
 
 
-async def test_it_waits_no_longer_when_the_database_does_not_answer(
+async def test_atleast_does_not_wait_for_a_hanging_database(
     client: Client, core: Core, views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -262,7 +260,7 @@ async def test_a_forged_cursor_is_refused(client: Client, cursor: str) -> None:
     assert answer["errors"][0]["extensions"] == {"code": "invalid_input", "path": ["after"]}
 
 
-async def test_of_two_answers_the_older_one_tells_how_fresh_they_are(
+async def test_combined_results_have_the_older_position(
     client: Client, core: Core, views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -288,7 +286,7 @@ async def test_of_two_answers_the_older_one_tells_how_fresh_they_are(
     assert answer["extensions"]["freshness"]["availability"]["position"] == "2"
 
 
-async def test_before_anybody_ran_the_projections_it_is_unavailable(
+async def test_before_the_first_projection_queries_are_unavailable(
     client: Client, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.projector = None
@@ -320,7 +318,7 @@ async def test_before_anybody_ran_the_projections_it_is_unavailable(
         ('a: availability(specialty: "x") { freeSlots } b: agenda(id: "la-merced/2027-01-05/p-01") { id }', 2),
     ],
 )
-async def test_how_many_statements_a_query_takes(
+async def test_a_query_takes_a_fixed_number_of_statements(
     client: Client, core: Core, counted: list[Any], field: str, statements: int
 ) -> None:
     await open_agenda(core, 6)

@@ -39,7 +39,7 @@ async def attempt(core: Core, delivery: str, number: int, **said: Any) -> None:
     await core.lane.submit(build(RecordAttempt, delivery=delivery, attempt=number, **said), key(f"{delivery} {number}"))
 
 
-async def test_the_secret_is_told_when_it_is_registered_and_when_that_is_repeated(client: Client, core: Core) -> None:
+async def test_the_secret_is_returned_at_registration_and_repeats(client: Client, core: Core) -> None:
     client.act_as(Login(subject="boss", roles=["administrator"]))
     told = await register(client)
     assert told["errors"] == []
@@ -56,7 +56,7 @@ async def test_the_secret_is_told_when_it_is_registered_and_when_that_is_repeate
     ]
 
 
-async def test_the_secret_is_told_to_nobody_who_changed_nothing(client: Client, core: Core) -> None:
+async def test_a_request_without_a_change_returns_no_secret(client: Client, core: Core) -> None:
     client.act_as(Login(subject="boss", roles=["administrator"]))
     told = await register(client)
     nothing = {**told, "secret": None}
@@ -77,7 +77,7 @@ async def test_no_secret_is_in_the_log(client: Client, core: Core) -> None:
     assert b"whsec_" not in stored
 
 
-async def test_what_is_wrong_is_said_in_the_client_s_language(client: Client) -> None:
+async def test_errors_are_in_the_client_s_language(client: Client) -> None:
     wrong = SMS | {"idempotencyKey": "k", "url": "http://sms.example.org"}
     for language, begin in (("es", "Dato no válido: la dirección"), ("en", "Invalid value: a webhook's URL")):
         told = (await client.ask(REGISTER, language=language, input=wrong))["data"]["registerWebhook"]
@@ -118,7 +118,7 @@ async def test_deliveries_are_shown_page_by_page_from_the_last_on(client: Client
         assert [node["state"] for node in found] == [state] * count
 
 
-async def test_what_was_given_up_is_asked_for_again(client: Client, core: Core) -> None:
+async def test_a_given_up_delivery_can_be_resent(client: Client, core: Core) -> None:
     await open_line(core)
     await register(client)
     closed = await core.lane.submit(build(CloseLine, line=LINE), key("close"))
@@ -132,7 +132,7 @@ async def test_what_was_given_up_is_asked_for_again(client: Client, core: Core) 
     assert (shown["state"], shown["attempts"]) == ("PENDING", 1)
 
 
-async def test_who_was_removed_is_told_nothing_and_shown_nothing(client: Client, core: Core) -> None:
+async def test_a_removed_webhook_gets_and_shows_nothing(client: Client, core: Core) -> None:
     await open_line(core)
     await register(client)
     await core.lane.submit(build(CloseLine, line=LINE), key("close"))
@@ -160,7 +160,7 @@ async def test_wrong_arguments_are_refused(client: Client, arguments: str, path:
     assert answer["errors"][0]["extensions"] == {"code": "invalid_input", "path": [path]}
 
 
-async def test_the_metrics_tell_what_is_due_and_since_when(client: Client, core: Core, clock: Any) -> None:
+async def test_the_metrics_show_due_messages_and_their_age(client: Client, core: Core, clock: Any) -> None:
     async def told() -> list[float]:
         client.projector.catch_up()  # type: ignore[union-attr]
         page = (await client.http.get("/metrics")).text

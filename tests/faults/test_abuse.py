@@ -174,7 +174,7 @@ def many(work: Callable[[int], Any], times: int) -> list[Any]:
     ],
     ids=["deep", "deeper", "brackets", "tokens", "aliased", "fragments", "cyclic", "exponential", "long", "surrogate"],
 )  # fmt: skip
-def test_documents_that_cost_much_are_refused(street: Street, document: str, message: str) -> None:
+def test_expensive_documents_are_refused(street: Street, document: str, message: str) -> None:
     for answer in many(lambda _: street.ask(document), REPEATS * CALLERS):
         assert answer.status_code == 400
         assert message in json.dumps([error["message"] for error in answer.json()["errors"]])
@@ -193,7 +193,7 @@ def test_the_largest_documents_are_answered(street: Street) -> None:
         assert (answer.status_code, "errors" in answer.json()) == (200, False)
 
 
-def test_thousands_of_different_documents_leave_no_more_than_some_behind(street: Street) -> None:
+def test_the_document_cache_is_bounded(street: Street) -> None:
     padding = "," * 1_000
     answers = many(lambda n: street.ask(f"{{ {padding} a{n}: __typename }}").status_code, 3_000)
     assert set(answers) == {200}
@@ -228,7 +228,7 @@ def variables(**said: Any) -> bytes:
     ids=["batch", "surrogate", "charset", "utf-16", "bomb", "gzip", "deep", "digits", "infinite", "values", "names",
          "wrong values", "wrong names", "duplicates"],
 )  # fmt: skip
-def test_bodies_that_cost_much_are_refused(
+def test_expensive_bodies_are_refused(
     street: Street, body: bytes, headers: dict[str, str], status: int, message: str
 ) -> None:
     fields = {"Content-Type": "application/json", "Accept-Language": "en"} | headers
@@ -241,7 +241,7 @@ def test_bodies_that_cost_much_are_refused(
         assert message in json.dumps([error["message"] for error in answer.json()["errors"]])
 
 
-def test_of_a_name_that_is_said_twice_the_last_counts(street: Street) -> None:
+def test_the_last_of_repeated_names_counts(street: Street) -> None:
     said = b'{"query": "mutation { nope }", "query": "{ __typename }"}'
     answer = street.http.post("/graphql", content=said, headers={"Content-Type": "application/json"})
     assert answer.json()["data"] == {"__typename": "Query"}
@@ -250,7 +250,7 @@ def test_of_a_name_that_is_said_twice_the_last_counts(street: Street) -> None:
 @pytest.mark.parametrize(
     "value", ["1" * 1_900_000, "\ud800", "\x00", "a/" * 900_000], ids=["long", "half", "nul", "parts"]
 )
-def test_strings_that_nobody_has_as_a_value_are_refused_where_they_stand(street: Street, value: str) -> None:
+def test_invalid_strings_are_refused_at_their_path(street: Street, value: str) -> None:
     wish = {"idempotencyKey": value, "hospital": "x", "name": "X"}
     said = json.dumps({"query": REGISTER, "variables": {"input": wish}})
     for answer in many(
@@ -260,7 +260,7 @@ def test_strings_that_nobody_has_as_a_value_are_refused_where_they_stand(street:
         assert answer.json()["data"]["registerHospital"]["errors"] == [{"code": "invalid_input"}]
 
 
-def test_tokens_that_are_none_are_refused_however_many_come(street: Street) -> None:
+def test_invalid_tokens_are_refused_in_any_number(street: Street) -> None:
     head, claims, signature = bearer().split(".")
 
     def ask(n: int) -> httpx.Response:
@@ -305,15 +305,13 @@ LARGE = b" " * BODY_BYTES_MAX
     ids=["right", "old", "other host", "no host", "announced", "digits", "two lengths", "negative", "chunked",
          "many chunks", "long header", "many headers", "long line", "tls", "http/2"],
 )  # fmt: skip
-def test_what_is_said_below_graphql_is_answered_or_refused(
-    street: Street, said: list[bytes], status: int | None
-) -> None:
+def test_malformed_http_is_answered_or_refused(street: Street, said: list[bytes], status: int | None) -> None:
     """None: the connection is closed without a word."""
     for answer in many(lambda _: street.hear(*said), REPEATS):
         assert answer[:13].replace(b"1.0", b"1.1") == (b"HTTP/1.1 %d " % status if status else b"")
 
 
-def test_requests_that_come_all_at_once_are_answered_one_after_another(street: Street) -> None:
+def test_pipelined_requests_are_answered_in_order(street: Street) -> None:
     asked = [
         post(LENGTH, f"X-Correlation-Id: p-{n}").replace(b"Connection: close\r\n", b"") + RIGHT for n in range(200)
     ]
@@ -336,7 +334,7 @@ def wait_until_few(street: Street, timeout_s: float = WAIT_MAX_S) -> None:
         time.sleep(0.1)
 
 
-def test_who_leaves_in_the_middle_leaves_nothing_behind(street: Street) -> None:
+def test_an_aborted_request_leaves_nothing_behind(street: Street) -> None:
     for n in range(600):
         connection = street.connect(post("Content-Length: 1000") + b'{"query": ')
         if n % 2:  # not even a farewell
@@ -367,7 +365,7 @@ def test_a_message_that_announces_too_many_bytes_is_refused(street: Street) -> N
         assert heard(connection, SLACK_S)[2:4] == struct.pack("!H", 1009)
 
 
-def test_those_who_say_nothing_take_nobodys_place(street: Street) -> None:
+def test_silent_connections_do_not_block_others(street: Street) -> None:
     with ExitStack() as crowd:
         for _ in range(1_500):
             crowd.enter_context(street.connect())
@@ -383,7 +381,7 @@ def test_those_who_say_nothing_take_nobodys_place(street: Street) -> None:
     wait_until_few(street)
 
 
-def test_whoever_is_slow_is_given_a_time_and_no_more(street: Street) -> None:
+def test_slow_clients_have_a_time_limit(street: Street) -> None:
     """Each of these sends a byte a second, or none."""
     slow = {
         b"": b"",

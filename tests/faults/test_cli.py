@@ -96,7 +96,7 @@ def gone(postmaster: psutil.Process | None) -> bool:
 
 
 @pytest.mark.parametrize("command", ["serve --port 0 --demo", "demo", "db migrate", "import agendas FILE"])
-def test_terminated_while_it_starts_it_leaves_no_database_behind(
+def test_a_termination_during_the_start_stops_the_database(
     folder: Path, tmp_path: Path, start: Start, command: str
 ) -> None:
     file = tmp_path / "agendas.csv"
@@ -117,7 +117,7 @@ def test_terminated_while_it_starts_it_leaves_no_database_behind(
     assert "Traceback" not in process.stderr.read()
 
 
-def test_terminated_while_it_works_it_leaves_no_database_behind(folder: Path, start: Start) -> None:
+def test_a_termination_during_work_stops_the_database(folder: Path, start: Start) -> None:
     process = start(*IGOB, "demo", "--data-dir", str(prepare(folder)))
 
     def has_events() -> bool:
@@ -133,16 +133,12 @@ def test_terminated_while_it_works_it_leaves_no_database_behind(folder: Path, st
 
 
 @pytest.mark.parametrize("command", ["migrate", "scrub"])
-def test_a_folder_whose_path_is_too_long_for_a_socket_is_made_by_the_first_command(
-    tmp_path: Path, command: str
-) -> None:
+def test_a_long_path_works_with_the_first_command(tmp_path: Path, command: str) -> None:
     done = igob("db", command, "--data-dir", str(tmp_path / ("y" * 150)))
     assert done.returncode == 0, done.stderr
 
 
-def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_launch_leaves_no_database_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launched = []
 
     def cut_short(*args: Any, **options: Any) -> None:
@@ -163,9 +159,7 @@ def test_a_launch_cut_short_before_it_was_known_leaves_no_database_behind(
     assert postmaster_of(folder) is None
 
 
-def test_terminated_while_it_stops_the_database_it_stops_it_nevertheless(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_termination_during_the_stop_completes_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop, stopped = EmbeddedPostgres.stop, []
 
     def cut_short(server: EmbeddedPostgres) -> None:
@@ -180,7 +174,7 @@ def test_terminated_while_it_stops_the_database_it_stops_it_nevertheless(
     assert gone(postmaster)
 
 
-def test_who_started_the_database_stops_it_only_when_nobody_else_uses_it(folder: Path, start: Start) -> None:
+def test_the_starter_stops_the_database_after_its_last_user(folder: Path, start: Start) -> None:
     def uses(process: "subprocess.Popen[str]") -> bool:
         assert process.stdout
         return process.stdout.readline() == "uses\n"
@@ -210,7 +204,7 @@ def test_who_started_the_database_stops_it_only_when_nobody_else_uses_it(folder:
 
 
 @pytest.mark.parametrize("port", ["70000", "-1"])
-def test_a_port_that_can_not_be_is_a_usage_error(folder: Path, port: str) -> None:
+def test_an_impossible_port_is_a_usage_error(folder: Path, port: str) -> None:
     refused = igob_here("serve", "--port", port, "--data-dir", str(folder))
     assert refused.returncode == 2
     assert "--port" in refused.stderr
@@ -227,7 +221,7 @@ def test_a_port_that_can_not_be_is_a_usage_error(folder: Path, port: str) -> Non
         ("IGOB_SCHEMA", "pg_foo"),
     ],
 )
-def test_a_setting_that_can_not_be_is_said_in_a_line(name: str, value: str) -> None:
+def test_an_invalid_setting_is_reported_in_a_line(name: str, value: str) -> None:
     refused = igob_here(
         "db", "migrate", **{"IGOB_DATABASE_URL": "postgresql://app@/city", "IGOB_SECRET": "5e" * 32, name: value}
     )
@@ -247,7 +241,7 @@ def test_a_taken_port_is_named_with_its_host(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("first_day", ["2020-01-01", "9999-12-30"])
-def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day: str) -> None:
+def test_an_unpublishable_demo_city_is_reported(folder: Path, first_day: str) -> None:
     refused = igob_here("demo", "--first-day", first_day, "--data-dir", str(folder))
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"igob: --first-day {first_day} is ")
@@ -256,7 +250,7 @@ def test_a_demo_city_that_can_not_be_published_says_why(folder: Path, first_day:
 
 
 @pytest.mark.parametrize("seed", ["10000", "-1"])
-def test_a_seed_that_has_no_people_of_its_own_is_a_usage_error(folder: Path, seed: str) -> None:
+def test_a_seed_out_of_range_is_a_usage_error(folder: Path, seed: str) -> None:
     refused = igob_here("demo", "--seed", seed, "--data-dir", str(folder))
     assert refused.returncode == 2
     assert "--seed" in refused.stderr
@@ -275,13 +269,13 @@ class Refusing(io.StringIO):
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "full"), ValueError("closed")])
-def test_what_can_not_be_said_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_failing_stderr_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(sys, "stderr", Refusing(error))
     messages.say("hello")
     messages.say("again")
 
 
-def test_a_program_whose_stderr_nobody_reads_does_its_work(folder: Path) -> None:
+def test_a_full_stderr_does_not_block_the_work(folder: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -328,7 +322,7 @@ parts.stop()
 """
 
 
-def test_the_watch_over_the_database_survives_what_nobody_foresaw() -> None:
+def test_the_database_watch_survives_unexpected_errors() -> None:
     watched = subprocess.run([sys.executable, "-c", WATCH], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert set(watched.stderr.splitlines()) == {
         "the database does not start: a look",
@@ -337,7 +331,7 @@ def test_the_watch_over_the_database_survives_what_nobody_foresaw() -> None:
     }
 
 
-def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
+def test_the_address_is_printed_after_a_non_http_answer() -> None:
     ready, said = mmap.mmap(-1, 1), list[str]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
@@ -358,7 +352,7 @@ def test_the_address_is_said_though_the_first_answer_was_no_http() -> None:
     assert ready[0] == 1
 
 
-def test_a_token_is_for_whom_it_is_asked(folder: Path) -> None:
+def test_igob_token_prints_the_requested_identity(folder: Path) -> None:
     secret = Secret(bytes.fromhex(SECRET))
     keys, now = DevelopmentKeys(secret), datetime.now(UTC)
     made = igob("token", "--role", "hospital_clerk", "--hospital", "la-merced", "--subject", "rosa", "--hours", "2")

@@ -80,7 +80,7 @@ async def told(lane: Lane, command: Command, name: str) -> str:
     return "yes"
 
 
-async def test_a_clock_that_stands_still_gives_no_slot_twice(core: Core, town: Town) -> None:
+async def test_a_stopped_clock_books_no_slot_twice(core: Core, town: Town) -> None:
     await open_agenda(core, slots=20)
     answers = await ask(core, {f"{name} {n}": booking(n, f"{name} {n}") for n in range(1, 21) for name in ("a", "b")})
     assert codes(answers) == {"Outcome": 20, "slot_taken": 20}
@@ -88,9 +88,7 @@ async def test_a_clock_that_stands_still_gives_no_slot_twice(core: Core, town: T
 
 
 @pytest.mark.parametrize("back_s", [60, HOUR_S, 24 * HOUR_S])
-async def test_a_hold_lasts_until_its_end_by_the_clock_of_whoever_decides(
-    core: Core, town: Town, clock: Clock, back_s: float
-) -> None:
+async def test_a_hold_ends_by_the_deciding_process_s_clock(core: Core, town: Town, clock: Clock, back_s: float) -> None:
     await open_agenda(core)
     assert await told(core.lane, hold(1, "ana"), "hold") == "yes"
     clock.wait(-back_s)
@@ -104,7 +102,7 @@ async def test_a_hold_lasts_until_its_end_by_the_clock_of_whoever_decides(
     check_laws(read_log(town.owner, schema=town.schema))
 
 
-async def test_a_step_back_over_midnight_frees_no_hold_and_no_slot(core: Core, town: Town, clock: Clock) -> None:
+async def test_a_clock_set_back_over_midnight_frees_nothing(core: Core, town: Town, clock: Clock) -> None:
     await open_agenda(core, slots=6)
     clock.now = MIDNIGHT + timedelta(seconds=30)
     assert await told(core.lane, hold(1, "ana"), "1") == "yes"
@@ -119,7 +117,7 @@ async def test_a_step_back_over_midnight_frees_no_hold_and_no_slot(core: Core, t
     check_laws(read_log(town.owner, schema=town.schema))
 
 
-async def test_a_step_back_in_the_middle_of_bookings_repeats_none(core: Core, town: Town, clock: Clock) -> None:
+async def test_a_clock_set_back_repeats_no_booking(core: Core, town: Town, clock: Clock) -> None:
     await open_agenda(core, slots=60)
     wishes = {f"w{n}": booking(n, f"patient {n}") for n in range(1, 61)}
 
@@ -137,9 +135,7 @@ async def test_a_step_back_in_the_middle_of_bookings_repeats_none(core: Core, to
     check_promises(town, answers)
 
 
-async def test_two_offices_whose_clocks_differ_by_minutes_each_judge_holds_by_their_own(
-    offices: list[Office], town: Town
-) -> None:
+async def test_processes_judge_holds_by_their_own_clocks(offices: list[Office], town: Town) -> None:
     slow, fast, _ = offices
     fast.clock.wait(600)
     await open_agenda(Core(log=slow.log, lane=slow.lane, secret=town.secret))
@@ -158,9 +154,7 @@ async def test_two_offices_whose_clocks_differ_by_minutes_each_judge_holds_by_th
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_offices_whose_clocks_jump_about_give_no_slot_twice_and_fold_alike(
-    offices: list[Office], town: Town, seed: int
-) -> None:
+async def test_jumping_clocks_book_no_slot_twice_and_fold_alike(offices: list[Office], town: Town, seed: int) -> None:
     dice = random.Random(seed)
     patients = [f"patient {n}" for n in range(6)]
     await open_agenda(Core(log=offices[0].log, lane=offices[0].lane, secret=town.secret), slots=5)
@@ -211,9 +205,7 @@ def _check_holds(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_no_patient_holds_more_than_allowed_by_the_clock_that_gives_the_hold(
-    core: Core, town: Town, clock: Clock, seed: int
-) -> None:
+async def test_hold_limits_apply_by_the_deciding_clock(core: Core, town: Town, clock: Clock, seed: int) -> None:
     """Holds that were over when the clock was ahead are live again when it has stepped back, and they count."""
     await open_agenda(core, slots=6)
     dice = random.Random(seed)
@@ -229,9 +221,7 @@ async def test_no_patient_holds_more_than_allowed_by_the_clock_that_gives_the_ho
 
 
 @pytest.mark.parametrize("ahead", ["1 hour", "3 days"])
-async def test_times_of_recording_may_run_backwards_without_harm_to_positions_and_keys(
-    core: Core, town: Town, ahead: str
-) -> None:
+async def test_recording_times_may_run_backwards(core: Core, town: Town, ahead: str) -> None:
     """PostgreSQL's clock was ahead when the first half was written, and is right for the second."""
     await open_agenda(core, slots=40)
     first = {f"w{n}": booking(n, f"patient {n}") for n in range(1, 21)}

@@ -68,7 +68,7 @@ async def struck(relay: Relay) -> None:
 
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize("nth", [1, 2])
-async def test_a_connection_that_breaks_is_settled_by_the_keys(
+async def test_a_broken_connection_is_settled_by_the_keys(
     city: Core, town: Town, relay: Relay, fault: Fault, nth: int
 ) -> None:
     relay.strike(fault, nth=nth)
@@ -87,7 +87,7 @@ async def test_a_connection_that_breaks_is_settled_by_the_keys(
 
 
 @pytest.mark.parametrize("fault", BREAKS)
-async def test_a_full_batch_breaks_while_the_next_is_decided_on_top_of_it(
+async def test_a_batch_lost_under_the_next_one_is_decided_again(
     city: Core, town: Town, relay: Relay, fault: Fault
 ) -> None:
     """The second batch wants slots that the first one takes, and others."""
@@ -103,9 +103,7 @@ async def test_a_full_batch_breaks_while_the_next_is_decided_on_top_of_it(
     await check_repetitions(city, first | second, answers)
 
 
-async def test_a_connection_that_breaks_again_and_again_loses_and_doubles_nothing(
-    city: Core, town: Town, relay: Relay
-) -> None:
+async def test_repeated_breaks_lose_and_repeat_nothing(city: Core, town: Town, relay: Relay) -> None:
     dice = random.Random(1607)
     wishes = {f"w{n}": booking(1 + n // 2, f"patient {n}") for n in range(600)}  # each slot is wanted twice
     names = list(wishes)
@@ -139,9 +137,7 @@ async def test_a_short_stall_is_waited_for(city: Core, town: Town, relay: Relay,
 
 @pytest.mark.usefixtures("short_limits")
 @pytest.mark.parametrize("fault", [Fault.HELD_BEFORE, pytest.param(Fault.HELD_AFTER, marks=pytest.mark.long)])
-async def test_a_stalled_connection_is_given_up_and_what_it_held_back_changes_nothing_later(
-    city: Core, town: Town, relay: Relay, fault: Fault
-) -> None:
+async def test_a_stalled_append_is_not_written_later(city: Core, town: Town, relay: Relay, fault: Fault) -> None:
     relay.strike(fault)
     wishes = one_each(20)
     begun = time.monotonic()
@@ -157,9 +153,7 @@ async def test_a_stalled_connection_is_given_up_and_what_it_held_back_changes_no
 @pytest.mark.usefixtures("short_limits")
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["heal", "reset"])
-async def test_a_network_that_is_cut_is_unavailable_in_time_and_all_goes_on_when_it_is_back(
-    city: Core, town: Town, relay: Relay, how: str
-) -> None:
+async def test_a_cut_network_is_unavailable_until_it_is_back(city: Core, town: Town, relay: Relay, how: str) -> None:
     before = await ask(city, one_each(20, name="before"))
     sending = asyncio.ensure_future(ask(city, one_each(300, first=101, name="sent")))
     relay.cut()

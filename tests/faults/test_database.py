@@ -85,7 +85,7 @@ async def settled(town: Town, pids: list[int]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_a_backend_that_is_frozen_for_a_moment_is_waited_for(core: Core, town: Town) -> None:
+async def test_a_briefly_frozen_backend_is_waited_for(core: Core, town: Town) -> None:
     await open_agenda(core, slots=100)
     with frozen(backends(town, "append")):
         asked = asyncio.ensure_future(ask(core, one_each(50)))
@@ -98,7 +98,7 @@ async def test_a_backend_that_is_frozen_for_a_moment_is_waited_for(core: Core, t
 
 @pytest.mark.long
 @pytest.mark.usefixtures("short_limits")
-async def test_a_frozen_backend_is_given_up_and_does_nothing_twice_when_it_goes_on(core: Core, town: Town) -> None:
+async def test_a_frozen_backend_is_replaced_and_repeats_nothing(core: Core, town: Town) -> None:
     await open_agenda(core, slots=100)
     pids = backends(town, "append")
     with frozen(pids):
@@ -112,9 +112,7 @@ async def test_a_frozen_backend_is_given_up_and_does_nothing_twice_when_it_goes_
 
 
 @pytest.mark.usefixtures("short_limits")
-async def test_what_was_refused_after_a_backend_froze_is_not_written_when_it_goes_on(
-    core: Core, town: Town, clock: Clock
-) -> None:
+async def test_a_refused_command_is_not_written_by_a_frozen_backend(core: Core, town: Town, clock: Clock) -> None:
     """The frozen backend has the booking in its socket. Until it is tried again the slot has begun.
 
     If it is refused then, the refusal says that nothing was written, and so it must stay.
@@ -133,9 +131,7 @@ async def test_what_was_refused_after_a_backend_froze_is_not_written_when_it_goe
 
 
 @pytest.mark.usefixtures("short_limits")
-async def test_a_process_that_freezes_with_the_log_s_lock_makes_others_unavailable_until_it_goes_on(
-    core: Core, other: Core, town: Town
-) -> None:
+async def test_a_frozen_lock_holder_makes_others_unavailable(core: Core, other: Core, town: Town) -> None:
     await open_agenda(core, slots=100)
     async with other.log.locked():
         pids = backends(town, "lock_log")
@@ -152,7 +148,7 @@ async def test_a_process_that_freezes_with_the_log_s_lock_makes_others_unavailab
 
 
 @pytest.mark.usefixtures("short_limits")
-async def test_while_somebody_holds_the_log_all_that_wait_are_answered_in_bounded_time(
+async def test_commands_behind_a_held_log_have_a_time_limit(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four batches of them: those behind must not be tried one batch after another, each for as long as the first."""
@@ -171,7 +167,7 @@ async def test_while_somebody_holds_the_log_all_that_wait_are_answered_in_bounde
     check_promises(town, after)
 
 
-async def test_an_old_snapshot_sees_its_moment_and_keeps_nobody_waiting(core: Core, town: Town) -> None:
+async def test_an_old_snapshot_blocks_nobody(core: Core, town: Town) -> None:
     await open_agenda(core, slots=100)
     with psycopg.connect(town.owner) as holding:
         holding.execute(f"SET search_path = {town.schema}")
@@ -189,7 +185,7 @@ async def test_an_old_snapshot_sees_its_moment_and_keeps_nobody_waiting(core: Co
 @pytest.mark.parametrize(
     "how", [*(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGINT, signal.SIGQUIT)), signal.SIGKILL]
 )
-async def test_a_database_that_is_restarted_under_load_loses_and_doubles_nothing(
+async def test_a_restart_under_load_loses_and_repeats_nothing(
     core: Core, town: Town, server: EmbeddedPostgres, how: signal.Signals
 ) -> None:
     await open_agenda(core, slots=1_000)
@@ -222,7 +218,7 @@ async def test_a_database_that_is_restarted_under_load_loses_and_doubles_nothing
 
 
 @pytest.mark.usefixtures("short_limits")
-async def test_while_the_database_is_away_all_are_told_and_soon_after_it_is_back_all_goes_on(
+async def test_requests_are_unavailable_while_the_database_is_away(
     core: Core, town: Town, server: EmbeddedPostgres
 ) -> None:
     """However long it was away: waits between attempts to connect again must not have grown with the outage."""

@@ -48,7 +48,7 @@ def wait_for_events(folder: Path, events: int) -> None:
     raise AssertionError(f"no {events} events in {WAIT_S} s")
 
 
-def test_killed_while_it_makes_the_city_it_completes_the_same_one_at_the_next_start(tmp_path: Path) -> None:
+def test_a_killed_demo_is_completed_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     for events in (400, 1_800):  # among the agendas; among the people, having gone on with what was there
         first = Serving("--data-dir", str(folder), "--demo", settings=SECRET)
@@ -93,7 +93,7 @@ async def write_something(conninfo: str) -> None:
         await core.lane.submit(hospital("somebody-s"), key("hospital"))
 
 
-def test_a_log_that_somebody_else_began_is_left_alone(tmp_path: Path) -> None:
+def test_a_log_without_a_demo_is_not_changed(tmp_path: Path) -> None:
     folder = prepare(tmp_path / "city")
     assert igob("db", "migrate", "--data-dir", str(folder), **SECRET).returncode == 0
     with database(folder) as own:
@@ -107,7 +107,7 @@ def test_a_log_that_somebody_else_began_is_left_alone(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_a_city_with_a_history_that_is_stopped_is_completed_by_the_same_command(tmp_path: Path) -> None:
+def test_an_interrupted_city_is_completed_by_the_same_command(tmp_path: Path) -> None:
     folder = prepare(tmp_path / "city")
     wanted = ("demo", "--city", str(PEOPLE), "--data-dir", str(folder))
     for way, events in ((signal.SIGINT, 1_500), (signal.SIGTERM, 2_000), (signal.SIGKILL, 2_500)):
@@ -151,7 +151,7 @@ def stop_while_it_makes(folder: Path, wanted: tuple[str, ...], way: signal.Signa
         (("--city", "10", "--first-day", "9999-12-31"), 1, "at the latest today"),
     ],
 )
-def test_what_no_city_can_be_is_said_in_a_line(
+def test_an_impossible_city_is_reported_in_a_line(
     tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
     answer = igob_here("demo", *arguments, "--data-dir", str(tmp_path / "city"))

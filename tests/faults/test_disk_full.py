@@ -62,7 +62,7 @@ def full(disk: Path) -> Iterator[None]:
         ballast.unlink()
 
 
-def test_commits_that_find_no_room_are_unavailable_and_go_on_when_there_is_some(disk: Path) -> None:
+def test_a_full_disk_makes_commits_unavailable(disk: Path) -> None:
     with City(disk / "city", timeout_s=PATIENCE_S) as city:
         with city.load():
             city.wait_for_answers(BEFORE_ANSWERS)
@@ -79,7 +79,7 @@ def test_commits_that_find_no_room_are_unavailable_and_go_on_when_there_is_some(
         assert "the database stopped" not in city.server.output
 
 
-def test_a_database_that_gives_up_for_want_of_room_is_started_again_until_there_is_some(disk: Path) -> None:
+def test_a_database_stopped_by_a_full_disk_is_restarted(disk: Path) -> None:
     """A new segment of the write-ahead log finds no room: PostgreSQL panics, and can't recover either."""
     with City(disk / "city", timeout_s=PATIENCE_S) as city:
         with city.load():

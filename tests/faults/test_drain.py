@@ -141,7 +141,7 @@ def city(shared: City) -> City:
     return shared
 
 
-async def test_what_was_asked_before_it_was_told_to_stop_is_answered(city: City) -> None:
+async def test_requests_before_a_stop_are_answered(city: City) -> None:
     async with loaded(city) as load:
         stopped_s = time.monotonic()
         city.server.process.send_signal(signal.SIGTERM)
@@ -160,7 +160,7 @@ def hold_log(folder: Path, held: threading.Event, seconds: float) -> None:
         time.sleep(seconds)
 
 
-async def test_bookings_that_take_long_are_waited_for(city: City) -> None:
+async def test_a_stop_waits_for_slow_bookings(city: City) -> None:
     assert HELD_S < STOP_TIMEOUT_S
     async with loaded(city) as load:
         held = threading.Event()
@@ -180,7 +180,7 @@ async def test_bookings_that_take_long_are_waited_for(city: City) -> None:
     await asyncio.to_thread(load.check, stopped_s)
 
 
-async def test_told_to_stop_together_with_all_its_processes_it_still_answers(city: City) -> None:
+async def test_a_stop_of_the_whole_group_still_answers_requests(city: City) -> None:
     """As systemd does it unless told otherwise."""
     async with loaded(city) as load:
         stopped_s = time.monotonic()

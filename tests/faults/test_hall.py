@@ -126,12 +126,12 @@ def all_get_one_number_in_order(office: Office, phones: int) -> None:
     assert waits_s[-1] > waits_s[0]  # each by what was known of the line when they were answered
 
 
-def test_when_a_line_opens_everybody_gets_one_number_in_order(office: Office) -> None:
+def test_an_opening_rush_gets_numbers_in_order(office: Office) -> None:
     all_get_one_number_in_order(office, 200)
 
 
 @pytest.mark.long
-def test_when_a_line_opens_a_thousand_phones_get_one_number_each_in_order(office: Office) -> None:
+def test_an_opening_rush_of_a_thousand_gets_numbers_in_order(office: Office) -> None:
     all_get_one_number_in_order(office, 1_000)
 
 
@@ -190,7 +190,7 @@ def call_by_another(office: Office, line: str, counter: int) -> int:
 
 
 @pytest.mark.anyio
-async def test_killed_between_a_call_and_its_push_everybody_ends_with_the_right_board(office: Office) -> None:
+async def test_a_kill_before_a_push_ends_with_the_right_board(office: Office) -> None:
     """Whatever was told before, whoever comes back with `after` has missed nothing and has the board as it is.
 
     A process that stands still from just before the call has told nobody of it when it is killed.

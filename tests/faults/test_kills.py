@@ -54,7 +54,7 @@ def test_fifty_rounds_of_kills_at_random(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", ["a worker", "the database"])
-def test_what_freezes_under_load_does_nothing_twice_when_it_goes_on(tmp_path: Path, part: str) -> None:
+def test_frozen_parts_repeat_nothing_afterwards(tmp_path: Path, part: str) -> None:
     """Clients give up waiting and ask again, which another process answers; then what was frozen does what it had."""
     with City(tmp_path / "city", seed=3, timeout_s=GIVEN_UP_S) as city:
         with city.load():

@@ -29,7 +29,7 @@ PEOPLE = 200
 LINE = line_id("sopocachi", "cadastre", Clock().now.date())
 
 
-def test_two_who_see_the_same_line_are_given_the_same_number() -> None:
+def test_two_decisions_on_one_state_give_the_same_number() -> None:
     """So nothing but the log can keep them apart."""
     office = given(line_opened()).after(take("ana"))
     numbers = [recorded(office.when(take(name)), TurnTaken)[0].number for name in ("eva", "luis")]
@@ -82,7 +82,7 @@ def taken(town: Town) -> list[tuple[int, str]]:
 
 
 @pytest.mark.anyio
-async def test_two_hundred_people_get_a_number_each_without_gaps(
+async def test_two_hundred_people_get_numbers_without_gaps(
     core: Core, other_lane: Lane, town: Town, clock: Clock
 ) -> None:
     answers = await rush([core.lane, other_lane], clock)
@@ -94,7 +94,7 @@ async def test_two_hundred_people_get_a_number_each_without_gaps(
 
 
 @pytest.mark.anyio
-async def test_without_the_check_of_versions_numbers_and_people_are_there_twice(
+async def test_without_version_checks_numbers_are_repeated(
     core: Core, other_lane: Lane, town: Town, clock: Clock
 ) -> None:
     take_out_the_version_check(town)

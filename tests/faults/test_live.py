@@ -76,7 +76,7 @@ async def tell_until(one: Follower, told: list[dict[str, Any]], position: int) -
         told.append(await one.told())
 
 
-async def test_the_state_now_then_each_change_through_whichever_process(served: Served) -> None:
+async def test_followers_get_the_state_and_each_change_in_any_worker(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda)
@@ -93,7 +93,7 @@ async def test_the_state_now_then_each_change_through_whichever_process(served: 
     check(updates, served.free_slots(agenda))
 
 
-async def test_an_appointment_tells_of_itself_alone(served: Served) -> None:
+async def test_an_appointment_follower_gets_only_its_changes(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     appointment, booked = await asyncio.to_thread(served.ward.book, agenda)
     async with follower(served.url) as one:
@@ -117,7 +117,7 @@ async def test_an_appointment_tells_of_itself_alone(served: Served) -> None:
         assert (await one.told())["previous"] == booked
 
 
-async def test_cut_off_again_and_again_it_goes_on_where_it_stood(served: Served) -> None:
+async def test_a_follower_resumes_after_each_disconnection(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     updates: list[dict[str, Any]] = []
     with served.ward.busy(agenda):
@@ -134,7 +134,7 @@ async def test_cut_off_again_and_again_it_goes_on_where_it_stood(served: Served)
     assert len(updates) > 50
 
 
-async def test_after_says_from_where(served: Served) -> None:
+async def test_a_follower_starts_after_the_given_position(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     appointment, position = await asyncio.to_thread(served.ward.book, agenda)
     async with follower(served.url) as one:
@@ -191,18 +191,18 @@ def shown(delays_s: list[float]) -> float:
     return p99
 
 
-def test_many_followers_are_told_everything(served: Served) -> None:
+def test_many_followers_miss_nothing(served: Served) -> None:
     crowded(served, followers=200, changes=10, pause_s=0.05)
 
 
 @pytest.mark.long
-def test_a_thousand_followers_are_told_within_a_quarter_of_a_second(served: Served) -> None:
+def test_a_thousand_followers_get_changes_within_250_ms(served: Served) -> None:
     assert shown(crowded(served, followers=1_000, changes=20, pause_s=0.5)) <= 0.250
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("agendas", "changes", "pause_s"), [(1, 20, 0.5), (200, 1, 0.05)])
-def test_as_many_as_one_process_takes_are_told_everything_in_time(
+def test_the_maximal_number_of_followers_misses_nothing(
     tmp_path: Path, agendas: int, changes: int, pause_s: float
 ) -> None:
     """In a quarter of a second on two quiet cores (ADR 0009); here only nobody may be left behind."""
@@ -215,7 +215,7 @@ SLOT_LISTS = """subscription ($id: ID!) { agenda(id: $id) { position previous ag
 
 
 @pytest.mark.long
-async def test_a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing(served: Served) -> None:
+async def test_a_client_that_stops_reading_is_disconnected(served: Served) -> None:
     agenda = served.ward.publish(slots=100)
     deaf = await open_lean(served.url)
     for number in range(SUBSCRIPTIONS_MAX):  # each change is some 200 kB for this one
@@ -237,7 +237,7 @@ async def test_a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothi
     assert f'"position":"{updates[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
 
 
-async def test_when_the_database_is_killed_followers_go_on_by_themselves(served: Served) -> None:
+async def test_followers_continue_after_the_database_was_killed(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     async with follower(served.url) as one:
         await one.follow(AGENDA, id=agenda)
@@ -255,7 +255,7 @@ async def test_when_the_database_is_killed_followers_go_on_by_themselves(served:
     check(updates, truth)
 
 
-async def test_when_workers_are_killed_their_followers_go_on_in_others(served: Served) -> None:
+async def test_followers_of_killed_workers_continue_in_others(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     updates: list[dict[str, Any]] = []
     cut = 0
@@ -279,7 +279,7 @@ async def test_when_workers_are_killed_their_followers_go_on_in_others(served: S
     check(updates, truth)
 
 
-async def test_told_to_stop_it_ends_connections_and_stops_at_once(served: Served) -> None:
+async def test_a_stop_ends_live_connections_at_once(served: Served) -> None:
     """The last test of the module: nobody serves the city afterwards."""
     agenda = served.ward.publish(slots=SLOTS)
     said_before = len(served.server.said)

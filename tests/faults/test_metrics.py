@@ -98,7 +98,7 @@ def test_counts_add_up_over_workers_and_survive_a_killed_one(tmp_path: Path) -> 
     assert not folder.exists()
 
 
-def test_of_a_killed_server_the_next_one_finds_nothing(tmp_path: Path) -> None:
+def test_counts_of_a_killed_server_are_removed(tmp_path: Path) -> None:
     """The address for spans alone, where nobody takes them, does no harm either."""
     with home(tmp_path / "city", settings=UNTAKEN) as city:
         first = city.served()

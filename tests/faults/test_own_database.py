@@ -46,7 +46,7 @@ def test_the_owner_s_role_is_refused_as_the_application_s(own: EmbeddedPostgres)
     assert "can change or delete events" in refused.stderr.replace("\n", " ")
 
 
-def test_migrating_lets_another_role_in_than_before(own: EmbeddedPostgres) -> None:
+def test_migrating_grants_a_new_role(own: EmbeddedPostgres) -> None:
     given = settings(own, owner=True)
     assert igob("db", "migrate", **given).returncode == 0
     with psycopg.connect(own.conninfo(OWNER), autocommit=True) as connection:
@@ -77,7 +77,7 @@ def test_another_secret_and_no_secret_are_refused(own: EmbeddedPostgres) -> None
     assert "IGOB_SECRET must be set" in none.stderr
 
 
-def test_a_database_that_does_not_answer_is_said_in_a_line(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_reported_in_a_line(tmp_path: Path) -> None:
     gone = igob(
         "serve",
         "--port",
@@ -90,7 +90,7 @@ def test_a_database_that_does_not_answer_is_said_in_a_line(tmp_path: Path) -> No
     assert str(tmp_path) in gone.stderr.replace("\n", "")
 
 
-def test_one_does_not_start_or_stop_somebody_s_own_database(own: EmbeddedPostgres) -> None:
+def test_your_own_database_is_never_started_or_stopped(own: EmbeddedPostgres) -> None:
     for command in ("start", "stop", "status"):
         refused = igob_here("db", command, **settings(own, owner=True))
         assert refused.returncode == 1

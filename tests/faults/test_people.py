@@ -27,7 +27,7 @@ def about(kind: Any, guardian: str, dependant: str, **by: str) -> Any:
     return build(kind, guardian=opaque(guardian), dependant=opaque(dependant), relation="CARE", **by)
 
 
-async def test_two_people_are_not_made_each_the_other_s_guardian_at_once(core: Core, other_lane: Lane) -> None:
+async def test_concurrent_confirmations_make_no_circle(core: Core, other_lane: Lane) -> None:
     """Each confirmation reads the other's stream, and writes its own alone."""
     declared, confirmed = {"declared_by": opaque("clerk")}, {"confirmed_by": opaque("officer")}
     for number in range(PAIRS):
@@ -45,7 +45,7 @@ async def test_two_people_are_not_made_each_the_other_s_guardian_at_once(core: C
         assert codes(answers) == ["Outcome", "guardian_circle"]
 
 
-async def test_a_number_is_not_given_to_two_people_at_once(core: Core, other_lane: Lane) -> None:
+async def test_concurrent_registrations_share_no_number(core: Core, other_lane: Lane) -> None:
     """One is registered with it while another one's is corrected to it."""
     for number in range(PAIRS):
         wanted = str(6_000_000 + number)

@@ -74,7 +74,7 @@ async def book_on(core: Core, done: asyncio.Event, pause_s: float) -> int:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
-async def test_killed_at_any_moment_it_goes_on_where_it_was(
+async def test_a_killed_projector_continues_at_its_position(
     core: Core, town: Town, server: EmbeddedPostgres, views: Views, kills: int
 ) -> None:
     dice = random.Random(kills)
@@ -116,7 +116,7 @@ async def keep_up(last: Projector, done: asyncio.Event) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("pairs", [1_500, pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(1_200)])])
-async def test_whoever_asks_for_what_was_written_gets_it(core: Core, town: Town, views: Views, pairs: int) -> None:
+async def test_atleast_returns_what_was_written(core: Core, town: Town, views: Views, pairs: int) -> None:
     """Many clients write and read what they wrote: no answer is older than what they know."""
     count = iter(range(pairs))
     stale: list[str] = []
@@ -167,7 +167,7 @@ def day_of(number: int) -> int:
     return 5 + number % 20
 
 
-def test_wrong_names_are_said_plainly(tmp_path: Path) -> None:
+def test_unknown_read_models_are_reported(tmp_path: Path) -> None:
     prepare(tmp_path / "city")
     told = igob_here("projections", "rebuild", "nothing", "--data-dir", str(tmp_path / "city"))
     assert told.returncode == 1

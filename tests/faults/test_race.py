@@ -59,7 +59,7 @@ def play(city: tuple[Path, Serving], rounds: range) -> None:
     race.close()
 
 
-def test_three_processes_give_thirty_slots_to_thirty_of_two_hundred(city: tuple[Path, Serving]) -> None:
+def test_three_processes_book_thirty_slots_once_each(city: tuple[Path, Serving]) -> None:
     play(city, range(3))
 
 
@@ -110,7 +110,7 @@ def rush_and_kill(
     rushing.join()
 
 
-def test_a_worker_that_is_killed_in_the_middle_leaves_every_answer_explained(city: tuple[Path, Serving]) -> None:
+def test_a_killed_worker_leaves_a_linearizable_history(city: tuple[Path, Serving]) -> None:
     folder, server = city
     log = EmbeddedPostgres(folder).conninfo(OWNER)
     people = register(server.url(), CLIENTS)
@@ -205,7 +205,7 @@ def take_out_the_version_check(town: Town) -> None:
 
 
 @pytest.mark.anyio
-async def test_two_lanes_that_race_can_be_explained(core: Core, other: Lane, town: Town, clock: Clock) -> None:
+async def test_two_racing_lanes_are_linearizable(core: Core, other: Lane, town: Town, clock: Clock) -> None:
     history, verdict = await race_of_two(core.lane, other, clock)
     assert (verdict.kind, verdict.reasons) == ("accepted", [])
     assert len(verdict.order) == len(history)
@@ -214,9 +214,7 @@ async def test_two_lanes_that_race_can_be_explained(core: Core, other: Lane, tow
 
 
 @pytest.mark.anyio
-async def test_without_the_check_of_versions_slots_are_given_twice_and_the_checker_says_so(
-    core: Core, other: Lane, town: Town, clock: Clock
-) -> None:
+async def test_without_version_checks_the_checker_rejects(core: Core, other: Lane, town: Town, clock: Clock) -> None:
     take_out_the_version_check(town)
     history, verdict = await race_of_two(core.lane, other, clock)
     given = slots_given(town)

@@ -21,7 +21,7 @@ def first_booking(heading: str = "## The first booking") -> str:
     return found[1]
 
 
-def test_the_first_booking_works_line_by_line(tmp_path: Path) -> None:
+def test_the_first_booking_works_as_written(tmp_path: Path) -> None:
     with serving(tmp_path / "city", "--demo", as_a_shell_does=True) as server:
         # Another server may have the README's port while tests run: the address is all that is changed.
         lines = first_booking().replace(README_ADDRESS, server.url())

@@ -53,9 +53,7 @@ async def in_agendas(core: Core) -> list[str]:
 
 
 @pytest.mark.usefixtures("booked")
-async def test_of_two_who_move_to_one_slot_one_does_and_the_other_keeps_the_old_one(
-    core: Core, other_lane: Lane, town: Town
-) -> None:
+async def test_of_two_rescheduling_to_one_slot_one_succeeds(core: Core, other_lane: Lane, town: Town) -> None:
     lanes = (core.lane, other_lane)
     wanted = [moving(one, 1 + number // 2, to=TO) for number, one in enumerate(BOOKED)]
     answers = await at_once(*((lanes[number % 2], command) for number, command in enumerate(wanted)))
@@ -72,7 +70,7 @@ async def test_of_two_who_move_to_one_slot_one_does_and_the_other_keeps_the_old_
 
 
 @pytest.mark.usefixtures("booked")
-async def test_moving_and_cancelling_at_once_leave_one_appointment_or_none(core: Core, other_lane: Lane) -> None:
+async def test_concurrent_rescheduling_and_cancelling_agree(core: Core, other_lane: Lane) -> None:
     for number, (patient, old) in enumerate(zip(PATIENTS[:SLOTS], BOOKED[:SLOTS], strict=True), start=1):
         move, cancel = moving(old, number, to=TO), build(CancelAppointment, appointment=old.appointment)
         answers = await at_once((core.lane, move), (other_lane, cancel))
@@ -83,7 +81,7 @@ async def test_moving_and_cancelling_at_once_leave_one_appointment_or_none(core:
 
 
 @pytest.mark.usefixtures("booked")
-async def test_one_appointment_is_moved_to_one_place(core: Core, other_lane: Lane) -> None:
+async def test_an_appointment_is_rescheduled_once(core: Core, other_lane: Lane) -> None:
     for number, (patient, old) in enumerate(zip(PATIENTS[: SLOTS // 2], BOOKED, strict=False), start=1):
         one, other = moving(old, number, to=TO), moving(old, SLOTS // 2 + number, to=TO)
         answers = await at_once((core.lane, one), (other_lane, other))

@@ -129,9 +129,7 @@ async def recorded(core: Core, names: set[str]) -> None:
 
 
 @pytest.mark.anyio
-async def test_killed_after_it_was_sent_and_before_it_was_recorded_it_is_sent_again(
-    core: Core, town: Town, line: str, receiver: Receiver
-) -> None:
+async def test_a_message_sent_but_not_recorded_is_resent(core: Core, town: Town, line: str, receiver: Receiver) -> None:
     await register(core, receiver)
     receiver.answer = receiver.hang  # it has it, and whoever sent it does not know
     with projecting(town), ExitStack() as first:
@@ -151,7 +149,7 @@ async def test_killed_after_it_was_sent_and_before_it_was_recorded_it_is_sent_ag
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kills", [3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
-async def test_of_two_that_are_killed_in_turn_nothing_is_lost_and_nothing_done_twice(
+async def test_two_killed_schedulers_lose_and_repeat_nothing(
     core: Core, town: Town, clock: Clock, receiver: Receiver, kills: int
 ) -> None:
     await register(core, receiver)
@@ -174,9 +172,7 @@ async def test_of_two_that_are_killed_in_turn_nothing_is_lost_and_nothing_done_t
 
 
 @pytest.mark.anyio
-async def test_what_fell_due_while_none_was_there_is_done_and_told_once_one_is(
-    core: Core, town: Town, clock: Clock, receiver: Receiver
-) -> None:
+async def test_a_new_scheduler_does_the_missed_work(core: Core, town: Town, clock: Clock, receiver: Receiver) -> None:
     """By the clock of the processes the line is over since yesterday, and who was called did not come."""
     clock.wait(-48 * 3_600)
     line = await open_line(core, day=local_date(clock.now))
@@ -200,9 +196,7 @@ async def test_what_fell_due_while_none_was_there_is_done_and_told_once_one_is(
 
 
 @pytest.mark.anyio
-async def test_told_to_stop_it_does_not_wait_long_for_who_does_not_answer(
-    core: Core, town: Town, line: str, receiver: Receiver
-) -> None:
+async def test_a_stop_does_not_wait_for_slow_receivers(core: Core, town: Town, line: str, receiver: Receiver) -> None:
     await register(core, receiver)
     receiver.answer = receiver.hang
     with projecting(town), scheduling(town) as process:

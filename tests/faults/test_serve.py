@@ -87,7 +87,7 @@ def city(shared: Home) -> City:
     return City(shared.folder, server, server.url())
 
 
-def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None:
+def test_the_server_starts_prints_its_address_and_stops(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     with serving(folder, prepared=False, as_a_shell_does=True) as server:
         url = server.url()
@@ -111,7 +111,7 @@ def test_it_says_its_address_serves_and_stops_as_a_whole(tmp_path: Path) -> None
         assert postmaster_of(folder) is None
 
 
-def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(city: City) -> None:
+def test_a_second_server_on_a_folder_fails(city: City) -> None:
     second = igob("serve", "--port", "0", "--data-dir", str(city.folder))
     assert second.returncode == 1
     assert f"held by process {city.server.process.pid} (igob serve)" in second.stderr.replace("\n", " ")
@@ -119,7 +119,7 @@ def test_a_second_server_on_the_folder_says_who_holds_it_and_harms_nobody(city: 
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.2"])  # noqa: S104
-def test_without_access_control_it_serves_nobody_but_this_machine(tmp_path: Path, host: str) -> None:
+def test_without_a_provider_only_loopback_is_served(tmp_path: Path, host: str) -> None:
     refused = igob_here("serve", "--host", host, "--data-dir", str(tmp_path / "city"))
     assert refused.returncode == 1
     assert "IGOB_OIDC_ISSUER" in refused.stderr
@@ -127,12 +127,12 @@ def test_without_access_control_it_serves_nobody_but_this_machine(tmp_path: Path
     assert not (tmp_path / "city").exists()
 
 
-def test_it_serves_by_the_name_localhost(city: City) -> None:
+def test_the_name_localhost_is_served(city: City) -> None:
     assert city.url.startswith("http://127.0.0.1:")
     assert get(f"{city.url.replace('127.0.0.1', 'localhost')}/readyz").status_code == 200
 
 
-def test_a_port_that_is_taken_is_said_in_a_line(city: City, tmp_path: Path) -> None:
+def test_a_used_port_is_reported_in_a_line(city: City, tmp_path: Path) -> None:
     port = city.url.rpartition(":")[2]
     second = igob("serve", "--port", port, "--data-dir", str(tmp_path / "two"))
     assert second.returncode == 1
@@ -155,7 +155,7 @@ def pids(server: Serving) -> set[int]:
     return set()
 
 
-def test_it_starts_its_projector_again(city: City) -> None:
+def test_a_killed_projector_is_restarted(city: City) -> None:
     (first,) = projectors(city.server)
     first.send_signal(signal.SIGKILL)
     wait_for(lambda: projectors(city.server) not in ([], [first]), timeout_s=START_S)
@@ -177,7 +177,7 @@ def has_caught_up(url: str) -> bool:
     return {(view["position"], view["lagEvents"]) for view in ready["views"].values()} == {(ready["position"], 0)}
 
 
-def test_it_starts_its_scheduler_again(city: City) -> None:
+def test_a_killed_scheduler_is_restarted(city: City) -> None:
     with receiving() as receiver:
         fields = {"idempotencyKey": "k", "webhook": "sms", "name": "SMS", "url": receiver.url, "kinds": ["LINE_CLOSED"]}
         told = gql(city.url, WEBHOOK, input=fields)["data"]["registerWebhook"]
@@ -207,7 +207,7 @@ async def close_a_line(folder: Path) -> None:
         await core.lane.submit(build(CloseLine, line=line), key("close"))
 
 
-def test_a_worker_that_is_killed_again_and_again_is_replaced_and_a_killed_database_comes_back(city: City) -> None:
+def test_killed_workers_and_databases_are_restarted(city: City) -> None:
     server, url = city.server, city.url
     killed = set()
     for _ in range(3):
@@ -241,7 +241,7 @@ with running_database(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), 
 """
 
 
-def test_it_stops_its_parts_and_ends_at_once_though_others_use_its_database(city: City) -> None:
+def test_a_stop_does_not_wait_for_other_users_of_the_database(city: City) -> None:
     parts = [*city.server.workers(), *projectors(city.server), *schedulers(city.server)]
     assert len(parts) == 3
     user = subprocess.Popen(
@@ -269,7 +269,7 @@ def test_a_killed_server_leaves_neither_port_nor_processes_behind(city: City, sh
     assert "taking over" in shared.served(port=port).output
 
 
-def test_a_stop_during_the_restart_of_a_worker_is_obeyed(city: City) -> None:
+def test_a_stop_works_during_a_worker_s_restart(city: City) -> None:
     """The server is the one that took over, if it runs: it stops the database nevertheless."""
     server = city.server
     died = server.output.count("the worker died; starting it again")

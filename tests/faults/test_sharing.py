@@ -88,7 +88,7 @@ async def publish(settings: Settings) -> str:
 
 
 @pytest.mark.long
-def test_three_processes_that_hammer_one_agenda_share_it(settings: Settings, town: Town) -> None:
+def test_three_processes_share_a_hot_agenda(settings: Settings, town: Town) -> None:
     name = asyncio.run(publish(settings))
     spawn = multiprocessing.get_context("spawn")
     signals = Signals(spawn.Barrier(PROCESSES), spawn.Event(), spawn.Queue())

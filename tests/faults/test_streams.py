@@ -32,7 +32,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served(city)
 
 
-async def test_when_workers_are_killed_their_followers_go_on_in_others(served: Served) -> None:
+async def test_followers_of_killed_workers_continue_in_others(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     updates: list[dict[str, Any]] = []
     cut = 0
@@ -58,7 +58,7 @@ async def test_when_workers_are_killed_their_followers_go_on_in_others(served: S
     check(updates, truth)
 
 
-async def test_many_streams_leave_room_and_a_server_that_is_told_to_stop_cuts_them_at_once(served: Served) -> None:
+async def test_many_streams_are_cut_at_a_stop(served: Served) -> None:
     with serving("igob", served.folder) as worker:  # one more, on a port of its own
         await many_streams(worker, served.ward.publish(slots=SLOTS))
 

@@ -44,7 +44,7 @@ def pairs(told: list[Operation]) -> list[tuple[Answer | None, Answer | None]]:
     return [(one.answer, other.answer) for one, other in zip(told[::2], told[1::2], strict=True)]
 
 
-def test_they_give_no_slot_twice_and_every_answer_can_be_explained(two: list[str], own: EmbeddedPostgres) -> None:
+def test_two_servers_are_linearizable(two: list[str], own: EmbeddedPostgres) -> None:
     race = Race(two, clients=CLIENTS, slots=SLOTS, log=own.conninfo(OWNER), schema="la_paz")
     for number in range(3):
         one = race.round(number)
@@ -54,7 +54,7 @@ def test_they_give_no_slot_twice_and_every_answer_can_be_explained(two: list[str
     race.close()
 
 
-def test_one_key_sent_to_both_at_once_is_one_booking_with_one_answer(two: list[str], own: EmbeddedPostgres) -> None:
+def test_one_key_at_both_servers_is_one_booking(two: list[str], own: EmbeddedPostgres) -> None:
     recorder, model = Recorder(), now_as_model()
     people = register(two[0], PAIRS)
     agenda = published(two, recorder, 10)
@@ -68,9 +68,7 @@ def test_one_key_sent_to_both_at_once_is_one_booking_with_one_answer(two: list[s
     assert booked_in(own, agenda) == list(range(1, PAIRS + 1))
 
 
-def test_one_key_with_two_contents_sent_to_both_at_once_is_one_booking_and_one_refusal(
-    two: list[str], own: EmbeddedPostgres
-) -> None:
+def test_one_key_with_two_contents_is_one_booking_and_one_refusal(two: list[str], own: EmbeddedPostgres) -> None:
     recorder, model = Recorder(), now_as_model()
     people = register(two[0], 2 * PAIRS)
     agenda = published(two, recorder, 11)

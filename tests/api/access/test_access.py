@@ -36,9 +36,7 @@ from tests.towns import Town
 
 
 @pytest.mark.anyio
-async def test_a_hospitals_clerk_sees_of_a_patient_what_is_at_that_hospital(
-    client: Client, people: None, core: Core
-) -> None:
+async def test_a_clerk_sees_a_patient_s_data_of_their_hospital(client: Client, people: None, core: Core) -> None:
     document = """query ($id: ID!) { patient(id: $id) {
         holds { agenda { id } } appointments(first: 9) { nodes { hospital { code } } } }
       appointments(patient: $id, first: 9) { nodes { hospital { code } } } }"""
@@ -67,7 +65,7 @@ async def test_a_hospitals_clerk_sees_of_a_patient_what_is_at_that_hospital(
         ("hospital_clerk", "PHONE", ""),
     ],
 )
-async def test_everybody_books_through_their_own_channels(client: Client, role: Role, channel: str, code: str) -> None:
+async def test_each_role_books_through_its_channels(client: Client, role: Role, channel: str, code: str) -> None:
     client.act_as(LOGINS[role])
     wanted = {"idempotencyKey": "k", "agenda": AGENDA, "slot": 1, "patient": opaque("Ana"), "channel": channel}
     refused = (await client.data(BOOK, input=wanted))["errors"]
@@ -76,7 +74,7 @@ async def test_everybody_books_through_their_own_channels(client: Client, role: 
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_the_log_says_who_it_was(client: Client, town: Town) -> None:
+async def test_the_log_records_the_actor(client: Client, town: Town) -> None:
     logins = {
         "Eva": Login(subject="eva", identity=CI["Eva"], client="phone-app"),
         "Juan": Login(subject="rosa", roles=["hospital_clerk"], hospitals=["la-merced"], client="window"),
@@ -93,7 +91,7 @@ async def test_the_log_says_who_it_was(client: Client, town: Town) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_who_works_for_the_city_and_comes_as_a_citizen_is_logged_as_one(client: Client, town: Town) -> None:
+async def test_staff_acting_as_citizens_are_logged_as_citizens(client: Client, town: Town) -> None:
     client.act_as(Login(subject="rosa@city.bo", roles=["hospital_clerk"], hospitals=["la-merced"], identity=CI["Eva"]))
     for slot, name in ((5, "Eva"), (6, "Juan")):
         wanted = {"idempotencyKey": name, "agenda": AGENDA, "slot": slot, "patient": opaque(name)}
@@ -113,7 +111,7 @@ async def test_who_works_for_the_city_and_comes_as_a_citizen_is_logged_as_one(cl
         (HOLD, {"agenda": AGENDA, "slot": 5, "patient": opaque("Ana")}),
     ],
 )
-async def test_whoever_bears_a_number_no_longer_does_nothing_as_who_they_were(
+async def test_a_corrected_number_ends_the_former_access(
     client: Client, core: Core, document: str, wanted: dict[str, Any]
 ) -> None:
     client.act_as(LOGINS["citizen"])
@@ -131,7 +129,7 @@ async def test_whoever_bears_a_number_no_longer_does_nothing_as_who_they_were(
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_whoever_was_erased_and_comes_again_is_not_logged_as_who_they_were(client: Client, town: Town) -> None:
+async def test_an_erased_person_is_not_logged_as_the_former_one(client: Client, town: Town) -> None:
     client.act_as(Login(subject="eva", identity=CI["Eva"]))
     assert (await client.data(ERASE, input={"idempotencyKey": "e", "person": opaque("Eva")}))["errors"] == []
     wanted = {"idempotencyKey": "k", "identity": CI["Eva"], "givenNames": "Eva", "familyNames": "Q",
@@ -145,7 +143,7 @@ async def test_whoever_was_erased_and_comes_again_is_not_logged_as_who_they_were
 
 
 @pytest.mark.anyio
-async def test_a_login_that_is_called_like_a_part_of_the_program_has_its_own_keys(client: Client, core: Core) -> None:
+async def test_a_login_named_like_a_program_part_has_its_own_keys(client: Client, core: Core) -> None:
     await core.lane.submit(hospital("la-merced"), key("k", actor="import"))
     client.act_as(Login(subject="import", roles=["administrator"]))
     document = "mutation ($input: RegisterHospitalInput!) { registerHospital(input: $input) { errors { code } } }"
@@ -155,7 +153,7 @@ async def test_a_login_that_is_called_like_a_part_of_the_program_has_its_own_key
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_one_persons_key_is_not_another_ones(client: Client) -> None:
+async def test_keys_of_different_logins_are_independent(client: Client) -> None:
     wanted = {"idempotencyKey": "k", "agenda": AGENDA, "slot": 5}
     client.act_as(Login(subject="eva", identity=CI["Eva"]))
     first = await client.data(HOLD, input=wanted | {"patient": opaque("Eva")})
@@ -165,7 +163,7 @@ async def test_one_persons_key_is_not_another_ones(client: Client) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_citizen_registers_and_is_known_from_then_on(client: Client) -> None:
+async def test_a_citizen_can_register_themselves(client: Client) -> None:
     client.act_as(Login(subject="rita", identity="9000001"))
     wanted = {"idempotencyKey": "k", "identity": "9000001 LP", "givenNames": "Rita", "familyNames": "Quispe",
               "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
@@ -178,9 +176,7 @@ async def test_a_citizen_registers_and_is_known_from_then_on(client: Client) -> 
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_a_guardian_acts_for_a_dependant_from_an_officers_word_to_the_18th_birthday(
-    client: Client, core: Core, clock: Clock
-) -> None:
+async def test_a_guardian_acts_from_confirmation_to_the_18th_birthday(client: Client, core: Core, clock: Clock) -> None:
     child = msgspec.structs.replace(person("Sol", core, ci="9100001"), birth_date=date(2009, 1, 8))
     await core.lane.submit(child, key("Sol"))
     pair = {"guardian": opaque("Eva"), "dependant": opaque("Sol")}
@@ -209,7 +205,7 @@ async def test_a_guardian_acts_for_a_dependant_from_an_officers_word_to_the_18th
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize(("field", "code"), [("phone", ""), ("identity", "forbidden"), ("birthDate", "forbidden")])
-async def test_citizens_correct_how_to_reach_them_and_not_who_they_are(client: Client, field: str, code: str) -> None:
+async def test_citizens_correct_only_their_contacts(client: Client, field: str, code: str) -> None:
     client.act_as(LOGINS["citizen"])
     new = {"phone": "70000001", "identity": "8000009", "birthDate": "1991-01-01"}[field]
     wanted = {"idempotencyKey": "k", "person": opaque("Ana"), field: new}
@@ -218,7 +214,7 @@ async def test_citizens_correct_how_to_reach_them_and_not_who_they_are(client: C
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_nobody_who_works_here_gives_somebody_their_own_number(client: Client) -> None:
+async def test_no_officer_assigns_their_own_number(client: Client) -> None:
     """Whoever bears it is that person, with all their appointments and their right to be forgotten."""
     own, new = {"person": opaque("Ana"), "identity": "1231231"}, {"person": opaque("Ana"), "identity": "8000003"}
     contact = {"person": opaque("Ana"), "phone": "70000001"}
@@ -239,7 +235,7 @@ async def test_nobody_who_works_here_gives_somebody_their_own_number(client: Cli
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_an_officer_confirms_nothing_of_their_own(client: Client) -> None:
+async def test_an_officer_confirms_no_dependency_of_their_own(client: Client) -> None:
     pair = {"guardian": opaque("Ana"), "dependant": opaque("Eva"), "relation": "CARE"}
     for name, code in (("Ana", ["forbidden"]), ("Eva", ["forbidden"]), ("Juan", [])):
         officer = Login(subject=f"o-{name}", roles=["procedures_officer"], identity=CI[name])
@@ -248,7 +244,7 @@ async def test_an_officer_confirms_nothing_of_their_own(client: Client) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_an_officer_confirms_nothing_that_the_same_login_declared(client: Client) -> None:
+async def test_an_officer_confirms_no_dependency_of_the_same_login(client: Client) -> None:
     both = Login(subject="both", roles=["counter_clerk", "procedures_officer"])
     pair = {"guardian": opaque("Juan"), "dependant": opaque("Eva"), "relation": "CARE"}
     assert await codes(client, both, DECLARE, pair) == []
@@ -258,7 +254,7 @@ async def test_an_officer_confirms_nothing_that_the_same_login_declared(client: 
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_who_was_erased_has_no_guardian(client: Client) -> None:
+async def test_an_erased_person_has_no_guardian(client: Client) -> None:
     ana = Login(subject="ana", identity=CI["Ana"])
     luis = Login(subject="luis", identity=CI["Luis"])
     pair = {"guardian": opaque("Luis"), "dependant": opaque("Ana"), "relation": "CARE"}
@@ -275,7 +271,7 @@ async def test_who_was_erased_has_no_guardian(client: Client) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_a_clerk_corrects_a_birth_date_and_the_grown_up_has_no_guardian(client: Client, core: Core) -> None:
+async def test_a_corrected_birth_date_can_end_a_guardianship(client: Client, core: Core) -> None:
     child = msgspec.structs.replace(person("Sol", core, ci="9100001"), birth_date=date(2015, 1, 8))
     await core.lane.submit(child, key("Sol"))
     eva = Login(subject="eva", identity=CI["Eva"])
@@ -289,7 +285,7 @@ async def test_a_clerk_corrects_a_birth_date_and_the_grown_up_has_no_guardian(cl
 
 
 @pytest.mark.anyio
-async def test_a_registration_that_is_repeated_shows_nobody_elses_data(client: Client) -> None:
+async def test_a_repeated_registration_shows_no_other_person(client: Client) -> None:
     rita = Login(subject="rita", identity="9000001")
     wanted = {"idempotencyKey": "k", "identity": "9000001", "givenNames": "Rita", "familyNames": "Quispe",
               "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
@@ -304,7 +300,7 @@ async def test_a_registration_that_is_repeated_shows_nobody_elses_data(client: C
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_a_refusal_tells_a_clerk_of_no_other_hospital(client: Client, core: Core) -> None:
+async def test_a_refusal_hides_other_hospitals_from_a_clerk(client: Client, core: Core) -> None:
     document = """mutation ($input: HoldSlotInput!) { holdSlot(input: $input) {
       errors { __typename code ... on VisitConflict { appointment { id } } } } }"""
     elsewhere = booking(5, "Eva", agenda=OTHER_AGENDA)
@@ -322,7 +318,7 @@ async def test_a_refusal_tells_a_clerk_of_no_other_hospital(client: Client, core
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_a_refusal_tells_a_clerk_of_their_own_hospital(client: Client) -> None:
+async def test_a_refusal_shows_a_clerk_their_own_hospital(client: Client) -> None:
     document = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
       errors { code ... on VisitConflict { appointment { id } } } } }"""
     client.act_as(LOGINS["hospital_clerk"])
@@ -344,14 +340,14 @@ async def test_a_refusal_tells_a_clerk_of_their_own_hospital(client: Client) -> 
         (OFFICER, "AUTHORITY", []),
     ],
 )
-async def test_no_citizen_is_an_authority(client: Client, login: Login, reason: str, code: list[str]) -> None:
+async def test_a_citizen_cannot_act_as_an_authority(client: Client, login: Login, reason: str, code: list[str]) -> None:
     pair = {"guardian": opaque("Ana"), "dependant": opaque("Eva")}
     assert await codes(client, login, END, pair | {"reason": reason}) == code
 
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
-async def test_who_works_here_and_is_a_citizen_has_each_right_where_it_is_theirs(client: Client) -> None:
+async def test_a_clerk_who_is_a_citizen_has_both_rights(client: Client) -> None:
     both = Login(subject="b", roles=["hospital_clerk"], identity=CI["Ana"], hospitals=["la-merced"])
     all_of_them = {"la-merced", "san-juan"}
     assert await hospitals(client, both, *["Ana", "Luis"] * 4) == [all_of_them, {"la-merced"}] * 4

@@ -45,14 +45,14 @@ async def places(client: Client, asked: str, link: str, key: str) -> list[tuple[
 
 
 @pytest.mark.parametrize(("name", "value"), [("role", "developer"), ("person", "p"), ("actor", Actor())])
-def test_nobody_changes_a_grant(name: str, value: Any) -> None:
+def test_a_grant_is_immutable(name: str, value: Any) -> None:
     grant = Grant(Actor(("hospital_clerk",), hospitals=frozenset({"la-merced"})), "hospital_clerk")
     with pytest.raises(AttributeError):
         setattr(grant, name, value)
     assert grant.bounds == frozenset(OWN_HOSPITAL)
 
 
-def test_its_bounds_are_those_of_its_role_alone() -> None:
+def test_a_grant_s_bounds_are_those_of_its_role() -> None:
     roles: Any = ("citizen", "hospital_clerk", "counter_clerk", "auditor")
     actor = Actor(roles, hospitals=frozenset({"la-merced"}), service_points=frozenset({"sopocachi"}))
     bounds = {role: Grant(actor, role).bounds for role in roles}
@@ -65,9 +65,7 @@ def test_its_bounds_are_those_of_its_role_alone() -> None:
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("fields", [[PATIENT], [APPOINTMENTS], *permutations([PATIENT, APPOINTMENTS])])
-async def test_a_hospitals_clerk_sees_all_of_their_own_and_of_others_what_is_there(
-    client: Client, order: str, fields: list[str]
-) -> None:
+async def test_a_hospital_clerk_sees_all_data_at_their_hospital(client: Client, order: str, fields: list[str]) -> None:
     client.act_as(clerk_and_citizen("hospital_clerk"))
     expected = [
         (name, ALL_HOSPITALS if name == "ana" else OWN_HOSPITAL) for name in order.split() for _ in range(len(fields))
@@ -79,7 +77,7 @@ async def test_a_hospitals_clerk_sees_all_of_their_own_and_of_others_what_is_the
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("order", ORDERS)
-async def test_a_counters_clerk_sees_all_of_their_own_and_of_others_what_was_there(client: Client, order: str) -> None:
+async def test_a_counter_clerk_sees_all_data_at_their_service_point(client: Client, order: str) -> None:
     client.act_as(clerk_and_citizen("counter_clerk"))
     expected = [(name, BOTH_LINES if name == "ana" else OWN_LINE) for name in order.split()]
     for _ in range(2):

@@ -109,7 +109,7 @@ def with_hmac(claims: dict[str, Any], key: bytes) -> str:
     return f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
-async def test_a_good_token_is_let_in(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
+async def test_a_valid_token_is_accepted(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
     answer = await ask(http, token())
     assert (answer.status_code, answer.json()["data"]["registerHospital"]["errors"]) == (200, [])
 
@@ -159,7 +159,7 @@ def bad_tokens(token: Callable[..., str], one: Provider, clock: Clock) -> dict[s
 
 
 @pytest.mark.parametrize("what", list(bad_tokens(lambda *_, **__: "a.b.c", Provider("http://x"), Clock())))
-async def test_another_one_is_turned_away_and_nothing_is_written(  # noqa: PLR0917
+async def test_an_invalid_token_is_refused_and_nothing_written(  # noqa: PLR0917
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, clock: Clock, core: Core, what: str
 ) -> None:
     bad = bad_tokens(token, city_provider, clock)[what]
@@ -173,33 +173,33 @@ async def test_another_one_is_turned_away_and_nothing_is_written(  # noqa: PLR09
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic abc", "Bearer a b", "Token abc"])
-async def test_another_scheme_is_no_token(http: httpx.AsyncClient, header: str) -> None:
+async def test_another_authorization_scheme_is_refused(http: httpx.AsyncClient, header: str) -> None:
     answer = await http.post("/graphql", json={"query": "{ __typename }"}, headers={"authorization": header})
     assert answer.status_code == (401 if header else 200)
 
 
-async def test_the_clocks_may_differ_a_little(http: httpx.AsyncClient, token: Callable[..., str], clock: Clock) -> None:
+async def test_clocks_may_differ_slightly(http: httpx.AsyncClient, token: Callable[..., str], clock: Clock) -> None:
     now = int(clock().timestamp())
     for claims in ({"exp": now - SKEW_S + 1}, {"nbf": now + SKEW_S}, {"iat": now + SKEW_S}):
         assert (await ask(http, token(**claims))).status_code == 200
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", None])
-async def test_a_token_may_say_that_it_is_one(http: httpx.AsyncClient, token: Callable[..., str], typ: str) -> None:
+async def test_the_typ_header_is_accepted(http: httpx.AsyncClient, token: Callable[..., str], typ: str) -> None:
     one = token(header={"typ": typ} if typ else {}, typ="Bearer")
     assert (await ask(http, one)).status_code == 200
 
 
-async def test_a_header_may_be_long(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
+async def test_a_long_header_is_accepted(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
     assert (await ask(http, token(header={"x5c": ["A" * 4_000]}))).status_code == 200
 
 
-async def test_an_end_may_be_the_last_second_of_all(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
+async def test_an_expiry_at_the_end_of_time_is_accepted(http: httpx.AsyncClient, token: Callable[..., str]) -> None:
     one = token(exp=253_402_300_799)
     assert [(await ask(http, one)).status_code for _ in range(3)] == [200] * 3
 
 
-async def test_a_token_that_is_known_ends_too(http: httpx.AsyncClient, token: Callable[..., str], clock: Clock) -> None:
+async def test_a_cached_token_expires(http: httpx.AsyncClient, token: Callable[..., str], clock: Clock) -> None:
     one = token(exp=int(clock().timestamp()) + 10)
     assert (await ask(http, one)).status_code == 200
     clock.wait(10 + SKEW_S)
@@ -242,7 +242,7 @@ async def test_a_new_key_is_looked_up_when_a_token_names_it(
     assert (await ask(http, token())).status_code == 200  # the former one is there still
 
 
-async def test_a_key_that_was_withdrawn_is_good_for_nothing(
+async def test_a_withdrawn_key_is_invalid(
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys_module, "LOOK_AGAIN_MIN_S", 0)
@@ -254,7 +254,7 @@ async def test_a_key_that_was_withdrawn_is_good_for_nothing(
 
 
 @pytest.mark.parametrize("key_set", [b"", b'{"keys": []}'])  # with a key of a kind that nobody knows, and with none
-async def test_a_provider_that_withdrew_all_keys_lets_nobody_in(  # noqa: PLR0917
+async def test_without_valid_keys_no_token_is_valid(  # noqa: PLR0917
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys, key_set: bytes,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -280,7 +280,7 @@ WHAT_NOBODY_CAN_READ: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", list(WHAT_NOBODY_CAN_READ))
-async def test_a_provider_that_can_not_be_understood_is_asked_again(  # noqa: PLR0917
+async def test_an_unreadable_provider_is_asked_again(  # noqa: PLR0917
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys, what: str,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -298,7 +298,7 @@ async def test_a_provider_that_can_not_be_understood_is_asked_again(  # noqa: PL
     assert (await ask(http, token(new))).status_code == 200
 
 
-async def test_a_provider_that_is_away_for_too_long_has_no_word_any_more(  # noqa: PLR0917
+async def test_old_keys_expire_without_the_provider(  # noqa: PLR0917
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -317,7 +317,7 @@ async def test_a_provider_that_is_away_for_too_long_has_no_word_any_more(  # noq
     assert "can't be fetched" in capfd.readouterr().err
 
 
-async def test_who_was_known_is_asked_of_the_keys_again_when_one_was_withdrawn(  # noqa: PLR0917
+async def test_cached_tokens_are_checked_again_after_a_withdrawal(  # noqa: PLR0917
     core: Core, clock: Clock, settings: Settings, city_provider: Provider, keys: Keys, token: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -336,7 +336,7 @@ async def test_who_was_known_is_asked_of_the_keys_again_when_one_was_withdrawn( 
     assert identities.still_good(ANONYMOUS)
 
 
-async def test_nobody_is_still_good_when_no_keys_are_known(  # noqa: PLR0917
+async def test_without_keys_no_cached_token_is_valid(  # noqa: PLR0917
     core: Core, clock: Clock, settings: Settings, city_provider: Provider, keys: Keys, token: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -350,7 +350,7 @@ async def test_nobody_is_still_good_when_no_keys_are_known(  # noqa: PLR0917
     assert "can't be fetched" in capfd.readouterr().err
 
 
-async def test_keys_are_asked_for_seldom_however_many_tokens_name_unknown_ones(
+async def test_unknown_keys_rarely_trigger_a_fetch(
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider
 ) -> None:
     asked = len(city_provider.asked)
@@ -360,7 +360,7 @@ async def test_keys_are_asked_for_seldom_however_many_tokens_name_unknown_ones(
     assert len(city_provider.asked) <= asked + 2  # the configuration and the keys, once at most
 
 
-async def test_while_the_provider_is_away_known_keys_stay_good(  # noqa: PLR0917
+async def test_known_keys_stay_valid_while_the_provider_is_away(  # noqa: PLR0917
     http: httpx.AsyncClient, token: Callable[..., str], city_provider: Provider, keys: Keys,
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -371,7 +371,7 @@ async def test_while_the_provider_is_away_known_keys_stay_good(  # noqa: PLR0917
     assert (await ask(http, token())).status_code == 200
 
 
-async def test_before_the_provider_answered_nobody_can_be_known(  # noqa: PLR0917
+async def test_without_a_first_answer_tokens_are_unavailable(  # noqa: PLR0917
     core: Core, views: Views, clock: Clock, settings: Settings, city_provider: Provider, token: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -393,7 +393,7 @@ async def test_before_the_provider_answered_nobody_can_be_known(  # noqa: PLR091
     assert "the keys of the identity provider can't be fetched" in capfd.readouterr().err
 
 
-async def test_while_there_are_no_keys_nobody_waits_for_them(  # noqa: PLR0917
+async def test_without_keys_requests_do_not_wait(  # noqa: PLR0917
     core: Core, clock: Clock, settings: Settings, city_provider: Provider, token: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -414,7 +414,7 @@ async def test_while_there_are_no_keys_nobody_waits_for_them(  # noqa: PLR0917
     "changed",
     [{"issuer": "https://elsewhere.example"}, {"jwks_uri": "http://elsewhere.example/keys"}, {"jwks_uri": None}],
 )
-async def test_a_configuration_that_can_not_be_trusted_is_not_taken(
+async def test_an_untrusted_configuration_is_refused(
     settings: Settings, city_provider: Provider, changed: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     city_provider.configuration |= changed
@@ -425,14 +425,14 @@ async def test_a_configuration_that_can_not_be_trusted_is_not_taken(
     assert "WrongKeys" in capfd.readouterr().err
 
 
-async def test_where_the_keys_are_may_be_set(core: Core, city_provider: Provider) -> None:
+async def test_the_url_of_keys_can_be_set(core: Core, city_provider: Provider) -> None:
     settings = Settings(oidc_issuer="https://nobody.example", oidc_jwks_url=f"{city_provider.url}/keys")
     async with keys_of(settings, core.secret) as keys:
         assert keys.now
         assert [key.kid for key in keys.now] == ["first"]
 
 
-def test_of_a_key_set_only_what_checks_signatures_is_taken() -> None:
+def test_only_keys_for_signatures_are_used() -> None:
     good = rsa_key("a")
     others = [
         OctKey.generate_key(256, {"kid": "b"}).as_dict(private=True),
@@ -460,7 +460,7 @@ async def actor(identities: Identities, client: Client, login: Login) -> Actor:
     return await identities.actor(f"Bearer {client.token(login)}".encode())
 
 
-async def test_a_token_says_who_it_is(identities: Identities, client: Client) -> None:
+async def test_the_claims_of_a_token_make_an_actor(identities: Identities, client: Client) -> None:
     login = Login(subject="rosa", roles=["hospital_clerk", "made-up"], hospitals=["la-merced", "NO"], client="window")
     clerk = await actor(identities, client, login)
     assert (clerk.roles, clerk.subject, clerk.client) == (("hospital_clerk",), "rosa", "window")
@@ -468,12 +468,12 @@ async def test_a_token_says_who_it_is(identities: Identities, client: Client) ->
     assert clerk.login_as("hospital_clerk") == "rosa"
 
 
-async def test_nothing_that_shows_an_actor_shows_the_token(identities: Identities, client: Client) -> None:
+async def test_an_actor_s_repr_hides_the_token(identities: Identities, client: Client) -> None:
     token = client.token(Login(subject="rosa"))
     assert token.rpartition(".")[2] not in repr(await identities.actor(f"Bearer {token}".encode()))
 
 
-async def test_whoever_has_an_identity_number_is_a_citizen(identities: Identities, client: Client, core: Core) -> None:
+async def test_an_identity_number_makes_a_citizen(identities: Identities, client: Client, core: Core) -> None:
     ana = await actor(identities, client, Login(subject="ana@example.org", identity="04.820.193 lp"))
     assert ana.roles == ("citizen",)
     assert ana.identity == core.secret.identity_digest("4820193")
@@ -486,11 +486,13 @@ async def test_whoever_has_an_identity_number_is_a_citizen(identities: Identitie
 
 
 @pytest.mark.parametrize("identity", ["", "x", "0"])
-async def test_whoever_has_none_may_what_everybody_may(identities: Identities, client: Client, identity: str) -> None:
+async def test_without_an_identity_number_only_public_rights_apply(
+    identities: Identities, client: Client, identity: str
+) -> None:
     assert (await actor(identities, client, Login(subject="ana", identity=identity))).roles == ("anonymous",)
 
 
-async def test_no_provider_makes_developers(
+async def test_a_provider_cannot_grant_developer(
     core: Core, clock: Clock, settings: Settings, keys: Keys, token: Callable[..., str]
 ) -> None:
     identities = Identities(keys, settings, core.secret, clock)
@@ -498,7 +500,7 @@ async def test_no_provider_makes_developers(
     assert (await identities.actor(f"Bearer {token(roles=roles)}".encode())).roles == ("anonymous",)
 
 
-async def test_claims_may_lie_deeper(core: Core, clock: Clock, keys: Keys, token: Callable[..., str]) -> None:
+async def test_claims_can_be_nested(core: Core, clock: Clock, keys: Keys, token: Callable[..., str]) -> None:
     settings = Settings(
         oidc_issuer=keys.issuer, oidc_roles_claim="realm_access.roles", oidc_identity_claim="profile.document.number"
     )
@@ -507,7 +509,7 @@ async def test_claims_may_lie_deeper(core: Core, clock: Clock, keys: Keys, token
     assert one.roles == ("citizen", "auditor")
 
 
-async def test_tokens_that_are_remembered_are_bounded(
+async def test_the_token_cache_is_bounded(
     identities: Identities, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TOKENS_MAX >= 10_000
@@ -520,13 +522,13 @@ async def test_tokens_that_are_remembered_are_bounded(
     assert await identities.actor(f"Bearer {luis}".encode()) is not known[1]
 
 
-async def test_development_tokens_are_not_made_where_a_provider_makes_them(core: Core, clock: Clock) -> None:
+async def test_with_a_provider_there_are_no_development_tokens(core: Core, clock: Clock) -> None:
     settings = Settings(oidc_issuer="https://id.example")
     with pytest.raises(SettingError, match="signs the tokens here"):
         development_token(core.secret, settings, Login(), begin=clock(), lasts=timedelta(hours=1))
 
 
-async def test_another_installations_token_is_none_of_ours(client: Client, clock: Clock) -> None:
+async def test_another_installation_s_token_is_invalid(client: Client, clock: Clock) -> None:
     other = development_token(
         Secret(bytes(32)), Settings(), Login(roles=["developer"]), begin=clock(), lasts=timedelta(1)
     )

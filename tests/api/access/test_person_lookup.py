@@ -42,7 +42,7 @@ async def register(lane: Lane, core: Core, name: str, identity: str) -> str:
     return opaque(name)
 
 
-async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[str]]) -> None:
+async def test_concurrent_lookups_share_two_queries(core: Core, asked: list[list[str]]) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     asked.clear()
     person_lookup = PersonLookup(core.log)
@@ -54,7 +54,7 @@ async def test_many_are_answered_by_two_questions(core: Core, asked: list[list[s
     assert len(asked) == 2
 
 
-async def test_bearers_of_numbers_are_asked_for_along_with_people(core: Core, asked: list[list[str]]) -> None:
+async def test_numbers_and_persons_share_a_query(core: Core, asked: list[list[str]]) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     asked.clear()
     person_lookup = PersonLookup(core.log)
@@ -63,9 +63,7 @@ async def test_bearers_of_numbers_are_asked_for_along_with_people(core: Core, as
     assert ([one.person for one in bearers], known, len(asked)) == ([ana, None], True, 1)
 
 
-async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
-    core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_later_lookup_gets_a_later_state(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     load, looked, told = core.log.load, asyncio.Event(), asyncio.Event()
 
     async def slow_to_tell(streams: Iterable[str], **options: Any) -> dict[str, Loaded]:
@@ -87,7 +85,7 @@ async def test_who_comes_while_others_are_answered_hears_what_is_true_then(
     assert await late
 
 
-async def test_whoever_was_erased_is_not_known(core: Core) -> None:
+async def test_an_erased_person_is_unknown(core: Core) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     person_lookup = PersonLookup(core.log)
     assert await knows(person_lookup, ana)
@@ -95,9 +93,7 @@ async def test_whoever_was_erased_is_not_known(core: Core) -> None:
     assert not await knows(person_lookup, ana)
 
 
-async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_asked(
-    core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_query_fails_only_its_callers(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     load = core.log.load
 
@@ -115,7 +111,7 @@ async def test_a_question_that_fails_fails_for_those_who_asked_and_the_next_is_a
     assert await second
 
 
-async def test_a_caller_who_goes_takes_nobody_s_answer_along(core: Core) -> None:
+async def test_a_cancelled_caller_does_not_affect_others(core: Core) -> None:
     ana = await register(core.lane, core, "Ana", "1000001")
     person_lookup = PersonLookup(core.log)
     going, staying = (asyncio.create_task(knows(person_lookup, ana)) for _ in range(2))

@@ -80,9 +80,7 @@ def granted_then_refused(statuses: list[int], granted: int) -> bool:
     per_s=st.integers(1, 1_000),
     steps=st.lists(st.tuples(st.integers(0, 3_000), st.integers(1, 16)), max_size=200),
 )
-def test_whatever_is_asked_no_more_is_granted_than_the_rate_and_whoever_waits_is_granted(
-    per_s: int, steps: list[tuple[int, int]]
-) -> None:
+def test_the_rate_is_never_exceeded_and_always_reached(per_s: int, steps: list[tuple[int, int]]) -> None:
     now_ns = 0
     rate = Rate(per_s, lambda: now_ns)
     taken = 0
@@ -97,13 +95,13 @@ def test_whatever_is_asked_no_more_is_granted_than_the_rate_and_whoever_waits_is
         assert taken <= per_s * (BURST_S + now_ns / 1_000_000_000) * 1.000_001 + units - 1
 
 
-def test_a_full_bucket_has_exactly_what_it_says() -> None:
+def test_a_full_bucket_allows_its_burst() -> None:
     rate = Rate(50, lambda: 7)
     assert [rate.spend("ana") for _ in range(251)] == [0] * 250 + [1]
     assert rate.spend("luis") == 0
 
 
-def test_who_asks_while_refused_does_not_wait_longer_for_that() -> None:
+def test_refused_requests_do_not_prolong_the_wait() -> None:
     now_ns = 0
     rate = Rate(1, lambda: now_ns)
     rate.spend("ana", 2 * BURST_S)
@@ -112,7 +110,7 @@ def test_who_asks_while_refused_does_not_wait_longer_for_that() -> None:
     assert rate.spend("ana") == 0
 
 
-def test_what_is_remembered_of_payers_is_bounded_and_who_asks_on_is_not_forgotten(
+def test_the_table_of_payers_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert PAYERS_MAX <= 100_000
@@ -146,14 +144,14 @@ def test_0_is_no_limit() -> None:
         ("", "", ""),
     ],
 )
-def test_by_which_address_a_client_counts(peer: str, said: str, counted: str) -> None:
+def test_the_address_of_a_client(peer: str, said: str, counted: str) -> None:
     headers = {b"x-forwarded-for": said.encode()}
     assert address_of(peer, headers, "X-Forwarded-For") == counted
     assert address_of(peer, headers, "") == address_of(peer, {}, "X-Forwarded-For")  # not looked at
 
 
 @pytest.mark.anyio
-async def test_an_actor_who_asks_too_often_is_told_when_to_come_again(house: House, clock: Clock) -> None:
+async def test_a_limited_actor_gets_retry_after(house: House, clock: Clock) -> None:
     granted = ACTORS_PER_S * BURST_S
     assert granted_then_refused(await house.asked(granted + 2, ANA), granted)
     for language, words in (("es", "demasiadas solicitudes"), ("en", "too many requests")):
@@ -173,13 +171,13 @@ async def test_an_actor_who_asks_too_often_is_told_when_to_come_again(house: Hou
 
 
 @pytest.mark.anyio
-async def test_another_token_of_the_same_login_is_no_other_actor(house: House) -> None:
+async def test_tokens_of_one_login_share_a_limit(house: House) -> None:
     await house.asked(ACTORS_PER_S * BURST_S, ANA)
     assert await house.asked(1, bearer(Login(subject="ana", client="another-program"))) == [429]
 
 
 @pytest.mark.anyio
-async def test_those_without_a_token_count_by_their_address(house: House) -> None:
+async def test_requests_without_a_token_count_by_address(house: House) -> None:
     granted = STRANGERS_PER_S * BURST_S
     assert granted_then_refused(await house.asked(granted + 1), granted)
     assert await house.asked(1, address="192.0.2.2") == [200]
@@ -189,7 +187,7 @@ async def test_those_without_a_token_count_by_their_address(house: House) -> Non
 
 
 @pytest.mark.anyio
-async def test_behind_a_proxy_the_address_that_it_says_counts(core: Core, views: Views, clock: Clock) -> None:
+async def test_behind_a_proxy_the_forwarded_address_counts(core: Core, views: Views, clock: Clock) -> None:
     house = House(limited(core, views, clock, client_address_header="X-Forwarded-For"))
     for number in range(STRANGERS_PER_S * BURST_S):
         said = {"x-forwarded-for": f"203.0.113.{number}, 198.51.100.7"}
@@ -199,14 +197,14 @@ async def test_behind_a_proxy_the_address_that_it_says_counts(core: Core, views:
 
 
 @pytest.mark.anyio
-async def test_who_tries_tokens_that_are_wrong_counts_as_a_stranger(house: House) -> None:
+async def test_invalid_tokens_count_by_address(house: House) -> None:
     granted = STRANGERS_PER_S * BURST_S
     assert await house.asked(granted + 1, "Bearer x") == [401] * granted + [429]
     assert await house.asked(1, ANA) == [200]
 
 
 @pytest.mark.anyio
-async def test_nothing_is_read_of_whom_is_refused(house: House) -> None:
+async def test_the_body_of_a_limited_request_is_not_read(house: House) -> None:
     await house.asked(ACTORS_PER_S * BURST_S, ANA)
     sent: list[Message] = []
 
@@ -246,7 +244,7 @@ async def test_each_command_of_a_mutation_counts(house: House, clock: Clock) -> 
 
 
 @pytest.mark.anyio
-async def test_of_commands_beyond_the_limit_none_is_executed(house: House, clock: Clock) -> None:
+async def test_a_mutation_beyond_the_limit_executes_nothing(house: House, clock: Clock) -> None:
     admin = bearer(Login(subject="admin", roles=["administrator"]))
     await house.asked(ACTORS_PER_S * BURST_S - 1, admin)
     refused = await house.ask(admin, mutation(3))  # there is room for the request, but not for more

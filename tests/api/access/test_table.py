@@ -302,7 +302,7 @@ OF_OTHERS = ("unrestricted", "only the identity number", "about other people")
 @pytest.mark.anyio
 @pytest.mark.usefixtures("people")
 @pytest.mark.parametrize("name", SAMPLES)
-async def test_each_field_does_for_each_actor_what_the_table_promises(client: Client, name: str, core: Core) -> None:
+async def test_each_field_follows_the_table(client: Client, name: str, core: Core) -> None:
     for role in ROLES:
         words = promised()[name][role]
         refusal = "login_required" if role == "anonymous" else "forbidden"
@@ -336,7 +336,7 @@ def is_link(field: GraphQLField) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in roots() if RULES[name] is EVERYBODY])
-def test_nothing_personal_is_reached_from_what_everybody_may_ask(name: str) -> None:
+def test_public_fields_reach_no_personal_data(name: str) -> None:
     root, field = name.split(".")
     kinds = schema._schema.type_map
     seen: set[str] = set()

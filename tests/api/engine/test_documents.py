@@ -39,7 +39,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-async def test_a_right_document_is_looked_at_once(client: Client, looked_at: list[str]) -> None:
+async def test_a_valid_document_is_validated_once(client: Client, looked_at: list[str]) -> None:
     query = "query($first: Int!) { hospitals(first: $first) { nodes { id } } }"
     assert await client.data(query, first=1) == {"nodes": []}
     assert await client.data(query, first=2) == {"nodes": []}
@@ -48,7 +48,7 @@ async def test_a_right_document_is_looked_at_once(client: Client, looked_at: lis
     assert wrong["errors"][0]["message"].startswith("Dato no válido")
 
 
-async def test_a_wrong_one_is_refused_each_time_in_the_language_of_who_asks(
+async def test_an_invalid_document_is_refused_in_the_client_s_language(
     client: Client, looked_at: list[str], documents: Documents
 ) -> None:
     query = '{ availability(specialty: "x", to: "2027-02-30") { freeSlots } }'
@@ -59,7 +59,7 @@ async def test_a_wrong_one_is_refused_each_time_in_the_language_of_who_asks(
     assert not documents.known
 
 
-async def test_a_document_has_a_length_that_it_must_not_exceed(client: Client, looked_at: list[str]) -> None:
+async def test_a_document_s_length_is_limited(client: Client, looked_at: list[str]) -> None:
     for query in ("{ __typename } #" + "a" * CHARACTERS_MAX, "{ __typename" + " " * CHARACTERS_MAX + "}"):
         answer = await client.ask(query)
         assert str(CHARACTERS_MAX) in answer["errors"][0]["message"]
@@ -67,14 +67,14 @@ async def test_a_document_has_a_length_that_it_must_not_exceed(client: Client, l
     assert await client.data("{ __typename } #" + "a" * (CHARACTERS_MAX - 16)) == "Query"
 
 
-def test_a_mistake_does_not_keep_the_text_that_it_is_in() -> None:
+def test_an_error_does_not_keep_its_document_in_memory() -> None:
     with pytest.raises(WrongDocument) as caught:
         Documents(schema._schema).understand("{ #" + "a" * 1_000)
     (error,) = caught.value.errors
     assert error.__traceback__ is None
 
 
-async def test_not_more_are_remembered_than_there_is_room_for(
+async def test_the_document_cache_is_bounded(
     client: Client, looked_at: list[str], documents: Documents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api.graphql.engine.documents, "DOCUMENTS_MAX", 2)

@@ -58,7 +58,7 @@ async def both(app: Application, url: str, document: str, changes: list[Any], **
     return told
 
 
-async def test_an_agenda_is_shown_as_the_library_shows_it(app: Application, url: str, core: Core) -> None:
+async def test_an_agenda_renders_as_with_the_library(app: Application, url: str, core: Core) -> None:
     await open_agenda(core)
     changes = [lambda: book(core), lambda: book(core, 2, "Luis")]
     first, second = await both(app, url, OF_AGENDA, changes, id=ID)
@@ -69,7 +69,7 @@ async def test_an_agenda_is_shown_as_the_library_shows_it(app: Application, url:
     assert first["extensions"]["cost"] > 0
 
 
-async def test_an_appointment_is_shown_as_the_library_shows_it(app: Application, url: str, core: Core) -> None:
+async def test_an_appointment_renders_as_with_the_library(app: Application, url: str, core: Core) -> None:
     await open_agenda(core)
     mine, _ = await book(core)
 
@@ -80,7 +80,7 @@ async def test_an_appointment_is_shown_as_the_library_shows_it(app: Application,
     assert told["data"]["appointment"]["appointment"]["state"] == "CANCELLED"
 
 
-async def test_a_line_and_a_turn_are_shown_as_the_library_shows_them(app: Application, url: str, core: Core) -> None:
+async def test_lines_and_turns_render_as_with_the_library(app: Application, url: str, core: Core) -> None:
     await core.lane.submit(service_point(), key("point"))
     await core.lane.submit(open_line(), key("line"))
     await core.lane.submit(take(LINE, "ana"), key("ana"))

@@ -75,7 +75,7 @@ async def first_error(client: Client, query: str) -> str:
         ("{ " + "a{" * 600 + "b" + "}" * 600 + " }", "nested too deeply"),
     ],
 )
-async def test_documents_that_explode_are_refused(client: Client, query: str, message: str) -> None:
+async def test_exploding_documents_are_refused(client: Client, query: str, message: str) -> None:
     assert message in await first_error(client, query)
 
 
@@ -139,11 +139,11 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
         " pageInfo { endCursor hasNextPage startCursor hasPreviousPage } } }",
     ],
 )
-async def test_honest_queries_are_within_the_limit(client: Client, query: str) -> None:
+async def test_usual_queries_are_within_the_limit(client: Client, query: str) -> None:
     assert "errors" not in await client.ask(query)
 
 
-def test_what_a_query_costs_is_found_out_without_keeping_its_variables() -> None:
+def test_the_cost_cache_keeps_no_variables() -> None:
     """Cycles would keep them until the collector comes, thousands of requests later."""
 
     class Variables(dict[str, int]):
@@ -160,7 +160,7 @@ def test_what_a_query_costs_is_found_out_without_keeping_its_variables() -> None
         gc.enable()
 
 
-def test_what_a_query_costs() -> None:
+def test_the_cost_of_a_query() -> None:
     def of(query: str, **variables: Any) -> int:
         return cost(parse(query), None, variables)
 
@@ -187,13 +187,13 @@ def test_what_a_query_costs() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
-async def test_fragments_that_double_cost_no_time_to_count() -> None:
+async def test_doubling_fragments_are_counted_quickly() -> None:
     chain = " ".join(f"fragment f{n} on Q {{ ...f{n + 1} ...f{n + 1} }}" for n in range(200))
     assert cost(parse(f"{{ ...f0 }} {chain} fragment f200 on Q {{ a }}"), None, {}) == 2**200
 
 
 @pytest.mark.anyio
-async def test_a_request_reads_so_many_streams_and_no_more(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_per_request_are_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.graphql.context.STREAMS_PER_REQUEST_MAX", 3)
     one, other = (f'{name}: patient(id: "{name}") {{ __typename }}' for name in "xy")  # two streams each
     assert "errors" not in await client.ask(f"{{ {one} }}")
@@ -220,7 +220,7 @@ async def test_a_crowded_agenda_is_read_page_by_page(client: Client, core: Core)
 
 @pytest.mark.anyio
 @pytest.mark.timeout(20)
-async def test_the_schema_is_not_read_in_circles(client: Client) -> None:
+async def test_circular_introspection_is_refused(client: Client) -> None:
     assert "depth" in (await first_error(client, DEEP)).lower()
 
 
@@ -234,7 +234,7 @@ async def test_the_schema_is_not_read_in_circles(client: Client) -> None:
         + " ".join(f"fragment f{n} on Mutation {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60)),
     ],
 )
-async def test_what_selects_nothing_is_refused_and_costs_nothing(client: Client, text: str) -> None:
+async def test_an_empty_selection_is_refused(client: Client, text: str) -> None:
     answer = await client.ask(text, language="en")
     assert "A selection can't be empty." in [error["message"] for error in answer["errors"]]
     assert "data" not in answer

@@ -35,7 +35,7 @@ TOO_LARGE = f'subscription {{ agenda(id: "x") {{ agenda {{ {SLOT_LISTS} }} }} }}
 OTHER = ID.replace("p-01", "p-02")
 
 
-async def test_it_tells_the_state_at_once_and_then_each_change(url: str, core: Core) -> None:
+async def test_a_subscription_sends_the_state_and_each_change(url: str, core: Core) -> None:
     await open_agenda(core)
     async with follower(url) as one:
         await one.follow(AGENDA, id=ID)
@@ -68,7 +68,7 @@ async def test_it_tells_the_state_at_once_and_then_each_change(url: str, core: C
         (TOO_LARGE, {}, "query_too_large", None),
     ],
 )  # fmt: skip
-async def test_what_can_not_be_followed_is_refused_in_the_clients_language(  # noqa: PLR0917
+async def test_an_invalid_subscription_is_refused_in_the_client_s_language(  # noqa: PLR0917
     url: str, core: Core, query: str, variables: dict[str, Any], code: str, path: list[str] | None
 ) -> None:
     await open_agenda(core)
@@ -99,7 +99,7 @@ async def test_queries_and_mutations_go_over_http(url: str, operation: str) -> N
         ("multipart/mixed;subscriptionSpec=1.0", 406),
     ],
 )
-async def test_subscriptions_are_not_answered_in_one_piece(url: str, core: Core, accept: str, status: int) -> None:
+async def test_a_subscription_by_plain_http_is_refused(url: str, core: Core, accept: str, status: int) -> None:
     await open_agenda(core)
     content = json.dumps({"query": AGENDA, "variables": {"id": ID}})
     async with httpx.AsyncClient() as http:
@@ -119,7 +119,7 @@ async def test_subscriptions_are_not_answered_in_one_piece(url: str, core: Core,
         ("subscription { " + "a " * 3_000 + "}", "tokens"),
     ],
 )
-async def test_documents_are_checked_as_those_of_queries_are(url: str, document: str, message: str) -> None:
+async def test_subscription_documents_are_validated(url: str, document: str, message: str) -> None:
     async with follower(url, language="en") as one:
         await one.follow(document)
         heard = await one.hear()
@@ -145,14 +145,14 @@ async def test_documents_are_checked_as_those_of_queries_are(url: str, document:
         ('{"type": "subscribe", "id": "1", "payload": {"query": "x", "variables": []}}', "`variables` must be"),
     ],
 )
-async def test_what_is_not_of_the_protocol_ends_the_connection(url: str, said: str | bytes, reason: str) -> None:
+async def test_a_protocol_error_closes_the_connection(url: str, said: str | bytes, reason: str) -> None:
     async with follower(url) as one:
         await one.socket.send(said)
         code, why = await one.closed()
         assert (code, reason in why) == (4400, True), why
 
 
-async def test_who_does_not_introduce_themselves_is_not_served(url: str) -> None:
+async def test_subscribing_needs_connection_init(url: str) -> None:
     async with open_socket(url) as socket:
         await socket.send('{"type": "subscribe", "id": "1", "payload": {"query": "x"}}')
         with pytest.raises(websockets.ConnectionClosed):
@@ -160,7 +160,7 @@ async def test_who_does_not_introduce_themselves_is_not_served(url: str) -> None
         assert socket.close_code == 4401
 
 
-async def test_who_says_nothing_is_not_waited_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_init_has_a_timeout(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.sockets.INIT_TIMEOUT_S", 0.2)
     async with serving(services) as url, open_socket(url) as socket:
         with pytest.raises(websockets.ConnectionClosed):
@@ -168,7 +168,7 @@ async def test_who_says_nothing_is_not_waited_for(services: Services, monkeypatc
         assert socket.close_code == 4408
 
 
-async def test_who_answers_no_ping_is_cut_off(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_without_pongs_is_disconnected(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.sockets.PING_EVERY_S", 0.1)
     monkeypatch.setattr("api.http.sockets.SILENCE_MAX_S", 0.5)
     async with follower(url) as one, follower(url) as two:
@@ -179,9 +179,7 @@ async def test_who_answers_no_ping_is_cut_off(url: str, monkeypatch: pytest.Monk
         assert (await one.hear())["type"] == "ping"
 
 
-async def test_a_connection_follows_so_many_things_and_no_more(
-    url: str, core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_subscriptions_per_connection_are_limited(url: str, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.sockets.SUBSCRIPTIONS_MAX", 2)
     await open_agenda(core)
     async with follower(url) as one:
@@ -196,7 +194,7 @@ async def test_a_connection_follows_so_many_things_and_no_more(
         await one.told()
 
 
-async def test_a_process_has_so_many_connections_and_followers_and_no_more(
+async def test_connections_and_followers_per_process_are_limited(
     url: str, core: Core, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.http.connections.CONNECTIONS_MAX", 2)
@@ -225,7 +223,7 @@ async def test_a_page_of_another_origin_is_refused(url: str) -> None:
     assert refused.value.response.status_code == 403
 
 
-async def test_events_are_read_once_however_many_follow_and_not_at_all_when_nobody_does(
+async def test_events_are_read_once_for_all_followers(
     url: str, core: Core, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
@@ -259,9 +257,7 @@ async def test_events_are_read_once_however_many_follow_and_not_at_all_when_nobo
     assert len(pages) == asked
 
 
-async def test_who_stands_at_the_same_place_is_told_what_was_made_once(
-    url: str, core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_equal_followers_share_a_rendering(url: str, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     await open_agenda(core)
     made = []
 
@@ -282,7 +278,7 @@ async def test_who_stands_at_the_same_place_is_told_what_was_made_once(
         assert len(made) == 11
 
 
-async def test_a_gap_in_the_log_is_never_passed_over(
+async def test_a_gap_in_the_log_disconnects_followers(
     url: str, core: Core, town: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await open_agenda(core)
@@ -295,7 +291,7 @@ async def test_a_gap_in_the_log_is_never_passed_over(
     assert "LogGap" in capsys.readouterr().err
 
 
-async def test_an_event_that_is_not_known_ends_its_own_stream_alone(url: str, core: Core, town: Town) -> None:
+async def test_an_unknown_event_ends_only_its_stream(url: str, core: Core, town: Town) -> None:
     await open_agenda(core)
     await core.lane.submit(agenda_of_city(practitioner="p-02", specialty="cardiology"), key("other"))
     async with follower(url) as one, follower(url) as two:
@@ -310,7 +306,7 @@ async def test_an_event_that_is_not_known_ends_its_own_stream_alone(url: str, co
         assert (await two.told())["previous"] == 3
 
 
-async def test_a_change_does_not_reach_into_what_was_told_before(core: Core, services: Services) -> None:
+async def test_a_change_does_not_affect_earlier_snapshots(core: Core, services: Services) -> None:
     await open_agenda(core)
     async with services.live.follow(f"agenda/{ID}", after=None) as following:
         before = (await following.change()).snapshot
@@ -321,13 +317,13 @@ async def test_a_change_does_not_reach_into_what_was_told_before(core: Core, ser
         assert (len(before.touched), len(after.touched)) == (0, 1)
 
 
-async def test_an_entity_is_followed_only_where_the_fold_says_what_events_touch() -> None:
+async def test_following_an_entity_needs_declared_touches() -> None:
     with pytest.raises(TypeError, match=r'"hospital/la-merced" can be followed: .* declares no `touches`'):
         one_entity("hospital/la-merced", "la-merced")
     one_entity(f"agenda/{ID}", f"{ID}/{opaque('Ana')}")
 
 
-async def test_what_one_makes_for_all_is_made_by_another_when_they_go(core: Core, services: Services) -> None:
+async def test_another_follower_renders_if_the_first_leaves(core: Core, services: Services) -> None:
     await open_agenda(core)
     stream = f"agenda/{ID}"
     async with services.live.follow(stream, after=None) as one:
@@ -351,7 +347,7 @@ def persisted(text: str) -> dict[str, Any]:
     return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": digest}}}
 
 
-async def test_a_name_that_is_in_use_is_not_said_twice(url: str, core: Core) -> None:
+async def test_a_subscription_id_in_use_is_refused(url: str, core: Core) -> None:
     await open_agenda(core)
     async with follower(url) as one:
         await one.follow(AGENDA, id=ID)
@@ -363,9 +359,7 @@ async def test_a_name_that_is_in_use_is_not_said_twice(url: str, core: Core) -> 
         assert closed.value.rcvd.code == 4409
 
 
-async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_strict_no_other(
-    url: str, core: Core, app: Application
-) -> None:
+async def test_a_trusted_document_can_be_subscribed_by_its_id(url: str, core: Core, app: Application) -> None:
     await open_agenda(core)
     app.engine.trusted = Trusted([AGENDA], strict=True)
     async with follower(url, language="en") as one:
@@ -382,7 +376,7 @@ async def test_a_trusted_document_is_followed_by_its_id_and_where_they_are_stric
         assert (await one.told())["position"] == 2
 
 
-async def test_an_appointment_is_followed_by_whose_it_is(url: str, core: Core) -> None:
+async def test_an_appointment_is_followed_only_by_its_patient(url: str, core: Core) -> None:
     await open_agenda(core)
     mine, _ = await book(core)
     ana, luis = Login(subject="ana", identity="4820194"), Login(subject="luis", identity="5000001")
@@ -399,7 +393,7 @@ async def test_an_appointment_is_followed_by_whose_it_is(url: str, core: Core) -
         assert (await one.told())["appointment"]["id"] == mine
 
 
-async def test_a_connection_with_a_token_that_is_not_good_is_closed(url: str) -> None:
+async def test_an_invalid_token_closes_the_connection(url: str) -> None:
     for payload in ({"Authorization": "Bearer abc"}, {"authorization": "abc"}, {"Authorization": "Bearer \ud800"}):
         async with open_socket(url) as socket:
             await socket.send(json.dumps({"type": "connection_init", "payload": payload}))

@@ -294,7 +294,7 @@ def check(text: str, **variables: Any) -> ExecutionResult:
     deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(text=queries(made.as_str()))
-def test_a_plan_does_what_the_library_does(text: str) -> None:
+def test_a_plan_equals_the_library(text: str) -> None:
     check(text)
 
 
@@ -302,7 +302,7 @@ def test_a_plan_does_what_the_library_does(text: str) -> None:
     deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(text=mutations(made.as_str()))
-def test_so_it_does_with_mutations(text: str) -> None:
+def test_a_plan_of_a_mutation_equals_the_library(text: str) -> None:
     check(text)
 
 
@@ -332,7 +332,7 @@ wishes = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=examples(100))
 @given(variables=st.dictionaries(st.sampled_from(["w", "of", "n", "x"]), values | wishes, max_size=4))
-def test_variables_become_what_the_library_makes_of_them_or_are_left_to_it(variables: dict[str, Any]) -> None:
+def test_variables_are_coerced_as_by_the_library(variables: dict[str, Any]) -> None:
     library = as_the_library(LITERALS, variables)
     try:
         planned = as_planned(LITERALS, variables)
@@ -359,7 +359,7 @@ def test_variables_become_what_the_library_makes_of_them_or_are_left_to_it(varia
         "{ __typename stone { __typename } }",
     ],
 )
-def test_these_too(text: str) -> None:
+def test_fixed_documents_render_as_with_the_library(text: str) -> None:
     check(text)
 
 
@@ -369,7 +369,7 @@ BOARD = "fragment B on Board { name colour nails { __typename length name } }"
 
 
 @pytest.mark.parametrize("which", CRATES)
-def test_the_fast_path_shows_attributes_as_the_library_does(which: str) -> None:
+def test_the_fast_path_equals_the_library(which: str) -> None:
     for selected in (
         CRATE,
         "label",
@@ -387,12 +387,12 @@ crates = queries(made.as_str(), fields=["crates", "crate"])
     deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 @given(text=crates)
-def test_the_fast_path_shows_random_documents_as_the_library_does(text: str) -> None:
+def test_the_fast_path_equals_the_library_for_random_documents(text: str) -> None:
     check(text)
 
 
 @pytest.mark.parametrize("field", ["missing", "must { name }", "deeper { missing }", "later { must { name } }"])
-def test_what_was_asked_already_is_waited_for_when_something_fails(field: str) -> None:
+def test_started_resolvers_are_awaited_after_an_error(field: str) -> None:
     """Else Python complains of coroutines that nobody awaited."""
     gc.collect()
     for text in (
@@ -406,14 +406,14 @@ def test_what_was_asked_already_is_waited_for_when_something_fails(field: str) -
         assert complaints == []
 
 
-def test_what_is_null_and_must_not_be_takes_with_it_what_it_is_in() -> None:
+def test_a_null_in_a_required_field_nulls_its_parent() -> None:
     found = check("{ box { name must { name } } stone { name } }")
     assert found.data == {"box": None, "stone": {"name": "stone"}}
     assert [(error.message, error.path) for error in found.errors or ()] == [("must", ["box", "must"])]
     assert check("{ stone { boxes { name } } box { name } }").data is None
 
 
-def test_mutations_are_done_one_after_another_until_the_first_that_has_no_answer() -> None:
+def test_mutations_run_in_order_until_the_first_failure() -> None:
     order.clear()
     found = as_planned('mutation { a: do(what: "1") b: do(what: "fail") c: do(what: "3") }', {})
     assert order == ["begin 1", "end 1", "begin fail", "end fail"]
@@ -431,12 +431,12 @@ def test_mutations_are_done_one_after_another_until_the_first_that_has_no_answer
         "subscription { ticks }",
     ],
 )
-def test_what_is_rare_is_left_to_the_library(text: str) -> None:
+def test_rare_features_are_left_to_the_library(text: str) -> None:
     with pytest.raises(Unplannable):
         plan_of(text)
 
 
-def test_a_document_is_planned_when_it_is_asked_for_again() -> None:
+def test_a_document_is_planned_at_its_second_request() -> None:
     document = Document(parse("query A { stone { name } } query B { __schema { queryType { name } } }"))
     assert document.plan(SCHEMA, "A") is None
     plan = document.plan(SCHEMA, "A")
@@ -446,7 +446,7 @@ def test_a_document_is_planned_when_it_is_asked_for_again() -> None:
         assert document.plan(SCHEMA, name) is None
 
 
-def test_what_is_planned_of_a_document_is_bounded() -> None:
+def test_plans_per_document_are_limited() -> None:
     some = "errors { code message path __typename }"
     one = f'checkIn(input: {{idempotencyKey: "k", appointment: "a"}}) {{ {some} }}'
     assert plan_of(f"mutation {{ {one} }}", schema=city_schema._schema)
@@ -458,7 +458,7 @@ def test_what_is_planned_of_a_document_is_bounded() -> None:
     assert planned == [f"A{n}" for n in range(PLANNED_FIELDS_MAX // 40)]
 
 
-def test_an_operation_is_planned_once_by_its_name_and_without() -> None:
+def test_an_operation_is_planned_once_with_and_without_its_name() -> None:
     document = Document(parse("query A { stone { name } }"))
     assert document.plan(SCHEMA, "A") is None
     plan = document.plan(SCHEMA, None)

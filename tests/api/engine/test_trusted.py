@@ -56,7 +56,7 @@ async def test_a_trusted_document_is_executed_by_its_id(
     "said",
     [{"documentId": document_id(OTHER)}, {"documentId": ""}, {"documentId": document_id(HOSPITALS), "query": OTHER}],
 )
-async def test_an_id_that_nobody_has_or_of_another_text_is_refused(
+async def test_an_unknown_or_wrong_document_id_is_refused(
     client: Client, app: Application, said: dict[str, Any], strict: bool
 ) -> None:
     trusting(app, strict=strict)
@@ -66,7 +66,7 @@ async def test_an_id_that_nobody_has_or_of_another_text_is_refused(
 
 
 @pytest.mark.anyio
-async def test_a_strict_server_executes_nothing_else(client: Client, app: Application) -> None:
+async def test_a_strict_server_executes_only_trusted_documents(client: Client, app: Application) -> None:
     trusting(app, strict=True)
     for query in (OTHER, HOSPITALS + " ", "{"):
         answer = await asked(client, query=query)
@@ -79,7 +79,7 @@ async def test_a_strict_server_executes_nothing_else(client: Client, app: Applic
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("said", [{"documentId": 5}, {"documentId": None}, {"documentId": "x", "query": 5}])
-async def test_an_id_is_a_text(client: Client, said: dict[str, Any]) -> None:
+async def test_a_document_id_must_be_a_string(client: Client, said: dict[str, Any]) -> None:
     assert (await client.http.post("/graphql", json=said)).status_code == 400
 
 
@@ -123,7 +123,7 @@ async def test_a_request_without_document_and_persisted_query_is_malformed(clien
 
 
 @pytest.mark.anyio
-async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Views, clock: Clock) -> None:
+async def test_introspection_can_be_disabled(core: Core, views: Views, clock: Clock) -> None:
     settings = Settings(introspection=False)
     app = Application(settings, services_of(core, views, clock, settings))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as http:
@@ -136,7 +136,7 @@ async def test_what_the_schema_is_may_be_kept_from_clients(core: Core, views: Vi
         assert (await http.post("/graphql", json={"query": OTHER})).json()["data"] == {"__typename": "Query"}
 
 
-def test_they_are_read_from_a_folder_or_a_file(tmp_path: Path) -> None:
+def test_trusted_documents_are_read_from_a_folder_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.graphql").write_text(HOSPITALS)
     (tmp_path / "notes.txt").write_text("{ nope }")
     named = {document_id(OTHER): OTHER, document_id(HOSPITALS).removeprefix("sha256:"): HOSPITALS}
@@ -149,7 +149,7 @@ def test_they_are_read_from_a_folder_or_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_long_one_is_understood_once_and_named_by_the_bytes_of_its_file(
+async def test_a_long_trusted_document_is_parsed_once(
     client: Client, app: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = HOSPITALS.replace(" ", "\r\n").encode() + b" " * DOCUMENT_CHARACTERS_MAX
@@ -172,7 +172,7 @@ async def test_a_long_one_is_understood_once_and_named_by_the_bytes_of_its_file(
         (None, "can't be read: FileNotFoundError"),
     ],
 )
-def test_what_is_wrong_with_them_is_said_before_serving(tmp_path: Path, content: Any, message: str) -> None:
+def test_invalid_trusted_documents_stop_the_start(tmp_path: Path, content: Any, message: str) -> None:
     file = tmp_path / "all.json"
     if content is not None:
         file.write_text(json.dumps(content))
@@ -181,6 +181,6 @@ def test_what_is_wrong_with_them_is_said_before_serving(tmp_path: Path, content:
     assert message in str(caught.value)
 
 
-def test_strict_without_documents_would_serve_nothing() -> None:
+def test_trusted_only_needs_trusted_documents() -> None:
     with pytest.raises(SettingError, match="IGOB_TRUSTED_ONLY"):
         Settings(trusted_only=True)

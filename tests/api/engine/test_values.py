@@ -87,7 +87,7 @@ async def test_a_wrong_value_of_a_variable_is_named_in_the_client_s_language(
          ["slots", "0", "start"], "con su diferencia horaria"),
     ],
 )  # fmt: skip
-async def test_a_wrong_value_in_the_document_too(client: Client, value: str, path: list[str], right: str) -> None:
+async def test_a_wrong_value_in_a_document_is_named(client: Client, value: str, path: list[str], right: str) -> None:
     answer = await client.ask(f"mutation {{ {value} }}")
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": path}
@@ -96,7 +96,7 @@ async def test_a_wrong_value_in_the_document_too(client: Client, value: str, pat
     assert error["locations"][0]["line"] == 1
 
 
-async def test_an_argument_as_a_whole_is_called_by_its_name(client: Client) -> None:
+async def test_a_wrong_argument_is_named(client: Client) -> None:
     (error,) = (await client.ask("{ hospitals(first: 2147483648) { nodes { id } } }"))["errors"]
     assert error["extensions"] == {"code": "invalid_input", "path": ["first"]}
     (error,) = (await client.ask("query($n: Int! = true) { hospitals(first: $n) { nodes { id } } }"))["errors"]
@@ -105,7 +105,7 @@ async def test_an_argument_as_a_whole_is_called_by_its_name(client: Client) -> N
     assert [error["extensions"]["path"] for error in answer["errors"]] == [["state"], ["first"]]
 
 
-async def test_all_that_is_wrong_is_said_at_once_each_in_its_place(client: Client) -> None:
+async def test_all_wrong_values_are_reported_with_their_paths(client: Client) -> None:
     query = """mutation($person: RegisterPersonInput!, $visit: BookAppointmentInput!) {
       registerPerson(input: $person) { position } bookAppointment(input: $visit) { position } }"""
     person = ANA | {"birthDate": "x", "sex": "X", "surprise": 1}
@@ -115,7 +115,7 @@ async def test_all_that_is_wrong_is_said_at_once_each_in_its_place(client: Clien
     assert "M" in answer["errors"][1]["message"]
 
 
-async def test_each_missing_or_unknown_field_is_named_in_objects_within_objects_too(client: Client) -> None:
+async def test_missing_and_unknown_fields_are_named_at_any_depth(client: Client) -> None:
     slots = [{"surprise": 1, "minutes": "x", "more": 2}, {"minutes": 5}, "none", None]
     wrong = [["slots", "0", "start"], ["slots", "0", "minutes"], ["slots", "0", "surprise"], ["slots", "0", "more"],
              ["slots", "1", "start"], ["slots", "2"], ["slots", "3"], ["odd"]]  # fmt: skip
@@ -152,9 +152,7 @@ async def test_a_missing_argument_or_variable_is_named_in_the_message(
         assert error["extensions"] == {"code": "invalid_input", "path": [name.lstrip("$")]}
 
 
-async def test_of_many_wrong_values_some_are_told_and_no_others_looked_for(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_number_of_reported_values_is_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_for = itertools.count()
     refusal = values._Value.refusal
     monkeypatch.setattr(values._Value, "refusal", lambda *about: next(looked_for) < 0 or refusal(*about))

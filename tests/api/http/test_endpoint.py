@@ -48,7 +48,7 @@ async def test_a_fault_of_ours_is_masked(client: Client, town: Town, capsys: pyt
 
 
 @pytest.mark.anyio
-async def test_without_the_database_it_says_so_and_nothing_else(client: Client, core: Core) -> None:
+async def test_without_the_database_only_readiness_fails(client: Client, core: Core) -> None:
     await core.log.close()
     ready = await client.http.get("/readyz")
     assert (ready.status_code, ready.json()) == (503, {"status": "the database does not answer"})
@@ -59,14 +59,14 @@ async def test_without_the_database_it_says_so_and_nothing_else(client: Client, 
 
 
 @pytest.mark.anyio
-async def test_without_its_lane_it_is_not_ready(client: Client, core: Core) -> None:
+async def test_without_a_lane_a_worker_is_not_ready(client: Client, core: Core) -> None:
     await core.lane.stop()
     ready = await client.http.get("/readyz")
     assert (ready.status_code, ready.json()) == (503, {"status": "the lane stopped"})
 
 
 @pytest.mark.anyio
-async def test_while_commands_do_not_get_through_it_is_not_ready(
+async def test_a_worker_with_stuck_commands_is_not_ready(
     client: Client, core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.app.STUCK_AFTER_S", 0.2)
@@ -95,7 +95,7 @@ async def test_a_database_that_hangs_is_not_ready(
 
 
 @pytest.mark.anyio
-async def test_what_is_slow_to_be_cancelled_is_not_waited_for() -> None:
+async def test_a_slow_cancellation_is_not_waited_for() -> None:
     hangs, cancelled = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -113,7 +113,7 @@ async def test_what_is_slow_to_be_cancelled_is_not_waited_for() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_page_elsewhere_does_not_reach_us_through_a_name_of_its_own(client: Client) -> None:
+async def test_an_unknown_host_name_is_refused(client: Client) -> None:
     answer = await client.http.post("/graphql", json={"query": "{ __typename }"}, headers={"host": "evil.example"})
     assert answer.status_code == 400
 
@@ -128,16 +128,16 @@ async def test_a_page_elsewhere_does_not_reach_us_through_a_name_of_its_own(clie
         ("{", "Syntax Error"),
     ],
 )
-async def test_what_no_honest_client_sends_is_refused(client: Client, query: str, message: str) -> None:
+async def test_invalid_documents_are_refused_with_a_message(client: Client, query: str, message: str) -> None:
     answer = await client.http.post("/graphql", json={"query": query}, headers={"accept-language": "en"})
     assert message in answer.json()["errors"][0]["message"]
 
 
-def test_the_snapshot_of_the_schema_is_true() -> None:
+def test_the_schema_snapshot_is_up_to_date() -> None:
     assert SNAPSHOT.read_text(encoding="utf-8") == schema.as_str() + "\n", "run: igob schema > docs/schema.graphql"
 
 
-def test_every_refusal_is_said_in_every_language() -> None:
+def test_every_refusal_has_a_text_in_each_language() -> None:
     assert REFUSALS
     assert HINTS
     for worded in [*REFUSALS.values(), *HINTS.values()]:
@@ -152,5 +152,5 @@ def test_every_refusal_is_said_in_every_language() -> None:
         ("fr,en;q=0.1", "en"), ("en;q=0", "es"), ("en;q=x", "es"), ("*", "es"), ("," * 500, "es"),
     ],
 )  # fmt: skip
-def test_the_language_is_the_best_of_ours(header: str, language: str) -> None:
+def test_the_best_supported_language_is_chosen(header: str, language: str) -> None:
     assert language_of(header.encode()) == language

@@ -55,9 +55,7 @@ TOO_LARGE = {"query": '{ agendas(hospital: "x", first: 100) { nodes { slots(firs
         ("", None),
     ],
 )
-async def test_the_answer_comes_as_the_client_wants_it_or_not_at_all(
-    client: Client, accept: str | None, media: str | None
-) -> None:
+async def test_the_accept_header_is_respected(client: Client, accept: str | None, media: str | None) -> None:
     client.http.headers.pop("accept", None)
     headers = {"accept": accept} if accept is not None else {}
     answer = await client.http.post("/graphql", json=RIGHT, headers=headers)
@@ -73,7 +71,7 @@ async def test_the_answer_comes_as_the_client_wants_it_or_not_at_all(
 @pytest.mark.parametrize(
     "said", [NO_DOCUMENT, NO_SUCH_FIELD, NO_SUCH_OPERATION, WHICH_OPERATION, WRONG_VARIABLE, TOO_LARGE]
 )
-async def test_what_is_not_executed_has_no_data(client: Client, said: dict[str, Any], method: str) -> None:
+async def test_an_unexecuted_document_has_no_data(client: Client, said: dict[str, Any], method: str) -> None:
     for media, status in ((JSON, 200), (GRAPHQL, 400)):
         asked = {name: json.dumps(value) if name == "variables" else value for name, value in said.items()}
         content = {"params": asked} if method == "GET" else {"json": said}
@@ -108,7 +106,7 @@ def events(answer: httpx.Response) -> list[tuple[str, Any]]:
         ("text/*, application/json;q=0.1", False),
     ],
 )
-async def test_an_event_stream_is_for_those_who_want_that_most(client: Client, accept: str, streamed: bool) -> None:
+async def test_an_event_stream_needs_the_highest_preference(client: Client, accept: str, streamed: bool) -> None:
     answer = await client.http.post("/graphql", json=RIGHT, headers={"accept": accept})
     if streamed:
         told = {"data": {"__typename": "Query"}, "extensions": {"cost": 1}}
@@ -150,7 +148,7 @@ async def test_a_browser_that_sends_a_query_gets_its_answer(client: Client) -> N
     assert answer.json()["data"] == {"__typename": "Query"}
 
 
-async def test_mutations_are_streamed_by_post_alone(client: Client) -> None:
+async def test_mutations_are_streamed_only_by_post(client: Client) -> None:
     said = {"query": "mutation { __typename }"}
     answer = await client.http.post("/graphql", json=said, headers={"accept": STREAM})
     assert [name for name, _ in events(answer)] == ["next", "complete"]
@@ -163,7 +161,7 @@ async def test_mutations_are_streamed_by_post_alone(client: Client) -> None:
 @pytest.mark.parametrize(
     "said", [NO_DOCUMENT, NO_SUCH_FIELD, NO_SUCH_OPERATION, WHICH_OPERATION, WRONG_VARIABLE, TOO_LARGE]
 )
-async def test_what_is_not_executed_is_told_in_the_stream(client: Client, said: dict[str, Any], method: str) -> None:
+async def test_errors_before_execution_are_in_the_stream(client: Client, said: dict[str, Any], method: str) -> None:
     asked = {name: json.dumps(value) if name == "variables" else value for name, value in said.items()}
     content = {"params": asked} if method == "GET" else {"json": said}
     (name, told), last = events(await client.http.request(method, "/graphql", headers={"accept": STREAM}, **content))
@@ -185,7 +183,7 @@ async def test_what_is_not_executed_is_told_in_the_stream(client: Client, said: 
         ({"origin": "http://localhost"}, json.dumps(RIGHT), 200),
     ],
 )
-async def test_what_is_no_request_at_all_begins_no_stream(
+async def test_a_malformed_request_begins_no_stream(
     client: Client, more: dict[str, str], content: str, status: int
 ) -> None:
     headers = {"accept": STREAM, "content-type": JSON} | more
@@ -197,7 +195,7 @@ async def test_what_is_no_request_at_all_begins_no_stream(
 
 
 @pytest.mark.parametrize("media", [JSON, GRAPHQL])
-async def test_what_is_executed_is_a_success_though_a_field_failed(client: Client, media: str) -> None:
+async def test_an_executed_document_is_200_even_with_field_errors(client: Client, media: str) -> None:
     query = '{ a: __typename availability(specialty: "NO") { freeSlots } }'
     answer = await client.http.post("/graphql", json={"query": query}, headers={"accept": media})
     assert (answer.status_code, answer.json()["data"]) == (200, None)
@@ -223,7 +221,7 @@ async def test_other_methods_are_not_allowed(client: Client, method: str) -> Non
         {"content-type": JSON, "content-encoding": "deflate"},
     ],
 )
-async def test_what_is_not_plain_json_is_not_read(client: Client, headers: dict[str, str]) -> None:
+async def test_a_body_that_is_not_plain_json_is_refused(client: Client, headers: dict[str, str]) -> None:
     answer = await client.http.post("/graphql", content=json.dumps(RIGHT), headers=headers)
     assert answer.status_code == 415
     assert answer.json()["errors"][0]["message"]
@@ -242,14 +240,14 @@ async def test_a_connection_ends_with_a_request_whose_body_was_not_read(client: 
 
 
 @pytest.mark.parametrize("content_type", ["Application/JSON", f'{JSON}; charset="UTF-8"', f"{JSON};charset=utf-8; x=y"])
-async def test_json_is_read_however_it_is_written(client: Client, content_type: str) -> None:
+async def test_any_json_spelling_is_read(client: Client, content_type: str) -> None:
     headers = {"content-type": content_type, "content-encoding": "identity"}
     answer = await client.http.post("/graphql", content=json.dumps(RIGHT), headers=headers)
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1"])
-async def test_other_encodings_are_not_guessed_at(client: Client, encoding: str) -> None:
+async def test_other_encodings_are_refused(client: Client, encoding: str) -> None:
     body = '{"query": "{ __typename } # ñ"}'.encode(encoding)
     answer = await client.http.post("/graphql", content=body, headers={"content-type": JSON})
     assert answer.status_code == 400
@@ -257,30 +255,30 @@ async def test_other_encodings_are_not_guessed_at(client: Client, encoding: str)
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "NaN", "Infinity"])
-async def test_a_number_is_finite(client: Client, number: str) -> None:
+async def test_infinite_numbers_are_refused(client: Client, number: str) -> None:
     query = "query($n: Int!) { hospitals(first: $n) { nodes { id } } }"
     body = f'{{"query": "{query}", "variables": {{"n": {number}}}}}'
     answer = await client.http.post("/graphql", content=body, headers={"content-type": JSON})
     assert answer.status_code == 400
 
 
-async def test_an_empty_name_of_an_operation_in_a_url_is_none(client: Client) -> None:
+async def test_an_empty_operation_name_in_a_url_is_ignored(client: Client) -> None:
     params = {"query": "{ __typename }", "operationName": "", "variables": "", "extensions": ""}
     assert (await client.http.get("/graphql", params=params)).json()["data"] == {"__typename": "Query"}
 
 
-async def test_nobody_keeps_an_answer(client: Client) -> None:
+async def test_responses_are_not_cached(client: Client) -> None:
     answer = await client.http.get("/graphql", params=RIGHT)
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_half_a_character_is_said_again_as_it_came(client: Client) -> None:
+async def test_an_unpaired_surrogate_is_returned_unchanged(client: Client) -> None:
     said = '{"query": "query a { __typename }", "operationName": "\\ud800"}'
     answer = await client.http.post("/graphql", content=said, headers={"content-type": JSON})
     assert "\ud800" in answer.json()["errors"][0]["message"]
 
 
-async def test_what_nobody_foresaw_is_told_by_its_number(
+async def test_an_unexpected_error_has_a_number(
     client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def stumble(*_: Any) -> None:
@@ -298,7 +296,7 @@ async def test_what_nobody_foresaw_is_told_by_its_number(
     assert "Ana" not in said + answer.text
 
 
-async def test_a_mutation_is_not_done_by_a_get(client: Client) -> None:
+async def test_a_get_executes_no_mutation(client: Client) -> None:
     wanted = {"idempotencyKey": "r", "identity": "4820193", "givenNames": "Ana", "familyNames": "Mamani",
               "birthDate": "1990-05-17", "sex": "F"}  # fmt: skip
     asked = {"query": REGISTER, "variables": json.dumps({"input": wanted})}

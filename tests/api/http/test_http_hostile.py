@@ -42,9 +42,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["a letter", "a method", "no body"],
 )
-async def test_after_an_answer_a_part_of_a_request_does_not_keep_a_connection_open(
-    services: Services, said: bytes
-) -> None:
+async def test_an_incomplete_request_does_not_keep_a_connection_open(services: Services, said: bytes) -> None:
     async with serving(services) as url, talking(url) as talk:
         await talk.say(said)
         assert (await talk.hear()).status == 200
@@ -66,7 +64,7 @@ async def test_a_refused_client_that_reads_nothing_is_cut_off(services: Services
                 await asyncio.sleep(0.02)
 
 
-async def test_trailers_are_no_headers(url: str) -> None:
+async def test_trailers_are_not_merged_into_headers(url: str) -> None:
     async with talking(url) as talk:
         chunks = b"1b\r\n" + RIGHT + b"\r\n0\r\nX-Correlation-Id: trailer\r\n\r\n"
         await talk.say(post(chunks, "Transfer-Encoding: chunked"))
@@ -81,7 +79,7 @@ BEHIND_A_STREAM = {
 
 
 @pytest.mark.parametrize("behind", BEHIND_A_STREAM.values(), ids=BEHIND_A_STREAM.keys())
-async def test_an_event_stream_ends_with_its_connection_whatever_was_sent_behind_it(
+async def test_an_event_stream_ends_with_its_connection(
     services: Services, core: Core, monkeypatch: pytest.MonkeyPatch, behind: bytes
 ) -> None:
     monkeypatch.setattr(
@@ -102,7 +100,7 @@ async def test_an_event_stream_ends_with_its_connection_whatever_was_sent_behind
 
 
 @pytest.mark.parametrize("before", [b"", HEALTH, HEALTH * 2], ids=["alone", "behind another", "behind two"])
-async def test_a_request_that_turns_out_wrong_is_refused_once_and_fails_nowhere(
+async def test_a_late_error_in_a_request_is_refused_once(
     services: Services, capfd: pytest.CaptureFixture[str], before: bytes
 ) -> None:
     async with serving(services) as url, talking(url) as talk:

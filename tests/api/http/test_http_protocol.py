@@ -322,7 +322,7 @@ async def test_one_connection_too_many_is_answered_503(services: Services) -> No
             assert (await again.hear()).status == 200
 
 
-async def test_shutdown_answers_requests_in_hand_and_closes(services: Services, town: Town, authorization: str) -> None:
+async def test_a_shutdown_answers_open_requests_and_closes(services: Services, town: Town, authorization: str) -> None:
     async with AsyncExitStack() as server:
         url = await server.enter_async_context(serving(services))
         async with talking(url) as idle, talking(url) as busy:

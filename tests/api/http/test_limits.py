@@ -41,7 +41,7 @@ QUERY = '{"query": "{ __typename }"'
         (f'{QUERY}, "extensions": 5}}'.encode(), "`extensions` must be an object"),
     ],
 )
-async def test_malformed_bodies_are_the_clients_fault(client: Client, body: bytes, message: str) -> None:
+async def test_malformed_bodies_are_400(client: Client, body: bytes, message: str) -> None:
     answer = await client.http.post("/graphql", content=body, headers=JSON | {"accept-language": "en"})
     assert answer.status_code == 400
     assert message in answer.json()["errors"][0]["message"]
@@ -59,7 +59,7 @@ async def test_malformed_bodies_are_the_clients_fault(client: Client, body: byte
         lambda n: [{"a": [{}]}] * (n // 3) + [{}] * (n % 3),
     ],
 )
-async def test_variables_have_so_many_values_and_no_more(client: Client, nested: Callable[[int], Any]) -> None:
+async def test_values_in_variables_are_limited(client: Client, nested: Callable[[int], Any]) -> None:
     for more, status in ((0, 200), (1, 400)):
         said = {"query": "{ __typename }", "variables": {"a": nested(VALUES_MAX - 2 + more)}}
         answer = await client.http.post("/graphql", json=said)
@@ -78,7 +78,7 @@ async def test_absent_and_null_are_the_same(client: Client) -> None:
 @pytest.mark.parametrize(
     "variables", ["5", "[]", "{", "[" * 100_000, '{"a": NaN}'], ids=["number", "list", "open", "deep", "constant"]
 )
-async def test_malformed_variables_in_a_query_string_too(app: Application, variables: str) -> None:
+async def test_malformed_variables_in_a_url_are_400(app: Application, variables: str) -> None:
     query = f"query=%7B__typename%7D&variables={variables}".encode()
     answer = await Asked(app, method="GET", query_string=query).by("127.0.0.1")
     assert answer.status == 400
@@ -95,7 +95,7 @@ async def test_queries_may_come_by_get_but_mutations_may_not(client: Client, cor
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-async def test_what_a_page_elsewhere_may_send_unasked_is_refused(client: Client, content_type: str) -> None:
+async def test_requests_without_a_preflight_are_refused(client: Client, content_type: str) -> None:
     answer = await client.http.post("/graphql", content=QUERY + "}", headers={"content-type": content_type})
     assert answer.status_code == 415
     assert "application/json" in answer.json()["errors"][0]["message"]
@@ -164,7 +164,7 @@ class Asked:
 
 
 @pytest.mark.anyio
-async def test_a_body_that_does_not_come_is_not_waited_for(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_body_times_out(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.limits.BODY_READ_TIMEOUT_S", 0.05)
     answer = await Asked(app, parts=[b'{"query"', b": "]).by("127.0.0.1")
     assert answer.status == 408
@@ -182,7 +182,7 @@ async def test_a_large_body_is_refused_before_it_is_read(app: Application) -> No
 
 
 @pytest.mark.anyio
-async def test_a_line_break_after_the_path_is_no_way_round(app: Application) -> None:
+async def test_a_line_break_after_the_path_is_refused(app: Application) -> None:
     assert (await Asked(app, parts=[b" " * 1_048_576] * 3, path="/graphql\n").by("127.0.0.1")).status == 404
 
 
@@ -195,9 +195,7 @@ async def test_a_line_break_after_the_path_is_no_way_round(app: Application) -> 
         ("testclient", False), (None, False),
     ],
 )  # fmt: skip
-async def test_strangers_are_refused_wherever_the_server_listens(
-    app: Application, address: str | None, served: bool
-) -> None:
+async def test_remote_clients_are_refused_on_any_interface(app: Application, address: str | None, served: bool) -> None:
     asked = Asked(app, path="/healthz", method="GET")
     answer = await asked.by(address)
     assert answer.status == (200 if served else 403)
@@ -208,7 +206,7 @@ async def test_strangers_are_refused_wherever_the_server_listens(
 
 
 @pytest.mark.anyio
-async def test_a_stranger_can_do_nothing(app: Application) -> None:
+async def test_a_remote_client_can_do_nothing(app: Application) -> None:
     transport = httpx.ASGITransport(app=app, client=("10.0.0.7", 123))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as stranger:
         answer = await stranger.post("/graphql", json={"query": "{ __typename }"})

@@ -58,7 +58,7 @@ def readable(answer: httpx.Response, origin: str) -> bool:
 
 
 @pytest.mark.parametrize(("settings", "origin", "welcome"), JUDGED)
-async def test_a_page_that_may_ask_may_by_each_way_and_others_by_none(
+async def test_an_allowed_origin_may_use_each_transport(
     made: Make, settings: Settings, origin: str, welcome: bool
 ) -> None:
     app = made(settings)
@@ -76,7 +76,7 @@ async def test_a_page_that_may_ask_may_by_each_way_and_others_by_none(
 
 
 @pytest.mark.parametrize("content", ['{"query": "{ __typename }"}', "{"])
-async def test_who_is_no_page_is_told_nothing_of_pages_and_nobody_keeps_the_answer(made: Make, content: str) -> None:
+async def test_programs_get_no_cors_headers(made: Make, content: str) -> None:
     """It does not say that it hangs on an origin: that is sound for as long as it may not be kept for others."""
     async with client_of(made(LISTED)) as http:
         answer = await http.post("/graphql", content=content, headers={"content-type": "application/json"})
@@ -85,7 +85,7 @@ async def test_who_is_no_page_is_told_nothing_of_pages_and_nobody_keeps_the_answ
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_a_preflight_says_what_a_page_may_send_and_needs_no_token(made: Make) -> None:
+async def test_a_preflight_lists_allowed_headers_without_a_token(made: Make) -> None:
     said = "Authorization, content-type,accept-language, last-event-id,traceparent,tracestate,x-correlation-id"
     async with client_of(made(LISTED)) as http:
         asked = {"origin": OURS, "access-control-request-method": "POST", "access-control-request-headers": said}
@@ -109,7 +109,7 @@ async def test_a_preflight_says_what_a_page_may_send_and_needs_no_token(made: Ma
         ({}, "{", 400),
     ],
 )
-async def test_a_page_can_read_why_it_was_refused(made: Make, more: dict[str, str], content: str, status: int) -> None:
+async def test_a_page_can_read_a_refusal(made: Make, more: dict[str, str], content: str, status: int) -> None:
     async with client_of(made(LISTED)) as http:
         headers = {"origin": OURS, "content-type": "application/json", "x-correlation-id": "mine"} | more
         answer = await http.post("/graphql", content=content, headers=headers)
@@ -121,13 +121,13 @@ async def test_a_page_can_read_why_it_was_refused(made: Make, more: dict[str, st
         assert {"retry-after", "www-authenticate", "x-correlation-id"} <= read
 
 
-async def test_what_is_not_the_api_s_is_told_to_no_page(made: Make) -> None:
+async def test_other_paths_have_no_cors_headers(made: Make) -> None:
     async with client_of(made(EVERYBODY)) as http:
         answer = await http.get("/healthz", headers={"origin": OURS})
         assert (answer.status_code, readable(answer, OURS)) == (200, False)
 
 
-async def test_a_page_elsewhere_follows_an_agenda(made: Make, core: Core) -> None:
+async def test_a_page_of_an_allowed_origin_subscribes(made: Make, core: Core) -> None:
     await open_agenda(core)
     app = made(LISTED)
     async with serving(app.services, app) as url:

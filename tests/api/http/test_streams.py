@@ -39,7 +39,7 @@ SLOT_LISTS = " ".join(f"s{n}: slots(first: 100) {{ nodes {{ number start minutes
 LARGE = f"subscription ($id: ID!) {{ agenda(id: $id) {{ position previous agenda {{ freeSlots {SLOT_LISTS} }} }} }}"
 
 
-async def test_it_tells_the_state_at_once_and_then_each_change(url: str, core: Core) -> None:
+async def test_a_subscription_sends_the_state_and_each_change(url: str, core: Core) -> None:
     await open_agenda(core)
     async with reader(url, AGENDA, id=ID) as one:
         assert one.answer.status_code == 200
@@ -55,7 +55,7 @@ async def test_it_tells_the_state_at_once_and_then_each_change(url: str, core: C
         assert await one.silent(0.1)
 
 
-async def test_a_browser_asks_by_get_and_comes_again_with_the_last_id(url: str, core: Core) -> None:
+async def test_an_eventsource_resumes_with_last_event_id(url: str, core: Core) -> None:
     await open_agenda(core)
     _, position = await book(core)
     said = {"query": AGENDA, "variables": json.dumps({"id": ID, "after": "0"})}
@@ -88,7 +88,7 @@ async def test_a_browser_asks_by_get_and_comes_again_with_the_last_id(url: str, 
         (LARGE.replace("slots(first", "t: slots(first", 1) * 2, {"id": ID}, {}, None),
     ],
 )  # fmt: skip
-async def test_what_can_not_be_followed_is_told_in_the_stream_which_is_complete_then(  # noqa: PLR0917
+async def test_an_invalid_subscription_gets_an_error_and_complete(  # noqa: PLR0917
     url: str, core: Core, query: str, variables: dict[str, Any], headers: dict[str, str], code: str | None
 ) -> None:
     await open_agenda(core)
@@ -118,9 +118,7 @@ async def test_a_trusted_document_is_followed_by_its_id(url: str, core: Core, ap
         assert (await one.event())[1]["errors"][0]["extensions"]["code"] == "document_not_trusted"
 
 
-async def test_while_there_is_nothing_to_tell_a_comment_says_that_it_lives(
-    url: str, core: Core, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_stream_sends_comments(url: str, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.streams.PING_EVERY_S", 0.1)
     await open_agenda(core)
     async with reader(url, AGENDA, id=ID, after="2") as one:
@@ -130,7 +128,7 @@ async def test_while_there_is_nothing_to_tell_a_comment_says_that_it_lives(
         assert (await one.told())["previous"] == 2
 
 
-async def test_who_leaves_is_followed_by_nothing_at_once(
+async def test_a_closed_stream_is_cleaned_up_at_once(
     url: str, core: Core, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.http.connections.CONNECTIONS_MAX", 20)
@@ -146,7 +144,7 @@ async def test_who_leaves_is_followed_by_nothing_at_once(
                 await asyncio.sleep(0.01)
 
 
-async def test_a_process_has_so_many_connections_of_both_kinds_and_no_more(
+async def test_connections_of_both_kinds_are_limited_together(
     url: str, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.http.connections.CONNECTIONS_MAX", 2)
@@ -170,7 +168,7 @@ async def test_a_process_has_so_many_connections_of_both_kinds_and_no_more(
                         break
 
 
-async def test_what_is_told_is_made_once_for_both_kinds(url: str, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_both_transports_share_a_rendering(url: str, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     await open_agenda(core)
     made = []
 
@@ -194,7 +192,7 @@ async def test_what_is_told_is_made_once_for_both_kinds(url: str, core: Core, mo
         assert len(made) == 11
 
 
-async def test_who_does_not_read_is_cut_off(
+async def test_a_client_that_does_not_read_is_disconnected(
     url: str, core: Core, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.http.streams.SEND_TIMEOUT_S", 0.3)
@@ -222,7 +220,7 @@ async def test_who_does_not_read_is_cut_off(
         writer.transport.abort()  # uvicorn would wait for it
 
 
-async def test_when_it_stops_streams_are_cut_and_no_more_are_opened(services: Services, core: Core) -> None:
+async def test_a_stop_cuts_streams_and_opens_no_more(services: Services, core: Core) -> None:
     await open_agenda(core)
     app = Application(Settings(), services)
     async with serving(services, app) as url:
@@ -234,7 +232,7 @@ async def test_when_it_stops_streams_are_cut_and_no_more_are_opened(services: Se
             assert one.answer.status_code == 503
 
 
-async def test_a_fault_of_ours_cuts_the_stream_and_completes_nothing(
+async def test_a_server_error_cuts_the_stream_without_complete(
     url: str, core: Core, town: Town, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await open_agenda(core)
@@ -246,7 +244,7 @@ async def test_a_fault_of_ours_cuts_the_stream_and_completes_nothing(
     assert "LogGap" in capsys.readouterr().err
 
 
-async def test_a_stream_is_somebodys(url: str, core: Core) -> None:
+async def test_a_stream_needs_permission(url: str, core: Core) -> None:
     await open_agenda(core)
     mine, _ = await book(core)
     logins = {"": Login(subject="ana", identity="4820194"), "forbidden": Login(subject="luis", identity="5000001")}
@@ -273,7 +271,7 @@ async def test_a_stream_ends_with_its_token(
             await one.event()
 
 
-async def test_a_guardian_is_told_nothing_any_more_when_that_has_ended(url: str, core: Core) -> None:
+async def test_an_ended_guardianship_ends_the_stream(url: str, core: Core) -> None:
     """Rights are looked at before each message, also before one that somebody else had made."""
     await open_agenda(core)
     visit, _ = await book(core)
@@ -297,7 +295,7 @@ async def test_a_guardian_is_told_nothing_any_more_when_that_has_ended(url: str,
         assert (await other.event())[1]["data"]["appointment"]["appointment"]["state"] == "CANCELLED"
 
 
-async def test_when_it_can_not_be_seen_whether_one_may_only_that_one_is_told_so(
+async def test_an_unavailable_permission_check_affects_one_stream(
     url: str, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)

@@ -33,7 +33,7 @@ def locked(town: Town, statement: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("language", "words"), [("es", "tardó más de 0.3 s"), ("en", "took longer than 0.3 s")])
-async def test_a_query_is_cut_off(client: Client, town: Town, language: str, words: str) -> None:
+async def test_a_slow_query_is_cancelled(client: Client, town: Town, language: str, words: str) -> None:
     query = '{ agenda(id: "la-merced/2027-01-15/p-01") { id } }'
     with locked(town, "LOCK TABLE SCHEMA.events IN ACCESS EXCLUSIVE MODE"):
         answer = await asyncio.wait_for(client.ask(query, language=language), CUT_OFF_MAX_S)
@@ -46,7 +46,7 @@ async def test_a_query_is_cut_off(client: Client, town: Town, language: str, wor
     assert await client.ask(query) == {"data": {"agenda": None}, "extensions": {"cost": 2}}
 
 
-async def test_the_connection_of_a_query_that_was_cut_off_is_of_use_again(
+async def test_a_cancelled_query_s_connection_is_usable_again(
     client: Client, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = '{ agenda(id: "la-merced/2027-01-15/p-01") { id } }'
@@ -59,7 +59,7 @@ async def test_the_connection_of_a_query_that_was_cut_off_is_of_use_again(
     assert all("errors" not in answer for answer in answers)
 
 
-async def test_a_mutation_is_told_to_repeat_it_and_its_key_settles_it(client: Client, core: Core, town: Town) -> None:
+async def test_a_slow_mutation_is_unavailable_and_settled_by_its_key(client: Client, core: Core, town: Town) -> None:
     with locked(town, "SELECT SCHEMA.lock_log()"):
         answer = await asyncio.wait_for(client.ask(REGISTER), CUT_OFF_MAX_S)
         assert answer["data"] is None
