@@ -24,8 +24,8 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
-serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in an empty log
-	$(BIN)/igob serve --demo
+serve: $(VENV)/.run  ## run the city on the embedded database, with demo data in an empty log; PORT=8001 for another port
+	$(BIN)/igob serve --demo$(if $(PORT), --port $(PORT))
 
 test: $(VENV)/.dev  ## every test that needs Python and make alone
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)

@@ -7,6 +7,7 @@ from cyclopts import App
 
 from infra.cli import bench, database, imports, projections
 from infra.cli.demo import demo
+from infra.cli.request import request
 from infra.cli.scheduler import scheduler
 from infra.cli.schema import schema
 from infra.cli.serve import serve
@@ -15,7 +16,7 @@ from infra.running.terminating import TERMINATED
 from infra.running.version import VERSION
 
 app = App(name="igob", help="iGob Core: the transactional core of a city.", version=VERSION)
-for command in (serve, demo, scheduler, token, schema, database.app, projections.app, imports.app, bench.app):
+for command in (serve, demo, scheduler, token, request, schema, database.app, projections.app, imports.app, bench.app):
     app.command(command)
 
 

@@ -20,13 +20,16 @@ Hospitals = Annotated[
 ServicePoints = Annotated[
     list[str] | None, Parameter(help="A service point where a counter clerk works; may be repeated.", negative="")
 ]
-Roles = Annotated[list[str] | None, Parameter(negative="")]
+Roles = Annotated[
+    list[str] | None, Parameter(help="Role of the login; may be repeated, see docs/access.md.", negative="")
+]
+Identity = Annotated[str, Parameter(help="A citizen's identity number.")]
 
 
 def token(
     *,
     role: Roles = None,
-    identity: str = "",
+    identity: Identity = "",
     hospital: Hospitals = None,
     service_point: ServicePoints = None,
     subject: str = "developer",
@@ -36,35 +39,46 @@ def token(
 ) -> None:
     """Print a token signed with this installation's development key. It is valid on this machine only.
 
+    Without a role or an identity the role is `developer`, which may do everything.
+
     Parameters
     ----------
-    role:
-        Role of the bearer; may be repeated, see docs/access.md. Without a role or an identity the role is
-        `developer`, which may do everything.
-    identity:
-        A citizen's identity number.
     subject:
         The login.
     client:
         The program to which the token is issued.
     """
+    with plain_errors():
+        login = login_of(role, identity, hospital, service_point, subject=subject, client=client)
+        sys.stdout.write(signed(login, settings_of(data_dir), hours) + "\n")
+
+
+def login_of(
+    role: list[str] | None,
+    identity: str,
+    hospital: list[str] | None,
+    service_point: list[str] | None,
+    *,
+    subject: str,
+    client: str = "igob",
+) -> "Login":
+    """The login of these options. Raises SettingError for one that a server would refuse without a reason."""
     from infra.gateways.keys import Login
 
-    roles = role if role is not None else ([] if identity else ["developer"])
     login = Login(
         subject=subject,
-        roles=roles,
+        roles=role if role is not None else ([] if identity else ["developer"]),
         identity=identity,
         hospitals=hospital or (),
         service_points=service_point or (),
         client=client,
     )
-    with plain_errors():
-        _check_login(login)
-        sys.stdout.write(_signed(login, settings_of(data_dir), hours) + "\n")
+    _check_login(login)
+    return login
 
 
-def _signed(login: "Login", settings: Settings, hours: float) -> str:
+def signed(login: "Login", settings: Settings, hours: float) -> str:
+    """A token for the login, signed with this installation's development key. Raises SettingError."""
     from datetime import UTC, datetime, timedelta
 
     from infra.gateways.keys import development_token

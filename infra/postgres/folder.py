@@ -18,7 +18,7 @@ from infra.postgres.account import EmbeddedError, user_name
 POLL_S = 0.02
 HOLDER_NAME_WAIT_S = 2.0  # a holder writes its name right after it has the lock
 # Everything that is ever in such a folder, and what a new file system has in its top folder.
-OUR_FILES = re.compile(r"pg|pg\.new\..*|socket|postgres\.log(\.1)?|lock|users|keep|secret(\..*)?|lost\+found")
+OUR_FILES = re.compile(r"pg|pg\.new\..*|socket|postgres\.log(\.1)?|lock|address|users|keep|secret(\..*)?|lost\+found")
 # Folders that other programs rely on, even while empty: they must not be closed.
 TOP_FOLDERS = ("home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "usr/local", "var", "var/lib")
 SYSTEM_FOLDERS = {Path("/"), *(Path("/", name) for name in TOP_FOLDERS)}

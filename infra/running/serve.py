@@ -5,6 +5,7 @@ Each part is a process of its own, forked from this one and started again when i
 docs/adr/0019-parts-are-forked.md. The workers share one listening socket.
 """
 
+import errno
 import gc
 import json
 import mmap
@@ -21,6 +22,7 @@ from importlib import import_module
 
 from infra.postgres.database import running_database
 from infra.postgres.embedded import EmbeddedPostgres
+from infra.running.address import address_kept
 from infra.running.forking import STOPPING
 from infra.running.part import SERVED_BY, server_is_gone
 from infra.running.parts import RESTART_PAUSE_S, Part, Parts
@@ -33,6 +35,7 @@ READY_POLL_S = 0.05
 READY_TIMEOUT_S = 5
 VIEWS_WAIT_S = 10  # after a start read models have little to catch up with, unless they are new
 CONNECTIONS_MAX = 5_000  # of a worker, without WebSockets; further ones get 503
+PORT_MAX = 65_535
 BACKLOG_MAX = 1_024  # connections waiting to be accepted
 OTHER_FILES_MAX = 3_000  # of a worker: WebSockets, connections to the database, the program itself
 
@@ -78,10 +81,11 @@ def serve(
         # The parts are separate processes, which read the settings from the environment.
         os.environ[f"{PREFIX}DATA_DIR"] = str(settings.data_dir.absolute())
         os.environ[SERVED_BY] = str(os.getpid())
+        url = _url(host, port)
         with running_database(settings, "igob serve", say, alone=True) as server, shared_folder():
             prepare()
-            url = _url(host, port)
-            _run_parts(server, listening, workers, say, url=url, explorable=settings.explorable)
+            with address_kept(settings.data_dir, url):
+                _run_parts(server, listening, workers, say, url=url, explorable=settings.explorable)
 
 
 def _run_parts(
@@ -236,4 +240,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG_MAX)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)  # str(error) repeats the address
+        if error.errno == errno.EADDRINUSE:
+            other = port + 1 if port < PORT_MAX else port - 1
+            reason += f". Choose another port with --port {other}, or with make serve PORT={other}"
         raise SettingError(f"can't listen on {_url(host, port).removeprefix('http://')}: {reason}") from error

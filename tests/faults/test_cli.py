@@ -237,7 +237,10 @@ def test_a_taken_port_is_named_with_its_host(folder: Path) -> None:
         port = taken.getsockname()[1]
         refused = igob("serve", "--host", "localhost", "--port", str(port), "--data-dir", str(folder))
     assert refused.returncode == 1
-    assert refused.stderr == f"igob: can't listen on 127.0.0.1:{port}: Address already in use\n"
+    assert refused.stderr == (
+        f"igob: can't listen on 127.0.0.1:{port}: Address already in use."
+        f" Choose another port with --port {port + 1}, or with make serve PORT={port + 1}\n"
+    )
 
 
 @pytest.mark.parametrize("first_day", ["2020-01-01", "9999-12-30"])

@@ -1,74 +1,129 @@
-"""The README's first booking, its lines as they stand, against `igob serve --demo`."""
+"""The README's first booking and first turn: its shell blocks as they are, against `igob serve --demo`."""
 
 import json
 import re
 import shlex
 import subprocess
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from graphql import parse, validate
+
+from api.graphql.schema import schema
 from tests.serving import CHECKOUT, IGOB, environment, serving
 
-README_ADDRESS = "http://127.0.0.1:8000"
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = sorted((CHECKOUT / "examples").glob("*.graphql"))
+BOOKING, TURN = "## The first booking\n", "## A turn in a line\n"
 
 
-def first_booking(heading: str = "## The first booking") -> str:
-    """The shell lines of that section."""
-    section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition(heading)[2]
-    found = re.search("```sh\n(.*?)```", section, re.DOTALL)
-    assert found
-    return found[1]
+def blocks(heading: str, language: str = "sh") -> list[str]:
+    """The code blocks of a section."""
+    section = README.partition(heading)[2].partition("\n## ")[0]
+    return re.findall(f"```{language}\n(.*?)```", section, re.DOTALL)
 
 
-def test_the_first_booking_works_as_written(tmp_path: Path) -> None:
-    with serving(tmp_path / "city", "--demo", as_a_shell_does=True) as server:
-        # Another server may have the README's port while tests run: the address is all that is changed.
-        lines = first_booking().replace(README_ADDRESS, server.url())
-        found, held, booked, refused, hidden, _, *again = answers(lines + lines)
-        assert again == [held, booked, refused, hidden]
-        judge(found, held, booked, refused)
-        assert hidden == {"patient": None}
-        time.sleep(1.1)  # RUN counts seconds
-        *other, taken, called, seen = answers(lines + first_booking("## A turn in the line"))
-    judge_turn(taken["takeTurn"], called["callNext"], seen)
-    judge(*other[:4])
-    assert other[2]["bookAppointment"]["appointment"]["id"] != booked["bookAppointment"]["appointment"]["id"]
-
-
-def answers(lines: str) -> list[Any]:
-    """What a shell of its own prints for these lines."""
-    lines = lines.replace(".venv/bin/igob", shlex.join(IGOB))
-    ran = subprocess.run(
-        ["sh", "-e"], input=lines, capture_output=True, text=True, timeout=60, check=True, env=environment()
+def run(lines: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the lines in a new shell, in which `igob` is the program under test and uses the data folder."""
+    lines = f'igob() {{ {shlex.join(IGOB)} "$@"; }}\n{lines}'
+    return subprocess.run(
+        ["sh"],
+        input=lines,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=environment(IGOB_DATA_DIR=str(folder)),
     )
-    return [json.loads(line)["data"] for line in ran.stdout.split("\n") if line]
 
 
-def judge(found: Any, held: Any, booked: Any, refused: Any) -> None:
-    """A free slot was found, held and booked for one, and refused to the other with alternatives."""
-    assert found["agendas"]["nodes"][0]["slots"]["nodes"]
-    assert held["holdSlot"]["errors"] == []
-    assert held["holdSlot"]["hold"]["heldUntil"]
+def printed(lines: str, folder: Path, *, errors: int = 0) -> list[Any]:
+    """The JSON that the lines print, in a new shell. So many requests may have errors."""
+    ran = run(lines, folder)
+    assert ran.stderr.count("\n") == errors, ran.stderr
+    return list(_documents(ran.stdout))
+
+
+def _documents(text: str) -> Iterator[Any]:
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        found, end = decoder.raw_decode(text)
+        yield found
+        text = text[end:]
+
+
+@pytest.mark.timeout(480)  # forty programs one after another
+def test_both_sections_work_in_any_shell_and_again(tmp_path: Path) -> None:
+    folder = tmp_path / "city"
+    with serving(folder, "--demo", as_a_shell_does=True) as server:
+        server.url()
+        first = judge_booking(printed("".join(blocks(BOOKING)), folder, errors=1))
+        assert judge_turn(printed("".join(blocks(TURN)), folder)) == "A-001"
+        *lines, cancel = blocks(BOOKING)
+        another = "igob request examples/book.graphql --identity 4820193-1A agenda=$AGENDA patient=$ANA"
+        *others, conflict, cancelled = printed(
+            "".join([*lines, f"{another} key=another slot=$((SLOT + 1))\n", cancel]), folder, errors=1
+        )
+        second = judge_booking([*others, cancelled])
+        assert second != first
+        (error,) = conflict["bookAppointment"]["errors"]
+        assert error["appointment"] == {"id": second}
+        assert judge_turn(printed("".join(blocks(TURN)), folder)) == "A-002"
+    stopped = run("igob request examples/me.graphql", folder)
+    assert (stopped.returncode, stopped.stdout) == (1, "")
+    assert stopped.stderr.startswith(f"igob: no server uses {folder}: start one with `make serve`")
+
+
+def judge_booking(responses: list[Any]) -> str:
+    """The slot is booked for Ana, and refused to Luis; the appointment's id."""
+    ana, luis, free, booked, refused, hidden, cancelled = responses
+    for registered in (ana, luis):
+        assert registered["registerPerson"]["errors"] == []
+        assert registered["registerPerson"]["person"]["id"]
+    assert free["availability"]["nextFree"]["agenda"]["id"]
     assert booked["bookAppointment"]["errors"] == []
-    assert booked["bookAppointment"]["appointment"]["state"] == "BOOKED"
+    appointment = booked["bookAppointment"]["appointment"]
+    assert appointment["state"] == "BOOKED"
     (error,) = refused["bookAppointment"]["errors"]
-    assert error["__typename"] == "SlotTaken"
-    assert len(error["alternatives"]) == 3
+    assert refused["bookAppointment"]["appointment"] is None
+    assert set(error) == {"message", "alternatives"}
+    assert hidden == {"patient": None}
+    assert cancelled["cancelAppointment"] == {
+        "appointment": {"id": appointment["id"], "state": "CANCELLED"},
+        "errors": [],
+    }
+    return str(appointment["id"])
 
 
-def judge_turn(taken: Any, called: Any, seen: Any) -> None:
-    """The turn was the line's first, was called, and is on the board."""
-    assert taken["errors"] == called["errors"] == []
-    assert (taken["turn"]["number"], taken["turn"]["state"], taken["turn"]["ahead"]) == ("A-001", "WAITING", 0)
-    assert called["turn"] == {"number": "A-001", "state": "CALLED", "counter": 1}
-    assert seen["line"] == {
-        "waiting": 0, "countersOpen": 4, "lastCalls": [{"number": "A-001", "counter": 1}], "next": [],
-    }  # fmt: skip
-    assert (seen["turn"]["state"], seen["turn"]["counter"]) == ("CALLED", 1)
+def judge_turn(responses: list[Any]) -> str:
+    """The turn is called and is on the board; its number."""
+    taken, called, board, left = responses
+    assert taken["takeTurn"]["errors"] == called["callNext"]["errors"] == left["leaveLine"]["errors"] == []
+    number = taken["takeTurn"]["turn"]["number"]
+    assert (taken["takeTurn"]["turn"]["state"], taken["takeTurn"]["turn"]["ahead"]) == ("WAITING", 0)
+    assert called["callNext"]["turn"] == {"number": number, "state": "CALLED", "counter": 1}
+    assert board["line"]["waiting"] == 0
+    assert {"number": number, "counter": 1} in board["line"]["lastCalls"]
+    assert left["leaveLine"]["turn"] == {"number": number, "state": "LEFT"}
+    return str(number)
 
 
-def test_the_makefile_serves_where_the_readme_says(tmp_path: Path) -> None:
-    recipe = subprocess.run(["make", "-n", "serve"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    assert "igob serve --demo\n" in recipe
-    assert README_ADDRESS in first_booking()
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_is_valid_and_used(example: Path) -> None:
+    assert validate(schema._schema, parse(example.read_text(encoding="utf-8"))) == []
+    assert f"examples/{example.name} " in "".join(blocks(BOOKING) + blocks(TURN))
+
+
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    assert blocks(BOOKING, "graphql") == [(CHECKOUT / "examples" / "book.graphql").read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize(("given", "command"), [((), "--demo"), (("PORT=8001",), "--demo --port 8001")])
+def test_the_makefile_serves_where_the_readme_says(given: tuple[str, ...], command: str) -> None:
+    recipe = subprocess.run(["make", "-n", "serve", *given], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert recipe.stdout.endswith(f"igob serve {command}\n")
+    assert " ".join(["make serve", *given]) in README.partition("## Start\n")[2].partition("\n## ")[0]
+    assert "http://127.0.0.1:8000" in README
