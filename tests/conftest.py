@@ -20,6 +20,7 @@ from infra.log.log import Log
 from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.views import Views
 from infra.running.secret import Secret
+from tests.clusters import prepare
 from tests.towns import Town, Towns
 
 # A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.
@@ -57,7 +58,8 @@ def server() -> Iterator[EmbeddedPostgres]:
         # Nothing of it has to outlive the machine. What a killed process leaves behind is the same without them.
         patch.setitem(infra.postgres.embedded.SETTINGS, "fsync", "off")
         patch.setitem(infra.postgres.embedded.SETTINGS, "full_page_writes", "off")
-        postgres = EmbeddedPostgres(Path(folder) / "igob", bin_dir=Path(binaries) if binaries else None)
+        place = Path(folder) / "igob"
+        postgres = EmbeddedPostgres(place if binaries else prepare(place), bin_dir=Path(binaries) if binaries else None)
         with postgres.hold("tests"):
             postgres.start()
             patch.undo()

@@ -24,9 +24,15 @@ import msgspec
 from infra.running.forking import Forked, fork
 
 CHECKOUT = Path(__file__).parents[1]
-IMPORTED = (
+EVERYTHING = (
     "infra.cli.main", "infra.cli.parts.projector", "infra.cli.parts.scheduler", "api.http.worker", "infra.demo.demo",
     "infra.running.serve",
+)  # fmt: skip
+# Without our modules it shows when a subcommand does not import one of them that it needs.
+LIBRARIES = (
+    "asyncio", "cyclopts", "rich.console", "rich.progress", "msgspec", "orjson", "psutil", "psycopg", "psycopg_pool",
+    "structlog", "prometheus_client", "httpx", "joserfc.jwt", "cryptography.hazmat.primitives.ciphers.aead",
+    "standardwebhooks", "graphql", "strawberry.federation", "fastapi", "uvicorn",
 )  # fmt: skip
 REQUEST_BYTES_MAX = 128 * 1024
 STATUS_BYTES_MAX = 32
@@ -44,15 +50,20 @@ class Request(msgspec.Struct):
 class Program:
     """A running `igob`, like a `subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        reading, writing = os.pipe()
-        self.stderr = os.fdopen(reading)
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        outputs: tuple[int, int],
+        imported: Sequence[str] = EVERYTHING,
+    ) -> None:
+        """`outputs` are the descriptors of its stdout and stderr."""
         self.returncode: int | None = None
         self._told, telling = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with telling, Path(os.devnull).open("wb") as nowhere:
+        with telling:
             request = msgspec.msgpack.encode(Request(arguments, environment))
-            socket.send_fds(_nursery(), [request], [nowhere.fileno(), writing, telling.fileno()])
-        os.close(writing)
+            socket.send_fds(_nursery(imported), [request], [*outputs, telling.fileno()])
         self.pid = int(self._told.recv(STATUS_BYTES_MAX))
 
     def wait(self, timeout: float | None = None) -> int:
@@ -81,10 +92,10 @@ class Program:
 
 
 @cache
-def _nursery() -> socket.socket:
-    """To the process that forks programs, which ends when this socket is closed."""
+def _nursery(imported: Sequence[str]) -> socket.socket:
+    """To the process that imported these modules and forks programs, and ends when this socket is closed."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    code = f"from tests.programs import fork_programs; fork_programs({its.fileno()})"
+    code = f"from tests.programs import fork_programs; fork_programs({its.fileno()}, {imported})"
     with its:
         process = subprocess.Popen(
             [sys.executable, "-c", code], cwd=CHECKOUT, pass_fds=[its.fileno()], start_new_session=True
@@ -94,10 +105,10 @@ def _nursery() -> socket.socket:
     return ours
 
 
-def fork_programs(asked_fd: int) -> None:
+def fork_programs(asked_fd: int, imported: Sequence[str]) -> None:
     """Start a program for each request, and tell its end, until nobody can ask any more."""
     gc.disable()
-    for module in IMPORTED:
+    for module in imported:
         import_module(module)
     gc.freeze()
     gc.enable()

@@ -1,19 +1,16 @@
 """`igob serve` as a real program with real clients, for tests that kill parts of it."""
 
-import atexit
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,13 +20,14 @@ import psutil
 
 from bench.login import SECRET, bearer
 from infra.cli.main import app
-from infra.postgres.embedded import EmbeddedPostgres
 from tests import programs
-from tests.programs import Program
+from tests.clusters import prepare
+from tests.programs import LIBRARIES, Program
 
 IGOB = [sys.executable, "-c", "from infra.cli.main import main; main()"]
 CHECKOUT = programs.CHECKOUT
 READY_S = 60
+IGOB_TIMEOUT_S = 120
 STOP_S = 50  # longer than the server waits for a worker before it kills it
 
 
@@ -43,15 +41,23 @@ def environment(**more: str) -> dict[str, str]:
 
 def igob(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a subcommand to its end."""
-    return subprocess.run(
-        [*IGOB, *arguments],
-        cwd=CHECKOUT,
-        env=environment(**settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return ran(arguments, environment(**settings))
+
+
+def ran(arguments: Sequence[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """An `igob` that ran to its end, in a process that had imported the libraries already, but nothing of ours."""
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        outputs = stdout.fileno(), stderr.fileno()
+        program = Program(arguments, environment, outputs=outputs, imported=LIBRARIES)
+        try:
+            status = program.wait(IGOB_TIMEOUT_S)
+        except BaseException:
+            program.kill()
+            program.wait()
+            raise
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(arguments, status, stdout.read(), stderr.read())
 
 
 def igob_here(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
@@ -68,27 +74,6 @@ def igob_here(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return subprocess.CompletedProcess(arguments, status, stdout.getvalue(), stderr.getvalue())
-
-
-@cache
-def _template() -> Path:
-    """A data folder whose database is empty and stopped; made once per process that runs tests."""
-    root = Path(tempfile.mkdtemp(prefix="igob-template-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    database = EmbeddedPostgres(root / "city", say=lambda _: None)
-    database.start()
-    database.stop()
-    return database.folder
-
-
-def prepare(folder: Path) -> Path:
-    """Copy an empty database to a new data folder, which takes a fifth of the time of creating it. Returns the folder.
-
-    It is not migrated: that is left to the program. A folder that exists is not changed.
-    """
-    if not folder.exists():
-        subprocess.run(["cp", "-a", _template(), folder], check=True)
-    return folder
 
 
 def called(processes: Iterable[psutil.Process], word: str) -> list[psutil.Process]:
@@ -112,20 +97,23 @@ class Serving:
     ) -> None:
         words, own = ["serve", "--port", str(port), *arguments], environment(**settings or {})
         self.process: subprocess.Popen[str] | Program
+        reading, writing = os.pipe()
+        self._stderr = os.fdopen(reading)
         if as_a_shell_does:
             self.process = subprocess.Popen(
-                [*IGOB, *words], cwd=CHECKOUT, env=own, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                [*IGOB, *words], cwd=CHECKOUT, env=own, stderr=writing, stdout=subprocess.DEVNULL,
                 text=True, start_new_session=True,
             )  # fmt: skip
         else:
-            self.process = Program(words, own)
+            with Path(os.devnull).open("wb") as nowhere:
+                self.process = Program(words, own, outputs=(nowhere.fileno(), writing))
+        os.close(writing)
         self.said: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        for line in self._stderr:
             self.said.append(line.rstrip())
 
     @property
@@ -156,8 +144,7 @@ class Serving:
             left = [child.cmdline() for child in psutil.Process(self.process.pid).children(recursive=True)]
             raise AssertionError(f"it does not stop; {left} are left, and it said {self.output[-2_000:]}") from None
         self._reader.join(STOP_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._stderr.close()
         return status
 
     def kill_everything(self, folder: Path) -> None:

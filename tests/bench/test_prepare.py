@@ -10,7 +10,8 @@ import pytest
 
 from bench.login import bearer
 from bench.prepare import City, lines, main
-from tests.serving import Serving, prepare
+from tests.clusters import prepare
+from tests.serving import Serving
 
 BOOK = """mutation ($input: BookAppointmentInput!) {
   bookAppointment(input: $input) { appointment { id } errors { code } } }"""

@@ -19,8 +19,9 @@ import pytest
 
 from bench.login import DEVELOPER, bearer
 from infra.gateways.keys import Login
+from tests.clusters import prepare
 from tests.following import Ward
-from tests.serving import Home, Serving, prepare
+from tests.serving import Home, Serving
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from api.graphql.schema import schema
 from bench.login import bearer
+from tests.clusters import prepare
 from tests.following import Ward
-from tests.serving import Serving, prepare
+from tests.serving import Serving
 
 EXAMPLES = 12  # of each root field
 EXAMPLES_LONG = 100

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from api.graphql.engine.trusted import document_id
-from tests.serving import Serving, prepare
+from tests.clusters import prepare
+from tests.serving import Serving
 
 PROGRAM = Path(__file__).parent / "persisted_queries"
 TRUSTED = "query Trusted { __typename }"

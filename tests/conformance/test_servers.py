@@ -20,8 +20,9 @@ from bench.login import SECRET, bearer
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.secret import Secret
+from tests.clusters import prepare
 from tests.following import AGENDA, Ward, follower, open_socket
-from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get, prepare
+from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get
 
 pytestmark = pytest.mark.anyio
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from infra.postgres.embedded import EmbeddedPostgres
+from tests.clusters import prepare
 from tests.install_extras import debian_postgres
-from tests.serving import prepare
 
 
 @pytest.fixture(scope="module", params=["wheel", pytest.param("debian", marks=pytest.mark.long)])

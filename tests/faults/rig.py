@@ -25,8 +25,9 @@ from bench.login import DEVELOPER, SECRET, bearer
 from infra.gateways.keys import DEVELOPMENT_ISSUER
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.running.secret import Secret
+from tests.clusters import prepare
 from tests.faults.truth import Row, check_laws, read_log, written_by
-from tests.serving import Serving, called, postmaster_of, prepare
+from tests.serving import Serving, called, postmaster_of
 
 PEOPLE = 80
 AGENDAS_PER_ROUND = 60  # more than can be booked while a fault lasts

@@ -26,7 +26,8 @@ from api.http.sockets import INIT_TIMEOUT_S
 from api.http.worker import WEBSOCKET_BYTES_MAX
 from bench.login import bearer
 from tests.api.engine.test_limits import doubling, nested
-from tests.serving import Serving, prepare
+from tests.clusters import prepare
+from tests.serving import Serving
 
 ASK_EVERY_S = 0.05
 WAIT_MAX_S = 5  # of an honest client, on a machine that is busy otherwise

@@ -30,8 +30,9 @@ from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.running import serve
 from infra.running.secret import Secret
 from infra.running.settings import Settings
+from tests.clusters import prepare
 from tests.faults.rig import wait_for
-from tests.serving import CHECKOUT, IGOB, environment, igob, igob_here, postmaster_of, prepare
+from tests.serving import CHECKOUT, IGOB, environment, igob, igob_here, postmaster_of
 
 WAIT_S = 60
 HEADER = "hospital,specialty,practitioner,date,start,end,minutes"

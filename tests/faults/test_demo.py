@@ -17,7 +17,8 @@ from infra.log.core import open_core
 from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.running.settings import Settings
 from tests.city import hospital, key
-from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, igob_here, prepare
+from tests.clusters import prepare
+from tests.serving import CHECKOUT, IGOB, Serving, environment, igob, igob_here
 
 SECRET = {"IGOB_SECRET": "5e" * 32}
 WAIT_S = 60

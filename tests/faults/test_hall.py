@@ -18,11 +18,12 @@ from bench.login import bearer
 from bench.race import register
 from domain.calendar import local_date
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
+from tests.clusters import prepare
 from tests.crowd import crowd
 from tests.faults.test_serve import wait_until_ready
 from tests.faults.truth import read_log
 from tests.following import BOARD, SHOWN, TOLD_TIMEOUT_S, follower
-from tests.serving import READY_S, Serving, gql, prepare
+from tests.serving import READY_S, Serving, gql
 
 pytestmark = pytest.mark.timeout(600)  # of which LINE_LASTS at most is waited for midnight in La Paz
 OPENS_IN_S = 2.5

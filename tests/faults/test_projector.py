@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +19,12 @@ from projections.appointments.availability import free_by_day
 from projections.engine.generations import Places
 from projections.engine.runner import verify
 from tests.city import AGENDA, DAY, agenda, booking, hospital, key
+from tests.clusters import prepare
 from tests.conftest import SECRET
 from tests.faults.test_own_database import url
+from tests.programs import Program
 from tests.projecting import Projector, decode, projector
-from tests.serving import CHECKOUT, IGOB, environment, igob, igob_here, prepare
+from tests.serving import environment, igob, igob_here
 from tests.towns import Town
 
 PRACTITIONERS = [f"p-{n:02d}" for n in range(1, 9)]
@@ -35,11 +35,9 @@ BEFORE = datetime(2027, 1, 4, tzinfo=UTC)
 
 
 @contextmanager
-def projecting(town: Town, server: EmbeddedPostgres) -> Iterator["subprocess.Popen[bytes]"]:
+def projecting(town: Town, server: EmbeddedPostgres) -> Iterator[Program]:
     settings = {"IGOB_DATABASE_URL": url(server, APPLICATION), "IGOB_SECRET": SECRET.hex(), "IGOB_SCHEMA": town.schema}
-    process = subprocess.Popen(
-        [*IGOB, "projections", "run"], cwd=CHECKOUT, env=environment(**settings), stderr=sys.stderr
-    )
+    process = Program(["projections", "run"], environment(**settings), outputs=(1, 2))
     try:
         yield process
     finally:

@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,9 +24,10 @@ from infra.postgres.embedded import APPLICATION
 from tests.city import TODAY, key
 from tests.conftest import SECRET, Clock
 from tests.faults.rig import wait_for
+from tests.programs import Program
 from tests.projecting import projector
 from tests.receiving import Receiver, receiving
-from tests.serving import CHECKOUT, IGOB, environment
+from tests.serving import environment
 from tests.towns import Town
 from tests.waiting_log import OPENS_AT, open_line, take
 
@@ -40,11 +39,11 @@ DELIVERIES = """{ deliveries(webhook: "sms", first: 9) { nodes { kind state atte
 
 
 @contextmanager
-def running(town: Town, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+def running(town: Town, *arguments: str) -> Iterator[Program]:
     """One of the parts of `igob serve`, on the town."""
     database = f"postgresql://{APPLICATION}@/igob?host={town.application_parameters['host']}"
     settings = {"IGOB_DATABASE_URL": database, "IGOB_SECRET": SECRET.hex(), "IGOB_SCHEMA": town.schema}
-    process = subprocess.Popen([*IGOB, *arguments], cwd=CHECKOUT, env=environment(**settings), stderr=sys.stderr)
+    process = Program(arguments, environment(**settings), outputs=(1, 2))
     try:
         yield process
     finally:
@@ -52,7 +51,7 @@ def running(town: Town, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
-def scheduling(town: Town) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+def scheduling(town: Town) -> AbstractContextManager[Program]:
     return running(town, "scheduler")
 
 

@@ -33,9 +33,10 @@ from infra.imports.table import FileRefused, Row, parse
 from infra.log.core import Core
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
+from tests.clusters import prepare
 from tests.conftest import Clock
 from tests.examples import examples
-from tests.serving import igob_here, prepare
+from tests.serving import igob_here, ran
 from tests.towns import Town
 
 DAY = date(2027, 1, 5)
@@ -434,11 +435,8 @@ class TestImporting:
         assert report == Report(error=importing.INTERRUPTED)
 
 
-def igob(*words: str | Path, **more: Any) -> "subprocess.CompletedProcess[str]":
-    command_line = [*CLI, *map(str, words)]
-    return subprocess.run(
-        command_line, capture_output=True, text=True, check=False, timeout=CLI_LIMIT_S, env=environment(), **more
-    )
+def igob(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+    return ran([str(word) for word in words], environment())
 
 
 def environment() -> dict[str, str]:

@@ -29,6 +29,7 @@ from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.folder import FolderHeld
 from infra.postgres.process import alive
 from infra.running.settings import Settings
+from tests.clusters import prepare
 
 ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[3]
@@ -154,10 +155,7 @@ def absent(tmp_path: Path, said: Said) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    database = EmbeddedPostgres(tmp_path_factory.mktemp("template") / "igob")
-    database.start()
-    database.stop()
-    return database.folder
+    return prepare(tmp_path_factory.mktemp("template") / "igob")
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.postgres.scrub import Scrubbed, ScrubError, scrub
 from infra.running.settings import Settings
 from tests.city import key, opaque, person
-from tests.serving import igob, prepare
+from tests.clusters import prepare
+from tests.serving import igob
 from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
