@@ -200,7 +200,7 @@ async def test_remote_clients_are_refused_on_any_interface(app: Application, add
     answer = await asked.by(address)
     assert answer.status == (200 if served else 403)
     if not served:
-        assert "Without an identity provider" in json.loads(answer.body)["errors"][0]["message"]
+        assert "Sin un proveedor de identidad" in json.loads(answer.body)["errors"][0]["message"]
     shaken = await Asked(app, type="websocket", scheme="ws", subprotocols=[]).by(address)
     assert shaken.types == (["websocket.accept", "websocket.close"] if served else ["websocket.close"])
 
