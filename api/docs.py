@@ -1,7 +1,7 @@
 """The generated parts of docs/: the schema, who may use which field, and all refusals. `make docs` writes them, and
-for the explorer the error types of each mutation.
+for the explorer the error types of each mutation. It also adds new descriptions to the catalogue of translations.
 
-`python -m api.docs --check` writes nothing, and fails if one of them is out of date.
+`python -m api.docs --check` writes nothing, and fails if one of them is out of date, or a description has no Spanish.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import api.app  # noqa: F401 (it declares refusals too)
+from api.descriptions import CATALOGUE, descriptions, read, untranslated, updated
 from api.graphql.access import table
 from api.graphql.schema import FIELDS, schema
 from api.raised import error_types_of, raised_by
@@ -27,6 +28,7 @@ def pages() -> dict[Path, str]:
         DOCS / "access.md": _filled(DOCS / "access.md", [table({name: field.who for name, field in FIELDS.items()})]),
         ERROR_TYPES: _error_types(),
         DOCS / "refusals.md": _filled(DOCS / "refusals.md", [_by_mutation(), _by_code()]),
+        CATALOGUE: str(updated(read(), descriptions(schema._schema))),
     }
 
 
@@ -36,15 +38,17 @@ def stale() -> list[Path]:
 
 
 def main() -> None:
-    old = stale()
-    if "--check" in sys.argv[1:]:
-        if old:
-            sys.exit(
-                f"run `make docs`: {', '.join(str(page.relative_to(DOCS.parent)) for page in old)} is not up to date"
-            )
-        return
-    for page, text in pages().items():
+    old, check = stale(), "--check" in sys.argv[1:]
+    if check and old:
+        names = ", ".join(str(page.relative_to(DOCS.parent)) for page in old)
+        sys.exit(f"run `make docs`: {names} is not up to date")
+    for page, text in pages().items() if not check else ():
         page.write_text(text, encoding="utf-8")
+    if missing := untranslated(read()):
+        message = "\n  ".join([f"translate in {CATALOGUE.relative_to(DOCS.parent)}:", *missing])
+        if check:
+            sys.exit(message)
+        sys.stderr.write(f"{message}\n")
 
 
 def _filled(page: Path, parts: list[str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from graphql import build_schema, get_introspection_query
 
 from api.descriptions import descriptions, read, untranslated, updated
+from api.graphql.schema import schema
 from tests.api.conftest import Client
 
 CODE = re.compile(r"`[^`]+`")
@@ -44,14 +45,20 @@ def test_the_same_catalogue_is_written_for_the_same_texts() -> None:
     assert str(updated(read(), texts)) == str(read())
 
 
+def test_every_description_of_the_schema_is_translated() -> None:
+    texts = descriptions(schema._schema)
+    assert [entry.msgid for entry in read()] == [*texts], "run: make docs"
+    assert untranslated(read()) == []
+
+
 def test_every_element_with_a_text_is_found_once_by_its_coordinate() -> None:
-    schema = build_schema("""
+    small = build_schema("""
       "Questions." type Query { "A line." line("Its id." id: ID, "No use." old: ID @deprecated(reason: "Gone.")): State
       }
       "A state." enum State { "It is open." OPEN @deprecated(reason: "Gone.") CLOSED }
       "Marks a field." directive @marked("Why." reason: String) on FIELD
     """)
-    found = {text: place for text, place in descriptions(schema).items() if "__" not in place}
+    found = {text: place for text, place in descriptions(small).items() if "__" not in place}
     assert {
         "Questions.": "Query",
         "A line.": "Query.line",
