@@ -74,7 +74,14 @@ class OpaqueHint(
 ): ...
 
 
-OPAQUE = pattern(rf"^{_OPAQUE}\Z", OpaqueHint())
+class PersonHint(
+    Hint,
+    es="el identificador de una persona tiene 26 letras y cifras, como mfrggzdfmztwq2lknnwg23tpob",
+    en="a person's id consists of 26 letters and digits, like mfrggzdfmztwq2lknnwg23tpob",
+): ...
+
+
+OPAQUE = pattern(rf"^{_OPAQUE}\Z", PersonHint())
 
 
 class HospitalCodeHint(
@@ -99,9 +106,42 @@ class AgendaHint(
 
 
 AGENDA_NAME = pattern(rf"^{_AGENDA}\Z", AgendaHint())
-DEPENDANT_NAME = pattern(rf"^{_OPAQUE}/{_OPAQUE}\Z", OpaqueHint())
-APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", OpaqueHint())
-SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", SlugHint())
+
+
+class DependantHint(
+    Hint,
+    es="un dependiente se nombra tutor/dependiente, con los identificadores de las dos personas, como "
+    "mfrggzdfmztwq2lknnwg23tpob/nbswy3dpeb3w64tmmqqhe5lomu",
+    en="a dependant is named guardian/dependant, with the ids of the two persons, like "
+    "mfrggzdfmztwq2lknnwg23tpob/nbswy3dpeb3w64tmmqqhe5lomu",
+): ...
+
+
+DEPENDANT_NAME = pattern(rf"^{_OPAQUE}/{_OPAQUE}\Z", DependantHint())
+
+
+class AppointmentHint(
+    Hint,
+    es="el identificador de una cita empieza con el de su agenda, como "
+    "la-merced/2027-01-15/p-0012/mfrggzdfmztwq2lknnwg23tpob: cópielo completo",
+    en="an appointment's id begins with that of its agenda, like "
+    "la-merced/2027-01-15/p-0012/mfrggzdfmztwq2lknnwg23tpob: copy it in full",
+): ...
+
+
+APPOINTMENT_NAME = pattern(rf"^{_AGENDA}/{_OPAQUE}\Z", AppointmentHint())
+
+
+class ServiceHint(
+    Hint,
+    es="el código de un servicio se escribe con minúsculas y cifras unidas por guiones, como catastro, y no puede "
+    "ser una fecha",
+    en="a service's code consists of lower-case letters and digits joined by hyphens, like cadastre, and can't be a "
+    "date",
+): ...
+
+
+SERVICE_CODE = pattern(rf"^{_SERVICE}\Z", ServiceHint())
 
 
 class LineHint(
@@ -112,7 +152,18 @@ class LineHint(
 
 
 LINE_NAME = pattern(rf"^{_LINE}\Z", LineHint())
-TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", OpaqueHint())
+
+
+class TurnHint(
+    Hint,
+    es="el identificador de un turno empieza con el de su fila, como "
+    "sopocachi/catastro/2027-01-15/mfrggzdfmztwq2lknnwg23tpob: cópielo completo",
+    en="a turn's id begins with that of its line, like "
+    "sopocachi/cadastre/2027-01-15/mfrggzdfmztwq2lknnwg23tpob: copy it in full",
+): ...
+
+
+TURN_NAME = pattern(rf"^{_LINE}/{_OPAQUE}\Z", TurnHint())
 
 
 class TextHint(
@@ -142,7 +193,14 @@ def phone_digits(text: str) -> str:
     return text.translate(_PHONE_PUNCTUATION)
 
 
-DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", OpaqueHint())
+class DeliveryHint(
+    Hint,
+    es="una entrega se nombra webhook/posición, como sms-gateway/1607",
+    en="a delivery is named webhook/position, like sms-gateway/1607",
+): ...
+
+
+DELIVERY_NAME = pattern(rf"^{_SLUG}/[1-9][0-9]{{0,17}}\Z", DeliveryHint())
 
 
 class WebhookUrlHint(
@@ -168,6 +226,14 @@ DIGEST = pattern(r"^[0-9a-f]{64}\Z", OpaqueHint())
 _IDS = (OPAQUE, DEPENDANT_NAME, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, DELIVERY_NAME)
 
 
+_CODES = (SLUG, HOSPITAL_CODE, SERVICE_CODE)
+
+
+def is_id_or_code(form: Meta) -> bool:
+    """Whether a text of this form names a thing."""
+    return form in _IDS or form in _CODES
+
+
 def is_id(form: Meta) -> bool:
     """Whether a text of this form always identifies one thing. A slug may also be a word of a list."""
     return form in _IDS
@@ -176,6 +242,11 @@ def is_id(form: Meta) -> bool:
 def fits(form: Meta, text: str) -> bool:
     """Whether a text has this form."""
     return re.search(form.pattern or "", text) is not None
+
+
+def hint_of(form: Meta) -> Hint:
+    """The hint that describes a text of this form."""
+    return HINTS[form.pattern or ""]
 
 
 Kind = Literal["person", "dependant", "agenda", "appointment", "line", "turn", "delivery"]

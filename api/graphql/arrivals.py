@@ -56,14 +56,14 @@ def _too_early(refusal: arrivals.TooEarly, _grant: Grant | None, **common: Any) 
     who=CLERKS_OF_APPOINTMENT,
 )
 async def check_in(info: Info, grant: Grant, input: Input[CheckInInput]) -> CheckInPayload:
-    fields = {"appointment": input.appointment, **({"line": input.line} if input.line else {})}
-    kind = arrivals.CheckInToLine if input.line else attendance.CheckIn
+    fields = {"appointment": input.appointment, **({} if input.line is None else {"line": input.line})}
+    kind = attendance.CheckIn if input.line is None else arrivals.CheckInToLine
     _, outcome = await info.context.perform(
         grant,
         input.idempotency_key,
         fields,
         kind,
-        lambda id: build(kind, **fields, **({"turn": f"{input.line}/{id}"} if input.line else {})),
+        lambda id: build(kind, **fields, **({} if input.line is None else {"turn": f"{input.line}/{id}"})),
     )
     appointment = await appointment_by_id(info, input.appointment)
     turn = await turn_for(info, input.line, input.appointment) if input.line else None
@@ -97,11 +97,11 @@ TakesTurn = TakeTurn | arrivals.TakeTurnByAge | arrivals.TakeTurnForAppointment
 def _wish(input: TakeTurnInput) -> tuple[type[TakesTurn], dict[str, Any]]:
     """The command for this request, and its fields. Raises Rejected."""
     content: dict[str, Any] = {"line": input.line, "channel": input.channel.value}
-    if input.appointment:
-        if input.person or input.reason:
+    if input.appointment is not None:
+        if input.person is not None or input.reason:
             raise InvalidInput(path="appointment", hint=AloneHint())
         return arrivals.TakeTurnForAppointment, content | {"appointment": input.appointment}
-    if input.person and input.reason is PreferenceReason.AGE:
+    if input.person is not None and input.reason is PreferenceReason.AGE:
         return arrivals.TakeTurnByAge, content | {"person": input.person}
     reason = input.reason.value if input.reason else None
     return TakeTurn, content | {"person": input.person, "reason": reason}

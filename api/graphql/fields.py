@@ -4,12 +4,14 @@ A context declares its root fields as functions in its modules, with the decorat
 api/graphql/commands.py). api/graphql/schema.py collects them.
 """
 
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import signature
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import strawberry
+from msgspec import Meta
 from strawberry.types import Info as StrawberryInfo
 
 from api.access.grant import Grant
@@ -21,6 +23,7 @@ from api.graphql.scalars import Position
 from domain.decider import Command
 from domain.decision import DECISIONS
 from domain.errors import Hint, InvalidInput
+from domain.identifiers import is_id_or_code
 
 T = TypeVar("T")
 
@@ -69,7 +72,35 @@ class RootField(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> Any:
         """The type of the answer."""
-        return get_type_hints(self.function, include_extras=True)["return"]
+        return self._hints["return"]
+
+    @property
+    def forms(self) -> dict[str, Meta]:
+        """The forms of ids and codes: of the arguments, or of the fields of a mutation's input.
+
+        An argument declares its form: Annotated[str, SLUG, …]. A field of an input has that of the command's field.
+        """
+        if self.root != "Mutation":
+            return _forms_in(self._hints)
+        given = {one.name for one in dataclasses.fields(get_args(self._hints["input"])[0])}
+        hints: dict[str, Any] = {}
+        for kind in self.commands:
+            hints |= get_type_hints(kind, include_extras=True)
+        return _forms_in({name: hint for name, hint in hints.items() if name in given})
+
+    @property
+    def _hints(self) -> dict[str, Any]:
+        return get_type_hints(self.function, include_extras=True)
+
+
+def _forms_in(hints: Mapping[str, Any]) -> dict[str, Meta]:
+    """The forms of ids and codes among annotations, by name."""
+    found = {}
+    for name, hint in hints.items():
+        for part in (hint, *get_args(hint)):  # also Annotated[…] | None
+            if get_origin(part) is Annotated:
+                found.update((name, one) for one in get_args(part) if isinstance(one, Meta) and is_id_or_code(one))
+    return found
 
 
 class NodeQuery(msgspec.Struct, frozen=True):

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypedDict, TypeVar, c
 
 import strawberry
 from graphql import VariableNode
-from msgspec import Meta
 
 from api.graphql.context import Context
 from api.graphql.engine.live import Change, Concerns, Following, whole_stream
 from api.graphql.engine.request_errors import as_graphql_error
-from api.graphql.fields import Info, refuse
+from api.graphql.fields import Info
 from api.graphql.scalars import Position
 from domain.decider import StreamName
-from domain.errors import Hint, Rejected
-from domain.identifiers import fits
+from domain.errors import Rejected
 from infra.log.submission import ServiceUnavailable
 from infra.postgres.connections import Unavailable
 
@@ -66,7 +64,6 @@ class LiveField(Generic[T]):
     """A subscription that follows an object by its id: the present state, then the state after each change.
 
     Attributes:
-        form: the pattern of ids; another id is refused with `hint`.
         stream: the stream that is followed.
         is_known: whether a state of the stream has the object. If it has not, the refusal is `unknown`.
         is_in_log: whether the log has the object, called if the state does not have it yet.
@@ -74,8 +71,6 @@ class LiveField(Generic[T]):
         concerns: which changes are sent: all of the stream, or those of `one_entity`.
     """
 
-    form: Meta
-    hint: Hint
     unknown: Callable[..., Rejected]
     stream: Callable[[str], StreamName]
     is_known: Callable[[Any, str], bool]
@@ -86,8 +81,6 @@ class LiveField(Generic[T]):
     async def follow(self, info: Info, id: str, after: Position | None) -> AsyncGenerator[T, None]:
         """Yield the messages. Refusals are raised as GraphQLErrors."""
         context = info.context
-        if not fits(self.form, id):
-            refuse(info, "id", self.hint)
         if context.resumes_after is not None:
             after = context.resumes_after
         stream = self.stream(id)

@@ -1,5 +1,6 @@
-"""The guard before every root field: checks the grant, and returns refusals in the form that the root type has."""
+"""The guard before every root field: checks ids and codes, then the grant, and words refusals as the root type does."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from types import CoroutineType
@@ -13,7 +14,8 @@ from api.graphql.context import Context
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.errors import user_error
 from api.graphql.fields import Payload, RootField
-from domain.errors import Rejected
+from domain.errors import InvalidInput, Rejected
+from domain.identifiers import hint_of
 
 Info = GraphQLResolveInfo[Context]
 Refuse = Callable[[Rejected, Context, Grant | None], Any]
@@ -30,11 +32,14 @@ def guarded(field: RootField) -> Resolve:
 
 def _guarded(field: RootField, refuse: Refuse, *, changes: bool) -> Resolve:
     ask, who, takes_grant = field.function, field.who, field.takes_grant
+    find_malformed = _malformed_finder(field)
 
     async def resolve(_source: Any, info: Info, **arguments: Any) -> Any:
         context: Context = info.context
         if changes:
             context.look_anew()
+        if malformed := find_malformed(arguments):
+            return refuse(malformed, context, None)
         grant = await granted(who, context, arguments)
         if grant is None:
             return refuse(_not_allowed(context), context, None)
@@ -45,6 +50,21 @@ def _guarded(field: RootField, refuse: Refuse, *, changes: bool) -> Resolve:
             return refuse(refusal, context, grant)
 
     return resolve
+
+
+def _malformed_finder(field: RootField) -> Callable[[Arguments], InvalidInput | None]:
+    """A function that finds the first malformed id or code of a request."""
+    forms = [(name, re.compile(form.pattern or "").search, hint_of(form)) for name, form in field.forms.items()]
+    is_mutation = field.root == "Mutation"
+
+    def find(arguments: Arguments) -> InvalidInput | None:
+        given = vars(arguments["input"]) if is_mutation else arguments
+        for name, matches, hint in forms:
+            if (value := given.get(name)) is not None and not matches(value):
+                return InvalidInput(path=name, hint=hint)
+        return None
+
+    return find
 
 
 def _followed(field: RootField) -> Resolve:

@@ -13,9 +13,17 @@ from api.access.grant import Grant
 from api.access.identity import ROLES, Role
 from api.graphql.access import Arguments, Scope, Verdict
 from api.graphql.context import Context
-from api.graphql.fields import NODE_QUERIES, Info, Node, query
+from api.graphql.fields import NODE_QUERIES, Info, Node, query, refuse
 from api.graphql.links import Target
+from domain.errors import Hint
 from domain.identifiers import SLUG, fits, kind_of_id
+
+
+class NodeHint(
+    Hint,
+    es="un identificador se copia completo, como hospital:la-merced o la-merced/2027-01-15/p-0012",
+    en="an id is copied in full, like hospital:la-merced or la-merced/2027-01-15/p-0012",
+): ...
 
 
 def target_of(id: str) -> Target | None:
@@ -32,7 +40,7 @@ def _as_its_kind(role: Role) -> Scope:
     def covers(context: Context, arguments: Arguments) -> Verdict:
         target = target_of(str(arguments["id"]))
         if target is None:
-            return True  # no object has such an id
+            return True  # the field refuses it
         found = NODE_QUERIES[target.kind]
         scope = found.field.who.get(role)
         return scope is not None and scope.covers(context, {found.key: target.key})
@@ -51,6 +59,6 @@ async def node(
 ) -> Node | None:
     target = target_of(id)
     if target is None:
-        return None
+        refuse(info, "id", NodeHint())
     found: Node | None = await NODE_QUERIES[target.kind].ask(info, grant, target.key)
     return found

@@ -6,7 +6,6 @@ from datetime import timedelta
 from api.graphql.fields import Info, refuse
 from domain.calendar import local_date
 from domain.errors import Hint
-from domain.identifiers import SLUG, SlugHint, fits
 
 BEHIND = (
     " `extensions.freshness` says how far the answer is behind the log. With `atLeast`, the query waits at most a few"
@@ -35,10 +34,3 @@ def period(first: Date | None, last: Date | None, info: Info, *, days: int, days
     if not 0 <= (end - begin).days < days_max:
         refuse(info, "to", DaysHint(limit=days_max))
     return begin, end
-
-
-def code(value: str | None, path: str, info: Info) -> str | None:
-    """A code, if the query has one. Raises a GraphQLError if it is invalid."""
-    if value is not None and not fits(SLUG, value):
-        refuse(info, path, SlugHint())
-    return value

@@ -18,6 +18,7 @@ from api.graphql.scalars import Instant, Position
 from domain.appointments import agenda as domain
 from domain.appointments import availability, publishing
 from domain.decider import build
+from domain.identifiers import AGENDA_NAME
 from projections.engine.keyset import Order
 
 
@@ -130,7 +131,7 @@ def published_to_graphql(agenda: availability.PublishedAgenda, now: datetime) ->
 
 @node_query("agenda", "An agenda by id; null if it was not published.", who=EVERYBODY)
 async def agenda(
-    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="hospital/date/practitioner")]
+    info: Info, id: Annotated[strawberry.ID, AGENDA_NAME, strawberry.argument(description="hospital/date/practitioner")]
 ) -> Agenda | None:
     return agenda_to_graphql(await info.context.state(domain.stream(id)), info.context.services.now())
 

@@ -18,7 +18,7 @@ from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
 from domain.appointments import attendance, booking, cancelling, holding
 from domain.appointments import patient as patients
-from domain.identifiers import agenda_of, hospital_of
+from domain.identifiers import APPOINTMENT_NAME, agenda_of, hospital_of
 
 
 @words_of(attendance.AppointmentState)
@@ -156,7 +156,7 @@ async def appointment_by_id(info: Info, id: str) -> Appointment | None:
     "appointment", "An appointment by id, as it is at the time of the request; null if there is none.", who=READERS
 )
 async def appointment(
-    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The appointment's id.")]
+    info: Info, id: Annotated[strawberry.ID, APPOINTMENT_NAME, strawberry.argument(description="The appointment's id.")]
 ) -> Appointment | None:
     return await appointment_by_id(info, id)
 

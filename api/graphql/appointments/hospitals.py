@@ -10,10 +10,10 @@ from api.graphql.commands import Done, Given, Gives, Takes, command
 from api.graphql.fields import Info, Node, coded_id, node_query, query
 from api.graphql.paging import Connection, Listing, PageArguments, paged
 from domain.appointments import hospital as domain
-from domain.identifiers import phone_digits
+from domain.identifiers import SLUG, phone_digits
 from projections.engine.keyset import Order
 
-HospitalCode = Annotated[str, strawberry.argument(description="The hospital's code: la-merced.")]
+HospitalCode = Annotated[str, SLUG, strawberry.argument(description="The hospital's code: la-merced.")]
 
 
 @strawberry.type(description="A hospital of the municipality.")

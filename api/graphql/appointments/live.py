@@ -17,7 +17,7 @@ from api.graphql.scalars import Instant
 from domain.appointments import agenda as agendas
 from domain.appointments.agenda import AgendaUnknown, AppointmentUnknown
 from domain.appointments.attendance import appointment_state
-from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, AgendaHint, OpaqueHint, agenda_of
+from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, agenda_of
 
 
 @strawberry.type(description="An agenda after one or more changes.")
@@ -64,16 +64,12 @@ async def _is_booked(context: Context, appointment: str) -> bool:
 
 
 AGENDA = LiveField(
-    form=AGENDA_NAME,
-    hint=AgendaHint(),
     unknown=AgendaUnknown,
     stream=agendas.stream,
     is_known=lambda agenda, id: agenda.published is not None,
     show=_agenda_changed,
 )
 APPOINTMENT = LiveField(
-    form=APPOINTMENT_NAME,
-    hint=OpaqueHint(),
     unknown=AppointmentUnknown,
     stream=lambda id: agendas.stream(agenda_of(id)),
     is_known=lambda agenda, id: id in agenda.appointments,
@@ -88,7 +84,9 @@ APPOINTMENT = LiveField(
 )
 def agenda(
     info: Info,
-    id: Annotated[strawberry.ID, strawberry.argument(description="The agenda: hospital/date/practitioner.")],
+    id: Annotated[
+        strawberry.ID, AGENDA_NAME, strawberry.argument(description="The agenda: hospital/date/practitioner.")
+    ],
     after: AfterPosition = None,
 ) -> AsyncGenerator[AgendaChange, None]:
     return AGENDA.follow(info, id, after)
@@ -97,7 +95,7 @@ def agenda(
 @subscription("An appointment: its present state, then its state after each change.", who=READERS)
 def appointment(
     info: Info,
-    id: Annotated[strawberry.ID, strawberry.argument(description="The appointment.")],
+    id: Annotated[strawberry.ID, APPOINTMENT_NAME, strawberry.argument(description="The appointment.")],
     after: AfterPosition = None,
 ) -> AsyncGenerator[AppointmentChange, None]:
     return APPOINTMENT.follow(info, id, after)

@@ -22,7 +22,7 @@ from domain import people
 from domain.appointments import agenda as agendas
 from domain.appointments import patient as domain
 from domain.appointments.attendance import appointment_state
-from domain.identifiers import agenda_of, hospital_of
+from domain.identifiers import OPAQUE, agenda_of, hospital_of
 from projections.engine.keyset import Order
 
 
@@ -90,7 +90,7 @@ def _patient(id: str, state: domain.Patient, now: datetime, hospitals: frozenset
 async def patient(
     info: Info,
     grant: Grant,
-    id: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+    id: Annotated[strawberry.ID, OPAQUE, strawberry.argument(description="The person's opaque id.")],
 ) -> Patient | None:
     person, stream = people.stream(id), domain.stream(id)
     states = await info.context.states([person, stream])

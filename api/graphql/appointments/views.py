@@ -14,13 +14,13 @@ from api.graphql.appointments.booking import Appointment, AppointmentState
 from api.graphql.appointments.hospitals import HospitalCode
 from api.graphql.appointments.patients import readers_of_patient
 from api.graphql.context import AGENDAS_AT_ONCE_MAX
-from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.fields import AtLeast, Info, query
 from api.graphql.links import link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
-from api.graphql.read_models import BEHIND, code, period
+from api.graphql.read_models import BEHIND, period
 from api.graphql.scalars import Instant
 from domain.calendar import local_date
-from domain.identifiers import OPAQUE, OpaqueHint, agenda_of, fits
+from domain.identifiers import OPAQUE, SLUG, agenda_of
 from projections.appointments import appointments as visits
 from projections.appointments import availability as slots
 
@@ -29,9 +29,9 @@ DAYS_SHOWN = 30  # by default
 WEEKS_MAX = 26
 
 OnOrAfter = Annotated[Date | None, strawberry.argument(description="The first day in La Paz; default: today.")]
-OfSpecialty = Annotated[str | None, strawberry.argument(description="The code of a specialty; default: all.")]
+OfSpecialty = Annotated[str | None, SLUG, strawberry.argument(description="The code of a specialty; default: all.")]
 OfPractitioner = Annotated[
-    str | None, strawberry.argument(description="The code of a practitioner or room; default: all.")
+    str | None, SLUG, strawberry.argument(description="The code of a practitioner or room; default: all.")
 ]
 
 
@@ -103,8 +103,8 @@ _APPOINTMENTS = Listing("appointments", visits.BY_START)
 async def availability(
     info: Info,
     *,
-    specialty: Annotated[str, strawberry.argument(description="The specialty's code: pediatrics.")],
-    hospital: Annotated[str | None, strawberry.argument(description="A hospital's code; default: all.")] = None,
+    specialty: Annotated[str, SLUG, strawberry.argument(description="The specialty's code: pediatrics.")],
+    hospital: Annotated[str | None, SLUG, strawberry.argument(description="A hospital's code; default: all.")] = None,
     practitioner: OfPractitioner = None,
     on_or_after: OnOrAfter = None,
     to: Annotated[
@@ -116,11 +116,10 @@ async def availability(
     at_least: AtLeast = None,
 ) -> Availability:
     first, last = period(on_or_after, to, info, days=DAYS_SHOWN, days_max=DAYS_MAX)
-    code(specialty, "specialty", info)
     question = slots.free_by_day(
         specialty=specialty,
-        hospital=code(hospital, "hospital", info),
-        practitioner=code(practitioner, "practitioner", info),
+        hospital=hospital,
+        practitioner=practitioner,
         first=first,
         last=last,
         now=info.context.services.now(),
@@ -158,12 +157,11 @@ async def agendas(
     at_least: AtLeast = None,
 ) -> Connection[Agenda]:
     wanted = page.of(info, _AGENDAS, hospital)
-    code(hospital, "hospital", info)
     now = info.context.services.now()
     question = slots.agendas_from(
         hospital=hospital,
-        specialty=code(specialty, "specialty", info),
-        practitioner=code(practitioner, "practitioner", info),
+        specialty=specialty,
+        practitioner=practitioner,
         on_or_after=on_or_after or local_date(now),
         part=wanted.part,
     )
@@ -192,8 +190,7 @@ async def day_list(
     at_least: AtLeast = None,
 ) -> Connection[Appointment]:
     wanted = page.of(info, _DAY_LIST, hospital, str(date))
-    code(hospital, "hospital", info)
-    question = visits.of_day(hospital, date, specialty=code(specialty, "specialty", info), part=wanted.part)
+    question = visits.of_day(hospital, date, specialty=specialty, part=wanted.part)
     found = wanted.found(await info.context.ask(question, at_least=at_least))
     return found.connection([_visit(row) for row in found.items])
 
@@ -208,13 +205,11 @@ async def appointments(
     info: Info,
     grant: Grant,
     *,
-    patient: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+    patient: Annotated[strawberry.ID, OPAQUE, strawberry.argument(description="The person's opaque id.")],
     page: PageArguments,
     at_least: AtLeast = None,
 ) -> Connection[Appointment]:
     wanted = page.of(info, _APPOINTMENTS, patient)
-    if not fits(OPAQUE, patient):
-        refuse(info, "patient", OpaqueHint())
     question = visits.of_patient(patient, hospitals=grant.bounds, part=wanted.part)
     found = wanted.found(await info.context.ask(question, at_least=at_least))
     return found.connection([_visit(row) for row in found.items])
@@ -232,7 +227,6 @@ async def utilisation(
     at_least: AtLeast = None,
 ) -> list[Utilisation]:
     first, last = period(on_or_after, to, info, days=1, days_max=7 * WEEKS_MAX)
-    code(hospital, "hospital", info)
     rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
     return [
         Utilisation(

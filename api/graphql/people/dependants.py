@@ -14,7 +14,7 @@ from api.graphql.fields import Info, Node, node_query, query
 from api.graphql.links import link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.people.acting import is_one_of, others, themselves
-from domain.identifiers import DEPENDANT_NAME, dependant_id, dependant_parts, fits
+from domain.identifiers import DEPENDANT_NAME, OPAQUE, dependant_id, dependant_parts
 from domain.people.dependants import (
     ConfirmDependant,
     DeclareDependant,
@@ -101,7 +101,7 @@ _DEPENDANTS = Listing("dependants", Order[_Declared](tuple[int], lambda one: (on
 @paged
 async def dependants(
     info: Info,
-    guardian: Annotated[strawberry.ID, strawberry.argument(description="The guardian's opaque id.")],
+    guardian: Annotated[strawberry.ID, OPAQUE, strawberry.argument(description="The guardian's opaque id.")],
     page: PageArguments,
 ) -> Connection[Dependant]:
     return await dependants_of(info, guardian, page)
@@ -127,10 +127,8 @@ def _guardian_themselves(context: Context, arguments: Arguments) -> Coroutine[An
 )
 async def dependant(
     info: Info,
-    id: Annotated[strawberry.ID, strawberry.argument(description="guardian/dependant")],
+    id: Annotated[strawberry.ID, DEPENDANT_NAME, strawberry.argument(description="guardian/dependant")],
 ) -> Dependant | None:
-    if not fits(DEPENDANT_NAME, id):
-        return None
     guardian, person = dependant_parts(id)
     state: Guardian = await info.context.state(stream(guardian))
     known = person in state.dependants

@@ -15,7 +15,7 @@ from api.graphql.people.acting import digest_of, own_identity, own_people, thems
 from api.graphql.scalars import Position
 from domain import people
 from domain.decider import build
-from domain.identifiers import ci_key, parse_ci
+from domain.identifiers import OPAQUE, ci_key, parse_ci
 
 
 @strawberry.enum(description="Sex, as on the identity card.")
@@ -64,7 +64,7 @@ async def _person_by_id(info: Info, id: str) -> Person | None:
     who={"citizen": own_people("id"), **CLERKS, **READERS_OF_ALL},
 )
 async def person(
-    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")]
+    info: Info, id: Annotated[strawberry.ID, OPAQUE, strawberry.argument(description="The person's opaque id.")]
 ) -> Person | None:
     return await _person_by_id(info, id)
 

@@ -9,8 +9,8 @@ from api.graphql.access import EVERYBODY
 from api.graphql.fields import AtLeast, Info, query
 from api.graphql.links import link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
-from api.graphql.queues.arguments import FirstDay, OfService, ServicePointCode, service_code
-from api.graphql.read_models import BEHIND, code
+from api.graphql.queues.arguments import FirstDay, OfService, ServicePointCode
+from api.graphql.read_models import BEHIND
 from api.graphql.scalars import Instant, optional_instant
 from projections.queues import lines as views
 
@@ -102,9 +102,6 @@ async def lines(
     at_least: AtLeast = None,
 ) -> Connection[LineDay]:
     wanted = page.of(info, _LINES, service_point)
-    code(service_point, "service_point", info)
-    question = views.of_service_point(
-        service_point, on_or_after=on_or_after, to=to, service=service_code(service, info), part=wanted.part
-    )
+    question = views.of_service_point(service_point, on_or_after=on_or_after, to=to, service=service, part=wanted.part)
     found = wanted.found(await info.context.ask(question, at_least=at_least))
     return found.connection([_line_day(row) for row in found.items])

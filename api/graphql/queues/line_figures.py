@@ -8,8 +8,8 @@ import strawberry
 from api.graphql.fields import AtLeast, Info, query
 from api.graphql.links import link
 from api.graphql.queues.access import readers_at
-from api.graphql.queues.arguments import FirstDay, LineName, OfService, ServicePointCode, line_name, service_code
-from api.graphql.read_models import BEHIND, code, period
+from api.graphql.queues.arguments import FirstDay, LineName, OfService, ServicePointCode
+from api.graphql.read_models import BEHIND, period
 from projections.queues import line_figures as views
 from projections.queues.line_figures import HISTORY_DAYS_MAX
 
@@ -97,7 +97,7 @@ def _figures(row: views.Figures) -> TurnFigures:
     who=readers_at("line"),
 )
 async def line_figures(info: Info, line: LineName, at_least: AtLeast = None) -> LineFigures | None:
-    moment = views.at_moment(line_name(line, info), info.context.services.now())
+    moment = views.at_moment(line, info.context.services.now())
     if not (found := await info.context.ask(moment, at_least=at_least)):
         return None
     *hours, total = await info.context.ask(views.by_hour(line), at_least=at_least)
@@ -126,7 +126,6 @@ async def line_history(
     at_least: AtLeast = None,
 ) -> list[DayFigures]:
     begin, end = period(on_or_after, to, info, days=1, days_max=HISTORY_DAYS_MAX)
-    code(service_point, "service_point", info)
-    question = views.by_day(service_point, service=service_code(service, info), first=begin, last=end)
+    question = views.by_day(service_point, service=service, first=begin, last=end)
     rows = await info.context.ask(question, at_least=at_least)
     return [DayFigures(date=row.date, service=row.service_code, figures=_figures(row)) for row in rows]

@@ -10,7 +10,7 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import EVERYBODY
 from api.graphql.commands import Done, Gives, Takes, command
-from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, refuse
+from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query
 from api.graphql.links import link
 from api.graphql.queues.access import CLERKS_OF_LINE, clerks_of
 from api.graphql.queues.current_lines import current_line
@@ -18,7 +18,7 @@ from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
 from api.graphql.scalars import Instant, Position, optional_instant
 from domain.decider import build
-from domain.identifiers import LINE_NAME, LineHint, fits, line_parts
+from domain.identifiers import LINE_NAME, line_parts
 from domain.queues import line as lines
 from domain.queues import opening, order
 from domain.queues.line_now import LineNow
@@ -198,10 +198,8 @@ async def line_by_id(info: Info, id: str) -> Line | None:
 @node_query("line", "A line by id, from the log: its board. Null if it was never opened.", who=EVERYBODY)
 async def line(
     info: Info,
-    id: Annotated[strawberry.ID, strawberry.argument(description="service point/service/date")],
+    id: Annotated[strawberry.ID, LINE_NAME, strawberry.argument(description="service point/service/date")],
 ) -> Line | None:
-    if not fits(LINE_NAME, id):
-        refuse(info, "id", LineHint())
     return await line_by_id(info, id)
 
 

@@ -15,7 +15,7 @@ from api.graphql.queues.current_lines import CurrentLines, current_line
 from api.graphql.queues.lines import Line, line_to_graphql
 from api.graphql.queues.turns import Turn, turn_to_graphql
 from domain.decider import StreamName
-from domain.identifiers import LINE_NAME, TURN_NAME, LineHint, OpaqueHint, line_of
+from domain.identifiers import LINE_NAME, TURN_NAME, line_of
 from domain.queues import line as lines
 from domain.queues.calling import TurnUnknown
 from domain.queues.line_now import LineNow
@@ -70,16 +70,12 @@ def _changes_of_turn(stream: StreamName, turn: str) -> Concerns:
 
 
 LINE = LiveField(
-    form=LINE_NAME,
-    hint=LineHint(),
     unknown=LineUnknown,
     stream=lines.stream,
     is_known=lambda line, id: line.opened is not None,
     show=_line_changed,
 )
 TURN = LiveField(
-    form=TURN_NAME,
-    hint=OpaqueHint(),
     unknown=TurnUnknown,
     stream=lines.stream_of,
     is_known=lambda line, id: id in line.turns,
@@ -92,7 +88,7 @@ TURN = LiveField(
 @subscription("A line: its present board, then its board after each change. Slow clients skip states.", who=EVERYBODY)
 def line(
     info: Info,
-    id: Annotated[strawberry.ID, strawberry.argument(description="The line: service point/service/date.")],
+    id: Annotated[strawberry.ID, LINE_NAME, strawberry.argument(description="The line: service point/service/date.")],
     after: AfterPosition = None,
 ) -> AsyncGenerator[LineChange, None]:
     return LINE.follow(info, id, after)
@@ -103,7 +99,7 @@ def line(
 )
 def turn(
     info: Info,
-    id: Annotated[strawberry.ID, strawberry.argument(description="The turn.")],
+    id: Annotated[strawberry.ID, TURN_NAME, strawberry.argument(description="The turn.")],
     after: AfterPosition = None,
 ) -> AsyncGenerator[TurnChange, None]:
     return TURN.follow(info, id, after)

@@ -6,16 +6,16 @@ import strawberry
 
 from api.access.grant import Grant
 from api.graphql.access import ALL, READERS_OF_ALL
-from api.graphql.fields import AtLeast, Info, query, refuse
+from api.graphql.fields import AtLeast, Info, query
 from api.graphql.links import link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.people.acting import own_people
 from api.graphql.queues.access import readers_at
-from api.graphql.queues.arguments import LineName, line_name
+from api.graphql.queues.arguments import LineName
 from api.graphql.queues.words import PreferenceReason, Priority, ServiceOutcome, TurnChannel, TurnState
 from api.graphql.read_models import BEHIND
 from api.graphql.scalars import Instant, optional_instant
-from domain.identifiers import OPAQUE, OpaqueHint, fits
+from domain.identifiers import OPAQUE
 from domain.queues.line import TurnState as StateName
 from projections.queues import turns as views
 
@@ -100,13 +100,11 @@ async def turns(
     info: Info,
     grant: Grant,
     *,
-    person: Annotated[strawberry.ID, strawberry.argument(description="The person's opaque id.")],
+    person: Annotated[strawberry.ID, OPAQUE, strawberry.argument(description="The person's opaque id.")],
     page: PageArguments,
     at_least: AtLeast = None,
 ) -> Connection[TurnRecord]:
     wanted = page.of(info, _TURNS, person)
-    if not fits(OPAQUE, person):
-        refuse(info, "person", OpaqueHint())
     question = views.of_person(person, service_points=grant.bounds, part=wanted.part)
     found = wanted.found(await info.context.ask(question, at_least=at_least))
     return found.connection([_record(row) for row in found.items])
@@ -127,6 +125,6 @@ async def line_turns(
 ) -> Connection[TurnRecord]:
     wanted = page.of(info, _LINE_TURNS, line)
     in_state = cast("StateName", state.name) if state else None
-    question = views.of_line(line_name(line, info), state=in_state, part=wanted.part)
+    question = views.of_line(line, state=in_state, part=wanted.part)
     found = wanted.found(await info.context.ask(question, at_least=at_least))
     return found.connection([_record(row) for row in found.items])

@@ -9,14 +9,14 @@ from api.access.grant import Grant
 from api.graphql.access import EVERYBODY
 from api.graphql.commands import Done, Gives, Takes, command
 from api.graphql.errors import UserError, error_of
-from api.graphql.fields import Info, Node, node_query, refuse
+from api.graphql.fields import Info, Node, node_query
 from api.graphql.links import link
 from api.graphql.queues.access import CLERKS_OF_BOTH_LINES, HOLDERS_AND_CLERKS
 from api.graphql.queues.current_lines import current_line
 from api.graphql.queues.waits import ExpectedWait, expected_wait
 from api.graphql.queues.words import Priority, TurnState
 from api.graphql.scalars import Instant, optional_instant
-from domain.identifiers import TURN_NAME, OpaqueHint, fits, line_of
+from domain.identifiers import TURN_NAME, line_of
 from domain.queues import calling, opening, turns
 from domain.queues import line as lines
 from domain.queues.line_now import LineNow
@@ -171,10 +171,8 @@ def _not_before(
 
 @node_query("turn", "A turn by id, from the log; null if there is none.", who=EVERYBODY)
 async def turn(
-    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The turn's id.")]
+    info: Info, id: Annotated[strawberry.ID, TURN_NAME, strawberry.argument(description="The turn's id.")]
 ) -> Turn | None:
-    if not fits(TURN_NAME, id):
-        refuse(info, "id", OpaqueHint())
     return await turn_by_id(info, id)
 
 

@@ -20,13 +20,12 @@ from api.graphql.fields import (
     mutation,
     node_query,
     query,
-    refuse,
 )
 from api.graphql.links import link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.scalars import Instant, Position
 from domain.decider import build
-from domain.identifiers import DELIVERY_NAME, SLUG, SlugHint, fits, position_of, webhook_of
+from domain.identifiers import DELIVERY_NAME, SLUG, position_of, webhook_of
 from domain.outbox import MESSAGES
 from domain.webhooks import delivery as resending
 from domain.webhooks import registration
@@ -135,7 +134,7 @@ async def webhooks(info: Info) -> list[Webhook]:
 
 @node_query("webhook", "A webhook by its code; null if it is not registered.", who=ADMINISTRATORS_AND_READERS)
 async def webhook(
-    info: Info, code: Annotated[str, strawberry.argument(description="The webhook's code: sms-gateway.")]
+    info: Info, code: Annotated[str, SLUG, strawberry.argument(description="The webhook's code: sms-gateway.")]
 ) -> Webhook | None:
     state: registration.Webhooks = await info.context.state(registration.WEBHOOKS)
     registered = state.live.get(code)
@@ -148,10 +147,11 @@ async def webhook(
     who=ADMINISTRATORS_AND_READERS,
 )
 async def delivery(
-    info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="The webhook's code and the position.")]
+    info: Info,
+    id: Annotated[
+        strawberry.ID, DELIVERY_NAME, strawberry.argument(description="The webhook's code and the position.")
+    ],
 ) -> Delivery | None:
-    if not fits(DELIVERY_NAME, id):
-        return None
     position = position_of(id)
     question = views.of_webhook(webhook_of(id), state=None, part=Range(1, after=(position + 1,)))
     rows = await info.context.ask(question, at_least=None)
@@ -167,14 +167,12 @@ async def delivery(
 async def deliveries(
     info: Info,
     *,
-    webhook: Annotated[str, strawberry.argument(description="The webhook's code.")],
+    webhook: Annotated[str, SLUG, strawberry.argument(description="The webhook's code.")],
     page: PageArguments,
     state: Annotated[DeliveryState | None, strawberry.argument(description="A state; default: all.")] = None,
     at_least: AtLeast = None,
 ) -> Connection[Delivery]:
     wanted = page.of(info, _DELIVERIES, webhook)
-    if not fits(SLUG, webhook):
-        refuse(info, "webhook", SlugHint())
     question = views.of_webhook(webhook, state=state.name if state else None, part=wanted.part)
     found = wanted.found(await info.context.ask(question, at_least=at_least))
     return found.connection([_delivery(row) for row in found.items])
