@@ -162,13 +162,19 @@ async def test_node_returns_the_present_state(client: Client, core: Core) -> Non
     assert (await client.data(NODE, id=appointment["id"]))["patient"] == {"id": ana}
 
 
-@pytest.mark.parametrize("said", [*UNKNOWN, *FOREIGN, *WEIRD])
-async def test_an_unknown_id_is_null(client: Client, core: Core, said: str) -> None:
+@pytest.mark.parametrize("said", UNKNOWN)
+async def test_an_object_that_does_not_exist_is_null(client: Client, core: Core, said: str) -> None:
     await open_agenda(core)
-    for query in (NODE, ONE_APPOINTMENT):
-        assert await client.data(query, id=said) is None
-    if said != "la-merced":  # which is a code, not an id
-        assert await client.data(HOSPITAL, code=said) is None
+    assert await client.data(NODE, id=said) is None
+
+
+@pytest.mark.parametrize("said", [*FOREIGN, *WEIRD])
+async def test_an_id_of_no_kind_is_invalid_input(client: Client, said: str) -> None:
+    answer = await client.ask(NODE, language="en", id=said)
+    assert answer["data"] == {"node": None}
+    (error,) = answer["errors"]
+    assert error["extensions"] == {"code": "invalid_input", "path": ["id"]}
+    assert "like hospital:la-merced or la-merced/2027-01-15/p-0012" in error["message"]
 
 
 async def test_several_at_once(client: Client, core: Core) -> None:
@@ -184,7 +190,7 @@ async def test_impossible_ids_are_not_looked_up(client: Client, counted: list[An
     assert await client.data(NODE, id="hospital:nowhere") is None
     assert len(counted) == 1
     for said in ("la-merced", "hospital:La-Merced", "", "a" * 10_000):
-        assert await client.data(NODE, id=said) is None
+        await client.ask(NODE, id=said)
     assert len(counted) == 1
 
 

@@ -126,7 +126,7 @@ async def test_availability_is_filtered_by_each_argument(client: Client, core: C
             "after",
         ),
         ('appointments(patient: "ana", first: 1) { nodes { id } }', "patient"),
-        ('appointments(patient: "x", first: 101) { nodes { id } }', "first"),
+        (f'appointments(patient: "{opaque("Ana")}", first: 101) {{ nodes {{ id }} }}', "first"),
         ('utilisation(hospital: "x", onOrAfter: "2027-01-01", to: "2028-01-01") { week }', "to"),
     ],
 )
