@@ -95,7 +95,7 @@ class RootField(msgspec.Struct, frozen=True):
 
 def _forms_in(hints: Mapping[str, Any]) -> dict[str, Meta]:
     """The forms of ids and codes among annotations, by name."""
-    found = {}
+    found: dict[str, Meta] = {}
     for name, hint in hints.items():
         for part in (hint, *get_args(hint)):  # also Annotated[…] | None
             if get_origin(part) is Annotated:
