@@ -4,7 +4,7 @@ These tests fail when the library gets a rule without a text in Spanish, or name
 """
 
 import pytest
-from graphql import GraphQLError, GraphQLSchema, build_schema, specified_rules
+from graphql import GraphQLError, GraphQLSchema, TypeInfo, ValidationContext, build_schema, parse, specified_rules
 
 from api.graphql.engine.document_errors import LibraryError, translate
 from api.graphql.engine.documents import CHARACTERS_MAX, TOKENS_MAX, Documents, WrongDocument
@@ -206,6 +206,13 @@ def test_an_error_has_a_text_in_both_languages_and_its_place(rule: str, document
     assert not set(english) & set(spanish)
     assert all(places)
     assert [error.locations for error in errors] == places
+
+
+def test_rules_share_the_budget_of_the_validation() -> None:
+    """Else a document could cost thirty times as much before its validation is stopped."""
+    context = ValidationContext(SCHEMA, parse("{ lines { id } }"), TypeInfo(SCHEMA), lambda _: None)
+    for rule in RULES:
+        assert rule(context).context.get_fragment.__self__ is context  # type: ignore[attr-defined]
 
 
 def test_an_operation_that_the_schema_does_not_have() -> None:

@@ -4,8 +4,6 @@ Validity depends on the text alone: the rules look neither at variables nor at t
 """
 
 from collections.abc import Mapping, Sequence
-from copy import copy
-from functools import partial
 from typing import Any
 
 from graphql import (
@@ -41,19 +39,30 @@ def in_both_languages(rule: type[ASTValidationRule]) -> type[ASTValidationRule]:
 
     class Worded(own):  # type: ignore[misc]
         def __init__(self, context: Any) -> None:
-            reporting = copy(context)
-            reporting.on_error = partial(_report, context, words)
-            super().__init__(reporting)
+            super().__init__(_Reporting(context, words))
 
     return Worded
 
 
-def _report(context: ValidationContext, words: Words, error: GraphQLError) -> None:
-    """Report an error with its text in Spanish, which depends on the place that the validation has reached."""
-    if not isinstance(error, RefusedDocument):
-        text = words(context, error.nodes or [])
-        error = LibraryError(error, lambda: text)
-    context.report_error(error)
+class _Reporting:
+    """The validation's context for one rule: errors get their text in Spanish, all else is the context's.
+
+    Not a copy of it: the rules share its caches, and the budget that ends the validation of a document that costs much.
+    """
+
+    def __init__(self, context: ValidationContext, words: Words) -> None:
+        self._context = context
+        self._words = words
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def report_error(self, error: GraphQLError) -> None:
+        if not isinstance(error, RefusedDocument):
+            # Now, while the validation is at the place of the error.
+            text = self._words(self._context, error.nodes or [])
+            error = LibraryError(error, lambda: text)
+        self._context.report_error(error)
 
 
 RULES: Sequence[type[ASTValidationRule]] = (*map(in_both_languages, specified_rules), ExpandedSizeRule)
