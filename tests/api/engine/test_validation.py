@@ -8,7 +8,7 @@ from graphql import GraphQLError, GraphQLSchema, TypeInfo, ValidationContext, bu
 
 from api.graphql.engine.document_errors import LibraryError, translate
 from api.graphql.engine.documents import CHARACTERS_MAX, TOKENS_MAX, Documents, WrongDocument
-from api.graphql.engine.validation.rules import RULES, in_both_languages
+from api.graphql.engine.validation.rules import RULES, SUGGESTED_MAX, in_both_languages
 from api.graphql.engine.validation.spanish import SPANISH
 from tests.api.conftest import Client
 
@@ -213,6 +213,13 @@ def test_rules_share_the_budget_of_the_validation() -> None:
     context = ValidationContext(SCHEMA, parse("{ lines { id } }"), TypeInfo(SCHEMA), lambda _: None)
     for rule in RULES:
         assert rule(context).context.get_fragment.__self__ is context  # type: ignore[attr-defined]
+
+
+def test_names_are_suggested_for_the_first_errors_only() -> None:
+    errors = errors_of("{ lines { " + "nme " * 30 + "} }")
+    english = ["Did you mean" in error.message for error in errors]
+    spanish = ["¿Quiso decir `name`?" in text for text in in_spanish(errors)]
+    assert english == spanish == [True] * SUGGESTED_MAX + [False] * (30 - SUGGESTED_MAX)
 
 
 def test_an_operation_that_the_schema_does_not_have() -> None:

@@ -4,7 +4,7 @@ Validity depends on the text alone: the rules look neither at variables nor at t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     ASTValidationRule,
@@ -21,6 +21,7 @@ from api.graphql.engine.limits import ExpandedSizeRule
 from api.graphql.engine.validation.spanish import SPANISH, Words
 from api.graphql.engine.values import MissingArgumentsRule, WrongValuesRule
 
+SUGGESTED_MAX = 10  # errors of a rule with suggestions
 OWN_RULES: Mapping[type[ASTValidationRule], type[ASTValidationRule]] = {
     ValuesOfCorrectTypeRule: WrongValuesRule,
     ProvidedRequiredArgumentsRule: MissingArgumentsRule,
@@ -45,7 +46,7 @@ def in_both_languages(rule: type[ASTValidationRule]) -> type[ASTValidationRule]:
 
 
 class _Reporting:
-    """The validation's context for one rule: errors get their text in Spanish, all else is the context's.
+    """The validation's context for one rule: errors get their text in Spanish, and few get suggestions.
 
     Not a copy of it: the rules share its caches, and the budget that ends the validation of a document that costs much.
     """
@@ -53,6 +54,12 @@ class _Reporting:
     def __init__(self, context: ValidationContext, words: Words) -> None:
         self._context = context
         self._words = words
+        self._reported = 0
+
+    @property
+    def hide_suggestions(self) -> bool:
+        """Names are suggested for the first errors only: to find similar ones among all takes milliseconds."""
+        return self._context.hide_suggestions or self._reported >= SUGGESTED_MAX
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -60,8 +67,9 @@ class _Reporting:
     def report_error(self, error: GraphQLError) -> None:
         if not isinstance(error, RefusedDocument):
             # Now, while the validation is at the place of the error.
-            text = self._words(self._context, error.nodes or [])
+            text = self._words(cast("ValidationContext", self), error.nodes or [])
             error = LibraryError(error, lambda: text)
+        self._reported += 1
         self._context.report_error(error)
 
 

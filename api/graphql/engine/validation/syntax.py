@@ -14,26 +14,33 @@ CLOSING = (TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R)
 
 def syntax_error_in_spanish(body: str, position: int, *, tokens_max: int) -> str:
     """What is wrong at this position of a document that the parser refuses."""
-    lexer = Lexer(Source(body))
-    levels = 0
     try:
-        token = lexer.advance()
-        while token.start < position and token.kind is not TokenKind.EOF:
-            levels += (token.kind in OPENING) - (token.kind in CLOSING)
-            token = lexer.advance()
-    except GraphQLSyntaxError:
+        tokens, levels = _read(body[:position])
+        token = Lexer(Source(body[position:])).advance() if body[position : position + 1] != "#" else None
+    except GraphQLSyntaxError:  # the position is within a token, or no token can begin there
         return _unreadable(body, position)
-    read = 0
-    before = token.prev
-    while before:  # comments are tokens too
-        read, before = read + 1, before.prev
-    if read > tokens_max:
+    if token is None or tokens >= tokens_max:  # nothing is wrong with a comment but that it is one too many
         return f"El documento tiene más de {tokens_max} palabras y signos."
     if levels >= LEVELS_MAX:
         return "El documento tiene demasiados niveles."
     if token.kind is TokenKind.EOF:
         return "Error de sintaxis: el documento termina antes de tiempo."
-    return _misplaced(token.kind.value if is_punctuator_token_kind(token.kind) else body[token.start : token.end])
+    is_sign = is_punctuator_token_kind(token.kind)
+    return _misplaced(token.kind.value if is_sign else body[position:][token.start : token.end])
+
+
+def _read(body: str) -> tuple[int, int]:
+    """The number of tokens, comments included, and the number of brackets that are still open."""
+    lexer = Lexer(Source(body))
+    first = token = lexer.token
+    levels = 0
+    while token.kind is not TokenKind.EOF:
+        token = lexer.advance()
+        levels += (token.kind in OPENING) - (token.kind in CLOSING)
+    tokens = 0
+    while first.next and first.next.kind is not TokenKind.EOF:
+        tokens, first = tokens + 1, first.next
+    return tokens, levels
 
 
 def _unreadable(body: str, position: int) -> str:
