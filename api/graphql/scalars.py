@@ -84,6 +84,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     Position: strawberry.scalar(
         name="Position",
         description="A position in the log, counted from 1 without gaps. It is a string because it may exceed 32 bits.",
+        specified_by_url="/docs/api.md#positions",  # on the server that answers, see api/web/pages.py
         serialize=str,
         parse_value=_parse_position,
     ),

@@ -18,10 +18,13 @@ from graphql import (
     is_enum_type,
     is_introspection_type,
     is_list_type,
+    is_scalar_type,
     is_specified_scalar_type,
 )
 
 from api.graphql.schema import schema
+from api.web.markdown import page
+from api.web.pages import ROOT, documents
 
 # Lists that are no connections, by field, "*" for one of any type: what keeps each of them short.
 BOUNDED = {
@@ -182,7 +185,21 @@ def without_identity(schema: GraphQLSchema) -> list[str]:
     return wrong
 
 
-CONVENTIONS = [undescribed, without_identity, unpaged, wrong_mutations, misnamed, wrongly_deprecated]
+def unspecified(schema: GraphQLSchema) -> list[str]:
+    """Scalars without a specification: at a public address, or a heading of the documentation that is served."""
+    wrong = []
+    for kind in own_types(schema):
+        if is_scalar_type(kind):
+            path, _, heading = (getattr(kind, "specified_by_url", None) or "").partition("#")
+            found = path.startswith("https://") or (
+                path.removeprefix("/") in documents()
+                and f'id="{heading}"' in page((ROOT / path.removeprefix("/")).read_text(), path, documents())
+            )
+            wrong += [] if found else [kind.name]
+    return wrong
+
+
+CONVENTIONS = [unspecified, undescribed, without_identity, unpaged, wrong_mutations, misnamed, wrongly_deprecated]
 
 
 @pytest.mark.parametrize("broken", CONVENTIONS)
@@ -234,6 +251,7 @@ input BookInput { "a." idempotencyKey: String!, slot: Int }
 "s." interface Node { "t." id: ID! }
 "u." type Lost implements Node { "v." id: ID! }
 scalar Position
+"Y." scalar Paged @specifiedBy(url: "/docs/api.md#nothing")
 """
 
 
@@ -269,6 +287,7 @@ scalar Position
             },
         ),
         (without_identity, {"Stray has an id and is no Node", "no query finds a Lost"}),
+        (unspecified, {"Position", "Paged"}),
         (misnamed, {"Cancelling", "lower", "Colour.blue", "Query.Loud", "Query.Loud(Volume:)"}),
         (
             wrongly_deprecated,
