@@ -10,7 +10,7 @@ from domain.queues.line import Line
 from domain.queues.line_now import LineNow
 from domain.queues.wait_model import WaitModel
 from infra.log.core import Core
-from infra.reactions.queues.lines import Lines, WaitModels
+from infra.reactions.queues.lines import LineCache, WaitModels
 
 T = TypeVar("T")
 
@@ -21,13 +21,13 @@ class CurrentLines(ProcessService):
     def __init__(self, core: Core, now: Callable[[], datetime]) -> None:
         super().__init__(core, now)
         self.models = WaitModels(core.log, now)
-        self._lines = Lines(core.log)
+        self._lines = LineCache(core.log)
 
     def stop(self) -> None:
         self.models.stop()
 
     async def shown(self, line: LineId, show: Callable[[LineNow], T]) -> T:
-        """The result of `show` for a line as it is in the log now, see `Lines.shown`. Raises Unavailable."""
+        """The result of `show` for a line as it is in the log now, see `LineCache.shown`. Raises Unavailable."""
         if not fits(LINE_NAME, line):
             return show(LineNow(Line(), self._now(), WaitModel()))
         return await self._lines.shown(line, lambda state: show(self.now_of(state)))

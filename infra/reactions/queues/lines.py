@@ -36,7 +36,7 @@ class _Known:
 
     def __init__(self) -> None:
         self.loaded = Loaded(version=0, state=Line())
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
 
 
 class _Batch:
@@ -47,7 +47,7 @@ class _Batch:
         self.reading: asyncio.Task[None]
 
 
-class Lines:
+class LineCache:
     """The lines that were used recently. Nothing in a line is personal."""
 
     def __init__(self, log: Log) -> None:
@@ -63,7 +63,7 @@ class Lines:
         """
         known = self._known.setdefault(line, _Known())
         self._known.move_to_end(line)
-        async with known.turn:
+        async with known.lock:
             before_bytes = known.loaded.weight_bytes
             try:
                 await self._catch_up(stream(line), known.loaded)

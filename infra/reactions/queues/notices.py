@@ -13,7 +13,7 @@ from domain.queues.turns import GiveNotice
 from domain.queues.wait_model import WaitModel
 from infra.log.log import Log
 from infra.postgres.views import Question, Views
-from infra.reactions.queues.lines import Lines, WaitModels
+from infra.reactions.queues.lines import LineCache, WaitModels
 from infra.reactions.reaction import DUE_MAX
 
 LOOKED_AGAIN_S = 2.0
@@ -36,7 +36,7 @@ class Notices:
     ) -> None:
         self._views = views
         self._lines_with_wishes = lines_with_wishes
-        self._lines = Lines(log)
+        self._lines = LineCache(log)
         self._now = datetime.now(UTC)
         self._experiences = WaitModels(log, lambda: self._now)
         self._looked_at: datetime | None = None
