@@ -48,8 +48,8 @@ test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromiu
 		tests/bench/test_decisions.py tests/bench/test_history.py tests/infra/imports/test_agendas_csv.py
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \
 		$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) tests/infra/log/test_log.py \
-		tests/infra/log/test_lane.py tests/infra/log/test_append.py tests/infra/postgres/test_libpq.py tests/infra/postgres/test_prepared.py \
-		tests/infra/log/test_persons.py tests/infra/postgres/test_migrate.py tests/properties/test_lane.py tests/properties/test_views.py \
+		tests/infra/log/test_committer.py tests/infra/log/test_append.py tests/infra/postgres/test_libpq.py tests/infra/postgres/test_prepared.py \
+		tests/infra/log/test_persons.py tests/infra/postgres/test_migrate.py tests/properties/test_committer.py tests/properties/test_views.py \
 		tests/projections tests/conformance/test_recorder.py tests/conformance/test_projection_runner.py \
 		tests/api/test_appointments.py tests/api/test_people.py tests/api/test_views.py tests/api/access/test_person_lookup.py
 

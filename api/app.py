@@ -1,4 +1,4 @@
-"""The composition root: settings, log, lane and schema make one ASGI application."""
+"""The composition root: settings, log, committer and schema make one ASGI application."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -227,8 +227,8 @@ class Application:
         services = self.services
         self._requests.metrics.sample(
             Sample(
-                waiting_commands=services.core.lane.waiting_commands,
-                oldest_wait_s=services.core.lane.oldest_wait_s,
+                waiting_commands=services.core.committer.waiting_commands,
+                oldest_wait_s=services.core.committer.oldest_wait_s,
                 connections=self._places.taken,
                 subscriptions=services.live.followers,
                 followed_streams=services.live.streams,
@@ -260,11 +260,11 @@ async def readyz(services: Services) -> JSONResponse:
 
     Otherwise 503 with the reason in `status`, at the latest after READY_TIMEOUT_S.
     """
-    if not services.core.lane.alive:
-        return JSONResponse({"status": "the lane stopped"}, status_code=503)
+    if not services.core.committer.alive:
+        return JSONResponse({"status": "the committer stopped"}, status_code=503)
     if services.keys.now is None:
         return JSONResponse({"status": "the identity provider does not answer"}, status_code=503)
-    if services.core.lane.waited_s > STUCK_AFTER_S:
+    if services.core.committer.waited_s > STUCK_AFTER_S:
         return JSONResponse({"status": "commands do not get through"}, status_code=503)
     try:
         head = await _within(READY_TIMEOUT_S, services.core.log.head())

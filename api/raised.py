@@ -23,7 +23,7 @@ OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 def raised_by(field: RootField) -> set[type[Rejected]]:
     """The refusals that the field's function and its commands' decisions raise, directly or in functions they call.
 
-    If a command names a person who must be registered, also the refusal that the lane raises before the decision.
+    If a command names a person who must be registered, also the refusal that the committer raises before the decision.
     """
     seen: set[FunctionType] = set()
     found = set(_raised(field.function, seen))

@@ -119,11 +119,11 @@ def rate(waits_s: list[float], seconds: float) -> Rate:
 async def publish(core: Core, agendas: int, slots: int) -> list[AgendaId]:
     """Publish agendas of a new hospital; return their ids."""
     hospital, day = f"h-{opaque()[:8]}", (datetime.now(UTC) + timedelta(days=3)).date()
-    await core.lane.submit(build(RegisterHospital, hospital=hospital, name=hospital), Key("bench", opaque()))
+    await core.committer.submit(build(RegisterHospital, hospital=hospital, name=hospital), Key("bench", opaque()))
     commands = [_agenda(hospital, number, day, slots) for number in range(agendas)]
     for begin in range(0, len(commands), COMMANDS_AT_ONCE):
         some = commands[begin : begin + COMMANDS_AT_ONCE]
-        await asyncio.gather(*(core.lane.submit(command, Key("bench", opaque())) for command in some))
+        await asyncio.gather(*(core.committer.submit(command, Key("bench", opaque())) for command in some))
     return [command.agenda for command in commands]
 
 
@@ -177,7 +177,7 @@ async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool, t
     async def caller() -> None:
         while (asked := time.perf_counter()) < ends:
             command, key = next(commands)
-            await core.lane.submit(command, key)
+            await core.committer.submit(command, key)
             answered = time.perf_counter()
             if started <= answered <= ends:
                 waits.append(answered - asked)
@@ -189,7 +189,7 @@ async def book_for(core: Core, callers: int, seconds: float, *, crowded: bool, t
 def book_in_process(
     settings: Settings, callers: int, seconds: float, crowded: bool = False, together: bool = False
 ) -> list[float]:
-    """Book in this process, with its own lane."""
+    """Book in this process, with its own committer."""
 
     async def run() -> list[float]:
         load_domain()

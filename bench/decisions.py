@@ -1,7 +1,7 @@
 """The domain executed by a single client: the model for checking histories of concurrent clients.
 
 A decision's `now` lies within its call, on clocks that agree with ours to within `slack`. It need not be the moment
-at which the operation takes its place in the order, because a lane decides first and appends later. Within a call,
+at which the operation takes its place in the order, because a committer decides first and appends later. Within a call,
 the model tries each moment at which a decision on an agenda or a patient can change: a release, a start, the end of a
 hold or a visit, midnight in La Paz. The `held_until` of an answered hold gives the time of its decision. That of an
 unanswered hold is unknown: if `judge` can't explain a history with such a hold, it stays undecided. Repeating the

@@ -134,7 +134,7 @@ def fill(settings: Settings, count: int) -> list[str]:
             commands: list[Command] = [build(RegisterHospital, hospital=HOSPITAL, name="H"), *people, *agendas]
             for begin in range(0, len(commands), COMMANDS_AT_ONCE):
                 some = commands[begin : begin + COMMANDS_AT_ONCE]
-                await asyncio.gather(*(core.lane.submit(command, Key("bench", opaque())) for command in some))
+                await asyncio.gather(*(core.committer.submit(command, Key("bench", opaque())) for command in some))
             return [person.person for person in people]
 
     return asyncio.run(run())

@@ -70,7 +70,7 @@ async def _fill(core: Core, bookings: int) -> list[Memory]:
 
         async def caller(wanted: Any = wanted) -> None:
             for command in wanted:
-                await core.lane.submit(command, Key("bench", opaque()))
+                await core.committer.submit(command, Key("bench", opaque()))
 
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
         done += agendas * SLOTS

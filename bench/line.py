@@ -102,8 +102,8 @@ async def opened(core: Core) -> LineId:
         opens_at=now - timedelta(seconds=1),
         closes_at=now + timedelta(minutes=5),
     )
-    await core.lane.submit(build(RegisterServicePoint, service_point=point, name=point), Key("bench", opaque()))
-    await core.lane.submit(wanted, Key("bench", opaque()))
+    await core.committer.submit(build(RegisterServicePoint, service_point=point, name=point), Key("bench", opaque()))
+    await core.committer.submit(wanted, Key("bench", opaque()))
     return wanted.line
 
 
@@ -133,7 +133,7 @@ async def take_for(core: Core, callers: int, seconds: float) -> Taken:
     async def caller() -> None:
         nonlocal last
         while (asked := time.perf_counter()) < ends and (command := next(commands, None)):
-            await core.lane.submit(command, Key("bench", opaque()))
+            await core.committer.submit(command, Key("bench", opaque()))
             answered = time.perf_counter()
             if started <= answered <= ends:
                 waits.append(answered - asked)
@@ -156,7 +156,7 @@ def wrong_in(line: Line) -> tuple[int, int]:
 
 
 def take_in_process(settings: Settings, callers: int, seconds: float) -> Taken:
-    """Take turns in this process, with its own lane."""
+    """Take turns in this process, with its own committer."""
 
     async def run() -> Taken:
         load_domain()

@@ -176,7 +176,7 @@ async def fill(core: Core, published: list[PublishAgenda]) -> None:
     commands: list[Command] = [build(RegisterHospital, hospital=HOSPITAL, name="H"), *published]
     for begin in range(0, len(commands), COMMANDS_AT_ONCE):
         some = commands[begin : begin + COMMANDS_AT_ONCE]
-        await asyncio.gather(*(core.lane.submit(command, Key("bench", opaque())) for command in some))
+        await asyncio.gather(*(core.committer.submit(command, Key("bench", opaque())) for command in some))
 
 
 async def book_at(core: Core, names: list[AgendaId], per_s: float, seconds: float) -> list[Change]:
@@ -188,7 +188,7 @@ async def book_at(core: Core, names: list[AgendaId], per_s: float, seconds: floa
     async def book(slot: int, agenda: AgendaId) -> None:
         name = f"{agenda}/{opaque()}"
         command = BookAppointment(agenda=agenda, slot=slot, patient=opaque(), channel="WEB", appointment=name)
-        outcome = await core.lane.submit(command, Key("bench", opaque()))
+        outcome = await core.committer.submit(command, Key("bench", opaque()))
         committed_at_s = time.monotonic()
         first = outcome.position - len(outcome.recorded) + 1
         place = next(n for n, (_, event) in enumerate(outcome.recorded) if isinstance(event, AppointmentBooked))

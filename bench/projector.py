@@ -1,9 +1,9 @@
 """`igob bench projector`: CPU time of the projector per booking, with and without ten idle read models.
 
-The log gets bookings at a fixed rate, in batches of a fixed size, straight into its table: no lane, no HTTP. Beside it
-runs one projector process with all read models, or with ten more that want no event of a booking. Both variants and
-both batch sizes alternate within each round. CPU time is that of the projector process and of its PostgreSQL backends,
-as the operating system counts it.
+The log gets bookings at a fixed rate, in batches of a fixed size, straight into its table: no committer, no HTTP.
+Beside it runs one projector process with all read models, or with ten more that want no event of a booking. Both
+variants and both batch sizes alternate within each round. CPU time is that of the projector process and of its
+PostgreSQL backends, as the operating system counts it.
 """
 
 import contextlib
@@ -109,7 +109,7 @@ def idle_projections() -> list[Projection]:
 
 
 class City:
-    """Generates the events of agendas and bookings as the lane writes them. Each slot is booked by a new patient."""
+    """Generates the events of agendas and bookings, as the committer does. Each slot is booked by a new patient."""
 
     def __init__(self) -> None:
         self._day = datetime.now(UTC).date() + timedelta(days=2)

@@ -226,7 +226,7 @@ class City:
     async def submitted(self, commands: list[Command]) -> list[Outcome]:
         keys = [Key("bench", str(next(numbers))) for _ in commands]
         return await asyncio.gather(
-            *(self.core.lane.submit(command, key) for command, key in zip(commands, keys, strict=True))
+            *(self.core.committer.submit(command, key) for command, key in zip(commands, keys, strict=True))
         )
 
     def submit(self, commands: list[Command]) -> list[Outcome]:
@@ -293,7 +293,7 @@ def test_round_trip(benchmark: BenchmarkFixture, city: City) -> None:
 
 
 def batch_of(batch: Batch, bookings: int) -> Batch:
-    """Add bookings of one agenda as the lane does: two events each, keys, versions of all streams read."""
+    """Add bookings of one agenda as the committer does: two events each, keys, versions of all streams read."""
     described = published(SLOTS)
     versions: dict[StreamName, int] = {}
     for n in range(bookings):
@@ -330,14 +330,18 @@ def test_append(benchmark: BenchmarkFixture, city: City, bookings: int, rounds: 
 
 
 @pytest.mark.parametrize(("callers", "rounds"), [(1, 300), (256, 60)])
-def test_lane(benchmark: BenchmarkFixture, city: City, callers: int, rounds: int) -> None:
+def test_committer(benchmark: BenchmarkFixture, city: City, callers: int, rounds: int) -> None:
     """From the submit to the result, each caller with one booking, agendas of 30 slots."""
     slots = iter(city.free_slots(callers * (rounds + WARMUP_ROUNDS)))
 
     def setup() -> tuple[list[Command]]:
         return ([booking(agenda, slot, opaque()) for agenda, slot in itertools.islice(slots, callers)],)
 
-    describe(benchmark, f"lane end to end, {callers} callers" if callers > 1 else "lane end to end, 1 caller", callers)
+    describe(
+        benchmark,
+        f"committer end to end, {callers} callers" if callers > 1 else "committer end to end, 1 caller",
+        callers,
+    )
     in_rounds(benchmark, city.submit, setup=setup, rounds=rounds)
 
 

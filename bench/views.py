@@ -60,7 +60,7 @@ MEANWHILE_PER_S = 100  # bookings during queries, and during a rebuild
 OUTSTANDING_MAX = 2_000
 ASKERS = 16
 WARMUP_S = 1.0
-LANE_WARMUP_S = 8.0  # a new lane loads every agenda once
+COMMITTER_WARMUP_S = 8.0  # a new committer loads every agenda once
 
 AVAILABILITY_QUERY = """{ availability(specialty: "%s", onOrAfter: "%s", to: "%s") {
   freeSlots nextFree { slot start minutes } days { date freeSlots } } }"""
@@ -136,7 +136,7 @@ def wanted(first: int, seed: int) -> Iterator[BookAppointment]:
 async def _submit(core: Core, commands: list[RegisterHospital | PublishAgenda]) -> None:
     for begin in range(0, len(commands), COMMANDS_AT_ONCE):
         some = commands[begin : begin + COMMANDS_AT_ONCE]
-        await asyncio.gather(*(core.lane.submit(command, Key("bench", opaque())) for command in some))
+        await asyncio.gather(*(core.committer.submit(command, Key("bench", opaque())) for command in some))
 
 
 def fill(settings: Settings, bookings: int) -> None:
@@ -151,7 +151,7 @@ def fill(settings: Settings, bookings: int) -> None:
 
             async def caller() -> None:
                 for command in commands:
-                    await core.lane.submit(command, Key("bench", opaque()))
+                    await core.committer.submit(command, Key("bench", opaque()))
 
             await asyncio.gather(*(caller() for _ in range(CALLERS)))
 
@@ -171,7 +171,7 @@ def book_at(settings: Settings, first: int, per_s: float, seconds: float) -> flo
             room = asyncio.Semaphore(OUTSTANDING_MAX)
 
             async def book(command: BookAppointment) -> None:
-                await core.lane.submit(command, Key("bench", opaque()))
+                await core.committer.submit(command, Key("bench", opaque()))
                 room.release()
 
             begun = time.perf_counter()
@@ -320,9 +320,9 @@ def _measure(bench: Bench, bookings_per_s: float, queries_per_s: float, progress
     catch_up = bench.catch_up()
     with bench.serving() as url:
         progress.update(task, description="lag", advance=1)
-        booking = bench.book(bookings_per_s, LANE_WARMUP_S + bench.seconds + WARMUP_S)
+        booking = bench.book(bookings_per_s, COMMITTER_WARMUP_S + bench.seconds + WARMUP_S)
         _until_booked(bench)
-        time.sleep(LANE_WARMUP_S)
+        time.sleep(COMMITTER_WARMUP_S)
         lag = _lags(bench.conninfo, bench.settings.schema, bench.seconds)
         lag_rate = booking.result()
         progress.update(task, description="queries", advance=1)

@@ -124,5 +124,5 @@ def moving(booked: BookAppointment, slot: int, *, to: str = AGENDA) -> Reschedul
 
 async def open_agenda(core: Core, slots: int = 6) -> None:
     """Publish the hospital and its agenda."""
-    await core.lane.submit(hospital(), key("hospital"))
-    await core.lane.submit(agenda(slots), key("agenda"))
+    await core.committer.submit(hospital(), key("hospital"))
+    await core.committer.submit(agenda(slots), key("agenda"))

@@ -14,8 +14,8 @@ import pytest
 import infra.postgres.embedded
 from api.contexts import load_domain
 from bench import login
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.views import Views
@@ -114,25 +114,25 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
-    """The town's log and lane, on the test's clock."""
+    """The town's log and committer, on the test's clock."""
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
-    lane.start()
-    yield Core(log=log, lane=lane, secret=town.secret)
-    await lane.stop()
+    committer.start()
+    yield Core(log=log, committer=committer, secret=town.secret)
+    await committer.stop()
     await log.close()
 
 
 @pytest.fixture
-async def other_lane(town: Town, clock: Clock) -> AsyncIterator[Lane]:
-    """The lane of another process on the same log."""
+async def other_committer(town: Town, clock: Clock) -> AsyncIterator[Committer]:
+    """The committer of another process on the same log."""
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
-    lane.start()
-    yield lane
-    await lane.stop()
+    committer.start()
+    yield committer
+    await committer.stop()
     await log.close()
 
 

@@ -21,26 +21,26 @@ def turn_of(name: str, line: str = LINE) -> str:
 async def open_line(core: Core, *, point: str = "sopocachi", service: str = "cadastre", **more: Any) -> str:
     """A service point with a line: its name."""
     command = city.open_line(point, service, **more)
-    await core.lane.submit(service_point(point), key(point))
-    await core.lane.submit(command, key(command.line))
+    await core.committer.submit(service_point(point), key(point))
+    await core.committer.submit(command, key(command.line))
     return command.line
 
 
 async def take(core: Core, name: str, line: str = LINE, *, reason: str | None = None) -> str:
     """Somebody takes a turn: its id."""
     command = city.take(line, name, reason=reason)
-    await core.lane.submit(command, key(command.turn))
+    await core.committer.submit(command, key(command.turn))
     return command.turn
 
 
 async def call(core: Core, name: str, counter: int = 1, line: str = LINE) -> None:
     """Call whoever is next; `name` tells calls apart."""
-    await core.lane.submit(build(CallNext, line=line, counter=counter), key(f"call {line} {name}"))
+    await core.committer.submit(build(CallNext, line=line, counter=counter), key(f"call {line} {name}"))
 
 
 async def start(core: Core, turn: str) -> None:
-    await core.lane.submit(build(StartService, turn=turn), key(f"start {turn}"))
+    await core.committer.submit(build(StartService, turn=turn), key(f"start {turn}"))
 
 
 async def finish(core: Core, turn: str, outcome: str = "DONE") -> None:
-    await core.lane.submit(build(FinishService, turn=turn, outcome=outcome), key(f"finish {turn}"))
+    await core.committer.submit(build(FinishService, turn=turn, outcome=outcome), key(f"finish {turn}"))

@@ -65,7 +65,7 @@ class Services:
         self.core = core
         self.keys = keys
         self.identities = Identities(keys, settings, core.secret, now)
-        self.requests = Requests(core.lane.metrics) if requests is None else requests
+        self.requests = Requests(core.committer.metrics) if requests is None else requests
         self.rates = Rates(settings) if rates is None else rates
         self.views = views
         self.settings = settings
@@ -242,7 +242,7 @@ class Context:
             command = make(core.secret.new_id(kind.__name__, self.actor.account, key, content))
         except UnicodeEncodeError:  # an unpaired surrogate, which no stored text can hold
             raise InvalidInput(hint=TextHint()) from None
-        outcome = await core.lane.submit(
+        outcome = await core.committer.submit(
             command,
             self._key(grant, key),
             content=content,
@@ -261,7 +261,7 @@ class Context:
             return bool(outcome.recorded)
         core = self.services.core
         async with self.available():
-            return await core.log.written(core.lane.kept(self._key(grant, key)), outcome.position)
+            return await core.log.written(core.committer.kept(self._key(grant, key)), outcome.position)
 
     async def ask(self, question: Question[T], *, at_least: int | None) -> list[T]:
         """The answer of read models, once they have reached `at_least`.

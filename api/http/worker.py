@@ -22,7 +22,7 @@ from infra.running.settings import from_environment
 WEBSOCKET_BYTES_MAX = 2 * MESSAGE_BYTES_MAX  # above the application's limit, which answers with a GraphQL error
 # Streams are cut on purpose so that clients don't take them for complete, see api/http/streams.py. Don't log that.
 CUT_STREAM = "ASGI callable returned without completing response."
-LIFESPAN_STOP_S = 5  # part of STOP_TIMEOUT_S: time to stop the lane after all requests are answered
+LIFESPAN_STOP_S = 5  # part of STOP_TIMEOUT_S: time to stop the committer after all requests are answered
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):

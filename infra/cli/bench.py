@@ -65,8 +65,8 @@ def growth(*, events: Events = 5_000_000, rounds: Rounds = 5, seconds: Seconds =
 
 
 @app.command
-def lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> None:
-    """Measure the effect of each part of the lane by removing it, see docs/benchmarks.md.
+def committer(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> None:
+    """Measure the effect of each part of the committer by removing it, see docs/benchmarks.md.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def lane(*, rounds: Rounds = 5, seconds: Seconds = 2, json: Json = False) -> Non
     seconds:
         Duration of each contender in a round.
     """
+    from bench.committer import run, show
     from bench.core import keep
-    from bench.lane import run, show
 
     with plain_errors():
         result = run(rounds=rounds, seconds=seconds, console=console)
-    keep(result, "lane", result.measured_at)
+    keep(result, "committer", result.measured_at)
     write_result(result, show, json=json)
 
 
@@ -275,7 +275,7 @@ def race(
     slots:
         Number of slots on the new agenda of each round.
     workers:
-        Number of server processes, each with its own lane on the same log.
+        Number of server processes, each with its own committer on the same log.
     rounds:
         Number of rounds.
     """

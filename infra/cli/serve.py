@@ -17,7 +17,7 @@ def serve(
     port:
         Port to listen on; 0 for any free one.
     workers:
-        Processes that answer requests, each with a lane of its own on the one log.
+        Processes that answer requests, each with a committer of its own on the one log.
     demo:
         Fill an empty log with the demo city first, or complete an interrupted one.
     """

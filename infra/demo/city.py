@@ -1,8 +1,8 @@
 """A whole demo city: hospitals, agendas and people in proportion, and two months of events.
 
-It is made by the same commands that clients send, in order of time, and the lane decides by a clock that follows the
-city's days (infra/demo/city_plan.py). The city's present is the midnight thirty days after its first day:
-its agendas reach from thirty days before that to thirty days after.
+It is made by the same commands that clients send, in order of time, and the committer decides by a clock that follows
+the city's days (infra/demo/city_plan.py). The city's present is the midnight thirty days after its first day: its
+agendas reach from thirty days before that to thirty days after.
 """
 
 import asyncio
@@ -138,7 +138,7 @@ async def first_day_of(
 
 
 async def load_city(core: Core, clock: CityClock, plan: CityPlan, *, console: Console) -> City:
-    """Make this city, or what is missing of it. `clock` must be that of the core's lane.
+    """Make this city, or what is missing of it. `clock` must be that of the core's committer.
 
     Commands that were accepted before change nothing, by their keys, and after seven days by their ids. Commands that
     collide with something else in the log are refused and counted. Raises Unavailable.
@@ -150,7 +150,7 @@ async def load_city(core: Core, clock: CityClock, plan: CityPlan, *, console: Co
     ordinal = 0
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"city of {plan.people}", total=plan.about())
-        for some in decided_together(plan.commands(), min(COMMANDS_AT_ONCE, core.lane.queue_max)):
+        for some in decided_together(plan.commands(), min(COMMANDS_AT_ONCE, core.committer.queue_max)):
             clock.now = some[-1].at
             for kind, code, new in await _submit(core, plan.name, some, ordinal):
                 tally[kind] += not code
@@ -197,7 +197,7 @@ def _key(city: str, ordinal: int) -> Key:
 
 async def _submit(core: Core, city: str, some: Sequence[Planned], ordinal: int) -> list[tuple[str, str, bool]]:
     """For each command: its kind, the code of its refusal or "", and whether it was new. Raises Unavailable."""
-    submitted = (core.lane.submit(one.command, _key(city, ordinal + n)) for n, one in enumerate(some))
+    submitted = (core.committer.submit(one.command, _key(city, ordinal + n)) for n, one in enumerate(some))
     answers = await asyncio.gather(*submitted, return_exceptions=True)
     results: list[tuple[str, str, bool]] = []
     for one, answer in zip(some, answers, strict=True):

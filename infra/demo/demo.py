@@ -226,7 +226,7 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
 
         async def submit(commands: Sequence[Command], kind: str, *, may_collide: bool = going_on) -> int:
             accepted = 0
-            at_once = min(COMMANDS_AT_ONCE, core.lane.queue_max)
+            at_once = min(COMMANDS_AT_ONCE, core.committer.queue_max)
             for begin in range(0, len(commands), at_once):
                 some = commands[begin : begin + at_once]
                 keys = [_key(seed, first_day, kind, begin + n) for n in range(len(some))]
@@ -246,7 +246,7 @@ async def load_demo(core: Core, *, seed: int, first_day: date, console: Console,
 
 async def _submit(core: Core, commands: Sequence[Command], keys: Sequence[Key], may_collide: bool) -> int:
     """How many of these were accepted. Raises Unavailable, and Rejected unless they may collide with something."""
-    answers = await asyncio.gather(*map(core.lane.submit, commands, keys), return_exceptions=True)
+    answers = await asyncio.gather(*map(core.committer.submit, commands, keys), return_exceptions=True)
     for answer in answers:
         if isinstance(answer, Rejected) and answer.code in {"unavailable", "overloaded"}:
             raise Unavailable("the database does not answer; the demo city is not complete yet")

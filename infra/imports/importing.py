@@ -1,4 +1,4 @@
-"""Importing a file: all rows are checked first, then each is sent through the lane as one command."""
+"""Importing a file: all rows are checked first, then each is sent through the committer as one command."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -261,7 +261,7 @@ async def _import(
     prefix = kind.key_prefix(content)
     for some in _chunks((row for row in parse(content, kind.table) if isinstance(row, Row)), at_once):
         answers: list[Any] = await asyncio.gather(
-            *(core.lane.submit(row.command, Key(ACTOR, f"{prefix}:{row.line}")) for row in some),
+            *(core.committer.submit(row.command, Key(ACTOR, f"{prefix}:{row.line}")) for row in some),
             return_exceptions=True,
         )
         for row, answer in zip(some, answers, strict=True):

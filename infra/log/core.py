@@ -1,4 +1,4 @@
-"""Log and lane on the database of the settings: what every process that decides commands opens."""
+"""Log and committer on the database of the settings: what every process that decides commands opens."""
 
 import gc
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +9,7 @@ import msgspec
 
 from domain.decision import DECISIONS
 from infra.log.cache import StateCache
-from infra.log.lane import Lane
+from infra.log.committer import Committer
 from infra.log.log import Log
 from infra.postgres.database import application_conninfo
 from infra.running.garbage import collect_seldom
@@ -21,7 +21,7 @@ from infra.running.tracing import Spans
 
 class Core(msgspec.Struct, frozen=True):
     log: Log
-    lane: Lane
+    committer: Committer
     secret: Secret
 
 
@@ -33,9 +33,9 @@ async def open_core(
     metrics: Metrics | None = None,
     spans: Spans | None = None,
 ) -> AsyncIterator[Core]:
-    """Open log and lane in this event loop; at the end the lane finishes what waits. It decides by this clock.
+    """Open log and committer in this event loop. At the end the committer finishes waiting commands.
 
-    Its work is recorded in `metrics` and `spans`, if given.
+    It decides by `clock`. Its work is recorded in `metrics` and `spans`, if given.
 
     The database must be running and migrated, see infra/postgres/database.py. Raises Unavailable if it does not answer.
     """
@@ -44,14 +44,14 @@ async def open_core(
     secret = load_secret(settings)
     log = Log(application_conninfo(settings), schema=settings.schema, secret=secret)
     cache = StateCache(settings.cache_mib * 2**20)
-    lane = Lane(
+    committer = Committer(
         log, secret=secret, queue_max=settings.queue_max, clock=clock, cache=cache, metrics=metrics, spans=spans
     )
     await log.open()
-    lane.start()
+    committer.start()
     gc.freeze()  # program and schema are permanent, so they need not be collected
     try:
-        yield Core(log=log, lane=lane, secret=secret)
+        yield Core(log=log, committer=committer, secret=secret)
     finally:
-        await lane.stop()
+        await committer.stop()
         await log.close()

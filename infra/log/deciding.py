@@ -17,7 +17,7 @@ KNOWN_PERSONS_MAX = 50_000  # in memory, with the version of their stream
 
 
 class BatchDecider:
-    """Owns the cached states. The lane uses it for one batch at a time."""
+    """Owns the cached states. The committer uses it for one batch at a time."""
 
     def __init__(self, log: Log, *, cache: StateCache, clock: Callable[[], datetime]) -> None:
         self.known_persons: dict[StreamName, int] = {}  # version of the stream that shows it

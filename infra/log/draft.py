@@ -1,4 +1,4 @@
-"""A batch while the lane decides it: the states of its streams, and the results of its commands."""
+"""A batch while the committer decides it: the states of its streams, and the results of its commands."""
 
 from collections.abc import Callable
 from typing import Any

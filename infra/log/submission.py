@@ -1,4 +1,4 @@
-"""A command submitted to the lane: its key, its caller's future, its outcome, and the lane's own refusals."""
+"""A command submitted to the committer: its key, its caller's future, its outcome, and the committer's own refusals."""
 
 import asyncio
 from collections.abc import Mapping

@@ -79,7 +79,7 @@ class Jobs:
     failure = "what is due is not done"
 
     def __init__(self, resources: Resources, source: Source) -> None:
-        self._lane = resources.core.lane
+        self._committer = resources.core.committer
         self._clock = resources.clock
         self._source = source
 
@@ -94,6 +94,6 @@ class Jobs:
         pass
 
     async def _do(self, job: Job) -> None:
-        # Refused: done meanwhile, not due by the lane's clock, or undecidable now. If still due, it is sent again.
+        # Refused: done meanwhile, not due by the committer's clock, or undecidable now. If still due, it is sent again.
         with suppress(Rejected):
-            await self._lane.submit(job.command, Key(ACTOR, job.key))
+            await self._committer.submit(job.command, Key(ACTOR, job.key))

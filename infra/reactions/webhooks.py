@@ -202,13 +202,13 @@ class WebhookSender:
         """Record the result, trying until it succeeds, so that it is not sent again. Returns the log position."""
         key = Key(ACTOR, f"attempt:{record.delivery}:{record.attempt}")
         while True:
-            with suppress(Exception):  # the lane reports the failure
+            with suppress(Exception):  # the committer reports the failure
                 return await self._heard(record, key)
             await asyncio.sleep(RECORD_PAUSE_S)
 
     async def _heard(self, record: RecordAttempt, key: Key) -> int:
         try:
-            return (await self._core.lane.submit(record, key)).position
+            return (await self._core.committer.submit(record, key)).position
         except Rejected as refusal:
             if refusal.code != "idempotency_key_reused":
                 raise

@@ -67,7 +67,7 @@ def serve(
     say: Callable[[str], None],
     prepare: Callable[[], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM, with several worker processes, each with its own lane on the one log.
+    """Serve until SIGINT or SIGTERM, with several worker processes, each with its own committer on the one log.
 
     `prepare` runs when the database is ready, before the first request.
 

@@ -1,4 +1,4 @@
-"""Ending by SIGTERM, for programs that work with a lane."""
+"""Ending by SIGTERM, for programs that work with a committer."""
 
 import signal
 from collections.abc import Coroutine
@@ -12,7 +12,7 @@ R = TypeVar("R")
 def run_until_terminated(work: Coroutine[Any, Any, R]) -> R:
     """Run work in a new event loop. SIGTERM cancels it, as SIGINT does in asyncio, and raises SystemExit.
 
-    An exception raised by a signal handler could hit the lane instead, and all would then wait for its end.
+    An exception raised by a signal handler could hit the committer instead, and all would then wait for its end.
     """
     import asyncio  # noqa: PLC0415 (it is slow to import, and the command line needs the status alone)
 

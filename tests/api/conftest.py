@@ -160,7 +160,7 @@ async def url(services: Services, app: Application) -> AsyncIterator[str]:
 
 async def book(core: Core, slot: int = 1, name: str = "Ana") -> tuple[str, int]:
     """An appointment and its position."""
-    await core.lane.submit(person(name, core, ci=str(4_820_193 + slot)), key(f"p{name}"))
+    await core.committer.submit(person(name, core, ci=str(4_820_193 + slot)), key(f"p{name}"))
     command = booking(slot, name)
-    outcome = await core.lane.submit(command, key(f"b{name}{slot}"))
+    outcome = await core.committer.submit(command, key(f"b{name}{slot}"))
     return command.appointment, outcome.position

@@ -173,7 +173,7 @@ async def test_repeats_after_key_expiry_return_the_present_state(client: Client,
 async def test_the_largest_page_has_a_next_page(client: Client, core: Core) -> None:
     await open_agenda(core)
     for number in range(2, 103):
-        await core.lane.submit(agenda_of_city(1, practitioner=f"p-{number:03d}"), key(f"a{number}"))
+        await core.committer.submit(agenda_of_city(1, practitioner=f"p-{number:03d}"), key(f"a{number}"))
     query = """query($after: String) { agendas(hospital: "la-merced", first: 100, after: $after) {
       nodes { id } pageInfo { endCursor hasNextPage } } }"""
     first = await client.data(query)

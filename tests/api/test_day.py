@@ -107,7 +107,7 @@ class Day:
         """A line that its time has closed is recorded as closed a little later."""
         board = await self.hall.line(BY_TIME)
         assert (board["state"], board["closedAt"]) == ("CLOSED", None)
-        await self.client.services.core.lane.submit(build(CloseLine, line=BY_TIME), key("tidy up"))
+        await self.client.services.core.committer.submit(build(CloseLine, line=BY_TIME), key("tidy up"))
 
     async def arrive(self, *, by_web: bool) -> None:
         line = LINES["taxes" if self.chance.random() < 0.35 else "cadastre"]
@@ -298,12 +298,12 @@ def on_the_board(told: Any) -> Any:
 async def day(client: Client, core: Core, clock: Clock) -> Day:
     """Before the doors open: two lines of eight counters in all, and people who are known."""
     clock.now = OPENS - timedelta(minutes=30)
-    await core.lane.submit(service_point(), key("point"))
+    await core.committer.submit(service_point(), key("point"))
     for service, counters in COUNTERS.items():
         opening = replace(open_line(service=service, counters=counters), closes_at=CLOSES)
-        await core.lane.submit(opening, key(service))
+        await core.committer.submit(opening, key(service))
     people = [person(f"p{n}", core, ci=str(4_000_000 + n)) for n in range(PEOPLE)]
-    await asyncio.gather(*(core.lane.submit(one, key(one.person)) for one in people))
+    await asyncio.gather(*(core.committer.submit(one, key(one.person)) for one in people))
     return Day(Client(client.http, client.services), clock)  # read models are asked when the day is over
 
 

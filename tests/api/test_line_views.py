@@ -56,10 +56,10 @@ async def pages(client: Client, document: str, field: str, **variables: Any) -> 
 
 
 async def test_service_points_are_listed_by_code(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     for code in ("sopocachi", "calacoto", "miraflores"):
         wanted = service_point(code, hospital="la-merced" if code == "miraflores" else None)
-        await core.lane.submit(wanted, key(code))
+        await core.committer.submit(wanted, key(code))
     asked = "servicePoints(first: 9) { nodes { code name hospital { code } } }"
     assert (await client.data(f"{{ {asked} }}"))["nodes"][1:] == [
         {"code": "miraflores", "name": "Oficina miraflores", "hospital": {"code": "la-merced"}},
@@ -80,9 +80,9 @@ async def test_a_line_in_the_list_of_days_has_its_counts(client: Client, core: C
     await call(core, "Inés")
     await start(core, turn_of("Inés"))
     await call(core, "Ana", 2)
-    await core.lane.submit(build(LeaveLine, turn=turn_of("Luis")), key("leave"))
+    await core.committer.submit(build(LeaveLine, turn=turn_of("Luis")), key("leave"))
     moved = build(TransferTurn, turn=turn_of("Eva"), to=other, moved_to=turn_of("Eva", other))
-    await core.lane.submit(moved, key("move"))
+    await core.committer.submit(moved, key("move"))
     document = """{ lines(servicePoint: "sopocachi", onOrAfter: "2027-01-04", first: 1) { nodes {
       line { id } service date hospital { code } opensAt lastTurnAt closesAt closedAt countersOpen taken waiting
       waitingPreferential waitingAppointment waitingNormal waitingSince called serving served absent left
@@ -96,9 +96,9 @@ async def test_a_line_in_the_list_of_days_has_its_counts(client: Client, core: C
     }  # fmt: skip
     assert (await client.data(document))["nodes"] == [expected]
     clock.wait(100)
-    await core.lane.submit(build(MarkAbsent, turn=turn_of("Ana")), key("absent"))
+    await core.committer.submit(build(MarkAbsent, turn=turn_of("Ana")), key("absent"))
     await finish(core, turn_of("Inés"))
-    await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     expected |= {"called": 0, "serving": 0, "served": 1, "absent": 1, "unserved": 2, "waiting": 0, "waitingNormal": 0}
     expected |= {"closedAt": "2027-01-04T12:02:30Z", "waitingSince": None}
     assert (await client.data(document))["nodes"] == [expected]
@@ -123,7 +123,7 @@ async def test_days_of_a_service_point_by_date_and_service(client: Client, core:
 async def test_a_person_s_turns_the_newest_first(client: Client, core: Core, clock: Clock) -> None:
     other, elsewhere = await open_line(core, service="permits"), await open_line(core, point="calacoto")
     await open_line(core)
-    await core.lane.submit(person("Ana", core), key("Ana"))
+    await core.committer.submit(person("Ana", core), key("Ana"))
     await take(core, "Luis")
     names = [await take(core, "Ana", line) for line in (LINE, elsewhere, other)]
     newest = names[::-1]
@@ -165,14 +165,14 @@ async def test_a_line_s_turns_for_its_clerks_in_the_order_of_taking(client: Clie
 
 async def test_a_turn_record_has_its_whole_history(client: Client, core: Core, clock: Clock) -> None:
     await open_line(core)
-    await core.lane.submit(person("Ana", core), key("Ana"))
+    await core.committer.submit(person("Ana", core), key("Ana"))
     turn = await take(core, "Ana", reason="INFANT")
     clock.wait(60)
     await call(core, "once")
     clock.wait(90)
-    await core.lane.submit(build(MarkAbsent, turn=turn), key("absent"))
+    await core.committer.submit(build(MarkAbsent, turn=turn), key("absent"))
     clock.wait(30)
-    await core.lane.submit(build(RequeueAbsent, turn=turn), key("requeue"))
+    await core.committer.submit(build(RequeueAbsent, turn=turn), key("requeue"))
     await call(core, "again", 2)
     await start(core, turn)
     clock.wait(300)
@@ -205,7 +205,7 @@ async def test_figures_of_a_line_now_by_hour_and_in_all(client: Client, core: Co
     clock.now = clock.now.replace(hour=13, minute=0, second=0)
     for name in ("Eva", "Juan"):
         await take(core, name)
-    await core.lane.submit(build(LeaveLine, turn=turn_of("Juan")), key("leave"))
+    await core.committer.submit(build(LeaveLine, turn=turn_of("Juan")), key("leave"))
     clock.wait(45)
     client.act_as(CLERK)
     spread = {"medianSeconds": 60, "nineInTenSeconds": 60, "meanSeconds": 60}

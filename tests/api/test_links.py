@@ -43,17 +43,17 @@ async def people(core: Core, number: int) -> list[str]:
     """So many people, registered."""
     names = [f"Ana{n}" for n in range(number)]
     for n, name in enumerate(names):
-        await core.lane.submit(person(name, core, ci=str(5_000_000 + n)), key(f"person {n}"))
+        await core.committer.submit(person(name, core, ci=str(5_000_000 + n)), key(f"person {n}"))
     return names
 
 
 async def agendas_with_bookings(core: Core, number: int) -> None:
     """Agendas of so many practitioners, each with one booking of somebody else."""
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     for n, name in enumerate(await people(core, number)):
         published = agenda(practitioner=f"p-{n:02}", specialty=f"s-{n}")
-        await core.lane.submit(published, key(f"agenda {n}"))
-        await core.lane.submit(booking(1, name, agenda=published.agenda), key(f"booking {n}"))
+        await core.committer.submit(published, key(f"agenda {n}"))
+        await core.committer.submit(booking(1, name, agenda=published.agenda), key(f"booking {n}"))
 
 
 async def statements_for(client: Client, counted: list[Any], query: str, **variables: Any) -> int:
@@ -75,8 +75,8 @@ async def test_a_page_takes_as_many_statements_as_a_row(client: Client, core: Co
     one = await statements_for(client, counted, DAY_LIST)
     for n, name in enumerate((await people(core, 12))[1:], start=1):
         published = agenda(practitioner=f"p-{n:02}", specialty=f"s-{n}")
-        await core.lane.submit(published, key(f"agenda {n}"))
-        await core.lane.submit(booking(1, name, agenda=published.agenda), key(f"booking {n}"))
+        await core.committer.submit(published, key(f"agenda {n}"))
+        await core.committer.submit(booking(1, name, agenda=published.agenda), key(f"booking {n}"))
     assert await statements_for(client, counted, DAY_LIST) == one
     nodes = (await client.data(DAY_LIST))["nodes"]
     assert {node["patient"]["givenNames"] for node in nodes} == {f"Ana{n}" for n in range(12)}
@@ -88,15 +88,15 @@ async def test_turns_of_many_lines_take_as_many_statements_as_one(
     client: Client, core: Core, counted: list[Any]
 ) -> None:
     (name,) = await people(core, 1)
-    await core.lane.submit(service_point(), key("point"))
+    await core.committer.submit(service_point(), key("point"))
     query = """query($person: ID!) { turns(person: $person, first: 50) { nodes {
       turn { number state } line { waiting servicePoint { name } } } } }"""
 
     async def take_turn_in(services: range) -> None:
         for n in services:
             opened = open_line(service=f"service-{n}")
-            await core.lane.submit(opened, key(f"line {n}"))
-            await core.lane.submit(take(opened.line, name), key(f"turn {n}"))
+            await core.committer.submit(opened, key(f"line {n}"))
+            await core.committer.submit(take(opened.line, name), key(f"turn {n}"))
 
     await take_turn_in(range(1))
     one = await statements_for(client, counted, query, person=opaque(name))
@@ -114,9 +114,9 @@ async def test_a_linked_object_needs_permission(client: Client, core: Core) -> N
     client.act_as(Login(subject="clerk", roles=["hospital_clerk"], hospitals=["la-merced"]))
     answer = await client.data(query, id=appointment)
     assert answer["patient"] == {"id": opaque("Ana0"), "givenNames": "Ana0"}
-    await core.lane.submit(service_point(hospital="la-merced"), key("point"))
-    await core.lane.submit(open_line(), key("line"))
-    await core.lane.submit(take(LINE, "Ana0"), key("turn"))
+    await core.committer.submit(service_point(hospital="la-merced"), key("point"))
+    await core.committer.submit(open_line(), key("line"))
+    await core.committer.submit(take(LINE, "Ana0"), key("turn"))
     client.act_as(Login(subject="counter", roles=["counter_clerk"], service_points=["sopocachi"]))
     (node,) = (await client.data(LINE_TURNS, line=LINE))["nodes"]
     assert node["person"] == {"givenNames": "Ana0"}
@@ -130,15 +130,15 @@ async def test_a_refused_object_is_null_with_an_error_and_the_rest_is_there(
 ) -> None:
     """A clerk of a counter may read a turn that was taken for an appointment, but no appointments."""
     await agendas_with_bookings(core, 1)
-    await core.lane.submit(service_point(hospital="la-merced"), key("point"))
-    await core.lane.submit(open_line(day=DAY), key("line"))
+    await core.committer.submit(service_point(hospital="la-merced"), key("point"))
+    await core.committer.submit(open_line(day=DAY), key("line"))
     appointment = booking(1, "Ana0", agenda="la-merced/2027-01-05/p-00").appointment
     line = f"sopocachi/cadastre/{DAY}"
     for_appointment = build(
         TakeTurnForAppointment, line=line, appointment=appointment, channel="COUNTER", turn=turn_of("Ana0", line)
     )
     clock.wait(24 * 3_600)
-    await core.lane.submit(for_appointment, key("turn"))
+    await core.committer.submit(for_appointment, key("turn"))
     query = """query($line: ID!) { lineTurns(line: $line, first: 5) { nodes {
       number appointment { id state } line { hospital { name } } } } }"""
     assert (await client.data(query, line=line))["nodes"][0]["appointment"] == {"id": appointment, "state": "BOOKED"}
@@ -152,8 +152,8 @@ async def test_a_refused_object_is_null_with_an_error_and_the_rest_is_there(
 
 
 async def test_a_payload_shows_the_agenda_as_of_its_commit(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
-    await core.lane.submit(agenda(6), key("agenda"))
+    await core.committer.submit(hospital(), key("hospital"))
+    await core.committer.submit(agenda(6), key("agenda"))
     names = await people(core, 6)
     wishes = [
         {"idempotencyKey": f"b{n}", "agenda": AGENDA, "slot": n + 1, "patient": opaque(name)}
@@ -170,8 +170,8 @@ async def test_a_payload_shows_the_agenda_as_of_its_commit(client: Client, core:
 
 
 async def test_the_commands_of_one_request_each_show_their_own_commit(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
-    await core.lane.submit(agenda(6), key("agenda"))
+    await core.committer.submit(hospital(), key("hospital"))
+    await core.committer.submit(agenda(6), key("agenda"))
     await people(core, 2)
     query = """mutation($a: BookAppointmentInput!, $b: BookAppointmentInput!) {
       a: bookAppointment(input: $a) { agenda { freeSlots } } b: bookAppointment(input: $b) { agenda { freeSlots } } }"""
@@ -184,8 +184,8 @@ async def test_the_commands_of_one_request_each_show_their_own_commit(client: Cl
 
 
 async def test_a_conflict_leads_to_the_other_appointment(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
-    await core.lane.submit(agenda(6), key("agenda"))
+    await core.committer.submit(hospital(), key("hospital"))
+    await core.committer.submit(agenda(6), key("agenda"))
     await people(core, 1)
     wish = {"idempotencyKey": "b1", "agenda": AGENDA, "slot": 1, "patient": opaque("Ana0")}
     first = await client.data(BOOK, input=wish)
@@ -200,7 +200,7 @@ VIEWER = """{ viewer { roles person { id givenNames } hospitals { code name } se
 
 
 async def test_the_viewer_is_the_token_s_actor(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     await people(core, 1)
     client.act_as(None)
     assert await client.data(VIEWER) is None

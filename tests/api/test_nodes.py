@@ -88,8 +88,8 @@ async def everything(core: Core) -> dict[str, dict[str, Any]]:
         person("Ana", core), person("Eva", core, ci="5000001"), booked, build(DeclareDependant, **care),
         service_point(), open_line(), open_line(service="taxes"), turn, build(RegisterWebhook, **webhook),
     ]):  # fmt: skip
-        await core.lane.submit(command, key(str(number)))
-    closed = await core.lane.submit(build(CloseLine, line=CLOSED_LINE), key("close"))
+        await core.committer.submit(command, key(str(number)))
+    closed = await core.committer.submit(build(CloseLine, line=CLOSED_LINE), key("close"))
     shown: dict[str, tuple[str, str, dict[str, Any]]] = {
         "hospital": ("Hospital", "hospital:la-merced", {"code": "la-merced", "name": "Hospital la-merced"}),
         "agenda": ("Agenda", AGENDA, {
@@ -134,8 +134,8 @@ async def test_each_kind_is_found_by_its_id_and_by_its_own_query(
 
 
 async def test_a_code_may_be_that_of_a_thing_of_each_kind(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital("centro"), key("hospital"))
-    await core.lane.submit(service_point("centro"), key("point"))
+    await core.committer.submit(hospital("centro"), key("hospital"))
+    await core.committer.submit(service_point("centro"), key("point"))
     ids = ["hospital:centro", "service-point:centro", "webhook:centro"]
     found = [await client.data("query($id: ID!) { node(id: $id) { __typename id } }", id=named) for named in ids]
     assert [one and (one["__typename"], one["id"]) for one in found] == [

@@ -74,7 +74,7 @@ VARIABLES = "$first: Int, $after: String, $last: Int, $before: String"
 async def submit(core: Core, *commands: Any) -> None:
     """Submit commands, each with a key of its own."""
     for command in commands:
-        await core.lane.submit(command, key(f"{type(command).__name__} {msgspec.json.encode(command)!r}"))
+        await core.committer.submit(command, key(f"{type(command).__name__} {msgspec.json.encode(command)!r}"))
 
 
 async def the_hospital(core: Core, _: int) -> None:
@@ -147,7 +147,7 @@ async def a_delivery(core: Core, number: int) -> None:
 async def a_delivered_one(core: Core, number: int) -> None:
     await submit(core, open_line(service=f"s-{number}"))
     closing = build(CloseLine, line=f"sopocachi/s-{number}/2027-01-04")
-    position = (await core.lane.submit(closing, key(f"close {number}"))).position
+    position = (await core.committer.submit(closing, key(f"close {number}"))).position
     await submit(core, build(RecordAttempt, delivery=f"sms/{position}", attempt=1, status=200))
 
 

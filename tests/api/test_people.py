@@ -5,8 +5,8 @@ import pytest
 from domain.decider import build
 from domain.people import ErasePerson
 from infra.log.batch import Appended, Batch, Conflict
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.submission import Outcome
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, REGISTER, registered, wish
@@ -81,7 +81,7 @@ async def test_an_erased_person_is_gone_and_bookings_stay(client: Client, core: 
 
 
 async def test_an_erasure_by_another_process_refuses_a_booking_in_flight(
-    client: Client, core: Core, other_lane: Lane, monkeypatch: pytest.MonkeyPatch
+    client: Client, core: Core, other_committer: Committer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
     ana = await registered(client, "4820193")
@@ -90,7 +90,7 @@ async def test_an_erasure_by_another_process_refuses_a_booking_in_flight(
 
     async def append_late(batch: Batch) -> Appended | Conflict:
         if not erased:
-            erased.append(await other_lane.submit(build(ErasePerson, person=ana), key("e")))
+            erased.append(await other_committer.submit(build(ErasePerson, person=ana), key("e")))
         return await append(batch)
 
     monkeypatch.setattr(core.log, "append", append_late)

@@ -41,9 +41,9 @@ FOLLOW_TURN = f"""subscription ($id: ID!, $after: Position) {{
 
 
 async def open_lines(core: Core) -> None:
-    await core.lane.submit(service_point(), key("point"))
+    await core.committer.submit(service_point(), key("point"))
     for service in ("cadastre", "taxes"):
-        await core.lane.submit(open_line(service=service), key(service))
+        await core.committer.submit(open_line(service=service), key(service))
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ async def test_expected_waits_are_learned_from_earlier_days(hall: Hall, core: Co
     for days_ago in range(12, 0, -1):
         clock.now = today - timedelta(days=days_ago)
         day = open_line(day=TODAY - timedelta(days=days_ago), counters=1)
-        await core.lane.submit(day, key(day.line))
+        await core.committer.submit(day, key(day.line))
         taken = [(await hall.do("takeTurn", line=day.line, channel="KIOSK"))["id"] for _ in range(10)]
         for turn in taken:
             await hall.do("callNext", line=day.line, counter=1)
@@ -256,8 +256,8 @@ async def test_a_repeated_request_returns_the_same(hall: Hall) -> None:
 
 
 async def test_a_citizen_takes_only_their_own_turn(hall: Hall, core: Core) -> None:
-    await core.lane.submit(person("Ana", core), key("ana"))
-    await core.lane.submit(person("Luis", core, ci="5000001"), key("luis"))
+    await core.committer.submit(person("Ana", core), key("ana"))
+    await core.committer.submit(person("Luis", core, ci="5000001"), key("luis"))
     ana = Login(subject="ana", identity="4820193")
     hall.client.act_as(ana)
     turn = await hall.do("takeTurn", line=CADASTRE, channel="WEB", person=opaque("Ana"))
@@ -281,7 +281,7 @@ async def test_a_citizen_takes_only_their_own_turn(hall: Hall, core: Core) -> No
 
 
 async def test_a_ficha_gives_its_own_class(client: Client, core: Core, clock: Clock) -> None:
-    submit = core.lane.submit
+    submit = core.committer.submit
     await submit(hospital(), key("hospital"))
     await submit(agenda(), key("agenda"))
     for name, ci in (("Ana", "4820193"), ("Luis", "5000001")):
@@ -323,7 +323,7 @@ async def test_unknown_lines_and_turns_are_null(hall: Hall, shown: str) -> None:
 
 async def test_the_board_and_a_turn_can_be_followed(url: str, services: Services, core: Core, clock: Clock) -> None:
     await open_lines(core)
-    submit = core.lane.submit
+    submit = core.committer.submit
     mine = take(CADASTRE, "Ana")
     await submit(take(CADASTRE, "Luis"), key("luis"))
     await submit(mine, key("ana"))
@@ -367,7 +367,7 @@ async def test_a_new_turn_can_be_followed_at_once(url: str, core: Core) -> None:
         await one.follow(FOLLOW_LINE, id=CADASTRE)
         await one.told()
         for n in range(20):
-            await core.lane.submit(take(CADASTRE, f"p{n}"), key(f"take {n}"))
+            await core.committer.submit(take(CADASTRE, f"p{n}"), key(f"take {n}"))
             await other.follow(FOLLOW_TURN, name=str(n), id=turn_of(f"p{n}", CADASTRE))
             told = await other.told()
             assert (told["turn"]["number"], told["previous"]) == (f"A-{n + 1:03d}", None)

@@ -45,7 +45,7 @@ async def city(core: Core) -> None:
         booking(1, "Ana"),
         booking(2, "Luis"),
     ):
-        await core.lane.submit(wanted, key(str(wanted)))
+        await core.committer.submit(wanted, key(str(wanted)))
 
 
 def wish(slot: int, *, to: str = AGENDA, appointment: str = ANA, name: str = "move") -> dict[str, Any]:
@@ -127,14 +127,14 @@ async def test_a_clerk_moves_their_own_appointment_as_a_citizen(client: Client) 
 
 async def test_a_used_up_quota_is_reported_at_the_agenda(client: Client, core: Core) -> None:
     full = replace(agenda(practitioner="p-03"), quotas={"WEB": 0})
-    await core.lane.submit(full, key("full"))
+    await core.committer.submit(full, key("full"))
     payload, refused = await moved(client, CITIZEN, slot=5, to=AGENDA.replace("p-01", "p-03"))
     assert refused == ["quota_exhausted"]
     assert payload["errors"][0]["path"] == ["agenda"]
 
 
 async def test_an_erased_person_s_appointment_can_be_rescheduled(client: Client, core: Core) -> None:
-    await core.lane.submit(ErasePerson(person=opaque("Ana")), key("erase"))
+    await core.committer.submit(ErasePerson(person=opaque("Ana")), key("erase"))
     _, refused = await moved(client, CITIZEN, slot=5)
     assert refused == ["forbidden"]
     payload, refused = await moved(client, CLERK, slot=5)
@@ -145,10 +145,10 @@ async def test_an_erased_person_s_appointment_can_be_rescheduled(client: Client,
 async def test_a_guardian_moves_the_appointment_of_a_dependant(client: Client, core: Core) -> None:
     luis = booking(2, "Luis").appointment
     about = {"guardian": opaque("Ana"), "dependant": opaque("Luis"), "relation": "CARE"}
-    await core.lane.submit(build(DeclareDependant, **about, declared_by=opaque("clerk")), key("declare"))
+    await core.committer.submit(build(DeclareDependant, **about, declared_by=opaque("clerk")), key("declare"))
     _, refused = await moved(client, CITIZEN, slot=5, appointment=luis, name="declared")
     assert refused == ["forbidden"]
-    await core.lane.submit(build(ConfirmDependant, **about, confirmed_by=opaque("officer")), key("confirm"))
+    await core.committer.submit(build(ConfirmDependant, **about, confirmed_by=opaque("officer")), key("confirm"))
     payload, refused = await moved(client, CITIZEN, slot=5, appointment=luis, name="confirmed")
     assert refused == []
     assert payload["appointment"]["patient"] == {"id": opaque("Luis")}

@@ -19,8 +19,8 @@ from opentelemetry.trace import SpanKind
 from api.app import Application
 from api.telemetry import Requests
 from bench.login import bearer
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.views import Views
 from infra.running.settings import SettingError, Settings
@@ -53,16 +53,16 @@ def spans(exporter: InMemorySpanExporter) -> Spans:
 
 @pytest.fixture
 async def http(spans: Spans, core: Core, views: Views, town: Town, clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
-    lane = Lane(core.log, secret=town.secret, queue_max=100, clock=clock, spans=spans)
-    lane.start()
-    own = Core(log=core.log, lane=lane, secret=core.secret)
-    services = services_of(own, views, clock, requests=Requests(lane.metrics, spans))
+    committer = Committer(core.log, secret=town.secret, queue_max=100, clock=clock, spans=spans)
+    committer.start()
+    own = Core(log=core.log, committer=committer, secret=core.secret)
+    services = services_of(own, views, clock, requests=Requests(committer.metrics, spans))
     transport = httpx.ASGITransport(app=Application(Settings(), services))
     async with httpx.AsyncClient(
         transport=transport, base_url="http://localhost", headers={"authorization": bearer()}
     ) as http:
         yield http
-    await lane.stop()
+    await committer.stop()
 
 
 def named(exporter: InMemorySpanExporter, name: str) -> ReadableSpan:
@@ -133,13 +133,13 @@ async def test_a_conflicting_batch_is_a_conflict_span(
     core: Core, town: Town, clock: Clock, spans: Spans, exporter: InMemorySpanExporter
 ) -> None:
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=10, clock=clock, spans=spans)
+    committer = Committer(log, secret=town.secret, queue_max=10, clock=clock, spans=spans)
     await log.open()
-    lane.start()
-    await lane.submit(hospital("one"), key("1"))
-    await core.lane.submit(hospital("two"), key("2"))
-    replayed = await lane.submit(hospital("two"), key("2"))
-    await lane.stop()
+    committer.start()
+    await committer.submit(hospital("one"), key("1"))
+    await core.committer.submit(hospital("two"), key("2"))
+    replayed = await committer.submit(hospital("two"), key("2"))
+    await committer.stop()
     await log.close()
     assert replayed.replayed
     told = [span.attributes["igob.outcome"] for span in exporter.get_finished_spans() if span.attributes]

@@ -30,14 +30,16 @@ async def free(client: Client, arguments: str = 'specialty: "pediatrics"', days:
 
 
 async def book(core: Core, slot: int, patient: str, agenda: str = AGENDA) -> int:
-    return (await core.lane.submit(booking(slot, patient, agenda=agenda), key(f"{agenda} {slot} {patient}"))).position
+    return (
+        await core.committer.submit(booking(slot, patient, agenda=agenda), key(f"{agenda} {slot} {patient}"))
+    ).position
 
 
 async def test_the_next_free_slot_is_neither_booked_nor_held(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core, 4)
     await book(core, 1, "ana")
     hold = build(HoldSlot, agenda=AGENDA, slot=2, patient=opaque("luis"), hold=opaque("hold"), hold_s=300)
-    await core.lane.submit(hold, key("hold"))
+    await core.committer.submit(hold, key("hold"))
     found = await free(client)
     assert found == {
         "freeSlots": 2,
@@ -55,7 +57,7 @@ async def test_a_cancelled_slot_is_free_again_unless_it_has_begun(client: Client
     await book(core, 1, "ana")
     await book(core, 2, "luis")
     cancel = build(CancelAppointment, appointment=booking(1, "ana").appointment)
-    await core.lane.submit(cancel, key("cancel"))
+    await core.committer.submit(cancel, key("cancel"))
     assert (await free(client))["nextFree"]["slot"] == 1
     clock.now = clock.now.replace(day=5, hour=12, minute=1)
     found = await free(client)
@@ -65,10 +67,10 @@ async def test_a_cancelled_slot_is_free_again_unless_it_has_begun(client: Client
 
 
 async def test_no_slot_is_free_before_the_release(client: Client, core: Core, clock: Clock) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     opens = clock.now + timedelta(hours=2)
     later = build(type(agenda()), **{**fields(agenda(2)), "release_at": opens})
-    await core.lane.submit(later, key("agenda"))
+    await core.committer.submit(later, key("agenda"))
     days = "days { date agendas freeSlots nextStart }"
     closed = {"date": "2027-01-05", "agendas": 1, "freeSlots": 0, "nextStart": None}
     assert await free(client, days=days) == {"freeSlots": 0, "nextFree": None, "days": [closed]}
@@ -91,7 +93,7 @@ async def test_availability_is_filtered_by_each_argument(client: Client, core: C
         agenda(1, day=DAY + timedelta(days=40)),
     ]
     for number, one in enumerate(wanted):
-        await core.lane.submit(one, key(f"agenda {number}"))
+        await core.committer.submit(one, key(f"agenda {number}"))
     days = "days { date agendas freeSlots nextStart }"
     found = await free(client, days=days)
     assert [tuple(day.values()) for day in found["days"]] == [
@@ -144,14 +146,14 @@ async def test_the_last_day_of_the_calendar_has_no_slots(client: Client) -> None
 
 async def test_a_hospital_s_day_comes_in_pages(client: Client, core: Core) -> None:
     await open_agenda(core, 6)
-    await core.lane.submit(agenda(6, practitioner="p-02", specialty="cardiology"), key("agenda 2"))
+    await core.committer.submit(agenda(6, practitioner="p-02", specialty="cardiology"), key("agenda 2"))
     for slot in (5, 1, 3):
         await book(core, slot, f"patient {slot}")
         other = f"other-{slot}"
-        await core.lane.submit(person(other, core, ci=f"500000{slot}"), key(other))
+        await core.committer.submit(person(other, core, ci=f"500000{slot}"), key(other))
         await book(core, slot, other, AGENDA.replace("p-01", "p-02"))
     cancelled = booking(3, "patient 3").appointment
-    await core.lane.submit(build(CancelAppointment, appointment=cancelled), key("cancel"))
+    await core.committer.submit(build(CancelAppointment, appointment=cancelled), key("cancel"))
     query = """query($after: String, $specialty: String) {
         dayList(hospital: "la-merced", date: "2027-01-05", first: 4, after: $after, specialty: $specialty) {
         nodes { id slot state specialty patient { id } minutes } pageInfo { endCursor hasNextPage } } }"""
@@ -177,17 +179,17 @@ async def test_a_patient_s_appointments_are_those_of_the_log(client: Client, cor
 
 async def test_utilisation_of_a_hospital_s_slots(client: Client, core: Core, clock: Clock) -> None:
     await open_agenda(core, 6)
-    await core.lane.submit(agenda(4, day=DAY + timedelta(days=7)), key("next week"))
+    await core.committer.submit(agenda(4, day=DAY + timedelta(days=7)), key("next week"))
     for slot in (1, 2, 3, 4, 5):
         await book(core, slot, f"patient {slot}")
     cancel = build(CancelAppointment, appointment=booking(3, "patient 3").appointment)
-    await core.lane.submit(cancel, key("cancel"))
+    await core.committer.submit(cancel, key("cancel"))
     query = """{ utilisation(hospital: "la-merced", onOrAfter: "2027-01-01", to: "2027-01-31") {
         specialty week slots booked cancelled checkedIn noShows } }"""
     clock.now = FIRST_SLOT + timedelta(minutes=30)
     came, missed = (booking(slot, f"patient {slot}").appointment for slot in (1, 2))
-    await core.lane.submit(build(CheckIn, appointment=came), key("came"))
-    await core.lane.submit(build(MarkNoShow, appointment=missed), key("missed"))
+    await core.committer.submit(build(CheckIn, appointment=came), key("came"))
+    await core.committer.submit(build(MarkNoShow, appointment=missed), key("missed"))
     nothing = {"booked": 0, "cancelled": 0, "checkedIn": 0, "noShows": 0}
     this = {"specialty": "pediatrics", "week": "2027-01-04", "slots": 6, "booked": 4, "cancelled": 1}
     assert await client.data(query) == [
@@ -323,7 +325,7 @@ async def test_a_query_takes_a_fixed_number_of_statements(
 ) -> None:
     await open_agenda(core, 6)
     for practitioner in range(2, 12):
-        await core.lane.submit(agenda(6, practitioner=f"p-{practitioner:02d}"), key(f"agenda {practitioner}"))
+        await core.committer.submit(agenda(6, practitioner=f"p-{practitioner:02d}"), key(f"agenda {practitioner}"))
         await book(core, 1, f"patient {practitioner}", AGENDA.replace("p-01", f"p-{practitioner:02d}"))
     counted.clear()
     await client.data(f"{{ {field} }}")

@@ -36,7 +36,9 @@ async def register(client: Client, name: str = "k", **changed: Any) -> Any:
 
 
 async def attempt(core: Core, delivery: str, number: int, **said: Any) -> None:
-    await core.lane.submit(build(RecordAttempt, delivery=delivery, attempt=number, **said), key(f"{delivery} {number}"))
+    await core.committer.submit(
+        build(RecordAttempt, delivery=delivery, attempt=number, **said), key(f"{delivery} {number}")
+    )
 
 
 async def test_the_secret_is_returned_at_registration_and_repeats(client: Client, core: Core) -> None:
@@ -93,9 +95,9 @@ async def test_deliveries_are_shown_page_by_page_from_the_last_on(client: Client
     positions = []
     for name in ("ana", "luis", "eva"):
         turn = await take(core, name)
-        asked = await core.lane.submit(build(AskNotice, turn=turn, ahead=100), key(f"ask {name}"))
+        asked = await core.committer.submit(build(AskNotice, turn=turn, ahead=100), key(f"ask {name}"))
         positions.append(asked.position)
-    closed = await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    closed = await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     await attempt(core, f"sms/{positions[0]}", 1, status=500)
     await attempt(core, f"sms/{positions[0]}", 2, error="timeout")
     await attempt(core, f"sms/{positions[1]}", 1, status=200)
@@ -121,7 +123,7 @@ async def test_deliveries_are_shown_page_by_page_from_the_last_on(client: Client
 async def test_a_given_up_delivery_can_be_resent(client: Client, core: Core) -> None:
     await open_line(core)
     await register(client)
-    closed = await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    closed = await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     delivery = f"sms/{closed.position}"
     unknown = await client.data(RESEND, input={"idempotencyKey": "r0", "delivery": delivery})
     assert unknown["errors"] == [{"code": "delivery_unknown", "path": ["delivery"]}]
@@ -135,7 +137,7 @@ async def test_a_given_up_delivery_can_be_resent(client: Client, core: Core) -> 
 async def test_a_removed_webhook_gets_and_shows_nothing(client: Client, core: Core) -> None:
     await open_line(core)
     await register(client)
-    await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     assert len((await client.data(DELIVERIES, first=9))["nodes"]) == 1
     removed = await client.data(REMOVE, input={"idempotencyKey": "r", "webhook": "sms"})
     assert removed == {"removedId": "webhook:sms", "errors": []}
@@ -173,9 +175,9 @@ async def test_the_metrics_show_due_messages_and_their_age(client: Client, core:
     await register(client)
     assert await told() == [0, 0]
     turn = await take(core, "ana")
-    asked = await core.lane.submit(build(AskNotice, turn=turn, ahead=100), key("ask"))
+    asked = await core.committer.submit(build(AskNotice, turn=turn, ahead=100), key("ask"))
     clock.wait(60)
-    closed = await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    closed = await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     assert await told() == [2, 60]
     await attempt(core, f"sms/{asked.position}", 1, status=500)
     assert await told() == [1, 0]

@@ -1,4 +1,4 @@
-"""What callers of a lane were told, beside what the log holds."""
+"""What callers of a committer were told, beside what the log holds."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ def codes(answers: Answers) -> Counter[str]:
 async def ask(core: Core, wishes: dict[str, BookAppointment]) -> Answers:
     """All at once; the answers by key."""
     answers = await asyncio.gather(
-        *(core.lane.submit(wish, key(name)) for name, wish in wishes.items()), return_exceptions=True
+        *(core.committer.submit(wish, key(name)) for name, wish in wishes.items()), return_exceptions=True
     )
     return dict(zip(wishes, answers, strict=True))
 

@@ -13,8 +13,8 @@ from domain.appointments.patient import LIVE_HOLDS_PER_PATIENT_MAX
 from domain.decider import Command, build
 from domain.errors import Rejected
 from infra.log.cache import StateCache
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.log.submission import Outcome
 from tests.city import AGENDA, FIRST_SLOT, booking, key, opaque, open_agenda
@@ -31,13 +31,13 @@ MIDNIGHT = datetime(2027, 1, 5, 4, tzinfo=UTC)  # in La Paz
 
 
 class Office:
-    """A process with a lane and a clock of its own."""
+    """A process with a committer and a clock of its own."""
 
     def __init__(self, town: Town) -> None:
         self.clock = Clock()
         self.cache = StateCache()
         self.log = Log(town.application, schema=town.schema, secret=town.secret)
-        self.lane = Lane(self.log, secret=town.secret, queue_max=1_000, clock=self.clock, cache=self.cache)
+        self.committer = Committer(self.log, secret=town.secret, queue_max=1_000, clock=self.clock, cache=self.cache)
 
     async def check_memory(self) -> int:
         """What it remembers is what the log says, or older. How many streams it remembers as they are."""
@@ -57,10 +57,10 @@ async def offices(town: Town) -> AsyncIterator[list[Office]]:
     offices = [Office(town) for _ in range(3)]
     for office in offices:
         await office.log.open()
-        office.lane.start()
+        office.committer.start()
     yield offices
     for office in offices:
-        await office.lane.stop()
+        await office.committer.stop()
         await office.log.close()
 
 
@@ -71,10 +71,10 @@ def hold(slot: int, patient: str, name: str = "") -> HoldSlot:
     )  # fmt: skip
 
 
-async def told(lane: Lane, command: Command, name: str) -> str:
+async def told(committer: Committer, command: Command, name: str) -> str:
     """ "yes", or the code of the refusal."""
     try:
-        await lane.submit(command, key(name))
+        await committer.submit(command, key(name))
     except Rejected as refusal:
         return refusal.code
     return "yes"
@@ -90,30 +90,30 @@ async def test_a_stopped_clock_books_no_slot_twice(core: Core, town: Town) -> No
 @pytest.mark.parametrize("back_s", [60, HOUR_S, 24 * HOUR_S])
 async def test_a_hold_ends_by_the_deciding_process_s_clock(core: Core, town: Town, clock: Clock, back_s: float) -> None:
     await open_agenda(core)
-    assert await told(core.lane, hold(1, "ana"), "hold") == "yes"
+    assert await told(core.committer, hold(1, "ana"), "hold") == "yes"
     clock.wait(-back_s)
-    assert await told(core.lane, booking(1, "luis"), "early") == "slot_taken"
-    assert await told(core.lane, hold(1, "ana", "again"), "renewal") == "yes"  # which never shortens it
+    assert await told(core.committer, booking(1, "luis"), "early") == "slot_taken"
+    assert await told(core.committer, hold(1, "ana", "again"), "renewal") == "yes"  # which never shortens it
     clock.wait(back_s + HOLD_S - 1)
-    assert await told(core.lane, booking(1, "luis", name="2"), "in time") == "slot_taken"
+    assert await told(core.committer, booking(1, "luis", name="2"), "in time") == "slot_taken"
     clock.wait(1)
-    assert await told(core.lane, booking(1, "luis", name="3"), "late") == "yes"
-    assert await told(core.lane, booking(1, "ana"), "too late") == "slot_taken"
+    assert await told(core.committer, booking(1, "luis", name="3"), "late") == "yes"
+    assert await told(core.committer, booking(1, "ana"), "too late") == "slot_taken"
     check_laws(read_log(town.owner, schema=town.schema))
 
 
 async def test_a_clock_set_back_over_midnight_frees_nothing(core: Core, town: Town, clock: Clock) -> None:
     await open_agenda(core, slots=6)
     clock.now = MIDNIGHT + timedelta(seconds=30)
-    assert await told(core.lane, hold(1, "ana"), "1") == "yes"
+    assert await told(core.committer, hold(1, "ana"), "1") == "yes"
     clock.wait(-60)  # the day before
-    assert await told(core.lane, hold(2, "ana"), "2") == "yes"
-    assert await told(core.lane, hold(3, "ana"), "3") == "hold_limit_reached"
-    assert await told(core.lane, booking(1, "luis"), "4") == "slot_taken"
+    assert await told(core.committer, hold(2, "ana"), "2") == "yes"
+    assert await told(core.committer, hold(3, "ana"), "3") == "hold_limit_reached"
+    assert await told(core.committer, booking(1, "luis"), "4") == "slot_taken"
     clock.wait(60)  # the day itself again
-    assert await told(core.lane, hold(3, "ana"), "3") == "hold_limit_reached"
-    assert await told(core.lane, booking(1, "ana"), "5") == "yes"
-    assert await told(core.lane, booking(2, "luis"), "6") == "slot_taken"
+    assert await told(core.committer, hold(3, "ana"), "3") == "hold_limit_reached"
+    assert await told(core.committer, booking(1, "ana"), "5") == "yes"
+    assert await told(core.committer, booking(2, "luis"), "6") == "slot_taken"
     check_laws(read_log(town.owner, schema=town.schema))
 
 
@@ -138,18 +138,18 @@ async def test_a_clock_set_back_repeats_no_booking(core: Core, town: Town, clock
 async def test_processes_judge_holds_by_their_own_clocks(offices: list[Office], town: Town) -> None:
     slow, fast, _ = offices
     fast.clock.wait(600)
-    await open_agenda(Core(log=slow.log, lane=slow.lane, secret=town.secret))
-    assert await told(slow.lane, hold(1, "ana"), "1") == "yes"
+    await open_agenda(Core(log=slow.log, committer=slow.committer, secret=town.secret))
+    assert await told(slow.committer, hold(1, "ana"), "1") == "yes"
     # Five minutes have passed where the clock is ahead: the hold is over there, and whoever books there has the slot.
-    assert await told(slow.lane, booking(1, "luis"), "2") == "slot_taken"
-    assert await told(fast.lane, booking(1, "luis"), "2") == "yes"
-    assert await told(slow.lane, booking(1, "ana"), "3") == "slot_taken"
+    assert await told(slow.committer, booking(1, "luis"), "2") == "slot_taken"
+    assert await told(fast.committer, booking(1, "luis"), "2") == "yes"
+    assert await told(slow.committer, booking(1, "ana"), "3") == "slot_taken"
     # A hold made where the clock is ahead lasts longer for the others, and the slot is nobody else's meanwhile.
-    assert await told(fast.lane, hold(2, "mario"), "4") == "yes"
+    assert await told(fast.committer, hold(2, "mario"), "4") == "yes"
     slow.clock.wait(HOLD_S)
-    assert await told(slow.lane, booking(2, "ana"), "5") == "slot_taken"
+    assert await told(slow.committer, booking(2, "ana"), "5") == "slot_taken"
     slow.clock.wait(600)
-    assert await told(slow.lane, booking(2, "ana"), "5") == "yes"
+    assert await told(slow.committer, booking(2, "ana"), "5") == "yes"
     check_laws(read_log(town.owner, schema=town.schema))
 
 
@@ -157,7 +157,7 @@ async def test_processes_judge_holds_by_their_own_clocks(offices: list[Office], 
 async def test_jumping_clocks_book_no_slot_twice_and_fold_alike(offices: list[Office], town: Town, seed: int) -> None:
     dice = random.Random(seed)
     patients = [f"patient {n}" for n in range(6)]
-    await open_agenda(Core(log=offices[0].log, lane=offices[0].lane, secret=town.secret), slots=5)
+    await open_agenda(Core(log=offices[0].log, committer=offices[0].committer, secret=town.secret), slots=5)
     wishes: list[Command] = []
 
     async def go(office: Office, number: int) -> str:
@@ -170,7 +170,7 @@ async def test_jumping_clocks_book_no_slot_twice_and_fold_alike(offices: list[Of
         if kind > 0.8 and booked:
             wish = build(CancelAppointment, appointment=dice.choice(booked).appointment)
         wishes.append(wish)
-        return await told(office.lane, wish, f"w{number}")
+        return await told(office.committer, wish, f"w{number}")
 
     answers: list[str] = []
     for number in range(0, 180, 6):
@@ -212,7 +212,7 @@ async def test_hold_limits_apply_by_the_deciding_clock(core: Core, town: Town, c
     given = 0
     for n in range(60):
         clock.now = FIRST_SLOT - timedelta(seconds=dice.randint(60, 3_000))
-        if await told(core.lane, hold(dice.randint(1, 6), "ana", str(n)), f"h{n}") == "yes":
+        if await told(core.committer, hold(dice.randint(1, 6), "ana", str(n)), f"h{n}") == "yes":
             given += 1
             agenda = await core.log.state(f"agenda/{AGENDA}")
             assert sum(held.held_until > clock.now for held in agenda.holds.values()) <= LIVE_HOLDS_PER_PATIENT_MAX

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import infra.log.lane
+import infra.log.committer
 import infra.postgres.connections
 from domain.errors import Rejected
+from infra.log.committer import BATCH_COMMANDS_MAX, Committer
 from infra.log.core import Core
-from infra.log.lane import BATCH_COMMANDS_MAX, Lane
 from infra.log.log import Log
 from infra.log.submission import Outcome
 from infra.postgres.connections import Unavailable
@@ -41,16 +41,16 @@ def relay(town: Town) -> Iterator[Relay]:
 
 @pytest.fixture
 async def city(town: Town, clock: Clock, relay: Relay) -> AsyncIterator[Core]:
-    """Log and lane behind the relay, with an agenda of many slots."""
+    """Log and committer behind the relay, with an agenda of many slots."""
     log = Log(relay.conninfo(town.application), schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=2_000, clock=clock)
+    committer = Committer(log, secret=town.secret, queue_max=2_000, clock=clock)
     await log.open()
-    lane.start()
-    core = Core(log=log, lane=lane, secret=town.secret)
+    committer.start()
+    core = Core(log=log, committer=committer, secret=town.secret)
     await open_agenda(core, slots=1_000)
     yield core
     relay.reset()
-    await lane.stop()
+    await committer.stop()
     await log.close()
 
 
@@ -58,8 +58,8 @@ async def city(town: Town, clock: Clock, relay: Relay) -> AsyncIterator[Core]:
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", SHORT_TIMEOUT_S)
     monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", SHORT_TIMEOUT_S)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.05)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", SETTLE_FOR_S)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_PAUSE_S", 0.05)
 
 
 async def struck(relay: Relay) -> None:

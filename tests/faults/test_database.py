@@ -11,10 +11,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-import infra.log.lane
+import infra.log.committer
 import infra.postgres.connections
+from infra.log.committer import BATCH_COMMANDS_MAX, Committer
 from infra.log.core import Core
-from infra.log.lane import BATCH_COMMANDS_MAX, Lane
 from infra.log.log import Log
 from infra.postgres.connections import Unavailable
 from infra.postgres.embedded import EmbeddedPostgres
@@ -40,19 +40,19 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", 0.5)
     monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.5)
     monkeypatch.setattr(infra.postgres.connections, "END_FORMER_S", 0.1)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", SETTLE_FOR_S)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.05)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", SETTLE_FOR_S)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_PAUSE_S", 0.05)
 
 
 @pytest.fixture
 async def other(town: Town, clock: Clock) -> AsyncIterator[Core]:
-    """A second process's log and lane on the same town."""
+    """A second process's log and committer on the same town."""
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
-    lane.start()
-    yield Core(log=log, lane=lane, secret=town.secret)
-    await lane.stop()
+    committer.start()
+    yield Core(log=log, committer=committer, secret=town.secret)
+    await committer.stop()
     await log.close()
 
 

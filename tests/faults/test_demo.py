@@ -92,7 +92,7 @@ def database(folder: Path) -> Iterator[EmbeddedPostgres]:
 
 async def write_something(conninfo: str) -> None:
     async with open_core(Settings(database_url=conninfo, secret=SECRET["IGOB_SECRET"])) as core:
-        await core.lane.submit(hospital("somebody-s"), key("hospital"))
+        await core.committer.submit(hospital("somebody-s"), key("hospital"))
 
 
 def test_a_log_without_a_demo_is_not_changed(tmp_path: Path) -> None:

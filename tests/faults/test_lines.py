@@ -16,8 +16,8 @@ from domain.queues.line import TurnTaken
 from domain.queues.opening import OpenLine
 from domain.queues.turns import TakeTurn
 from domain.service_points import RegisterServicePoint
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from tests.city import key, opaque
 from tests.conftest import Clock
 from tests.faults.test_race import take_out_the_version_check
@@ -36,7 +36,7 @@ def test_two_decisions_on_one_state_give_the_same_number() -> None:
     assert numbers == [2, 2]
 
 
-async def open_line(lane: Lane, clock: Clock) -> None:
+async def open_line(committer: Committer, clock: Clock) -> None:
     point = build(RegisterServicePoint, service_point="sopocachi", name="Sopocachi")
     line = build(
         OpenLine,
@@ -47,28 +47,32 @@ async def open_line(lane: Lane, clock: Clock) -> None:
         opens_at=clock.now,
         closes_at=clock.now + timedelta(hours=4),
     )
-    await lane.submit(point, key("point"))
-    await lane.submit(line, key("line"))
+    await committer.submit(point, key("point"))
+    await committer.submit(line, key("line"))
 
 
-async def take_turn(lane: Lane, person: str, way: str) -> str:
+async def take_turn(committer: Committer, person: str, way: str) -> str:
     """What came of it, with a number of one's own for each way."""
     turn = f"{LINE}/{opaque(f'{person} {way}')}"
     command = build(TakeTurn, line=LINE, turn=turn, channel="WEB", person=opaque(person))
     try:
-        await lane.submit(command, key(f"{person} {way}"))
+        await committer.submit(command, key(f"{person} {way}"))
     except Rejected as refusal:
         return refusal.code
     return "taken"
 
 
-async def rush(lanes: list[Lane], clock: Clock) -> Counter[str]:
+async def rush(committers: list[Committer], clock: Clock) -> Counter[str]:
     """Both know the line already; then everybody asks for a turn by both at once."""
-    await open_line(lanes[0], clock)
-    for number, lane in enumerate(lanes):
-        await take_turn(lane, f"early {number}", "")
+    await open_line(committers[0], clock)
+    for number, committer in enumerate(committers):
+        await take_turn(committer, f"early {number}", "")
     answers = await asyncio.gather(
-        *(take_turn(lane, f"person {n}", str(way)) for n in range(PEOPLE) for way, lane in enumerate(lanes))
+        *(
+            take_turn(committer, f"person {n}", str(way))
+            for n in range(PEOPLE)
+            for way, committer in enumerate(committers)
+        )
     )
     return Counter(answers)
 
@@ -83,9 +87,9 @@ def taken(town: Town) -> list[tuple[int, str]]:
 
 @pytest.mark.anyio
 async def test_two_hundred_people_get_numbers_without_gaps(
-    core: Core, other_lane: Lane, town: Town, clock: Clock
+    core: Core, other_committer: Committer, town: Town, clock: Clock
 ) -> None:
-    answers = await rush([core.lane, other_lane], clock)
+    answers = await rush([core.committer, other_committer], clock)
     assert answers == {"taken": PEOPLE, "has_a_turn": PEOPLE}
     given_out = taken(town)
     early = 2
@@ -95,10 +99,10 @@ async def test_two_hundred_people_get_numbers_without_gaps(
 
 @pytest.mark.anyio
 async def test_without_version_checks_numbers_are_repeated(
-    core: Core, other_lane: Lane, town: Town, clock: Clock
+    core: Core, other_committer: Committer, town: Town, clock: Clock
 ) -> None:
     take_out_the_version_check(town)
-    answers = await rush([core.lane, other_lane], clock)
+    answers = await rush([core.committer, other_committer], clock)
     assert answers["taken"] > PEOPLE
     given_out = taken(town)
     assert max(Counter(number for number, _ in given_out).values()) > 1

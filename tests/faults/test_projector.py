@@ -46,9 +46,9 @@ def projecting(town: Town, server: EmbeddedPostgres) -> Iterator[Program]:
 
 
 async def open_agendas(core: Core) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     for practitioner in PRACTITIONERS:
-        await core.lane.submit(agenda(SLOTS, practitioner=practitioner), key(practitioner))
+        await core.committer.submit(agenda(SLOTS, practitioner=practitioner), key(practitioner))
 
 
 async def book_on(core: Core, done: asyncio.Event, pause_s: float) -> int:
@@ -60,11 +60,11 @@ async def book_on(core: Core, done: asyncio.Event, pause_s: float) -> int:
         if place == 0 and day:
             for practitioner in PRACTITIONERS:
                 later = agenda(SLOTS, practitioner=practitioner, day=DAY.replace(day=5 + day))
-                await core.lane.submit(later, key(f"{practitioner} {day}"))
+                await core.committer.submit(later, key(f"{practitioner} {day}"))
         name = AGENDA.replace("p-01", PRACTITIONERS[place % len(PRACTITIONERS)])
         name = name.replace(DAY.isoformat(), DAY.replace(day=5 + day).isoformat())
         slot = 1 + place // len(PRACTITIONERS)
-        await core.lane.submit(booking(slot, f"patient {count}", agenda=name), key(f"booking {count}"))
+        await core.committer.submit(booking(slot, f"patient {count}", agenda=name), key(f"booking {count}"))
         count += 1
         await asyncio.sleep(pause_s)
     return count
@@ -128,11 +128,11 @@ async def test_atleast_returns_what_was_written(core: Core, town: Town, views: V
                 day += 1
                 one = agenda(SLOTS, practitioner=practitioner, specialty=f"s-{name}", day=DAY.replace(day=day_of(day)))
                 one = msgspec.structs.replace(one, practitioner=f"{practitioner}-{day}")
-                await core.lane.submit(one, key(f"{practitioner} {day}"))
+                await core.committer.submit(one, key(f"{practitioner} {day}"))
             date = DAY.replace(day=day_of(day))
             place = f"la-merced/{date}/{practitioner}-{day}"
             wanted = booking(1 + booked % SLOTS, f"patient {name} {booked}", agenda=place)
-            outcome = await core.lane.submit(wanted, key(f"{place} {booked}"))
+            outcome = await core.committer.submit(wanted, key(f"{place} {booked}"))
             question = free_by_day(
                 specialty=f"s-{name}",
                 hospital=None,
@@ -150,7 +150,7 @@ async def test_atleast_returns_what_was_written(core: Core, town: Town, views: V
 
     done = asyncio.Event()
     with projector(town) as last:
-        await core.lane.submit(hospital(), key("hospital"))
+        await core.committer.submit(hospital(), key("hospital"))
         keeping = asyncio.create_task(keep_up(last, done))
         await asyncio.gather(*(client(name) for name in range(CLIENTS)))
         done.set()

@@ -20,8 +20,8 @@ from bench.history import Accepted, Operation, Recorder, Refused, Verdict, timel
 from bench.race import CLOCK_SLACK, BookingRequest, Client, Race, book, book_all, publish, register
 from domain.decider import Command
 from domain.errors import Rejected
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import agenda, booking, hospital, key
@@ -142,39 +142,39 @@ def test_a_killed_worker_leaves_a_linearizable_history(city: tuple[Path, Serving
 
 
 @pytest.fixture
-async def other(town: Town, clock: Clock) -> AsyncIterator[Lane]:
-    """A second process's lane, with a log and a memory of its own."""
+async def other(town: Town, clock: Clock) -> AsyncIterator[Committer]:
+    """A second process's committer, with a log and a memory of its own."""
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
-    lane.start()
-    yield lane
-    await lane.stop()
+    committer.start()
+    yield committer
+    await committer.stop()
     await log.close()
 
 
-async def submit(lane: Lane, recorder: Recorder, command: Command, name: str) -> Operation:
+async def submit(committer: Committer, recorder: Recorder, command: Command, name: str) -> Operation:
     """Have it decided, and write down what was told."""
     number = recorder.called(command, key=name)
     try:
-        outcome = await lane.submit(command, key(name))
+        outcome = await committer.submit(command, key(name))
     except Rejected as refusal:
         return recorder.answered(number, Refused(refusal.code))
     return recorder.answered(number, Accepted(outcome.position))
 
 
-async def race_of_two(one: Lane, other: Lane, clock: Clock) -> tuple[list[Operation], Verdict]:
-    """Two lanes that know the agenda already are asked for the same slots at once."""
+async def race_of_two(one: Committer, other: Committer, clock: Clock) -> tuple[list[Operation], Verdict]:
+    """Two committers that know the agenda already are asked for the same slots at once."""
     recorder, model = Recorder(), Decisions(clock.now, time.monotonic_ns(), slack=timedelta(seconds=1))
     await submit(one, recorder, hospital(), "hospital")
     await submit(one, recorder, agenda(SLOTS), "agenda")
-    for name, lane in (("one", one), ("other", other)):
-        await submit(lane, recorder, booking(SLOTS, f"first {name}"), f"first {name}")
+    for name, committer in (("one", one), ("other", other)):
+        await submit(committer, recorder, booking(SLOTS, f"first {name}"), f"first {name}")
     await asyncio.gather(
         *(
-            submit(lane, recorder, booking(slot, f"patient {name} {slot}"), f"{name} {slot}")
+            submit(committer, recorder, booking(slot, f"patient {name} {slot}"), f"{name} {slot}")
             for slot in range(1, SLOTS)
-            for name, lane in (("one", one), ("other", other))
+            for name, committer in (("one", one), ("other", other))
         )
     )
     history = recorder.history()
@@ -205,8 +205,8 @@ def take_out_the_version_check(town: Town) -> None:
 
 
 @pytest.mark.anyio
-async def test_two_racing_lanes_are_linearizable(core: Core, other: Lane, town: Town, clock: Clock) -> None:
-    history, verdict = await race_of_two(core.lane, other, clock)
+async def test_two_racing_committers_are_linearizable(core: Core, other: Committer, town: Town, clock: Clock) -> None:
+    history, verdict = await race_of_two(core.committer, other, clock)
     assert (verdict.kind, verdict.reasons) == ("accepted", [])
     assert len(verdict.order) == len(history)
     given = slots_given(town)
@@ -214,9 +214,11 @@ async def test_two_racing_lanes_are_linearizable(core: Core, other: Lane, town: 
 
 
 @pytest.mark.anyio
-async def test_without_version_checks_the_checker_rejects(core: Core, other: Lane, town: Town, clock: Clock) -> None:
+async def test_without_version_checks_the_checker_rejects(
+    core: Core, other: Committer, town: Town, clock: Clock
+) -> None:
     take_out_the_version_check(town)
-    history, verdict = await race_of_two(core.lane, other, clock)
+    history, verdict = await race_of_two(core.committer, other, clock)
     given = slots_given(town)
     assert len(given) > len(set(given)) == SLOTS
     assert verdict.kind == "rejected"

@@ -11,8 +11,8 @@ from domain.appointments import patient as patients
 from domain.appointments.cancelling import CancelAppointment
 from domain.decider import Command, build
 from domain.errors import Rejected
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from tests.city import AGENDA, agenda, booking, hospital, key, moving, opaque
 from tests.towns import Town
 
@@ -30,12 +30,12 @@ BOOKED = [booking(slot, patient) for slot, patient in enumerate(PATIENTS, start=
 async def booked(core: Core) -> None:
     """Everybody has an appointment with one practitioner; another one has half as many slots, all free."""
     for wanted in (hospital(), agenda(len(PATIENTS)), AFTERNOON, *BOOKED):
-        await core.lane.submit(wanted, key(str(wanted)))
+        await core.committer.submit(wanted, key(str(wanted)))
 
 
-async def at_once(*asked: tuple[Lane, Command]) -> list[Any]:
+async def at_once(*asked: tuple[Committer, Command]) -> list[Any]:
     answers = await asyncio.gather(
-        *(lane.submit(command, key(f"{number} {command}")) for number, (lane, command) in enumerate(asked)),
+        *(committer.submit(command, key(f"{number} {command}")) for number, (committer, command) in enumerate(asked)),
         return_exceptions=True,
     )
     return [answer.code if isinstance(answer, Rejected) else type(answer).__name__ for answer in answers]
@@ -53,10 +53,10 @@ async def in_agendas(core: Core) -> list[str]:
 
 
 @pytest.mark.usefixtures("booked")
-async def test_of_two_rescheduling_to_one_slot_one_succeeds(core: Core, other_lane: Lane, town: Town) -> None:
-    lanes = (core.lane, other_lane)
+async def test_of_two_rescheduling_to_one_slot_one_succeeds(core: Core, other_committer: Committer, town: Town) -> None:
+    committers = (core.committer, other_committer)
     wanted = [moving(one, 1 + number // 2, to=TO) for number, one in enumerate(BOOKED)]
-    answers = await at_once(*((lanes[number % 2], command) for number, command in enumerate(wanted)))
+    answers = await at_once(*((committers[number % 2], command) for number, command in enumerate(wanted)))
     assert Counter(answers) == {"Outcome": SLOTS, "slot_taken": SLOTS}
     for patient, old, command, answer in zip(PATIENTS, BOOKED, wanted, answers, strict=True):
         kept = command.moved_to if answer == "Outcome" else old.appointment
@@ -70,10 +70,10 @@ async def test_of_two_rescheduling_to_one_slot_one_succeeds(core: Core, other_la
 
 
 @pytest.mark.usefixtures("booked")
-async def test_concurrent_rescheduling_and_cancelling_agree(core: Core, other_lane: Lane) -> None:
+async def test_concurrent_rescheduling_and_cancelling_agree(core: Core, other_committer: Committer) -> None:
     for number, (patient, old) in enumerate(zip(PATIENTS[:SLOTS], BOOKED[:SLOTS], strict=True), start=1):
         move, cancel = moving(old, number, to=TO), build(CancelAppointment, appointment=old.appointment)
-        answers = await at_once((core.lane, move), (other_lane, cancel))
+        answers = await at_once((core.committer, move), (other_committer, cancel))
         # Cancelling what was moved is nothing any more; moving what was cancelled is refused.
         assert answers[1] == "Outcome"
         assert answers[0] in {"Outcome", "appointment_cancelled"}
@@ -81,9 +81,9 @@ async def test_concurrent_rescheduling_and_cancelling_agree(core: Core, other_la
 
 
 @pytest.mark.usefixtures("booked")
-async def test_an_appointment_is_rescheduled_once(core: Core, other_lane: Lane) -> None:
+async def test_an_appointment_is_rescheduled_once(core: Core, other_committer: Committer) -> None:
     for number, (patient, old) in enumerate(zip(PATIENTS[: SLOTS // 2], BOOKED, strict=False), start=1):
         one, other = moving(old, number, to=TO), moving(old, SLOTS // 2 + number, to=TO)
-        answers = await at_once((core.lane, one), (other_lane, other))
+        answers = await at_once((core.committer, one), (other_committer, other))
         assert sorted(answers) == ["Outcome", "appointment_cancelled"]
         assert await visits(core, patient) == [(one if answers[0] == "Outcome" else other).moved_to]

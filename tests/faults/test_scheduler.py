@@ -95,13 +95,13 @@ def receiver() -> Iterator[Receiver]:
 
 async def register(core: Core, receiver: Receiver, **more: Any) -> None:
     fields = {"webhook": HOOK, "url": receiver.url, "name": "SMS", "kinds": ["notice_given", "line_closed"]}
-    await core.lane.submit(build(RegisterWebhook, **fields | more), key("webhook"))
+    await core.committer.submit(build(RegisterWebhook, **fields | more), key("webhook"))
 
 
 async def notice(core: Core, name: str, line: str) -> str:
     """What the message about it is called."""
     asked = build(AskNotice, turn=await take(core, name, line), ahead=100)
-    return f"{HOOK}/{(await core.lane.submit(asked, key(f'ask {line} {name}'))).position}"
+    return f"{HOOK}/{(await core.committer.submit(asked, key(f'ask {line} {name}'))).position}"
 
 
 async def until(so: Callable[[], bool], timeout_s: float = START_S) -> None:
@@ -178,7 +178,7 @@ async def test_a_new_scheduler_does_the_missed_work(core: Core, town: Town, cloc
     await register(core, receiver)
     for name in ("ana", "luis", "eva"):
         await take(core, name, line)
-    await core.lane.submit(build(CallNext, line=line, counter=1), key("call"))
+    await core.committer.submit(build(CallNext, line=line, counter=1), key("call"))
     with projecting(town), scheduling(town) as one, scheduling(town) as other:
         await until(lambda: len(receiver.got) == 1)
         await recorded(core, set(receiver.ids()))

@@ -204,7 +204,7 @@ async def close_a_line(folder: Path) -> None:
     async with open_core(Settings(database_url=database, secret=SECRET)) as core:
         tomorrow = local_date(datetime.now(UTC)) + timedelta(days=1)
         line = await open_line(core, point="calacoto", day=tomorrow)
-        await core.lane.submit(build(CloseLine, line=line), key("close"))
+        await core.committer.submit(build(CloseLine, line=line), key("close"))
 
 
 def test_killed_workers_and_databases_are_restarted(city: City) -> None:

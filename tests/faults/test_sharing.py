@@ -45,7 +45,7 @@ async def hammer(core: Core, name: str, number: int, signals: Signals) -> list[f
     waits: list[float] = []
 
     async def book(slot: int) -> None:
-        await core.lane.submit(booking(slot, f"patient {slot}", agenda=name), key(f"b {slot}"))
+        await core.committer.submit(booking(slot, f"patient {slot}", agenda=name), key(f"b {slot}"))
 
     async def caller(ends: float) -> None:
         while (asked := time.perf_counter()) < ends and not signals.over.is_set():
@@ -64,7 +64,7 @@ async def hammer(core: Core, name: str, number: int, signals: Signals) -> list[f
 
 
 def process(settings: Settings, name: str, number: int, signals: Signals) -> None:
-    """One process with a lane of its own."""
+    """One process with a committer of its own."""
 
     async def run() -> list[float]:
         async with open_core(settings) as core:
@@ -82,8 +82,8 @@ async def publish(settings: Settings) -> str:
     """One big agenda, in the log."""
     day = local_date(datetime.now(UTC)) + timedelta(days=3)
     async with open_core(settings) as core:
-        await core.lane.submit(hospital(), key("hospital"))
-        await core.lane.submit(wanted := agenda(SLOTS, day=day), key("agenda"))
+        await core.committer.submit(hospital(), key("hospital"))
+        await core.committer.submit(wanted := agenda(SLOTS, day=day), key("agenda"))
     return wanted.agenda
 
 

@@ -1,6 +1,6 @@
 """Many patients, few slots, any order: whatever is asked of the office, nobody is promised what another has.
 
-A machine asks for anything at any time and decides and folds as the lane does. Beside it, `Register` answers every
+A machine asks for anything at any time and decides and folds as the committer does. Beside it, `Register` answers every
 question from nothing but the list of what was accepted and when: it shares no code with the decisions it judges.
 """
 
@@ -311,7 +311,7 @@ class AppointmentsOffice(RuleBasedStateMachine):
         self.record([(f"hospital/{name}", hospital_registered(name)) for name in (LA_MERCED, COTAHUMA)])
         self.record([(f"person/{patient}", _person_registered(patient)) for patient in PATIENTS])
 
-    # As the lane does it
+    # As the committer does it
 
     def state(self, stream: StreamName) -> Any:
         return self.states.setdefault(stream, fold(stream, ()))

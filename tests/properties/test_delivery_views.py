@@ -104,14 +104,14 @@ async def test_due_messages_agree_with_the_log(core: Core, town: Town, views: Vi
     dice = random.Random(seed)
     told, seen = Told(core), 0
     settled, of = 0, dict[str, int]()
-    await core.lane.submit(service_point(), key("point"))
+    await core.committer.submit(service_point(), key("point"))
     with projector(town, (OUTBOX, WEBHOOKS, DELIVERIES)) as projecting:
         for count in range(120):
             clock.wait(dice.choice([0, 1, 10, 60]))
             due = told.due(clock.now)
             for number, command in enumerate(wish(dice, count, told, due)):
                 with suppress(Rejected):
-                    await core.lane.submit(command, key(f"{count} {number}"))
+                    await core.committer.submit(command, key(f"{count} {number}"))
             await told.read()
             if dice.random() < 0.5:
                 continue

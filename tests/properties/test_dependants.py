@@ -1,7 +1,7 @@
 """Families in any order: nobody acts for whom they may not, and no two people act for each other.
 
-A machine declares, confirms, ends, erases and waits, and decides and folds as the lane does. Beside it stands nothing
-but the list of what was accepted, from which it is told anew who may act for whom.
+A machine declares, confirms, ends, erases and waits, and decides and folds as the committer does. Beside it stands
+nothing but the list of what was accepted, from which it is told anew who may act for whom.
 """
 
 from datetime import date, timedelta

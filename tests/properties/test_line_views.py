@@ -180,13 +180,13 @@ async def test_any_pages_give_the_same_rows_as_a_rebuild(
     dice = random.Random(seed)
     hall = Hall(dice)
     for number, command in enumerate(openings()):
-        await core.lane.submit(command, key(f"opening {number}"))
+        await core.committer.submit(command, key(f"opening {number}"))
 
     async def act() -> None:
         clock.wait(dice.choice([0, 1, 30, 95]))
         with suppress(Rejected):
             lines = [await core.log.state(stream(name)) for name in LINES_THERE]
-            await core.lane.submit(hall.wish(lines), key(f"wish {hall.count}"))
+            await core.committer.submit(hall.wish(lines), key(f"wish {hall.count}"))
 
     with projector(town) as projecting:
         for _ in range(30):

@@ -1,6 +1,6 @@
 """Two lines of a ward on a morning, many people, any order: whatever is asked, each call can be checked by its policy.
 
-A machine asks for anything at any time and decides and folds as the lane does. Beside it, a register answers every
+A machine asks for anything at any time and decides and folds as the committer does. Beside it, a register answers every
 question from what was accepted (tests/line_register.py), and the laws are read from the log alone.
 """
 
@@ -298,7 +298,7 @@ class Ward(RuleBasedStateMachine):
             for nth in crowd:
                 self.take(line, 1, nth)
 
-    # As the lane does it
+    # As the committer does it
 
     def state(self, stream: StreamName) -> Any:
         return self.states.setdefault(stream, fold(stream, ()))

@@ -128,7 +128,7 @@ class Office:
                 wanted = booking(slot, patient, agenda=name, name=str(self.count))
                 self.booked.append(wanted.appointment)
         try:
-            await self.core.lane.submit(wanted, key(str(self.count)))
+            await self.core.committer.submit(wanted, key(str(self.count)))
         except Rejected:
             if wanted.__class__.__name__ == "BookAppointment":
                 self.booked.pop()
@@ -140,9 +140,9 @@ async def test_any_pages_give_the_same_rows_as_a_rebuild(
     core: Core, town: Town, views: Views, clock: Clock, seed: int
 ) -> None:
     dice = random.Random(seed)
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     for practitioner in PRACTITIONERS:
-        await core.lane.submit(agenda(SLOTS, practitioner=practitioner), key(practitioner))
+        await core.committer.submit(agenda(SLOTS, practitioner=practitioner), key(practitioner))
     office = Office(core, clock, dice)
     with projector(town) as projecting:
         for _ in range(30):
@@ -199,7 +199,7 @@ async def test_the_next_free_slot_of_several_days_is_the_first_of_all(
 ) -> None:
     """Also if the first days have no free slot: all are booked, held, in the past, or not released."""
     dice = random.Random(seed)
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     agendas_of = await publish_days(core, clock, dice)
     with projector(town) as projecting:
         projecting.catch_up()
@@ -240,7 +240,7 @@ async def publish_days(core: Core, clock: Clock, dice: random.Random) -> list[st
             release_at=release_at,
         )
         names.append(agenda_id("la-merced", day, practitioner))
-        await core.lane.submit(command, key(names[-1]))
+        await core.committer.submit(command, key(names[-1]))
         if release_at:  # its slots can't be taken yet
             continue
         taken = range(1, SLOTS + 1) if day in DAYS[:2] else dice.sample(range(1, SLOTS + 1), 2)
@@ -249,5 +249,5 @@ async def publish_days(core: Core, clock: Clock, dice: random.Random) -> list[st
             wanted: Command = booking(slot, f"{names[-1]} {slot}", agenda=names[-1])
             if dice.random() < 0.2:
                 wanted = build(HoldSlot, agenda=names[-1], slot=slot, patient=patient, hold=patient, hold_s=300)
-            await core.lane.submit(wanted, key(f"{names[-1]} {slot}"))
+            await core.committer.submit(wanted, key(f"{names[-1]} {slot}"))
     return names

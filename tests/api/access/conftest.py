@@ -41,4 +41,4 @@ async def people(core: Core, town: Town) -> None:
         ],
     ]
     for number, group in enumerate(groups):
-        await asyncio.gather(*(core.lane.submit(one, key(f"{number} {n}")) for n, one in enumerate(group)))
+        await asyncio.gather(*(core.committer.submit(one, key(f"{number} {n}")) for n, one in enumerate(group)))

@@ -144,7 +144,7 @@ async def test_an_erased_person_is_not_logged_as_the_former_one(client: Client, 
 
 @pytest.mark.anyio
 async def test_a_login_named_like_a_program_part_has_its_own_keys(client: Client, core: Core) -> None:
-    await core.lane.submit(hospital("la-merced"), key("k", actor="import"))
+    await core.committer.submit(hospital("la-merced"), key("k", actor="import"))
     client.act_as(Login(subject="import", roles=["administrator"]))
     document = "mutation ($input: RegisterHospitalInput!) { registerHospital(input: $input) { errors { code } } }"
     wanted = {"idempotencyKey": "k", "hospital": "san-juan", "name": "Hospital san-juan"}
@@ -178,7 +178,7 @@ async def test_a_citizen_can_register_themselves(client: Client) -> None:
 @pytest.mark.usefixtures("people")
 async def test_a_guardian_acts_from_confirmation_to_the_18th_birthday(client: Client, core: Core, clock: Clock) -> None:
     child = msgspec.structs.replace(person("Sol", core, ci="9100001"), birth_date=date(2009, 1, 8))
-    await core.lane.submit(child, key("Sol"))
+    await core.committer.submit(child, key("Sol"))
     pair = {"guardian": opaque("Eva"), "dependant": opaque("Sol")}
     eva = Login(subject="eva", identity=CI["Eva"])
 
@@ -273,7 +273,7 @@ async def test_an_erased_person_has_no_guardian(client: Client) -> None:
 @pytest.mark.usefixtures("people")
 async def test_a_corrected_birth_date_can_end_a_guardianship(client: Client, core: Core) -> None:
     child = msgspec.structs.replace(person("Sol", core, ci="9100001"), birth_date=date(2015, 1, 8))
-    await core.lane.submit(child, key("Sol"))
+    await core.committer.submit(child, key("Sol"))
     eva = Login(subject="eva", identity=CI["Eva"])
     wanted = {"guardian": opaque("Eva"), "dependant": opaque("Sol"), "relation": "MINOR"}
     assert await codes(client, eva, DECLARE, wanted) + await codes(client, OFFICER, CONFIRM, wanted) == []
@@ -304,7 +304,7 @@ async def test_a_refusal_hides_other_hospitals_from_a_clerk(client: Client, core
     document = """mutation ($input: HoldSlotInput!) { holdSlot(input: $input) {
       errors { __typename code ... on VisitConflict { appointment { id } } } } }"""
     elsewhere = booking(5, "Eva", agenda=OTHER_AGENDA)
-    await core.lane.submit(elsewhere, key("Eva at San Juan"))
+    await core.committer.submit(elsewhere, key("Eva at San Juan"))
     told = {}
     for role in ("hospital_clerk", "developer"):
         client.act_as(LOGINS[role])

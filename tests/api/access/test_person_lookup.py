@@ -9,8 +9,8 @@ import pytest
 from api.access.person_lookup import PersonLookup
 from domain import people
 from domain.decider import build
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Loaded
 from infra.postgres.connections import Unavailable
 from tests.city import key, opaque, person
@@ -37,13 +37,13 @@ async def knows(person_lookup: PersonLookup, person: str) -> bool:
     return found.known
 
 
-async def register(lane: Lane, core: Core, name: str, identity: str) -> str:
-    await lane.submit(person(name, core, ci=identity), key(name))
+async def register(committer: Committer, core: Core, name: str, identity: str) -> str:
+    await committer.submit(person(name, core, ci=identity), key(name))
     return opaque(name)
 
 
 async def test_concurrent_lookups_share_two_queries(core: Core, asked: list[list[str]]) -> None:
-    ana = await register(core.lane, core, "Ana", "1000001")
+    ana = await register(core.committer, core, "Ana", "1000001")
     asked.clear()
     person_lookup = PersonLookup(core.log)
     wanted = [ana, "nobody", *(f"stranger-{n}" for n in range(50)), ana]
@@ -55,7 +55,7 @@ async def test_concurrent_lookups_share_two_queries(core: Core, asked: list[list
 
 
 async def test_numbers_and_persons_share_a_query(core: Core, asked: list[list[str]]) -> None:
-    ana = await register(core.lane, core, "Ana", "1000001")
+    ana = await register(core.committer, core, "Ana", "1000001")
     asked.clear()
     person_lookup = PersonLookup(core.log)
     numbers = [people.identity_stream(core.secret.identity_digest(number)) for number in ("1000001", "1000002")]
@@ -77,7 +77,7 @@ async def test_a_later_lookup_gets_a_later_state(core: Core, monkeypatch: pytest
         patch.setattr(core.log, "load", slow_to_tell)
         early = asyncio.create_task(knows(person_lookup, opaque("Ana")))
         await looked.wait()
-    await register(core.lane, core, "Ana", "1000001")
+    await register(core.committer, core, "Ana", "1000001")
     late = asyncio.create_task(knows(person_lookup, opaque("Ana")))
     await asyncio.sleep(0)
     told.set()
@@ -86,15 +86,15 @@ async def test_a_later_lookup_gets_a_later_state(core: Core, monkeypatch: pytest
 
 
 async def test_an_erased_person_is_unknown(core: Core) -> None:
-    ana = await register(core.lane, core, "Ana", "1000001")
+    ana = await register(core.committer, core, "Ana", "1000001")
     person_lookup = PersonLookup(core.log)
     assert await knows(person_lookup, ana)
-    await core.lane.submit(build(people.ErasePerson, person=ana), key("e"))
+    await core.committer.submit(build(people.ErasePerson, person=ana), key("e"))
     assert not await knows(person_lookup, ana)
 
 
 async def test_a_failed_query_fails_only_its_callers(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    ana = await register(core.lane, core, "Ana", "1000001")
+    ana = await register(core.committer, core, "Ana", "1000001")
     load = core.log.load
 
     async def failing(*_: Any, **__: Any) -> Any:
@@ -112,7 +112,7 @@ async def test_a_failed_query_fails_only_its_callers(core: Core, monkeypatch: py
 
 
 async def test_a_cancelled_caller_does_not_affect_others(core: Core) -> None:
-    ana = await register(core.lane, core, "Ana", "1000001")
+    ana = await register(core.committer, core, "Ana", "1000001")
     person_lookup = PersonLookup(core.log)
     going, staying = (asyncio.create_task(knows(person_lookup, ana)) for _ in range(2))
     await asyncio.sleep(0)

@@ -74,24 +74,24 @@ async def test_an_appointment_renders_as_with_the_library(app: Application, url:
     mine, _ = await book(core)
 
     async def cancel() -> None:
-        await core.lane.submit(build(CancelAppointment, appointment=mine, reason="PATIENT"), key("c"))
+        await core.committer.submit(build(CancelAppointment, appointment=mine, reason="PATIENT"), key("c"))
 
     (told,) = await both(app, url, OF_APPOINTMENT, [cancel], id=mine)
     assert told["data"]["appointment"]["appointment"]["state"] == "CANCELLED"
 
 
 async def test_lines_and_turns_render_as_with_the_library(app: Application, url: str, core: Core) -> None:
-    await core.lane.submit(service_point(), key("point"))
-    await core.lane.submit(open_line(), key("line"))
-    await core.lane.submit(take(LINE, "ana"), key("ana"))
+    await core.committer.submit(service_point(), key("point"))
+    await core.committer.submit(open_line(), key("line"))
+    await core.committer.submit(take(LINE, "ana"), key("ana"))
 
     def call(counter: int) -> Any:
-        return core.lane.submit(CallNext(line=LINE, counter=counter), key(f"call {counter}"))
+        return core.committer.submit(CallNext(line=LINE, counter=counter), key(f"call {counter}"))
 
-    changes = [lambda: core.lane.submit(take(LINE, "luis"), key("luis")), lambda: call(1)]
+    changes = [lambda: core.committer.submit(take(LINE, "luis"), key("luis")), lambda: call(1)]
     _, told = await both(app, url, OF_LINE, changes, id=LINE)
     assert told["data"]["line"]["line"]["waiting"] == 1
-    changes = [lambda: core.lane.submit(take(LINE, "eva"), key("eva")), lambda: call(2)]
+    changes = [lambda: core.committer.submit(take(LINE, "eva"), key("eva")), lambda: call(2)]
     waits, called = await both(app, url, OF_TURN, changes, id=turn_of("luis", LINE))
     assert (waits["data"]["turn"]["turn"]["ahead"], called["data"]["turn"]["turn"]["state"]) == (0, "CALLED")
 

@@ -293,7 +293,7 @@ async def test_a_gap_in_the_log_disconnects_followers(
 
 async def test_an_unknown_event_ends_only_its_stream(url: str, core: Core, town: Town) -> None:
     await open_agenda(core)
-    await core.lane.submit(agenda_of_city(practitioner="p-02", specialty="cardiology"), key("other"))
+    await core.committer.submit(agenda_of_city(practitioner="p-02", specialty="cardiology"), key("other"))
     async with follower(url) as one, follower(url) as two:
         await one.follow(AGENDA, id=ID)
         await one.told()
@@ -302,7 +302,7 @@ async def test_an_unknown_event_ends_only_its_stream(url: str, core: Core, town:
         town.execute("INSERT INTO events (originator_id, originator_version, topic, state, notification_id)"
                      " VALUES (%s, 2, 'unheard_of.v1', '{}', 4)", f"agenda/{ID}")  # fmt: skip
         assert (await one.closed())[0] == 1011
-        await core.lane.submit(booking(1, "Ana", agenda=OTHER), key("b"))
+        await core.committer.submit(booking(1, "Ana", agenda=OTHER), key("b"))
         assert (await two.told())["previous"] == 3
 
 

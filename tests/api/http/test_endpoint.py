@@ -59,10 +59,10 @@ async def test_without_the_database_only_readiness_fails(client: Client, core: C
 
 
 @pytest.mark.anyio
-async def test_without_a_lane_a_worker_is_not_ready(client: Client, core: Core) -> None:
-    await core.lane.stop()
+async def test_without_a_committer_a_worker_is_not_ready(client: Client, core: Core) -> None:
+    await core.committer.stop()
     ready = await client.http.get("/readyz")
-    assert (ready.status_code, ready.json()) == (503, {"status": "the lane stopped"})
+    assert (ready.status_code, ready.json()) == (503, {"status": "the committer stopped"})
 
 
 @pytest.mark.anyio
@@ -72,7 +72,7 @@ async def test_a_worker_with_stuck_commands_is_not_ready(
     monkeypatch.setattr("api.app.STUCK_AFTER_S", 0.2)
     with psycopg.connect(town.application) as holder:
         holder.execute(f"SELECT {town.schema}.lock_log()")
-        waiting = asyncio.ensure_future(core.lane.submit(hospital(), key("h")))
+        waiting = asyncio.ensure_future(core.committer.submit(hospital(), key("h")))
         await asyncio.sleep(0.3)
         ready = await client.http.get("/readyz")
         assert (ready.status_code, ready.json()) == (503, {"status": "commands do not get through"})

@@ -197,7 +197,7 @@ async def test_a_client_that_does_not_read_is_disconnected(
 ) -> None:
     monkeypatch.setattr("api.http.streams.SEND_TIMEOUT_S", 0.3)
     await open_agenda(core)
-    await core.lane.submit(agenda_of_city(100, practitioner="p-02", specialty="cardiology"), key("other"))
+    await core.committer.submit(agenda_of_city(100, practitioner="p-02", specialty="cardiology"), key("other"))
     said = json.dumps({"query": LARGE, "variables": {"id": OTHER}})
     host, port = url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1)  # it takes no more than it must
@@ -213,7 +213,7 @@ async def test_a_client_that_does_not_read_is_disconnected(
             free = 100
             while services.live._followers == 2:
                 free -= 1
-                await core.lane.submit(booking(100 - free, f"n{free}", agenda=OTHER), key(f"b{free}"))
+                await core.committer.submit(booking(100 - free, f"n{free}", agenda=OTHER), key(f"b{free}"))
                 assert (await other.told())["agenda"]["freeSlots"] == free
             assert free < 99
     finally:
@@ -276,7 +276,7 @@ async def test_an_ended_guardianship_ends_the_stream(url: str, core: Core) -> No
     await open_agenda(core)
     visit, _ = await book(core)
     ana, eva = opaque("Ana"), opaque("Eva")
-    submit = core.lane.submit
+    submit = core.committer.submit
     await submit(person("Eva", core, ci="6000001"), key("Eva"))
     for command in (
         build(dependants.DeclareDependant, guardian=eva, dependant=ana, relation="CARE", declared_by=opaque("x")),
@@ -314,7 +314,7 @@ async def test_an_unavailable_permission_check_affects_one_stream(
         await one.follow(AGENDA, name="b", id=ID)
         await one.told()
         monkeypatch.setattr(core.log, "load", load_no_agenda)
-        await core.lane.submit(build(CancelAppointment, appointment=visit), key("cancel"))
+        await core.committer.submit(build(CancelAppointment, appointment=visit), key("cancel"))
         heard = {message["id"]: message for message in (await one.hear(), await one.hear())}
     assert (heard["a"]["type"], heard["a"]["payload"][0]["extensions"]) == ("error", {"code": "unavailable"})
     assert heard["b"]["type"] == "next"

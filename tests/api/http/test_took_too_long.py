@@ -1,4 +1,4 @@
-"""An operation that takes too long is cut off; of a mutation, what was given to the lane is finished nevertheless."""
+"""An operation that takes too long is cancelled. A command that the committer has of a mutation is still finished."""
 
 import asyncio
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ async def test_a_slow_mutation_is_unavailable_and_settled_by_its_key(client: Cli
         assert answer["errors"][0]["extensions"] == {"code": "unavailable"}
         assert await core.log.head() == 0
     async with asyncio.timeout(20):
-        while await core.log.head() == 0:  # noqa: ASYNC110 (the first was with the lane)
+        while await core.log.head() == 0:  # noqa: ASYNC110 (the first was with the committer)
             await asyncio.sleep(0.01)
     assert await core.log.head() == 1  # the second was never begun
     again = await client.ask(REGISTER)

@@ -32,8 +32,8 @@ from infra.demo.city import (
     load_city,
 )
 from infra.demo.city_plan import PAST_DAYS, PEOPLE_MAX, CityPlan, Planned, midnight
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.log.submission import Key, Outcome
 from infra.running.secret import Secret
@@ -56,16 +56,16 @@ def plan_of(secret: Secret, *, people: int = PEOPLE, seed: int = SEED) -> CityPl
 
 @asynccontextmanager
 async def opened(town: Town, *, queue_max: int = 10_000) -> AsyncIterator[tuple[Core, CityClock]]:
-    """The town's log and lane, on a city's clock."""
+    """The town's log and committer, on a city's clock."""
     clock = CityClock()
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=queue_max, clock=clock)
+    committer = Committer(log, secret=town.secret, queue_max=queue_max, clock=clock)
     await log.open()
-    lane.start()
+    committer.start()
     try:
-        yield Core(log=log, lane=lane, secret=town.secret), clock
+        yield Core(log=log, committer=committer, secret=town.secret), clock
     finally:
-        await lane.stop()
+        await committer.stop()
         await log.close()
 
 
@@ -77,7 +77,7 @@ async def made(town: Town, *, queue_max: int = 10_000) -> City:
 async def make_some(town: Town, commands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin the city, and stop after this number of commands."""
     async with opened(town) as (core, clock):
-        submit, said = core.lane.submit, []
+        submit, said = core.committer.submit, []
 
         async def submit_some(command: Command, key: Key) -> Outcome:
             said.append(key)
@@ -86,7 +86,7 @@ async def make_some(town: Town, commands: int, monkeypatch: pytest.MonkeyPatch) 
             return await submit(command, key)
 
         with monkeypatch.context() as patch:
-            patch.setattr(core.lane, "submit", submit_some)
+            patch.setattr(core.committer, "submit", submit_some)
             with pytest.raises(RuntimeError, match="killed"):
                 await load_city(core, clock, plan_of(town.secret), console=QUIET)
 
@@ -313,7 +313,7 @@ async def test_a_complete_city_is_not_created_again(town: Town) -> None:
         codes = set()
         for number, one in enumerate(some):
             try:
-                await core.lane.submit(one.command, key(f"again {number}"))
+                await core.committer.submit(one.command, key(f"again {number}"))
             except Exception as refusal:
                 codes.add(("MarkNoShow", getattr(refusal, "code", refusal)))
     assert codes == DONE_BEFORE  # some came late, and were checked in after all
@@ -326,9 +326,9 @@ async def test_a_complete_city_is_not_created_again(town: Town) -> None:
 async def test_a_city_is_created_beside_other_events(town: Town) -> None:
     async with opened(town) as (core, clock):
         clock.now = midnight(FIRST_DAY)
-        await core.lane.submit(hospital(), key("h"))
-        await core.lane.submit(agenda(3, day=TODAY), key("a"))
-        await core.lane.submit(person("Ana", core), key("p"))
+        await core.committer.submit(hospital(), key("h"))
+        await core.committer.submit(agenda(3, day=TODAY), key("a"))
+        await core.committer.submit(person("Ana", core), key("p"))
     city = await made(town)
     assert city.refused == {}
     async with opened(town) as (core, clock):
@@ -345,7 +345,7 @@ async def test_conflicting_commands_are_skipped_and_counted(town: Town, monkeypa
     others = msgspec.structs.replace(wanted, patient="a" * 26, appointment=f"{wanted.agenda}/{'a' * 26}")
     async with opened(town) as (core, clock):
         clock.now = planned[first].at
-        await core.lane.submit(others, key("taken"))
+        await core.committer.submit(others, key("taken"))
     city = await made(town)
     assert city.refused["slot_taken"] >= 1
     assert set(city.refused) <= {"slot_taken", "appointment_unknown"}

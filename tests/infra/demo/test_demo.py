@@ -27,7 +27,7 @@ async def lacking(core: Core, town: Town, today: date) -> date | None:
 
 async def begin(core: Core, town: Town, clock: Clock, commands: int, monkeypatch: pytest.MonkeyPatch) -> date:
     """Begin the city and stop after this number of commands; its first day. No idempotency key is kept."""
-    first_day, submit, said = local_date(clock.now), core.lane.submit, []
+    first_day, submit, said = local_date(clock.now), core.committer.submit, []
 
     async def submit_some(command: Command, key: Key) -> Outcome:
         said.append(key)
@@ -36,7 +36,7 @@ async def begin(core: Core, town: Town, clock: Clock, commands: int, monkeypatch
         return await submit(command, key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(core.lane, "submit", submit_some)
+        patch.setattr(core.committer, "submit", submit_some)
         with pytest.raises(RuntimeError, match="killed"):
             await load_demo(core, seed=SEED, first_day=first_day, console=QUIET)
     town.execute("UPDATE events SET recorded_at = %s", clock.now)
@@ -95,7 +95,7 @@ async def test_completing_skips_what_conflicts(
     first_day = await begin(core, town, clock, 100, monkeypatch)
     *_, there, _last = agendas(first_day)
     other = type(there)(**{name: getattr(there, name) for name in there.__struct_fields__} | {"specialty": "surgery"})
-    await core.lane.submit(other, key("other"))
+    await core.committer.submit(other, key("other"))
     made = await load_demo(core, seed=SEED, first_day=first_day, console=QUIET, going_on=True)
     assert isinstance(made, DemoCity)
     assert made.agendas == len(list(agendas(first_day))) - 1
@@ -106,5 +106,5 @@ async def test_completing_skips_what_conflicts(
 async def test_only_an_empty_log_gets_a_demo(core: Core, town: Town, clock: Clock) -> None:
     today = local_date(clock.now)
     assert await lacking(core, town, today) == today
-    await core.lane.submit(hospital(), key("hospital", actor="demo"))
+    await core.committer.submit(hospital(), key("hospital", actor="demo"))
     assert await lacking(core, town, today) is None

@@ -338,7 +338,7 @@ def test_any_file_is_read_or_refused(noise: bytes) -> None:
 class TestImporting:
     @pytest.fixture(autouse=True)
     async def _hospital(self, core: Core) -> None:
-        await core.lane.submit(hospital(), key("hospital"))
+        await core.committer.submit(hospital(), key("hospital"))
 
     @staticmethod
     def events(town: Town) -> list[tuple[object, ...]]:
@@ -408,7 +408,7 @@ class TestImporting:
     ) -> None:
         async def check_and_lose(*args: Any, **options: Any) -> tuple[Checked, Report]:
             checked = await check(*args, **options)
-            await core.lane.submit(command(file(row(minutes="30"))), key("rival"))
+            await core.committer.submit(command(file(row(minutes="30"))), key("rival"))
             return checked
 
         monkeypatch.setattr(importing, "check", check_and_lose)
@@ -430,7 +430,7 @@ class TestImporting:
             await check(core, file(), AGENDA_IMPORT, now=clock.now)
 
     async def test_a_lost_database_is_reported_once(self, core: Core, clock: Clock) -> None:
-        await core.lane.stop()
+        await core.committer.stop()
         report = await run(core, clock, file(GOOD, row(practitioner="p-02")))
         assert report == Report(error=importing.INTERRUPTED)
 

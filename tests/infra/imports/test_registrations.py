@@ -179,7 +179,7 @@ class TestImporting:
         ]
 
     async def test_wrong_rows_are_reported_by_line_and_nothing_is_written(self, core: Core, clock: Clock) -> None:
-        await core.lane.submit(hospital(), key("hospital"))
+        await core.committer.submit(hospital(), key("hospital"))
         await self.run(core, clock, "practitioners", "practitioner,name", "p-1,Dra. Wara Quispe")
         head = await core.log.head()
         report = await self.run(
@@ -209,7 +209,7 @@ class TestImporting:
 
     @pytest.mark.parametrize("name", ["room", "practitioner"])
     async def test_a_code_of_the_other_kind_is_reported(self, core: Core, clock: Clock, name: str) -> None:
-        await core.lane.submit(hospital(), key("hospital"))
+        await core.committer.submit(hospital(), key("hospital"))
         rooms = ("rooms", "room,hospital,name", "x-1,la-merced,Consultorio")
         practitioners = ("practitioners", "practitioner,name", "x-1,Dr. Luis Rojas")
         first, then = (rooms, practitioners) if name == "room" else (practitioners, rooms)
@@ -253,7 +253,7 @@ class TestImporting:
         assert await core.log.head() == head
 
     async def test_a_dry_run_of_agendas_publishes_none(self, core: Core, clock: Clock) -> None:
-        await core.lane.submit(hospital(), key("hospital"))
+        await core.committer.submit(hospital(), key("hospital"))
         head = await core.log.head()
         content = file(
             "hospital,specialty,practitioner,date,start,end,minutes",
@@ -266,7 +266,7 @@ class TestImporting:
         assert await core.log.head() == head
 
     async def test_a_hospital_is_looked_up_once_for_all_rows(self, core: Core, clock: Clock) -> None:
-        await core.lane.submit(hospital(), key("hospital"))
+        await core.committer.submit(hospital(), key("hospital"))
         rows = [f"r-{n},la-merced,Consultorio {n}" for n in range(600)]
         kind = registration_import("rooms", replace=False)
         checked, report = await check(core, file("room,hospital,name", *rows), kind, now=clock.now)

@@ -15,8 +15,8 @@ from domain.decider import build
 from domain.errors import Rejected
 from domain.people import dependants
 from infra.log.batch import Conflict
+from infra.log.committer import Committer
 from infra.log.core import Core
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.connections import Unavailable
 from infra.postgres.embedded import APPLICATION
@@ -99,7 +99,7 @@ def test_a_role_that_does_not_exist_is_named(town: Town) -> None:
 
 async def test_an_auditor_reads_events_as_json(core: Core, town: Town) -> None:
     await open_agenda(core)
-    await core.lane.submit(booking(1, "ana"), key("b"))
+    await core.committer.submit(booking(1, "ana"), key("b"))
     rows = town.execute("SELECT state FROM event_log WHERE event = 'appointment_booked.v1'", owner=False)
     assert rows == [
         ({"slot": 1, "patient": opaque("ana"), "channel": "WEB", "appointment": booking(1, "ana").appointment},)
@@ -127,7 +127,7 @@ async def test_a_stale_read_is_reported_even_without_events(core: Core) -> None:
 
 async def test_stream_names_of_a_prefix_are_paged_in_order(core: Core) -> None:
     await open_agenda(core)
-    await core.lane.submit(person("Ana", core), key("p"))
+    await core.committer.submit(person("Ana", core), key("p"))
     assert await core.log.stream_names("agenda/", first=10) == [f"agenda/{AGENDA}"]
     assert await core.log.stream_names("agenda/", after=f"agenda/{AGENDA}", first=10) == []
     assert await core.log.stream_names("hospital/", first=1) == ["hospital/la-merced"]
@@ -150,12 +150,12 @@ PERSONAL = ["Ana", "Mamani", "Quispe", "1990-05-17", "4820193", "71234567", "exa
 async def test_tables_contain_no_readable_personal_data(core: Core, town: Town) -> None:
     await open_agenda(core)
     ana = opaque("Ana")
-    await core.lane.submit(person("Ana", core), key("p"))
-    await core.lane.submit(booking(1, "Ana"), key("b"))
+    await core.committer.submit(person("Ana", core), key("p"))
+    await core.committer.submit(booking(1, "Ana"), key("b"))
     assert (await core.log.state(people.stream(ana))).registered.given_names == "Ana"
     assert not [word for word in PERSONAL if word in everything_stored(town)]
 
-    await core.lane.submit(build(people.ErasePerson, person=ana), key("e"))
+    await core.committer.submit(build(people.ErasePerson, person=ana), key("e"))
     assert town.execute("SELECT count(*) FROM subject_keys") == [(0,)]
     assert not [word for word in PERSONAL if word in everything_stored(town)]
 
@@ -168,11 +168,11 @@ async def test_tables_contain_no_readable_personal_data(core: Core, town: Town) 
 
 
 async def test_an_erasure_deletes_the_key_in_its_commit(core: Core, town: Town, clock: Clock) -> None:
-    await core.lane.submit(person("Ana", core), key("p"))
+    await core.committer.submit(person("Ana", core), key("p"))
     other_log = Log(town.application, schema=town.schema, secret=town.secret)
     await other_log.open()
     assert (await other_log.state(people.stream(opaque("Ana")))).registered.given_names == "Ana"
-    other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock)
+    other = Committer(other_log, secret=town.secret, queue_max=10, clock=clock)
     other.start()
     await other.submit(build(people.ErasePerson, person=opaque("Ana")), key("e"))
     assert (await core.log.state(people.stream(opaque("Ana")))).registered.given_names is None
@@ -185,13 +185,13 @@ async def family(core: Core) -> str:
     for number, name in enumerate(("Ana", "Eva", "Luis")):
         born = date(1990, 5, 17) if name == "Ana" else date(2015, 3, 9)
         registering = replace(person(name, core, ci=str(4820193 + number)), birth_date=born)
-        await core.lane.submit(registering, key(name))
+        await core.committer.submit(registering, key(name))
     for name in ("Eva", "Luis"):
         fields = {"guardian": opaque("Ana"), "dependant": opaque(name), "relation": "MINOR"}
         declare = build(dependants.DeclareDependant, **fields, declared_by=opaque("clerk"))
-        await core.lane.submit(declare, key(f"declare {name}"))
+        await core.committer.submit(declare, key(f"declare {name}"))
         confirm = build(dependants.ConfirmDependant, **fields, confirmed_by=opaque("officer"))
-        await core.lane.submit(confirm, key(f"confirm {name}"))
+        await core.committer.submit(confirm, key(f"confirm {name}"))
     return dependants.stream(opaque("Ana"))
 
 
@@ -203,24 +203,24 @@ async def test_an_erasure_leaves_other_subjects_of_a_stream_readable(core: Core,
 
     assert await until() == [date(2033, 3, 9)] * 2
     assert "2033" not in everything_stored(town)
-    await core.lane.submit(build(people.ErasePerson, person=opaque("Eva")), key("e"))
+    await core.committer.submit(build(people.ErasePerson, person=opaque("Eva")), key("e"))
     assert await until() == [None, date(2033, 3, 9)]
     guardian = await core.log.state(stream)
     children = [await core.log.state(people.stream(opaque(name))) for name in ("Eva", "Luis")]
     acts = [dependants.acts_for(guardian, child, clock()) for child in children]
     assert acts == [False, True]
-    await core.lane.submit(build(people.ErasePerson, person=opaque("Ana")), key("e2"))
+    await core.committer.submit(build(people.ErasePerson, person=opaque("Ana")), key("e2"))
     assert await until() == [None, date(2033, 3, 9)]  # it is the child's secret, not the guardian's
-    await core.lane.submit(build(people.ErasePerson, person=opaque("Luis")), key("e3"))
+    await core.committer.submit(build(people.ErasePerson, person=opaque("Luis")), key("e3"))
     assert await until() == [None, None]
 
 
 async def test_an_erasure_releases_the_identity_number(core: Core) -> None:
-    await core.lane.submit(person("Ana", core), key("p1"))
+    await core.committer.submit(person("Ana", core), key("p1"))
     with pytest.raises(Rejected, match="identity_taken"):
-        await core.lane.submit(person("Luisa", core), key("p2"))
-    await core.lane.submit(build(people.ErasePerson, person=opaque("Ana")), key("e"))
-    await core.lane.submit(person("Luisa", core), key("p3"))
+        await core.committer.submit(person("Luisa", core), key("p2"))
+    await core.committer.submit(build(people.ErasePerson, person=opaque("Ana")), key("e"))
+    await core.committer.submit(person("Luisa", core), key("p3"))
     found = await core.log.state(people.identity_stream(core.secret.identity_digest("4820193")))
     assert found.person == opaque("Luisa")
 

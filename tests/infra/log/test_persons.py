@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-import infra.log.lane
+import infra.log.committer
 from domain import people
 from domain.appointments import patient as patients
 from domain.decider import build
 from domain.errors import Rejected
 from infra.log.batch import Appended, Batch, Conflict
+from infra.log.committer import CONFLICTS_BEFORE_LOCK_MAX, Committer
 from infra.log.core import Core
-from infra.log.lane import CONFLICTS_BEFORE_LOCK_MAX, Lane
 from infra.log.log import Loaded
 from infra.log.submission import Outcome
 from tests.city import AGENDA, booking, key, opaque, open_agenda, person
@@ -24,18 +24,18 @@ pytestmark = pytest.mark.anyio
 ANA = people.stream(opaque("Ana"))
 
 
-async def book(lane: Lane, slot: int, name: str = "Ana", *, said: str = "") -> Outcome:
+async def book(committer: Committer, slot: int, name: str = "Ana", *, said: str = "") -> Outcome:
     """Book with the patient as a required person."""
     persons = {"patient": people.stream(opaque(name))}
-    return await lane.submit(booking(slot, name), key(said or f"book {slot} {name}"), required_persons=persons)
+    return await committer.submit(booking(slot, name), key(said or f"book {slot} {name}"), required_persons=persons)
 
 
-async def register(lane: Lane, core: Core, name: str = "Ana", *, ci: str = "4820193") -> Outcome:
-    return await lane.submit(person(name, core, ci=ci), key(f"register {name}"))
+async def register(committer: Committer, core: Core, name: str = "Ana", *, ci: str = "4820193") -> Outcome:
+    return await committer.submit(person(name, core, ci=ci), key(f"register {name}"))
 
 
-async def erase(lane: Lane, name: str = "Ana") -> Outcome:
-    return await lane.submit(build(people.ErasePerson, person=opaque(name)), key(f"erase {name}"))
+async def erase(committer: Committer, name: str = "Ana") -> Outcome:
+    return await committer.submit(build(people.ErasePerson, person=opaque(name)), key(f"erase {name}"))
 
 
 def booked(town: Town) -> int:
@@ -82,10 +82,10 @@ async def test_an_unknown_person_is_refused_with_the_field_s_path(core: Core, to
     await open_agenda(core)
     for _ in range(2):
         with pytest.raises(Rejected, match="person_unknown") as refused:
-            await book(core.lane, 1)
+            await book(core.committer, 1)
         assert refused.value.path == "patient"
-    await register(core.lane, core)
-    await book(core.lane, 1)
+    await register(core.committer, core)
+    await book(core.committer, 1)
     assert booked(town) == 1
 
 
@@ -93,7 +93,7 @@ async def test_persons_are_loaded_once_with_the_other_streams_and_without_keys(
     core: Core, questions: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
-    await register(core.lane, core)
+    await register(core.committer, core)
     questions.asked.clear()
 
     async def no_keys(subjects: set[str]) -> dict[str, bytes]:
@@ -102,60 +102,64 @@ async def test_persons_are_loaded_once_with_the_other_streams_and_without_keys(
 
     monkeypatch.setattr(core.log, "_keys_of", no_keys)
     monkeypatch.setattr(core.log._writer, "_keys_of", no_keys)
-    await book(core.lane, 1)
+    await book(core.committer, 1)
     assert questions.asked == [({patients.stream(opaque("Ana")), ANA}, {ANA})]
     with pytest.raises(Rejected, match="already_seen_here"):
-        await book(core.lane, 2)
+        await book(core.committer, 2)
     assert len(questions.asked) == 1
-    assert core.lane._decider.known_persons == {ANA: 1}
+    assert core.committer._decider.known_persons == {ANA: 1}
 
 
 async def test_another_process_s_erasure_before_the_append_refuses_the_booking(
-    core: Core, other_lane: Lane, town: Town, monkeypatch: pytest.MonkeyPatch
+    core: Core, other_committer: Committer, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
-    await register(core.lane, core)
-    batches = before_the_first_append(core, monkeypatch, lambda: erase(other_lane))
+    await register(core.committer, core)
+    batches = before_the_first_append(core, monkeypatch, lambda: erase(other_committer))
     with pytest.raises(Rejected, match="person_unknown"):
-        await book(core.lane, 1)
+        await book(core.committer, 1)
     assert len(batches) == 2
     assert booked(town) == 0
 
 
 async def test_another_process_s_registration_before_the_append_is_seen(
-    core: Core, other_lane: Lane, town: Town, monkeypatch: pytest.MonkeyPatch
+    core: Core, other_committer: Committer, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
-    before_the_first_append(core, monkeypatch, lambda: register(other_lane, core))
-    await book(core.lane, 1)
+    before_the_first_append(core, monkeypatch, lambda: register(other_committer, core))
+    await book(core.committer, 1)
     assert booked(town) == 1
 
 
-async def test_a_known_person_erased_by_another_process_is_refused(core: Core, other_lane: Lane, town: Town) -> None:
+async def test_a_known_person_erased_by_another_process_is_refused(
+    core: Core, other_committer: Committer, town: Town
+) -> None:
     await open_agenda(core)
-    await register(core.lane, core)
-    await book(core.lane, 1)
-    await erase(other_lane)
+    await register(core.committer, core)
+    await book(core.committer, 1)
+    await erase(other_committer)
     with pytest.raises(Rejected, match="person_unknown"):
-        await book(core.lane, 2)
+        await book(core.committer, 2)
     assert booked(town) == 1
-    assert core.lane._decider.known_persons == {}
+    assert core.committer._decider.known_persons == {}
 
 
 async def test_an_erasure_applies_to_later_commands_in_its_batch(core: Core, town: Town) -> None:
     await open_agenda(core)
-    await register(core.lane, core)
+    await register(core.committer, core)
     for known in (False, True):  # in memory or not
         eva = f"Eva{known}"
-        await register(core.lane, core, eva, ci=f"500000{known:d}")
+        await register(core.committer, core, eva, ci=f"500000{known:d}")
         if known:
             stream = people.stream(opaque(eva))
-            await core.lane.submit(booking(6, "Luis"), key("Eva is remembered"), required_persons={"patient": stream})
-            assert stream in core.lane._decider.known_persons
+            await core.committer.submit(
+                booking(6, "Luis"), key("Eva is remembered"), required_persons={"patient": stream}
+            )
+            assert stream in core.committer._decider.known_persons
         before, _, after = await asyncio.gather(
-            book(core.lane, 1 + known, eva, said=f"before {known}"),
-            erase(core.lane, eva),
-            book(core.lane, 3 + known, eva, said=f"after {known}"),
+            book(core.committer, 1 + known, eva, said=f"before {known}"),
+            erase(core.committer, eva),
+            book(core.committer, 3 + known, eva, said=f"after {known}"),
             return_exceptions=True,
         )
         assert isinstance(before, Outcome)
@@ -167,13 +171,13 @@ async def test_an_erasure_in_flight_applies_to_the_next_batch(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await open_agenda(core)
-    await register(core.lane, core)
-    await core.lane.submit(booking(6, "Eva"), key("Ana is remembered"), required_persons={"patient": ANA})
+    await register(core.committer, core)
+    await core.committer.submit(booking(6, "Eva"), key("Ana is remembered"), required_persons={"patient": ANA})
     batches = before_the_first_append(core, monkeypatch, lambda: asyncio.sleep(0.1))
-    erasing = asyncio.ensure_future(erase(core.lane))
+    erasing = asyncio.ensure_future(erase(core.committer))
     await asyncio.sleep(0.05)
     with pytest.raises(Rejected, match="person_unknown"):
-        await book(core.lane, 1)
+        await book(core.committer, 1)
     await erasing
     assert len(batches) == 2  # nothing was decided twice
     assert booked(town) == 1
@@ -181,15 +185,15 @@ async def test_an_erasure_in_flight_applies_to_the_next_batch(
 
 async def test_only_a_repetition_is_accepted_after_an_erasure(core: Core, town: Town) -> None:
     await open_agenda(core)
-    await register(core.lane, core)
-    first = await book(core.lane, 1, said="b")
-    await erase(core.lane)
-    again = await book(core.lane, 1, said="b")
+    await register(core.committer, core)
+    first = await book(core.committer, 1, said="b")
+    await erase(core.committer)
+    again = await book(core.committer, 1, said="b")
     assert (again.position, again.replayed) == (first.position, True)
     with pytest.raises(Rejected, match="person_unknown"):
-        await book(core.lane, 2, said="b")
+        await book(core.committer, 2, said="b")
     with pytest.raises(Rejected, match="person_unknown"):
-        await book(core.lane, 2, said="another key")
+        await book(core.committer, 2, said="another key")
     assert booked(town) == 1
 
 
@@ -198,33 +202,33 @@ async def test_known_persons_are_bounded(core: Core, town: Town, monkeypatch: py
     await open_agenda(core)
     names = [f"p{n}" for n in range(5)]
     for n, name in enumerate(names):
-        await register(core.lane, core, name, ci=f"500000{n}")
-    await asyncio.gather(*(book(core.lane, 1 + n, name) for n, name in enumerate(names)))
-    assert len(core.lane._decider.known_persons) == 2
+        await register(core.committer, core, name, ci=f"500000{n}")
+    await asyncio.gather(*(book(core.committer, 1 + n, name) for n, name in enumerate(names)))
+    assert len(core.committer._decider.known_persons) == 2
     assert booked(town) == 5
 
 
 async def test_known_persons_are_not_used_under_the_lock(
-    core: Core, other_lane: Lane, town: Town, monkeypatch: pytest.MonkeyPatch
+    core: Core, other_committer: Committer, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process books in the agenda before each append until the lock is taken, and erases Ana."""
     await open_agenda(core)
-    await register(core.lane, core)
-    await core.lane.submit(booking(6, "Eva"), key("Ana is remembered"), required_persons={"patient": ANA})
+    await register(core.committer, core)
+    await core.committer.submit(booking(6, "Eva"), key("Ana is remembered"), required_persons={"patient": ANA})
     append = core.log.append
     tried: list[Batch] = []
 
     async def append_late(batch: Batch) -> Appended | Conflict:
         tried.append(batch)
         if len(tried) <= CONFLICTS_BEFORE_LOCK_MAX:
-            await other_lane.submit(booking(1 + len(tried), f"rival {len(tried)}"), key(f"rival {len(tried)}"))
-            core.lane._decider.known_persons[ANA] = 1  # as if another command had just looked her up
+            await other_committer.submit(booking(1 + len(tried), f"rival {len(tried)}"), key(f"rival {len(tried)}"))
+            core.committer._decider.known_persons[ANA] = 1  # as if another command had just looked her up
         if len(tried) == CONFLICTS_BEFORE_LOCK_MAX:
-            await erase(other_lane)
+            await erase(other_committer)
         return await append(batch)
 
     monkeypatch.setattr(core.log, "append", append_late)
     with pytest.raises(Rejected, match="person_unknown"):
-        await book(core.lane, 1)
+        await book(core.committer, 1)
     assert AGENDA in str(tried[-1].read)
     assert booked(town) == 1 + CONFLICTS_BEFORE_LOCK_MAX

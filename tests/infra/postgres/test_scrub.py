@@ -60,12 +60,12 @@ def files_with(secret: bytes, folder: Path) -> set[str]:
 async def erase_one_of_many(core: Core, server: EmbeddedPostgres) -> bytes:
     """The wrapped key of the person erased, which has got about meanwhile."""
     for number in range(PEOPLE):
-        await core.lane.submit(person(f"p{number}", core, ci=str(4_820_193 + number)), key(f"p{number}"))
+        await core.committer.submit(person(f"p{number}", core, ci=str(4_820_193 + number)), key(f"p{number}"))
     lookup = f"SELECT wrapped_key FROM la_paz.subject_keys WHERE subject = '{opaque('p0')}'"
     ((wrapped,),) = owner(server, lookup)
     # As autovacuum does; and enough WAL to let segments come round again.
     owner(server, "ANALYZE la_paz.subject_keys", "CHECKPOINT", "CREATE TABLE filling (text text)", SOME_SEGMENTS)
-    await core.lane.submit(build(people.ErasePerson, person=opaque("p0")), key("e"))
+    await core.committer.submit(build(people.ErasePerson, person=opaque("p0")), key("e"))
     owner(server, SOME_SEGMENTS, "CHECKPOINT")
     return bytes(wrapped)
 
@@ -94,11 +94,11 @@ async def test_a_scrub_fails_while_an_old_transaction_sees_the_key(
     core: Core, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scrubbing, "OLD_READERS_WAIT_S", 0.1)
-    await core.lane.submit(person("Ana", core), key("p"))
+    await core.committer.submit(person("Ana", core), key("p"))
     with psycopg.connect(town.owner) as looking:
         looking.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         looking.execute("SELECT 1")
-        await core.lane.submit(build(people.ErasePerson, person=opaque("Ana")), key("e"))
+        await core.committer.submit(build(people.ErasePerson, person=opaque("Ana")), key("e"))
         with pytest.raises(ScrubError, match="is still open"):
             scrub(town.owner, schema=town.schema, say_total=lambda _: None, advance=lambda: None)
     done = scrub(town.owner, schema=town.schema, say_total=lambda _: None, advance=lambda: None)

@@ -56,7 +56,7 @@ class Hall:
 
     async def do(self, kind: Any, **fields: Any) -> int:
         self._numbers += 1
-        return (await self.core.lane.submit(build(kind, **fields), key(f"hall {self._numbers}"))).position
+        return (await self.core.committer.submit(build(kind, **fields), key(f"hall {self._numbers}"))).position
 
     async def happened(self) -> list[str]:
         """The names of the line's events, without those that open it and give turns."""

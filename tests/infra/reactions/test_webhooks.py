@@ -61,7 +61,7 @@ class Post:
 
     async def do(self, kind: Any, **fields: Any) -> int:
         self._numbers += 1
-        return (await self.core.lane.submit(build(kind, **fields), key(f"post {self._numbers}"))).position
+        return (await self.core.committer.submit(build(kind, **fields), key(f"post {self._numbers}"))).position
 
     async def notice(self, name: str) -> int:
         """Somebody takes a turn and is told at once that at most so many are before them: the notice's position."""
@@ -369,7 +369,7 @@ async def test_an_unrecorded_attempt_keeps_its_slot(
         await post.notice(f"p{number}")
     post.projecting.catch_up()
     with monkeypatch.context() as patch:
-        patch.setattr(core.lane, "queue_max", 0)  # as overloaded as it gets
+        patch.setattr(core.committer, "queue_max", 0)  # as overloaded as it gets
         for _ in range(20):
             await post.sender.tick()
             await post.sender.idle(0.05)
@@ -404,7 +404,7 @@ async def test_the_next_scheduler_resends_unrecorded_attempts(
     monkeypatch.setattr(infra.reactions.webhooks, "STOP_WAIT_S", 0.5)
     await post.notice("ana")
     with monkeypatch.context() as patch:
-        patch.setattr(post.core.lane, "queue_max", 0)
+        patch.setattr(post.core.committer, "queue_max", 0)
         async with another(post, clock) as first:
             await first.tick()
     assert len(receiver.got) == 1
@@ -426,7 +426,7 @@ async def test_another_scheduler_s_record_counts_despite_lag(post: Post, receive
                 await asyncio.sleep(0.005)
         (delivery,) = set(receiver.ids())
         record = build(RecordAttempt, delivery=delivery, attempt=1, status=410)
-        await post.core.lane.submit(record, Key(ACTOR, f"attempt:{delivery}:1"))
+        await post.core.committer.submit(record, Key(ACTOR, f"attempt:{delivery}:1"))
         receiver.release.set()
         for _ in range(3):
             for one in (post.sender, other):

@@ -47,21 +47,21 @@ async def test_a_failed_registration_logs_no_personal_data(
 
     monkeypatch.setattr(Codec, "encode", encode)
     with pytest.raises(UnicodeEncodeError):
-        await core.lane.submit(person("Ana", core), key("p"))
+        await core.committer.submit(person("Ana", core), key("p"))
     output = "".join(capsys.readouterr())
     assert "a command failed" in output
     assert not [word for word in PERSONAL if word in output]
 
 
 @pytest.mark.anyio
-async def test_the_lane_continues_after_an_unexpected_error(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_committer_continues_after_an_unexpected_error(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     def stumble(self: BatchDecider, draft: object) -> None:
         monkeypatch.undo()
         raise ZeroDivisionError
 
     monkeypatch.setattr(BatchDecider, "remember", stumble)
     with pytest.raises(Exception, match="unavailable"):
-        await core.lane.submit(hospital("la-paz"), key("1"))
-    assert core.lane.alive
-    again = await core.lane.submit(hospital("la-paz"), key("1"))
+        await core.committer.submit(hospital("la-paz"), key("1"))
+    assert core.committer.alive
+    again = await core.committer.submit(hospital("la-paz"), key("1"))
     assert again.replayed

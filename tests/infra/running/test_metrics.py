@@ -1,4 +1,4 @@
-"""What the lane counts, and counting together: places, those who are gone, folders."""
+"""What the committer counts, and counting together: places, those who are gone, folders."""
 
 import asyncio
 import multiprocessing
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import infra.log.lane
+import infra.log.committer
 import infra.running.metrics
 import infra.running.places
 from api.graphql.schema import schema
 from api.telemetry import Requests
 from domain.errors import Rejected
 from infra.log.batch import Appended, Batch, Conflict
+from infra.log.committer import Committer
 from infra.log.core import Core
 from infra.log.deciding import BatchDecider
-from infra.log.lane import Lane
 from infra.log.log import Log
 from infra.postgres.connections import Unavailable
 from infra.running.metrics import FILES, RESERVED_BYTES, Metrics, share
@@ -31,13 +31,13 @@ from tests.towns import Town
 @pytest.mark.anyio
 async def test_each_command_is_counted_once_by_its_outcome(core: Core) -> None:
     await open_agenda(core)  # a hospital and its agenda
-    wanted = [core.lane.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(5)]
+    wanted = [core.committer.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(5)]
     answers = await asyncio.gather(*wanted, return_exceptions=True)
     winner = next(n for n, answer in enumerate(answers) if not isinstance(answer, Rejected))
-    await core.lane.submit(booking(1, f"patient {winner}"), key(f"b{winner}"))
+    await core.committer.submit(booking(1, f"patient {winner}"), key(f"b{winner}"))
     with pytest.raises(Rejected, match="reused"):
-        await core.lane.submit(booking(2, f"patient {winner}"), key(f"b{winner}"))
-    found = told(core.lane.metrics)
+        await core.committer.submit(booking(2, f"patient {winner}"), key(f"b{winner}"))
+    found = told(core.committer.metrics)
     assert found["igob_commands_total BookAppointment accepted"] == 1
     assert found["igob_commands_total BookAppointment replayed"] == 1
     assert found["igob_commands_total BookAppointment refused"] == 5
@@ -51,16 +51,16 @@ async def test_each_command_is_counted_once_by_its_outcome(core: Core) -> None:
 @pytest.mark.anyio
 async def test_conflicts_with_other_processes_are_counted(core: Core, town: Town, clock: Clock) -> None:
     await open_agenda(core)
-    await core.lane.submit(booking(1, "ana"), key("a"))
+    await core.committer.submit(booking(1, "ana"), key("a"))
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    other = Lane(log, secret=town.secret, queue_max=10, clock=clock)
+    other = Committer(log, secret=town.secret, queue_max=10, clock=clock)
     await log.open()
     other.start()
     await other.submit(booking(2, "luis"), key("b"))
-    await core.lane.submit(booking(3, "eva"), key("c"))
+    await core.committer.submit(booking(3, "eva"), key("c"))
     await other.stop()
     await log.close()
-    assert told(core.lane.metrics)["igob_append_conflicts_total"] == 1
+    assert told(core.committer.metrics)["igob_append_conflicts_total"] == 1
     assert told(other.metrics)["igob_append_conflicts_total"] == 0
 
 
@@ -70,11 +70,11 @@ async def test_unanswered_batches_are_counted(core: Core, monkeypatch: pytest.Mo
         raise Unavailable("no")
 
     monkeypatch.setattr(Log, "append", silent)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 0.1)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.2)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 0.1)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_PAUSE_S", 0.2)
     with pytest.raises(Rejected, match="unavailable"):
-        await core.lane.submit(hospital("la-paz"), key("1"))
-    found = told(core.lane.metrics)
+        await core.committer.submit(hospital("la-paz"), key("1"))
+    found = told(core.committer.metrics)
     assert found["igob_append_retries_total"] == 3  # at first, then until it gives up
     assert found["igob_commands_total RegisterHospital unavailable"] == 1
 
@@ -83,14 +83,14 @@ async def test_unanswered_batches_are_counted(core: Core, monkeypatch: pytest.Mo
 async def test_failed_and_overloaded_commands_are_counted(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BatchDecider, "_decide", None)
     with pytest.raises(TypeError):
-        await core.lane.submit(hospital("la-paz"), key("1"))
+        await core.committer.submit(hospital("la-paz"), key("1"))
     monkeypatch.undo()
-    core.lane.queue_max = 0
+    core.committer.queue_max = 0
     with pytest.raises(Rejected, match="overloaded"):
-        await core.lane.submit(hospital("la-paz"), key("2"))
-    core.lane.queue_max = 10
-    await core.lane.submit(hospital("la-paz"), key("3"))
-    found = told(core.lane.metrics)
+        await core.committer.submit(hospital("la-paz"), key("2"))
+    core.committer.queue_max = 10
+    await core.committer.submit(hospital("la-paz"), key("3"))
+    found = told(core.committer.metrics)
     counted = {
         outcome: found[f"igob_commands_total RegisterHospital {outcome}"]
         for outcome in infra.running.metrics.COMMAND_OUTCOMES
@@ -107,15 +107,15 @@ async def test_waiting_commands_and_the_longest_wait_are_measured(core: Core, mo
         return await append(self, batch)
 
     monkeypatch.setattr(Log, "append", slow)
-    lane = core.lane
-    assert (lane.waiting_commands, lane.oldest_wait_s) == (0, 0)
-    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(3)]
+    committer = core.committer
+    assert (committer.waiting_commands, committer.oldest_wait_s) == (0, 0)
+    waiting = [asyncio.ensure_future(committer.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(3)]
     await asyncio.sleep(0.1)
-    assert lane.waiting_commands == 3
-    assert 0.05 < lane.oldest_wait_s < 60
+    assert committer.waiting_commands == 3
+    assert 0.05 < committer.oldest_wait_s < 60
     go_on.set()
     await asyncio.gather(*waiting)
-    assert (lane.waiting_commands, lane.oldest_wait_s) == (0, 0)
+    assert (committer.waiting_commands, committer.oldest_wait_s) == (0, 0)
 
 
 # Counting together. A process can join one folder in its life, so these are processes of their own.

@@ -58,7 +58,7 @@ class Directory:
     async def register(self, *commands: Command) -> None:
         for command in commands:
             self._count += 1
-            await self._core.lane.submit(command, key(str(self._count)))
+            await self._core.committer.submit(command, key(str(self._count)))
         self._projecting.catch_up()
 
     async def codes(self, kind: Kind, *, after: str | None = None, first: int = 10, **wanted: str) -> list[str]:

@@ -66,13 +66,13 @@ def tally(version: int = 1, *, fails_for: str = "") -> Projection:
 
 async def book(core: Core, slot: int, patient: str, practitioner: str = "p-01") -> int:
     name = AGENDA.replace("p-01", practitioner)
-    outcome = await core.lane.submit(booking(slot, patient, agenda=name), key(f"{practitioner} {slot} {patient}"))
+    outcome = await core.committer.submit(booking(slot, patient, agenda=name), key(f"{practitioner} {slot} {patient}"))
     return outcome.position
 
 
 async def open_two_agendas(core: Core) -> None:
     await open_agenda(core)
-    await core.lane.submit(agenda(practitioner="p-02"), key("agenda 2"))
+    await core.committer.submit(agenda(practitioner="p-02"), key("agenda 2"))
 
 
 def rows(town: Town, name: str) -> list[Any]:
@@ -195,10 +195,10 @@ async def test_a_stream_with_two_bad_events_is_parked_at_the_first(
 
 
 async def test_a_page_is_folded_at_most_twice(core: Core, town: Town) -> None:
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     practitioners = [f"p-{n:02d}" for n in range(1, 31)]
     for practitioner in practitioners:
-        await core.lane.submit(agenda(practitioner=practitioner), key(practitioner))
+        await core.committer.submit(agenda(practitioner=practitioner), key(practitioner))
         await book(core, 1, f"well {practitioner}", practitioner)
         await book(core, 2, f"bad {practitioner}", practitioner)
         await book(core, 3, f"late {practitioner}", practitioner)
@@ -422,9 +422,9 @@ async def test_a_raised_version_is_built_beside_the_old_one(core: Core, town: To
 async def test_a_rebuild_under_load_misses_nothing(core: Core, town: Town, views: Views) -> None:
     """No answer is missing or wrong before, at and after the switch."""
     practitioners = [f"p-{n:02d}" for n in range(1, 3)]
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     for practitioner in practitioners:
-        await core.lane.submit(agenda(36, practitioner=practitioner), key(practitioner))
+        await core.committer.submit(agenda(36, practitioner=practitioner), key(practitioner))
     wanted = [(slot, practitioner) for slot in range(1, 37) for practitioner in practitioners]
     published = 1 + len(practitioners)
     done = asyncio.Event()
@@ -570,7 +570,7 @@ async def test_rows_agree_with_the_domain(core: Core, town: Town, views: Views) 
     await book(core, 2, "ana")
     await book(core, 4, "luis")
     ana = booking(2, "ana")
-    await core.lane.submit(build(CancelAppointment, appointment=ana.appointment), key("cancel"))
+    await core.committer.submit(build(CancelAppointment, appointment=ana.appointment), key("cancel"))
     with projector(town) as projecting:
         projecting.catch_up()
     question = agendas_from(
@@ -644,8 +644,8 @@ async def test_a_page_that_changes_deleted_rows_is_not_written(core: Core, town:
 async def test_one_page_inserts_changes_and_deletes_rows(core: Core, town: Town, fails: bool) -> None:
     """Also when a stream is parked in it."""
     await open_two_agendas(core)
-    await core.lane.submit(agenda(practitioner="p-03"), key("agenda 3"))
-    await core.lane.submit(agenda(practitioner="p-04"), key("agenda 4"))
+    await core.committer.submit(agenda(practitioner="p-03"), key("agenda 3"))
+    await core.committer.submit(agenda(practitioner="p-04"), key("agenda 4"))
 
     def evolve(row: Tally | None, entry: Entry, name: str) -> Tally | None:
         assert isinstance(entry.event, AppointmentBooked)

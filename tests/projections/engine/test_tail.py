@@ -580,10 +580,10 @@ async def test_the_next_poll_depends_on_the_work_on_the_last_page(
 
 async def test_read_models_stay_fresh_under_load(core: Core, town: Town) -> None:
     """The median must hold on a busy machine too; the benchmark reports the 99th percentile."""
-    await core.lane.submit(hospital(), key("hospital"))
+    await core.committer.submit(hospital(), key("hospital"))
     practitioners = [f"p-{n:02d}" for n in range(1, 31)]
     for practitioner in practitioners:
-        await core.lane.submit(agenda(36, practitioner=practitioner), key(practitioner))
+        await core.committer.submit(agenda(36, practitioner=practitioner), key(practitioner))
     lags_s: list[float] = []
     with Running(town, *read_models().values()) as running, connect(town.application) as connection:
         await until(lambda: position(town, "appointments") == len(practitioners) + 1)

@@ -61,13 +61,13 @@ async def test_a_recall_extends_the_timeout_and_a_served_turn_is_not_due(
     await call(core, "first", 1)
     await call(core, "second", 2)
     clock.wait(60)
-    await core.lane.submit(build(Recall, turn=turn_of("Ana")), key("recall"))
+    await core.committer.submit(build(Recall, turn=turn_of("Ana")), key("recall"))
     await start(core, turn_of("Luis"))
     clock.wait(60)
     assert await absent(town, views, clock) == []
     clock.wait(30)
     assert await absent(town, views, clock) == [turn_of("Ana")]
-    await core.lane.submit(build(MarkAbsent, turn=turn_of("Ana")), key("absent"))
+    await core.committer.submit(build(MarkAbsent, turn=turn_of("Ana")), key("absent"))
     assert await absent(town, views, clock) == []
 
 
@@ -87,7 +87,7 @@ async def test_a_called_turn_of_a_closed_line_is_due(core: Core, town: Town, vie
     await open_line(core)
     await take(core, "Ana")
     await call(core, "first")
-    await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     clock.wait(90)
     assert await absent(town, views, clock) == [turn_of("Ana")]
 
@@ -96,7 +96,7 @@ async def test_lines_are_due_from_closing_time_until_closed(core: Core, town: To
     await open_line(core)
     command = city.open_line(service="permits")
     later = msgspec.structs.replace(command, closes_at=command.closes_at + timedelta(hours=1))
-    await core.lane.submit(later, key("later"))
+    await core.committer.submit(later, key("later"))
     clock.now = OPENS_AT + timedelta(hours=9, seconds=-1)
     assert await to_close(town, views, clock) == []
     clock.wait(1)
@@ -104,5 +104,5 @@ async def test_lines_are_due_from_closing_time_until_closed(core: Core, town: To
     clock.wait(3_600)
     assert await to_close(town, views, clock) == [LINE, later.line]
     assert await to_close(town, views, clock, first=1) == [LINE]
-    await core.lane.submit(build(CloseLine, line=LINE), key("close"))
+    await core.committer.submit(build(CloseLine, line=LINE), key("close"))
     assert await to_close(town, views, clock) == [later.line]

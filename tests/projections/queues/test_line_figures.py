@@ -30,7 +30,7 @@ async def ask(town: Town, views: Views, question: Query[Any]) -> list[Any]:
 
 
 async def do(core: Core, command: Any, name: str = "") -> None:
-    await core.lane.submit(command, key(f"{type(command).__name__} {name}"))
+    await core.committer.submit(command, key(f"{type(command).__name__} {name}"))
 
 
 async def serve(core: Core, clock: Clock, name: str, *, waits_s: int, lasts_s: int) -> None:

@@ -40,7 +40,7 @@ async def test_a_closing_that_fails_at_one_turn_changes_none(core: Core, town: T
     with projector(town, [msgspec.structs.replace(TURNS, evolve=evolve)]) as projecting:
         projecting.catch_up()
         for line in (LINE, other):
-            await core.lane.submit(build(CloseLine, line=line), key(f"close {line}"))
+            await core.committer.submit(build(CloseLine, line=line), key(f"close {line}"))
         projecting.catch_up()
         states = [
             [row.state for row in (await views.ask(of_line(line, state=None, part=Range(9))))[0]]

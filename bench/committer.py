@@ -1,6 +1,6 @@
-"""`igob bench lane`: the effect of each part of the lane, measured by removing it, with few and many callers.
+"""`igob bench committer`: the effect of each part of the committer, measured by removing it, with few and many callers.
 
-docs/adr/0007-the-lane.md is based on it.
+docs/adr/0007-the-committer.md is based on it.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-import infra.log.lane
+import infra.log.committer
 from api.contexts import load_domain
 from bench.core import Rate, book_for, rate
 from bench.machine import Machine, commit, database_facts, machine, own_server
 from infra.log.cache import CACHE_BYTES_MAX, StateCache
+from infra.log.committer import Committer
 from infra.log.core import Core, open_core
-from infra.log.lane import Lane
 from infra.postgres.embedded import APPLICATION, OWNER
 from infra.postgres.migrate import migrate
 from infra.running.secret import load_secret
@@ -33,12 +33,12 @@ CALLERS = (1, 32, 256)
 WHOLE = "whole"
 
 
-class Alone(Lane):
-    """A lane that decides nothing while a batch is being written."""
+class Alone(Committer):
+    """A committer that decides nothing while a batch is being written."""
 
     async def _work(self) -> None:
         while self._waiting or not self._stopping:
-            most = infra.log.lane.BATCH_COMMANDS_MAX
+            most = infra.log.committer.BATCH_COMMANDS_MAX
             self._in_hand, self._waiting = self._waiting[:most], self._waiting[most:]
             if self._in_hand:
                 await self._settle(self._in_hand)
@@ -48,17 +48,17 @@ class Alone(Lane):
 
 
 def _without_batches() -> None:
-    infra.log.lane.BATCH_COMMANDS_MAX = 1
+    infra.log.committer.BATCH_COMMANDS_MAX = 1
 
 
 def _lock_first() -> None:
-    infra.log.lane.CONFLICTS_BEFORE_LOCK_MAX = 0
+    infra.log.committer.CONFLICTS_BEFORE_LOCK_MAX = 0
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """A lane with a part removed."""
+    """A committer with a part removed."""
 
-    lane: type[Lane] = Lane
+    committer: type[Committer] = Committer
     prepare: Callable[[], None] = lambda: None
     cache_bytes_max: int = CACHE_BYTES_MAX
 
@@ -67,8 +67,8 @@ VARIANTS = {
     WHOLE: Variant(),
     "without batches": Variant(prepare=_without_batches),
     "without memory": Variant(cache_bytes_max=0),
-    "without overlap": Variant(lane=Alone),
-    "without the single round trip (nor overlap)": Variant(lane=Alone, prepare=_lock_first),
+    "without overlap": Variant(committer=Alone),
+    "without the single round trip (nor overlap)": Variant(committer=Alone, prepare=_lock_first),
 }
 
 
@@ -89,12 +89,14 @@ def book_in_process(settings: Settings, name: str, callers: int, seconds: float)
     async def run() -> list[float]:
         load_domain()
         async with open_core(settings) as core:
-            await core.lane.stop()
+            await core.committer.stop()
             cache = StateCache(variant.cache_bytes_max)
-            lane = variant.lane(core.log, secret=core.secret, queue_max=settings.queue_max, cache=cache)
-            lane.start()
-            waits = await book_for(Core(log=core.log, lane=lane, secret=core.secret), callers, seconds, crowded=False)
-            await lane.stop()
+            committer = variant.committer(core.log, secret=core.secret, queue_max=settings.queue_max, cache=cache)
+            committer.start()
+            waits = await book_for(
+                Core(log=core.log, committer=committer, secret=core.secret), callers, seconds, crowded=False
+            )
+            await committer.stop()
             return waits
 
     return rate(asyncio.run(run()), seconds)
@@ -103,7 +105,7 @@ def book_in_process(settings: Settings, name: str, callers: int, seconds: float)
 def run(*, rounds: int, seconds: float, console: Console) -> Result:
     """Measure all variants alternately, each for `seconds` in each round."""
     load = round(psutil.getloadavg()[0], 1)
-    with own_server("igob bench lane") as server:
+    with own_server("igob bench committer") as server:
         settings = Settings(data_dir=server.folder, schema="bench")
         migrate(server.conninfo(OWNER), schema="bench", application_role=APPLICATION, secret=load_secret(settings))
         return Result(
@@ -121,7 +123,7 @@ def _measure(settings: Settings, rounds: int, seconds: float, console: Console) 
         ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
     ):
-        task = progress.add_task("bench lane", total=rounds * len(CALLERS) * len(VARIANTS))
+        task = progress.add_task("bench committer", total=rounds * len(CALLERS) * len(VARIANTS))
         for _ in range(rounds):
             for callers in CALLERS:
                 for name in VARIANTS:
@@ -134,7 +136,7 @@ def _measure(settings: Settings, rounds: int, seconds: float, console: Console) 
 def show(result: Result, console: Console) -> None:
     """Print the result as a table: medians, and each variant's share of the full rate, round by round."""
     table = Table(title=f"Bookings a second, {result.measured_at} {result.commit}", title_justify="left")
-    table.add_column("the lane")
+    table.add_column("the committer")
     for callers in CALLERS:
         table.add_column(f"{callers} callers", justify="right")
     for name, by_callers in result.rounds.items():

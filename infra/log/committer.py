@@ -1,4 +1,4 @@
-"""The lane: waiting commands are decided one after another and appended together, with one batch in flight."""
+"""The committer: waiting commands are decided one after another and appended together, with one batch in flight."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ class _Sent(msgspec.Struct):
     appending: "asyncio.Future[Appended | Conflict]"
 
 
-class Lane:
+class Committer:
     """One per process. Start it in the event loop that submits; `stop` finishes the waiting commands."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Lane:
         self._secret = secret
         self._decider = BatchDecider(events, cache=StateCache() if cache is None else cache, clock=clock)
         self._waiting: list[Waiting] = []
-        self._wake: asyncio.Future[None] | None = None  # while the lane has nothing to do
+        self._wake: asyncio.Future[None] | None = None  # while the committer has nothing to do
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # cached: get_running_loop() makes a system call
         self._stopping = False
@@ -139,7 +139,7 @@ class Lane:
         return answer
 
     def _wake_up(self) -> None:
-        """Wake the lane up if it waits for work."""
+        """Wake the committer up if it waits for work."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -156,7 +156,7 @@ class Lane:
                 for waiting in self._in_hand:
                     self._fail(waiting, ServiceUnavailable(), "unavailable")
                 self.metrics.answered(self._tally)
-                log_failure("the lane failed unexpectedly", error, commands=len(self._in_hand))
+                log_failure("the committer failed unexpectedly", error, commands=len(self._in_hand))
             else:
                 return
 

@@ -1,4 +1,4 @@
-"""The lane: commands are decided and appended together, and answered one by one."""
+"""The committer: commands are decided and appended together, and answered one by one."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-import infra.log.lane
+import infra.log.committer
 import infra.postgres.connections
 from domain import people
 from domain.appointments.agenda import Agenda
@@ -25,9 +25,9 @@ from domain.errors import Rejected
 from domain.people import dependants
 from infra.log.batch import Appended, Batch, Conflict
 from infra.log.cache import STREAM_BYTES, StateCache
+from infra.log.committer import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVE_FROM_COMMANDS, Committer
 from infra.log.core import Core
 from infra.log.draft import Draft
-from infra.log.lane import BATCH_COMMANDS_MAX, CONFLICTS_BEFORE_LOCK_MAX, HALVE_FROM_COMMANDS, Lane
 from infra.log.log import Loaded, Log
 from infra.log.submission import Outcome
 from infra.postgres.connections import Unavailable
@@ -44,7 +44,7 @@ def codes(answers: Iterable[Outcome | BaseException]) -> Counter[str]:
 
 async def test_a_booking_writes_the_agenda_and_the_patient_in_one_commit(core: Core, town: Town) -> None:
     await open_agenda(core)
-    outcome = await core.lane.submit(booking(1, "ana"), key("b"), correlation="c-1")
+    outcome = await core.committer.submit(booking(1, "ana"), key("b"), correlation="c-1")
     rows = town.execute(
         "SELECT position, stream, version, event, actor, command_id, correlation_id FROM event_log WHERE position > 2"
     )
@@ -59,18 +59,18 @@ async def test_a_booking_writes_the_agenda_and_the_patient_in_one_commit(core: C
 async def test_of_concurrent_bookings_of_a_slot_one_succeeds(core: Core) -> None:
     await open_agenda(core)
     answers = await asyncio.gather(
-        *(core.lane.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(50)), return_exceptions=True
+        *(core.committer.submit(booking(1, f"patient {n}"), key(f"b{n}")) for n in range(50)), return_exceptions=True
     )
     assert codes(answers) == {"Outcome": 1, "slot_taken": 49}
 
 
-async def test_two_processes_never_book_a_slot_twice(core: Core, town: Town, other_lane: Lane) -> None:
+async def test_two_processes_never_book_a_slot_twice(core: Core, town: Town, other_committer: Committer) -> None:
     await open_agenda(core, slots=30)
     answers = await asyncio.gather(
         *(
-            lane.submit(booking(1 + n % 30, f"patient {name} {n}"), key(f"{name} {n}"))
+            committer.submit(booking(1 + n % 30, f"patient {name} {n}"), key(f"{name} {n}"))
             for n in range(60)
-            for name, lane in (("one", core.lane), ("other", other_lane))
+            for name, committer in (("one", core.committer), ("other", other_committer))
         ),
         return_exceptions=True,
     )
@@ -82,15 +82,15 @@ async def test_two_processes_never_book_a_slot_twice(core: Core, town: Town, oth
 
 async def test_a_repeated_key_returns_the_first_outcome(core: Core, town: Town) -> None:
     await open_agenda(core)
-    first = await core.lane.submit(booking(1, "ana"), key("b"))
-    again = await core.lane.submit(booking(1, "ana"), key("b"))
+    first = await core.committer.submit(booking(1, "ana"), key("b"))
+    again = await core.committer.submit(booking(1, "ana"), key("b"))
     assert (again.position, again.replayed) == (first.position, True)
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
 
 
 async def test_concurrent_requests_with_one_key_are_one_booking(core: Core, town: Town) -> None:
     await open_agenda(core)
-    answers = await asyncio.gather(*(core.lane.submit(booking(1, "ana"), key("b")) for _ in range(5)))
+    answers = await asyncio.gather(*(core.committer.submit(booking(1, "ana"), key("b")) for _ in range(5)))
     assert len({answer.position for answer in answers}) == 1
     assert sum(not answer.replayed for answer in answers) == 1
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
@@ -98,44 +98,44 @@ async def test_concurrent_requests_with_one_key_are_one_booking(core: Core, town
 
 async def test_a_key_with_other_content_is_refused(core: Core, town: Town) -> None:
     await open_agenda(core)
-    await core.lane.submit(booking(1, "ana"), key("b"))
+    await core.committer.submit(booking(1, "ana"), key("b"))
     with pytest.raises(Rejected, match="idempotency_key_reused"):
-        await core.lane.submit(booking(2, "luis"), key("b"))
+        await core.committer.submit(booking(2, "luis"), key("b"))
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
 
 
 async def test_keys_of_different_actors_are_independent(core: Core) -> None:
     await open_agenda(core)
-    await core.lane.submit(booking(1, "ana"), key("b", actor="one"))
-    outcome = await core.lane.submit(booking(2, "luis"), key("b", actor="other"))
+    await core.committer.submit(booking(1, "ana"), key("b", actor="one"))
+    outcome = await core.committer.submit(booking(2, "luis"), key("b", actor="other"))
     assert not outcome.replayed
 
 
 async def test_a_refused_command_leaves_its_key_free(core: Core) -> None:
     await open_agenda(core)
     with pytest.raises(Rejected, match="slot_unknown"):
-        await core.lane.submit(booking(99, "ana"), key("b"))
-    assert not (await core.lane.submit(booking(1, "ana"), key("b"))).replayed
+        await core.committer.submit(booking(99, "ana"), key("b"))
+    assert not (await core.committer.submit(booking(1, "ana"), key("b"))).replayed
 
 
 async def test_an_accepted_command_stays_accepted_when_repeated(core: Core, clock: Clock) -> None:
     await open_agenda(core)
     hold = build(HoldSlot, hold=opaque("hold"), agenda=AGENDA, slot=1, patient=opaque("ana"), hold_s=300)
-    first = await core.lane.submit(hold, key("h"))
+    first = await core.committer.submit(hold, key("h"))
     clock.wait(301)
-    await core.lane.submit(booking(1, "luis"), key("b"))
-    again = await core.lane.submit(hold, key("h"))
+    await core.committer.submit(booking(1, "luis"), key("b"))
+    again = await core.committer.submit(hold, key("h"))
     assert (again.position, again.replayed) == (first.position, True)
 
 
 async def test_a_repeat_after_seven_days_has_no_second_effect(core: Core, town: Town) -> None:
     await open_agenda(core)
-    await core.lane.submit(booking(1, "ana"), key("b"))
+    await core.committer.submit(booking(1, "ana"), key("b"))
     town.execute("UPDATE commands SET recorded_at = recorded_at - interval '7 days'")
-    again = await core.lane.submit(booking(1, "ana"), key("b"))
+    again = await core.committer.submit(booking(1, "ana"), key("b"))
     assert not again.replayed
     assert town.execute("SELECT count(*) FROM events") == [(4,)]
-    assert (await core.lane.submit(booking(1, "ana"), key("b"))).replayed
+    assert (await core.committer.submit(booking(1, "ana"), key("b"))).replayed
 
 
 async def test_only_the_owner_removes_old_keys(core: Core, town: Town) -> None:
@@ -153,9 +153,9 @@ async def test_commands_of_one_batch_see_each_other(core: Core) -> None:
     book = booking(1, "ana")
     cancel = build(CancelAppointment, appointment=book.appointment)
     answers = await asyncio.gather(
-        core.lane.submit(book, key("1")),
-        core.lane.submit(cancel, key("2")),
-        core.lane.submit(booking(1, "luis"), key("3")),
+        core.committer.submit(book, key("1")),
+        core.committer.submit(cancel, key("2")),
+        core.committer.submit(booking(1, "luis"), key("3")),
     )
     assert [answer.position for answer in answers] == [4, 6, 8]
 
@@ -163,8 +163,8 @@ async def test_commands_of_one_batch_see_each_other(core: Core) -> None:
 async def test_a_command_without_events_has_the_position_of_its_streams(core: Core) -> None:
     await open_agenda(core)
     answers = await asyncio.gather(
-        core.lane.submit(agenda(practitioner="p-02", specialty="cardiology"), key("1")),
-        core.lane.submit(agenda(practitioner="p-02", specialty="cardiology"), key("2")),
+        core.committer.submit(agenda(practitioner="p-02", specialty="cardiology"), key("1")),
+        core.committer.submit(agenda(practitioner="p-02", specialty="cardiology"), key("2")),
     )
     assert [answer.position for answer in answers] == [3, 3]
 
@@ -172,7 +172,7 @@ async def test_a_command_without_events_has_the_position_of_its_streams(core: Co
 async def test_commands_of_several_batches_are_answered_in_order(core: Core) -> None:
     await open_agenda(core, slots=BATCH_COMMANDS_MAX + 50)
     answers = await asyncio.gather(
-        *(core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, BATCH_COMMANDS_MAX + 51))
+        *(core.committer.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, BATCH_COMMANDS_MAX + 51))
     )
     positions = [answer.position for answer in answers]
     assert positions == sorted(positions)
@@ -182,12 +182,12 @@ async def test_commands_of_several_batches_are_answered_in_order(core: Core) -> 
 async def test_commands_beyond_the_queue_limit_are_refused_at_once(town: Town, clock: Clock) -> None:
     log = Log(town.application, schema=town.schema, secret=town.secret)
     await log.open()
-    lane = Lane(log, secret=town.secret, queue_max=3, clock=clock)
-    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(5)]
+    committer = Committer(log, secret=town.secret, queue_max=3, clock=clock)
+    waiting = [asyncio.ensure_future(committer.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(5)]
     await asyncio.sleep(0)
-    lane.start()
+    committer.start()
     answers = await asyncio.gather(*waiting, return_exceptions=True)
-    await lane.stop()
+    await committer.stop()
     await log.close()
     assert codes(answers) == {"Outcome": 3, "overloaded": 2}
 
@@ -195,13 +195,13 @@ async def test_commands_beyond_the_queue_limit_are_refused_at_once(town: Town, c
 async def test_stopping_finishes_waiting_commands_and_refuses_new_ones(town: Town, clock: Clock) -> None:
     log = Log(town.application, schema=town.schema, secret=town.secret)
     await log.open()
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock)
-    lane.start()
-    waiting = [asyncio.ensure_future(lane.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(300)]
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock)
+    committer.start()
+    waiting = [asyncio.ensure_future(committer.submit(hospital(f"h-{n}"), key(f"{n}"))) for n in range(300)]
     await asyncio.sleep(0)
-    await lane.stop()
+    await committer.stop()
     with pytest.raises(Rejected, match="overloaded"):
-        await lane.submit(hospital("late"), key("late"))
+        await committer.submit(hospital("late"), key("late"))
     await log.close()
     assert all(outcome.result().position for outcome in waiting)
     assert town.execute("SELECT count(*) FROM events") == [(300,)]
@@ -217,7 +217,7 @@ async def test_a_lost_connection_is_settled_by_the_keys(core: Core, town: Town) 
             await asyncio.to_thread(town.execute, town_gone)
 
     async def book() -> list[Outcome]:
-        return [await core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, 101)]
+        return [await core.committer.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, 101)]
 
     outcomes, _ = await asyncio.gather(book(), cut())
     assert len(outcomes) == 100
@@ -236,9 +236,9 @@ async def test_a_failing_command_does_not_fail_its_batch(core: Core, monkeypatch
 
     monkeypatch.setattr(type(core.log._codec), "encode", encode)
     answers = await asyncio.gather(
-        core.lane.submit(booking(1, "ana"), key("1")),
-        core.lane.submit(poison, key("2")),
-        core.lane.submit(booking(3, "luis"), key("3")),
+        core.committer.submit(booking(1, "ana"), key("1")),
+        core.committer.submit(poison, key("2")),
+        core.committer.submit(booking(3, "luis"), key("3")),
         return_exceptions=True,
     )
     assert codes(answers) == {"Outcome": 2, "ZeroDivisionError": 1}
@@ -246,8 +246,8 @@ async def test_a_failing_command_does_not_fail_its_batch(core: Core, monkeypatch
 
 async def test_a_cancelled_caller_does_not_affect_others(core: Core) -> None:
     await open_agenda(core)
-    gone = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
-    stays = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    gone = asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))
+    stays = asyncio.ensure_future(core.committer.submit(booking(2, "luis"), key("2")))
     await asyncio.sleep(0)
     gone.cancel()
     assert (await stays).position > 0
@@ -260,24 +260,24 @@ async def test_a_hanging_database_is_unavailable_until_it_answers(
 ) -> None:
     monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.2)
     monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.01)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 1)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_PAUSE_S", 0.01)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 1)
     await open_agenda(core)
     with psycopg.connect(town.owner) as holding:
         holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(Unavailable):
             await core.log.head()
         with pytest.raises(Rejected, match="unavailable"):
-            await core.lane.submit(booking(1, "ana"), key("b"))
+            await core.committer.submit(booking(1, "ana"), key("b"))
         holding.rollback()
-    assert (await core.lane.submit(booking(1, "ana"), key("b"))).position == 4
+    assert (await core.committer.submit(booking(1, "ana"), key("b"))).position == 4
 
 
-async def test_the_lane_waits_for_the_log_s_lock(core: Core, town: Town) -> None:
+async def test_the_committer_waits_for_the_log_s_lock(core: Core, town: Town) -> None:
     await open_agenda(core)
     with psycopg.connect(town.application) as holding:
         holding.execute(f"SELECT {town.schema}.lock_log()")
-        waiting = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("b")))
+        waiting = asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("b")))
         await asyncio.sleep(0.2)
         assert not waiting.done()
         holding.rollback()
@@ -290,7 +290,7 @@ async def test_after_two_conflicts_the_log_is_locked_before_reading(
     """Another writer changes the agenda before each append: without the lock the command would never succeed."""
     await open_agenda(core, slots=30)
     other_log = Log(town.application, schema=town.schema, secret=town.secret)
-    other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock)
+    other = Committer(other_log, secret=town.secret, queue_max=10, clock=clock)
     await other_log.open()
     other.start()
     append, slots = core.log.append, iter(range(2, 30))
@@ -305,7 +305,7 @@ async def test_after_two_conflicts_the_log_is_locked_before_reading(
 
     rivals: list[asyncio.Future[Outcome]] = []
     monkeypatch.setattr(core.log, "append", append_late)
-    outcome = await core.lane.submit(booking(1, "ana"), key("b"))
+    outcome = await core.committer.submit(booking(1, "ana"), key("b"))
     await asyncio.gather(*rivals)
     assert outcome.position
     assert len(tried) == 1 + CONFLICTS_BEFORE_LOCK_MAX + 1
@@ -316,63 +316,63 @@ async def test_after_two_conflicts_the_log_is_locked_before_reading(
 async def test_states_are_cached_within_a_limit_and_never_personal_data(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache(bytes_max=60_000)
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
     await log.open()
-    lane.start()
+    committer.start()
     await open_agenda(core, slots=200)
     for n in range(1, 101):
-        await lane.submit(booking(n, f"p{n}"), key(f"b{n}"))
+        await committer.submit(booking(n, f"p{n}"), key(f"b{n}"))
         assert cache.weight_bytes <= 60_000
     assert len(cache) > 10
-    await lane.submit(person("Ana", core), key("person"))
+    await committer.submit(person("Ana", core), key("person"))
     assert cache.get(f"person/{opaque('Ana')}") is None
-    await lane.stop()
+    await committer.stop()
     await log.close()
 
 
 async def test_a_guardian_s_state_is_never_cached(core: Core, town: Town, clock: Clock) -> None:
     """Plain events follow personal ones: in one batch, in the next one, and much later."""
     cache = StateCache()
-    lane = Lane(core.log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
-    lane.start()
+    committer = Committer(core.log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    committer.start()
     ana, children = opaque("Ana"), [f"child{n}" for n in range(8)]
     guardian = dependants.stream(ana)
     for n, name in enumerate(["Ana", *children]):
         born = date(1990, 5, 17) if name == "Ana" else date(2015, 3, 9)
-        await lane.submit(replace(person(name, core, ci=str(5_000_000 + n)), birth_date=born), key(name))
+        await committer.submit(replace(person(name, core, ci=str(5_000_000 + n)), birth_date=born), key(name))
 
     async def declared_and_confirmed(name: str) -> None:
         fields = {"guardian": ana, "dependant": opaque(name), "relation": "MINOR"}
         declare = build(dependants.DeclareDependant, **fields, declared_by=opaque("clerk"))
         confirm = build(dependants.ConfirmDependant, **fields, confirmed_by=opaque("officer"))
-        await asyncio.gather(lane.submit(declare, key(f"d {name}")), lane.submit(confirm, key(f"c {name}")))
+        await asyncio.gather(committer.submit(declare, key(f"d {name}")), committer.submit(confirm, key(f"c {name}")))
 
     end = build(dependants.EndDependency, guardian=ana, dependant=opaque("child0"))
     with pytest.raises(Rejected, match="dependency_unknown"):
-        await lane.submit(end, key("end"))
+        await committer.submit(end, key("end"))
     assert cache.get(guardian) is not None  # as long as nothing personal is in it
     await declared_and_confirmed("child0")
     assert cache.get(guardian) is None
     await asyncio.gather(*map(declared_and_confirmed, children[1:]))
     assert cache.get(guardian) is None
-    await lane.submit(end, key("end"))
+    await committer.submit(end, key("end"))
     assert cache.get(guardian) is None
 
-    await lane.submit(build(people.ErasePerson, person=opaque("child1")), key("erase"))
+    await committer.submit(build(people.ErasePerson, person=opaque("child1")), key("erase"))
     draft = Draft(core.log.batch())
-    await lane._decider.provide([guardian], draft)
+    await committer._decider.provide([guardian], draft)
     known = list(draft.work[guardian].current().dependants.values())
     assert [fields.until is None for fields in known] == [False, True] + [False] * 6
     assert [fields.ended for fields in known] == [True] + [False] * 7
-    await lane.stop()
+    await committer.stop()
 
 
 async def test_loaded_states_respect_the_cache_limit(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache(bytes_max=2 * STREAM_BYTES)
-    lane = Lane(core.log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
+    committer = Committer(core.log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
     draft = Draft(core.log.batch())
     streams = [f"agenda/h/2027-01-05/p-{n}" for n in range(10)]
-    await lane._decider.provide(streams, draft)
+    await committer._decider.provide(streams, draft)
     assert len(cache) == 2
     assert list(draft.work) == streams
 
@@ -393,9 +393,9 @@ async def test_commands_decided_on_a_failed_batch_are_decided_again(
         return await append(batch)
 
     monkeypatch.setattr(core.log, "append", append_slowly)
-    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    first = asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))
     await asyncio.sleep(0.05)
-    second = asyncio.ensure_future(core.lane.submit(booking(1, "luis"), key("2")))
+    second = asyncio.ensure_future(core.committer.submit(booking(1, "luis"), key("2")))
     answers = await asyncio.gather(first, second, return_exceptions=True)
     assert codes(answers) == {"Outcome": 1, "slot_taken": 1}
     assert len(lost) == 1
@@ -420,12 +420,12 @@ async def test_a_written_batch_is_answered_even_if_the_next_fails(
         await gone.wait()
         raise Unavailable
 
-    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    first = asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))
     monkeypatch.setattr(core.log, "append", append_then_go)
     await asyncio.sleep(0.03)
     monkeypatch.setattr(core.log, "load", load_nothing)
-    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 3)
-    second = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 3)
+    second = asyncio.ensure_future(core.committer.submit(booking(2, "luis"), key("2")))
     assert (await asyncio.wait_for(first, 1)).position == 4
     assert not second.done()
     with pytest.raises(Rejected, match="unavailable"):
@@ -433,22 +433,22 @@ async def test_a_written_batch_is_answered_even_if_the_next_fails(
 
 
 async def test_commands_behind_unsettled_ones_are_unavailable_too(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infra.log.lane, "SETTLE_FOR_S", 0.5)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 0.5)
     await open_agenda(core)
 
     async def no_append(batch: Batch) -> Appended | Conflict:
         raise Unavailable
 
     monkeypatch.setattr(core.log, "append", no_append)
-    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    first = asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))
     await asyncio.sleep(0.4)
-    assert core.lane.waited_s > 0.3
-    second = asyncio.ensure_future(core.lane.submit(booking(2, "luis"), key("2")))
+    assert core.committer.waited_s > 0.3
+    second = asyncio.ensure_future(core.committer.submit(booking(2, "luis"), key("2")))
     begun = time.monotonic()
     answers = await asyncio.gather(first, second, return_exceptions=True)
     assert codes(answers) == {"unavailable": 2}
     assert time.monotonic() - begun < 2
-    assert core.lane.waited_s == 0
+    assert core.committer.waited_s == 0
 
 
 async def test_a_frozen_process_with_the_lock_does_not_stop_others(
@@ -463,7 +463,7 @@ async def test_a_frozen_process_with_the_lock_does_not_stop_others(
     await frozen.open()
     with pytest.raises(Unavailable):
         async with frozen.locked():
-            assert (await core.lane.submit(booking(1, "ana"), key("b"))).position == 4
+            assert (await core.committer.submit(booking(1, "ana"), key("b"))).position == 4
     await frozen.close()
 
 
@@ -471,13 +471,13 @@ async def test_updated_cached_states_are_weighed_again(town: Town, clock: Clock,
     """Events of another process are loaded with the log locked."""
     cache = StateCache()
     other_log = Log(town.application, schema=town.schema, secret=town.secret)
-    other = Lane(other_log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
+    other = Committer(other_log, secret=town.secret, queue_max=10, clock=clock, cache=cache)
     await other_log.open()
     agenda_stream, person_stream = f"agenda/{AGENDA}", people.stream(opaque("Ana"))
     for name, loaded in (await other_log.load([agenda_stream, person_stream])).items():
         cache.put(name, loaded)
     await open_agenda(core, slots=200)
-    await core.lane.submit(person("Ana", core), key("p"))
+    await core.committer.submit(person("Ana", core), key("p"))
     await other._decider.provide([agenda_stream, person_stream], Draft(other_log.batch(), fresh=True))
     await other_log.close()
     found = cache.get(agenda_stream)
@@ -515,9 +515,9 @@ async def test_the_rounds_of_reads_are_limited(core: Core, monkeypatch: pytest.M
     monkeypatch.setitem(decisions, CompareSlots, Decision(reads=read_twice, decide=agree, asks_again=False))
     monkeypatch.setitem(decisions, ReadOn, Decision(reads=read_on, decide=agree, asks_again=True))
     await open_agenda(core)
-    assert (await core.lane.submit(CompareSlots(), key("1"))).position == 2
+    assert (await core.committer.submit(CompareSlots(), key("1"))).position == 2
     with pytest.raises(RuntimeError, match="reads more in every round"):
-        await core.lane.submit(ReadOn(), key("2"))
+        await core.committer.submit(ReadOn(), key("2"))
 
 
 async def test_a_written_batch_is_answered_at_once_under_load(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -529,10 +529,10 @@ async def test_a_written_batch_is_answered_at_once_under_load(core: Core, monkey
         return await load(streams)
 
     monkeypatch.setattr(core.log, "load", load_slowly)
-    first = asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))
+    first = asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))
     more = []
     for n in range(2, 150):  # never is there a moment at which nobody came
-        more.append(asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))))
+        more.append(asyncio.ensure_future(core.committer.submit(booking(n, f"p{n}"), key(f"{n}"))))
         await asyncio.sleep(0.01)
         if first.done():
             break
@@ -543,13 +543,13 @@ async def test_a_written_batch_is_answered_at_once_under_load(core: Core, monkey
 async def test_a_cached_state_weighs_as_much_as_its_events(core: Core, town: Town, clock: Clock) -> None:
     cache = StateCache()
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    lane = Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
+    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache)
     await log.open()
-    lane.start()
-    await lane.submit(hospital(), key("hospital"))
-    await lane.submit(agenda(2_000), key("agenda"))
-    await lane.submit(booking(1, "ana"), key("b"))
-    await lane.stop()
+    committer.start()
+    await committer.submit(hospital(), key("hospital"))
+    await committer.submit(agenda(2_000), key("agenda"))
+    await committer.submit(booking(1, "ana"), key("b"))
+    await committer.stop()
     await log.close()
     ((stored,),) = town.execute("SELECT sum(octet_length(state)) FROM events")
     assert cache.weight_bytes == int(str(stored)) + 3 * STREAM_BYTES
@@ -581,10 +581,10 @@ async def test_a_key_in_a_lost_batch_and_the_next_is_settled(
         return await append(batch)
 
     monkeypatch.setattr(core.log, "append", append_lost_at_first)
-    asked = [asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))]
+    asked = [asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))]
     await asyncio.sleep(0.05)
-    asked += [asyncio.ensure_future(core.lane.submit(booking(1, "ana"), key("1")))]
-    asked += [asyncio.ensure_future(core.lane.submit(booking(n, f"p{n}"), key(f"{n}"))) for n in range(2, 5)]
+    asked += [asyncio.ensure_future(core.committer.submit(booking(1, "ana"), key("1")))]
+    asked += [asyncio.ensure_future(core.committer.submit(booking(n, f"p{n}"), key(f"{n}"))) for n in range(2, 5)]
     answers = await asyncio.gather(*asked)
     assert [answer.replayed for answer in answers] == [False, True, False, False, False]
     assert answers[0].position == answers[1].position
@@ -607,12 +607,12 @@ async def test_half_of_many_waiting_commands_is_sent_first(
         return append(batch)
 
     monkeypatch.setattr(core.log, "append", counted)
-    await asyncio.gather(*(core.lane.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, number + 1)))
+    await asyncio.gather(*(core.committer.submit(booking(n, f"p{n}"), key(f"b{n}")) for n in range(1, number + 1)))
     assert sizes[0] == first
     assert sum(sizes) == number
 
 
 async def test_a_command_is_submitted_before_its_future_is_awaited(core: Core) -> None:
-    waiting = core.lane.submit(hospital(), key("h"))
-    assert core.lane.waiting_commands == 1
+    waiting = core.committer.submit(hospital(), key("h"))
+    assert core.committer.waiting_commands == 1
     assert (await waiting).position == 1

@@ -1,7 +1,7 @@
-"""Two lanes on one log, appends that fail before and after they are on disk, clients who repeat themselves.
+"""Two committers on one log, appends that fail before and after they are on disk, clients who repeat themselves.
 
-Whatever happens in between, the log keeps the office's rules, a key has one outcome, and what a lane remembers is what
-the log says. A run is judged from the rows of the log alone, with no help of the decisions that made them.
+Whatever happens in between, the log keeps the office's rules, a key has one outcome, and what a committer remembers is
+what the log says. A run is judged from the rows of the log alone, with no help of the decisions that made them.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import infra.log.lane
+import infra.log.committer
 from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.holding import HoldSlot
 from domain.decider import Command, build, fold
@@ -24,7 +24,7 @@ from domain.identifiers import agenda_id
 from infra.log.batch import Appended, Batch, Conflict
 from infra.log.cache import CACHE_BYTES_MAX, StateCache
 from infra.log.codec import Codec
-from infra.log.lane import Lane
+from infra.log.committer import Committer
 from infra.log.log import Log
 from infra.log.submission import Key, Outcome
 from infra.postgres.connections import Unavailable
@@ -63,10 +63,10 @@ class Row(NamedTuple):
 
 
 class Office:
-    """Two lanes, their callers, and all that these were told."""
+    """Two committers, their callers, and all that these were told."""
 
-    def __init__(self, lanes: list[Lane], clock: Clock, dice: random.Random) -> None:
-        self.lanes = lanes
+    def __init__(self, committers: list[Committer], clock: Clock, dice: random.Random) -> None:
+        self.committers = committers
         self.clock = clock
         self.dice = dice
         self.said: dict[Key, Command] = {}
@@ -79,13 +79,15 @@ class Office:
             wish = self.dice.random()
             if wish < 0.2 and self.said:
                 name = self.dice.choice(list(self.said))  # again, perhaps while it is under way
-                await self.settle(self.dice.choice(self.lanes), name)
+                await self.settle(self.dice.choice(self.committers), name)
             elif wish < 0.3:
                 self.said[name] = self.wish(name.name)
-                await asyncio.gather(*(self.settle(lane, name) for lane in self.lanes))  # by both ways at once
+                await asyncio.gather(
+                    *(self.settle(committer, name) for committer in self.committers)
+                )  # by both ways at once
             else:
                 self.said[name] = self.wish(name.name)
-                await self.settle(self.dice.choice(self.lanes), name)
+                await self.settle(self.dice.choice(self.committers), name)
             self.clock.wait(self.dice.choice([0, 0, 10, 60]))
 
     def wish(self, name: str) -> Command:
@@ -99,12 +101,12 @@ class Office:
             return build(HoldSlot, hold=opaque(name), agenda=where, slot=slot, patient=opaque_patient, hold_s=hold_s)
         return booking(slot, patient, agenda=where, name=name)
 
-    async def settle(self, lane: Lane, name: Key) -> None:
+    async def settle(self, committer: Committer, name: Key) -> None:
         """Ask until there is an answer, as clients do."""
         accepted_before = bool(self.outcomes[name])
         for _ in range(TRIES_MAX):
             try:
-                outcome = await lane.submit(self.said[name], name)
+                outcome = await committer.submit(self.said[name], name)
             except Rejected as refusal:
                 if refusal.code not in UNSETTLED:
                     self.refused.extend([(name, refusal)] if accepted_before else [])
@@ -138,24 +140,24 @@ def failing(
 @pytest.mark.parametrize(
     "caches", [(NOTHING_BYTES, CACHE_BYTES_MAX), (CACHE_BYTES_MAX, CACHE_BYTES_MAX), (LITTLE_BYTES, LITTLE_BYTES)]
 )
-async def test_two_failing_lanes_with_repeating_clients_keep_the_rules(
+async def test_two_failing_committers_with_repeating_clients_keep_the_rules(
     town: Town, clock: Clock, caches: tuple[int, int], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infra.log.lane, "SETTLE_PAUSE_S", 0.001)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_PAUSE_S", 0.001)
     remembered = [StateCache(bytes_max=size) for size in caches]
     dice = random.Random(seed)
     async with AsyncExitStack() as opened:
-        lanes = []
+        committers = []
         for cache in remembered:
             log = Log(town.application, schema=town.schema, secret=town.secret)
-            lanes.append(Lane(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache))
+            committers.append(Committer(log, secret=town.secret, queue_max=1_000, clock=clock, cache=cache))
             await log.open()
             opened.push_async_callback(log.close)
-            lanes[-1].start()
-            opened.push_async_callback(lanes[-1].stop)
-            await publish(lanes[-1])
+            committers[-1].start()
+            opened.push_async_callback(committers[-1].stop)
+            await publish(committers[-1])
             monkeypatch.setattr(log, "append", failing(log.append, dice))
-        office = Office(lanes, clock, dice)
+        office = Office(committers, clock, dice)
         await asyncio.gather(*map(office.call, range(CALLERS)))
 
     rows = log_of(town)
@@ -170,10 +172,10 @@ async def test_two_failing_lanes_with_repeating_clients_keep_the_rules(
     assert {"slot_held.v1", "appointment_booked.v1", "appointment_cancelled.v2"} <= kinds
 
 
-async def publish(lane: Lane) -> None:
-    await lane.submit(hospital(), key("hospital"))
+async def publish(committer: Committer) -> None:
+    await committer.submit(hospital(), key("hospital"))
     for practitioner, specialty in SPECIALTIES.items():
-        await lane.submit(agenda(SLOTS, practitioner=practitioner, specialty=specialty), key(practitioner))
+        await committer.submit(agenda(SLOTS, practitioner=practitioner, specialty=specialty), key(practitioner))
 
 
 def log_of(town: Town) -> list[Row]:
