@@ -7,9 +7,9 @@ for the explorer the error types of each mutation. It also adds new descriptions
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
-import api.app  # noqa: F401 (it declares refusals too)
 from api.descriptions import CATALOGUE, descriptions, read, untranslated, updated
 from api.graphql.access import table
 from api.graphql.schema import FIELDS, schema
@@ -85,6 +85,8 @@ def _error_types() -> str:
 
 
 def _by_code() -> str:
+    """All refusals, those that the HTTP side declares among them."""
+    import_module("api.app")
     return _table(("code", "details", "español", "English"), map(_row, (REFUSALS[code] for code in sorted(REFUSALS))))
 
 

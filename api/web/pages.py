@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from infra.running.settings import Settings
-from infra.running.version import VERSION
+from infra.version import VERSION
 
 WEB = Path(__file__).parent
 ROOT = WEB.parents[1]

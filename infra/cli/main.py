@@ -13,7 +13,7 @@ from infra.cli.schema import schema
 from infra.cli.serve import serve
 from infra.cli.tokens import token
 from infra.running.terminating import TERMINATED
-from infra.running.version import VERSION
+from infra.version import VERSION
 
 app = App(name="igob", help="iGob Core: the transactional core of a city.", version=VERSION)
 for command in (serve, demo, scheduler, token, request, schema, database.app, projections.app, imports.app, bench.app):

@@ -14,14 +14,14 @@ from api.contexts import BETWEEN_CONTEXTS, CONTEXTS, ContextError, load_domain, 
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("domain", "projections", "infra", "api")
-SHARED = {"projections": {"engine"}, "api/graphql": {"engine"}}  # packages that belong to no context
+SHARED = {"projections": {"engine"}, "api/graphql": {"engine", "paging"}}  # packages that belong to no context
 
 # Code that serves all contexts alike.
 GENERIC = ("projections/engine", "infra/log", "infra/postgres", "infra/running", "infra/gateways", "infra/cli")
 GENERIC_FILES = ("infra/reactions/reaction.py", "infra/reactions/scheduler.py")
 
 REGISTERS = re.compile(r"^@(decides|evolves|sends)\(", re.MULTILINE)
-DECLARES = re.compile(r"^@(query|mutation|subscription|command|error_of)\(", re.MULTILINE)
+DECLARES = re.compile(r"^@(query|node_query|mutation|subscription|command|error_of)\(", re.MULTILINE)
 
 
 def modules(folder: Path) -> list[Path]:
@@ -66,7 +66,7 @@ def test_every_module_of_rules_is_loaded() -> None:
 def test_every_module_with_root_fields_or_types_of_errors_is_listed() -> None:
     found = {path for path in modules(ROOT / "api" / "graphql") if DECLARES.search(path.read_text(encoding="utf-8"))}
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in found}
-    listed = {one.__name__ for one in contexts.graphql_modules()} | {"api.graphql.errors"}
+    listed = {one.__name__ for one in contexts.graphql_modules()} | {"api.graphql.errors", "api.graphql.nodes"}
     assert listed & names  # the pattern finds them
     assert names - listed == set(), "add them to MODULES of their context, or to BETWEEN_CONTEXTS"
 

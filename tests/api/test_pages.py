@@ -14,7 +14,7 @@ from api.web.pages import FILES, documents
 from infra.log.core import Core
 from infra.postgres.views import Views
 from infra.running.settings import Settings
-from infra.running.version import VERSION
+from infra.version import VERSION
 from tests.api.conftest import services_of
 from tests.conftest import Clock
 
