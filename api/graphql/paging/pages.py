@@ -1,13 +1,15 @@
 """Pages of lists, from either end: the arguments, and the items that they ask for. A list is declared so:
 
-_TURNS = Listing("lineTurns", views.BY_TAKING)
+    _TURNS = Listing("lineTurns", views.BY_TAKING)
 
-@query("A line's turns.", who=…)
-@paged
-async def line_turns(info: Info, *, line: LineName, page: PageArguments) -> Connection[TurnRecord]:
-    wanted = page.of(info, _TURNS, line)
-    found = wanted.found(await info.context.ask(views.of_line(line, part=wanted.part)))
-    return found.connection([_record(row) for row in found.items])
+    @query("A line's turns.", who=…)
+    @paged
+    async def line_turns(info: Info, *, line: LineName, page: PageArguments) -> Connection[TurnRecord]:
+        wanted = page.of(info, _TURNS, line)
+        found = wanted.found(await info.context.ask(views.of_line(line, part=wanted.part)))
+        return found.connection([_record(row) for row in found.items])
+
+The order, `views.BY_TAKING`, is declared beside the read model: see projections/engine/keyset.py.
 """
 
 from bisect import bisect_left, bisect_right
