@@ -161,21 +161,27 @@ def _check_fields(kind: type[Command], given: list[str]) -> None:
 
 def _input(name: str, kind: type[Command], takes: Takes) -> type[KeyedInput]:
     hints = get_type_hints(kind, include_extras=True)
-    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    defaults = {
+        field.name: field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        for field in msgspec.structs.fields(kind)
+    }
     annotations: dict[str, Any] = {}
     namespace: dict[str, Any] = {"__annotations__": annotations}
     for field, given in takes.fields.items():
         annotations[field] = given.type or _schema_type(hints[field])
         default = defaults[field] if given.default is msgspec.UNSET else given.default
-        options = {} if default is msgspec.NODEFAULT else {"default": _in_schema(annotations[field], default)}
-        namespace[field] = strawberry.field(description=given.description, **options)
+        namespace[field] = strawberry.field(description=given.description, **_default(annotations[field], default))
     made: type[KeyedInput] = strawberry.input(description=takes.description)(type(name, (KeyedInput,), namespace))
     return made
 
 
-def _in_schema(kind: Any, default: Any) -> Any:
-    """A default of the command, as a value of the schema's type."""
-    return getattr(kind, default) if kind in _ENUMS.values() else default
+def _default(kind: Any, default: Any) -> dict[str, Any]:
+    """The options of a field for a default of the command, as a value of the schema's type."""
+    if default is msgspec.NODEFAULT:
+        return {}
+    if isinstance(default, list):
+        return {"default_factory": default.copy}
+    return {"default": getattr(kind, default) if kind in _ENUMS.values() else default}
 
 
 def _schema_type(hint: Any) -> Any:

@@ -8,6 +8,7 @@ from domain.appointments.specialty import SpecialtyRegistered
 from domain.decider import Value
 from domain.identifiers import HospitalId, SpecialtyId, category_of, id_of
 from projections.engine.columns import Fixed, Text
+from projections.engine.keyset import ColumnOrder, Range
 from projections.engine.projection import Entry, Projection, Row
 from projections.engine.query import Query
 from projections.engine.search import search_words, simplified
@@ -42,11 +43,6 @@ class DirectoryRow(Row):
     simplified_district: str | None
 
 
-def entry_id(kind: Kind, code: str) -> str:
-    """The key of a row."""
-    return f"{kind}:{code}"
-
-
 def _evolve(_row: DirectoryRow | None, entry: Entry, key: str) -> DirectoryRow:
     event: Any = entry.event
     kind: Any
@@ -79,45 +75,42 @@ DIRECTORY = Projection(
 )
 
 
+BY_NAME = ColumnOrder(DirectoryRow, "simplified_name", "code")
+
 _CONDITIONS = {
     "words": "NOT EXISTS (SELECT FROM unnest(%(words)s::text[]) AS w (word)"
-    " WHERE strpos(d.simplified_name, w.word) = 0 AND strpos(d.code, w.word) = 0)",
-    "hospital": "d.hospital = %(hospital)s",
-    "specialty": "%(specialty)s = ANY (d.specialties)",
-    "district": "d.simplified_district = %(district)s",
-    "after": "(d.simplified_name, d.code) > (SELECT p.simplified_name, p.code FROM {directory} AS p"
-    " WHERE p.entry = %(after)s)",
+    " WHERE strpos(simplified_name, w.word) = 0 AND strpos(code, w.word) = 0)",
+    "hospital": "hospital = %(hospital)s",
+    "specialty": "%(specialty)s = ANY (specialties)",
+    "district": "simplified_district = %(district)s",
 }
 
 
-def directory_page(
+def entries(
     kind: Kind,
     *,
+    part: Range,
     search: str | None = None,
     hospital: HospitalId | None = None,
     specialty: SpecialtyId | None = None,
     district: str | None = None,
-    after: str | None,
-    first: int,
 ) -> Query[DirectoryRow]:
-    """At most `first` things of a kind, in order of name and code, after the one with the code `after`.
+    """A part of the things of a kind, by name.
 
-    Each word of `search` must be in the name or the code. `search` and `district` ignore accents and case. If there is
-    no thing with the code `after`, none follows.
+    Each word of `search` must be in the name or the code. `search` and `district` ignore accents and case.
     """
     wanted: dict[str, Any] = {
         "words": search_words(search or "") or None,
         "hospital": hospital,
         "specialty": specialty,
         "district": None if district is None else simplified(district),
-        "after": None if after is None else entry_id(kind, after),
     }
     given = {name: value for name, value in wanted.items() if value is not None}
-    conditions = " AND ".join(["d.kind = %(kind)s", *(_CONDITIONS[name] for name in given)])
+    conditions = " AND ".join(["kind = %(kind)s", *(_CONDITIONS[name] for name in given)])
+    page = BY_NAME.keyset(part)
     return Query(
         projections=(DIRECTORY.name,),
-        select=f"SELECT d.* FROM {{directory}} AS d WHERE {conditions} ORDER BY d.simplified_name, d.code"
-        " LIMIT %(limit)s",
-        parameters=given | {"kind": kind, "limit": first},
+        select=f"SELECT * FROM {{directory}} WHERE {conditions}{page.where()} ORDER BY {page.order()} LIMIT %(limit)s",
+        parameters=given | page.parameters | {"kind": kind},
         row=DirectoryRow,
     )

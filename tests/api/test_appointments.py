@@ -24,7 +24,7 @@ REGISTER = f"""mutation ($input: RegisterPersonInput!) {{
 HOLD = f"""mutation ($input: HoldSlotInput!) {{
   holdSlot(input: $input) {{ hold {{ agenda {{ id }} slot heldUntil }} position {ERRORS} }} }}"""
 BOOK = f"""mutation ($input: BookAppointmentInput!) {{
-  bookAppointment(input: $input) {{ appointment {{ id slot start minutes state specialty
+  bookAppointment(input: $input) {{ appointment {{ id slot start minutes state specialty {{ code }}
     agenda {{ id }} patient {{ id }} hospital {{ code }} }} agenda {{ id freeSlots }} position {ERRORS} }} }}"""
 CANCEL = f"""mutation ($input: CancelAppointmentInput!) {{
   cancelAppointment(input: $input) {{ appointment {{ id state }} position {ERRORS} }} }}"""
@@ -32,7 +32,7 @@ PUBLISH = f"""mutation ($input: PublishAgendaInput!) {{
   publishAgenda(input: $input) {{ agenda {{ id freeSlots releaseAt quotas {{ channel limit taken }} }}
   position {ERRORS} }} }}"""
 SLOTS = """query ($id: ID!, $state: SlotState, $first: Int!, $after: String) {
-  agenda(id: $id) { id hospital { code } specialty practitioner date freeSlots
+  agenda(id: $id) { id hospital { code } specialty { code } practitioner { code } date freeSlots
     slots(first: $first, after: $after, state: $state) {
       nodes { number start state heldUntil } pageInfo { endCursor hasNextPage } } } }"""
 
@@ -92,7 +92,7 @@ async def test_a_booking_reads_only_what_is_not_cached(client: Client, core: Cor
     ana = await registered(client, "1000001")
     counted.clear()
     document = """mutation ($input: BookAppointmentInput!) { bookAppointment(input: $input) {
-      appointment { id slot start minutes state specialty } position errors { code } } }"""
+      appointment { id slot start minutes state specialty { code } } position errors { code } } }"""
     assert (await client.data(document, input=wish(1, ana, "b")))["appointment"]["slot"] == 1
     assert len(counted) == 2  # the person with the patient's stream, the append
 

@@ -40,6 +40,7 @@ BOUNDED = {
     "LinePolicy.order": "the three classes",
     "Delivery.history": "projections.webhooks.deliveries.HISTORY_MAX",
     "Patient.holds": "domain.appointments.patient: two live holds",
+    "Practitioner.specialties": "domain.appointments.practitioner.SPECIALTIES_MAX",
     "Query.lineHistory": "projections.queues.line_figures.HISTORY_DAYS_MAX days of a service point's services",
     "Query.webhooks": "domain.webhooks.registration.WEBHOOKS_MAX",
     "Query.utilisation": "api.graphql.appointments.views.WEEKS_MAX weeks of a hospital's specialties",

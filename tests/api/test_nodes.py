@@ -7,6 +7,8 @@ from strawberry.utils.str_converters import to_camel_case
 
 from api.graphql.fields import NODE_QUERIES
 from api.graphql.schema import schema
+from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
+from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
 from domain.people.dependants import DeclareDependant
 from domain.queues.opening import CloseLine
@@ -19,13 +21,16 @@ from tests.city import AGENDA, booking, hospital, key, opaque, open_agenda, open
 
 pytestmark = pytest.mark.anyio
 
-APPOINTMENT = "id agenda { id } hospital { code } specialty slot start minutes patient { id } state"
+APPOINTMENT = "id agenda { id } hospital { code } specialty { code } slot start minutes patient { id } state"
 NODE = f"""query($id: ID!) {{ node(id: $id) {{ __typename id
   ... on Hospital {{ code name }}
-  ... on Agenda {{ practitioner freeSlots slots(first: 1) {{ nodes {{ number state }} }} }}
+  ... on Agenda {{ practitioner {{ code }} freeSlots slots(first: 1) {{ nodes {{ number state }} }} }}
   ... on Appointment {{ {APPOINTMENT} }}
   ... on Person {{ givenNames erased }}
   ... on Dependant {{ relation confirmed person {{ givenNames }} }}
+  ... on Specialty {{ code label: name }}
+  ... on Practitioner {{ code label: name hospital {{ name }} }}
+  ... on Room {{ code name hospital {{ name }} }}
   ... on ServicePoint {{ code name }}
   ... on Line {{ service waiting }}
   ... on Turn {{ number line {{ service }} }}
@@ -70,7 +75,7 @@ async def test_what_a_hospital_has_is_found_by_its_id(client: Client, core: Core
         "__typename": "Hospital", "id": "hospital:la-merced", "code": "la-merced", "name": "Hospital la-merced",
     }  # fmt: skip
     assert await client.data(NODE, id=AGENDA) == {
-        "__typename": "Agenda", "id": AGENDA, "practitioner": "p-01", "freeSlots": 5,
+        "__typename": "Agenda", "id": AGENDA, "practitioner": {"code": "p-01"}, "freeSlots": 5,
         "slots": {"nodes": [{"number": 1, "state": "FREE"}]},
     }  # fmt: skip
     assert await client.data(NODE, id=appointment["id"]) == {"__typename": "Appointment", **appointment}
@@ -87,21 +92,29 @@ async def everything(core: Core) -> dict[str, dict[str, Any]]:
     for number, command in enumerate([
         person("Ana", core), person("Eva", core, ci="5000001"), booked, build(DeclareDependant, **care),
         service_point(), open_line(), open_line(service="taxes"), turn, build(RegisterWebhook, **webhook),
+        build(RegisterSpecialty, specialty="pediatrics", name="Pediatría"),
+        build(RegisterPractitioner, practitioner="p-02", name="Dra. Eva"),
+        build(RegisterRoom, room="dental-1", hospital="la-merced", name="Dental"),
     ]):  # fmt: skip
         await core.committer.submit(command, key(str(number)))
     closed = await core.committer.submit(build(CloseLine, line=CLOSED_LINE), key("close"))
     shown: dict[str, tuple[str, str, dict[str, Any]]] = {
         "hospital": ("Hospital", "hospital:la-merced", {"code": "la-merced", "name": "Hospital la-merced"}),
         "agenda": ("Agenda", AGENDA, {
-            "practitioner": "p-01", "freeSlots": 5, "slots": {"nodes": [{"number": 1, "state": "FREE"}]},
+            "practitioner": {"code": "p-01"}, "freeSlots": 5, "slots": {"nodes": [{"number": 1, "state": "FREE"}]},
         }),
         "appointment": ("Appointment", booked.appointment, {
-            "agenda": {"id": AGENDA}, "hospital": {"code": "la-merced"}, "specialty": "pediatrics", "slot": 2,
+            "agenda": {"id": AGENDA}, "hospital": {"code": "la-merced"}, "specialty": {"code": "pediatrics"}, "slot": 2,
             "start": "2027-01-05T12:20:00Z", "minutes": 20, "patient": {"id": opaque("Ana")}, "state": "BOOKED",
         }),
         "person": ("Person", opaque("Ana"), {"givenNames": "Ana", "erased": False}),
         "dependant": ("Dependant", f"{opaque('Ana')}/{opaque('Eva')}", {
             "relation": "CARE", "confirmed": False, "person": {"givenNames": "Eva"},
+        }),
+        "specialty": ("Specialty", "specialty:pediatrics", {"code": "pediatrics", "label": "Pediatría"}),
+        "practitioner": ("Practitioner", "practitioner:p-02", {"code": "p-02", "label": "Dra. Eva", "hospital": None}),
+        "room": ("Room", "room:dental-1", {
+            "code": "dental-1", "name": "Dental", "hospital": {"name": "Hospital la-merced"},
         }),
         "service-point": ("ServicePoint", "service-point:sopocachi", {
             "code": "sopocachi", "name": "Oficina sopocachi",

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from api.graphql.paging.cursors import CURSOR_LENGTH_MAX, Cursors
 from api.graphql.paging.pages import Wanted
 from api.graphql.schema import schema
+from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
+from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
 from domain.people.dependants import DeclareDependant
 from domain.queues.opening import CloseLine
@@ -106,6 +108,19 @@ async def a_hospital(core: Core, number: int) -> None:
     await submit(core, hospital(f"h-{number}"))
 
 
+async def a_specialty(core: Core, number: int) -> None:
+    await submit(core, build(RegisterSpecialty, specialty=f"s-{number}", name=f"Specialty {number % 3}"))
+
+
+async def a_practitioner(core: Core, number: int) -> None:
+    named = build(RegisterPractitioner, practitioner=f"p-{number}", name=f"Dra. Éva {number % 3}", specialties=["x"])
+    await submit(core, named)
+
+
+async def a_room(core: Core, number: int) -> None:
+    await submit(core, build(RegisterRoom, room=f"r-{number}", hospital="la-merced", name=f"Room {number}"))
+
+
 async def an_agenda(core: Core, number: int) -> None:
     await submit(core, agenda(practitioner=f"p-{number:02}"))
 
@@ -162,6 +177,9 @@ async def a_dependant(core: Core, number: int) -> None:
 
 LISTS = {
     "hospitals": List("hospitals", "code", no_items, a_hospital),
+    "specialties": List("specialties", "code name", no_items, a_specialty),
+    "practitioners": List('practitioners(search: "eva", specialty: "x")', "code", no_items, a_practitioner),
+    "rooms": List('rooms(hospital: "la-merced")', "code", the_hospital, a_room),
     "agendas": List('agendas(hospital: "la-merced")', "id", the_hospital, an_agenda),
     "dayList": List('dayList(hospital: "la-merced", date: "2027-01-05")', "id", one_agenda, a_patient_of_the_day),
     "appointments": List(f'appointments(patient: "{opaque("Ana")}")', "id", ana, an_appointment_of_ana),

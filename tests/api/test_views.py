@@ -156,7 +156,7 @@ async def test_a_hospital_s_day_comes_in_pages(client: Client, core: Core) -> No
     await core.committer.submit(build(CancelAppointment, appointment=cancelled), key("cancel"))
     query = """query($after: String, $specialty: String) {
         dayList(hospital: "la-merced", date: "2027-01-05", first: 4, after: $after, specialty: $specialty) {
-        nodes { id slot state specialty patient { id } minutes } pageInfo { endCursor hasNextPage } } }"""
+        nodes { id slot state specialty { code } patient { id } minutes } pageInfo { endCursor hasNextPage } } }"""
     first = await client.data(query)
     second = await client.data(query, after=first["pageInfo"]["endCursor"])
     nodes = first["nodes"] + second["nodes"]
@@ -185,16 +185,16 @@ async def test_utilisation_of_a_hospital_s_slots(client: Client, core: Core, clo
     cancel = build(CancelAppointment, appointment=booking(3, "patient 3").appointment)
     await core.committer.submit(cancel, key("cancel"))
     query = """{ utilisation(hospital: "la-merced", onOrAfter: "2027-01-01", to: "2027-01-31") {
-        specialty week slots booked cancelled checkedIn noShows } }"""
+        specialty { code } week slots booked cancelled checkedIn noShows } }"""
     clock.now = FIRST_SLOT + timedelta(minutes=30)
     came, missed = (booking(slot, f"patient {slot}").appointment for slot in (1, 2))
     await core.committer.submit(build(CheckIn, appointment=came), key("came"))
     await core.committer.submit(build(MarkNoShow, appointment=missed), key("missed"))
     nothing = {"booked": 0, "cancelled": 0, "checkedIn": 0, "noShows": 0}
-    this = {"specialty": "pediatrics", "week": "2027-01-04", "slots": 6, "booked": 4, "cancelled": 1}
+    this = {"specialty": {"code": "pediatrics"}, "week": "2027-01-04", "slots": 6, "booked": 4, "cancelled": 1}
     assert await client.data(query) == [
         this | {"checkedIn": 1, "noShows": 1},
-        {"specialty": "pediatrics", "week": "2027-01-11", "slots": 4} | nothing,
+        {"specialty": {"code": "pediatrics"}, "week": "2027-01-11", "slots": 4} | nothing,
     ]
     day = '{ dayList(hospital: "la-merced", date: "2027-01-05", first: 9) { nodes { state } } }'
     states = [node["state"] for node in (await client.data(day))["nodes"]]

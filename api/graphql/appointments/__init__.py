@@ -1,5 +1,15 @@
 """Appointments in the schema: hospitals, agendas and their slots, bookings, patients."""
 
-from api.graphql.appointments import agendas, attendance, booking, hospitals, live, patients, rescheduling, views
+from api.graphql.appointments import (
+    agendas,
+    attendance,
+    booking,
+    directory,
+    hospitals,
+    live,
+    patients,
+    rescheduling,
+    views,
+)
 
-MODULES = (hospitals, agendas, booking, rescheduling, attendance, patients, views, live)
+MODULES = (hospitals, directory, agendas, booking, rescheduling, attendance, patients, views, live)

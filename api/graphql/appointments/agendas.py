@@ -10,9 +10,10 @@ import strawberry
 from api.access.grant import Grant
 from api.graphql.access import DOERS_OF_ALL, EVERYBODY
 from api.graphql.appointments.access import own_hospital
+from api.graphql.appointments.directory import Practitioner, Room, Specialty, practitioner_of, specialty_of
 from api.graphql.commands import words_of
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query
-from api.graphql.links import link
+from api.graphql.links import find, link
 from api.graphql.paging import Connection, Listing, PageArguments, paged
 from api.graphql.scalars import Instant, Position
 from domain.appointments import agenda as domain
@@ -78,8 +79,7 @@ _SLOTS = Listing("agenda.slots", Order[int](tuple[int], lambda number: (number,)
 class Agenda(Node):
     id: strawberry.ID = strawberry.field(description="hospital/date/practitioner")
     hospital = link("hospital", "The hospital.", key="hospital_code")
-    specialty: str = strawberry.field(description="The specialty's code.")
-    practitioner: str = strawberry.field(description="The practitioner's or the room's code.")
+    specialty: Specialty = strawberry.field(description="The specialty.")
     date: Date = strawberry.field(description="The date in La Paz.")
     release_at: Instant | None = strawberry.field(description="When booking opens; null if it was open from the start.")
     quotas: list[Quota] = strawberry.field(description="Limits by channel; a channel that is not listed has no limit.")
@@ -87,8 +87,23 @@ class Agenda(Node):
         description="The number of slots that are FREE at the time of the request: 0 before `releaseAt`."
     )
     hospital_code: strawberry.Private[str]
+    practitioner_code: strawberry.Private[str]
     agenda: strawberry.Private[availability.PublishedAgenda]
     now: strawberry.Private[datetime]
+
+    @strawberry.field(description="The practitioner; null if it is a room's agenda.")
+    async def practitioner(self, info: Info) -> Practitioner | None:
+        found = await find(info, "practitioner", self.practitioner_code)
+        if found is None and await self.room(info) is None:
+            found = practitioner_of(self.practitioner_code)  # the code is that of another hospital's room
+        return cast("Practitioner | None", found)
+
+    @strawberry.field(description="The room; null if it is a practitioner's agenda.")
+    async def room(self, info: Info) -> Room | None:
+        if await find(info, "practitioner", self.practitioner_code) is not None:
+            return None
+        found = cast("Room | None", await find(info, "room", self.practitioner_code))
+        return found if found and found.hospital_code == self.hospital_code else None
 
     @strawberry.field(description="The slots in order of number.")
     @paged
@@ -118,8 +133,8 @@ def published_to_graphql(agenda: availability.PublishedAgenda, now: datetime) ->
     return Agenda(
         id=strawberry.ID(agenda.agenda),
         hospital_code=agenda.hospital,
-        specialty=agenda.specialty,
-        practitioner=agenda.practitioner,
+        specialty=specialty_of(agenda.specialty),
+        practitioner_code=agenda.practitioner,
         date=agenda.date,
         release_at=Instant(agenda.release_at) if agenda.release_at else None,
         quotas=quotas,

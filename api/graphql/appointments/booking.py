@@ -9,6 +9,7 @@ from api.access.grant import Grant
 from api.graphql.access import DOERS_OF_ALL, argument, only
 from api.graphql.appointments.access import READERS, by_web, not_by_web, own_appointment, own_hospital
 from api.graphql.appointments.agendas import Slot, SlotState
+from api.graphql.appointments.directory import Specialty, specialty_of
 from api.graphql.commands import Done, Given, Gives, Takes, command, words_of
 from api.graphql.errors import UserError, error_of
 from api.graphql.fields import Info, Node, node_query
@@ -54,7 +55,7 @@ class Appointment(Node):
     id: strawberry.ID = strawberry.field(description="The agenda's id, then an opaque part.")
     agenda = link("agenda", "The agenda.", key="agenda_id")
     hospital = link("hospital", "The hospital.", key="hospital_code")
-    specialty: str = strawberry.field(description="The specialty's code.")
+    specialty: Specialty = strawberry.field(description="The specialty.")
     slot: int = strawberry.field(description="The slot's number.")
     start: Instant = strawberry.field(description="When it begins.")
     minutes: int = strawberry.field(description="How long it lasts.")
@@ -73,7 +74,7 @@ def appointment_to_graphql(patient: str, visit: patients.VisitTaken, state: Appo
         id=strawberry.ID(visit.appointment),
         agenda_id=agenda_of(visit.appointment),
         hospital_code=visit.hospital,
-        specialty=visit.specialty,
+        specialty=specialty_of(visit.specialty),
         slot=visit.slot,
         start=Instant(visit.start),
         minutes=visit.minutes,

@@ -9,6 +9,7 @@ from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import READERS
 from api.graphql.appointments.agendas import Agenda, agenda_to_graphql
 from api.graphql.appointments.booking import Appointment, AppointmentState
+from api.graphql.appointments.directory import specialty_of
 from api.graphql.context import Context
 from api.graphql.engine.live import Change, one_entity
 from api.graphql.fields import Info, subscription
@@ -39,7 +40,7 @@ def _appointment_in(agenda: agendas.Agenda, id: str) -> Appointment:
         id=strawberry.ID(id),
         agenda_id=published.agenda,
         hospital_code=published.hospital,
-        specialty=published.specialty,
+        specialty=specialty_of(published.specialty),
         slot=slot.number,
         start=Instant(slot.start),
         minutes=slot.minutes,

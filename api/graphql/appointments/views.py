@@ -11,6 +11,7 @@ from api.graphql.access import EVERYBODY
 from api.graphql.appointments.access import HOSPITAL_READERS
 from api.graphql.appointments.agendas import Agenda, published_to_graphql
 from api.graphql.appointments.booking import Appointment, AppointmentState
+from api.graphql.appointments.directory import Specialty, specialty_of
 from api.graphql.appointments.hospitals import HospitalCode
 from api.graphql.appointments.patients import readers_of_patient
 from api.graphql.context import AGENDAS_AT_ONCE_MAX
@@ -68,7 +69,7 @@ def _first_free(days: list[slots.FreeDay]) -> FreeSlot | None:
 
 @strawberry.type(description="A specialty of a hospital in a week.")
 class Utilisation:
-    specialty: str = strawberry.field(description="The specialty's code.")
+    specialty: Specialty = strawberry.field(description="The specialty.")
     week: Date = strawberry.field(description="The week's Monday.")
     slots: int = strawberry.field(description="Slots published.")
     booked: int = strawberry.field(description="The number of appointments that were not cancelled.")
@@ -82,7 +83,7 @@ def _visit(row: visits.AppointmentRow) -> Appointment:
         id=strawberry.ID(row.appointment),
         agenda_id=agenda_of(row.appointment),
         hospital_code=row.hospital,
-        specialty=row.specialty,
+        specialty=specialty_of(row.specialty),
         slot=row.slot,
         start=Instant(row.start),
         minutes=row.minutes,
@@ -230,7 +231,7 @@ async def utilisation(
     rows = await info.context.ask(visits.utilisation(hospital, first=first, last=last), at_least=at_least)
     return [
         Utilisation(
-            specialty=row.specialty,
+            specialty=specialty_of(row.specialty),
             week=row.week,
             slots=row.slots,
             booked=row.booked,

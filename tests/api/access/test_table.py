@@ -90,6 +90,18 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
     "Query.hospital": query("hospital(code: $code)", "$code: String!", "id", lambda at: {"code": at.hospital}),
     "Query.appointment": query("appointment(id: $id)", "$id: ID!", "id", lambda at: {"id": at.appointment}),
     "Query.hospitals": query("hospitals(first: 1)", "", NODES, lambda at: {}),
+    **{
+        f"Query.{name}": query(f'{name}(code: "x-1")', "", "__typename", lambda at: {})
+        for name in ("specialty", "practitioner", "room")
+    },
+    **{
+        f"Query.node {name}": query(f'node(id: "{name}:x-1")', "", "id", lambda at: {})
+        for name in ("specialty", "practitioner", "room")
+    },
+    **{
+        f"Query.{name}": query(f"{name}(first: 1)", "", NODES, lambda at: {})
+        for name in ("specialties", "practitioners", "rooms")
+    },
     "Query.agenda": query("agenda(id: $id)", "$id: ID!", "id", lambda at: {"id": at.agenda}),
     "Query.agendas": query("agendas(hospital: $h, first: 1)", "$h: String!", NODES, lambda at: {"h": at.hospital}),
     "Query.availability": query('availability(specialty: "pediatrics")', "", "freeSlots", lambda at: {}),
@@ -124,6 +136,13 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
     "Mutation.resendDelivery": mutation("resendDelivery", lambda at, _: {"delivery": "sms/1"}),
     "Mutation.registerHospital": mutation(
         "registerHospital", lambda at, _: {"hospital": at.hospital, "name": f"Hospital {at.hospital}"}
+    ),
+    "Mutation.registerSpecialty": mutation("registerSpecialty", lambda at, _: {"specialty": "s", "name": "Cirugía"}),
+    "Mutation.registerPractitioner": mutation(
+        "registerPractitioner", lambda at, _: {"practitioner": "p", "name": "Dra. Wara Quispe"}
+    ),
+    "Mutation.registerRoom": mutation(
+        "registerRoom", lambda at, _: {"room": "r", "hospital": "la-merced", "name": "Consultorio 1"}
     ),
     "Mutation.publishAgenda": mutation(
         "publishAgenda",
@@ -246,7 +265,10 @@ RULED_OUT = {
         for name in ("recall", "startService", "finishService", "markAbsent", "requeueAbsent")
     },
     "Query.viewer": {"null"},  # of somebody without a token
-    **{f"Query.{name}": {"null"} for name in ("webhook", "node webhook", "delivery", "node delivery")},
+    **{
+        f"Query.{name}": {"null"}
+        for name in ("webhook", "node webhook", "delivery", "node delivery", "room", "node room")
+    },
     "Mutation.removeWebhook": {"webhook_unknown"},
     "Mutation.resendDelivery": {"webhook_unknown"},
 }

@@ -130,8 +130,8 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
     "query",
     [
         f"{{ {AGENDAS} {{ nodes {{ id freeSlots }} }} }}",
-        f"{{ {AGENDAS} {{ nodes {{ id hospital {{ code }} specialty practitioner date releaseAt freeSlots"
-        " quotas { channel limit taken } slots(first: 8, state: FREE) { nodes { number start state } } } } }",
+        f"{{ {AGENDAS} {{ nodes {{ id hospital {{ code }} specialty {{ code }} practitioner {{ code }} date releaseAt"
+        " freeSlots quotas { channel limit taken } slots(first: 8, state: FREE) { nodes { number start state } } } } }",
         '{ agenda(id: "x") { slots(first: 100) { nodes { number start minutes state heldUntil }'
         " pageInfo { endCursor hasNextPage } } } }",
         "query($n: Int! = 100) { hospitals(first: $n) { nodes { id name } } }",

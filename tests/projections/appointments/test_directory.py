@@ -11,8 +11,9 @@ from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import Command, build
 from infra.log.core import Core
 from infra.postgres.views import Views
-from projections.appointments.directory import DIRECTORY, Kind, directory_page
+from projections.appointments.directory import BY_NAME, DIRECTORY, DirectoryRow, Kind, entries
 from projections.engine.generations import Places
+from projections.engine.keyset import Range
 from projections.engine.runner import verify
 from tests.city import key
 from tests.projecting import Projector, decode, projector
@@ -20,6 +21,7 @@ from tests.towns import Town
 
 pytestmark = pytest.mark.anyio
 
+ALL = Range(limit=10)
 LA_MERCED: dict[str, Any] = {"hospital": "la-merced", "name": "Hospital La Merced", "district": "Periférica"}
 NAMES: list[Command] = [
     build(
@@ -61,9 +63,12 @@ class Directory:
             await self._core.committer.submit(command, key(str(self._count)))
         self._projecting.catch_up()
 
-    async def codes(self, kind: Kind, *, after: str | None = None, first: int = 10, **wanted: str) -> list[str]:
-        rows, _ = await self._views.ask(directory_page(kind, after=after, first=first, **wanted))
-        return [row.code for row in rows]
+    async def rows(self, kind: Kind, part: Range = ALL, **wanted: str) -> list[DirectoryRow]:
+        found, _ = await self._views.ask(entries(kind, part=part, **wanted))
+        return found
+
+    async def codes(self, kind: Kind, part: Range = ALL, **wanted: str) -> list[str]:
+        return [row.code for row in await self.rows(kind, part, **wanted)]
 
 
 @pytest.fixture
@@ -81,12 +86,14 @@ async def test_things_of_a_kind_are_listed_by_name_and_then_by_code(directory: D
     assert await directory.codes("room") == ["dental-1"]
 
 
-async def test_a_page_begins_after_a_code(directory: Directory) -> None:
-    assert await directory.codes("practitioner", first=1) == ["p-00"]
-    assert await directory.codes("practitioner", after="p-00", first=1) == ["p-02"]
-    assert await directory.codes("practitioner", after="p-02") == ["p-01"]
-    assert await directory.codes("practitioner", after="p-01") == []
-    assert await directory.codes("practitioner", after="dental-1") == []
+async def test_a_page_lies_between_keys(directory: Directory) -> None:
+    first, second, third = map(BY_NAME.key, await directory.rows("practitioner"))
+    assert await directory.codes("practitioner", Range(limit=1)) == ["p-00"]
+    assert await directory.codes("practitioner", Range(limit=1, after=first)) == ["p-02"]
+    assert await directory.codes("practitioner", Range(limit=9, after=first, before=third)) == ["p-02"]
+    assert await directory.codes("practitioner", Range(limit=1, before=second, backward=True)) == ["p-00"]
+    assert await directory.codes("practitioner", Range(limit=2, backward=True)) == ["p-01", "p-02"]
+    assert await directory.codes("practitioner", Range(limit=9, after=third)) == []
 
 
 @pytest.mark.parametrize(
@@ -125,12 +132,12 @@ async def test_lists_are_narrowed(directory: Directory) -> None:
     assert await directory.codes("hospital", district="Perif") == []
 
 
-async def test_a_row_has_all_that_is_registered(directory: Directory, views: Views) -> None:
-    (hospital,), _ = await views.ask(directory_page("hospital", search="merced", after=None, first=10))
+async def test_a_row_has_all_that_is_registered(directory: Directory) -> None:
+    (hospital,) = await directory.rows("hospital", search="merced")
     assert hospital.contact is not None
     assert (hospital.name, hospital.contact.address) == ("Hospital La Merced", "Av. 15 de Abril 120")
     assert hospital.contact.location == Location(latitude_microdegrees=-16_479_300, longitude_microdegrees=-68_118_900)
-    (doctor,), _ = await views.ask(directory_page("practitioner", search="wara", after=None, first=10))
+    (doctor,) = await directory.rows("practitioner", search="wara")
     assert (doctor.specialties, doctor.hospital, doctor.contact) == (["pediatrics", "neurology"], "la-merced", None)
 
 
