@@ -21,7 +21,7 @@ def _template() -> Path:
     root.mkdir(exist_ok=True)
     users_fd = os.open(root / "users", os.O_RDWR | os.O_CREAT)
     fcntl.flock(users_fd, fcntl.LOCK_SH)
-    atexit.register(_remove_unused, root, users_fd)
+    atexit.register(_remove_unused, root, users_fd, os.getpid())
     database, made = EmbeddedPostgres(root / "city", say=lambda _: None), root / "made"
     with (root / "making").open("w") as making:
         fcntl.flock(making, fcntl.LOCK_EX)
@@ -32,7 +32,9 @@ def _template() -> Path:
     return database.folder
 
 
-def _remove_unused(root: Path, users_fd: int) -> None:
+def _remove_unused(root: Path, users_fd: int, user_pid: int) -> None:
+    if os.getpid() != user_pid:
+        return  # a child of the process that uses it shares its lock
     try:
         fcntl.flock(users_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

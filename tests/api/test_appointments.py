@@ -395,18 +395,16 @@ async def test_a_cursor_of_another_list_is_refused(client: Client, core: Core, q
 
 async def test_unknown_objects_are_null(client: Client) -> None:
     found = await client.data(
-        """{ agenda(id: "la-merced/2027-01-05/p-77") { id } person(id: "nobody") { id }
-        odd: agenda(id: "a\\u0000b") { id }
-        patient(id: "nobody") { __typename }
-        oddPatient: patient(id: "x\\u0000") { __typename }
-        agendas(hospital: "nowhere", first: 10) { nodes { id } } hospitals(first: 10) { nodes { id } } }"""
+        """{ agenda(id: "la-merced/2027-01-05/p-77") { id } person(id: "NOBODY") { id }
+        patient(id: "NOBODY") { __typename }
+        agendas(hospital: "nowhere", first: 10) { nodes { id } } hospitals(first: 10) { nodes { id } } }""".replace(
+            "NOBODY", opaque("nobody")
+        )
     )
     assert found == {
         "agenda": None,
-        "odd": None,
         "person": None,
         "patient": None,
-        "oddPatient": None,
         "agendas": {"nodes": []},
         "hospitals": {"nodes": []},
     }
@@ -414,7 +412,8 @@ async def test_unknown_objects_are_null(client: Client) -> None:
 
 async def test_invalid_characters_are_not_stored(client: Client, core: Core) -> None:
     await open_agenda(core)
-    assert await client.data("query($id: ID!) { agenda(id: $id) { id } }", id="\ud800") is None
+    odd = await client.ask("query($id: ID!) { agenda(id: $id) { id } }", id="\ud800")
+    assert odd["errors"][0]["extensions"] == {"code": "invalid_input", "path": ["id"]}
     booked = await client.data(BOOK, input=wish(1, await registered(client, "1000001"), "b"))
     assert booked["errors"] == []
     name = {"idempotencyKey": "h", "hospital": "los-pinos", "name": "Los\0Pinos"}

@@ -100,7 +100,7 @@ async def test_failed_and_unavailable_are_separate_outcomes(
 ) -> None:
     client.projector = None
     town.execute("ALTER TABLE events RENAME TO gone")
-    await post(client, '{ agenda(id: "x") { id } }')
+    await post(client, '{ agenda(id: "x/2027-01-15/y") { id } }')
     town.execute("ALTER TABLE gone RENAME TO events")
 
     async def stumble(*_: Any) -> None:
@@ -110,7 +110,7 @@ async def test_failed_and_unavailable_are_separate_outcomes(
     await post(client, HOSPITALS)
     monkeypatch.undo()
     await core.log.close()
-    await post(client, '{ agenda(id: "x") { id } }')
+    await post(client, '{ agenda(id: "x/2027-01-15/y") { id } }')
     assert await requests(client) == {
         "query agenda failed": 1,
         "unknown unknown failed": 1,
@@ -262,7 +262,7 @@ async def test_a_server_error_is_logged_with_its_correlation(
 ) -> None:
     client.projector = None
     town.execute("DROP TABLE events CASCADE")
-    answer = await post(client, '{ agenda(id: "x") { id } }', x_correlation_id="ventanilla-3")
+    answer = await post(client, '{ agenda(id: "x/2027-01-15/y") { id } }', x_correlation_id="ventanilla-3")
     assert "ventanilla-3" in answer.json()["errors"][0]["message"]
     assert json.loads(capsys.readouterr().err)["id"] == "ventanilla-3"
 

@@ -231,7 +231,7 @@ def test_a_valid_code_is_accepted(right: str) -> None:
 )
 def test_an_id_is_opaque_and_has_26_characters(command: type[Command], field: str, wrong: str) -> None:
     refused = refusal(command, **{field: wrong})
-    assert (refused.path, refused.details) == (field, {"hint": "opaque"})
+    assert (refused.path, refused.details) == (field, {"hint": "person"})
 
 
 @pytest.mark.parametrize("command", [HoldSlot, BookAppointment, RescheduleAppointment])
@@ -249,7 +249,7 @@ def test_an_agenda_s_id_is_hospital_date_and_practitioner(command: type[Command]
 )
 def test_an_appointment_s_id_is_its_agenda_s_and_an_opaque_id(command: type[Command], wrong: str) -> None:
     refused = refusal(command, appointment=wrong)
-    assert (refused.path, refused.details) == ("appointment", {"hint": "opaque"})
+    assert (refused.path, refused.details) == ("appointment", {"hint": "appointment"})
 
 
 @pytest.mark.parametrize(

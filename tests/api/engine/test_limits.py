@@ -20,7 +20,7 @@ from api.graphql.engine.limits import (
 from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.api.test_appointments import SLOTS
-from tests.city import AGENDA, open_agenda
+from tests.city import AGENDA, opaque, open_agenda
 
 
 def doubling(steps: int, fields: str = "") -> str:
@@ -132,7 +132,7 @@ async def test_lists_within_lists_multiply_and_have_a_limit(
         f"{{ {AGENDAS} {{ nodes {{ id freeSlots }} }} }}",
         f"{{ {AGENDAS} {{ nodes {{ id hospital {{ code }} specialty {{ code }} practitioner {{ code }} date releaseAt"
         " freeSlots quotas { channel limit taken } slots(first: 8, state: FREE) { nodes { number start state } } } } }",
-        '{ agenda(id: "x") { slots(first: 100) { nodes { number start minutes state heldUntil }'
+        '{ agenda(id: "x/2027-01-15/y") { slots(first: 100) { nodes { number start minutes state heldUntil }'
         " pageInfo { endCursor hasNextPage } } } }",
         "query($n: Int! = 100) { hospitals(first: $n) { nodes { id name } } }",
         "query($n: Int! = 100) { hospitals(last: $n) { edges { node { __typename id name } cursor }"
@@ -195,7 +195,7 @@ async def test_doubling_fragments_are_counted_quickly() -> None:
 @pytest.mark.anyio
 async def test_streams_per_request_are_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.graphql.context.STREAMS_PER_REQUEST_MAX", 3)
-    one, other = (f'{name}: patient(id: "{name}") {{ __typename }}' for name in "xy")  # two streams each
+    one, other = (f'{name}: patient(id: "{opaque(name)}") {{ __typename }}' for name in "xy")  # two streams each
     assert "errors" not in await client.ask(f"{{ {one} }}")
     errors = (await client.ask(f"{{ {one} {other} }}", language="en"))["errors"]
     assert [error["path"] for error in errors] == [["x"], ["y"]]  # they are read at once

@@ -32,7 +32,7 @@ async def test_health_and_readiness(client: Client) -> None:
 async def test_a_fault_of_ours_is_masked(client: Client, town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     client.projector = None  # it has no log to read now
     town.execute("DROP TABLE events CASCADE")
-    answer = await client.ask('{ agendaOfAna: agenda(id: "the-agenda-of-ana") { id } }')
+    answer = await client.ask('{ agendaOfAna: agenda(id: "the-agenda-of-ana/2027-01-15/p") { id } }')
     (error,) = answer["errors"]
     number = error["message"].removeprefix("Ocurrió un error en el sistema. Si se repite, indíquenos este número: ")[
         :-1
@@ -52,7 +52,7 @@ async def test_without_the_database_only_readiness_fails(client: Client, core: C
     await core.log.close()
     ready = await client.http.get("/readyz")
     assert (ready.status_code, ready.json()) == (503, {"status": "the database does not answer"})
-    for query in ('{ agenda(id: "x") { id } }', '{ hospital(code: "x") { id } }'):
+    for query in ('{ agenda(id: "x/2027-01-15/y") { id } }', '{ hospital(code: "x") { id } }'):
         answer = await client.ask(query, language="en")
         assert answer["errors"][0]["extensions"] == {"code": "unavailable"}
         assert "repeat the request with the same key" in answer["errors"][0]["message"]
