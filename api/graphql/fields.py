@@ -5,9 +5,9 @@ api/graphql/commands.py). api/graphql/schema.py collects them.
 """
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from inspect import signature
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_type_hints
 
 import msgspec
 import strawberry
@@ -76,7 +76,7 @@ class RootField(msgspec.Struct, frozen=True):
 
     @property
     def forms(self) -> dict[str, Meta]:
-        """The forms of ids and codes: of the arguments, or of the fields of a mutation's input.
+        """The forms of ids and codes: of the arguments, or of the fields of a mutation's input, also within lists.
 
         An argument declares its form: Annotated[str, SLUG, …]. A field of an input has that of the command's field.
         """
@@ -97,10 +97,17 @@ def _forms_in(hints: Mapping[str, Any]) -> dict[str, Meta]:
     """The forms of ids and codes among annotations, by name."""
     found: dict[str, Meta] = {}
     for name, hint in hints.items():
-        for part in (hint, *get_args(hint)):  # also Annotated[…] | None
-            if get_origin(part) is Annotated:
-                found.update((name, one) for one in get_args(part) if isinstance(one, Meta) and is_id_or_code(one))
+        found.update((name, one) for one in _metas(hint) if is_id_or_code(one))
     return found
+
+
+def _metas(hint: Any) -> Iterator[Meta]:
+    """The constraints of a type and of its parts: of `Annotated[…] | None`, and of the items of a list."""
+    for part in get_args(hint):
+        if isinstance(part, Meta):
+            yield part
+        else:
+            yield from _metas(part)
 
 
 class NodeQuery(msgspec.Struct, frozen=True):

@@ -60,7 +60,12 @@ def _malformed_finder(field: RootField) -> Callable[[Arguments], InvalidInput | 
     def find(arguments: Arguments) -> InvalidInput | None:
         given = vars(arguments["input"]) if is_mutation else arguments
         for name, matches, hint in forms:
-            if (value := given.get(name)) is not None and not matches(value):
+            value = given.get(name)
+            if type(value) is list:
+                wrong = next((number for number, one in enumerate(value) if not matches(one)), None)
+                if wrong is not None:
+                    return InvalidInput(path=f"{name}.{wrong}", hint=hint)
+            elif value is not None and not matches(value):
                 return InvalidInput(path=name, hint=hint)
         return None
 
