@@ -34,7 +34,7 @@ class AloneHint(
 class CheckInInput(KeyedInput):
     appointment: strawberry.ID = strawberry.field(description="The appointment. It must be today.")
     line: strawberry.ID | None = strawberry.field(
-        default=None, description="A line of the same hospital in which the patient takes a turn; null: none."
+        default=None, description="A line of the same hospital in which the patient takes a turn; null for none."
     )
 
 
@@ -78,7 +78,7 @@ class TakeTurnInput(KeyedInput):
         default=None, description="The person's opaque id; null for a paper ticket at the office."
     )
     reason: PreferenceReason | None = strawberry.field(
-        default=None, description="The reason for a preferential turn; null: none."
+        default=None, description="The reason for a preferential turn; null if it is not preferential."
     )
     appointment: strawberry.ID | None = strawberry.field(
         default=None,

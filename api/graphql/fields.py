@@ -182,7 +182,8 @@ class KeyedInput:
 @strawberry.type(description="The fields that every mutation returns.")
 class Payload:
     position: Position | None = strawberry.field(
-        default=None, description="The objects below include all changes up to this position of the log, also this one."
+        default=None,
+        description="The objects below include all changes up to this position of the log, including this command's.",
     )
     errors: list[UserError] = strawberry.field(
         default_factory=list, description="Why the command was refused; empty if it was accepted."

@@ -37,8 +37,8 @@ class Message:
         description="The objects below include all changes up to this position of the log."
     )
     previous: Position | None = strawberry.field(
-        description="The position of the message before; for the first message, `after` or null. All changes"
-        " between the two positions are in this message."
+        description="The position of the previous message; in the first message, the argument `after` or null. All"
+        " changes between the two positions are in this message."
     )
 
 

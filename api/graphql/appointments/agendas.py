@@ -48,7 +48,7 @@ class SlotState(Enum):
 class Slot:
     number: int = strawberry.field(description="The number on the ficha, counted from 1.")
     start: Instant = strawberry.field(description="When it begins.")
-    minutes: int = strawberry.field(description="How long it lasts.")
+    minutes: int = strawberry.field(description="Its length in minutes.")
     state: SlotState = strawberry.field(description="Its state at the time of the request.")
     held_until: Instant | None = strawberry.field(description="When its hold expires, if it is held.")
 
@@ -154,7 +154,7 @@ async def agenda(
 @strawberry.input(description="A time in an agenda.")
 class SlotInput:
     start: Instant = strawberry.field(description="When it begins, on the agenda's date in La Paz.")
-    minutes: int = strawberry.field(description="How long it lasts.")
+    minutes: int = strawberry.field(description="Its length in minutes.")
 
 
 @strawberry.input(description="The number of appointments that can be booked through a channel.")

@@ -58,7 +58,7 @@ class Appointment(Node):
     specialty: Specialty = strawberry.field(description="The specialty.")
     slot: int = strawberry.field(description="The slot's number.")
     start: Instant = strawberry.field(description="When it begins.")
-    minutes: int = strawberry.field(description="How long it lasts.")
+    minutes: int = strawberry.field(description="Its length in minutes.")
     patient = link("person", "The patient.", key="patient_id")
     state: AppointmentState = strawberry.field(description="Its state.")
     agenda_id: strawberry.Private[str]

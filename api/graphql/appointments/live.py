@@ -23,7 +23,9 @@ from domain.identifiers import AGENDA_NAME, APPOINTMENT_NAME, agenda_of
 
 @strawberry.type(description="An agenda after one or more changes.")
 class AgendaChange(Message):
-    agenda: Agenda = strawberry.field(description="The agenda at `position`, as it is at the time of sending.")
+    agenda: Agenda = strawberry.field(
+        description="The agenda with all changes up to `position`, as seen at the time of sending."
+    )
 
 
 @strawberry.type(description="An appointment after one or more changes.")

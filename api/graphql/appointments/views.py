@@ -41,7 +41,7 @@ class FreeSlot:
     agenda = link("agenda", "The agenda.", key="agenda_id")
     slot: int = strawberry.field(description="The slot's number.")
     start: Instant = strawberry.field(description="When it begins.")
-    minutes: int = strawberry.field(description="How long it lasts.")
+    minutes: int = strawberry.field(description="Its length in minutes.")
     agenda_id: strawberry.Private[str]
 
 

@@ -158,9 +158,9 @@ async def declare_dependant(info: Info, done: Done[DeclareDependant]) -> Dependa
     who={"procedures_officer": others("input.guardian", "input.dependant"), **DOERS_OF_ALL},
     takes=Takes(
         "A dependency to confirm.",
-        guardian="Who acts.",
-        dependant="For whom.",
-        relation="The relation, as in the papers and as declared.",
+        guardian="The guardian.",
+        dependant="The dependant.",
+        relation="The relation that the papers show. It must be the one declared.",
     ),
     gives=Gives("The result of confirming a dependant.", dependant="The dependant."),
     adds={"confirmed_by": lambda context, grant: grant.actor.name},
@@ -185,8 +185,8 @@ def _not_as_authority(arguments: Arguments) -> bool:
     },
     takes=Takes(
         "A dependency to end.",
-        guardian="Who acts.",
-        dependant="For whom.",
+        guardian="The guardian.",
+        dependant="The dependant.",
         reason="Who or what ends it.",
     ),
     gives=Gives("The result of ending a dependency.", dependant="The former dependant."),

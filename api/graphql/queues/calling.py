@@ -33,7 +33,7 @@ def _not_next(refusal: calling.NotNext, _grant: Grant | None, **common: Any) -> 
     takes=Takes("A counter that calls the next turn.", line="The line.", counter="The counter's number."),
     gives=Gives(
         "The result of calling the next turn.",
-        turn="The called turn; null in the answer to a repetition if it was called again.",
+        turn="The called turn; null if the request is a retry and the turn was called again since.",
     ),
     new_id="call",
 )

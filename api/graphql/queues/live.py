@@ -26,12 +26,16 @@ STILL_OPEN = lines.LIVE | {"ABSENT"}  # turns in these states may still change
 
 @strawberry.type(description="A line after one or more changes.")
 class LineChange(Message):
-    line: Line = strawberry.field(description="The board at `position`, as it is at the time of sending.")
+    line: Line = strawberry.field(
+        description="The board with all changes up to `position`, as seen at the time of sending."
+    )
 
 
 @strawberry.type(description="A turn after one or more changes in its line.")
 class TurnChange(Message):
-    turn: Turn = strawberry.field(description="The turn at `position`, as it is at the time of sending.")
+    turn: Turn = strawberry.field(
+        description="The turn with all changes up to `position`, as seen at the time of sending."
+    )
 
 
 def _now(info: Info, snapshot: Snapshot) -> LineNow:
