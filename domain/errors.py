@@ -126,8 +126,8 @@ class InThePast(Rejected, es="Esa fecha ya pasó: {at}.", en="That is in the pas
 
 class TooFarAhead(
     Rejected,
-    es="Una agenda se puede publicar con {limit} días de anticipación como máximo.",
-    en="An agenda can be published at most {limit} days ahead.",
+    es="La fecha puede ser dentro de {limit} días como máximo.",
+    en="The date can be at most {limit} days ahead.",
 ):
     limit: int
 

@@ -23,7 +23,7 @@ from api.graphql.scalars import SCALAR_HINTS, SCALARS
 T = TypeVar("T")
 
 DESCRIPTIONS = {
-    "Query": "Questions.",
+    "Query": "Queries. They change nothing.",
     "Mutation": "Commands. A request that is repeated with its idempotency key is executed once.",
     "Subscription": "Live fields, as an event stream or over WebSockets (graphql-transport-ws).",
 }

@@ -24,18 +24,18 @@ class OnlyThisMachine(
 
 class WrongMethod(
     Rejected,
-    es="Pregunte por POST, o por GET si es una consulta.",
-    en="Ask by POST, or by GET if it is a query.",
+    es="Envíe la solicitud por POST, o por GET si es una consulta.",
+    en="Send the request by POST, or by GET if it is a query.",
 ): ...
 
 
-class MutationByGet(Rejected, es="Una mutación se pide por POST.", en="A mutation is asked for by POST."): ...
+class MutationByGet(Rejected, es="Una mutación se envía por POST.", en="A mutation must be sent by POST."): ...
 
 
 class StreamForPrograms(
     Rejected,
     es="Los flujos de eventos son para programas y para páginas de los orígenes admitidos.",
-    en="Event streams are for programs, and for pages of origins that may ask.",
+    en="Event streams are for programs, and for pages of allowed origins.",
 ): ...
 
 

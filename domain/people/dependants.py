@@ -203,7 +203,7 @@ def _refuse_another_relation(known: Dependency, relation: Relation) -> None:
 class GuardianCircle(
     Rejected,
     es="Dos personas no pueden estar cada una a cargo de la otra.",
-    en="Two people can't be each the other's guardian.",
+    en="Two people can't be each other's guardians.",
 ): ...
 
 

@@ -98,7 +98,9 @@ class Practitioner(Node):
     code: str = strawberry.field(description="Their code: p-0012.")
     name: str | None = strawberry.field(description="Their name as it is on the door; null if it is not registered.")
     specialties: list[Specialty] = strawberry.field(description="Their specialties.")
-    hospital = link("hospital", "Where they work; null if it is not known or several.", key="hospital_code")
+    hospital = link(
+        "hospital", "The hospital where they work; null if it is unknown or there are several.", key="hospital_code"
+    )
     hospital_code: strawberry.Private[str | None]
 
 
@@ -142,7 +144,8 @@ async def practitioners(
 
 @node_query(
     "practitioner",
-    "A practitioner by their code; null if it is a room's. One who is not registered has no name but may have agendas.",
+    "A practitioner by their code; null if the code is a room's. One who is not registered has no name"
+    " but may have agendas.",
     who=EVERYBODY,
 )
 async def practitioner(info: Info, code: PractitionerCode) -> Practitioner | None:
@@ -219,7 +222,7 @@ async def register_specialty(
         specialties=Given(
             f"The codes of their specialties, at most {practitioners_domain.SPECIALTIES_MAX}.", type=list[str]
         ),
-        hospital="The code of the hospital where they work; null if it is not known or several.",
+        hospital="The code of the hospital where they work; null if it is unknown or there are several.",
         replace=REPLACE,
     ),
     gives=Gives("The result of registering a practitioner.", practitioner="The practitioner."),

@@ -35,7 +35,7 @@ def _roles() -> type[Enum]:
     return EnumMeta.__call__(Enum, "ViewerRole", values)
 
 
-ViewerRole = strawberry.enum(_roles(), description="What somebody is in the city: it decides what they may do.")
+ViewerRole = strawberry.enum(_roles(), description="A role in the city, which decides what somebody may do.")
 ViewerRoles = GenericAlias(list, (ViewerRole,))  # mypy allows no variable in `list[...]`
 
 

@@ -18,7 +18,7 @@ from domain.queues.line_now import LineNow
 
 @strawberry.type(description="Another turn is next.")
 class NotNext(UserError):
-    number: str = strawberry.field(description="Who: A-017.")
+    number: str = strawberry.field(description="The number of the next turn: A-017.")
 
 
 @error_of(calling.NotNext)
@@ -60,7 +60,7 @@ async def call_turn(info: Info, done: Done[calling.CallTurn]) -> Turn | None:
 
 @command(
     calling.Recall,
-    "Call a turn again. The time to come starts again.",
+    "Call a turn again. The person again has `callTimeoutSeconds` to come.",
     who=CLERKS_OF_TURN,
     takes=Takes("A turn to call again.", turn="The turn."),
     gives=Gives("The result of calling a turn again.", turn="The turn afterwards."),
@@ -93,7 +93,7 @@ async def finish_service(info: Info, done: Done[calling.FinishService]) -> Turn 
 
 @command(
     calling.MarkAbsent,
-    "Mark a called turn as absent, once the time to come is over.",
+    "Mark a called turn as absent, once `callTimeoutSeconds` have passed since the last call.",
     who=CLERKS_OF_TURN,
     takes=Takes("A turn that was called and for which nobody came.", turn="The turn."),
     gives=Gives("The result of marking a turn absent.", turn="The turn afterwards."),

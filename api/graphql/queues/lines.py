@@ -48,7 +48,7 @@ class LinePolicy:
     recalls_max: int = strawberry.field(description="How often a call may be repeated.")
     call_timeout_seconds: int = strawberry.field(description="How long a person has to come after a call.")
     requeue_within_seconds: int = strawberry.field(description="How long an absent person can still come back.")
-    requeues_max: int = strawberry.field(description="How often.")
+    requeues_max: int = strawberry.field(description="How often an absent person can come back.")
     early_minutes_max: int = strawberry.field(description="How long before its start an appointment gets a turn.")
 
 

@@ -148,7 +148,7 @@ async def turn_for(info: Info, line: str, appointment: str) -> Turn | None:
 @strawberry.type(description="The person already has a turn in the line.")
 class HasATurn(UserError):
     turn = link("turn", "The turn.", key="turn_id")
-    number: str = strawberry.field(description="Its number: A-017.")
+    number: str = strawberry.field(description="The number of the turn: A-017.")
     turn_id: strawberry.Private[str]
 
 

@@ -79,7 +79,7 @@ class DeliveryAttempt:
 @strawberry.type(description="The delivery of an event to a webhook.")
 class Delivery(Node):
     id: strawberry.ID = strawberry.field(
-        description="The webhook's code and the position; also the `webhook-id` of the message."
+        description="The webhook's code and the position: sms-gateway/1607; also the `webhook-id` of the message."
     )
     webhook = link("webhook", "The webhook; null if it has been removed.", key="webhook_code")
     position: Position = strawberry.field(description="The event's position in the log.")
@@ -149,7 +149,9 @@ async def webhook(
 async def delivery(
     info: Info,
     id: Annotated[
-        strawberry.ID, DELIVERY_NAME, strawberry.argument(description="The webhook's code and the position.")
+        strawberry.ID,
+        DELIVERY_NAME,
+        strawberry.argument(description="The webhook's code and the position: sms-gateway/1607."),
     ],
 ) -> Delivery | None:
     position = position_of(id)
@@ -183,15 +185,16 @@ class RegisterWebhookInput(KeyedInput):
     webhook: str = strawberry.field(description="A code of your choice: sms-gateway.")
     name: str = strawberry.field(description="A name for people.")
     url: str = strawberry.field(
-        description="The URL for POST: https, or http on this machine, with at most 500 characters. The log keeps it"
-        " for ever, so it must not contain a secret."
+        description="The URL to which events are sent by POST: https, or http on this machine, with at most"
+        " 500 characters. The log keeps it for ever, so it must not contain a secret."
     )
     kinds: list[Enum] = strawberry.field(
         description="The kinds of events to send, from now on.", graphql_type=WebhookKinds
     )
     generation: int = strawberry.field(
         default=1,
-        description="The generation of the secret. A higher one makes a new secret. A removed webhook needs one.",
+        description="The generation of the secret. A higher one makes a new secret. Registering a removed"
+        " webhook again requires a higher one.",
     )
 
 
@@ -247,7 +250,8 @@ async def remove_webhook(info: Info, done: Done[registration.RemoveWebhook]) -> 
     who=ADMINISTRATORS,
     takes=Takes("A delivery to send again.", delivery="The delivery's id."),
     gives=Gives(
-        "The result of the request.", delivery_id="The delivery's id: `deliveries` with `atLeast: position` shows it."
+        "The result of sending a delivery again.",
+        delivery_id="The delivery's id: `deliveries` with `atLeast: position` shows it.",
     ),
 )
 async def resend_delivery(info: Info, done: Done[resending.ResendDelivery]) -> strawberry.ID:
