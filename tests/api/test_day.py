@@ -307,6 +307,7 @@ async def day(client: Client, core: Core, clock: Clock) -> Day:
     return Day(Client(client.http, client.services), clock)  # read models are asked when the day is over
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_a_whole_day_is_consistent(client: Client, day: Day, core: Core, town: Town) -> None:
     for line in LINES.values():

@@ -55,6 +55,7 @@ def _documents(text: str) -> Iterator[Any]:
         text = text[end:]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(480)  # forty programs one after another
 def test_both_sections_work_in_any_shell_and_again(tmp_path: Path) -> None:
     folder = tmp_path / "city"

@@ -329,9 +329,9 @@ async def test_an_operation_of_another_name_is_unknown(client: Client) -> None:
 @pytest.mark.anyio
 async def test_validation_answers_in_the_client_s_language(client: Client) -> None:
     for language, text in (
-        ("es", "No existe el campo `foo` en el tipo `Query`."),
-        ("en", "Cannot query field 'foo' on type 'Query'."),
-        ("es", "No existe el campo `foo` en el tipo `Query`."),
+        ("es", "No existe el campo `nothingLikeIt` en el tipo `Query`."),
+        ("en", "Cannot query field 'nothingLikeIt' on type 'Query'."),
+        ("es", "No existe el campo `nothingLikeIt` en el tipo `Query`."),
     ):
-        (error,) = (await client.ask("{ foo }", language=language))["errors"]
+        (error,) = (await client.ask("{ nothingLikeIt }", language=language))["errors"]
         assert error == {"message": text, "locations": [{"line": 1, "column": 3}]}
