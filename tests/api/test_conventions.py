@@ -51,7 +51,7 @@ BOUNDED = {
     "Webhook.kinds": "domain.outbox.MESSAGES",
 }
 
-DEPRECATION = re.compile(r"Use `([^`]+)`; goes on ([0-9]{4}-[0-9]{2}-[0-9]{2}) or later\.")
+DEPRECATION = re.compile(r"Use `([^`]+)`; to be removed on ([0-9]{4}-[0-9]{2}-[0-9]{2}) or later\.")
 
 
 def own_types(schema: GraphQLSchema) -> list[GraphQLNamedType]:
@@ -224,11 +224,11 @@ BROKEN = """
   "B." agendas(first: Int, "C." after: String): AgendaConnection!
   "D." slots("E." first: Int!, "F." after: String, "G." last: Int, "q." before: String): AgendaConnection!
   "H." one("I." first: Int!, "r." offset: Int): Hospital
-  "J." old: Int @deprecated(reason: "Use `Query.one`; goes on 2027-06-01 or later. It counts nothing.")
+  "J." old: Int @deprecated(reason: "Use `Query.one`; to be removed on 2027-06-01 or later. It counts nothing.")
   "K." older: Int @deprecated(reason: "Use something else.")
-  "L." oldest: Int @deprecated(reason: "Use `Query.two`; goes on 2027-06-01 or later.")
-  "M." undated: Int @deprecated(reason: "Use `Query.one`; goes on 2027-06-31 or later.")
-  "N." chained: Int @deprecated(reason: "Use `Query.old`; goes on 2027-06-01 or later.")
+  "L." oldest: Int @deprecated(reason: "Use `Query.two`; to be removed on 2027-06-01 or later.")
+  "M." undated: Int @deprecated(reason: "Use `Query.one`; to be removed on 2027-06-31 or later.")
+  "N." chained: Int @deprecated(reason: "Use `Query.old`; to be removed on 2027-06-01 or later.")
   "O." unsaid: Int @deprecated
   "P." Loud("Q." Volume: Int): Int
 }
