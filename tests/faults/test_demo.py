@@ -49,6 +49,7 @@ def wait_for_events(folder: Path, events: int) -> None:
     raise AssertionError(f"no {events} events in {WAIT_S} s")
 
 
+@pytest.mark.long
 def test_a_killed_demo_is_completed_at_the_next_start(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     for events in (400, 1_700):  # among the agendas; among the people, having gone on with what was there
@@ -109,6 +110,7 @@ def test_a_log_without_a_demo_is_not_changed(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.long
 def test_an_interrupted_city_is_completed_by_the_same_command(tmp_path: Path) -> None:
     folder = prepare(tmp_path / "city")
     wanted = ("demo", "--city", str(PEOPLE), "--data-dir", str(folder))

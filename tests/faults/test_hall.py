@@ -127,6 +127,7 @@ def all_get_one_number_in_order(office: Office, phones: int) -> None:
     assert waits_s[-1] > waits_s[0]  # each by what was known of the line when they were answered
 
 
+@pytest.mark.long
 def test_an_opening_rush_gets_numbers_in_order(office: Office) -> None:
     all_get_one_number_in_order(office, 200)
 

@@ -237,6 +237,7 @@ async def test_a_client_that_stops_reading_is_disconnected(served: Served) -> No
     assert f'"position":"{updates[-1]["position"]}"'.encode() not in b"".join(chunk for _, chunk in deaf.heard)
 
 
+@pytest.mark.long
 async def test_followers_continue_after_the_database_was_killed(served: Served) -> None:
     agenda = served.ward.publish(slots=SLOTS)
     async with follower(served.url) as one:
