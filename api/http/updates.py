@@ -46,7 +46,8 @@ async def updates(engine: Engine, asked: Asked, context: Context) -> AsyncGenera
             following = context.following
             assert following
             text = _text(answer.body())
-            following.made(context.snapshot, text)  # before it is sent, so that others do not wait for the sending
+            # Before it is sent, so that others do not wait for the sending.
+            following.made(context.snapshot, _for_all(text, context))
             position, question = following.position, _question(asked, context)
             known: str | None = text
             while known:
@@ -82,8 +83,13 @@ class _PlannedAnswers:
         except Exception:  # the library meets the same error and reports it
             following.take_back(change)
             return None
-        following.made(change.snapshot, text)
+        following.made(change.snapshot, _for_all(text, context))
         return text
+
+
+def _for_all(text: str, context: Context) -> str | None:
+    """An update, if others may get the same. What a follower sees of linked objects depends on their rights."""
+    return text if context.links is None else None
 
 
 def _text(body: dict[str, Any]) -> str:

@@ -193,8 +193,8 @@ class Following:
                 self._seen = change.position
                 return found.text
 
-    def made(self, of: Snapshot | None, text: str) -> None:
-        """Share an answer with the others. If its snapshot is not the expected one, another follower makes it."""
+    def made(self, of: Snapshot | None, text: str | None) -> None:
+        """Share an answer with the others. If it is None, or its snapshot is not the expected one, another makes it."""
         if self._making:
             snapshot, answer = self._making
             self._making = None
