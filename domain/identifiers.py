@@ -122,7 +122,7 @@ DEPENDANT_NAME = pattern(rf"^{_OPAQUE}/{_OPAQUE}\Z", DependantHint())
 
 class AppointmentHint(
     Hint,
-    es="el identificador de una cita empieza con el de su agenda, como "
+    es="el identificador de una ficha empieza con el de su agenda, como "
     "la-merced/2027-01-15/p-0012/mfrggzdfmztwq2lknnwg23tpob: cópielo completo",
     en="an appointment's id begins with that of its agenda, like "
     "la-merced/2027-01-15/p-0012/mfrggzdfmztwq2lknnwg23tpob: copy it in full",

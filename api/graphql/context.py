@@ -212,15 +212,6 @@ class Context:
         found = {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in wanted}
         return [found[stream] for stream in streams]
 
-    async def stream_names(
-        self, prefix: str, *, after: str, before: str = "", first: int, backward: bool = False
-    ) -> list[str]:
-        """Names of streams by prefix, see `Log.stream_names`. Raises like `state`."""
-        async with self.available():
-            return await self.services.core.log.stream_names(
-                prefix, after=after, before=before, first=first, backward=backward
-            )
-
     async def perform(
         self,
         grant: Grant,

@@ -19,10 +19,6 @@ def optional_instant(at: datetime | None) -> Instant | None:
     return None if at is None else Instant(at)
 
 
-def optional_id(name: str | None) -> strawberry.ID | None:
-    return None if name is None else strawberry.ID(name)
-
-
 # The client does not see these errors: api/graphql/engine/values.py words them in the client's language.
 
 

@@ -1,6 +1,7 @@
 """Importing a file: all rows are checked first, then each is sent through the committer as one command."""
 
 import asyncio
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -34,7 +35,11 @@ C = TypeVar("C", bound=Command)
 R = TypeVar("R", bound="Report")
 
 
-class Report(msgspec.Struct):
+class AbstractStructMeta(msgspec.StructMeta, ABCMeta):
+    """Of structs with abstract methods."""
+
+
+class Report(msgspec.Struct, metaclass=AbstractStructMeta):
     """The result of an import, in numbers of rows. Each kind of import adds what its rows did.
 
     `already_there` changed nothing, because the log has the same. `refused` counts all refused rows; `problems` has the
@@ -53,21 +58,21 @@ class Report(msgspec.Struct):
         return not self.error and not self.refused
 
     @property
+    @abstractmethod
     def changed(self) -> int:
         """How many rows wrote something."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self, *, existed: bool) -> None:
         """Count a row that wrote something. `existed`: something else was registered in its place before."""
-        raise NotImplementedError
 
     def count_there(self, *, replayed: bool) -> None:
         """Count a row that changed nothing. `replayed`: this file was imported before."""
         self.already_there += 1
 
+    @abstractmethod
     def summary(self) -> str:
         """The numbers in a line of text."""
-        raise NotImplementedError
 
     def blame(self, problem: Problem) -> None:
         self.refused += 1

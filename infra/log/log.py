@@ -187,19 +187,13 @@ class Log:
         """The event of an entry; no keys are loaded, so personal fields are None. Raises UnknownEvent."""
         return self._codec.decode(entry.name, entry.state, {})
 
-    async def stream_names(
-        self, prefix: str, *, after: str = "", before: str = "", first: int, backward: bool = False
-    ) -> list[StreamName]:
-        """Names of streams that begin with `prefix`, between `after` and `before`, in order; at most `first` (≤ 101).
-
-        `backward`: from the end, in reverse order.
-        """
+    async def stream_names(self, prefix: str, *, after: str = "", first: int) -> list[StreamName]:
+        """Names of streams that begin with `prefix`, in order, from the one after `after`; at most `first` (≤ 101)."""
         if first > STREAMS_PER_PAGE_MAX:
             raise ValueError(f"at most {STREAMS_PER_PAGE_MAX} names at a time")
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        parameters = (max(prefix, after), min(end, before) if before else end, first)
-        statement = self._statements.names_backward if backward else self._statements.names
-        return [row[0] for row in await self._rows(statement, parameters)]
+        parameters = (max(prefix, after), end, first)
+        return [row[0] for row in await self._rows(self._statements.names, parameters)]
 
     async def written(self, key: Key, position: int) -> bool:
         """Whether the event at this position was written by the command with this key. Raises Unavailable."""

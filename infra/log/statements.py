@@ -22,7 +22,7 @@ CROSS JOIN LATERAL (
 ENTRY = "SELECT notification_id, originator_id, originator_version, topic, state FROM {} "
 NAMES = """
 SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s AND originator_version = 1
-ORDER BY originator_id {} LIMIT %s
+ORDER BY originator_id LIMIT %s
 """
 
 
@@ -47,9 +47,7 @@ class Statements:
         self.page_libpq = on_events(ENTRY + "WHERE notification_id > $1::bigint ORDER BY notification_id LIMIT $2::int")
         self.history = on_events(ENTRY + "WHERE originator_id = %s ORDER BY originator_version")
         self.head = on_events("SELECT coalesce(max(notification_id), 0) FROM {}")
-        self.names, self.names_backward = (
-            sql.SQL(NAMES).format(events, sql.SQL(direction)).as_bytes() for direction in ("ASC", "DESC")
-        )
+        self.names = on_events(NAMES)
         self.written = on_events("SELECT 1 FROM {} WHERE notification_id = %s::bigint AND command_id = %s::text")
         self.keys = sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)").format(keys).as_bytes()
 
