@@ -102,7 +102,7 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
 
@@ -113,15 +113,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def core(town: Town, clock: Clock) -> AsyncIterator[Core]:
-    """The town's log and committer, on the test's clock."""
+async def log(town: Town) -> AsyncIterator[Log]:
     log = Log(town.application, schema=town.schema, secret=town.secret)
-    committer = Committer(log, secret=town.secret, queue_max=1_000, clock=clock)
     await log.open()
-    committer.start()
-    yield Core(log=log, committer=committer, secret=town.secret)
-    await committer.stop()
+    yield log
     await log.close()
+
+
+@pytest.fixture
+async def core(log: Log, secret: Secret, clock: Clock) -> AsyncIterator[Core]:
+    """The town's log and committer, on the test's clock."""
+    committer = Committer(log, secret=secret, queue_max=1_000, clock=clock)
+    committer.start()
+    yield Core(log=log, committer=committer, secret=secret)
+    await committer.stop()
 
 
 @pytest.fixture

@@ -146,6 +146,12 @@ class Reader:
         coming, self._coming = self._coming, None
         return coming.result()
 
+    async def close(self) -> None:
+        """Stop waiting for the next event."""
+        if self._coming:
+            self._coming.cancel()
+            await asyncio.wait({self._coming})
+
     async def event(self) -> tuple[str, Any]:
         """Name and data of the next event."""
         while "" in (heard := await self.hear()):
@@ -193,7 +199,11 @@ async def reader(
         httpx.AsyncClient(verify=False, trust_env=False, timeout=TOLD_TIMEOUT_S) as http,  # noqa: S501 (loopback)
         http.stream("POST", f"{url}/graphql", json=fields, headers=headers) as answer,
     ):
-        yield Reader(answer)
+        one = Reader(answer)
+        try:
+            yield one
+        finally:
+            await one.close()
 
 
 class Ward:

@@ -19,13 +19,16 @@ from api.http.protocol import Connections
 from api.http.worker import config_for
 from infra.gateways.keys import DevelopmentKeys, Login, development_token
 from infra.log.core import Core
+from infra.log.log import Log
+from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.libpq import LibpqConnection
 from infra.postgres.views import Views
 from infra.running.serve import CONNECTIONS_MAX
 from infra.running.settings import Settings
 from tests.city import booking, key, person
 from tests.conftest import Clock
-from tests.projecting import ProjectorOnDemand
+from tests.connected import Connected
+from tests.projecting import LastProjector, ProjectorOnDemand
 from tests.towns import Town, Towns
 
 DEVELOPER = Login(roles=["developer"])
@@ -90,10 +93,38 @@ def services_of(core: Core, views: Views, clock: Clock, settings: Settings | Non
     )
 
 
+@pytest.fixture(scope="module")
+async def connected() -> AsyncIterator[Connected]:
+    connected = Connected()
+    yield connected
+    await connected.close()
+
+
 @pytest.fixture
-def projecting(towns: Towns, town: Town, read_models: None) -> Iterator[ProjectorOnDemand]:
-    with closing(ProjectorOnDemand(town, towns)) as projecting:
-        yield projecting
+async def log_and_views(connected: Connected, town: Town) -> AsyncIterator[tuple[Log, Views]]:
+    async with connected.to(town) as log_and_views:
+        yield log_and_views
+
+
+@pytest.fixture
+def log(log_and_views: tuple[Log, Views]) -> Log:
+    return log_and_views[0]
+
+
+@pytest.fixture
+def views(log_and_views: tuple[Log, Views]) -> Views:
+    return log_and_views[1]
+
+
+@pytest.fixture(scope="session")
+def last_projector(server: EmbeddedPostgres) -> Iterator[LastProjector]:
+    with closing(LastProjector()) as last:
+        yield last
+
+
+@pytest.fixture
+def projecting(towns: Towns, town: Town, read_models: None, last_projector: LastProjector) -> ProjectorOnDemand:
+    return ProjectorOnDemand(town, towns, last_projector)
 
 
 @pytest.fixture
