@@ -28,8 +28,17 @@ def _template() -> Path:
         if not made.exists():
             database.start()
             database.stop()
+            for wal in (database.data / "pg_wal").glob("0*"):
+                _leave_out_zeros(wal)
             made.touch()
     return database.folder
+
+
+def _leave_out_zeros(path: Path) -> None:
+    """Make the zeros at the end of a file a hole, which takes no time to copy."""
+    content = path.read_bytes()
+    os.truncate(path, len(content.rstrip(b"\0")))
+    os.truncate(path, len(content))
 
 
 def _remove_unused(root: Path, users_fd: int, user_pid: int) -> None:

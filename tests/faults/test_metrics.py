@@ -100,7 +100,8 @@ def test_counts_add_up_over_workers_and_survive_a_killed_one(tmp_path: Path) -> 
 
 def test_counts_of_a_killed_server_are_removed(tmp_path: Path) -> None:
     """The address for spans alone, where nobody takes them, does no harm either."""
-    with home(tmp_path / "city", settings=UNTAKEN) as city:
+    settings = UNTAKEN | {"OTEL_EXPORTER_OTLP_TIMEOUT": "0.2"}  # the other test has the library's own
+    with home(tmp_path / "city", settings=settings) as city:
         first = city.served()
         register(first.url(), 3)
         wait_for(lambda: first.output.count('"registerPerson"') == 3)

@@ -261,7 +261,7 @@ async def test_a_hanging_database_is_unavailable_until_it_answers(
     monkeypatch.setattr(infra.postgres.connections, "READ_TIMEOUT_S", 0.2)
     monkeypatch.setattr(infra.postgres.connections, "APPEND_TIMEOUT_S", 0.2)
     monkeypatch.setattr(infra.log.committer, "SETTLE_PAUSE_S", 0.01)
-    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 1)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 0.5)
     await open_agenda(core)
     with psycopg.connect(town.owner) as holding:
         holding.execute(f"LOCK TABLE {town.schema}.events IN ACCESS EXCLUSIVE MODE")
@@ -424,7 +424,7 @@ async def test_a_written_batch_is_answered_even_if_the_next_fails(
     monkeypatch.setattr(core.log, "append", append_then_go)
     await asyncio.sleep(0.03)
     monkeypatch.setattr(core.log, "load", load_nothing)
-    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 3)
+    monkeypatch.setattr(infra.log.committer, "SETTLE_FOR_S", 0.5)
     second = asyncio.ensure_future(core.committer.submit(booking(2, "luis"), key("2")))
     assert (await asyncio.wait_for(first, 1)).position == 4
     assert not second.done()

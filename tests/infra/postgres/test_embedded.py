@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,29 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.002)
 
 
+@contextmanager
+def meanwhile(condition: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """Act once the condition is true, beside the block, which ends no sooner."""
+
+    def wait_and_act() -> None:
+        wait_for(condition)
+        act()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def pending(process: psutil.Process) -> set[int]:
+    """The signals that a process was sent and has not heard."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    bits = next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd:"))
+    return {number for number in signal.valid_signals() if bits >> (number - 1) & 1}
+
+
 @pytest.mark.parametrize("bin_dir", BIN_DIRS)
 def test_a_second_start_finds_the_database_of_the_first(tmp_path: Path, bin_dir: Path | None) -> None:
     said = Said()
@@ -309,10 +332,9 @@ def test_other_files_beside_our_data_are_accepted(database: EmbeddedPostgres) ->
 def test_long_and_unusual_paths_work(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
     monkeypatch.setenv("PGPORT", "1")
-    for name in ("x" * 150, "a 'quote' \\, a comma", "año\udcff"):
+    for name in ("x" * 150, "a 'quote' \\, a comma", "año\udcff"):  # initdb in a long one: the next test
         database = EmbeddedPostgres(tmp_path / name)
-        if "x" not in name:  # initdb once is enough
-            subprocess.run(["cp", "-a", template, database.folder], check=True)
+        subprocess.run(["cp", "-a", template, database.folder], check=True)
         with database.hold("a test"):
             database.start()
             elsewhere = EmbeddedPostgres(tmp_path / name)  # did not start it
@@ -419,8 +441,8 @@ def test_a_user_who_cannot_start_the_server_gets_a_hint(prefix: tuple[str, ...],
         shutil.rmtree(base)
 
 
-def test_a_second_start_fails_and_names_the_first(absent: EmbeddedPostgres) -> None:
-    with driver(absent.folder) as left, driver(absent.folder) as right:
+def test_a_second_start_fails_and_names_the_first(database: EmbeddedPostgres) -> None:
+    with driver(database.folder) as left, driver(database.folder) as right:
         answers = []
         for each in (left, right):
             line = each.next()
@@ -431,13 +453,13 @@ def test_a_second_start_fails_and_names_the_first(absent: EmbeddedPostgres) -> N
         assert "ready" in winner
         assert (loser["held"], loser["what"]) == (winner["holder"], "a driver")
         assert f"process {winner['holder']} (a driver) since 20" in loser["text"]
-        holder = absent.status().holder
+        holder = database.status().holder
         assert holder
         assert holder.pid == winner["holder"]
         with pytest.raises(FolderHeld):
-            absent.stop()
+            database.stop()
         assert {left.finish(), right.finish()} == {0}
-    assert absent.status().state == "stopped"
+    assert database.status().state == "stopped"
 
 
 @pytest.mark.parametrize("victim", ["postmaster", "holder", "everything"])
@@ -543,17 +565,18 @@ def test_another_process_with_the_old_process_id_is_left_alone(
             os.killpg(process.pid, signal.SIGTERM)
 
 
-def test_remaining_backends_of_a_killed_server_are_waited_for(database: EmbeddedPostgres, said: Said) -> None:
+def test_remaining_backends_of_a_killed_server_are_waited_for(
+    database: EmbeddedPostgres, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "REMAINS_POLL_S", 0.05)
     database.start()
     postmaster = running(database)
     connection = psycopg.connect(database.conninfo("igob_app"))
     backend = psutil.Process(connection.info.backend_pid)
     backend.suspend()
     kill_and_wait([postmaster])
-    waker = threading.Timer(1.5, backend.resume)
-    waker.start()
-    database.start()
-    waker.join()
+    with meanwhile(lambda: said.has("still ending"), backend.resume):
+        database.start()
     connection.close()
     assert said.has("still ending")
     assert query(database, "SELECT 1") == [(1,)]
@@ -626,7 +649,9 @@ def test_a_slow_stop_becomes_immediate(database: EmbeddedPostgres, said: Said, m
     with psycopg.connect(database.conninfo("igob_app")) as connection:
         backend = psutil.Process(connection.info.backend_pid)
         backend.suspend()  # it can't hear that it should end
-        database.stop()
+        # Else PostgreSQL would kill it, five seconds later.
+        with meanwhile(lambda: signal.SIGQUIT in pending(backend), backend.resume):
+            database.stop()
     assert said.has("without a checkpoint")
     assert not alive(postmaster)
     database.start()
