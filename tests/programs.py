@@ -1,6 +1,6 @@
-"""`igob` as a real program of its own, forked from a process that has imported it already.
+"""`igob` and other programs as real processes, forked from one that has imported them or their libraries already.
 
-To import it takes three quarters of the CPU time that `igob serve` takes to start. Tests about starting run it as a
+To import `igob` takes three quarters of the CPU time that `igob serve` takes to start. Tests about starting run it as a
 shell would (`tests/serving.py`).
 """
 
@@ -34,21 +34,26 @@ LIBRARIES = (
     "structlog", "prometheus_client", "httpx", "joserfc.jwt", "cryptography.hazmat.primitives.ciphers.aead",
     "standardwebhooks", "graphql", "strawberry.federation", "fastapi", "uvicorn",
 )  # fmt: skip
+IGOB = "infra.cli.main:main"
 REQUEST_BYTES_MAX = 128 * 1024
+FDS_MAX = 8
 STATUS_BYTES_MAX = 32
 
 
 class Request(msgspec.Struct):
-    """The words behind `igob`, and all of the environment. Descriptors come with it: stdout, stderr, and a socket that
-    is told the process id, and later the exit status.
+    """A function, as `module:name`, that reads these words behind its name, and all of the environment.
+
+    Descriptors come with it: stdin, stdout, stderr, what else the program is to have, and a socket that is told the
+    process id, and later the exit status.
     """
 
+    main: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
 
 
 class Program:
-    """A running `igob`, like a `subprocess.Popen`."""
+    """A running program, like a `subprocess.Popen`."""
 
     def __init__(
         self,
@@ -56,14 +61,21 @@ class Program:
         environment: Mapping[str, str],
         *,
         outputs: tuple[int, int],
+        stdin: int | None = None,
+        kept: Sequence[int] = (),
         imported: Sequence[str] = EVERYTHING,
+        main: str = IGOB,
     ) -> None:
-        """`outputs` are the descriptors of its stdout and stderr."""
+        """`outputs` are the descriptors of its stdout and stderr; those that are `kept` have numbers from 3 on there.
+
+        `main` is a function, as `module:name`.
+        """
         self.returncode: int | None = None
         self._told, telling = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with telling:
-            request = msgspec.msgpack.encode(Request(arguments, environment))
-            socket.send_fds(_nursery(imported), [request], [*outputs, telling.fileno()])
+        with telling, Path(os.devnull).open("rb") as nothing:
+            request = msgspec.msgpack.encode(Request(main, arguments, environment))
+            given = [nothing.fileno() if stdin is None else stdin, *outputs, *kept]
+            socket.send_fds(_nursery(imported), [request], [*given, telling.fileno()])
         self.pid = int(self._told.recv(STATUS_BYTES_MAX))
 
     def wait(self, timeout: float | None = None) -> int:
@@ -87,8 +99,42 @@ class Program:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+class Piped(Program):
+    """With pipes for text. Only libraries are imported before."""
+
+    def __init__(self, main: str, *arguments: str, environment: Mapping[str, str]) -> None:
+        (stdin, to), (out, stdout), (err, stderr) = os.pipe(), os.pipe(), os.pipe()
+        self.stdin, self.stdout, self.stderr = os.fdopen(to, "w"), os.fdopen(out), os.fdopen(err)
+        super().__init__(
+            arguments, environment, outputs=(stdout, stderr), stdin=stdin, imported=LIBRARIES, main=main
+        )  # fmt: skip
+        for fd in (stdin, stdout, stderr):
+            os.close(fd)
+
+    def communicate(self, text: str = "", timeout: float | None = None) -> tuple[str, str]:
+        """Tell it that and nothing more, and wait for its end: what it wrote, which fits into a pipe."""
+        with self.stdout, self.stderr:
+            if not self.stdin.closed:
+                with suppress(BrokenPipeError), self.stdin:
+                    self.stdin.write(text)
+            self.wait(timeout)
+            return self.stdout.read(), self.stderr.read()
+
+    def close(self) -> None:
+        """End it, if it runs, and the pipes."""
+        self.kill()
+        self.wait()
+        for pipe in (self.stdout, self.stderr):
+            pipe.close()
+        with suppress(BrokenPipeError):
+            self.stdin.close()
 
 
 @cache
@@ -129,32 +175,33 @@ def fork_programs(asked_fd: int, imported: Sequence[str]) -> None:
                 telling.close()
                 running.remove((program, telling))
         if asked in ready:
-            content, fds, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, 3)
+            content, fds, _, _ = socket.recv_fds(asked, REQUEST_BYTES_MAX, FDS_MAX)
             if not content:
                 return
             running.append(_start(msgspec.msgpack.decode(content, type=Request), fds))
 
 
 def _start(request: Request, fds: list[int]) -> tuple[Forked, socket.socket]:
-    stdout, stderr, telling_fd = fds
+    *given, telling_fd = fds
+    module, _, function = request.main.partition(":")
 
     def run() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        os.closerange(3, max(fds) + 1)
+        for number, fd in enumerate(given):  # which have rising numbers: none of them is overwritten
+            os.dup2(fd, number)
+        os.closerange(len(given), max(fds) + 1)
         os.environ.clear()
         os.environ.update(request.environment)
         time.tzset()
         sys.argv = ["igob", *request.arguments]
-        import_module("infra.cli.main").main()
+        getattr(import_module(module), function)()
 
-    program = fork("igob", run, keep_fds=(stdout, stderr))
+    program = fork("igob", run, keep_fds=given)
     telling = socket.socket(fileno=telling_fd)
     _tell(telling, program.pid)
-    os.close(stdout)
-    os.close(stderr)
+    for fd in given:
+        os.close(fd)
     return program, telling
 
 

@@ -30,31 +30,18 @@ from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from infra.running import serve
 from infra.running.secret import Secret
 from infra.running.settings import Settings
+from tests import programs
 from tests.clusters import prepare
+from tests.faults import using
 from tests.faults.rig import wait_for
+from tests.programs import Piped
 from tests.serving import CHECKOUT, IGOB, environment, igob, igob_here, postmaster_of
 
 WAIT_S = 60
 HEADER = "hospital,specialty,practitioner,date,start,end,minutes"
 ROW = f"la-merced,pediatrics,p-1,{date.today() + timedelta(days=9)},08:00,12:00,20"  # noqa: DTZ011 (any day ahead)
 
-# Uses the database as a subcommand does, says how far it is, and goes on when it is told.
-USER = """
-import sys
-from pathlib import Path
-from infra.cli.messages import say
-from infra.postgres.database import application_conninfo, running_database
-from infra.running.settings import Settings
-import psycopg
-settings = Settings(data_dir=Path(sys.argv[1]), secret="5e" * 32)
-with running_database(settings, "a test", say):
-    print("uses", flush=True)
-    sys.stdin.readline()
-    with psycopg.connect(application_conninfo(settings)) as connection:
-        print(connection.execute("SELECT count(*) FROM la_paz.events").fetchone(), flush=True)
-"""
-
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Piped]
 
 
 @pytest.fixture
@@ -71,24 +58,14 @@ def start() -> Iterator[Start]:
     """Start a program with pipes; whatever still runs afterwards is ended."""
     started = []
 
-    def begin(*command: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            command,
-            cwd=CHECKOUT,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def begin(main: str, *arguments: str) -> Piped:
+        process = Piped(main, *arguments, environment=environment())
         started.append(process)
         return process
 
     yield begin
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.close()
 
 
 def gone(postmaster: psutil.Process | None) -> bool:
@@ -105,7 +82,7 @@ def test_a_termination_during_the_start_stops_the_database(
     words = [str(file) if word == "FILE" else word for word in command.split()]
     if command != "demo":  # which makes it from nothing; the others find one, and start sooner
         prepare(folder)
-    process = start(*IGOB, *words, "--data-dir", str(folder))
+    process = start(programs.IGOB, *words, "--data-dir", str(folder))
     wait_for(lambda: postmaster_of(folder))
     postmaster = postmaster_of(folder)
     process.terminate()
@@ -114,12 +91,11 @@ def test_a_termination_during_the_start_stops_the_database(
     assert process.wait(WAIT_S) == 143
     assert gone(postmaster)
     assert postmaster_of(folder) is None
-    assert process.stderr
     assert "Traceback" not in process.stderr.read()
 
 
 def test_a_termination_during_work_stops_the_database(folder: Path, start: Start) -> None:
-    process = start(*IGOB, "demo", "--data-dir", str(prepare(folder)))
+    process = start(programs.IGOB, "demo", "--data-dir", str(prepare(folder)))
 
     def has_events() -> bool:
         with suppress(psycopg.Error), psycopg.connect(EmbeddedPostgres(folder).conninfo(OWNER)) as connection:
@@ -135,7 +111,10 @@ def test_a_termination_during_work_stops_the_database(folder: Path, start: Start
 
 @pytest.mark.parametrize("command", ["migrate", "scrub"])
 def test_a_long_path_works_with_the_first_command(tmp_path: Path, command: str) -> None:
-    done = igob("db", command, "--data-dir", str(tmp_path / ("y" * 150)))
+    folder = tmp_path / ("y" * 150)
+    if command != "migrate":  # creating one is the same for both
+        prepare(folder)
+    done = igob("db", command, "--data-dir", str(folder))
     assert done.returncode == 0, done.stderr
 
 
@@ -176,26 +155,22 @@ def test_a_termination_during_the_stop_completes_it(folder: Path, monkeypatch: p
 
 
 def test_the_starter_stops_the_database_after_its_last_user(folder: Path, start: Start) -> None:
-    def uses(process: "subprocess.Popen[str]") -> bool:
-        assert process.stdout
+    def uses(process: Piped) -> bool:
         return process.stdout.readline() == "uses\n"
 
-    first = start(sys.executable, "-c", USER, str(prepare(folder)))
+    first = start(using.MAIN, str(prepare(folder)), SECRET)
     assert uses(first)
     postmaster = postmaster_of(folder)
-    second = start(sys.executable, "-c", USER, str(folder))
+    second = start(using.MAIN, str(folder), SECRET)
     assert uses(second)
 
-    assert first.stdin
-    assert first.stdout
-    assert first.stderr
     first.stdin.write("\n")
     first.stdin.flush()
     assert first.stdout.readline() == "(0,)\n"
     output = iter(first.stderr.readline, "")
     assert any("waiting for others to finish" in line for line in output)
     assert first.poll() is None
-    third = start(sys.executable, "-c", USER, str(folder))  # may come while the first waits
+    third = start(using.MAIN, str(folder), SECRET)  # may come while the first waits
     assert uses(third)
     for process in (third, second):
         out, err = process.communicate("\n", timeout=WAIT_S)

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +27,11 @@ from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.running.settings import Settings
 from projections.engine.runner import Status
 from tests.city import key
+from tests.faults import using
 from tests.faults.rig import wait_for
+from tests.programs import Piped
 from tests.receiving import receiving
 from tests.serving import (
-    CHECKOUT,
     STOP_S,
     Home,
     Serving,
@@ -100,7 +99,7 @@ def test_the_server_starts_prints_its_address_and_stops(tmp_path: Path) -> None:
         assert server.stop() == 0
         assert not postmaster.is_running()
         assert "panic" not in server.output
-    with serving(folder, as_a_shell_does=True) as server:
+    with serving(folder) as server:
         server.url()
         assert "recover" not in server.output
         begun = time.monotonic()
@@ -228,35 +227,17 @@ def test_killed_workers_and_databases_are_restarted(city: City) -> None:
     assert ana
 
 
-# Uses the database as a subcommand does, until it is stopped.
-USER = """
-import sys
-from pathlib import Path
-from infra.cli.messages import say
-from infra.postgres.database import running_database
-from infra.running.settings import Settings
-with running_database(Settings(data_dir=Path(sys.argv[1]), secret=sys.argv[2]), "a test", say):
-    print("uses", flush=True)
-    sys.stdin.readline()
-"""
-
-
 def test_a_stop_does_not_wait_for_other_users_of_the_database(city: City) -> None:
     parts = [*city.server.workers(), *projectors(city.server), *schedulers(city.server)]
     assert len(parts) == 3
-    user = subprocess.Popen(
-        [sys.executable, "-c", USER, str(city.folder), SECRET],
-        cwd=CHECKOUT, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    user = Piped(using.MAIN, str(city.folder), SECRET, environment=environment())
     try:
-        assert user.stdout
         assert user.stdout.readline() == "uses\n"
         assert city.server.stop() == 0
         assert not any(part.is_running() for part in parts)
         assert postmaster_of(city.folder) is None
     finally:
-        user.kill()
-        user.communicate()
+        user.close()
 
 
 def test_a_killed_server_leaves_neither_port_nor_processes_behind(city: City, shared: Home) -> None:
