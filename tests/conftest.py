@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from infra.postgres.embedded import EmbeddedPostgres
 from infra.postgres.views import Views
 from infra.running.secret import Secret
 from tests.clusters import prepare
+from tests.programs import UNSYNCED
 from tests.towns import Town, Towns
 
 # A shell starts what runs in the background deaf to Ctrl-C, and programs that tests start and end by it would be, too.
@@ -31,6 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # none in this folder.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
+# Most of what tests write are data folders, which are synced, and gone a second later.
+MEMORY, MEMORY_BYTES_MIN = Path("/dev/shm"), 8 * 2**30
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES_MIN:
+    os.environ["TMPDIR"] = str(MEMORY)
+    tempfile.tempdir = None  # or the former one is remembered
 
 load_domain()
 
@@ -55,9 +63,8 @@ def server() -> Iterator[EmbeddedPostgres]:
     """The embedded server; IGOB_TEST_POSTGRES_BIN names other binaries for all tests, such as those of Debian."""
     binaries = os.environ.get("IGOB_TEST_POSTGRES_BIN")
     with tempfile.TemporaryDirectory(prefix="igob-test-") as folder, pytest.MonkeyPatch.context() as patch:
-        # Nothing of it has to outlive the machine. What a killed process leaves behind is the same without them.
-        patch.setitem(infra.postgres.embedded.SETTINGS, "fsync", "off")
-        patch.setitem(infra.postgres.embedded.SETTINGS, "full_page_writes", "off")
+        for name, value in UNSYNCED.items():
+            patch.setitem(infra.postgres.embedded.SETTINGS, name, value)
         place = Path(folder) / "igob"
         postgres = EmbeddedPostgres(place if binaries else prepare(place), bin_dir=Path(binaries) if binaries else None)
         with postgres.hold("tests"):

@@ -3,8 +3,6 @@
 import asyncio
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -21,23 +19,25 @@ from infra.postgres.embedded import APPLICATION, OWNER, EmbeddedPostgres
 from infra.postgres.migrate import migrate
 from infra.running.secret import Secret
 from tests.clusters import prepare
+from tests.conformance import working
 from tests.following import AGENDA, Ward, follower, open_socket
-from tests.serving import CHECKOUT, READY_S, STOP_S, environment, get
+from tests.programs import LIBRARIES, Program
+from tests.serving import READY_S, STOP_S, environment, get
 
 pytestmark = pytest.mark.anyio
 
-# A worker of `igob serve`, on the socket with the descriptor that is the first argument.
-WORKER = "import socket, sys; from api.http.worker import main; main(socket.socket(fileno=int(sys.argv[1])))"
-
 SERVERS = {
-    "igob": ["-c", WORKER],
-    "uvicorn": ["-m", "uvicorn", "--factory", "api.app:create_app", "--http", "h11", "--fd"],
+    "igob": (working.MAIN, []),
+    "uvicorn": (
+        "uvicorn.main:main",
+        ["--factory", "api.app:create_app", "--http", "h11", "--fd", str(working.LISTENING_FD)],
+    ),
 }
 STOPPED = (0, -signal.SIGTERM)  # uvicorn ends by the signal that told it to
 
 
 class Served:
-    """A server started by its own command."""
+    """A server started by its own function."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -45,11 +45,15 @@ class Served:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port, descriptor = listening.getsockname()[1], listening.fileno()
             self.said = (folder.parent / f"{name}-{port}.log").open("w+")
-            self.process = subprocess.Popen(
-                [sys.executable, *SERVERS[name], str(descriptor)],
-                cwd=CHECKOUT, env=environment(IGOB_DATA_DIR=str(folder)), stdout=self.said, stderr=self.said,
-                pass_fds=[descriptor],
-            )  # fmt: skip
+            main, arguments = SERVERS[name]
+            self.process = Program(
+                arguments,
+                environment(IGOB_DATA_DIR=str(folder)),
+                outputs=(self.said.fileno(), self.said.fileno()),
+                kept=[descriptor],
+                imported=LIBRARIES,
+                main=main,
+            )
         self.url = f"http://127.0.0.1:{port}"
 
     def wait_until_ready(self) -> None:

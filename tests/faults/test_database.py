@@ -26,11 +26,11 @@ from tests.towns import Town
 pytestmark = pytest.mark.anyio
 
 GIVE_UP_S = 30  # the short limits, and what psycopg adds to them
-ALL_GIVE_UP_S = 6.0  # one batch is tried for SETTLE_FOR_S and once more
+ALL_GIVE_UP_S = 4.5  # one batch is tried for SETTLE_FOR_S and once more
 SHORTER_S = 0.3
-SETTLE_FOR_S = 2.0
-OUTAGE_S = 8.0
-BACK_WITHIN_S = 3.0  # after the database answers again
+SETTLE_FOR_S = 1.2
+OUTAGE_S = 3.5  # psycopg would wait for 1, 2 and then 4 s between attempts
+BACK_WITHIN_S = 2.5  # after the database answers again
 FROZEN_S = 1.0
 THAW_TIMEOUT_S = 10
 
@@ -232,6 +232,7 @@ async def test_requests_are_unavailable_while_the_database_is_away(
         while time.monotonic() - away_s < OUTAGE_S:
             with pytest.raises(Unavailable):
                 await core.log.load(["agenda/never-loaded"])
+            await asyncio.sleep(0.05)
     finally:
         await asyncio.to_thread(server.start)
     back_s = time.monotonic()

@@ -3,8 +3,6 @@
 As root the tests also run as an ordinary user and as a root with few capabilities; otherwise as the present user.
 """
 
-import ctypes
-import json
 import os
 import shutil
 import signal
@@ -30,6 +28,8 @@ from infra.postgres.folder import FolderHeld
 from infra.postgres.process import alive
 from infra.running.settings import Settings
 from tests.clusters import prepare
+from tests.infra.postgres.driving import STEP_LIMIT_S, driver
+from tests.programs import UNSYNCED
 
 ROOT = os.geteuid() == 0
 REPOSITORY = Path(__file__).parents[3]
@@ -37,100 +37,6 @@ BIN_DIRS = [None, *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
 ORDINARY = "daemon"
 # What a container's root has by default, as far as it matters here.
 CONTAINER = "+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap"
-STEP_LIMIT_S = 30.0
-MILLION = 1_000_000
-
-
-class Driver:
-    """Another process that holds `folder` and starts the server; it reports events in lines of JSON."""
-
-    def __init__(self, folder: Path, *words: str, prefix: tuple[str, ...] = (), plain: bool = False) -> None:
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(
-            [
-                *prefix,
-                sys.executable,
-                "-m",
-                "tests.infra.postgres.test_embedded",
-                str(folder),
-                *words,
-                *(["plain"] * plain),
-            ],
-            cwd="/",
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def next(self) -> dict[str, Any]:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        assert line, f"the driver ended with {self.process.wait()}"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def until(self, key: str) -> Any:
-        """The first line that has `key`; a deadline is pytest's."""
-        while True:
-            line = self.next()
-            if key in line:
-                return line[key]
-            assert "error" not in line, line
-
-    def go_on(self) -> None:
-        """Let it release the server."""
-        assert self.process.stdin
-        self.process.stdin.close()
-
-    def finish(self) -> int:
-        """Let it release the server and end; return its exit code."""
-        self.process.communicate(timeout=STEP_LIMIT_S)
-        return self.process.returncode
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
-
-
-def drive(folder: Path, *words: str) -> None:
-    """The program of a Driver."""
-
-    def tell(**line: object) -> None:
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-
-    if "plain" in words:  # the server is to start without the capability that brought Python here
-        ctypes.CDLL(None).prctl(47, 4, 0, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
-    database = EmbeddedPostgres(folder, say=lambda text: tell(said=text))
-    try:
-        with database.hold("a driver"):
-            database.start(keep="keep" in words)
-            try:
-                tell(ready=database.status().pid, holder=os.getpid(), uid=os.geteuid())
-                if "commit" in words:
-                    commit_for_ever(database, tell)
-                sys.stdin.read()
-            except KeyboardInterrupt:
-                tell(interrupted=database.status().state)
-            database.release()
-            tell(state=database.status().state)
-    except FolderHeld as held:
-        tell(held=held.pid, what=held.what, since=held.since, text=str(held))
-    except EmbeddedError as error:
-        tell(error=str(error))
-
-
-def commit_for_ever(database: EmbeddedPostgres, tell: Any) -> None:
-    with psycopg.connect(database.conninfo("igob_owner"), autocommit=True) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS receipt (n int PRIMARY KEY, text text NOT NULL)")
-        for n in range(MILLION):
-            connection.execute("INSERT INTO receipt VALUES (%s, %s)", [n, f"receipt {n} " * 20])
-            tell(committed=n)
 
 
 class Said(list[str]):
@@ -146,8 +52,10 @@ def said() -> Said:
 
 
 @pytest.fixture
-def absent(tmp_path: Path, said: Said) -> Iterator[EmbeddedPostgres]:
+def absent(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedPostgres]:
     """A database that does not exist yet."""
+    for name, value in UNSYNCED.items():
+        monkeypatch.setitem(embedded.SETTINGS, name, value)
     database = EmbeddedPostgres(tmp_path / "igob", say=said.append)
     yield database
     database.stop()
@@ -163,15 +71,6 @@ def database(absent: EmbeddedPostgres, template: Path) -> EmbeddedPostgres:
     """A database that was created and stopped."""
     subprocess.run(["cp", "-a", template, absent.folder], check=True)
     return absent
-
-
-@contextmanager
-def driver(folder: Path, *words: str, prefix: tuple[str, ...] = (), plain: bool = False) -> Iterator[Driver]:
-    process = Driver(folder, *words, prefix=prefix, plain=plain)
-    try:
-        yield process
-    finally:
-        process.kill()
 
 
 def query(database: EmbeddedPostgres, text: str, user: str = "igob_owner") -> list[Any]:
@@ -370,7 +269,7 @@ def test_an_ordinary_user_runs_the_server_as_himself() -> None:
         if ROOT:
             shutil.chown(base, ORDINARY, ORDINARY)
         folder = base / ("y" * 150)
-        with driver(folder, prefix=prefix, plain=plain) as other:
+        with driver(folder, *["plain"] * plain, prefix=prefix) as other:
             ready = other.until("ready")
             uids = psutil.Process(ready).uids()
             assert uids.real == uids.effective == folder.stat().st_uid == base.stat().st_uid != 0
@@ -656,7 +555,3 @@ def test_a_slow_stop_becomes_immediate(database: EmbeddedPostgres, said: Said, m
     assert not alive(postmaster)
     database.start()
     assert said.has("recovered in")
-
-
-if __name__ == "__main__":
-    drive(Path(sys.argv[1]), *sys.argv[2:])
