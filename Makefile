@@ -43,7 +43,7 @@ docs: $(VENV)/.dev  ## write the generated parts of docs/, and new descriptions 
 
 test-all: test  ## every test, also those that need Debian's PostgreSQL, Chromium or long runs; installs that
 	$(BIN)/python -m tests.install_extras
-	$(BIN)/python -m pytest -m long $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m long -n 2 --dist worksteal
 	IGOB_TEST_EXAMPLES_TIMES=5 $(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) tests/properties tests/api/engine/test_plans.py \
 		tests/bench/test_decisions.py tests/bench/test_history.py tests/infra/imports/test_agendas_csv.py
 	IGOB_TEST_POSTGRES_BIN=$$($(BIN)/python -m tests.install_extras) \

@@ -46,10 +46,17 @@ SECRET = bytes.fromhex(login.SECRET)
 LONGEST = ("faults", "conformance", "infra")  # folders of tests most of which start programs
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the slowest files, so that parallel processes end at about the same time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start with the slowest files, so that parallel processes end at about the same time.
+
+    A file is slow if a test of it has a longer time limit than usual.
+    """
     root = Path(__file__).parent
-    items.sort(key=lambda item: item.path.relative_to(root).parts[0] not in LONGEST)
+    limits_s = dict.fromkeys((item.path for item in items), float(config.getini("timeout")))
+    for item in items:
+        if limit := item.get_closest_marker("timeout"):
+            limits_s[item.path] = max(limits_s[item.path], limit.args[0])
+    items.sort(key=lambda item: (-limits_s[item.path], item.path.relative_to(root).parts[0] not in LONGEST))
 
 
 def pytest_collection_finish() -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 AGENDAS = 80  # enough: who has no wish left has no request in hand when the server is told to stop
 CONNECTIONS = 32
 LOAD_S = 0.5  # before it is told to stop
-HELD_S = 3.0  # for which the log is locked after that
+HELD_S = 2.4  # for which the log is locked after that
 
 
 class Asked(msgspec.Struct):
