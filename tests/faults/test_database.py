@@ -30,7 +30,7 @@ ALL_GIVE_UP_S = 4.5  # one batch is tried for SETTLE_FOR_S and once more
 SHORTER_S = 0.3
 SETTLE_FOR_S = 1.2
 OUTAGE_S = 3.5  # psycopg would wait for 1, 2 and then 4 s between attempts
-BACK_WITHIN_S = 2.5  # after the database answers again
+BACK_WITHIN_S = 3.0  # after the database answers again
 FROZEN_S = 1.0
 THAW_TIMEOUT_S = 10
 
