@@ -13,9 +13,9 @@ from typing import Any
 
 from api.graphql.errors import UserError, maker_of
 from api.graphql.fields import RootField
-from domain.decider import person_fields
+from domain.decider import party_fields
 from domain.decision import DECISIONS
-from domain.errors import InvalidInput, PersonUnknown, Rejected
+from domain.errors import InvalidInput, Rejected
 
 OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 
@@ -23,14 +23,13 @@ OURS = ("domain", "api.graphql")  # the packages whose functions are searched
 def raised_by(field: RootField) -> set[type[Rejected]]:
     """The refusals that the field's function and its commands' decisions raise, directly or in functions they call.
 
-    If a command names a person who must be registered, also the refusal that the committer raises before the decision.
+    If a command names a party that must be registered, also the refusal that the committer raises before the decision.
     """
     seen: set[FunctionType] = set()
     found = set(_raised(field.function, seen))
     for command in field.commands:
         found |= set(_raised(DECISIONS[command].decide, seen))
-        if person_fields(command):
-            found.add(PersonUnknown)
+        found.update(*party_fields(command).values())
     return found
 
 

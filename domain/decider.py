@@ -27,7 +27,8 @@ from typing import (
 import msgspec
 
 from domain.copy_on_write import CopyOnWriteDict
-from domain.identifiers import category_of, person_stream
+from domain.errors import OrganisationUnknown, PersonUnknown, Rejected
+from domain.identifiers import OPAQUE, ORGANISATION, PARTY, category_of, party_stream
 from domain.msgspec_words import refusal_of
 
 T = TypeVar("T")
@@ -50,8 +51,9 @@ class Stream(str, Generic[S]):
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # always aware; UTC in events
 
 MUST_BE_REGISTERED = "must be registered"
-# Marks a command's field that must name a person who is registered, and not erased, when the command is decided:
-# Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED]. See `required_persons`.
+# Marks a command's field that must name a party which is registered, and not erased, when the command is decided. The
+# form tells which parties are meant: Annotated[SubjectId, OPAQUE, MUST_BE_REGISTERED] for a person,
+# Annotated[PartyId, PARTY, MUST_BE_REGISTERED] for a person or an organisation. See `required_parties`.
 
 PERSONAL = "personal"
 # A personal field is encrypted in the log under its subject's key. It is None for ever once the subject is erased.
@@ -194,21 +196,38 @@ def evolves(
     return register
 
 
-def required_persons(command: Command) -> dict[str, StreamName]:
-    """The streams of the persons who must be registered for this command, keyed by the field that names the person."""
-    persons = ((field, getattr(command, field)) for field in person_fields(type(command)))
-    return {field: person_stream(person) for field, person in persons if person is not None}
+def required_parties(command: Command) -> dict[str, StreamName]:
+    """The streams of the parties that must be registered for this command, keyed by the field that names the party."""
+    parties = ((field, getattr(command, field)) for field in party_fields(type(command)))
+    return {field: party_stream(party) for field, party in parties if party is not None}
 
 
 @cache
-def person_fields(command_type: type[Command]) -> tuple[str, ...]:
-    """The fields marked with MUST_BE_REGISTERED."""
-    hints = get_type_hints(command_type, include_extras=True)
-    return tuple(field for field, hint in hints.items() if any(map(_names_person, (hint, *get_args(hint)))))
+def party_fields(command_type: type[Command]) -> dict[str, tuple[type[Rejected], ...]]:
+    """The fields marked with MUST_BE_REGISTERED, each with the refusals of a party that is not.
+
+    Raises TypeError for a field with this mark but without the form of a party's id.
+    """
+    found: dict[str, tuple[type[Rejected], ...]] = {}
+    for field, hint in get_type_hints(command_type, include_extras=True).items():
+        for marks in (getattr(part, "__metadata__", ()) for part in (hint, *get_args(hint))):
+            if MUST_BE_REGISTERED in marks:
+                found[field] = next((_UNKNOWN[form] for form in marks if form in _UNKNOWN), ())
+                if not found[field]:
+                    raise TypeError(f"{command_type.__name__}.{field} must have the form of a party's id")
+    return found
 
 
-def _names_person(hint: Any) -> bool:
-    return MUST_BE_REGISTERED in getattr(hint, "__metadata__", ())
+_UNKNOWN: dict[Any, tuple[type[Rejected], ...]] = {
+    OPAQUE: (PersonUnknown,),
+    ORGANISATION: (OrganisationUnknown,),
+    PARTY: (PersonUnknown, OrganisationUnknown),
+}
+
+
+def unknown_party(stream: StreamName) -> type[Rejected]:
+    """The refusal for a party of this stream that is not registered."""
+    return OrganisationUnknown if category_of(stream) == "organisation" else PersonUnknown
 
 
 def upcasts(

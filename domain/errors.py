@@ -135,6 +135,9 @@ class TooFarAhead(
 class PersonUnknown(Rejected, es="No existe esa persona.", en="There is no such person."): ...
 
 
+class OrganisationUnknown(Rejected, es="No existe esa organización.", en="There is no such organisation."): ...
+
+
 class WrongTypeHint(
     Hint,
     code="type",

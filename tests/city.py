@@ -11,8 +11,9 @@ from domain.appointments.publishing import PublishAgenda
 from domain.appointments.rescheduling import RescheduleAppointment
 from domain.calendar import TIME_ZONE
 from domain.decider import build
-from domain.identifiers import agenda_id, ci_key, parse_ci
+from domain.identifiers import agenda_id, ci_key, organisation_id, parse_ci
 from domain.people import RegisterPerson
+from domain.people.organisation import RegisterOrganisation
 from domain.queues.opening import OpenLine
 from domain.queues.turns import TakeTurn
 from domain.service_points import RegisterServicePoint
@@ -65,6 +66,16 @@ def person(name: str, core: Core, *, ci: str = "4820193") -> RegisterPerson:
         sex="F",
         phone="+59171234567",
         email=f"{name.lower()}@example.org",
+    )
+
+
+def organisation(name: str, core: Core, *, nit: str = "1023467024") -> RegisterOrganisation:
+    return build(
+        RegisterOrganisation,
+        organisation=organisation_id(opaque(name)),
+        nit=nit,
+        nit_digest=core.secret.nit_digest(nit),
+        name=f"Cooperativa {name}",
     )
 
 

@@ -24,7 +24,7 @@ from domain.calendar import TIME_ZONE
 from domain.decider import Command, Event, Recorded, StreamName, fold
 from domain.decision import DECISIONS, MAX_READ_ROUNDS, decide
 from domain.errors import Rejected
-from domain.identifiers import AgendaId, AppointmentId, agenda_id
+from domain.identifiers import AgendaId, AppointmentId, agenda_id, organisation_id
 
 DAY = date(2027, 1, 15)
 MOMENT = timedelta(microseconds=1)  # the least by which one may be early or late
@@ -124,6 +124,7 @@ def opaque(name: str) -> str:
 ANA = opaque("ana")
 LUIS = opaque("luis")
 EVA = opaque("eva")
+ILLIMANI = organisation_id(opaque("illimani"))
 LA_MERCED = "la-merced"
 COTAHUMA = "cotahuma"
 PEDIATRICS = "pediatrics"

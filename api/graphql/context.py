@@ -17,7 +17,7 @@ from api.graphql.engine.live import Change, Following, Live, Snapshot
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.scalars import Position, PositionHint
 from api.telemetry import UNKNOWN, Requests, new_correlation
-from domain.decider import Command, State, Stream, StreamName, fold, required_persons
+from domain.decider import Command, State, Stream, StreamName, fold, required_parties
 from domain.errors import Hint, InvalidInput, Language, Rejected
 from domain.identifiers import TextHint
 from infra.gateways.keys import Keys
@@ -223,8 +223,8 @@ class Context:
         """Make a command and submit it. Returns the command with its outcome.
 
         `content` is what the client sent; a repetition must have the same. `make` gets a new opaque id that depends on
-        actor, key and content only. Persons whom the command names must be registered, unless the request is a
-        repetition. Raises Rejected.
+        actor, key and content only. Parties whom the command requires must be registered, unless the request is
+        a repetition. Raises Rejected.
         """
         if not re.fullmatch(rf"[!-~]{{1,{IDEMPOTENCY_KEY_LENGTH_MAX}}}", key):
             raise InvalidInput(path="idempotency_key", hint=IdempotencyKeyHint(limit=IDEMPOTENCY_KEY_LENGTH_MAX))
@@ -238,7 +238,7 @@ class Context:
             self._key(grant, key),
             content=content,
             correlation=self.correlation,
-            required_persons=required_persons(command),
+            required_parties=required_parties(command),
         )
         self.written = outcome.position
         if outcome.recorded and not outcome.replayed:

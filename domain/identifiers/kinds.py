@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Meta
 
-from domain.identifiers.parties import DEPENDANT_NAME, OPAQUE
+from domain.identifiers.parties import DEPENDANT_NAME, OPAQUE, ORGANISATION, PARTY, REPRESENTATION_NAME
 from domain.identifiers.places import (
     AGENDA_NAME,
     APPOINTMENT_NAME,
@@ -16,7 +16,18 @@ from domain.identifiers.places import (
 )
 from domain.identifiers.text import SLUG, fits
 
-_IDS = (OPAQUE, DEPENDANT_NAME, AGENDA_NAME, APPOINTMENT_NAME, LINE_NAME, TURN_NAME, DELIVERY_NAME)
+_IDS = (
+    OPAQUE,
+    ORGANISATION,
+    PARTY,
+    DEPENDANT_NAME,
+    REPRESENTATION_NAME,
+    AGENDA_NAME,
+    APPOINTMENT_NAME,
+    LINE_NAME,
+    TURN_NAME,
+    DELIVERY_NAME,
+)
 _CODES = (SLUG, HOSPITAL_CODE, SERVICE_CODE)
 
 
@@ -30,10 +41,14 @@ def is_id(form: Meta) -> bool:
     return form in _IDS
 
 
-Kind = Literal["person", "dependant", "agenda", "appointment", "line", "turn", "delivery"]
+Kind = Literal[
+    "person", "organisation", "dependant", "representation", "agenda", "appointment", "line", "turn", "delivery"
+]
 _KINDS: dict[Kind, Meta] = {
     "person": OPAQUE,
+    "organisation": ORGANISATION,
     "dependant": DEPENDANT_NAME,
+    "representation": REPRESENTATION_NAME,
     "agenda": AGENDA_NAME,
     "appointment": APPOINTMENT_NAME,
     "line": LINE_NAME,

@@ -1,15 +1,21 @@
-"""The identifiers of parties, such as persons, and the numbers by which offices know them."""
+"""The identifiers of parties, which are persons and organisations, and the numbers by which offices know them."""
 
 import re
 from typing import TypeAlias
 
 from domain.errors import Hint, InvalidInput
-from domain.identifiers.text import OPAQUE_REGEX, pattern
+from domain.identifiers.text import OPAQUE_REGEX, fits, pattern
+
+_ORGANISATION = f"org-{OPAQUE_REGEX}"
 
 # Types of identifiers: see places.py.
 SubjectId: TypeAlias = str  # reveals nothing about the person
+OrganisationId: TypeAlias = str  # org- and an opaque part
+PartyId: TypeAlias = str  # a person or an organisation: its form tells which
+RepresentationId: TypeAlias = str  # organisation/representative
 DependantId: TypeAlias = str  # guardian/dependant, both subject ids
 IdentityDigest: TypeAlias = str  # keyed hash of an identity number
+NitDigest: TypeAlias = str  # keyed hash of a NIT
 LoginId: TypeAlias = str  # keyed hash of a login: only tells logins apart
 
 
@@ -21,6 +27,41 @@ class PersonHint(
 
 
 OPAQUE = pattern(rf"^{OPAQUE_REGEX}\Z", PersonHint())
+
+
+class OrganisationHint(
+    Hint,
+    es="el identificador de una organización empieza con org- y sigue con 26 letras y cifras, como "
+    "org-mfrggzdfmztwq2lknnwg23tpob",
+    en="an organisation's id consists of org- and 26 letters and digits, like org-mfrggzdfmztwq2lknnwg23tpob",
+): ...
+
+
+ORGANISATION = pattern(rf"^{_ORGANISATION}\Z", OrganisationHint())
+
+
+class PartyHint(
+    Hint,
+    es="se indica el identificador de una persona o de una organización, como mfrggzdfmztwq2lknnwg23tpob u "
+    "org-mfrggzdfmztwq2lknnwg23tpob",
+    en="give the id of a person or of an organisation, like mfrggzdfmztwq2lknnwg23tpob or "
+    "org-mfrggzdfmztwq2lknnwg23tpob",
+): ...
+
+
+PARTY = pattern(rf"^(?:{OPAQUE_REGEX}|{_ORGANISATION})\Z", PartyHint())
+
+
+class RepresentationHint(
+    Hint,
+    es="una representación se nombra organización/representante, con los dos identificadores, como "
+    "org-mfrggzdfmztwq2lknnwg23tpob/nbswy3dpeb3w64tmmqqhe5lomu",
+    en="a representation is named organisation/representative, with both ids, like "
+    "org-mfrggzdfmztwq2lknnwg23tpob/nbswy3dpeb3w64tmmqqhe5lomu",
+): ...
+
+
+REPRESENTATION_NAME = pattern(rf"^{_ORGANISATION}/{OPAQUE_REGEX}\Z", RepresentationHint())
 
 
 class DependantHint(
@@ -38,6 +79,37 @@ DEPENDANT_NAME = pattern(rf"^{OPAQUE_REGEX}/{OPAQUE_REGEX}\Z", DependantHint())
 def person_stream(person: SubjectId) -> str:
     """The name of a person's stream: commands of any context may need it."""
     return f"person/{person}"
+
+
+def organisation_id(opaque: str) -> OrganisationId:
+    """The id of an organisation with this opaque part."""
+    return f"org-{opaque}"
+
+
+def is_organisation(party: PartyId) -> bool:
+    """Whether a party is an organisation and not a person, by the form of its id alone."""
+    return fits(ORGANISATION, party)
+
+
+def organisation_stream(organisation: OrganisationId) -> str:
+    """The name of an organisation's stream."""
+    return f"organisation/{organisation}"
+
+
+def party_stream(party: PartyId) -> str:
+    """The name of the stream of a person or an organisation: commands of any context may need it."""
+    return organisation_stream(party) if is_organisation(party) else person_stream(party)
+
+
+def representation_id(organisation: OrganisationId, representative: SubjectId) -> RepresentationId:
+    """The id of what makes a person the representative of an organisation."""
+    return f"{organisation}/{representative}"
+
+
+def representation_parts(representation: RepresentationId) -> tuple[OrganisationId, SubjectId]:
+    """The organisation and the person. Raises ValueError for another form."""
+    organisation, representative = representation.split("/")
+    return organisation, representative
 
 
 def dependant_id(guardian: SubjectId, dependant: SubjectId) -> DependantId:
@@ -81,3 +153,26 @@ def parse_ci(text: str) -> str:
 def ci_key(ci: str) -> str:
     """The unique part of a parsed identity number: number and complement, without the department that issued it."""
     return ci.partition(" ")[0]
+
+
+class NitHint(
+    Hint,
+    es="un NIT tiene de 7 a 13 cifras, como 1023467024",
+    en="a NIT has 7 to 13 digits, like 1023467024",
+): ...
+
+
+# The shorter numbers with which invoices name nobody in particular, such as 99001, are not a NIT.
+NIT = pattern(r"^[1-9][0-9]{6,12}\Z", NitHint())
+
+
+def parse_nit(text: str) -> str:
+    """A Bolivian tax number in its one spelling: "1023467024".
+
+    Blanks, dots, dashes and leading zeros are ignored. There is no public check digit. Raises InvalidInput, which shows
+    a valid number.
+    """
+    number = re.sub(r"[\s.-]", "", text).lstrip("0") if len(text) <= 40 else ""
+    if not fits(NIT, number):
+        raise InvalidInput(path="nit", hint=NitHint())
+    return number

@@ -1,9 +1,10 @@
-"""People: persons, whom the rest of the system knows by an opaque subject id only, and who acts for whom.
+"""People: persons and organisations, which the rest of the system knows by opaque ids only, and who acts for whom.
 
-One module per decider. The names of `person` are exported here; those about guardians are in `dependants`.
+One module per decider. The names of `person` are exported here; those about guardians are in `dependants`, those about
+organisations in `organisation` and `representatives`.
 """
 
-from domain.people import dependants
+from domain.people import dependants, organisation, representatives
 from domain.people.person import (
     CORRECTIONS_PER_PERSON_MAX,
     OLDEST_AGE_YEARS,
@@ -51,6 +52,8 @@ __all__ = [
     "evolve",
     "evolve_identity",
     "identity_stream",
+    "organisation",
     "register_person",
+    "representatives",
     "stream",
 ]

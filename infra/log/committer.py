@@ -15,7 +15,7 @@ from infra.log.cache import StateCache
 from infra.log.deciding import BatchDecider
 from infra.log.draft import Draft
 from infra.log.log import Log
-from infra.log.submission import NO_PERSONS, IdempotencyKeyReused, Key, Outcome, Overloaded, ServiceUnavailable, Waiting
+from infra.log.submission import NO_PARTIES, IdempotencyKeyReused, Key, Outcome, Overloaded, ServiceUnavailable, Waiting
 from infra.postgres.connections import Unavailable
 from infra.running.logging import log_failure
 from infra.running.metrics import Metrics
@@ -104,12 +104,13 @@ class Committer:
         *,
         content: Any = None,
         correlation: str = "",
-        required_persons: Mapping[str, StreamName] = NO_PERSONS,
+        required_parties: Mapping[str, StreamName] = NO_PARTIES,
     ) -> "asyncio.Future[Outcome]":
         """Submit a command. The future gives its outcome when the command is on disk.
 
-        A repetition is recognised by `content`, the client's input, or else by the command. `required_persons`: streams
-        of persons, by field. If one is not known when it is written, and it is no repetition, it is "person_unknown".
+        A repetition is recognised by `content`, the client's input, or else by the command. `required_parties`: streams
+        of persons and organisations, by field. If one is not known when the command is written, and it is no
+        repetition, it is refused with "person_unknown" or "organisation_unknown".
 
         The future raises Rejected, also if the key was used for another command ("idempotency_key_reused"), too many
         wait ("overloaded"), or the database does not answer ("unavailable"; the key settles it later).
@@ -130,7 +131,7 @@ class Committer:
             correlation=correlation,
             answer=answer,
             came_at_s=now_s,
-            required_persons=required_persons,
+            required_parties=required_parties,
         )
         if not self._waiting and not self._in_hand:
             self._progress_at_s = now_s
@@ -349,7 +350,7 @@ class Committer:
                 self._succeed(waiting, Outcome(position=position, replayed=True), "replayed")
             else:
                 reused = IdempotencyKeyReused(path="idempotencyKey")
-                self._fail(waiting, draft.unknown_persons.get(waiting.key, reused), "refused")
+                self._fail(waiting, draft.unknown_parties.get(waiting.key, reused), "refused")
 
     def _succeed(self, waiting: Waiting, answer: Outcome, outcome: str) -> None:
         if not waiting.answer.done():  # its caller may have been cancelled

@@ -4,23 +4,23 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.decider import Command, StreamName, fold_of
+from domain.decider import Command, StreamName, fold_of, unknown_party
 from domain.decision import DECISIONS, MAX_READ_ROUNDS, Decision, Names
-from domain.errors import PersonUnknown, Rejected
+from domain.errors import Rejected
 from infra.log.batch import Conflict
 from infra.log.cache import StateCache
 from infra.log.draft import Draft, Work
 from infra.log.log import Loaded, Log
 from infra.log.submission import Waiting
 
-KNOWN_PERSONS_MAX = 50_000  # in memory, with the version of their stream
+KNOWN_PARTIES_MAX = 50_000  # in memory, with the version of their stream
 
 
 class BatchDecider:
     """Owns the cached states. The committer uses it for one batch at a time."""
 
     def __init__(self, log: Log, *, cache: StateCache, clock: Callable[[], datetime]) -> None:
-        self.known_persons: dict[StreamName, int] = {}  # version of the stream that shows it
+        self.known_parties: dict[StreamName, int] = {}  # version of the stream that shows it
         self._log = log
         self._cache = cache
         self._clock = clock
@@ -29,11 +29,11 @@ class BatchDecider:
         """Decide the commands in order, each on the results of those before it."""
         reads = [DECISIONS[type(waiting.command)].streams(waiting.command, {}) for waiting in batch]
         wanted = dict.fromkeys(name for names in reads for name in names)
-        persons = self._persons_to_look_up(batch, wanted, draft)
-        await self.provide(wanted, draft, persons)
+        parties = self._parties_to_look_up(batch, wanted, draft)
+        await self.provide(wanted, draft, parties)
         for waiting, names in zip(batch, reads, strict=True):
-            if waiting.required_persons and (refusal := self._unknown_person(waiting, draft)):
-                draft.unknown_persons[waiting.key] = refusal
+            if waiting.required_parties and (refusal := self._unknown_party(waiting, draft)):
+                draft.unknown_parties[waiting.key] = refusal
                 self._refuse(waiting, refusal, draft)
             else:
                 decision, states = DECISIONS[type(waiting.command)], [draft.work[name].current() for name in names]
@@ -41,48 +41,48 @@ class BatchDecider:
                     states = await self._read_on(waiting.command, decision, names, draft)
                 self._decide(waiting, decision, states, draft)
 
-    def _persons_to_look_up(
+    def _parties_to_look_up(
         self, batch: list[Waiting], wanted: dict[StreamName, None], draft: Draft
     ) -> set[StreamName]:
-        """The required persons that are not in memory. Adds to `wanted` those that the previous batch writes."""
+        """The required parties that are not in memory. Adds to `wanted` those that the previous batch writes."""
         before = draft.before.work if draft.before else {}
         missing: set[StreamName] = set()
         for waiting in batch:
-            for name in waiting.required_persons.values():
+            for name in waiting.required_parties.values():
                 if name in before:
                     wanted[name] = None
-                elif name in draft.persons_seen or name in draft.work or name in wanted:
+                elif name in draft.parties_seen or name in draft.work or name in wanted:
                     continue
-                elif name in self.known_persons and not draft.fresh:
-                    draft.persons_seen[name] = self.known_persons[name], True
+                elif name in self.known_parties and not draft.fresh:
+                    draft.parties_seen[name] = self.known_parties[name], True
                 else:
                     missing.add(name)
         return missing
 
-    def _unknown_person(self, waiting: Waiting, draft: Draft) -> Rejected | None:
-        """The refusal if a required person is not known. The append checks the stream versions used here."""
-        for path, name in waiting.required_persons.items():
-            if work := draft.work.get(name):  # this batch or the previous one has a command about the person
+    def _unknown_party(self, waiting: Waiting, draft: Draft) -> Rejected | None:
+        """The refusal if a required party is not known. The append checks the stream versions used here."""
+        for path, name in waiting.required_parties.items():
+            if work := draft.work.get(name):  # this batch or the previous one has a command about the party
                 known = work.current().known
             else:
-                version, known = draft.persons_seen[name]
+                version, known = draft.parties_seen[name]
                 draft.batch.read.setdefault(name, version)
             if not known:
-                return PersonUnknown(path=path)
+                return unknown_party(name)(path=path)
         return None
 
-    def _remember_persons(self, loaded: Mapping[StreamName, Loaded], draft: Draft) -> None:
+    def _remember_parties(self, loaded: Mapping[StreamName, Loaded], draft: Draft) -> None:
         for name, found in loaded.items():
-            draft.persons_seen[name] = found.version, found.state.known
+            draft.parties_seen[name] = found.version, found.state.known
             if found.state.known:
-                self.known_persons[name] = found.version
-        while len(self.known_persons) > KNOWN_PERSONS_MAX:
-            del self.known_persons[next(iter(self.known_persons))]
+                self.known_parties[name] = found.version
+        while len(self.known_parties) > KNOWN_PARTIES_MAX:
+            del self.known_parties[next(iter(self.known_parties))]
 
-    async def provide(self, streams: Iterable[StreamName], draft: Draft, persons: Collection[StreamName] = ()) -> None:
+    async def provide(self, streams: Iterable[StreamName], draft: Draft, parties: Collection[StreamName] = ()) -> None:
         """Put these streams into the draft: from the batch before, from the cache, or loaded in one query.
 
-        The same query loads `persons`, without personal data. Their states are not kept.
+        The same query loads `parties`, without personal data. Their states are not kept.
         """
         before = draft.before.work if draft.before else {}
         found: dict[StreamName, Loaded] = {}
@@ -100,9 +100,9 @@ class BatchDecider:
                 missing.append(name)
         if draft.fresh:
             await self._catch_up(found)
-        if persons:
-            all_loaded = await self._log.load([*missing, *persons], redacted=persons)
-            self._remember_persons({name: all_loaded.pop(name) for name in persons}, draft)
+        if parties:
+            all_loaded = await self._log.load([*missing, *parties], redacted=parties)
+            self._remember_parties({name: all_loaded.pop(name) for name in parties}, draft)
             found |= self._kept(all_loaded)
         elif missing:
             found |= self._kept(await self._log.load(missing))
@@ -163,7 +163,7 @@ class BatchDecider:
         for stream, work in draft.work.items():
             if work.version == work.remembered.version:
                 continue
-            self.known_persons.pop(stream, None)
+            self.known_parties.pop(stream, None)
             if work.sealed:
                 cache.drop(stream)
                 continue
@@ -177,7 +177,7 @@ class BatchDecider:
     def learn(self, conflict: Conflict) -> None:
         """Fold in events of other processes. If some are missing, drop the state."""
         for stream, version in conflict.stale.items():
-            self.known_persons.pop(stream, None)
+            self.known_parties.pop(stream, None)
             cached = self._cache.get(stream)
             if cached is None:
                 continue

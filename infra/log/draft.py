@@ -55,6 +55,6 @@ class Draft(msgspec.Struct):
     work: dict[StreamName, Work] = {}
     accepted: list[tuple[Waiting, int, list[Recorded]]] = []
     refused: list[tuple[Waiting, Rejected]] = []
-    persons_seen: dict[StreamName, tuple[int, bool]] = {}  # stream version, and whether known
-    unknown_persons: dict[Key, Rejected] = {}  # refusals, by command
+    parties_seen: dict[StreamName, tuple[int, bool]] = {}  # stream version, and whether known
+    unknown_parties: dict[Key, Rejected] = {}  # refusals, by command
     failed: bool = False

@@ -8,7 +8,7 @@ import msgspec
 from domain.decider import Command, Recorded, StreamName
 from domain.errors import Rejected
 
-NO_PERSONS: Mapping[str, StreamName] = {}
+NO_PARTIES: Mapping[str, StreamName] = {}
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
@@ -36,7 +36,7 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
     correlation: str
     answer: "asyncio.Future[Outcome]"
     came_at_s: float
-    required_persons: Mapping[str, StreamName] = {}
+    required_parties: Mapping[str, StreamName] = {}
 
 
 class Overloaded(

@@ -15,7 +15,7 @@ from infra.running.settings import SettingError, Settings
 SECRET_BYTES = 32
 SUBJECT_KEY_BYTES = 32
 DIGEST_BYTES = 32
-PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject", "webhook", "cursor")
+PURPOSES = ("wrap", "id", "key", "request", "identity", "check", "token", "subject", "webhook", "cursor", "nit")
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
@@ -70,6 +70,10 @@ class Secret:
     def identity_digest(self, identity_key: str) -> str:
         """The keyed hash under which an identity number is looked up: 64 hexadecimal digits."""
         return self._keyed("identity", identity_key.encode()).hex()
+
+    def nit_digest(self, nit: str) -> str:
+        """The keyed hash under which an organisation's tax number is looked up: 64 hexadecimal digits."""
+        return self._keyed("nit", nit.encode()).hex()
 
     def subject_digest(self, issuer: str, subject: str) -> str:
         """What the log records of a citizen's login: 26 letters and digits that identify it without revealing it."""

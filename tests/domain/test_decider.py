@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -21,11 +21,32 @@ from domain.appointments.publishing import PublishAgenda
 from domain.appointments.rescheduling import RescheduleAppointment
 from domain.appointments.specialty import RegisterSpecialty
 from domain.arrivals import CheckInToLine, TakeTurnByAge, TakeTurnForAppointment
-from domain.decider import EVENTS, Command, Event, Personal, build, fold, fold_of, redacted, required_persons, upcasts
+from domain.decider import (
+    EVENTS,
+    MUST_BE_REGISTERED,
+    Command,
+    Event,
+    Personal,
+    build,
+    fold,
+    fold_of,
+    party_fields,
+    redacted,
+    required_parties,
+    upcasts,
+)
 from domain.decision import DECISIONS, decide
-from domain.errors import Rejected
+from domain.errors import OrganisationUnknown, PersonUnknown, Rejected
+from domain.identifiers import PARTY
 from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson
 from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
+from domain.people.organisation import CorrectOrganisation, RegisterOrganisation
+from domain.people.representatives import (
+    ConfirmRepresentation,
+    EndRepresentation,
+    RejectRepresentation,
+    RequestRepresentation,
+)
 from domain.queues.calling import CallNext, CallTurn, FinishService, MarkAbsent, Recall, StartService
 from domain.queues.opening import CloseLine, OpenLine, PauseCounter, ResumeCounter
 from domain.queues.turns import AskNotice, GiveNotice, LeaveLine, RequeueAbsent, TakeTurn, TransferTurn
@@ -33,7 +54,7 @@ from domain.service_points import RegisterServicePoint
 from domain.webhooks.delivery import RecordAttempt, ResendDelivery
 from domain.webhooks.registration import RegisterWebhook, RemoveWebhook
 from infra.log.submission import Overloaded
-from tests.office import AGENDA, ANA, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
+from tests.office import AGENDA, ANA, ILLIMANI, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 from tests.waiting import LINE, OTHER, turn
 
 # Building commands
@@ -93,6 +114,22 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     DeclareDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR", "declared_by": opaque("clerk")},
     ConfirmDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR", "confirmed_by": opaque("officer")},
     EndDependency: {"guardian": ANA, "dependant": LUIS, "reason": "AUTHORITY"},
+    RegisterOrganisation: {
+        "organisation": ILLIMANI,
+        "nit": "1023467024",
+        "nit_digest": "0" * 64,
+        "name": "Cooperativa Illimani R. L.",
+    },
+    CorrectOrganisation: {"organisation": ILLIMANI, "name": "Cooperativa Illimani"},
+    RequestRepresentation: {"organisation": ILLIMANI, "representative": ANA, "requested_by": opaque("clerk")},
+    ConfirmRepresentation: {
+        "organisation": ILLIMANI,
+        "representative": ANA,
+        "confirmed_by": opaque("officer"),
+        "last_day": date(2027, 12, 31),
+    },
+    RejectRepresentation: {"organisation": ILLIMANI, "representative": ANA},
+    EndRepresentation: {"organisation": ILLIMANI, "representative": ANA, "reason": "AUTHORITY"},
     RegisterServicePoint: {"service_point": "sopocachi", "name": "Sopocachi", "hospital": "la-merced"},
     OpenLine: {
         "service_point": "sopocachi",
@@ -134,6 +171,7 @@ SLUGS = [
     (RegisterRoom, "room"),
     *((PublishAgenda, name) for name in ("hospital", "specialty", "practitioner")),
 ]
+REPRESENTING = (RequestRepresentation, ConfirmRepresentation, RejectRepresentation, EndRepresentation)
 OPAQUE = [
     (HoldSlot, "hold"),
     (HoldSlot, "patient"),
@@ -144,6 +182,9 @@ OPAQUE = [
     (DeclareDependant, "declared_by"),
     (ConfirmDependant, "confirmed_by"),
     *((kind, who) for kind in (DeclareDependant, ConfirmDependant, EndDependency) for who in ("guardian", "dependant")),
+    (RequestRepresentation, "requested_by"),
+    (ConfirmRepresentation, "confirmed_by"),
+    *((kind, "representative") for kind in REPRESENTING),
 ]
 SLOT = {"start": at("08:00"), "minutes": 20}
 
@@ -234,6 +275,15 @@ def test_an_id_is_opaque_and_has_26_characters(command: type[Command], field: st
     assert (refused.path, refused.details) == (field, {"hint": "person"})
 
 
+@pytest.mark.parametrize("command", [RegisterOrganisation, CorrectOrganisation, *REPRESENTING])
+@pytest.mark.parametrize(
+    "wrong", ["", "illimani", ANA, f"org-{ANA}x", f"org-{ANA[1:]}", f"org{ANA}", f"ORG-{ANA}", f"org-{ANA}\n"]
+)
+def test_an_organisation_s_id_is_org_and_an_opaque_id(command: type[Command], wrong: str) -> None:
+    refused = refusal(command, organisation=wrong)
+    assert (refused.path, refused.details) == ("organisation", {"hint": "organisation"})
+
+
 @pytest.mark.parametrize("command", [HoldSlot, BookAppointment, RescheduleAppointment])
 @pytest.mark.parametrize(
     "wrong", ["", "la-merced", "la-merced/2027-1-15/p", "la-merced/2027-01-15/", f"{AGENDA}/x", f"{AGENDA}\n"]
@@ -286,6 +336,12 @@ def test_an_appointment_s_id_is_its_agenda_s_and_an_opaque_id(command: type[Comm
         (RegisterPerson, "birth_date", "yesterday", "type"),
         (RegisterPerson, "birth_date", datetime(1990, 5, 17, 1, tzinfo=UTC), "type"),
         (RegisterPerson, "birth_date", None, "type"),
+        (RegisterOrganisation, "nit", "01023467024", "nit"),
+        (RegisterOrganisation, "nit", "123456", "nit"),
+        (RegisterOrganisation, "nit", "1" * 14, "nit"),
+        (RegisterOrganisation, "nit_digest", "0" * 63, "opaque"),
+        (RegisterOrganisation, "name", " ", "text"),
+        (ConfirmRepresentation, "last_day", "tomorrow", "type"),
         (BookAppointment, "channel", "FAX", "type"),
         (PublishAgenda, "date", "2027-02-30", "type"),
         (PublishAgenda, "release_at", "2027-01-15T07:00:00", "type"),  # no time zone, no instant
@@ -557,13 +613,41 @@ def test_a_refusal_reads_well_in_a_log() -> None:
     assert str(Overloaded()) == "overloaded at the command"
 
 
-def test_a_command_declares_its_required_persons() -> None:
+def test_a_command_declares_its_required_parties() -> None:
     naming: dict[type[Command], dict[str, str]] = {
         HoldSlot: {"patient": people.stream(RIGHT[HoldSlot]["patient"])},
         BookAppointment: {"patient": people.stream(RIGHT[BookAppointment]["patient"])},
         TakeTurn: {"person": people.stream(RIGHT[TakeTurn]["person"])},
         TakeTurnByAge: {"person": people.stream(RIGHT[TakeTurnByAge]["person"])},
+        RequestRepresentation: {"organisation": f"organisation/{ILLIMANI}"},
     }
     for command, fields in RIGHT.items():
-        assert required_persons(build(command, **fields)) == naming.get(command, {})
-    assert required_persons(build(TakeTurn, **RIGHT[TakeTurn] | {"person": None, "channel": "COUNTER"})) == {}
+        assert required_parties(build(command, **fields)) == naming.get(command, {})
+    assert required_parties(build(TakeTurn, **RIGHT[TakeTurn] | {"person": None, "channel": "COUNTER"})) == {}
+
+
+class Assess(Command):
+    """A command that may be about a person or an organisation."""
+
+    owner: Annotated[str, PARTY, MUST_BE_REGISTERED] | None = None
+
+
+def test_a_required_party_is_a_person_or_an_organisation() -> None:
+    assert required_parties(build(Assess, owner=ANA)) == {"owner": f"person/{ANA}"}
+    assert required_parties(build(Assess, owner=ILLIMANI)) == {"owner": f"organisation/{ILLIMANI}"}
+    assert required_parties(build(Assess)) == {}
+    assert party_fields(Assess) == {"owner": (PersonUnknown, OrganisationUnknown)}
+    assert party_fields(HoldSlot) == {"patient": (PersonUnknown,)}
+    assert party_fields(RequestRepresentation) == {"organisation": (OrganisationUnknown,)}
+    for wrong in ("la-merced", f"org-{ILLIMANI}", f"{ILLIMANI}/{ANA}", f"{ANA}\n"):
+        with pytest.raises(Rejected) as refused:
+            build(Assess, owner=wrong)
+        assert (refused.value.path, refused.value.details) == ("owner", {"hint": "party"})
+
+
+def test_a_required_party_has_the_form_of_an_id() -> None:
+    class Wrong(Command):
+        owner: Annotated[str, MUST_BE_REGISTERED]
+
+    with pytest.raises(TypeError, match=r"Wrong\.owner must have the form of a party's id"):
+        party_fields(Wrong)

@@ -17,6 +17,7 @@ from domain.identifiers import (
     HOSPITAL_CODE,
     NAME,
     OPAQUE,
+    PARTY,
     SLUG,
     UNSEEN,
     agenda_id,
@@ -26,11 +27,17 @@ from domain.identifiers import (
     ci_key,
     fits,
     id_of,
+    is_organisation,
     kind_of_id,
     line_id,
     line_parts,
+    organisation_id,
     parse_ci,
+    parse_nit,
+    party_stream,
     position_of,
+    representation_id,
+    representation_parts,
     webhook_of,
 )
 
@@ -105,6 +112,65 @@ def test_an_invalid_identity_number_is_refused_with_a_hint(said: str) -> None:
     assert refused.value.details == {"hint": "identity_number"}
 
 
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        ("1023467024", "1023467024"),
+        ("  1 023 467-024 ", "1023467024"),
+        ("1.023.467.024", "1023467024"),
+        ("0001023467024", "1023467024"),
+        ("1234567", "1234567"),
+        ("0" * 20 + "1234567890123", "1234567890123"),
+    ],
+)
+def test_a_nit_has_one_spelling(said: str, written: str) -> None:
+    assert parse_nit(said) == written
+    assert parse_nit(written) == written
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        " ",
+        "99001",
+        "123456",
+        "0123456",
+        "0" * 10,
+        "12345678901234",
+        "1023467024 LP",
+        "NIT 1023467024",
+        "1023467024\0",
+        "１０２３４６７０２４",
+        "1023467024; DROP TABLE events",
+        "1023467024" + " " * 40,
+    ],
+)
+def test_an_invalid_nit_is_refused_with_a_hint(said: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        parse_nit(said)
+    assert (refused.value.code, refused.value.path, refused.value.details) == ("invalid_input", "nit", {"hint": "nit"})
+
+
+@given(number=st.integers(10**6, 10**13 - 1), zeros=st.integers(0, 9), gap=st.sampled_from(["", " ", "-", ".", "\t"]))
+def test_all_spellings_of_a_nit_are_one_nit(number: int, zeros: int, gap: str) -> None:
+    assert parse_nit("0" * zeros + gap.join(str(number))) == str(number)
+
+
+@given(st.from_regex(PARTY.pattern or "", fullmatch=True))
+def test_a_party_s_form_tells_a_person_from_an_organisation(party: str) -> None:
+    kind = kind_of_id(party)
+    assert kind in ("person", "organisation")
+    assert is_organisation(party) == (kind == "organisation")
+    assert party_stream(party) == f"{kind}/{party}"
+
+
+def test_a_representation_s_id_has_both_parties() -> None:
+    organisation, ana = organisation_id("b" * 26), "a" * 26
+    assert representation_parts(representation_id(organisation, ana)) == (organisation, ana)
+    assert kind_of_id(representation_id(organisation, ana)) == "representation"
+
+
 def test_the_department_does_not_distinguish_numbers() -> None:
     assert ci_key(parse_ci("4820193-1A LP")) == ci_key(parse_ci("4820193-1A SC")) == "4820193-1A"
 
@@ -177,6 +243,16 @@ def test_a_form_matches_the_whole_text(form: Meta, right: str, wrong: str) -> No
         ("a" * 27, None),
         ("a" * 25 + "1", None),  # no digit of base 32
         (f"{'a' * 26}/{'b' * 26}", "dependant"),
+        (f"org-{'a' * 26}", "organisation"),
+        (f"org-{'a' * 25}", None),
+        (f"org-{'a' * 27}", None),
+        (f"org_{'a' * 26}", None),
+        (f"ORG-{'a' * 26}", None),
+        (f"org-{'a' * 26}/{'b' * 26}", "representation"),
+        (f"{'a' * 26}/org-{'b' * 26}", None),
+        (f"org-{'a' * 26}/org-{'b' * 26}", None),
+        (f"org-{'a' * 26}/17", "delivery"),
+        (f"org-{'a' * 26}/2027-01-05/p-0012", "agenda"),
         ("sms-gateway/17", "delivery"),
         (f"{'a' * 26}/17", "delivery"),
         ("sopocachi/cadastre/2027-01-05", "line"),

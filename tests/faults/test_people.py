@@ -9,10 +9,12 @@ import pytest
 from domain import people
 from domain.decider import build
 from domain.errors import Rejected
-from domain.people import dependants
+from domain.people import dependants, representatives
+from domain.people import organisation as organisations
 from infra.log.committer import Committer
 from infra.log.core import Core
-from tests.city import key, opaque, person
+from infra.log.submission import Outcome
+from tests.city import key, opaque, organisation, person
 
 pytestmark = pytest.mark.anyio
 
@@ -60,3 +62,76 @@ async def test_concurrent_registrations_share_no_number(core: Core, other_commit
             return_exceptions=True,
         )
         assert codes(answers) == ["Outcome", "identity_taken"]
+
+
+async def test_concurrent_registrations_of_organisations_share_no_nit(core: Core, other_committer: Committer) -> None:
+    for number in range(PAIRS):
+        nit = str(1_000_000 + number)
+        answers = await asyncio.gather(
+            core.committer.submit(organisation(f"a{number}", core, nit=nit), key(f"a{number}")),
+            other_committer.submit(organisation(f"b{number}", core, nit=nit), key(f"b{number}")),
+            return_exceptions=True,
+        )
+        assert codes(answers) == ["Outcome", "nit_taken"]
+
+
+async def requested(core: Core, number: int) -> dict[str, str]:
+    """An organisation and a person who asks to represent it."""
+    await core.committer.submit(person(f"a{number}", core, ci=str(5_000_000 + number)), key(f"person {number}"))
+    registered = organisation(f"o{number}", core, nit=str(1_000_000 + number))
+    await core.committer.submit(registered, key(f"organisation {number}"))
+    pair = {"organisation": registered.organisation, "representative": opaque(f"a{number}")}
+    asked = build(representatives.RequestRepresentation, **pair, requested_by=opaque("clerk"))
+    await core.committer.submit(asked, key(f"request {number}"))
+    return pair
+
+
+async def test_a_request_is_confirmed_or_rejected_and_not_both(core: Core, other_committer: Committer) -> None:
+    for number in range(PAIRS):
+        pair = await requested(core, number)
+        confirmed = build(representatives.ConfirmRepresentation, **pair, confirmed_by=opaque("officer"))
+        answers = await asyncio.gather(
+            core.committer.submit(confirmed, key(f"confirm {number}")),
+            other_committer.submit(build(representatives.RejectRepresentation, **pair), key(f"reject {number}")),
+            return_exceptions=True,
+        )
+        assert codes(answers) in (
+            ["Outcome", "representation_confirmed_already"],
+            ["Outcome", "representation_over"],
+        )
+
+
+async def test_two_officers_confirm_a_request_once(core: Core, other_committer: Committer) -> None:
+    """Each has seen papers with another last day: the second is told, and nothing is overwritten."""
+    for number in range(PAIRS):
+        pair = await requested(core, number)
+        one, other = (
+            build(representatives.ConfirmRepresentation, **pair, confirmed_by=opaque(officer), last_day=day)
+            for officer, day in (("Rosa", None), ("Saul", "2027-12-31"))
+        )
+        answers = await asyncio.gather(
+            core.committer.submit(one, key(f"one {number}")),
+            other_committer.submit(other, key(f"other {number}")),
+            return_exceptions=True,
+        )
+        assert codes(answers) == ["Outcome", "confirmed_otherwise"]
+        listed = await core.log.state(organisations.stream(pair["organisation"]))
+        assert listed.representatives == [pair["representative"]]
+
+
+async def test_an_erased_person_is_not_confirmed_at_the_same_time(core: Core, other_committer: Committer) -> None:
+    """The confirmation reads the person's stream and does not write it: either order is right, but not both at once."""
+    for number in range(PAIRS):
+        pair = await requested(core, number)
+        confirmed = build(representatives.ConfirmRepresentation, **pair, confirmed_by=opaque("officer"))
+        answers = await asyncio.gather(
+            core.committer.submit(confirmed, key(f"confirm {number}")),
+            other_committer.submit(build(people.ErasePerson, person=pair["representative"]), key(f"erase {number}")),
+            return_exceptions=True,
+        )
+        confirmation, erasure = answers
+        assert isinstance(erasure, Outcome)
+        if isinstance(confirmation, Outcome):
+            assert confirmation.position < erasure.position
+        else:
+            assert codes([confirmation]) == ["person_unknown"]
