@@ -13,10 +13,10 @@ import strawberry
 from strawberry.dataloader import DataLoader
 from strawberry.types.lazy_type import LazyType
 
-from api.access.grant import Forbidden, LoginRequired
+from api.access.grant import Forbidden, Grant, LoginRequired
 from api.graphql.access import granted
 from api.graphql.engine.request_errors import as_graphql_error
-from api.graphql.fields import NODE_QUERIES, Info, Node
+from api.graphql.fields import NODE_QUERIES, Info, Node, RootField
 from domain.errors import Rejected
 
 
@@ -73,15 +73,22 @@ async def find(info: Info, kind: str, key: str) -> Node | None:
     return found
 
 
+async def permit(info: Info, field: RootField, **arguments: Any) -> Grant:
+    """The grant for somebody who may use a root field with these arguments; for others, raises a GraphQLError."""
+    context = info.context
+    grant = await granted(field.who, context, arguments)
+    if grant is None:
+        refusal: Rejected = Forbidden() if context.actor.subject else LoginRequired()
+        raise as_graphql_error(refusal, context.language)
+    return grant
+
+
 async def _find_all(info: Info, targets: list[Target]) -> list[Node | BaseException | None]:
     return await asyncio.gather(*(_find(info, one) for one in targets), return_exceptions=True)
 
 
 async def _find(info: Info, target: Target) -> Node | None:
-    query, context = NODE_QUERIES[target.kind], info.context
-    grant = await granted(query.field.who, context, {query.key: target.key})
-    if grant is None:
-        refusal: Rejected = Forbidden() if context.actor.subject else LoginRequired()
-        raise as_graphql_error(refusal, context.language)
+    query = NODE_QUERIES[target.kind]
+    grant = await permit(info, query.field, **{query.key: target.key})
     answer: Node | None = await query.ask(info, grant, target.key)
     return answer

@@ -109,8 +109,7 @@ class Committer:
         """Submit a command. The future gives its outcome when the command is on disk.
 
         A repetition is recognised by `content`, the client's input, or else by the command. `required_parties`: streams
-        of persons and organisations, by field. If one is not known when the command is written, and it is no
-        repetition, it is refused with "person_unknown" or "organisation_unknown".
+        of parties, by field. If one is not known when it is written, and it is no repetition, it is `unknown_party`.
 
         The future raises Rejected, also if the key was used for another command ("idempotency_key_reused"), too many
         wait ("overloaded"), or the database does not answer ("unavailable"; the key settles it later).

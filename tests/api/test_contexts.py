@@ -14,10 +14,19 @@ from api.contexts import BETWEEN_CONTEXTS, CONTEXTS, ContextError, load_domain, 
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("domain", "projections", "infra", "api")
-SHARED = {"projections": {"engine"}, "api/graphql": {"engine", "paging"}}  # packages that belong to no context
+# Packages that belong to no context.
+SHARED = {"domain": {"identifiers"}, "projections": {"engine"}, "api/graphql": {"engine", "paging"}}
 
 # Code that serves all contexts alike.
-GENERIC = ("projections/engine", "infra/log", "infra/postgres", "infra/running", "infra/gateways", "infra/cli")
+GENERIC = (
+    "domain/identifiers",
+    "projections/engine",
+    "infra/log",
+    "infra/postgres",
+    "infra/running",
+    "infra/gateways",
+    "infra/cli",
+)
 GENERIC_FILES = ("infra/reactions/reaction.py", "infra/reactions/scheduler.py")
 
 REGISTERS = re.compile(r"^@(decides|evolves|sends)\(", re.MULTILINE)

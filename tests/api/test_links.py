@@ -196,7 +196,7 @@ async def test_a_conflict_leads_to_the_other_appointment(client: Client, core: C
 
 
 VIEWER = """{ viewer { roles person { id givenNames } hospitals { code name } servicePoints { code }
-  dependants(first: 5) { nodes { person { id } } } } }"""
+  dependants(first: 5) { nodes { person { id } } } organisations(first: 5) { nodes { id } } } }"""
 
 
 async def test_the_viewer_is_the_token_s_actor(client: Client, core: Core) -> None:
@@ -207,7 +207,7 @@ async def test_the_viewer_is_the_token_s_actor(client: Client, core: Core) -> No
     client.act_as(Login(subject="ana", identity="5000000"))
     assert await client.data(VIEWER) == {
         "roles": ["CITIZEN"], "person": {"id": opaque("Ana0"), "givenNames": "Ana0"}, "hospitals": [],
-        "servicePoints": [], "dependants": {"nodes": []},
+        "servicePoints": [], "dependants": {"nodes": []}, "organisations": {"nodes": []},
     }  # fmt: skip
     client.act_as(Login(subject="nobody", identity="5999999"))
     assert (await client.data(VIEWER))["person"] is None

@@ -32,10 +32,11 @@ ROOTS = [
 # Strings that are neither ids nor codes. An argument or a field of an input with another name is held to the rule.
 TEXTS = {
     "address", "after", "before", "district", "email", "familyNames", "givenNames", "idempotencyKey", "identity",
-    "name", "phone", "search", "url",
+    "name", "nit", "phone", "search", "url",
 }  # fmt: skip
 WITHOUT_REGISTRATION = ("availability", "specialty", "practitioner")
 PERSON, OTHER = "a" * 26, "b" * 26
+ORGANISATION = f"org-{OTHER}"
 AGENDA, LINE = "la-merced/2027-01-15/p-0012", "sopocachi/cadastre/2027-01-15"
 # Well-formed ids and codes that nothing has, by the name of their argument or, for `id`, of the root field.
 RIGHT = {
@@ -45,14 +46,17 @@ RIGHT = {
     "dependant": f"{PERSON}/{OTHER}",
     "line": LINE,
     "node": "hospital:la-merced",
+    "organisation": ORGANISATION,
+    "representation": f"{ORGANISATION}/{PERSON}",
     "to": LINE.replace("cadastre", "taxes"),
     "turn": f"{LINE}/{PERSON}",
     "webhook": "sms-gateway",
-    **dict.fromkeys(("guardian", "patient", "person"), PERSON),
+    **dict.fromkeys(("guardian", "patient", "person", "representative"), PERSON),
 }
 SAMPLES = {
     "identity": "4820193",
     "name": "Ana",
+    "nit": "1023467024",
     "givenNames": "Ana",
     "familyNames": "Mamani",
     "url": "https://example.org/hook",

@@ -11,13 +11,26 @@ from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
 from domain.people.dependants import DeclareDependant
+from domain.people.representatives import RequestRepresentation
 from domain.queues.opening import CloseLine
 from domain.webhooks.registration import RegisterWebhook
 from infra.log.core import Core
 from tests.api.conftest import Client
 from tests.api.test_appointments import BOOK, CANCEL, registered, wish
 from tests.api.test_people import ERASE
-from tests.city import AGENDA, booking, hospital, key, opaque, open_agenda, open_line, person, service_point, take
+from tests.city import (
+    AGENDA,
+    booking,
+    hospital,
+    key,
+    opaque,
+    open_agenda,
+    open_line,
+    organisation,
+    person,
+    service_point,
+    take,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +41,8 @@ NODE = f"""query($id: ID!) {{ node(id: $id) {{ __typename id
   ... on Appointment {{ {APPOINTMENT} }}
   ... on Person {{ givenNames erased }}
   ... on Dependant {{ relation confirmed person {{ givenNames }} }}
+  ... on Organisation {{ nit name }}
+  ... on Representation {{ stage: state lastDay representative {{ givenNames }} organisation {{ nit }} }}
   ... on Specialty {{ code label: name }}
   ... on Practitioner {{ code label: name hospital {{ name }} }}
   ... on Room {{ code name hospital {{ name }} }}
@@ -42,6 +57,7 @@ ONE_APPOINTMENT = f"query($id: ID!) {{ appointment(id: $id) {{ {APPOINTMENT} }} 
 LINE, CLOSED_LINE = open_line().line, open_line(service="taxes").line
 UNKNOWN = [opaque("nobody"), "la-merced/2027-01-05/p-99", "la-merced/9999-99-99/p-01", f"{AGENDA}/{opaque('none')}"]
 UNKNOWN += [f"la-merced/2027-01-05/p-99/{opaque('none')}", f"{opaque('nobody')}/{opaque('none')}", LINE, "sms/1"]
+UNKNOWN += [f"org-{opaque('none')}", f"org-{opaque('none')}/{opaque('nobody')}"]
 UNKNOWN += [f"{LINE}/{opaque('none')}", "hospital:nowhere", "service-point:nowhere", "webhook:nowhere"]
 FOREIGN = ["", " ", "/", "//", "La-Merced", "la-merced/", "la-merced/2027-01-05", f"{AGENDA}/", f"{AGENDA}/1", "*"]
 FOREIGN += ["agenda/" + AGENDA, f"{AGENDA}/{'a' * 26}/b", "Agenda:1", "QWdlbmRhOjE=", "../" * 9, "'; DROP TABLE events"]
@@ -55,6 +71,7 @@ FOREIGN += [
     "Hospital:la-merced",
 ]
 FOREIGN += ["hospital:la-merced/2027-01-05/p-01", "hospitals:la-merced", f"agenda:{AGENDA}", f"person:{opaque('Ana')}"]
+FOREIGN += [f"org-{'a' * 25}", f"{opaque('Ana')}/org-{opaque('Illimani')}", f"organisation:{opaque('Illimani')}"]
 FOREIGN += ["service_point:sopocachi", "hospital: la-merced", "hospital::la-merced", "sms/0", "sms/01", "sms/-1"]
 WEIRD = ["\0", "la-merced\0", f"{AGENDA}/\0{'a' * 25}", "\ud800", "la-merced\udfff", "a" * 10_000, "a/" * 5_000]
 WEIRD += [AGENDA + "/" + "a" * 10_000, "é" * 10_000, "\u202e", "la-merced\n", "hospital:la-merced\n", "hospital:\ud800"]
@@ -87,10 +104,13 @@ async def everything(core: Core) -> dict[str, dict[str, Any]]:
     """One object of each kind, with its id and what NODE shows of it."""
     booked, turn = booking(2, "Ana"), take(LINE, "Ana")
     care = {"guardian": opaque("Ana"), "dependant": opaque("Eva"), "relation": "CARE", "declared_by": opaque("clerk")}
+    illimani = organisation("Illimani", core)
+    asked = {"organisation": illimani.organisation, "representative": opaque("Ana"), "requested_by": opaque("clerk")}
     webhook = {"webhook": "sms", "name": "SMS", "url": "https://sms.example.org", "kinds": ["line_closed"]}
     await open_agenda(core)
     for number, command in enumerate([
         person("Ana", core), person("Eva", core, ci="5000001"), booked, build(DeclareDependant, **care),
+        illimani, build(RequestRepresentation, **asked),
         service_point(), open_line(), open_line(service="taxes"), turn, build(RegisterWebhook, **webhook),
         build(RegisterSpecialty, specialty="pediatrics", name="Pediatría"),
         build(RegisterPractitioner, practitioner="p-02", name="Dra. Eva"),
@@ -110,6 +130,11 @@ async def everything(core: Core) -> dict[str, dict[str, Any]]:
         "person": ("Person", opaque("Ana"), {"givenNames": "Ana", "erased": False}),
         "dependant": ("Dependant", f"{opaque('Ana')}/{opaque('Eva')}", {
             "relation": "CARE", "confirmed": False, "person": {"givenNames": "Eva"},
+        }),
+        "organisation": ("Organisation", illimani.organisation, {"nit": "1023467024", "name": "Cooperativa Illimani"}),
+        "representation": ("Representation", f"{illimani.organisation}/{opaque('Ana')}", {
+            "stage": "REQUESTED", "lastDay": None, "representative": {"givenNames": "Ana"},
+            "organisation": {"nit": "1023467024"},
         }),
         "specialty": ("Specialty", "specialty:pediatrics", {"code": "pediatrics", "label": "Pediatría"}),
         "practitioner": ("Practitioner", "practitioner:p-02", {"code": "p-02", "label": "Dra. Eva", "hospital": None}),

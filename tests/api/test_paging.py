@@ -17,7 +17,9 @@ from api.graphql.schema import schema
 from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
+from domain.identifiers import organisation_id
 from domain.people.dependants import DeclareDependant
+from domain.people.representatives import ConfirmRepresentation, RequestRepresentation
 from domain.queues.opening import CloseLine
 from domain.queues.turns import LeaveLine
 from domain.webhooks.delivery import RecordAttempt
@@ -37,6 +39,7 @@ from tests.city import (
     opaque,
     open_agenda,
     open_line,
+    organisation,
     person,
     service_point,
     take,
@@ -175,6 +178,30 @@ async def a_dependant(core: Core, number: int) -> None:
     await submit(core, declared)
 
 
+async def illimani(core: Core, _: int) -> None:
+    await submit(core, organisation("Illimani", core))
+
+
+async def ask(core: Core, who: str, organisation: str, *, confirmed: bool) -> None:
+    """A clerk asks for somebody to represent an organisation, and an officer confirms it, or not yet."""
+    pair = {"organisation": organisation, "representative": opaque(who)}
+    await submit(core, build(RequestRepresentation, **pair, requested_by=opaque("clerk")))
+    if confirmed:
+        await submit(core, build(ConfirmRepresentation, **pair, confirmed_by=opaque("officer")))
+
+
+async def an_organisation_of_ana(core: Core, number: int) -> None:
+    registered = organisation(f"Illimani {number}", core, nit=str(1_000_000 + number))
+    await submit(core, registered)
+    await ask(core, "Ana", registered.organisation, confirmed=number % 2 == 0)
+
+
+async def a_representative(core: Core, number: int) -> None:
+    await submit(core, person(f"Eva{number}", core, ci=str(6_000_000 + number)))
+    await ask(core, f"Eva{number}", ILLIMANI, confirmed=True)
+
+
+ILLIMANI = organisation_id(opaque("Illimani"))
 LISTS = {
     "hospitals": List("hospitals", "code", no_items, a_hospital),
     "specialties": List("specialties", "code name", no_items, a_specialty),
@@ -196,6 +223,19 @@ LISTS = {
     "dependants": List(f'dependants(guardian: "{opaque("Ana")}")', "id", ana, a_dependant),
     "viewer.dependants": List(
         "dependants", "id", ana, a_dependant, within="viewer", login=Login(subject="ana", identity="4820193")
+    ),
+    "representations": List(f'representations(representative: "{opaque("Ana")}")', "id", ana, an_organisation_of_ana),
+    "viewer.organisations": List(
+        "organisations",
+        "id",
+        ana,
+        an_organisation_of_ana,
+        within="viewer",
+        login=Login(subject="a", identity="4820193"),
+    ),
+    "representatives": List(f'representatives(organisation: "{ILLIMANI}")', "id", illimani, a_representative),
+    "organisation.representatives": List(
+        "representatives", "id", illimani, a_representative, within=f'organisation(id: "{ILLIMANI}")'
     ),
     "agenda.slots": List("slots", "number", one_agenda, no_items, within=f'agenda(id: "{AGENDA}")'),
     "agenda.slots FREE": List("slots(state: FREE)", "number", one_agenda, no_items, within=f'agenda(id: "{AGENDA}")'),

@@ -1,5 +1,5 @@
 """People in the schema."""
 
-from api.graphql.people import dependants, persons, viewer
+from api.graphql.people import dependants, organisations, persons, representations, viewer
 
-MODULES = (persons, dependants, viewer)
+MODULES = (persons, dependants, organisations, representations, viewer)

@@ -1,4 +1,4 @@
-"""The person whom an actor is, and the people for whom they act; and the scopes that depend on them."""
+"""The person whom an actor is, the people and organisations for whom they act, and the scopes that depend on them."""
 
 from collections.abc import Collection, Coroutine
 from typing import Any
@@ -7,8 +7,8 @@ from api.graphql.access import Arguments, Scope, argument
 from api.graphql.context import Context
 from domain import people
 from domain.errors import Rejected
-from domain.identifiers import ci_key, parse_ci
-from domain.people import dependants
+from domain.identifiers import ci_key, is_organisation, parse_ci
+from domain.people import dependants, representatives
 
 
 async def person_of(context: Context) -> str:
@@ -27,12 +27,15 @@ async def person_of(context: Context) -> str:
     return known.person
 
 
-async def acts_for(context: Context, person: str) -> bool:
-    """Whether the actor is this person or acts for them. Raises like `Context.state`."""
+async def acts_for(context: Context, party: str) -> bool:
+    """Whether the actor is this person, or acts for this person or organisation. Raises like `Context.state`."""
     own = await person_of(context)
-    if not own or person == own:
+    if not own or party == own:
         return bool(own)
-    guardian, dependant = dependants.stream(own), people.stream(person)
+    if is_organisation(party):
+        state = await context.state(representatives.stream(own))
+        return representatives.acts_for(state, party, context.services.now())
+    guardian, dependant = dependants.stream(own), people.stream(party)
     states = await context.states([guardian, dependant])
     return dependants.acts_for(states[guardian], states[dependant], context.services.now())
 
@@ -67,6 +70,39 @@ def own_people(path: str) -> Scope:
         "for themselves and their confirmed dependants",
         lambda context, arguments: acts_for(context, str(argument(arguments, path))),
     )
+
+
+def own_organisations(path: str) -> Scope:
+    """The organisations that the actor represents."""
+    return Scope("for their organisations", lambda context, arguments: acts_for(context, argument(arguments, path)))
+
+
+def own_parties(path: str) -> Scope:
+    """The actor's own person, and the people and organisations for whom they act: for a field of the form PARTY."""
+    return Scope(
+        "for themselves, their confirmed dependants and their organisations",
+        lambda context, arguments: acts_for(context, argument(arguments, path)),
+    )
+
+
+def outsiders(person: str, organisation: str) -> Scope:
+    """Requests in which one argument is not the actor's own person, nor the other an organisation of theirs."""
+
+    async def covers(context: Context, arguments: Arguments) -> bool:
+        if await _concerned(context, arguments, (person,)):
+            return False
+        return not await acts_for(context, argument(arguments, organisation))
+
+    return Scope("about other people and organisations", covers)
+
+
+def not_their_organisation(path: str) -> Scope:
+    """Requests about an organisation that the actor does not represent."""
+
+    async def covers(context: Context, arguments: Arguments) -> bool:
+        return not await acts_for(context, argument(arguments, path))
+
+    return Scope("about other organisations", covers)
 
 
 def digest_of(context: Context, arguments: Arguments, path: str) -> str:

@@ -12,6 +12,7 @@ from api.graphql.links import link, links
 from api.graphql.paging import Connection, PageArguments, paged
 from api.graphql.people.acting import person_of
 from api.graphql.people.dependants import Dependant, dependants_of
+from api.graphql.people.representations import Representation, representations_of
 
 DESCRIPTIONS: dict[Role, str] = {
     "anonymous": "Somebody without a token.",
@@ -62,6 +63,14 @@ class Viewer:
     async def dependants(self, info: Info, page: PageArguments) -> Connection[Dependant]:
         return await dependants_of(info, self.person_id, page)
 
+    @strawberry.field(
+        description="The organisations that they represent, represented or asked to represent, in the order in which"
+        " they first asked."
+    )
+    @paged
+    async def organisations(self, info: Info, page: PageArguments) -> Connection[Representation]:
+        return await representations_of(info, self.person_id, page)
+
 
 def _viewer(actor: Actor, person: str) -> Viewer:
     return Viewer(
@@ -72,7 +81,10 @@ def _viewer(actor: Actor, person: str) -> Viewer:
     )
 
 
-@query("Who makes this request: roles, person, places of work, dependants; null without a token.", who=EVERYBODY)
+@query(
+    "Who makes this request: roles, person, places of work, dependants, organisations; null without a token.",
+    who=EVERYBODY,
+)
 async def viewer(info: Info) -> Viewer | None:
     actor = info.context.actor
     return _viewer(actor, await person_of(info.context)) if actor.subject else None

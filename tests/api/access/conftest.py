@@ -7,9 +7,10 @@ import pytest
 
 from domain.decider import Command, build
 from domain.people.dependants import DeclareDependant
+from domain.people.representatives import ConfirmRepresentation
 from infra.log.core import Core
-from tests.api.access.actors import CI, LINE, OTHER_AGENDA, OTHER_LINE, visit
-from tests.city import AGENDA, agenda, hospital, key, opaque, open_line, person, service_point, take
+from tests.api.access.actors import CI, LINE, NIT, OTHER_AGENDA, OTHER_LINE, asking, pair, visit
+from tests.city import AGENDA, agenda, hospital, key, opaque, open_line, organisation, person, service_point, take
 from tests.towns import Town
 
 
@@ -17,7 +18,8 @@ from tests.towns import Town
 async def people(core: Core, town: Town) -> None:
     """Ana and Luis have an appointment each at La Merced and at San Juan, Eva and Juan have none; slots are free.
 
-    Both wait in a line at Sopocachi and in one at Centro. A clerk declared Eva to be in Ana's and in Luis's care.
+    Both wait in a line at Sopocachi and in one at Centro. A clerk declared Eva to be in Ana's and in Luis's care. Ana
+    represents Illimani and Luis Sajama; Eva and Juan asked to represent both.
     """
     points = [line.partition("/")[0] for line in (LINE, OTHER_LINE)]
     elsewhere = msgspec.structs.replace(agenda(specialty="cardiology"), hospital="san-juan")
@@ -27,6 +29,7 @@ async def people(core: Core, town: Town) -> None:
         [
             *(hospital(code) for code in ("la-merced", "san-juan")),
             *(person(name, core, ci=ci) for name, ci in CI.items()),
+            *(organisation(name, core, nit=nit) for name, nit in NIT.items()),
             *(service_point(point) for point in points),
         ],
         [
@@ -36,6 +39,14 @@ async def people(core: Core, town: Town) -> None:
             *(build(DeclareDependant, guardian=opaque(name), **care) for name in ("Ana", "Luis")),
         ],
         [
+            *(asking(name, of) for name, of in (("Ana", "Illimani"), ("Luis", "Sajama"))),
+            *(asking(name, of) for name in ("Eva", "Juan") for of in ("Illimani", "Sajama")),
+        ],
+        [
+            *(
+                build(ConfirmRepresentation, **pair(name, of), confirmed_by=opaque("officer"))
+                for name, of in (("Ana", "Illimani"), ("Luis", "Sajama"))
+            ),
             *(visit(name, where) for where in (AGENDA, OTHER_AGENDA) for name in ("Ana", "Luis")),
             *(take(line, name) for line in (LINE, OTHER_LINE) for name in ("Ana", "Luis")),
         ],

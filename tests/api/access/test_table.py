@@ -18,15 +18,15 @@ from api.graphql.engine.execution import Asked, Engine
 from api.graphql.fields import NODE_QUERIES
 from api.graphql.schema import FIELDS, schema
 from infra.log.core import Core
-from tests.api.access.actors import CI, LINE, LOGINS, OFFICES, OTHER_AGENDA, OTHER_LINE, visit
+from tests.api.access.actors import CI, LINE, LOGINS, NIT, OFFICES, OTHER_AGENDA, OTHER_LINE, pair, visit
 from tests.api.conftest import Client
 from tests.city import AGENDA, opaque, turn_of
 
 RULES = {name: field.who for name, field in FIELDS.items()}
 DOCS = Path(__file__).parents[3] / "docs" / "access.md"
 # What only the person, and who works with them, may know.
-PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant", "TurnRecord"}
-OWN = {"Query.viewer": {"Dependant"}}  # what a query shows to everybody of themselves alone
+PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant", "Representation", "TurnRecord"}
+OWN = {"Query.viewer": {"Dependant", "Representation"}}  # what a query shows to everybody of themselves alone
 
 
 class Place(NamedTuple):
@@ -48,6 +48,11 @@ class Place(NamedTuple):
     def dependant(self) -> str:
         """Eva, whom a clerk declared to be in the care of both Ana and Luis."""
         return f"{self.person}/{opaque('Eva')}"
+
+    @property
+    def organisation(self) -> str:
+        """Illimani, which Ana represents, or Sajama, which Luis does."""
+        return pair("", "Illimani" if self.person == opaque("Ana") else "Sajama")["organisation"]
 
 
 def place(role: Role, *, own: bool) -> Place:
@@ -187,6 +192,42 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
     "Mutation.endDependency": mutation(
         "endDependency", lambda at, _: {"guardian": at.person, "dependant": opaque("Eva")}
     ),
+    "Query.organisation": query("organisation(id: $id)", "$id: ID!", "id", lambda at: {"id": at.organisation}),
+    "Query.node organisation": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.organisation}),
+    "Query.organisationByNit": query(
+        "organisationByNit(nit: $nit)", "$nit: String!", "id",
+        lambda at: {"nit": NIT["Illimani"] if at.person == opaque("Ana") else NIT["Sajama"]},
+    ),
+    "Query.representations": query(
+        "representations(representative: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}
+    ),
+    "Query.representatives": query(
+        "representatives(organisation: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.organisation}
+    ),
+    **{
+        f"Query.{name}": query(
+            f"{name.split()[0]}(id: $id)", "$id: ID!", "id", lambda at: {"id": f"{at.organisation}/{at.person}"}
+        )
+        for name in ("representation", "node representation")
+    },
+    "Mutation.registerOrganisation": mutation(
+        "registerOrganisation", lambda at, role: {"nit": f"200000{ROLES.index(role)}", "name": "Cooperativa Tunari"}
+    ),
+    "Mutation.correctOrganisation": mutation(
+        "correctOrganisation", lambda at, _: {"organisation": at.organisation, "name": "Cooperativa"}
+    ),
+    "Mutation.requestRepresentation": mutation(
+        "requestRepresentation", lambda at, _: {"organisation": at.organisation, "representative": at.person}
+    ),
+    "Mutation.confirmRepresentation": mutation(
+        "confirmRepresentation", lambda at, _: {"organisation": at.organisation, "representative": opaque("Eva")}
+    ),
+    "Mutation.rejectRepresentation": mutation(
+        "rejectRepresentation", lambda at, _: {"organisation": at.organisation, "representative": opaque("Juan")}
+    ),
+    "Mutation.endRepresentation": mutation(
+        "endRepresentation", lambda at, _: {"organisation": at.organisation, "representative": opaque("Eva")}
+    ),
     "Mutation.erasePerson": mutation("erasePerson", lambda at, _: {"person": at.person}),
     "Query.node line": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
     "Query.node turn": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
@@ -255,6 +296,7 @@ RULED_OUT = {
     "Mutation.checkIn": {"not_its_day"},
     "Mutation.markNoShow": {"not_begun_yet"},
     "Mutation.registerPerson": {"identity_taken"},
+    "Mutation.registerOrganisation": {"nit_taken"},
     "Mutation.registerServicePoint": {"service_point_exists"},
     "Mutation.takeTurn": {"has_a_turn"},
     "Mutation.callNext": {"counter_busy"},
@@ -318,7 +360,7 @@ async def codes_of(client: Client, name: str, role: Role, *, own: bool) -> set[s
 
 
 # How the words of scopes begin that include the data of others.
-OF_OTHERS = ("unrestricted", "only the identity number", "about other people")
+OF_OTHERS = ("unrestricted", "only the identity number", "about other ")
 
 
 @pytest.mark.anyio
