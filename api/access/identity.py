@@ -12,7 +12,7 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jws import JWSRegistry
 
 from domain.errors import Rejected
-from domain.identifiers import SLUG, ci_key, fits, parse_ci
+from domain.identifiers import SLUG, fits, parse_identity_number
 from infra.gateways.keys import Keys
 from infra.running.secret import Secret
 from infra.running.settings import Settings
@@ -242,7 +242,7 @@ class Identities:
         if isinstance(number, int) and not isinstance(number, bool):
             number = str(number)
         try:
-            return self._secret.identity_digest(ci_key(parse_ci(number))) if isinstance(number, str) else ""
+            return self._secret.identity_digest(parse_identity_number(number).key) if isinstance(number, str) else ""
         except Rejected:
             return ""
 

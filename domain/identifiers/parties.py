@@ -1,4 +1,4 @@
-"""The identifiers of parties, which are persons and organisations, and the numbers by which offices know them."""
+"""The identifiers of parties, which are persons and organisations, and the tax numbers of organisations."""
 
 import re
 from typing import TypeAlias
@@ -121,38 +121,6 @@ def dependant_parts(dependant: DependantId) -> tuple[SubjectId, SubjectId]:
     """The guardian and the dependant person. Raises ValueError for another form."""
     guardian, person = dependant.split("/")
     return guardian, person
-
-
-_CI = re.compile(
-    r"^0*(?P<number>[1-9][0-9]{3,9})(?:-?(?P<complement>[0-9][A-Z]))?(?P<department>LP|CB|SC|OR|PT|TJ|CH|BE|PD)?\Z"
-)
-
-
-class IdentityNumberHint(
-    Hint,
-    es="un número de carnet tiene de 4 a 10 cifras y, si los hay, complemento y departamento: "
-    "4820193, 4820193-1A, 4820193-1A LP",
-    en="an identity number has 4 to 10 digits, and a complement and a department if any: 4820193, "
-    "4820193-1A, 4820193-1A LP",
-): ...
-
-
-def parse_ci(text: str) -> str:
-    """A Bolivian identity number in its one spelling: "4820193", "4820193-1A", "4820193-1A LP".
-
-    Case, blanks, dots and leading zeros are ignored: forms of fixed width are padded with zeros, and two spellings
-    would make two persons for ever. Raises InvalidInput, which shows a valid number.
-    """
-    found = _CI.match(re.sub(r"[\s.]", "", text).upper()) if len(text) <= 40 else None
-    if not found:
-        raise InvalidInput(path="identity", hint=IdentityNumberHint())
-    number, complement, department = found.group("number", "complement", "department")
-    return number + (f"-{complement}" if complement else "") + (f" {department}" if department else "")
-
-
-def ci_key(ci: str) -> str:
-    """The unique part of a parsed identity number: number and complement, without the department that issued it."""
-    return ci.partition(" ")[0]
 
 
 class NitHint(

@@ -11,10 +11,13 @@ from domain.decider import Command, Decided, Event, Personal, State, Stream, evo
 from domain.decision import decides
 from domain.errors import Hint, InvalidInput, PersonUnknown, Rejected
 from domain.identifiers import (
+    COUNTRY,
     DIGEST,
     NAME,
     OPAQUE,
     UNSEEN,
+    CountryHint,
+    DocumentKind,
     IdentityDigest,
     IdentityNumberHint,
     PhoneHint,
@@ -27,6 +30,7 @@ OLDEST_AGE_YEARS = 130
 CORRECTIONS_PER_PERSON_MAX = 100  # the stream is for life and must stay short
 
 Sex = Literal["F", "M"]  # of commands alone, see docs/adr/0002
+NoDocumentReason = Literal["NEWBORN", "NEVER_ISSUED", "LOST", "EMERGENCY", "OTHER"]
 
 
 Phone = Annotated[str, pattern(r"^(\+?[0-9]{7,15})?\Z", PhoneHint())]  # "" for none
@@ -41,7 +45,11 @@ Email = Annotated[str, pattern(rf"^([^@\s{UNSEEN}]+@[^@\s{UNSEEN}]+)?\Z", EmailH
 
 
 class _PersonDetails(Event, subject="person"):
-    """All data about a person."""
+    """All data about a person.
+
+    Who has no document has an empty `identity` and `identity_digest`, and a reason in `without_document`. Events stored
+    before there were other documents are about identity cards.
+    """
 
     person: SubjectId
     identity_digest: IdentityDigest
@@ -52,6 +60,9 @@ class _PersonDetails(Event, subject="person"):
     sex: Personal[str]
     phone: Personal[str]
     email: Personal[str]
+    document: Personal[str] = "CI"  # "" for none
+    country: Personal[str] = ""  # of a passport
+    without_document: Personal[str] = ""
 
 
 class PersonRegistered(_PersonDetails, name="person_registered.v1", subject="person"):
@@ -129,12 +140,14 @@ def evolve_identity(identity: Identity, event: Event) -> Identity:
 
 class IdentityTaken(
     Rejected,
-    es="Ya hay una persona registrada con ese número de carnet.",
+    es="Ya hay una persona registrada con ese número de documento.",
     en="Somebody is already registered under that identity number.",
 ): ...
 
 
 class RegisterPerson(Command):
+    """`identity` is the number of the document in its one spelling, see `parse_document`."""
+
     person: Annotated[SubjectId, OPAQUE]
     identity: Annotated[str, Meta(min_length=4, max_length=20)]
     identity_digest: Annotated[IdentityDigest, DIGEST]
@@ -144,6 +157,8 @@ class RegisterPerson(Command):
     sex: Sex
     phone: Phone = ""
     email: Email = ""
+    document: DocumentKind = "CI"
+    country: Annotated[str, COUNTRY] = ""
 
 
 @decides(RegisterPerson, reads=lambda c: (stream(c.person), identity_stream(c.identity_digest)))
@@ -152,22 +167,42 @@ def register_person(command: RegisterPerson, person: Person, identity: Identity,
         return
     if identity.person:
         raise IdentityTaken(path="identity")
+    _refuse_country(command.document, command.country)
     _refuse_birth_date(command.birth_date, local_date(now))
     yield identity_stream(command.identity_digest), IdentityClaimed(person=command.person)
-    yield (
-        stream(command.person),
-        PersonRegistered(
-            person=command.person,
-            identity_digest=command.identity_digest,
-            identity=command.identity,
-            given_names=command.given_names,
-            family_names=command.family_names,
-            birth_date=command.birth_date,
-            sex=command.sex,
-            phone=command.phone,
-            email=command.email,
-        ),
-    )
+    yield stream(command.person), PersonRegistered(**asdict(command))
+
+
+def _refuse_country(document: DocumentKind, country: str) -> None:
+    """Raise Rejected for a passport without its country, or another document with one."""
+    if (document == "PASSPORT") != bool(country):
+        raise InvalidInput(path="country", hint=CountryHint())
+
+
+class RegisterPersonWithoutDocument(Command):
+    """A clerk registers somebody who has no document, such as a newborn. A document is added by a correction."""
+
+    person: Annotated[SubjectId, OPAQUE]
+    reason: NoDocumentReason
+    given_names: Annotated[str, NAME]
+    family_names: Annotated[str, NAME]
+    birth_date: date
+    sex: Sex
+    phone: Phone = ""
+    email: Email = ""
+
+
+@decides(RegisterPersonWithoutDocument, reads=lambda c: (stream(c.person),))
+def register_person_without_document(
+    command: RegisterPersonWithoutDocument, person: Person, *, now: datetime
+) -> Decided:
+    if person.registered:
+        return
+    _refuse_birth_date(command.birth_date, local_date(now))
+    details = asdict(command)
+    reason = details.pop("reason")
+    registered = PersonRegistered(**details, identity="", identity_digest="", document="", without_document=reason)
+    yield stream(command.person), registered
 
 
 class BirthDateHint(
@@ -193,11 +228,17 @@ class TooManyCorrections(
 
 
 class CorrectPerson(Command):
-    """The fields to change; None leaves a field as it is. `identity` and its digest are given together."""
+    """The fields to change; None leaves a field as it is.
+
+    `identity` and its digest are given together, with the kind of document and the country of a passport. Without a
+    kind it is an identity card.
+    """
 
     person: Annotated[SubjectId, OPAQUE]
     identity: Annotated[str, Meta(min_length=4, max_length=20)] | None = None
     identity_digest: Annotated[IdentityDigest, DIGEST] | None = None
+    document: DocumentKind | None = None
+    country: Annotated[str, COUNTRY] | None = None
     given_names: Annotated[str, NAME] | None = None
     family_names: Annotated[str, NAME] | None = None
     birth_date: date | None = None
@@ -214,7 +255,9 @@ def _identities(command: CorrectPerson, person: Person) -> tuple[Stream[Identity
 
 
 def _borne(person: Person) -> Stream[Identity] | None:
-    return identity_stream(person.registered.identity_digest) if person.registered else None
+    """The stream of the present number, if there is one."""
+    digest = person.registered.identity_digest if person.registered else ""
+    return identity_stream(digest) if digest else None
 
 
 @decides(CorrectPerson, reads=lambda c: (stream(c.person),), then=_identities)
@@ -231,11 +274,16 @@ def correct_person(
         raise PersonUnknown(path="person")
     if (command.identity is None) != (command.identity_digest is None):
         raise InvalidInput(path="identity", hint=IdentityNumberHint())
+    if command.identity is None and (command.document or command.country):
+        raise InvalidInput(path="identity", hint=IdentityNumberHint())
     if wanted and wanted.person not in (None, command.person):
         raise IdentityTaken(path="identity")
     if command.birth_date:
         _refuse_birth_date(command.birth_date, local_date(now))
     changes = {field: value for field, value in asdict(command).items() if value is not None}
+    if command.identity:
+        changes = {"document": "CI", "country": "", "without_document": ""} | changes
+        _refuse_country(changes["document"], changes["country"])
     corrected = replace(known, **changes)
     if corrected == known:
         return

@@ -94,15 +94,17 @@ def _check_login(login: "Login") -> None:
     """Raise SettingError for a login that a server would refuse without a reason."""
     from api.access.identity import GIVEN
     from domain.errors import Rejected
-    from domain.identifiers import SLUG, fits, parse_ci
+    from domain.identifiers import SLUG, fits, parse_identity_number
 
     if unknown := set(login.roles) - GIVEN - {"developer"}:
         raise SettingError(f"there is no role {', '.join(sorted(unknown))} to give; see docs/access.md")
     try:
         if login.identity:
-            parse_ci(login.identity)
+            parse_identity_number(login.identity)
     except Rejected:
-        raise SettingError(f"{login.identity} is no identity number: 4820193, 4820193-1A, 4820193-1A LP") from None
+        raise SettingError(
+            f"{login.identity} is no identity number: 4820193, 4820193-1A, 4820193-1A LP, E-1234567"
+        ) from None
     for codes, what in (
         (login.hospitals, "hospital's code: la-merced"),
         (login.service_points, "service point's code: sopocachi"),

@@ -31,8 +31,8 @@ ROOTS = [
 ]
 # Strings that are neither ids nor codes. An argument or a field of an input with another name is held to the rule.
 TEXTS = {
-    "address", "after", "before", "district", "email", "familyNames", "givenNames", "idempotencyKey", "identity",
-    "name", "nit", "phone", "search", "url",
+    "address", "after", "before", "country", "district", "email", "familyNames", "givenNames", "idempotencyKey",
+    "identity", "name", "nit", "phone", "search", "url",
 }  # fmt: skip
 WITHOUT_REGISTRATION = ("availability", "specialty", "practitioner")
 PERSON, OTHER = "a" * 26, "b" * 26

@@ -38,7 +38,7 @@ from domain.decider import (
 from domain.decision import DECISIONS, decide
 from domain.errors import OrganisationUnknown, PersonUnknown, Rejected
 from domain.identifiers import PARTY
-from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson
+from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson, RegisterPersonWithoutDocument
 from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
 from domain.people.organisation import CorrectOrganisation, RegisterOrganisation
 from domain.people.representatives import (
@@ -109,6 +109,14 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
         "phone": "+59171234567",
         "email": "ana@example.org",
     },
+    RegisterPersonWithoutDocument: {
+        "person": ANA,
+        "reason": "NEWBORN",
+        "given_names": "Ana",
+        "family_names": "Quispe Mamani",
+        "birth_date": date(2027, 1, 14),
+        "sex": "F",
+    },
     CorrectPerson: {"person": ANA, "family_names": "Quispe de Mamani", "phone": ""},
     ErasePerson: {"person": ANA},
     DeclareDependant: {"guardian": ANA, "dependant": LUIS, "relation": "MINOR", "declared_by": opaque("clerk")},
@@ -177,6 +185,7 @@ OPAQUE = [
     (HoldSlot, "patient"),
     (BookAppointment, "patient"),
     (RegisterPerson, "person"),
+    (RegisterPersonWithoutDocument, "person"),
     (CorrectPerson, "person"),
     (ErasePerson, "person"),
     (DeclareDependant, "declared_by"),
@@ -332,6 +341,11 @@ def test_an_appointment_s_id_is_its_agenda_s_and_an_opaque_id(command: type[Comm
         (RegisterPerson, "email", "\x00\x1b[31m@x", "email"),
         (RegisterPerson, "email", "ana@\u202egro.elpmaxe", "email"),
         (RegisterPerson, "email", "a@b@c", "email"),
+        (RegisterPerson, "country", "pe", "country"),
+        (RegisterPerson, "country", "PER", "country"),
+        (RegisterPerson, "country", "PE\n", "country"),
+        (RegisterPerson, "document", "LIBRETA", "type"),
+        (RegisterPersonWithoutDocument, "reason", "SHY", "type"),
         (RegisterPerson, "sex", "X", "type"),
         (RegisterPerson, "birth_date", "yesterday", "type"),
         (RegisterPerson, "birth_date", datetime(1990, 5, 17, 1, tzinfo=UTC), "type"),

@@ -64,6 +64,26 @@ async def test_concurrent_registrations_share_no_number(core: Core, other_commit
         assert codes(answers) == ["Outcome", "identity_taken"]
 
 
+async def test_a_document_that_is_added_belongs_to_one_person(core: Core, other_committer: Committer) -> None:
+    """A newborn gets a number while somebody else is registered with it."""
+    for number in range(PAIRS):
+        wanted = str(7_000_000 + number)
+        newborn = build(
+            people.RegisterPersonWithoutDocument,
+            person=opaque(f"n{number}"), reason="NEWBORN", given_names="Sol", family_names="Mamani",
+            birth_date="2027-01-03", sex="F",
+        )  # fmt: skip
+        await core.committer.submit(newborn, key(f"n{number}"))
+        digest = core.secret.identity_digest(wanted)
+        added = build(people.CorrectPerson, person=newborn.person, identity=wanted, identity_digest=digest)
+        answers = await asyncio.gather(
+            core.committer.submit(added, key(f"add {number}")),
+            other_committer.submit(person(f"m{number}", core, ci=wanted), key(f"m{number}")),
+            return_exceptions=True,
+        )
+        assert codes(answers) == ["Outcome", "identity_taken"]
+
+
 async def test_concurrent_registrations_of_organisations_share_no_nit(core: Core, other_committer: Committer) -> None:
     for number in range(PAIRS):
         nit = str(1_000_000 + number)

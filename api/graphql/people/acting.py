@@ -7,7 +7,7 @@ from api.graphql.access import Arguments, Scope, argument
 from api.graphql.context import Context
 from domain import people
 from domain.errors import Rejected
-from domain.identifiers import ci_key, is_organisation, parse_ci
+from domain.identifiers import is_organisation, parse_document
 from domain.people import dependants, representatives
 
 
@@ -106,9 +106,14 @@ def not_their_organisation(path: str) -> Scope:
 
 
 def digest_of(context: Context, arguments: Arguments, path: str) -> str:
-    """The digest of an identity number; "" if it is invalid, which the command refuses later."""
+    """The digest of the number at this path, with the document and country beside it.
+
+    "" if it is invalid, which the command refuses later.
+    """
+    beside = path.removesuffix("identity")
+    document, country = argument(arguments, f"{beside}document"), argument(arguments, f"{beside}country")
     try:
-        key = ci_key(parse_ci(str(argument(arguments, path))))
+        key = parse_document(document or "CI", str(argument(arguments, path)), country or "").key
     except Rejected:
         return ""
     return context.services.core.secret.identity_digest(key)

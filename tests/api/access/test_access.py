@@ -213,6 +213,33 @@ async def test_citizens_correct_only_their_contacts(client: Client, field: str, 
 
 
 @pytest.mark.anyio
+async def test_a_citizen_registers_with_the_document_of_their_login_alone(client: Client) -> None:
+    person = {"givenNames": "Juan", "familyNames": "Pérez", "birthDate": "1990-05-17", "sex": "M"}
+    foreigner, citizen = Login(subject="juan", identity="E-1234567"), Login(subject="ana", identity="1234567")
+    number = {"identity": "1234567"}
+    passport = number | {"document": "PASSPORT", "country": "PE"}
+    birth = number | {"document": "BIRTH_CERTIFICATE"}
+    foreign = {"identity": "e-1234567", "document": "FOREIGN_CI"}
+    for login, wanted in ((foreigner, number), (citizen, foreign), (citizen, passport), (citizen, birth)):
+        assert await codes(client, login, REGISTER, person | wanted) == ["forbidden"]
+    assert await codes(client, foreigner, REGISTER, person | foreign) == []
+    assert await codes(client, citizen, REGISTER, person | number) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("people")
+async def test_no_officer_assigns_their_own_foreigner_s_number(client: Client) -> None:
+    own = {"person": opaque("Ana"), "identity": "e 1231231", "document": "FOREIGN_CI"}
+    for role in OFFICES:
+        officer = Login(subject="o", roles=[role], identity="E-1231231")
+        assert await codes(client, officer, CORRECT, own) == ["forbidden"]
+        assert await codes(client, officer, CORRECT, {"person": opaque("Ana"), "document": "PASSPORT"}) == ["forbidden"]
+        assert await codes(client, officer, CORRECT, own | {"identity": "E-1231232"}) == []
+    clerk = Login(subject="c", roles=["counter_clerk"])
+    assert await codes(client, clerk, CORRECT, {"person": opaque("Ana"), "country": "PE"}) == ["forbidden"]
+
+
+@pytest.mark.anyio
 @pytest.mark.usefixtures("people")
 async def test_no_officer_assigns_their_own_number(client: Client) -> None:
     """Whoever bears it is that person, with all their appointments and their right to be forgotten."""

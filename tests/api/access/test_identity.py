@@ -485,7 +485,15 @@ async def test_an_identity_number_makes_a_citizen(identities: Identities, client
     assert "rosa" not in clerk.login_as("citizen")
 
 
-@pytest.mark.parametrize("identity", ["", "x", "0"])
+async def test_a_foreigner_s_identity_number_makes_a_citizen(
+    identities: Identities, client: Client, core: Core
+) -> None:
+    juan = await actor(identities, client, Login(subject="juan", identity=" e 01234567"))
+    assert juan.roles == ("citizen",)
+    assert juan.identity == core.secret.identity_digest("E-1234567")
+
+
+@pytest.mark.parametrize("identity", ["", "x", "0", "E-", "AB123456", "20101-15-17"])
 async def test_without_an_identity_number_only_public_rights_apply(
     identities: Identities, client: Client, identity: str
 ) -> None:

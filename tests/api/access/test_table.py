@@ -176,6 +176,12 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
             "givenNames": "Eva", "familyNames": "Quispe", "birthDate": "1990-05-17", "sex": "F",
         },
     ),
+    "Mutation.registerPersonWithoutDocument": mutation(
+        "registerPersonWithoutDocument",
+        lambda at, _: {
+            "reason": "NEWBORN", "givenNames": "Sol", "familyNames": "Quispe", "birthDate": "2027-01-03", "sex": "F",
+        },
+    ),
     "Query.dependants": query("dependants(guardian: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}),
     "Query.dependant": query("dependant(id: $id)", "$id: ID!", "id", lambda at: {"id": at.dependant}),
     "Query.node dependant": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.dependant}),

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import msgspec
 import pytest
 from msgspec.structs import asdict, replace
 
@@ -18,6 +19,7 @@ from domain.people import (
     PersonErased,
     PersonRegistered,
     RegisterPerson,
+    RegisterPersonWithoutDocument,
     identity_stream,
     stream,
 )
@@ -201,6 +203,91 @@ def test_a_person_is_known_from_registration_to_erasure() -> None:
 def test_a_registration_without_its_key_means_erased() -> None:
     """Without the key, folding the log gives the same state as the redaction in memory."""
     assert given(redacted(REGISTERED), ERASED).state(stream(ANA)) == given(REGISTERED, ERASED).state(stream(ANA))
+
+
+PASSPORT = replace(REGISTER_ANA, document="PASSPORT", identity="AB123456", country="PE")
+NEWBORN = RegisterPersonWithoutDocument(
+    person=ANA, reason="NEWBORN", given_names="Ana", family_names="Quispe", birth_date=DAY, sex="F"
+)
+UNDOCUMENTED = PersonRegistered(
+    person=ANA,
+    identity="",
+    identity_digest="",
+    given_names="Ana",
+    family_names="Quispe",
+    birth_date=DAY,
+    sex="F",
+    phone="",
+    email="",
+    document="",
+    without_document="NEWBORN",
+)
+
+
+def test_a_passport_has_a_country_and_other_documents_have_none() -> None:
+    given().when(PASSPORT).then((identity_stream(DIGEST), CLAIMED), (stream(ANA), PersonRegistered(**asdict(PASSPORT))))
+    for wrong in (replace(PASSPORT, country=""), replace(REGISTER_ANA, country="PE")):
+        given().when(wrong).rejected("invalid_input", path="country", hint="country")
+
+
+def test_a_person_without_a_document_claims_no_number() -> None:
+    given().when(NEWBORN).then((stream(ANA), UNDOCUMENTED))
+    given().after(NEWBORN).when(NEWBORN).nothing()
+    given().after(NEWBORN).when(replace(NEWBORN, person=LUIS)).accepted()
+    given().when(replace(NEWBORN, birth_date=date(2027, 1, 16))).rejected(
+        "invalid_input", path="birth_date", hint="birth_date"
+    )
+
+
+def test_a_document_is_added_by_a_correction() -> None:
+    fields = asdict(UNDOCUMENTED) | {
+        "identity": "4820194", "identity_digest": OTHER_DIGEST, "document": "CI", "without_document": "",
+    }  # fmt: skip
+    office = given().after(NEWBORN)
+    office.when(RENUMBER).then((identity_stream(OTHER_DIGEST), CLAIMED), (stream(ANA), PersonCorrected(**fields)))
+    taken = office.after(replace(REGISTER_ANA, person=LUIS, identity_digest=OTHER_DIGEST))
+    taken.when(RENUMBER).rejected("identity_taken", path="identity")
+
+
+def test_a_correction_without_a_number_keeps_the_document() -> None:
+    for register in (NEWBORN, PASSPORT):
+        office = given().after(register, CorrectPerson(person=ANA, given_names="Ana María"))
+        before, after = given().after(register).state(stream(ANA)), office.state(stream(ANA))
+        assert after.registered == replace(before.registered, given_names="Ana María")
+
+
+def test_a_new_number_is_an_identity_card_s_unless_a_document_is_named() -> None:
+    person = given().after(PASSPORT, RENUMBER).state(stream(ANA)).registered
+    assert (person.document, person.country, person.identity) == ("CI", "", "4820194")
+    abroad = replace(RENUMBER, document="PASSPORT", country="AR")
+    person = given().after(PASSPORT, abroad).state(stream(ANA)).registered
+    assert (person.document, person.country) == ("PASSPORT", "AR")
+    for wrong in (replace(abroad, country=None), replace(RENUMBER, country="AR")):
+        given().after(PASSPORT).when(wrong).rejected("invalid_input", path="country", hint="country")
+
+
+def test_a_document_is_not_corrected_without_its_number() -> None:
+    for half in (CorrectPerson(person=ANA, document="FOREIGN_CI"), CorrectPerson(person=ANA, country="PE")):
+        given().after(PASSPORT).when(half).rejected("invalid_input", path="identity", hint="identity_number")
+
+
+def test_a_person_without_a_document_is_erased() -> None:
+    office = given().after(NEWBORN)
+    office.when(ErasePerson(person=ANA)).then((stream(ANA), ERASED))
+    assert not office.after(ErasePerson(person=ANA)).state(stream(ANA)).known
+
+
+def test_events_from_before_other_documents_are_about_identity_cards() -> None:
+    """They were stored without the fields of a document, and an identity card is stored without them still."""
+    stored = msgspec.to_builtins(REGISTERED)
+    assert not {"document", "country", "without_document"} & set(stored)
+    assert msgspec.convert(stored, PersonRegistered).document == "CI"
+
+
+@pytest.mark.parametrize("field", ["document", "country", "without_document"])
+def test_what_document_somebody_has_is_personal(field: str) -> None:
+    for kind in (PersonRegistered, PersonCorrected):
+        assert field in kind.personal_fields
 
 
 @pytest.mark.parametrize("field", ["identity", "given_names", "family_names", "birth_date", "sex", "phone", "email"])
