@@ -1,7 +1,8 @@
-"""The scalars of the schema."""
+"""The scalars of the schema, and amounts of money."""
 
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, NewType
 
 import msgspec
@@ -9,10 +10,12 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
+from domain import money
 from domain.errors import Hint
 
 Position = NewType("Position", int)
 Instant = NewType("Instant", datetime)
+DecimalText = NewType("DecimalText", str)  # an exact decimal number, in the log never a float
 
 
 def optional_instant(at: datetime | None) -> Instant | None:
@@ -47,6 +50,12 @@ def _parse_instant(value: Any) -> datetime:
     raise GraphQLError("not an instant")
 
 
+def _parse_decimal(value: Any) -> str:
+    if isinstance(value, str) and re.fullmatch("-?[0-9]{1,18}(?:[.][0-9]{1,18})?", value, re.ASCII):
+        return value
+    raise GraphQLError("not a decimal")
+
+
 def _show_instant(instant: datetime) -> str:
     """ISO 8601 in UTC, like `isoformat`, with Z. msgspec takes a tenth of the time."""
     if instant.tzinfo is not UTC:
@@ -76,7 +85,21 @@ class PositionHint(
 ): ...
 
 
+class DecimalHint(
+    Hint,
+    es="un número decimal se escribe como texto con punto, sin separador de miles: 1015.62",
+    en="a decimal number is written as text with a point and no thousands separator: 1015.62",
+): ...
+
+
 SCALARS: dict[object, ScalarDefinition] = {
+    DecimalText: strawberry.scalar(
+        name="Decimal",
+        description="An exact decimal number as text, with a point: 1015.62. JSON numbers are not always exact.",
+        specified_by_url="/docs/api.md#amounts-of-money",
+        serialize=str,
+        parse_value=_parse_decimal,
+    ),
     Position: strawberry.scalar(
         name="Position",
         description="A position in the log, counted from 1 without gaps. It is a string because it may exceed 32 bits.",
@@ -101,4 +124,24 @@ SCALARS: dict[object, ScalarDefinition] = {
 }
 
 # The hint for each scalar, by name.
-SCALAR_HINTS: dict[str, Hint] = {"Date": DateHint(), "Instant": InstantHint(), "Position": PositionHint()}
+SCALAR_HINTS: dict[str, Hint] = {
+    "Date": DateHint(),
+    "Instant": InstantHint(),
+    "Position": PositionHint(),
+    "Decimal": DecimalHint(),
+}
+
+
+@strawberry.type(description="An amount of money.")
+class Money:
+    amount: DecimalText = strawberry.field(description="The amount with two decimals: 1015.62.")
+    currency: str = strawberry.field(description="The currency by ISO 4217: BOB.")
+
+
+def money_to_graphql(amount: money.Money) -> Money:
+    return Money(amount=DecimalText(f"{amount.amount:.2f}"), currency=amount.currency)
+
+
+def decimal_text(value: Decimal, digits: int) -> DecimalText:
+    """A value with so many decimals."""
+    return DecimalText(f"{value:.{digits}f}")
