@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Meta
 
+from domain.identifiers.infractions import INFRACTION_NAME, PLATE
 from domain.identifiers.parties import DEPENDANT_NAME, OPAQUE, ORGANISATION, PARTY, REPRESENTATION_NAME
 from domain.identifiers.places import (
     AGENDA_NAME,
@@ -14,6 +15,7 @@ from domain.identifiers.places import (
     SERVICE_CODE,
     TURN_NAME,
 )
+from domain.identifiers.taxes import AMENDMENT_NAME, OBLIGATION_NAME, TAXABLE_OBJECT_CODE
 from domain.identifiers.text import SLUG, fits
 
 _IDS = (
@@ -27,8 +29,11 @@ _IDS = (
     LINE_NAME,
     TURN_NAME,
     DELIVERY_NAME,
+    OBLIGATION_NAME,
+    AMENDMENT_NAME,
+    INFRACTION_NAME,
 )
-_CODES = (SLUG, HOSPITAL_CODE, SERVICE_CODE)
+_CODES = (SLUG, HOSPITAL_CODE, SERVICE_CODE, TAXABLE_OBJECT_CODE, PLATE)
 
 
 def is_id_or_code(form: Meta) -> bool:
@@ -42,8 +47,9 @@ def is_id(form: Meta) -> bool:
 
 
 Kind = Literal[
-    "person", "organisation", "dependant", "representation", "agenda", "appointment", "line", "turn", "delivery"
-]
+    "person", "organisation", "dependant", "representation", "agenda", "appointment", "line", "turn", "delivery",
+    "obligation", "infraction",
+]  # fmt: skip
 _KINDS: dict[Kind, Meta] = {
     "person": OPAQUE,
     "organisation": ORGANISATION,
@@ -54,6 +60,8 @@ _KINDS: dict[Kind, Meta] = {
     "line": LINE_NAME,
     "turn": TURN_NAME,
     "delivery": DELIVERY_NAME,
+    "obligation": OBLIGATION_NAME,
+    "infraction": INFRACTION_NAME,
 }
 
 
