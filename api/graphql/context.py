@@ -133,6 +133,7 @@ class Context:
         self.freshness: dict[str, Freshness] = {}  # of the read models used so far, for the answer's extensions
         self._streams_read = 0
         self._loads: DataLoader[StreamName, Any] | None = None
+        self._positions: DataLoader[tuple[StreamName, int], int | None] | None = None
         self.links: DataLoader[Any, Any] | None = None  # objects that other objects link to, see api/graphql/links.py
         self._shown_at: int | None = None  # the position of this command: its payload shows streams as they were then
         self.looks_anew = False
@@ -190,6 +191,15 @@ class Context:
         state: F = (await self.states([stream]))[stream]
         return state
 
+    async def states_at(self, streams: Sequence[StreamName], position: int | None) -> dict[str, Any]:
+        """The states of these streams at a position of the log; None for now. Raises like `states`."""
+        if position is None:
+            return await self.states(streams)
+        self._count(len(streams))
+        async with self.available():
+            loaded = await self.services.core.log.load(streams, until=position)
+        return {name: one.state for name, one in loaded.items()}
+
     async def states(self, streams: Sequence[StreamName]) -> dict[str, Any]:
         """The states of these streams at one moment, in one statement with others that are asked for at the same time.
 
@@ -204,13 +214,28 @@ class Context:
 
     async def _load(self, streams: Sequence[StreamName]) -> list[Any]:
         wanted = dict.fromkeys(streams)
-        self._streams_read += len(wanted)
-        if self._streams_read > STREAMS_PER_REQUEST_MAX:
-            raise as_graphql_error(QueryTooLarge(limit=STREAMS_PER_REQUEST_MAX), self.language)
+        self._count(len(wanted))
         known = [stream for stream in wanted if _can_be_stored(stream)]
         loaded = await self.services.core.log.load(known, until=self._shown_at)
         found = {stream: loaded[stream].state if stream in loaded else fold(stream, ()) for stream in wanted}
         return [found[stream] for stream in streams]
+
+    def _count(self, streams: int) -> None:
+        """Count streams that are read. Raises a GraphQLError if there are too many."""
+        self._streams_read += streams
+        if self._streams_read > STREAMS_PER_REQUEST_MAX:
+            raise as_graphql_error(QueryTooLarge(limit=STREAMS_PER_REQUEST_MAX), self.language)
+
+    async def position_of(self, stream: StreamName, version: int) -> Position | None:
+        """The position of an event in the log, in one statement with others that are asked for at the same time.
+
+        Raises like `state`.
+        """
+        if self._positions is None:
+            self._positions = DataLoader(load_fn=self.services.core.log.positions)
+        async with self.available():
+            found = await self._positions.load((stream, version))
+        return None if found is None else Position(found)
 
     async def perform(
         self,

@@ -195,6 +195,11 @@ class Log:
         parameters = (max(prefix, after), end, first)
         return [row[0] for row in await self._rows(self._statements.names, parameters)]
 
+    async def positions(self, events: Sequence[tuple[StreamName, int]]) -> list[int | None]:
+        """The positions of events by stream and version, in this order; None if there is none. Raises Unavailable."""
+        names, versions = [name for name, _ in events], [version for _, version in events]
+        return [row[0] for row in await self._rows(self._statements.positions, (names, versions))]
+
     async def written(self, key: Key, position: int) -> bool:
         """Whether the event at this position was written by the command with this key. Raises Unavailable."""
         return bool(await self._rows(self._statements.written, (position, key.name)))

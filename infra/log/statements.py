@@ -24,6 +24,10 @@ NAMES = """
 SELECT originator_id FROM {} WHERE originator_id > %s AND originator_id < %s AND originator_version = 1
 ORDER BY originator_id LIMIT %s
 """
+POSITIONS = """
+SELECT e.notification_id FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS s (name, version, number)
+LEFT JOIN {} AS e ON e.originator_id = s.name AND e.originator_version = s.version ORDER BY s.number
+"""
 
 
 class Statements:
@@ -48,6 +52,7 @@ class Statements:
         self.history = on_events(ENTRY + "WHERE originator_id = %s ORDER BY originator_version")
         self.head = on_events("SELECT coalesce(max(notification_id), 0) FROM {}")
         self.names = on_events(NAMES)
+        self.positions = on_events(POSITIONS)
         self.written = on_events("SELECT 1 FROM {} WHERE notification_id = %s::bigint AND command_id = %s::text")
         self.keys = sql.SQL("SELECT subject, wrapped_key FROM {} WHERE subject = ANY(%s)").format(keys).as_bytes()
 
