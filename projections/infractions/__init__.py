@@ -1,0 +1,5 @@
+"""Read models of infractions."""
+
+from projections.infractions.infractions import INFRACTIONS
+
+PROJECTIONS = (INFRACTIONS,)
