@@ -12,7 +12,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -216,9 +216,19 @@ def _lags(conninfo: str, schema: str, seconds: float) -> Waits:
 
 
 def _ask(url: str, per_s: float, seconds: float) -> Waits:
-    """Query free slots of specialties at a fixed rate; latency counts from when each query was due."""
+    """Query free slots of specialties at a fixed rate."""
     first = datetime.now(UTC).date() + timedelta(days=2)
     last = first + timedelta(days=DAYS - 1)
+
+    def ask(client: Client, dice: random.Random) -> None:
+        found = client.query(AVAILABILITY_QUERY % (f"s-{dice.randrange(SPECIALTIES)}", first, last))
+        assert len(found["availability"]["days"]) == DAYS
+
+    return ask_at(url, ask, per_s, seconds)
+
+
+def ask_at(url: str, ask: Callable[[Client, random.Random], None], per_s: float, seconds: float) -> Waits:
+    """Query at a fixed rate, after a second of warm-up; latency counts from when each query was due."""
     begun = time.perf_counter() + WARMUP_S
     numbers = itertools.count()
     lock = threading.Lock()
@@ -234,8 +244,7 @@ def _ask(url: str, per_s: float, seconds: float) -> Waits:
                 client.close()
                 return waits
             time.sleep(max(due - time.perf_counter(), 0))
-            found = client.query(AVAILABILITY_QUERY % (f"s-{dice.randrange(SPECIALTIES)}", first, last))
-            assert len(found["availability"]["days"]) == DAYS
+            ask(client, dice)
             if due >= begun:
                 waits.append(time.perf_counter() - due)
 

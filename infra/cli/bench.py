@@ -290,3 +290,34 @@ def race(
     write_result(result, show, json=json)
     if not result.accepted:
         sys.exit(1)
+
+
+@app.command
+def debts(
+    *,
+    taxpayers: Annotated[int, Parameter(validator=Number(gte=1, lte=500_000))] = 20_000,
+    years: Annotated[int, Parameter(validator=Number(gte=1, lte=10))] = 5,
+    seconds: Seconds = 10,
+    queries: PerSecond = 200,
+    json: Json = False,
+) -> None:
+    """Measure the calculation of tax debts and the latency of a taxpayer's debts, see docs/benchmarks.md.
+
+    Parameters
+    ----------
+    taxpayers:
+        The number of taxpayers; each has two objects.
+    years:
+        The fiscal years with a tax for each object.
+    seconds:
+        Duration of the queries.
+    queries:
+        Queries per second.
+    """
+    from bench.core import keep
+    from bench.debts import run, show
+
+    with plain_errors():
+        result = run(taxpayers=taxpayers, years=years, seconds=seconds, queries_per_s=queries, console=console)
+    keep(result, "debts", result.measured_at)
+    write_result(result, show, json=json)
