@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from projections.engine.figures import Figures
     from projections.engine.projection import Projection
 
-CONTEXTS = ("people", "appointments", "queues", "webhooks")
+CONTEXTS = ("people", "appointments", "queues", "webhooks", "obligations", "infractions")
 BETWEEN_CONTEXTS = ("arrivals", "service_points")  # modules that know several contexts, in the domain and in the API
 
 T = TypeVar("T")

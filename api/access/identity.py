@@ -32,6 +32,7 @@ Role = Literal[
     "citizen",
     "hospital_clerk",
     "counter_clerk",
+    "transport_guard",
     "cashier",
     "finance_officer",
     "finance_supervisor",

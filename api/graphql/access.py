@@ -60,6 +60,7 @@ EVERYBODY: Rule = dict.fromkeys(ROLES, ALL)
 READERS_OF_ALL: Rule = {"auditor": ALL, "developer": ALL}
 DOERS_OF_ALL: Rule = {"developer": ALL}
 CLERKS: Rule = {"hospital_clerk": ALL, "counter_clerk": ALL}
+FINANCE: Rule = {"finance_officer": ALL, "finance_supervisor": ALL}
 
 
 async def granted(rule: Rule, context: Context, arguments: Arguments) -> Grant | None:

@@ -51,7 +51,7 @@ class Given(msgspec.Struct, frozen=True):
 class Takes:
     """The input of a mutation: its description, and the description of each field that the client gives."""
 
-    def __init__(self, description: str, **fields: str | Given) -> None:
+    def __init__(self, description: str, /, **fields: str | Given) -> None:
         self.description = description
         self.fields = {name: Given(one) if isinstance(one, str) else one for name, one in fields.items()}
 

@@ -18,6 +18,7 @@ from api.graphql.access import granted
 from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.fields import NODE_QUERIES, Info, Node, RootField
 from domain.errors import Rejected
+from domain.identifiers import kind_of_id
 
 
 class Target(NamedTuple):
@@ -52,6 +53,17 @@ def link(kind: str, description: str, key: str) -> Any:
         return None if found is None else await find(info, kind, found)
 
     return strawberry.field(resolver=linked, description=description, graphql_type=LinkedType(kind) | None)
+
+
+def link_by_id(description: str, key: str) -> Any:
+    """A field that is an object of the kind that its id names: a person or an organisation, say."""
+
+    async def linked(root: Any, info: Info) -> Node | None:
+        found = getattr(root, key)
+        kind = None if found is None else kind_of_id(found)
+        return None if kind is None else await find(info, kind, found)
+
+    return strawberry.field(resolver=linked, description=description)
 
 
 def links(kind: str, description: str, keys: str) -> Any:

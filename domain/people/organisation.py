@@ -1,4 +1,4 @@
-"""An organisation, which an officer registers and corrects; and its tax number (NIT), which one has at a time.
+"""Organisations: registered by clerks or officers, corrected by officers. A NIT belongs to one organisation at a time.
 
 Sole traders are not organisations: they are persons, and their NIT begins with their identity number. So the NIT is a
 personal field here: if one is registered by mistake, the log does not have it in plain text.

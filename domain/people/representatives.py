@@ -180,7 +180,7 @@ class ConfirmedOtherwise(
 
 class RequestedByYourself(
     Rejected,
-    es="El pedido se hizo con su misma cuenta: debe confirmarlo otra persona.",
+    es="La solicitud se hizo con su misma cuenta: debe confirmarla otra persona.",
     en="The request was made with this same login: somebody else must confirm it.",
 ): ...
 

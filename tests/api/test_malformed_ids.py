@@ -31,32 +31,40 @@ ROOTS = [
 ]
 # Strings that are neither ids nor codes. An argument or a field of an input with another name is held to the rule.
 TEXTS = {
-    "address", "after", "before", "country", "district", "email", "familyNames", "givenNames", "idempotencyKey",
-    "identity", "name", "nit", "phone", "search", "url",
+    "address", "after", "before", "cadastralCode", "country", "deed", "description", "district", "document",
+    "email", "evidence", "familyNames", "givenNames", "idempotencyKey", "identity", "name", "nit", "norm", "number",
+    "phone", "place", "reason", "reference", "resolution", "search", "statement", "url",
 }  # fmt: skip
 WITHOUT_REGISTRATION = ("availability", "specialty", "practitioner")
 PERSON, OTHER = "a" * 26, "b" * 26
 ORGANISATION = f"org-{OTHER}"
 AGENDA, LINE = "la-merced/2027-01-15/p-0012", "sopocachi/cadastre/2027-01-15"
-# Well-formed ids and codes that nothing has, by the name of their argument or, for `id`, of the root field.
+# Well-formed ids and codes that nothing has, by the name of their argument or, for `id` and `code`, of the root field.
 RIGHT = {
     "agenda": AGENDA,
+    "amendment": PERSON,
     "appointment": f"{AGENDA}/{PERSON}",
     "delivery": "sms-gateway/1607",
     "dependant": f"{PERSON}/{OTHER}",
+    "infraction": f"1234abc/{PERSON}",
     "line": LINE,
+    "plate": "1234 ABC",
     "node": "hospital:la-merced",
     "organisation": ORGANISATION,
     "representation": f"{ORGANISATION}/{PERSON}",
+    "obligation": "vehicle-1234abc/year-2026",
+    **dict.fromkeys(("object", "taxableObject"), "vehicle-1234abc"),
     "to": LINE.replace("cadastre", "taxes"),
     "turn": f"{LINE}/{PERSON}",
     "webhook": "sms-gateway",
-    **dict.fromkeys(("guardian", "patient", "person", "representative"), PERSON),
+    **dict.fromkeys(("guardian", "owner", "patient", "person", "representative", "taxpayer"), PERSON),
 }
 SAMPLES = {
     "identity": "4820193",
     "name": "Ana",
     "nit": "1023467024",
+    "number": "1234",
+    "cadastralCode": "032-0123-0004",
     "givenNames": "Ana",
     "familyNames": "Mamani",
     "url": "https://example.org/hook",
@@ -66,6 +74,7 @@ SCALARS = {
     "Float": 1.0,
     "Boolean": True,
     "Position": "1",
+    "Decimal": "10.00",
     "Date": "2027-01-15",
     "Instant": "2027-01-15T12:00:00Z",
 }
@@ -91,7 +100,7 @@ class Place(NamedTuple):
 def right(name: str, field: str) -> str:
     if name == "dependant" and field != "dependant":
         return OTHER
-    return RIGHT.get(field if name == "id" else name, "la-merced")
+    return RIGHT.get(field if name in ("id", "code") else name, "la-merced")
 
 
 def places() -> Iterator[Place]:

@@ -1,5 +1,6 @@
 """Everything by its id alone, as the fields of its kind have it."""
 
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from api.graphql.schema import schema
 from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
+from domain.money import Money
+from domain.obligations.obligation import AssessTax
+from domain.obligations.taxable_object import RegisterTaxableObject
 from domain.people.dependants import DeclareDependant
 from domain.people.representatives import RequestRepresentation
 from domain.queues.opening import CloseLine
@@ -20,6 +24,7 @@ from tests.api.test_appointments import BOOK, CANCEL, registered, wish
 from tests.api.test_people import ERASE
 from tests.city import (
     AGENDA,
+    FIRST_SLOT,
     booking,
     hospital,
     key,
@@ -31,6 +36,7 @@ from tests.city import (
     service_point,
     take,
 )
+from tests.infractions import INFRACTION, catalogue, issue
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +55,10 @@ NODE = f"""query($id: ID!) {{ node(id: $id) {{ __typename id
   ... on ServicePoint {{ code name }}
   ... on Line {{ service waiting }}
   ... on Turn {{ number line {{ service }} }}
+  ... on TaxableObject {{ code plate: number }}
+  ... on Obligation {{ year object {{ number }} }}
+  ... on InfractionCode {{ code meaning {{ dayFines }} }}
+  ... on Infraction {{ guard public {{ plate state }} }}
   ... on Webhook {{ code url }}
   ... on Delivery {{ kind attempts webhook {{ name }} }} }} }}"""
 HOSPITAL = "query($code: String!) { hospital(code: $code) { id code name } }"
@@ -58,9 +68,12 @@ LINE, CLOSED_LINE = open_line().line, open_line(service="taxes").line
 UNKNOWN = [opaque("nobody"), "la-merced/2027-01-05/p-99", "la-merced/9999-99-99/p-01", f"{AGENDA}/{opaque('none')}"]
 UNKNOWN += [f"la-merced/2027-01-05/p-99/{opaque('none')}", f"{opaque('nobody')}/{opaque('none')}", LINE, "sms/1"]
 UNKNOWN += [f"org-{opaque('none')}", f"org-{opaque('none')}/{opaque('nobody')}"]
+UNKNOWN += ["taxable-object:vehicle-1abc", "vehicle-1234abc/year-2020"]
+UNKNOWN += [f"1234abc/{opaque('none')}", "infraction-code:t-99"]
 UNKNOWN += [f"{LINE}/{opaque('none')}", "hospital:nowhere", "service-point:nowhere", "webhook:nowhere"]
 FOREIGN = ["", " ", "/", "//", "La-Merced", "la-merced/", "la-merced/2027-01-05", f"{AGENDA}/", f"{AGENDA}/1", "*"]
 FOREIGN += ["agenda/" + AGENDA, f"{AGENDA}/{'a' * 26}/b", "Agenda:1", "QWdlbmRhOjE=", "../" * 9, "'; DROP TABLE events"]
+FOREIGN += ["1234abc/", f"1234ABC/{'a' * 26}", f"12abc/{'a' * 26}", f"12345abc/{'a' * 26}", f"1234abc/{'a' * 25}"]
 FOREIGN += [
     "la-merced",
     ":",
@@ -112,9 +125,17 @@ async def everything(core: Core) -> dict[str, dict[str, Any]]:
         person("Ana", core), person("Eva", core, ci="5000001"), booked, build(DeclareDependant, **care),
         illimani, build(RequestRepresentation, **asked),
         service_point(), open_line(), open_line(service="taxes"), turn, build(RegisterWebhook, **webhook),
+        build(
+            RegisterTaxableObject, kind="VEHICLE", number="1234-ABC", owner=opaque("Ana"), since=date(2020, 1, 1)
+        ),
+        build(
+            AssessTax, object="vehicle-1234abc", year=2020, due=date(2021, 12, 31), norm="RM 5",
+            amount=Money(centavos=100),
+        ),
         build(RegisterSpecialty, specialty="pediatrics", name="Pediatría"),
         build(RegisterPractitioner, practitioner="p-02", name="Dra. Eva"),
         build(RegisterRoom, room="dental-1", hospital="la-merced", name="Dental"),
+        *catalogue(), issue(occurred_at=FIRST_SLOT - timedelta(days=2)),
     ]):  # fmt: skip
         await core.committer.submit(command, key(str(number)))
     closed = await core.committer.submit(build(CloseLine, line=CLOSED_LINE), key("close"))
@@ -146,6 +167,14 @@ async def everything(core: Core) -> dict[str, dict[str, Any]]:
         }),
         "line": ("Line", LINE, {"service": "cadastre", "waiting": 1}),
         "turn": ("Turn", turn.turn, {"number": "A-001", "line": {"service": "cadastre"}}),
+        "taxable-object": ("TaxableObject", "taxable-object:vehicle-1234abc", {
+            "code": "vehicle-1234abc", "plate": "1234ABC",
+        }),
+        "obligation": ("Obligation", "vehicle-1234abc/year-2020", {"year": 2020, "object": {"number": "1234ABC"}}),
+        "infraction-code": ("InfractionCode", "infraction-code:t-12", {"code": "t-12", "meaning": {"dayFines": 3}}),
+        "infraction": ("Infraction", INFRACTION, {
+            "guard": "g-451", "public": {"plate": "1234ABC", "state": "ISSUED"},
+        }),
         "webhook": ("Webhook", "webhook:sms", {"code": "sms", "url": "https://sms.example.org"}),
         "delivery": ("Delivery", f"sms/{closed.position}", {
             "kind": "LINE_CLOSED", "attempts": 0, "webhook": {"name": "SMS"},

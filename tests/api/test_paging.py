@@ -2,7 +2,7 @@
 
 from bisect import insort
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +18,9 @@ from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
 from domain.identifiers import organisation_id
+from domain.money import Money
+from domain.obligations.obligation import AssessTax
+from domain.obligations.taxable_object import RegisterTaxableObject
 from domain.people.dependants import DeclareDependant
 from domain.people.representatives import ConfirmRepresentation, RequestRepresentation
 from domain.queues.opening import CloseLine
@@ -46,6 +49,7 @@ from tests.city import (
     turn_of,
 )
 from tests.examples import examples
+from tests.infractions import catalogue, issue
 
 Add = Callable[[Core, int], Awaitable[None]]
 LINE = "sopocachi/cadastre/2027-01-04"
@@ -202,6 +206,34 @@ async def a_representative(core: Core, number: int) -> None:
 
 
 ILLIMANI = organisation_id(opaque("Illimani"))
+
+
+async def an_object_of_ana(core: Core, number: int) -> None:
+    wanted = build(
+        RegisterTaxableObject, kind="PROPERTY", number=str(number + 1), owner=opaque("Ana"), since=date(2020, 1, 1)
+    )
+    await submit(core, wanted)
+
+
+async def a_house(core: Core, _: int) -> None:
+    await ana(core, 0)
+    await an_object_of_ana(core, 0)
+
+
+async def a_tax(core: Core, number: int) -> None:
+    due, amount = date(2026, 12, 31), Money(centavos=100)
+    await submit(core, build(AssessTax, object="property-1", year=2020 + number, due=due, norm="x", amount=amount))
+
+
+async def the_catalogue(core: Core, _: int) -> None:
+    await submit(core, *catalogue())
+
+
+async def an_infraction(core: Core, number: int) -> None:
+    at = datetime(2027, 1, 4, 8 + number % 3, tzinfo=UTC)
+    await submit(core, issue(infraction=f"1234abc/{opaque(str(number))}", occurred_at=at, evidence=str(number)))
+
+
 LISTS = {
     "hospitals": List("hospitals", "code", no_items, a_hospital),
     "specialties": List("specialties", "code name", no_items, a_specialty),
@@ -236,6 +268,16 @@ LISTS = {
     "representatives": List(f'representatives(organisation: "{ILLIMANI}")', "id", illimani, a_representative),
     "organisation.representatives": List(
         "representatives", "id", illimani, a_representative, within=f'organisation(id: "{ILLIMANI}")'
+    ),
+    "taxableObjects": List(f'taxableObjects(owner: "{opaque("Ana")}")', "code", ana, an_object_of_ana),
+    "taxableobject.obligations": List(
+        "obligations", "year", a_house, a_tax, within='taxableObject(code: "property-1")'
+    ),
+    "obligations": List(f'obligations(taxpayer: "{opaque("Ana")}")', "id", a_house, a_tax),
+    "infractionsOf": List('infractionsOf(plate: "1234 ABC")', "number", the_catalogue, an_infraction),
+    "infractions": List("infractions(state: ISSUED)", "public { number }", the_catalogue, an_infraction),
+    "infractions of a district": List(
+        'infractions(state: ISSUED, district: "centro")', "public { number }", the_catalogue, an_infraction
     ),
     "agenda.slots": List("slots", "number", one_agenda, no_items, within=f'agenda(id: "{AGENDA}")'),
     "agenda.slots FREE": List("slots(state: FREE)", "number", one_agenda, no_items, within=f'agenda(id: "{AGENDA}")'),

@@ -45,6 +45,7 @@ SCALARS = {
     "String": literals(mostly(WORDS, st.text())),
     "Int": numbers(mostly(st.integers(1, 100), st.integers(-(2**40), 2**40))),
     "Date": literals(mostly(st.just("@day@"), st.dates().map(str), st.text(max_size=12))),
+    "Decimal": literals(mostly(st.decimals(0, 10**6, places=2).map(str), st.decimals().map(str), st.text(max_size=12))),
     "Instant": literals(mostly(st.just("@day@T08:30:00-04:00"), INSTANTS, st.text(max_size=30))),
     "Position": literals(mostly(st.integers(0, 9).map(str), st.integers().map(str))),
 }

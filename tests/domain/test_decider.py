@@ -38,6 +38,22 @@ from domain.decider import (
 from domain.decision import DECISIONS, decide
 from domain.errors import OrganisationUnknown, PersonUnknown, Rejected
 from domain.identifiers import PARTY
+from domain.infractions.catalogue import PublishInfractionCode
+from domain.infractions.contesting import ContestInfraction, ResolveContest
+from domain.infractions.issuing import IssueInfraction
+from domain.infractions.places import PublishInfractionPaymentPlaces
+from domain.infractions.settling import ReverseInfractionSettlement, SendToCollection, SettleInfraction
+from domain.infractions.terms import PublishInfractionTerms
+from domain.infractions.wage import PublishMinimumWage
+from domain.obligations.amending import ApproveAmendment, ProposeAmendment, RejectAmendment
+from domain.obligations.amnesty import DeclareAmnesty
+from domain.obligations.holidays import PublishHolidays
+from domain.obligations.interest import PublishInterestRates
+from domain.obligations.obligation import AssessTax, ReverseSettlement, SettleObligation
+from domain.obligations.scale import PublishScale
+from domain.obligations.tax_year import ExtendPaymentTerm, PublishDiscountWindows
+from domain.obligations.taxable_object import RegisterTaxableObject, TransferOwnership
+from domain.obligations.ufv import PublishUfv
 from domain.people import CorrectPerson, ErasePerson, PersonRegistered, RegisterPerson, RegisterPersonWithoutDocument
 from domain.people.dependants import ConfirmDependant, DeclareDependant, EndDependency
 from domain.people.organisation import CorrectOrganisation, RegisterOrganisation
@@ -54,6 +70,8 @@ from domain.service_points import RegisterServicePoint
 from domain.webhooks.delivery import RecordAttempt, ResendDelivery
 from domain.webhooks.registration import RegisterWebhook, RemoveWebhook
 from infra.log.submission import Overloaded
+from tests.debts import HOUSE, OBLIGATION
+from tests.infractions import INFRACTION
 from tests.office import AGENDA, ANA, ILLIMANI, LA_MERCED, LUIS, NOW, appointment, at, opaque, published, states_read
 from tests.waiting import LINE, OTHER, turn
 
@@ -77,6 +95,65 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
         "hospital": "la-merced",
     },
     RegisterRoom: {"room": "dental-1", "hospital": "la-merced", "name": "Consultorio dental 1"},
+    PublishUfv: {"day": date(2021, 4, 24), "value": 236_520},
+    PublishInterestRates: {
+        "norm": "Ley 812",
+        "effective_from": date(2016, 7, 1),
+        "rates": [{"hundredths": 400, "until_year": 4}, {"hundredths": 600}],
+    },
+    PublishDiscountWindows: {
+        "tax": "IPBI",
+        "year": 2020,
+        "norm": "LM 22",
+        "windows": [{"first": date(2021, 7, 1), "last": date(2021, 8, 31), "hundredths": 1_000}],
+    },
+    ExtendPaymentTerm: {"tax": "IPBI", "year": 2020, "norm": "DM 8", "until": date(2021, 12, 31)},
+    DeclareAmnesty: {
+        "tax": "IPBI",
+        "norm": "LAM 460",
+        "first_year": 2012,
+        "last_year": 2019,
+        "windows": [{"first": date(2021, 8, 11), "last": date(2021, 9, 24), "hundredths": 1_000}],
+    },
+    PublishScale: {
+        "tax": "IPBI",
+        "from_year": 2015,
+        "norm": "Ley 843",
+        "steps": [{"above_centavos": 0, "excess_centavos": 0, "fixed_centavos": 0, "hundredths": 35}],
+    },
+    PublishHolidays: {"year": 2021, "norm": "DS 2750", "days": [date(2021, 1, 22)]},
+    RegisterTaxableObject: {
+        "kind": "PROPERTY",
+        "number": "214775",
+        "owner": ANA,
+        "since": date(2015, 3, 1),
+        "cadastral_code": "032-0123-0004-0000",
+    },
+    TransferOwnership: {"object": HOUSE, "owner": LUIS, "since": date(2020, 6, 1), "deed": "Testimonio 14"},
+    AssessTax: {
+        "object": HOUSE,
+        "year": 2019,
+        "due": date(2019, 12, 31),
+        "norm": "RM 5/2020",
+        "amount": {"centavos": 500_000},
+    },
+    SettleObligation: {
+        "obligation": OBLIGATION,
+        "amount": {"centavos": 500_000},
+        "paid_on": date(2019, 12, 31),
+        "reference": "R-1",
+    },
+    ReverseSettlement: {"obligation": OBLIGATION, "reference": "R-1", "reason": "cheque sin fondos"},
+    ProposeAmendment: {
+        "obligation": OBLIGATION,
+        "amendment": opaque("amendment"),
+        "amount": {"centavos": 400_000},
+        "norm": "ARIT 77",
+        "reason": "fallo",
+        "proposed_by": opaque("eva"),
+    },
+    ApproveAmendment: {"obligation": OBLIGATION, "amendment": opaque("amendment"), "approved_by": opaque("luz")},
+    RejectAmendment: {"obligation": OBLIGATION, "amendment": opaque("amendment"), "rejected_by": opaque("luz")},
     PublishAgenda: {
         "hospital": "la-merced",
         "specialty": "pediatrics",
@@ -170,6 +247,56 @@ RIGHT: dict[type[Command], dict[str, Any]] = {
     RemoveWebhook: {"webhook": "sms"},
     RecordAttempt: {"delivery": "sms/17", "attempt": 1, "status": 200},
     ResendDelivery: {"delivery": "sms/17"},
+    PublishMinimumWage: {
+        "effective_from": date(2026, 1, 1),
+        "amount": 275_000,
+        "norm": "DS 5500",
+    },
+    PublishInfractionCode: {
+        "code": "t-12",
+        "effective_from": date(2026, 1, 1),
+        "description": "Estacionar en la acera",
+        "norm": "LM 015/2012",
+        "day_fines": 3,
+    },
+    PublishInfractionTerms: {
+        "effective_from": date(2026, 1, 1),
+        "norm": "Reglamento 428/2018",
+        "day_fine_hundredths": 500,
+        "discounts": [{"within_days": 5, "hundredths": 2_000}],
+        "term_days": 30,
+        "penalty_hundredths": 1_000,
+        "contest_days": 15,
+    },
+    PublishInfractionPaymentPlaces: {"places": [{"name": "Banco Unión", "address": "Calle Loayza 1"}]},
+    IssueInfraction: {
+        "infraction": INFRACTION,
+        "plate": "1234ABC",
+        "code": "t-12",
+        "place": "Av. 16 de Julio 1490",
+        "district": "Centro",
+        "occurred_at": at("08:00"),
+        "guard": "g-451",
+        "evidence": "photos/2027/17",
+        "issued_by": opaque("guard"),
+        "notified_on": date(2027, 1, 15),
+    },
+    ContestInfraction: {"infraction": INFRACTION, "statement": "Memorial 7"},
+    ResolveContest: {
+        "infraction": INFRACTION,
+        "outcome": "UPHELD",
+        "resolution": "RA 9/2027",
+        "norm": "LM 015/2012",
+        "resolved_by": opaque("officer"),
+    },
+    SettleInfraction: {
+        "infraction": INFRACTION,
+        "amount": 100,
+        "paid_on": date(2027, 1, 15),
+        "reference": "R-1",
+    },
+    ReverseInfractionSettlement: {"infraction": INFRACTION, "reference": "R-1", "reason": "Cheque"},
+    SendToCollection: {"infraction": INFRACTION, "document": "OC 3/2027"},
 }
 
 SLUGS = [
@@ -209,7 +336,11 @@ def test_every_command_has_an_example_here() -> None:
     assert RIGHT.keys() == DECISIONS.keys()
 
 
-LOOKED_UP = {"RegisterWebhook.kinds[]"}  # the decision takes only those of a list
+# The decision takes only those of a list, and only bolivianos.
+LOOKED_UP = {"RegisterWebhook.kinds[]"} | {
+    f"{name}.currency"
+    for name in ("AssessTax.amount", "AssessTax.base", "SettleObligation.amount", "ProposeAmendment.amount")
+}
 
 
 def unlimited(kind: inspect.Type, path: str) -> Iterator[str]:
@@ -395,6 +526,10 @@ def test_an_invalid_value_is_refused_with_its_field_and_a_hint(
         (BookAppointment, "slot", 5_000, 5_001, {"hint": "number", "bound": "<= 5000"}),
         (HoldSlot, "hold_s", 1, 0, {"hint": "number", "bound": ">= 1"}),
         (HoldSlot, "hold_s", 3_600, 3_601, {"hint": "number", "bound": "<= 3600"}),
+        (PublishMinimumWage, "amount", 1, 0, {"hint": "number", "bound": ">= 1"}),
+        (PublishInfractionCode, "amount", 1, -1, {"hint": "number", "bound": ">= 1"}),
+        (PublishInfractionCode, "description", "x" * 300, "x" * 301, {"hint": "length", "bound": "<= 300"}),
+        (SettleInfraction, "amount", 10**15, 10**15 + 1, {"hint": "number", "bound": f"<= {10**15}"}),
         (HoldSlot, "hold_s", 3_600, 10**30, {"hint": "number", "bound": "<= 3600"}),
     ],
 )
@@ -632,6 +767,8 @@ def test_a_command_declares_its_required_parties() -> None:
         HoldSlot: {"patient": people.stream(RIGHT[HoldSlot]["patient"])},
         BookAppointment: {"patient": people.stream(RIGHT[BookAppointment]["patient"])},
         TakeTurn: {"person": people.stream(RIGHT[TakeTurn]["person"])},
+        RegisterTaxableObject: {"owner": people.stream(ANA)},
+        TransferOwnership: {"owner": people.stream(LUIS)},
         TakeTurnByAge: {"person": people.stream(RIGHT[TakeTurnByAge]["person"])},
         RequestRepresentation: {"organisation": f"organisation/{ILLIMANI}"},
     }

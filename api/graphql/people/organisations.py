@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import strawberry
 
 from api.access.grant import Grant
-from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Rule
+from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, FINANCE, READERS_OF_ALL, Rule
 from api.graphql.context import Context
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, query
 from api.graphql.links import permit
@@ -49,7 +49,7 @@ async def _organisation_by_id(info: Info, id: str) -> Organisation | None:
     return _organisation(await info.context.state(organisations.stream(id)))
 
 
-READERS: Rule = {"citizen": ALL, **CLERKS, "procedures_officer": ALL, **READERS_OF_ALL}
+READERS: Rule = {"citizen": ALL, **CLERKS, **FINANCE, "procedures_officer": ALL, **READERS_OF_ALL}
 
 
 @node_query("organisation", "An organisation by id; null if there is none.", who=READERS)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar, cast
 import strawberry
 
 from api.access.grant import Grant
-from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, READERS_OF_ALL, Arguments, Scope, only
+from api.graphql.access import ALL, CLERKS, DOERS_OF_ALL, FINANCE, READERS_OF_ALL, Arguments, Scope, only
 from api.graphql.commands import Done, Given, Gives, Takes, command, words_of
 from api.graphql.context import Context
 from api.graphql.fields import Info, Input, KeyedInput, Node, Payload, mutation, node_query, query
@@ -106,7 +106,7 @@ async def _person_by_id(info: Info, id: str) -> Person | None:
 @node_query(
     "person",
     "A person by id; null if there is none.",
-    who={"citizen": own_people("id"), **CLERKS, **READERS_OF_ALL},
+    who={"citizen": own_people("id"), **CLERKS, **FINANCE, **READERS_OF_ALL},
 )
 async def person(
     info: Info, id: Annotated[strawberry.ID, OPAQUE, strawberry.argument(description="The person's opaque id.")]

@@ -19,6 +19,7 @@ DESCRIPTIONS: dict[Role, str] = {
     "citizen": "A person, who acts for themselves and for their dependants.",
     "hospital_clerk": "A clerk of hospitals.",
     "counter_clerk": "A clerk at the counters of service points.",
+    "transport_guard": "A guard of the municipal transport service, who issues infractions.",
     "cashier": "A cashier.",
     "finance_officer": "An officer of the finance department.",
     "finance_supervisor": "A supervisor of the finance department.",

@@ -27,6 +27,11 @@ LOGINS: dict[Role, Login | None] = {
 OFFICER = Login(subject="o", roles=["procedures_officer"])
 
 
+def house_of(name: str) -> str:
+    """The taxable object of Ana or Luis; the tax of 2020 is assessed for both."""
+    return {"Ana": "property-1", "Luis": "property-2"}[name]
+
+
 def visit(name: str, where: str) -> BookAppointment:
     """Nobody is in two places at once."""
     return booking({"Ana": 1, "Luis": 2}[name] if where == AGENDA else {"Ana": 3, "Luis": 4}[name], name, agenda=where)

@@ -18,7 +18,7 @@ from api.graphql.engine.execution import Asked, Engine
 from api.graphql.fields import NODE_QUERIES
 from api.graphql.schema import FIELDS, schema
 from infra.log.core import Core
-from tests.api.access.actors import CI, LINE, LOGINS, NIT, OFFICES, OTHER_AGENDA, OTHER_LINE, pair, visit
+from tests.api.access.actors import CI, LINE, LOGINS, NIT, OFFICES, OTHER_AGENDA, OTHER_LINE, house_of, pair, visit
 from tests.api.conftest import Client
 from tests.city import AGENDA, opaque, turn_of
 
@@ -26,6 +26,7 @@ RULES = {name: field.who for name, field in FIELDS.items()}
 DOCS = Path(__file__).parents[3] / "docs" / "access.md"
 # What only the person, and who works with them, may know.
 PERSONAL = {"Person", "Patient", "Appointment", "Hold", "Dependant", "Representation", "TurnRecord"}
+PERSONAL |= {"TaxableObject", "Obligation", "Infraction", "InfractionRecord"}
 OWN = {"Query.viewer": {"Dependant", "Representation"}}  # what a query shows to everybody of themselves alone
 
 
@@ -39,6 +40,15 @@ class Place(NamedTuple):
     channel: dict[Role, str]
     line: str
     turn: str
+
+    @property
+    def taxable_object(self) -> str:
+        """A house of the person's."""
+        return house_of("Ana" if self.person == opaque("Ana") else "Luis")
+
+    @property
+    def obligation(self) -> str:
+        return f"{self.taxable_object}/year-2020"
 
     @property
     def service_point(self) -> str:
@@ -87,6 +97,7 @@ def mutation(name: str, wanted: Callable[[Place, Role], dict[str, Any]]) -> Any:
 
 NODES = "nodes { __typename }"
 SLOT = {"start": "2027-01-09T12:00:00Z", "minutes": 20}
+INFRACTION = f"1234abc/{opaque('none')}"
 SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
     "Query.node hospital": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": f"hospital:{at.hospital}"}),
     "Query.node agenda": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.agenda}),
@@ -127,6 +138,90 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
         lambda at: {"h": at.hospital},
     ),
     "Query.viewer": query("viewer", "", "roles", lambda at: {}),
+    "Query.taxableObject": query("taxableObject(code: $c)", "$c: String!", "id", lambda at: {"c": at.taxable_object}),
+    "Query.node taxable-object": query(
+        "node(id: $id)", "$id: ID!", "id", lambda at: {"id": f"taxable-object:{at.taxable_object}"}
+    ),
+    "Query.taxableObjectByNumber": query(
+        "taxableObjectByNumber(kind: PROPERTY, number: $n)", "$n: String!", "id",
+        lambda at: {"n": at.taxable_object.partition("-")[2]},
+    ),
+    "Query.taxableObjectByCadastralCode": query(
+        "taxableObjectByCadastralCode(cadastralCode: $n)", "$n: String!", "id",
+        lambda at: {"n": "0320123" + at.taxable_object.partition("-")[2]},
+    ),
+    "Query.taxableObjects": query(
+        "taxableObjects(owner: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}
+    ),
+    "Query.obligation": query("obligation(id: $id)", "$id: ID!", "id", lambda at: {"id": at.obligation}),
+    "Query.node obligation": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.obligation}),
+    "Query.obligations": query(
+        "obligations(taxpayer: $id, first: 1)", "$id: ID!", NODES, lambda at: {"id": at.person}
+    ),
+    "Query.accountStatement": query(
+        'accountStatement(taxpayer: $id, asOf: "2021-12-01")', "$id: ID!", "asOf", lambda at: {"id": at.person}
+    ),
+    "Query.ufvQuotes": query("ufvQuotes(year: 2021)", "", "day", lambda at: {}),
+    "Query.interestRates": query("interestRates", "", "norm", lambda at: {}),
+    "Query.taxYear": query("taxYear(tax: IPBI, year: 2020)", "", "year", lambda at: {}),
+    "Query.amnesties": query("amnesties(tax: IPBI)", "", "norm", lambda at: {}),
+    "Query.scales": query("scales(tax: IPBI)", "", "norm", lambda at: {}),
+    "Query.holidays": query("holidays(year: 2021)", "", "norm", lambda at: {}),
+    "Mutation.publishUfv": mutation("publishUfv", lambda at, _: {"day": "2021-04-24", "value": "2.36520"}),
+    "Mutation.publishInterestRates": mutation(
+        "publishInterestRates", lambda at, _: {"norm": "x", "effectiveFrom": "2016-07-01", "rates": [{"percent": "4"}]}
+    ),
+    "Mutation.publishDiscountWindows": mutation(
+        "publishDiscountWindows", lambda at, _: {"tax": "IPBI", "year": 2020, "norm": "x", "windows": []}
+    ),
+    "Mutation.extendPaymentTerm": mutation(
+        "extendPaymentTerm", lambda at, _: {"tax": "IPBI", "year": 2020, "norm": "x", "until": "2021-12-31"}
+    ),
+    "Mutation.declareAmnesty": mutation(
+        "declareAmnesty",
+        lambda at, _: {
+            "tax": "IPBI", "norm": "x", "firstYear": 2012, "lastYear": 2019,
+            "windows": [{"first": "2021-08-11", "last": "2021-09-24", "percent": "10"}],
+        },
+    ),
+    "Mutation.publishScale": mutation(
+        "publishScale",
+        lambda at, _: {
+            "tax": "IPBI", "fromYear": 2020, "norm": "x",
+            "steps": [{"above": "0", "excessAbove": "0", "fixed": "0", "percent": "1"}],
+        },
+    ),
+    "Mutation.publishHolidays": mutation("publishHolidays", lambda at, _: {"year": 2021, "norm": "x", "days": []}),
+    "Mutation.registerTaxableObject": mutation(
+        "registerTaxableObject",
+        lambda at, _: {"kind": "VEHICLE", "number": "1234ABC", "owner": at.person, "since": "2020-01-01"},
+    ),
+    "Mutation.transferOwnership": mutation(
+        "transferOwnership",
+        lambda at, _: {"object": at.taxable_object, "owner": at.person, "since": "2024-01-01", "deed": "x"},
+    ),
+    "Mutation.assessTax": mutation(
+        "assessTax",
+        lambda at, _: {
+            "object": at.taxable_object, "year": 2021, "amount": "1", "due": "2022-12-31", "norm": "x",
+        },
+    ),
+    "Mutation.settleObligation": mutation(
+        "settleObligation",
+        lambda at, _: {"obligation": at.obligation, "amount": "1", "paidOn": "2021-12-31", "reference": "R-1"},
+    ),
+    "Mutation.reverseSettlement": mutation(
+        "reverseSettlement", lambda at, _: {"obligation": at.obligation, "reference": "R-1", "reason": "x"}
+    ),
+    "Mutation.proposeAmendment": mutation(
+        "proposeAmendment", lambda at, _: {"obligation": at.obligation, "amount": "1", "norm": "x", "reason": "x"}
+    ),
+    **{
+        f"Mutation.{name}": mutation(
+            name, lambda at, _: {"obligation": at.obligation, "amendment": opaque("amendment")}
+        )
+        for name in ("approveAmendment", "rejectAmendment")
+    },
     "Query.webhook": query('webhook(code: "sms")', "", "id", lambda at: {}),
     "Query.node webhook": query('node(id: "webhook:sms")', "", "id", lambda at: {}),
     "Query.delivery": query('delivery(id: "sms/1")', "", "id", lambda at: {}),
@@ -235,6 +330,60 @@ SAMPLES: dict[str, Callable[[Place, Role], tuple[str, dict[str, Any]]]] = {
         "endRepresentation", lambda at, _: {"organisation": at.organisation, "representative": opaque("Eva")}
     ),
     "Mutation.erasePerson": mutation("erasePerson", lambda at, _: {"person": at.person}),
+    "Query.minimumWage": query("minimumWage", "", "norm", lambda at: {}),
+    "Query.infractionTerms": query("infractionTerms", "", "norm", lambda at: {}),
+    "Query.infractionPaymentPlaces": query("infractionPaymentPlaces", "", "name", lambda at: {}),
+    "Query.infractionCode": query('infractionCode(code: "t-12")', "", "id", lambda at: {}),
+    "Query.node infraction-code": query('node(id: "infraction-code:t-12")', "", "id", lambda at: {}),
+    "Query.infraction": query(f'infraction(id: "{INFRACTION}")', "", "id", lambda at: {}),
+    "Query.node infraction": query(f'node(id: "{INFRACTION}")', "", "id", lambda at: {}),
+    "Query.infractionsOf": query('infractionsOf(plate: "1234 ABC", first: 1)', "", NODES, lambda at: {}),
+    "Query.infractions": query("infractions(state: ISSUED, first: 1)", "", NODES, lambda at: {}),
+    "Query.infractionTotals": query("infractionTotals", "", "state", lambda at: {}),
+    "Mutation.publishMinimumWage": mutation(
+        "publishMinimumWage", lambda at, _: {"effectiveFrom": "2026-01-01", "amount": "2750", "norm": "DS 5500"}
+    ),
+    "Mutation.publishInfractionCode": mutation(
+        "publishInfractionCode",
+        lambda at, _: {
+            "code": "t-12", "effectiveFrom": "2026-01-01", "description": "Estacionar", "norm": "LM 15", "dayFines": 3,
+        },
+    ),
+    "Mutation.publishInfractionTerms": mutation(
+        "publishInfractionTerms",
+        lambda at, _: {
+            "effectiveFrom": "2026-01-01", "norm": "R", "dayFinePercent": "5", "discounts": [], "termDays": 30,
+            "penaltyPercent": "10", "contestDays": 15,
+        },
+    ),
+    "Mutation.publishInfractionPaymentPlaces": mutation(
+        "publishInfractionPaymentPlaces", lambda at, _: {"places": [{"name": "Banco", "address": "Calle Loayza 1"}]}
+    ),
+    "Mutation.issueInfraction": mutation(
+        "issueInfraction",
+        lambda at, _: {
+            "plate": "1234 ABC", "code": "t-12", "place": "Prado", "district": "Centro", "guard": "g-451",
+            "occurredAt": "2027-01-04T11:00:00Z", "evidence": "photos/17",
+        },
+    ),
+    "Mutation.contestInfraction": mutation(
+        "contestInfraction", lambda at, _: {"infraction": INFRACTION, "statement": "Memorial 7"}
+    ),
+    "Mutation.resolveContest": mutation(
+        "resolveContest",
+        lambda at, _: {"infraction": INFRACTION, "outcome": "UPHELD", "resolution": "RA 9", "norm": "LM 15"},
+    ),
+    "Mutation.settleInfraction": mutation(
+        "settleInfraction",
+        lambda at, _: {"infraction": INFRACTION, "amount": "1", "paidOn": "2027-01-04", "reference": "R-1"},
+    ),
+    "Mutation.reverseInfractionSettlement": mutation(
+        "reverseInfractionSettlement",
+        lambda at, _: {"infraction": INFRACTION, "reference": "R-1", "reason": "Cheque"},
+    ),
+    "Mutation.sendToCollection": mutation(
+        "sendToCollection", lambda at, _: {"infraction": INFRACTION, "document": "OC 3"}
+    ),
     "Query.node line": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
     "Query.node turn": query("node(id: $id)", "$id: ID!", "id", lambda at: {"id": at.turn}),
     "Query.line": query("line(id: $id)", "$id: ID!", "id", lambda at: {"id": at.line}),
@@ -316,6 +465,32 @@ RULED_OUT = {
     **{
         f"Query.{name}": {"null"}
         for name in ("webhook", "node webhook", "delivery", "node delivery", "room", "node room")
+    },
+    "Mutation.transferOwnership": {"transfer_too_early"},
+    "Mutation.reverseSettlement": {"settlement_unknown"},
+    "Query.holidays": {"null"},
+    **{f"Mutation.{name}": {"amendment_unknown"} for name in ("approveAmendment", "rejectAmendment")},
+    **{
+        f"Query.{name}": {"null"}
+        for name in (
+            "minimumWage",
+            "infractionTerms",
+            "infractionCode",
+            "node infraction-code",
+            "infraction",
+            "node infraction",
+        )
+    },
+    "Mutation.issueInfraction": {"infraction_code_unknown"},
+    **{
+        f"Mutation.{name}": {"infraction_unknown"}
+        for name in (
+            "contestInfraction",
+            "resolveContest",
+            "settleInfraction",
+            "reverseInfractionSettlement",
+            "sendToCollection",
+        )
     },
     "Mutation.removeWebhook": {"webhook_unknown"},
     "Mutation.resendDelivery": {"webhook_unknown"},
