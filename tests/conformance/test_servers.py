@@ -119,7 +119,7 @@ def test_http(http: httpx.Client) -> None:
     for answer in answers:
         assert (answer.status_code, answer.json()["data"]) == (200, {"__typename": "Query"})
         assert answer.headers["cache-control"] == "no-store"
-    answer = http.put("/graphql", json=RIGHT)
+    answer = http.put("/graphql")  # without a body: a server may close before it has read one
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
     assert http.post("/graphql", content=b"{}", headers={"Content-Type": "text/plain"}).status_code == 415
     assert http.post("/graphql", json=RIGHT, headers={"Accept": "text/html"}).status_code == 406
