@@ -198,7 +198,10 @@ def evolves(
 
 def required_parties(command: Command) -> dict[str, StreamName]:
     """The streams of the parties that must be registered for this command, keyed by the field that names the party."""
-    parties = ((field, getattr(command, field)) for field in party_fields(type(command)))
+    fields = party_fields(type(command))
+    if not fields:
+        return {}
+    parties = ((field, getattr(command, field)) for field in fields)
     return {field: party_stream(party) for field, party in parties if party is not None}
 
 

@@ -77,11 +77,16 @@ class CadastralCodeHint(
 ): ...
 
 
-_NUMBERS: dict[ObjectKind, tuple[str, Hint]] = {
-    "VEHICLE": ("[0-9]{3,4}[A-Z]{3}", PlateHint()),
-    "PROPERTY": ("[0-9]{1,12}", PropertyNumberHint()),
-    "ACTIVITY": ("[0-9A-Z]{1,20}", LicenceHint()),
+_NUMBERS: dict[ObjectKind, tuple[re.Pattern[str], Hint]] = {
+    "VEHICLE": (re.compile("[0-9]{3,4}[A-Z]{3}"), PlateHint()),
+    "PROPERTY": (re.compile("[0-9]{1,12}"), PropertyNumberHint()),
+    "ACTIVITY": (re.compile("[0-9A-Z]{1,20}"), LicenceHint()),
 }
+
+
+_CADASTRAL = re.compile("[0-9A-Z]{6,30}")
+_PUNCTUATION = " -./–—_\t\xa0"
+_NO_PUNCTUATION = str.maketrans("", "", _PUNCTUATION)
 
 
 def parse_number(kind: ObjectKind, text: str, path: str = "number") -> str:
@@ -92,7 +97,7 @@ def parse_number(kind: ObjectKind, text: str, path: str = "number") -> str:
     """
     form, hint = _NUMBERS[kind]
     number = _plain(text)
-    if not re.fullmatch(form, number):
+    if not form.fullmatch(number):
         raise InvalidInput(path=path, hint=hint)
     return (number.lstrip("0") or "0") if kind == "PROPERTY" else number
 
@@ -100,15 +105,17 @@ def parse_number(kind: ObjectKind, text: str, path: str = "number") -> str:
 def parse_cadastral_code(text: str, path: str = "cadastral_code") -> str:
     """A cadastral code in its one spelling, without punctuation. Raises InvalidInput, which shows a valid one."""
     code = _plain(text)
-    if not re.fullmatch("[0-9A-Z]{6,30}", code):
+    if not _CADASTRAL.fullmatch(code):
         raise InvalidInput(path=path, hint=CadastralCodeHint())
     return code
 
 
 def _plain(text: str) -> str:
     """The letters and digits of a text, in upper case and without accents."""
+    if text.isascii():  # ten times as fast: a command parses its number many times, and a tax roll has very many
+        return text.upper().translate(_NO_PUNCTUATION)
     letters = unicodedata.normalize("NFKD", text.upper())
-    return "".join(one for one in letters if not unicodedata.combining(one) and one not in " -./–—_\t\xa0")
+    return "".join(one for one in letters if not unicodedata.combining(one) and one not in _PUNCTUATION)
 
 
 def taxable_object_id(kind: ObjectKind, number: str) -> TaxableObjectId:

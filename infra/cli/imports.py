@@ -11,7 +11,7 @@ from infra.cli.console import DataDir, Json, console, write_json
 from infra.cli.messages import plain_errors, say, settings_of
 
 if TYPE_CHECKING:
-    from infra.imports.importing import Import
+    from infra.imports.checking import Import
 
 app = App(name="import", help="Import CSV files.")
 
@@ -72,6 +72,65 @@ def _registers(name: str) -> Callable[..., None]:
 
 for _name in ("hospitals", "specialties", "practitioners", "rooms"):
     app.command(_registers(_name), name=_name)
+
+
+@app.command
+def ufv(
+    file: Path,
+    /,
+    *,
+    replace: Annotated[
+        bool,
+        Parameter(negative=(), help="Correct days that have another value; without it, such a row is refused."),
+    ] = False,
+    dry_run: DryRun = False,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Publish the UFV values in a CSV file, one day per row: see docs/imports.md.
+
+    All rows are checked before the first is published. Importing the same file again changes nothing.
+
+    Parameters
+    ----------
+    file:
+        The file, UTF-8, with a header.
+    """
+    from infra.imports.taxes import ufv_import
+
+    _import(file, ufv_import(replace=replace), dry_run=dry_run, data_dir=data_dir, json=json)
+
+
+@app.command
+def objects(file: Path, /, *, dry_run: DryRun = False, data_dir: DataDir = None, json: Json = False) -> None:
+    """Register the taxable objects in a CSV file, one per row: see docs/imports.md.
+
+    All rows are checked before the first is registered. Importing the same file again changes nothing.
+
+    Parameters
+    ----------
+    file:
+        The file, UTF-8, with a header.
+    """
+    from infra.imports.taxes import OBJECT_IMPORT
+
+    _import(file, OBJECT_IMPORT, dry_run=dry_run, data_dir=data_dir, json=json)
+
+
+@app.command
+def assessments(file: Path, /, *, dry_run: DryRun = False, data_dir: DataDir = None, json: Json = False) -> None:
+    """Assess the taxes in a CSV file, one object and year per row: see docs/imports.md.
+
+    All rows are checked before the first is assessed. Importing the same file again changes nothing.
+
+    Parameters
+    ----------
+    file:
+        The file, UTF-8, with a header.
+    """
+    from infra.imports.taxes import ASSESSMENT_IMPORT
+
+    _import(file, ASSESSMENT_IMPORT, dry_run=dry_run, data_dir=data_dir, json=json)
 
 
 def _import(file: Path, kind: "Import[Any, Any]", *, dry_run: bool, data_dir: Path | None, json: bool) -> None:

@@ -18,7 +18,7 @@ from domain.appointments.cancelling import CancelAppointment
 from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import Command, build
-from domain.identifiers import agenda_id, ci_key, parse_ci
+from domain.identifiers import agenda_id, ci_key
 from domain.people import RegisterPerson
 from infra.demo import names
 from infra.demo.demo import ACTOR, SEED_MAX
@@ -228,11 +228,6 @@ class CityPlan:
             release_at=datetime.combine(day - timedelta(days=practice.release_days), RELEASE_TIME, TIME_ZONE),
         )
 
-    def _identity(self, person: int) -> str:
-        """An identity number unlike any real one: of full length, beginning with 99, with the seed at its end."""
-        hundreds, rest = divmod(self._seed, 260)
-        return parse_ci(f"99{person:06d}{hundreds:02d}-{rest // 26}{chr(ord('A') + rest % 26)} LP")
-
     def _subject(self, person: int) -> str:
         return self._secret.new_id("person", ACTOR, self.name, person)
 
@@ -258,7 +253,7 @@ class CityPlan:
     def _register(self, until: int, at: datetime) -> Iterator[Planned]:
         dice = self._dice
         for person in range(self._registered, until):
-            sex, identity = dice.choice(("F", "M")), self._identity(person)
+            sex, identity = dice.choice(("F", "M")), names.identity_number(self._seed, person)
             registration = build(
                 RegisterPerson,
                 person=self._subject(person),

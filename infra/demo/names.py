@@ -12,7 +12,7 @@ from domain.appointments.hospital import RegisterHospital
 from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import build
-from domain.identifiers import HospitalId, PractitionerId, SpecialtyId
+from domain.identifiers import HospitalId, PractitionerId, SpecialtyId, parse_ci
 
 PHONE_PREFIX = "+5912000"
 
@@ -71,6 +71,12 @@ ZONES = {
     "alto-obrajes": Place("Alto Obrajes", "Sur", "Av. del Maestro", -16.519300, -68.108900),
     "munaypata": Place("Munaypata", "Max Paredes", "Av. Naciones Unidas", -16.489600, -68.158200),
 }
+
+
+def identity_number(seed: int, person: int) -> str:
+    """That of a city's nth person, unlike any real one: of full length, beginning with 99, with the seed at its end."""
+    hundreds, rest = divmod(seed, 260)
+    return parse_ci(f"99{person:06d}{hundreds:02d}-{rest // 26}{chr(ord('A') + rest % 26)} LP")
 
 
 def hospital(code: HospitalId, place: Place, number: int) -> RegisterHospital:

@@ -7,7 +7,8 @@ or by mistake, publishes nothing twice.
 import hashlib
 
 from infra.imports.agendas_csv import AGENDAS
-from infra.imports.importing import Import, Report
+from infra.imports.checking import Import
+from infra.imports.report import Report
 
 
 class AgendaReport(Report):
@@ -37,4 +38,5 @@ AGENDA_IMPORT = Import(
     table=AGENDAS,
     report=AgendaReport,
     key_prefix=lambda content: hashlib.sha256(content).hexdigest(),
+    tells_repetitions=True,
 )

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 from domain.appointments import agenda as agendas
 from domain.appointments.publishing import PublishAgenda
 from domain.calendar import TIME_ZONE
 from domain.decider import build
-from infra.imports.table import BadCell, Table, cell, whole
+from infra.imports.cells import BadCell, cell, whole
+from infra.imports.cells import day as day_of
+from infra.imports.table import Table
 
 QUOTAS: dict[str, agendas.Channel] = {
     "quota_web": "WEB",
@@ -18,14 +20,13 @@ QUOTAS: dict[str, agendas.Channel] = {
 }
 
 # Python's ISO parsers also accept weeks and missing hyphens, and `\d` matches digits of any script.
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00)")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?")
 
 
 def command_of(cells: Mapping[str, str]) -> PublishAgenda:
     """The command of a row, given its cells by column. Times become slots; the rules are the domain's."""
-    day = cell(cells, "date", _date)
+    day = cell(cells, "date", day_of)
     start = cell(cells, "start", _minute_of_day)
     end = cell(cells, "end", _minute_of_day)
     minutes = cell(cells, "minutes", whole)
@@ -54,13 +55,6 @@ def command_of(cells: Mapping[str, str]) -> PublishAgenda:
     return command
 
 
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
-    except ValueError:
-        raise ValueError("a date that exists, like 2026-12-01") from None
-
-
 def _minute_of_day(text: str) -> int:
     """0 to 1440: an agenda may end at 24:00."""
     found = _TIME.fullmatch(text)
@@ -83,4 +77,5 @@ AGENDAS = Table(
     optional=("release_at", *QUOTAS),
     command_of=command_of,
     thing=lambda command: f"the agenda {command.agenda}",
+    dates=frozenset({"date"}),
 )

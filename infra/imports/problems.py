@@ -13,24 +13,33 @@ from domain.errors import (
     LengthHint,
     NumberHint,
     OnceHint,
+    OrganisationUnknown,
+    PersonUnknown,
     Rejected,
     TooFarAhead,
     WrongTypeHint,
 )
 from domain.identifiers import HospitalCodeHint, PhoneHint, SlugHint, TextHint
+from domain.obligations.obligation import AlreadyAssessed
+from domain.obligations.taxable_object import InTheFuture, TaxableObjectUnknown
 from infra.log.submission import IdempotencyKeyReused
 
 SHOWN_MAX_CHARS = 40
 
 REASONS: dict[type[Rejected], str] = {
+    AlreadyAssessed: "year {year} of this object is already assessed at Bs {amount}: an amendment changes that",
     AgendaExists: "another agenda of this practitioner was already published for that date",
     HospitalExists: "a hospital with this code is registered with other details, as {name}",
     HospitalUnknown: "there is no hospital {hospital}: register it first",
     IdempotencyKeyReused: "another version of this program imported this line as something else",
+    InTheFuture: "{day} has not come yet",
     InThePast: "that day is past",
+    OrganisationUnknown: "no organisation is registered with this id: register it first",
+    PersonUnknown: "nobody is registered with this id: register the person first",
     PractitionerExists: "a practitioner with this code is registered with other details, as {name}",
     RoomExists: "a room with this code is registered with other details, as {name}",
     SpecialtyExists: "a specialty with this code is registered with another name, {name}",
+    TaxableObjectUnknown: "there is no object {object}: register it first",
     TooFarAhead: "an agenda can be published at most {limit} days ahead",
 }
 HINTS: dict[type[Hint], str] = {

@@ -16,8 +16,10 @@ from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import Command, build
 from domain.identifiers import phone_digits
-from infra.imports.importing import Import, Report
-from infra.imports.table import BadCell, Table, cell
+from infra.imports.cells import BadCell, cell
+from infra.imports.checking import Import
+from infra.imports.report import Report
+from infra.imports.table import Table
 
 # Excel writes a decimal comma in Spanish.
 _DEGREES = re.compile(r"-?[0-9]{1,3}(?:[.,][0-9]{1,15})?")

@@ -27,9 +27,12 @@ from infra.imports import importing, table
 from infra.imports.agendas import AGENDA_IMPORT
 from infra.imports.agendas import AgendaReport as Report
 from infra.imports.agendas_csv import AGENDAS, QUOTAS
-from infra.imports.importing import Checked, check, import_rows
+from infra.imports.checking import Checked, check
+from infra.imports.importing import import_rows
+from infra.imports.layout import FileRefused
 from infra.imports.problems import Problem
-from infra.imports.table import FileRefused, Row, parse
+from infra.imports.report import PROBLEMS_KEPT_MAX
+from infra.imports.table import Row, parse
 from infra.log.core import Core
 from infra.postgres.embedded import OWNER, EmbeddedPostgres
 from tests.city import hospital, key
@@ -233,11 +236,11 @@ class TestFiles:
             (file(header=HEADER.replace(",start,end", "")), "lacks the columns start, end"),
             (file(header=HEADER + ",quota_wbe"), "there are no such columns: 'quota_wbe'"),
             (file(header=HEADER + ",date"), "two columns date"),
-            (file(header=HEADER + ","), "no such columns: ''"),
+            (file(header=HEADER.replace(",date", ",,date")), "no such columns: ''"),
             (file(header='"' + HEADER), "can't be read as CSV"),
             (b"x" * 10_000, "first line is longer"),
             (b"sep=;\n" + b"x" * 10_000, "first line is longer"),
-            (b"sep=\t\n" + file(GOOD), "says sep='\\t': separate the cells by commas or semicolons"),
+            (b"sep=|\n" + file(GOOD), "says sep='|': separate the cells by commas, semicolons or tabs"),
             (b"sep=;", "lacks the columns"),
         ],
     )
@@ -389,7 +392,7 @@ class TestImporting:
     async def test_the_number_of_reported_problems_is_limited(self, core: Core, clock: Clock) -> None:
         report = await run(core, clock, file(*[row(date="x")] * 300))
         assert report.refused == 300
-        assert len(report.problems) == importing.PROBLEMS_KEPT_MAX
+        assert len(report.problems) == PROBLEMS_KEPT_MAX
         assert list(report.lines())[-1] == "and 200 more"
 
     async def test_a_changed_agenda_is_reported_and_nothing_is_written(

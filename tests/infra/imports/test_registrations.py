@@ -11,10 +11,12 @@ from domain.appointments.practitioner import RegisterPractitioner, RegisterRoom
 from domain.appointments.specialty import RegisterSpecialty
 from domain.decider import Command, build
 from infra.imports.agendas import AGENDA_IMPORT, AgendaReport
-from infra.imports.importing import check, import_rows
+from infra.imports.checking import check
+from infra.imports.importing import import_rows
+from infra.imports.layout import FileRefused
 from infra.imports.problems import Problem
 from infra.imports.registrations import RegistrationReport, registration_import
-from infra.imports.table import FileRefused, Row, parse
+from infra.imports.table import Row, parse
 from infra.log.core import Core
 from tests.city import hospital, key
 from tests.conftest import Clock
@@ -275,7 +277,8 @@ class TestImporting:
 
 def test_help_lists_the_kinds_of_imports() -> None:
     answer = igob_here("import", "--help")
-    assert all(name in answer.stdout for name in ("agendas", "hospitals", "specialties", "practitioners", "rooms"))
+    names = "agendas", "hospitals", "specialties", "practitioners", "rooms", "ufv", "objects", "assessments"
+    assert all(name in answer.stdout for name in names)
     assert "Register the rooms in a CSV file" in igob_here("import", "rooms", "--help").stdout
 
 

@@ -22,6 +22,8 @@ from domain.appointments.holding import HoldSlot
 from domain.decider import Command, Decided, build
 from domain.decision import DECISIONS, Decision
 from domain.errors import Rejected
+from domain.obligations import taxable_object
+from domain.obligations.taxable_object import RegisterTaxableObject
 from domain.people import dependants
 from infra.log.batch import Appended, Batch, Conflict
 from infra.log.cache import STREAM_BYTES, StateCache
@@ -616,3 +618,44 @@ async def test_a_command_is_submitted_before_its_future_is_awaited(core: Core) -
     waiting = core.committer.submit(hospital(), key("h"))
     assert core.committer.waiting_commands == 1
     assert (await waiting).position == 1
+
+
+def house(number: int, cadastral_code: str) -> RegisterTaxableObject:
+    """A command that names a stream only after it has read another."""
+    return build(
+        RegisterTaxableObject,
+        kind="PROPERTY",
+        number=str(number),
+        owner=opaque("Ana"),
+        since=date(2010, 5, 3),
+        cadastral_code=cadastral_code,
+    )
+
+
+async def test_streams_named_in_a_second_round_are_loaded_for_the_whole_batch(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = core.log.load
+    loaded: list[int] = []
+
+    async def counted(streams: Iterable[str], **options: Any) -> dict[str, Loaded]:
+        names = list(streams)
+        loaded.append(len(names))
+        return await load(names, **options)
+
+    monkeypatch.setattr(core.log, "load", counted)
+    number = HALVE_FROM_COMMANDS - 1  # all in one batch
+    codes_of = [f"0320123{n:04d}" for n in range(number)]
+    await asyncio.gather(*(core.committer.submit(house(n, code), key(code)) for n, code in enumerate(codes_of)))
+    assert loaded == [number, number]
+    assert (await core.log.state(taxable_object.stream("property-7"))).registered
+
+
+async def test_a_stream_named_in_a_second_round_is_read_as_the_batch_leaves_it(core: Core) -> None:
+    codes_of = ["03201230004", "03201230005", "03201230004"]
+    answers = await asyncio.gather(
+        *(core.committer.submit(house(n, code), key(f"h{n}")) for n, code in enumerate(codes_of)),
+        return_exceptions=True,
+    )
+    assert codes(answers) == {"Outcome": 2, "cadastral_code_in_use": 1}
+    assert isinstance(answers[2], Rejected)
