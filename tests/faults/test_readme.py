@@ -65,9 +65,18 @@ def test_both_sections_work_in_any_shell_and_again(tmp_path: Path) -> None:
         first = judge_booking(printed("".join(blocks(BOOKING)), folder, errors=1))
         assert judge_turn(printed("".join(blocks(TURN)), folder)) == "A-001"
         *lines, cancel = blocks(BOOKING)
-        another = "igob request examples/book.graphql --identity 4820193-1A agenda=$AGENDA patient=$ANA"
+        found = "examples/free-slot.graphql hospital=la-merced specialty=pediatrics --only availability.nextFree"
+        another = "igob request examples/book.graphql --identity 4820193-1A key=another patient=$ANA"
         *others, conflict, cancelled = printed(
-            "".join([*lines, f"{another} key=another slot=$((SLOT + 1))\n", cancel]), folder, errors=1
+            "".join(
+                [
+                    *lines,
+                    f"{another} agenda=$(igob request {found}.agenda.id) slot=$(igob request {found}.slot)\n",
+                    cancel,
+                ]
+            ),
+            folder,
+            errors=1,
         )
         second = judge_booking([*others, cancelled])
         assert second != first

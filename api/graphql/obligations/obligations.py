@@ -36,7 +36,7 @@ class Settlement:
 
 
 @strawberry.type(description="Another amount of the tax that an officer proposes.")
-class Amendment:
+class ProposedAmendment:
     amendment: strawberry.ID = strawberry.field(description="The id by which it is approved or rejected.")
     amount: Money = strawberry.field(description="The proposed amount.")
     norm: str = strawberry.field(description="The norm or ruling on which it is founded.")
@@ -78,11 +78,11 @@ class Obligation(Node):
     @strawberry.field(
         description="Proposed amendments that nobody has decided yet; null for those who do not work with them."
     )
-    async def amendments(self, info: Info) -> list[Amendment] | None:
+    async def amendments(self, info: Info) -> list[ProposedAmendment] | None:
         if await granted(STAFF, info.context, {}) is None:
             return None
         return [
-            Amendment(
+            ProposedAmendment(
                 amendment=strawberry.ID(name), amount=money_to_graphql(one.amount), norm=one.norm, reason=one.reason
             )
             for name, one in self.state.amendments.items()
