@@ -115,10 +115,22 @@ class Caller:
 
 
 class City:
-    """`igob serve` on a folder of its own, and its clients. Use it as a context."""
+    """`igob serve` on a folder of its own, and its clients. Use it as a context.
 
-    def __init__(self, folder: Path, *, workers: int = 2, seed: int = 1, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    Started `as_a_shell_does`, its database is synced as in production: elsewhere, tests save the time.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        workers: int = 2,
+        seed: int = 1,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        as_a_shell_does: bool = False,
+    ) -> None:
         self.folder = folder
+        self._as_a_shell_does = as_a_shell_does
         self.dice = random.Random(seed)
         self.caller = Caller(timeout_s=timeout_s)
         self._workers = workers
@@ -156,7 +168,8 @@ class City:
             return list(pool.map(register, range(PEOPLE)))
 
     def _serve(self) -> Serving:
-        return Serving("--data-dir", str(prepare(self.folder)), "--workers", str(self._workers))
+        arguments = ("--data-dir", str(prepare(self.folder)), "--workers", str(self._workers))
+        return Serving(*arguments, as_a_shell_does=self._as_a_shell_does)
 
     def start(self) -> None:
         """Serve again, after the server has ended."""

@@ -63,7 +63,7 @@ def full(disk: Path) -> Iterator[None]:
 
 
 def test_a_full_disk_makes_commits_unavailable(disk: Path) -> None:
-    with City(disk / "city", timeout_s=PATIENCE_S) as city:
+    with City(disk / "city", timeout_s=PATIENCE_S, as_a_shell_does=True) as city:
         with city.load():
             city.wait_for_answers(BEFORE_ANSWERS)
             with full(disk):
@@ -81,7 +81,7 @@ def test_a_full_disk_makes_commits_unavailable(disk: Path) -> None:
 
 def test_a_database_stopped_by_a_full_disk_is_restarted(disk: Path) -> None:
     """A new segment of the write-ahead log finds no room: PostgreSQL panics, and can't recover either."""
-    with City(disk / "city", timeout_s=PATIENCE_S) as city:
+    with City(disk / "city", timeout_s=PATIENCE_S, as_a_shell_does=True) as city:
         with city.load():
             city.wait_for_answers(BEFORE_ANSWERS)
             with full(disk):
