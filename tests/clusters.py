@@ -57,5 +57,6 @@ def prepare(folder: Path) -> Path:
     It is not migrated: that is left to the program. A folder that exists is not changed.
     """
     if not folder.exists():
-        subprocess.run(["cp", "-a", _template(), folder], check=True)
+        # Without holes: PostgreSQL expects that the segment of its log has its room on the disk already.
+        subprocess.run(["cp", "-a", "--sparse=never", _template(), folder], check=True)
     return folder
