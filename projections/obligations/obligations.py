@@ -81,10 +81,14 @@ def of_taxpayer(taxpayer: PartyId, *, part: Range) -> Query[ObligationRow]:
     page = BY_YEAR.keyset(part)
     return Query(
         projections=(OBLIGATIONS.name, OWNERSHIPS.name),
+        # OFFSET 0 forces one index look-up for each object, whatever the planner assumes about unknown parameters.
         select=f"""
-            SELECT o.* FROM {{obligations}} AS o
-            WHERE o.object IN (SELECT w.object FROM {{ownerships}} AS w WHERE w.owner = %(taxpayer)s)
-            AND %(taxpayer)s = coalesce(
+            SELECT o.* FROM (
+                SELECT DISTINCT w.object FROM {{ownerships}} AS w WHERE w.owner = %(taxpayer)s OFFSET 0
+            ) AS owned CROSS JOIN LATERAL (
+                SELECT * FROM {{obligations}} AS o WHERE o.object = owned.object OFFSET 0
+            ) AS o
+            WHERE %(taxpayer)s = coalesce(
                 (SELECT w.owner FROM {{ownerships}} AS w
                 WHERE w.object = o.object AND w.since <= make_date(o.year, 12, 31) ORDER BY w.since DESC LIMIT 1),
                 (SELECT w.owner FROM {{ownerships}} AS w WHERE w.object = o.object ORDER BY w.since LIMIT 1)

@@ -113,7 +113,13 @@ class Debt:
     as_of: Date = strawberry.field(description="The day.")
     amount: Money = strawberry.field(description="What is owed: never less than zero.")
     overpaid: Money = strawberry.field(description="What was paid beyond the debt.")
-    explanation: DebtExplanation = strawberry.field(description="How the amount was calculated.")
+    found: strawberry.Private[domain.Debt]
+    state: strawberry.Private[obligation.Obligation]
+    terms: strawberry.Private[TaxYear]
+
+    @strawberry.field(description="How the amount was calculated.")
+    async def explanation(self, info: Info) -> DebtExplanation:
+        return _explanation(self.found, self.state, self.terms)
 
 
 def _shown(value: Decimal) -> DecimalText:
@@ -155,16 +161,29 @@ def _period(one: domain.Period) -> InterestPeriod:
 
 
 def debt_to_graphql(facts: domain.Facts, found: domain.Debt) -> Debt:
+    """The debt; its explanation is made if a document selects it."""
     assessed = facts.obligation.assessed
     assert assessed
-    stream = obligation.stream(assessed.obligation)
+    return Debt(
+        as_of=found.as_of,
+        amount=money_to_graphql(found.amount),
+        overpaid=money_to_graphql(found.overpaid),
+        found=found,
+        state=facts.obligation,
+        terms=tax_year_to_graphql(assessed.tax, assessed.year, facts.tax_year),
+    )
+
+
+def _explanation(found: domain.Debt, state: obligation.Obligation, terms: TaxYear) -> DebtExplanation:
+    assert state.assessed
+    stream = obligation.stream(state.assessed.obligation)
     due = found.quote_due
-    explanation = DebtExplanation(
+    return DebtExplanation(
         formula=AFTER if found.as_of > found.due else BEFORE,
         tax=money_to_graphql(found.tax),
-        tax_norm=facts.obligation.norm,
+        tax_norm=state.norm,
         due=found.due,
-        terms=tax_year_to_graphql(assessed.tax, assessed.year, facts.tax_year),
+        terms=terms,
         discount_percent=percent(found.discount_hundredths),
         amnesty=amnesty_to_graphql(found.amnesty) if found.amnesty else None,
         reductions=[_reduction(one, stream, found.due) for one in found.reductions],
@@ -178,11 +197,5 @@ def debt_to_graphql(facts: domain.Facts, found: domain.Debt) -> Debt:
         factor=_shown(found.factor),
         exact=_shown(found.exact),
         stream=stream,
-        tax_version=facts.obligation.tax_version,
-    )
-    return Debt(
-        as_of=found.as_of,
-        amount=money_to_graphql(found.amount),
-        overpaid=money_to_graphql(found.overpaid),
-        explanation=explanation,
+        tax_version=state.tax_version,
     )
