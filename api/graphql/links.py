@@ -14,9 +14,9 @@ from strawberry.dataloader import DataLoader
 from strawberry.types.lazy_type import LazyType
 
 from api.access.grant import Forbidden, Grant, LoginRequired
-from api.graphql.access import granted
+from api.graphql.access import Rule, granted
 from api.graphql.engine.request_errors import as_graphql_error
-from api.graphql.fields import NODE_QUERIES, Info, Node, RootField
+from api.graphql.fields import NODE_QUERIES, Info, Node
 from domain.errors import Rejected
 from domain.identifiers import kind_of_id
 
@@ -85,10 +85,10 @@ async def find(info: Info, kind: str, key: str) -> Node | None:
     return found
 
 
-async def permit(info: Info, field: RootField, **arguments: Any) -> Grant:
-    """The grant for somebody who may use a root field with these arguments; for others, raises a GraphQLError."""
+async def permit(info: Info, who: Rule, **arguments: Any) -> Grant:
+    """The grant for somebody whom the rule allows these arguments; for others, raises a GraphQLError."""
     context = info.context
-    grant = await granted(field.who, context, arguments)
+    grant = await granted(who, context, arguments)
     if grant is None:
         refusal: Rejected = Forbidden() if context.actor.subject else LoginRequired()
         raise as_graphql_error(refusal, context.language)
@@ -101,6 +101,6 @@ async def _find_all(info: Info, targets: list[Target]) -> list[Node | BaseExcept
 
 async def _find(info: Info, target: Target) -> Node | None:
     query = NODE_QUERIES[target.kind]
-    grant = await permit(info, query.field, **{query.key: target.key})
+    grant = await permit(info, query.field.who, **{query.key: target.key})
     answer: Node | None = await query.ask(info, grant, target.key)
     return answer

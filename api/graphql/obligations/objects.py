@@ -6,13 +6,11 @@ from typing import Annotated, cast
 
 import strawberry
 
-from api.access.grant import Forbidden
-from api.graphql.access import Arguments, Rule, Scope, argument, granted
+from api.graphql.access import Arguments, Rule, Scope, argument
 from api.graphql.commands import Done, Given, Gives, Takes, command, words_of
 from api.graphql.context import Context
-from api.graphql.engine.request_errors import as_graphql_error
 from api.graphql.fields import AtLeast, Info, Node, coded_id, node_query, query
-from api.graphql.links import LinkTo, link_by_id
+from api.graphql.links import LinkTo, link_by_id, permit
 from api.graphql.obligations.access import (
     OFFICERS,
     OWNED,
@@ -77,16 +75,10 @@ class TaxableObject(Node):
     )
     @paged
     async def obligations(self, info: Info, page: PageArguments) -> Connection[Obligation] | None:
-        await _permit_debts(info, self.code)
+        await permit(info, _DEBTS, code=self.code)
         wanted = page.of(info, _YEARS, self.code)
         found = wanted.found(await info.context.ask(views.of_object(self.code, part=wanted.part), at_least=None))
         return found.connection(await obligations_of_rows(info, found.items))
-
-
-async def _permit_debts(info: Info, code: str) -> None:
-    """Raises a GraphQLError for those who may not read what is owed for an object by its present owner."""
-    if await granted(_DEBTS, info.context, {"code": code}) is None:
-        raise as_graphql_error(Forbidden(), info.context.language)
 
 
 def _object(state: domain.TaxableObject) -> TaxableObject | None:

@@ -32,7 +32,7 @@ class Organisation(Node):
     )
     @paged
     async def representatives(self, info: Info, page: PageArguments) -> Connection[Representation] | None:
-        await permit(info, representations.representatives, organisation=self.id)
+        await permit(info, representations.representatives.who, organisation=self.id)
         return await representatives_of(info, self.id, self.listed, page)
 
 
